@@ -1,0 +1,100 @@
+r"""The posterior recurrence, one step at a time.
+
+    M, J <- 0, 0 where a life starts
+    M <- a_t M + w_t k_t^T                 evidence: precision times mean
+    J <- a_t J + b_t (k_t * k_t)^T         importance gained beyond the prior
+    y_t = (M / (J + I_p)) q_t              read the posterior mean
+
+Entries written often become stiff; forgetting (a < 1) pulls them back to the prior, not to zero precision.
+With b = 0 and I_p = 1 this is gated linear attention.
+
+Shapes: B lives, T steps, H heads, K key width, V value width; M and J are [V, K]; a = exp(decay), one per head.
+Traffic per step and head: 4 V K numbers of state (two read, two written) and 2 K + 3 V of inputs and outputs.
+Source: Palimpsa, arXiv:2602.09075, in its linear form.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["check", "posterior"]
+
+
+def posterior(
+    q: Tensor,
+    k: Tensor,
+    w: Tensor,
+    b: Tensor,
+    evidence: Tensor,
+    importance: Tensor,
+    start: Tensor,
+    *,
+    prior: Tensor,
+    decay: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Write evidence and importance, and read the posterior mean, at every step.
+
+    Args:
+        q: [B, T, H, K] queries.
+        k: [B, T, H, K] keys written at.
+        w: [B, T, H, V] evidence written.
+        b: [B, T, H, V] importance written, >= 0.
+        evidence: [B, H, V, K] M before the first step.
+        importance: [B, H, V, K] J before the first step, >= 0.
+        start: [B, T] bool, true where a step is the first of a life.
+        prior: [H] importance of the prior, > 0.
+        decay: [B, T, H] log of the factor kept, <= 0; None keeps everything.
+
+    Returns:
+        y: [B, T, H, V] what was read.
+        evidence: [B, H, V, K] M after the last step.
+        importance: [B, H, V, K] J after the last step.
+    """
+    ys = []
+    for t in range(q.shape[1]):
+        fresh = start[:, t, None, None, None]
+        evidence, importance = evidence.masked_fill(fresh, 0.0), importance.masked_fill(fresh, 0.0)
+        if decay is not None:
+            kept = decay[:, t, :, None, None].exp()
+            evidence, importance = kept * evidence, kept * importance
+        key = k[:, t, :, None, :]
+        evidence = evidence + w[:, t, ..., None] * key
+        importance = importance + b[:, t, ..., None] * (key * key)
+        mean = evidence / (importance + prior[:, None, None])
+        ys.append((mean @ q[:, t, ..., None])[..., 0])
+    return torch.stack(ys, 1), evidence, importance
+
+
+def check(
+    q: Tensor,
+    k: Tensor,
+    w: Tensor,
+    b: Tensor,
+    evidence: Tensor,
+    importance: Tensor,
+    start: Tensor,
+    prior: Tensor,
+    decay: Tensor | None,
+) -> None:
+    """Refuse arguments that do not fit each other.
+
+    Raises:
+        ValueError: naming the argument, its shape and the shape wanted.
+    """
+    if q.ndim != 4:
+        raise ValueError(f"q must be [B, T, H, K], got {list(q.shape)}")
+    B, T, H, K = q.shape
+    V = w.shape[-1]
+    for name, tensor, shape in (
+        ("k", k, [B, T, H, K]),
+        ("w", w, [B, T, H, V]),
+        ("b", b, [B, T, H, V]),
+        ("evidence", evidence, [B, H, V, K]),
+        ("importance", importance, [B, H, V, K]),
+        ("start", start, [B, T]),
+        ("prior", prior, [H]),
+        ("decay", decay, [B, T, H]),
+    ):
+        if tensor is not None and list(tensor.shape) != shape:
+            raise ValueError(f"{name} must be {shape}, got {list(tensor.shape)}")
+    if start.dtype != torch.bool:
+        raise ValueError(f"start must be bool, got {start.dtype}")

@@ -1,0 +1,57 @@
+r"""Who may see whom when lives start in the middle of a chunk.
+
+Time is cut into chunks of C steps. Inside a chunk a step (row t) sees the steps s <= t of its own life only, and the
+state that came into the chunk reaches it only if no life has started since.
+Exponents are masked before `exp`; a start is never encoded as an infinite decay, since inf - inf is NaN.
+
+Shapes: N chunks, C steps in a chunk, L[...] any leading sizes.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["decay_between", "masked_exp", "pad_time", "visible"]
+
+
+def pad_time(x: Tensor, chunk: int, value: float = 0.0) -> Tensor:
+    """Pad the time axis at its end to a multiple of `chunk` and cut it: [B, T, ...] -> [B, N, C, ...]."""
+    missing = -x.shape[1] % chunk
+    if missing:
+        x = functional.pad(x, (0, 0) * (x.ndim - 2) + (0, missing), value=value)
+    return x.unflatten(1, (-1, chunk))
+
+
+def visible(start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the masks of a chunk.
+
+    Args:
+        start: [..., C] bool, true where a life starts.
+
+    Returns:
+        pairs: [..., C, C] bool, true where row t may see column s <= t.
+        carried: [..., C] bool, true where the incoming state still counts.
+        kept: [..., C] bool, true where a write survives to the end of the chunk.
+    """
+    life = start.cumsum(-1)
+    steps = torch.arange(start.shape[-1], device=start.device)
+    pairs = (life[..., :, None] == life[..., None, :]) & (steps[:, None] >= steps)
+    return pairs, life == 0, life == life[..., -1:]
+
+
+def masked_exp(exponent: Tensor, mask: Tensor) -> Tensor:
+    """Return exp(exponent) where `mask`, else exactly 0; whatever stands outside the mask stays harmless."""
+    return exponent.masked_fill(~mask, -torch.inf).exp()
+
+
+def decay_between(total: Tensor, pairs: Tensor) -> Tensor:
+    """Return how much of a write at s is left at t.
+
+    Args:
+        total: [..., C] cumulative log decay up to and including each step.
+        pairs: [..., C, C] bool, see `visible`.
+
+    Returns:
+        [..., C, C], exp(total_t - total_s) where visible, else 0.
+    """
+    return masked_exp(total[..., :, None] - total[..., None, :], pairs)

@@ -1,0 +1,132 @@
+"""Memories: x, state, start -> y, state; one file each, one table of names.
+
+Nothing here imports torch until a memory is asked for, so that listing the names is instant.
+"""
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from lifelong.memory.check import MemoryContractError, check_memory
+    from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.memory import Memory
+    from lifelong.memory.none import NoMemory
+    from lifelong.memory.palimpsa import Palimpsa
+    from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.torchrl_module import MemoryModule
+    from lifelong.memory.window import Window
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MEMORIES",
+    "Entry",
+    "GatedDelta",
+    "LinearAttention",
+    "Memory",
+    "MemoryContractError",
+    "MemoryModule",
+    "NoMemory",
+    "Palimpsa",
+    "Window",
+    "check_memory",
+    "known_memories",
+    "make_memory",
+]
+
+
+class Entry(NamedTuple):
+    """Where a memory is found and what it is in one line."""
+
+    target: str
+    """`module:factory`; called as `factory(width, **options)`."""
+    summary: str
+    options: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default, never written to
+
+
+MEMORIES: dict[str, Entry] = {
+    "none": Entry("lifelong.memory.none:NoMemory", "forgets everything at once: the control"),
+    "gru": Entry("lifelong.memory.rnn:GRU", "gated recurrent unit, a vector of state"),
+    "lstm": Entry("lifelong.memory.rnn:LSTM", "long short-term memory, two vectors of state"),
+    "window": Entry("lifelong.memory.window:Window", "softmax attention over the last steps only: a bounded cache"),
+    "linear_attention": Entry(
+        "lifelong.memory.linear_attention:LinearAttention", "sum of outer products, nothing is ever taken away"
+    ),
+    "gated_delta": Entry("lifelong.memory.gated_delta:GatedDelta", "decay, then correct the error at the key"),
+    "palimpsa": Entry(
+        "lifelong.memory.palimpsa:Palimpsa", "Bayesian metaplasticity: an importance for every fast weight"
+    ),
+    "palimpsa_scalar": Entry(
+        "lifelong.memory.palimpsa:Palimpsa",
+        "Palimpsa with one importance per key channel, at the cost of GLA",
+        {"beta": "scalar"},
+    ),
+}
+
+_EXPORTS = {
+    "GRU": "rnn",
+    "LSTM": "rnn",
+    "GatedDelta": "gated_delta",
+    "LinearAttention": "linear_attention",
+    "Memory": "memory",
+    "MemoryContractError": "check",
+    "MemoryModule": "torchrl_module",
+    "NoMemory": "none",
+    "Palimpsa": "palimpsa",
+    "Window": "window",
+    "check_memory": "check",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public class when it is first asked for."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+
+
+def known_memories() -> dict[str, Entry]:
+    """Return the built-in memories and those of installed plug-ins (entry-point group `lifelong.memories`)."""
+    plugins = {e.name: Entry(e.value, f"plug-in {e.value}") for e in entry_points(group="lifelong.memories")}
+    return plugins | MEMORIES
+
+
+def make_memory(name: str, width: int, **options: Any) -> "Memory":
+    """Return a new memory.
+
+    Args:
+        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`.
+        width: D, width of its inputs and outputs.
+        **options: passed to its constructor.
+
+    Raises:
+        KeyError: if no memory has that name.
+        ImportError: if `package.module:Class` cannot be found.
+        TypeError: if it does not take these options, or is no `Memory`.
+    """
+    known = known_memories()
+    if ":" in name:
+        entry = Entry(name, "")
+    elif (key := name.replace("-", "_")) in known:
+        entry = known[key]
+    else:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise KeyError(f"no memory {name!r}{hint} known: {', '.join(sorted(known))}, or package.module:Class")
+    module_name, _, attribute = entry.target.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"cannot load memory {entry.target!r}: {error}") from error
+    try:
+        memory = factory(width, **(entry.options | options))
+    except TypeError as error:
+        raise TypeError(f"memory {name!r} cannot be made with width={width}, {options}: {error}") from error
+    from lifelong.memory.memory import Memory
+
+    if not isinstance(memory, Memory):
+        raise TypeError(f"memory {name!r} must be a lifelong.memory.Memory, got {type(memory).__name__}")
+    return memory

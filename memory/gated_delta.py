@@ -1,0 +1,92 @@
+r"""Gated delta rule: fade, then correct what the memory says at the key.
+
+    S <- alpha_t S
+    S <- S + beta_t (v_t - S k_t) k_t^T            S_0 = 0
+    y_t = S q_t
+
+q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + b);
+the reading goes through an RMS norm per head, a SiLU gate and a linear map.
+The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps. The convolution sees
+two steps, so that an answer can be stored under the question one step before it.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+window.
+Cost per step: 7 H V K floating-point operations besides the projections; 4 H V K bytes of state.
+Source: Gated DeltaNet, arXiv:2412.06464; its decay exp(-A softplus) is reparametrised with A = 1, no 1/sqrt(K) on the
+query since a norm follows.
+"""
+
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.kernels.fast_weight import fast_weight
+from lifelong.memory.layer import Output, Projection, decay_parameters, unit
+from lifelong.memory.memory import Memory
+
+__all__ = ["GatedDelta"]
+
+
+class GatedDelta(Memory):
+    """A matrix per head, corrected towards the value at each key.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 2,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+    ) -> None:
+        super().__init__(width)
+        if heads < 1 or width % heads:
+            raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+        K, V = key_width or width // heads, value_width or width // heads
+        self.shape = (heads, V, K)
+        self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
+        self.gates = nn.Linear(width, 2 * heads)
+        nn.init.normal_(self.gates.weight, std=0.02)
+        self.gates.bias.data[:heads] = 0.0  # beta = 1/2
+        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return empty matrices and an empty window."""
+        window = self.zeros(batch, self.project.taps - 1, sum(self.project.sizes))
+        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        heads = self.shape[0]
+        (q, k, v), window = self.project(x, state["window"], start)
+        q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))  # [B, T, H, K or V]
+        q, k = unit(q), unit(k)
+        beta, fade = self.gates(x).split(heads, -1)  # [B, T, H]
+        beta = beta.sigmoid()[..., None]
+        y, S = fast_weight(q, k, beta * v, state["S"], start, decay=-functional.softplus(fade), erase=beta * k)
+        return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, K = self.shape
+        projected = sum(self.project.sizes) + 2 * heads + 2 * heads * V
+        return 2 * self.width * projected + 7 * heads * V * K

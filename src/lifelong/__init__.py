@@ -1,0 +1,1 @@
+"""Reinforcement-learning agents with a memory for life."""
