@@ -1,0 +1,18 @@
+
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.backbone import Backbone
+from lifelong.agents.encoder import Encoder
+from lifelong.agents.lifetime import CARRY, Carry, Lifetime, Segment
+from lifelong.agents.ppo import PPO, PPOConfig
+
+__all__ = [
+    "CARRY",
+    "PPO",
+    "ActorCritic",
+    "Backbone",
+    "Carry",
+    "Encoder",
+    "Lifetime",
+    "PPOConfig",
+    "Segment",
+]

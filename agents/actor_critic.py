@@ -1,0 +1,135 @@
+"""Encoder, backbone and two heads, as modules on TensorDicts.
+
+`trunk` reads `observation`, `memory` and `start` and writes `hidden` and the memory after it; `actor` and `critic` read
+`hidden` only, so that a loss may call both without running the memory again.
+The whole is pure: it returns the new memory and keeps none.
+"""
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from tensordict import TensorDict
+from tensordict.nn import (
+    NormalParamExtractor,
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+    TensorDictModuleBase,
+)
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
+from torchrl.modules import TanhNormal
+
+from lifelong.agents.backbone import Backbone
+from lifelong.agents.encoder import Encoder
+
+__all__ = ["ActorCritic"]
+
+
+class ActorCritic(TensorDictModuleBase):
+    """What to do and what it is worth, given an observation and a memory.
+
+    In: `observation`, `memory`, `start`. Out: `action`, `action_log_prob`, `state_value`, `("next", "memory")`.
+    A batch of size [B] is one step; [B, T] is T steps, with `memory` that of the first.
+
+    Args:
+        encoder: of the observation.
+        backbone: of the same width.
+        action_space: Discrete, or a Box with finite bounds.
+
+    Raises:
+        ValueError: if there is no distribution over this action space.
+    """
+
+    in_keys = ("observation", "memory", "start")
+    out_keys = ("action", "action_log_prob", "state_value", ("next", "memory"))
+
+    def __init__(self, encoder: Encoder, backbone: Backbone, action_space: spaces.Space[Any]) -> None:
+        super().__init__()
+        self.encoder, self.backbone = encoder, backbone
+        self.actor = _actor(backbone.width, action_space)
+        value = nn.Linear(backbone.width, 1)
+        nn.init.orthogonal_(value.weight, 0.1)
+        nn.init.zeros_(value.bias)
+        self.critic = TensorDictModule(value, in_keys=["hidden"], out_keys=["state_value"])
+
+    def trunk(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Return what the heads read, and the memory after it.
+
+        Args:
+            observation: [B] one step, or [B, T].
+            memory: [B] before the first step.
+            start: [B] or [B, T] bool, true where a step is the first of a life.
+
+        Returns:
+            hidden: [B, D] or [B, T, D].
+            memory: [B] after the last step.
+        """
+        run = self.backbone.step if start.ndim == 1 else self.backbone
+        return run(self.encoder(observation), memory, start)
+
+    def distribution(self, hidden: Tensor) -> Distribution:
+        """Return the distribution over actions, batch [...], from `hidden` [..., D]."""
+        return self.actor.get_dist(TensorDict({"hidden": hidden}, hidden.shape[:-1]))
+
+    def value(self, hidden: Tensor) -> Tensor:
+        """Return the value [...] from `hidden` [..., D]."""
+        return self.critic.module(hidden)[..., 0]
+
+    def act(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
+        """Do one step.
+
+        Args:
+            observation: [B].
+            memory: [B] before the step; left as it is.
+            start: [B] bool, true where the step is the first of a life.
+
+        Returns:
+            A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the memory after the step.
+        """
+        hidden, memory = self.trunk(observation, memory, start)
+        distribution = self.distribution(hidden)
+        action = distribution.sample()
+        done = {
+            "action": action,
+            "action_log_prob": distribution.log_prob(action),
+            "state_value": self.value(hidden)[..., None],
+        }
+        return TensorDict(done, start.shape), memory
+
+    def forward(self, tensordict: TensorDict) -> TensorDict:
+        """Write action, log probability, value and the memory after the last step into `tensordict`."""
+        hidden, memory = self.trunk(tensordict["observation"], tensordict["memory"], tensordict["start"])
+        distribution = self.distribution(hidden)
+        action = distribution.sample()
+        tensordict["action"], tensordict["action_log_prob"] = action, distribution.log_prob(action)
+        tensordict["state_value"] = self.value(hidden)[..., None]
+        tensordict["next", "memory"] = memory
+        return tensordict
+
+
+def _actor(width: int, space: spaces.Space[Any]) -> ProbabilisticTensorDictSequential:
+    if isinstance(space, spaces.Discrete):
+        outputs, keys, tail = int(space.n), ["logits"], nn.Identity()
+        distribution, options = Categorical, {}
+    elif isinstance(space, spaces.Box) and space.is_bounded("both"):
+        outputs, keys, tail = 2 * int(torch.tensor(space.shape).prod()), ["loc", "scale"], NormalParamExtractor()
+        bounds = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
+        distribution, options = TanhNormal, dict(zip(("low", "high"), bounds, strict=True))
+    else:
+        raise ValueError(f"no distribution over action space {space}: supported are Discrete and Box with finite bounds")
+    linear = nn.Linear(width, outputs)
+    nn.init.orthogonal_(linear.weight, 0.01)
+    nn.init.zeros_(linear.bias)
+    return ProbabilisticTensorDictSequential(
+        TensorDictModule(nn.Sequential(linear, tail), in_keys=["hidden"], out_keys=keys),
+        ProbabilisticTensorDictModule(
+            in_keys=keys,
+            out_keys=["action"],
+            distribution_class=distribution,
+            distribution_kwargs=options,
+            return_log_prob=True,
+            log_prob_key="action_log_prob",
+        ),
+    )

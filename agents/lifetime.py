@@ -1,0 +1,140 @@
+"""The lifetime loop: lives go on, segment after segment, and the memory goes with them.
+
+A life is one slot of a vector environment. Its memory is a row of a plain table that this loop alone writes: the
+policy's functions are pure, and nothing the learner does can touch it.
+An episode's end does not end the memory; `carry` says what does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tensordict import TensorDict
+from torch import Tensor
+
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.encoder import as_tensors
+
+__all__ = ["CARRY", "Carry", "Lifetime", "Segment", "World"]
+
+Carry = Literal["lifetime", "task", "episode"]
+CARRY: tuple[Carry, ...] = get_args(Carry)
+_START = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
+
+
+class World(Protocol):
+    """What the loop asks of a vector environment: gymnasium's interface, and `info` as task streams fill it."""
+
+    num_envs: int
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...  # noqa: D102
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """T steps of B lives.
+
+    Args:
+        steps: [B, T] `observation`, `start`, `action`, `action_log_prob`, `state_value`, and under `next`: `reward`,
+            `end` (the memory's life segment ends after this step), `boundary` (the episode ends, the memory goes on),
+            `cut` (the episode was truncated: its value is bootstrapped), `state_value` of what follows, [B, T, 1] each.
+        memory: [B] the memory before the first step.
+        episodes: rows of the episodes that ended, one array for each column.
+    """
+
+    steps: TensorDict
+    memory: TensorDict
+    episodes: dict[str, NDArray[Any]]
+
+
+@dataclass
+class Lifetime:
+    """B lives of a policy in a world.
+
+    Args:
+        policy: who acts.
+        world: where.
+        carry: when the memory starts anew: `lifetime`, only with a new life; `task`, when the task changes;
+            `episode`, at every episode's end (the classical recurrent agent).
+        seed: of the world; None keeps its own.
+    """
+
+    policy: ActorCritic
+    world: World
+    carry: Carry = "lifetime"
+    seed: int | None = None
+    steps: int = field(default=0, init=False)
+    """Environment steps lived, of all lives together."""
+
+    def __post_init__(self) -> None:
+        """Begin all lives."""
+        if self.carry not in CARRY:
+            raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {self.carry!r}")
+        self.memory = self.policy.backbone.initial_state(self.world.num_envs)
+        self.see(*self.world.reset(seed=self.seed))
+
+    def see(self, observation: Any, info: dict[str, Any]) -> None:
+        """Take an observation as the present one, as after a reset."""
+        self.observation = self._tensors(observation)
+        self.start = self._flag(info[_START[self.carry]])
+
+    def live(self, length: int) -> Iterator[Segment]:
+        """Yield segments of `length` steps for ever; the policy may change between them."""
+        while True:
+            yield self.segment(length)
+
+    @torch.no_grad()
+    def segment(self, length: int) -> Segment:
+        """Live `length` steps.
+
+        Args:
+            length: T, environment steps of every life.
+        """
+        before, steps, rows, cuts = self.memory, [], [], []
+        for t in range(length):
+            acted, after = self.policy.act(self.observation, self.memory, self.start)
+            observation, reward, terminated, truncated, info = self.world.step(acted["action"].numpy(force=True))
+            acted["observation"], acted["start"] = self.observation, self.start
+            ended = torch.from_numpy(terminated | truncated)
+            end = ended & torch.from_numpy(info[_START[self.carry]])
+            cut = torch.from_numpy(truncated & ~terminated)
+            acted["next"] = TensorDict(
+                {
+                    "reward": torch.from_numpy(np.asarray(reward, np.float32))[:, None],
+                    "end": end[:, None],
+                    "boundary": (ended & ~end)[:, None],
+                    "cut": cut[:, None],
+                },
+                acted.batch_size,
+                device=self.start.device,
+            )
+            if cut.any():
+                cuts.append((t, self._value(self._tensors(info["final_obs"]), after, torch.zeros_like(self.start))))
+            if "episodes" in info:
+                rows.append(info["episodes"])
+            steps.append(acted)
+            self.memory = after
+            self.see(observation, info)
+        done = torch.stack(steps, 1)
+        values = done["state_value"]
+        last = self._value(self.observation, self.memory, self.start)
+        following = torch.cat([values[:, 1:], last[:, None, None]], 1)
+        for t, value in cuts:
+            following[:, t, 0] = torch.where(done["next", "cut"][:, t, 0], value, following[:, t, 0])
+        done["next", "state_value"] = following
+        self.steps += length * self.world.num_envs
+        return Segment(done, before, {name: np.concatenate([r[name] for r in rows]) for name in (rows[0] if rows else ())})
+
+    def _value(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> Tensor:
+        """Return the value [B] of an observation; the memory it makes is dropped."""
+        return self.policy.value(self.policy.trunk(observation, memory, start)[0])
+
+    def _tensors(self, observation: Any) -> TensorDict:
+        return as_tensors(observation, (self.world.num_envs,), next(self.policy.parameters()).device)
+
+    def _flag(self, flag: NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(flag).to(next(self.policy.parameters()).device)

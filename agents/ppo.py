@@ -1,0 +1,199 @@
+"""PPO on segments: the memory is replayed from where it was, in order, once for every minibatch.
+
+A minibatch is some of the lives over all their steps, so that time is never cut apart. Returns go on over episode ends
+whenever the memory does, discounted there by `life_discount`: what an episode teaches for later ones is part of its
+value. The losses and the advantage recursion are TorchRL's.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torchrl.objectives import ClipPPOLoss
+from torchrl.objectives.value.functional import generalized_advantage_estimate
+
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.lifetime import Segment
+
+__all__ = ["PPO", "PPOConfig", "advantages", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class PPOConfig:
+    """How the slow weights learn."""
+
+    lr: float = 3e-3
+    """Learning rate of Adam."""
+    epochs: int = 2
+    """Passes over every segment."""
+    minibatches: int = 4
+    """Parts into which the lives of a segment are split."""
+    clip: float = 0.2
+    """How far the ratio of probabilities may move."""
+    discount: float = 0.99
+    """Of the next step of the same episode."""
+    life_discount: float = 0.9
+    """Of the next episode of the same life."""
+    trace: float = 0.95
+    """GAE's lambda."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus."""
+    critic: float = 0.5
+    """Weight of the value loss."""
+    max_norm: float = 0.5
+    """Gradient norm that is clipped to."""
+    tbptt: int = 0
+    """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        for name in ("lr", "epochs", "minibatches", "clip", "max_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")
+        for name in ("discount", "life_discount", "trace"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1]: {name}={getattr(self, name)}")
+        for name in ("entropy", "critic", "tbptt"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {name}={getattr(self, name)}")
+
+
+def advantages(steps: TensorDict, discount: float, life_discount: float, trace: float) -> tuple[Tensor, Tensor]:
+    """Return advantages and value targets of a segment's steps.
+
+    Inside an episode the next value counts `discount`; over an episode's end that the memory survives, `life_discount`;
+    where the memory ends, nothing follows; where an episode was truncated the value of its last observation follows
+    and the trace stops.
+
+    Args:
+        steps: [B, T] as in `Segment`.
+        discount: of the next step.
+        life_discount: of the next episode.
+        trace: GAE's lambda.
+
+    Returns:
+        advantage: [B, T, 1].
+        target: [B, T, 1].
+    """
+    after = steps["next"]
+    cut = after["cut"]
+    crossing = after["boundary"] & ~cut
+    rate = torch.where(crossing, life_discount, discount)
+    return generalized_advantage_estimate(
+        gamma=rate,
+        lmbda=trace,
+        state_value=steps["state_value"],
+        next_state_value=after["state_value"],
+        reward=after["reward"],
+        done=after["end"] | cut,
+        terminated=after["end"] & ~cut,
+    )
+
+
+def replay(policy: ActorCritic, steps: TensorDict, memory: TensorDict, tbptt: int = 0) -> Tensor:
+    """Return what the heads read at every step, [B, T, D], from the memory before the first.
+
+    Args:
+        policy: who lived them, or who it has become.
+        steps: [B, T] with `observation` and `start`.
+        memory: [B] before the first step.
+        tbptt: steps after which the gradient through the carried memory is cut; 0 never.
+    """
+    length = steps.shape[1]
+    pieces = []
+    for t in range(0, length, tbptt or length):
+        piece = steps[:, t : t + (tbptt or length)]
+        if t:
+            memory = memory.detach()
+        hidden, memory = policy.trunk(piece["observation"], memory, piece["start"])
+        pieces.append(hidden)
+    return torch.cat(pieces, 1)
+
+
+class PPO:
+    """A learner for one policy.
+
+    Args:
+        policy: whose slow weights are trained.
+        config: how.
+        generator: shuffles the lives; None for torch's own.
+    """
+
+    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator | None = None) -> None:
+        self.policy, self.config, self.generator = policy, config, generator
+        self.parameters = list(policy.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5)
+        self.loss = ClipPPOLoss(
+            policy.actor,
+            policy.critic,
+            clip_epsilon=config.clip,
+            entropy_bonus=config.entropy > 0,
+            entropy_coeff=config.entropy,
+            critic_coeff=config.critic,
+            loss_critic_type="l2",
+            functional=False,
+        )
+
+    def learn(self, segment: Segment, lr: float | None = None) -> dict[str, float]:
+        """Learn from a segment.
+
+        Args:
+            segment: just lived by this policy.
+            lr: learning rate now; None for the configured one.
+
+        Returns:
+            Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
+
+        Raises:
+            FloatingPointError: if a loss is not finite; the weights are as before that minibatch.
+        """
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr if lr is None else lr
+        steps = segment.steps
+        advantage, target = advantages(steps, config.discount, config.life_discount, config.trace)
+        scale = advantage.std().clamp_min(1e-6)
+        batch = TensorDict(
+            {
+                "action": steps["action"],
+                "action_log_prob": steps["action_log_prob"],
+                "advantage": (advantage - advantage.mean()) / scale,
+                "value_target": target,
+                "state_value": steps["state_value"],
+            },
+            steps.batch_size,
+        )
+        lives = steps.shape[0]
+        report: dict[str, list[float]] = {}
+        first: float | None = None
+        for _ in range(config.epochs):
+            order = torch.randperm(lives, generator=self.generator)
+            for some in order.tensor_split(min(config.minibatches, lives)):
+                hidden = replay(self.policy, steps[some], segment.memory[some], config.tbptt)
+                part = batch[some]
+                part["hidden"] = hidden
+                if first is None:
+                    now = self.policy.distribution(hidden.detach()).log_prob(part["action"])
+                    first = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
+                losses = self.loss(part.flatten())
+                total = losses["loss_objective"] + losses["loss_critic"] + losses.get("loss_entropy", 0.0)
+                if not torch.isfinite(total):
+                    raise FloatingPointError(f"loss must be finite, got {total.item()}")
+                self.optimizer.zero_grad()
+                total.backward()
+                norm = nn.utils.clip_grad_norm_(self.parameters, config.max_norm)
+                self.optimizer.step()
+                said = {
+                    "policy_loss": losses["loss_objective"],
+                    "value_loss": losses["loss_critic"],
+                    "entropy": losses.get("entropy", torch.zeros(())),
+                    "kl": losses["kl_approx"],
+                    "clip_fraction": losses["clip_fraction"],
+                    "gradient_norm": norm,
+                }
+                for name, number in said.items():
+                    report.setdefault(name, []).append(float(number))
+        explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
+        means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}
+        return means | {"ratio_error": first or 0.0, "explained_variance": explained.item()}

@@ -1,0 +1,131 @@
+"""CuedRecall: which answer belongs to which cue? Only memory across episodes can tell.
+
+Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
+and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before
+it ends, so a policy whose memory is wiped between episodes stays at 1 / `answers`; one that remembers its life is
+right from the second meeting on (`feedback="reveal"`), or as soon as trying has found the answer
+(`feedback="reward"`).
+
+What a task shows:
+
+| entry | meaning |
+| --- | --- |
+| cue | [size] the cue's vector in the first step of the episode, entries of variance 1, then zeros |
+| go | [1] 1 when the decision is due; only if `blanks` > 0 |
+| revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
+
+The tasks of this stream are its cues: visits and lags count cues.
+"""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.draws import Purpose, integers, normal
+from lifelong.envs.schedule import Interleaved, Schedule
+from lifelong.envs.stream import Boundary, References, Task, TaskStream
+
+__all__ = ["CuedRecall"]
+
+Feedback = Literal["reveal", "reward"]
+
+
+class CuedRecall(TaskStream):
+    """Lives of cues and answers, natively batched.
+
+    Args:
+        num_envs: B, lives side by side.
+        cues: K, cues of a life.
+        answers: A, answers to choose from.
+        size: entries of a cue's vector.
+        blanks: steps between cue and decision.
+        feedback: `reveal`, the right answer is shown after each decision, or `reward`, only the reward tells.
+        schedule: which cue comes next.
+        life_episodes: decisions in a life; None for one endless life.
+        boundary: what the agent is told of task changes.
+        seed: of the lives.
+
+    Raises:
+        ValueError: on numbers that make no stream.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        cues: int = 16,
+        answers: int = 4,
+        size: int = 16,
+        blanks: int = 0,
+        feedback: Feedback = "reveal",
+        schedule: Schedule = Interleaved(),  # noqa: B008  frozen
+        life_episodes: int | None = 128,
+        boundary: Boundary = "none",
+        seed: int = 0,
+    ) -> None:
+        if feedback not in get_args(Feedback):
+            raise ValueError(f"feedback must be one of {', '.join(get_args(Feedback))}, got {feedback!r}")
+        for name, number, least in (("cues", cues, 1), ("answers", answers, 2), ("size", size, 1), ("blanks", blanks, 0)):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}: {name}={number}")
+        self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
+        shown: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
+        if blanks:
+            shown["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
+        if feedback == "reveal":
+            shown["revealed"] = spaces.Discrete(answers + 1)
+        chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
+        super().__init__(
+            num_envs,
+            tasks=[Task(f"cue {k}", chance) for k in range(cues)],
+            observation_space=spaces.Dict(shown),
+            action_space=spaces.Discrete(answers),
+            schedule=schedule,
+            life_episodes=life_episodes,
+            boundary=boundary,
+            seed=seed,
+        )
+        self._vectors = np.zeros((num_envs, cues, size), np.float32)
+        self._right = np.zeros((num_envs, cues), np.int64)
+        self._nothing = np.zeros(num_envs, np.bool_)
+
+    def _live(self, slots: NDArray[np.int64]) -> None:
+        life, cue = self.life[slots, None], np.arange(self.cues)
+        self._right[slots] = integers(self.answers, self.seed, Purpose.RULE, life, cue)
+        entries = life[..., None], cue[:, None], np.arange(self.size)
+        self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
+
+    def _begin(self, slots: NDArray[np.int64]) -> None:
+        pass  # an episode has no more to it than its cue and the steps since
+
+    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        due = self.episode_length == self.blanks
+        reward = (due & (actions == self._right[self._everyone, self.task])).astype(np.float64)
+        return reward, due, self._nothing.copy()
+
+    def _observe(self) -> dict[str, NDArray[Any]]:
+        visible = (self.episode_length == 0)[:, None]
+        seen: dict[str, NDArray[Any]] = {"cue": self._vectors[self._everyone, self.task] * visible}
+        if self.blanks:
+            seen["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
+        if self.feedback == "reveal":
+            seen["revealed"] = self._revealed()
+        return seen
+
+    def _revealed(self) -> NDArray[np.int64]:
+        """Return the right answers of the last decisions: those of the cue met one episode ago, in this life."""
+        last = (self.met == self.episode[:, None] - 1) & (self.met >= 0)
+        shown = last.any(1) & (self.episode_length == 0)
+        return np.where(shown, self._right[self._everyone, last.argmax(1)], self.answers)
+
+    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        tried = self.meetings[slots, self.task[slots]]  # meetings before this one
+        known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
+        guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
+        return {
+            "success": self.episode_return[slots],
+            "answer": self.previous_action[slots],
+            "cross": np.where(known, 1.0, guess / self.answers),
+        }

@@ -1,0 +1,63 @@
+"""Random numbers without a generator: each is a pure function of a seed and a few counters.
+
+A life drawn this way is the same whatever runs beside it, and nothing has to be saved to go on with it later.
+The mixing function is SplitMix64's (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195), applied once per counter.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Purpose", "bits", "integers", "normal", "uniform"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Purpose(IntEnum):
+    """What a number is drawn for; two purposes never share a number."""
+
+    EPISODE = 1  # seed of an episode: layouts and everything an environment draws itself
+    SCHEDULE = 2  # which task comes next
+    RULE = 3  # what is hidden: answers, rules, goals
+    CUE = 4  # how a cue looks
+    POLICY = 5  # choices of reference policies
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def bits(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64]:
+    """Return 64 random bits for every entry of the broadcast counters.
+
+    Args:
+        seed: of the stream.
+        purpose: what the number is for.
+        *counters: non-negative integers or arrays of them, such as life, episode, index.
+    """
+    with np.errstate(over="ignore"):
+        z = _mix(np.asarray([seed % 2**64], dtype=np.uint64) + _GOLDEN)
+        for counter in (int(purpose), *counters):
+            z = _mix((z ^ np.asarray(counter).astype(np.uint64)) + _GOLDEN)
+    return z if any(np.ndim(c) for c in counters) else z[0]
+
+
+def uniform(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
+    """Return numbers in [0, 1), 53 bits each; arguments as for `bits`."""
+    return (bits(seed, purpose, *counters) >> np.uint64(11)) * 2.0**-53
+
+
+def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.int64]:
+    """Return integers in [0, high); other arguments as for `bits`."""
+    drawn: NDArray[Any] = uniform(seed, purpose, *counters) * high
+    return drawn.astype(np.int64)
+
+
+def normal(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
+    """Return standard normal numbers (Box and Muller); arguments as for `bits`."""
+    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, purpose, *counters, 0)))
+    return radius * np.cos(2.0 * np.pi * uniform(seed, purpose, *counters, 1))

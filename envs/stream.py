@@ -1,0 +1,389 @@
+"""Task streams: lives made of episodes, episodes made of tasks, behind `gymnasium.vector.VectorEnv`.
+
+A *task* is a name and its reference scores, a *schedule* says who comes next, a *stream* joins them with a seed.
+`num_envs` lives run side by side. An episode is a pure function of (task, episode seed, actions); which tasks and
+seeds a life gets is a pure function of (stream seed, life), whatever runs beside it.
+
+An episode that ends is followed in the same step by the first observation of the next (`AutoresetMode.SAME_STEP`), so
+no step of a life is made up. A life ends after `life_episodes` episodes; then its slot goes on with a new life.
+
+What the agent sees, a Dict:
+
+| entry | meaning | at the start of a life |
+| --- | --- | --- |
+| observation | what the task shows | |
+| previous_action | what the agent did; the number of actions itself stands for "nothing yet" | nothing yet, or zeros |
+| previous_reward | [1] what it got for it | 0 |
+| episode_start | [1] 1 in the first step of an episode | 1 |
+| task_start | [1] 1 in the first step of a new task; only with `boundary="flag"` | 1 |
+| task | number of the task; only with `boundary="task_id"` | |
+
+`info` of `reset` and `step` says of the observation that came with it: `episode_start`, `task_start`, `life_start`
+([B] bool) and `task` ([B]). `info["episodes"]`, when episodes ended, has one row for each: see `ROW`.
+`info["final_obs"]`, when episodes were truncated, is the batch of observations before the reset.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from lifelong.envs.draws import Purpose, bits, uniform
+from lifelong.envs.schedule import History, Schedule
+
+__all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
+
+Boundary = Literal["none", "flag", "task_id"]
+
+ROW: dict[str, type[np.generic]] = {
+    "step": np.int64,  # environment steps of all lives when the episode ended
+    "life": np.int64,  # number of the life
+    "episode": np.int64,  # index of the episode in its life
+    "task": np.int32,  # number of the task
+    "visit": np.int32,  # how many times the task was visited before; a visit is a run of episodes of one task
+    "index_in_visit": np.int32,  # episodes since the visit began
+    "lag_steps": np.int64,  # steps of this life since the task was last met, -1 if never
+    "lag_episodes": np.int64,  # episodes since then: 1 is the one before, -1 is never
+    "lag_tasks": np.int32,  # visits to other tasks since then, -1 is never
+    "length": np.int32,  # steps of the episode
+    "return": np.float32,  # sum of rewards
+    "normalised": np.float32,  # (return - random) / (oracle - random), NaN without references
+    "within": np.float32,  # expected return here of the best policy that forgets at every episode's end, or NaN
+    "cross": np.float32,  # expected return here of the best policy that remembers its life, or NaN
+    "success": np.float32,  # 1, 0, or NaN if the task does not say
+    "answer": np.int32,  # the last discrete action or what it chose, -1 if there is none
+}
+
+
+class StreamError(RuntimeError):
+    """An environment did what no environment may do; names it, the task and the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Scores that give a return a meaning; NaN where unknown.
+
+    Args:
+        random: mean return of the random policy.
+        within: best mean return of a policy whose memory is wiped at every episode's end.
+        cross: best mean return of a policy that remembers its life.
+        oracle: best mean return of a policy that knows what is hidden.
+    """
+
+    random: float = float("nan")
+    within: float = float("nan")
+    cross: float = float("nan")
+    oracle: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to do.
+
+    Args:
+        name: shown in tables.
+        references: what its returns are compared with.
+    """
+
+    name: str
+    references: References = References()
+
+
+class TaskStream(VectorEnv[Any, Any, Any]):
+    """Lives side by side; subclasses say what an episode is by `_live`, `_begin`, `_act` and `_observe`.
+
+    Args:
+        num_envs: B, lives side by side.
+        tasks: what can be met.
+        observation_space: what a task shows, for one life.
+        action_space: for one life.
+        schedule: which task comes next.
+        life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
+        boundary: what the agent is told of task changes.
+        seed: of the lives; `reset(seed=...)` overrides it.
+
+    Raises:
+        ValueError: on numbers that make no stream.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+
+    def __init__(
+        self,
+        num_envs: int,
+        *,
+        tasks: Sequence[Task],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        schedule: Schedule,
+        life_episodes: int | None,
+        boundary: Boundary = "none",
+        seed: int = 0,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
+        if life_episodes is not None and life_episodes < 1:
+            raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
+        if boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {', '.join(get_args(Boundary))}, got {boundary!r}")
+        if not isinstance(action_space, spaces.Discrete | spaces.Box):
+            raise ValueError(f"action space must be Discrete or Box, got {action_space}")
+        self.num_envs, self.tasks, self.schedule = num_envs, tuple(tasks), schedule
+        self.life_episodes, self.boundary, self.seed = life_episodes, boundary, seed
+        self.single_action_space = action_space
+        self.single_observation_space = spaces.Dict(self._entries(observation_space, action_space))
+        self.action_space = batch_space(action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._random = np.array([task.references.random for task in self.tasks])
+        self._gain = np.array([task.references.oracle for task in self.tasks]) - self._random
+        self._everyone = np.arange(num_envs)
+        self.vector_steps = -1  # no life yet
+
+    def _entries(
+        self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
+    ) -> dict[str, gymnasium.Space[Any]]:
+        flag = spaces.Box(0.0, 1.0, (1,), np.float32)
+        previous = (
+            spaces.Discrete(int(action_space.n) + 1) if isinstance(action_space, spaces.Discrete) else action_space
+        )
+        entries: dict[str, gymnasium.Space[Any]] = {
+            "observation": observation_space,
+            "previous_action": previous,
+            "previous_reward": spaces.Box(-np.inf, np.inf, (1,), np.float32),
+            "episode_start": flag,
+        }
+        if self.boundary == "flag":
+            entries["task_start"] = flag
+        if self.boundary == "task_id":
+            entries["task"] = spaces.Discrete(len(self.tasks))
+        return entries
+
+    # ---- what a subclass says -------------------------------------------------------------------------------------
+
+    def _live(self, slots: NDArray[np.int64]) -> None:
+        """Draw what is hidden in the lives that begin in these slots; `self.life[slots]` has their numbers."""
+
+    def _begin(self, slots: NDArray[np.int64]) -> None:
+        """Begin an episode of `self.task[slots]`."""
+        raise NotImplementedError
+
+    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Do one step of every life and return reward, terminated, truncated, [B] each."""
+        raise NotImplementedError
+
+    def _observe(self) -> Any:
+        """Return the batch of what the tasks show now."""
+        raise NotImplementedError
+
+    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        """Return what else is known of episodes that just ended: `success`, `answer`, `within`, `cross`, or part."""
+        return {}
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        """Return all that tells where the stream is; see `resume`."""
+        return {name: np.array(value) for name, value in vars(self).items() if name in _POSITION}
+
+    def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
+        """Go on from a position, as if never interrupted, and return what `reset` or `step` returned there."""
+        if position["life"].shape != (self.num_envs,):
+            raise ValueError(f"position has {position['life'].shape[0]} lives, the stream has num_envs={self.num_envs}")
+        for name in _POSITION:
+            value = position[name].copy()
+            setattr(self, name, value if value.ndim else value.item())
+        self._live(self._everyone)
+        self._begin(self._everyone)
+        return self._look(), self._said()
+
+    # ---- the clock of the lives -----------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Begin new lives in all slots, from life 0.
+
+        Args:
+            seed: of the lives; None keeps the present one.
+            options: not used.
+
+        Returns:
+            The observations and `info`.
+        """
+        if isinstance(seed, list):
+            raise TypeError("a stream has one seed for all its lives, got a list")
+        if seed is not None:
+            self.seed = seed
+        B, N = self.num_envs, len(self.tasks)
+        self.vector_steps, self.lives = 0, 0
+        self.life, self.episode, self.life_step = (np.zeros(B, np.int64) for _ in range(3))
+        self.task, self.visits_lived, self.visit_episode = (np.zeros(B, np.int64) for _ in range(3))
+        self.met, self.met_step, self.met_visit = (np.full((B, N), -1, np.int64) for _ in range(3))
+        self.meetings, self.visits = (np.zeros((B, N), np.int64) for _ in range(2))
+        self.episode_return, self.episode_length = np.zeros(B), np.zeros(B, np.int64)
+        self.episode_start, self.task_start, self.life_start = (np.ones(B, np.bool_) for _ in range(3))
+        space = self.single_action_space
+        shape, dtype = ((B,), np.int64) if isinstance(space, spaces.Discrete) else ((B, *space.shape), space.dtype)
+        self.previous_action, self.previous_reward = np.zeros(shape, dtype), np.zeros(B)
+        self._new_lives(self._everyone)
+        self._new_episodes(self._everyone)
+        return self._look(), self._said()
+
+    def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Do one step of every life.
+
+        Args:
+            actions: [B, ...] one action for each.
+
+        Returns:
+            Observations, rewards [B], terminated [B], truncated [B] and `info`; where an episode ended the observation
+            is the next one's first.
+        """
+        if self.vector_steps < 0:
+            raise gymnasium.error.ResetNeeded("step before the first reset")
+        actions = np.asarray(actions)
+        if actions.shape != self.previous_action.shape:
+            raise ValueError(f"actions must be {list(self.previous_action.shape)}, got {list(actions.shape)}")
+        reward, terminated, truncated = self._act(actions)
+        if not np.isfinite(reward).all():
+            self._blame(~np.isfinite(reward), "reward", reward)
+        self.vector_steps += 1
+        self.life_step += 1
+        self.episode_return += reward
+        self.episode_length += 1
+        self.previous_action, self.previous_reward = actions.astype(self.previous_action.dtype), reward.copy()
+        for flag in (self.episode_start, self.task_start, self.life_start):
+            flag[:] = False
+        ended = terminated | truncated
+        said: dict[str, Any] = {}
+        if ended.any():
+            if truncated.any():
+                said["final_obs"] = self._look()
+            slots = np.flatnonzero(ended)
+            said["episodes"] = self._end(slots)
+            if self.life_episodes is not None:
+                self._new_lives(slots[self.episode[slots] >= self.life_episodes])
+            self._new_episodes(slots)
+        return self._look(), reward, terminated, truncated, self._said() | said
+
+    def _end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Close the episodes in these slots and return their rows."""
+        task = self.task[slots]
+        here = (slots, task)
+        before = self.met[here] < 0
+        began = self.life_step[slots] - self.episode_length[slots]
+        outcome = {"success": np.nan, "answer": -1, "within": np.nan, "cross": np.nan} | self._outcome(slots)
+        for name in ("within", "cross"):
+            if np.ndim(outcome[name]) == 0 and np.isnan(outcome[name]):
+                outcome[name] = np.array([getattr(self.tasks[t].references, name) for t in task])
+        rows = {
+            "step": self.vector_steps * self.num_envs,
+            "life": self.life[slots],
+            "episode": self.episode[slots],
+            "task": task,
+            "visit": self.visits[here] - 1,
+            "index_in_visit": self.visit_episode[slots],
+            "lag_steps": np.where(before, -1, began - self.met_step[here]),
+            "lag_episodes": np.where(before, -1, self.episode[slots] - self.met[here]),
+            "lag_tasks": np.where(before, -1, np.maximum(self.visits_lived[slots] - self.met_visit[here] - 1, 0)),
+            "length": self.episode_length[slots],
+            "return": self.episode_return[slots],
+            "normalised": (self.episode_return[slots] - self._random[task]) / self._gain[task],
+            **outcome,
+        }
+        self.met[here], self.met_step[here] = self.episode[slots], self.life_step[slots]
+        self.met_visit[here] = self.visits_lived[slots]
+        self.meetings[here] += 1
+        self.episode[slots] += 1
+        self.visit_episode[slots] += 1
+        return {name: np.broadcast_to(np.asarray(rows[name], dtype), slots.shape) for name, dtype in ROW.items()}
+
+    def _new_lives(self, slots: NDArray[np.int64]) -> None:
+        if not slots.size:
+            return
+        self.life[slots] = self.lives + np.arange(slots.size)
+        self.lives += slots.size
+        for counter in (self.episode, self.life_step, self.visits_lived, self.visit_episode, self.previous_reward):
+            counter[slots] = 0
+        space = self.single_action_space
+        self.previous_action[slots] = space.n if isinstance(space, spaces.Discrete) else 0
+        self.task[slots] = -1
+        self.met[slots] = self.met_step[slots] = self.met_visit[slots] = -1
+        self.meetings[slots] = self.visits[slots] = 0
+        self.life_start[slots] = True
+        self._live(slots)
+
+    def _new_episodes(self, slots: NDArray[np.int64]) -> None:
+        life, episode = self.life[slots], self.episode[slots]
+        history = History(episode, self.task[slots], self.met[slots], self.meetings[slots])
+        task = self.schedule.next(history, lambda i: uniform(self.seed, Purpose.SCHEDULE, life, episode, i))
+        changed = slots[task != self.task[slots]]
+        self.task[slots] = task
+        self.visits[changed, self.task[changed]] += 1
+        self.visits_lived[changed] += 1
+        self.visit_episode[changed] = 0
+        self.episode_start[slots] = self.task_start[changed] = True
+        self.episode_return[slots] = self.episode_length[slots] = 0
+        self._begin(slots)
+
+    # ---- what the agent gets --------------------------------------------------------------------------------------
+
+    def episode_seeds(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the seeds of the present episodes in these slots, below 2^31."""
+        drawn = bits(self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots])
+        return (drawn >> np.uint64(33)).astype(np.int64)
+
+    def _look(self) -> dict[str, Any]:
+        seen: dict[str, Any] = {
+            "observation": self._observe(),
+            "previous_action": self.previous_action.copy(),
+            "previous_reward": self.previous_reward[:, None].astype(np.float32),
+            "episode_start": self.episode_start[:, None].astype(np.float32),
+        }
+        if self.boundary == "flag":
+            seen["task_start"] = self.task_start[:, None].astype(np.float32)
+        if self.boundary == "task_id":
+            seen["task"] = self.task.copy()
+        return seen
+
+    def _said(self) -> dict[str, Any]:
+        return {
+            "episode_start": self.episode_start.copy(),
+            "task_start": self.task_start.copy(),
+            "life_start": self.life_start.copy(),
+            "task": self.task.copy(),
+        }
+
+    def _blame(self, bad: NDArray[np.bool_], what: str, value: NDArray[Any]) -> None:
+        slot = int(np.flatnonzero(bad)[0])
+        raise StreamError(
+            f"{what} must be finite: {value[slot]} from task {self.tasks[self.task[slot]].name!r}, "
+            f"life {self.life[slot]}, step {self.life_step[slot]} of the life"
+        )
+
+
+_POSITION = (
+    "seed",
+    "vector_steps",
+    "lives",
+    "life",
+    "episode",
+    "life_step",
+    "task",
+    "visits_lived",
+    "visit_episode",
+    "met",
+    "met_step",
+    "met_visit",
+    "meetings",
+    "visits",
+    "episode_return",
+    "episode_length",
+    "episode_start",
+    "task_start",
+    "life_start",
+    "previous_action",
+    "previous_reward",
+)
