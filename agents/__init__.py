@@ -1,7 +1,9 @@
+"""Who lives: encoder, backbone, actor-critic, PPO, the lifetime loop and hibernation."""
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
+from lifelong.agents.hibernation import HibernationError, hibernate, wake
 from lifelong.agents.lifetime import CARRY, Carry, Lifetime, Segment
 from lifelong.agents.ppo import PPO, PPOConfig
 
@@ -12,7 +14,10 @@ __all__ = [
     "Backbone",
     "Carry",
     "Encoder",
+    "HibernationError",
     "Lifetime",
     "PPOConfig",
     "Segment",
+    "hibernate",
+    "wake",
 ]

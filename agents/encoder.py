@@ -9,7 +9,8 @@
 | MultiBinary | a linear map |
 | Dict, Tuple | each entry by the above, summed |
 
-The sum goes through a residual MLP, so that entries can act on each other: an action counts only with its reward.
+To the sum a gated product of itself is added, so that entries act on each other from the first step: an action counts
+only with its reward.
 """
 
 from typing import Any
@@ -40,13 +41,15 @@ class Encoder(nn.Module):
         self.leaves = nn.ModuleDict({_label(key): _reader(leaf, width, key) for key, leaf in _leaves(space)})
         self.keys = [key for key, _ in _leaves(space)]
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.factors = nn.Linear(width, 4 * width)
+        self.product = nn.Linear(2 * width, width)
 
     def forward(self, observation: TensorDict) -> Tensor:
         """Return [..., D] from a batch [...] of observations."""
         read = [self.leaves[_label(key)](observation[key]) for key in self.keys]
         x = torch.stack(read).sum(0)
-        return x + self.mlp(self.norm(x))
+        left, right = self.factors(self.norm(x)).chunk(2, -1)
+        return x + self.product(functional.silu(left) * right)
 
 
 def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.device | None = None) -> TensorDict:

@@ -193,7 +193,7 @@ class PPO:
                     "gradient_norm": norm,
                 }
                 for name, number in said.items():
-                    report.setdefault(name, []).append(float(number))
+                    report.setdefault(name, []).append(float(number.detach()))
         explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
         means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}
         return means | {"ratio_error": first or 0.0, "explained_variance": explained.item()}

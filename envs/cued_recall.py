@@ -67,7 +67,12 @@ class CuedRecall(TaskStream):
     ) -> None:
         if feedback not in get_args(Feedback):
             raise ValueError(f"feedback must be one of {', '.join(get_args(Feedback))}, got {feedback!r}")
-        for name, number, least in (("cues", cues, 1), ("answers", answers, 2), ("size", size, 1), ("blanks", blanks, 0)):
+        for name, number, least in (
+            ("cues", cues, 1),
+            ("answers", answers, 2),
+            ("size", size, 1),
+            ("blanks", blanks, 0),
+        ):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
@@ -91,6 +96,18 @@ class CuedRecall(TaskStream):
         self._right = np.zeros((num_envs, cues), np.int64)
         self._nothing = np.zeros(num_envs, np.bool_)
 
+    def right_answers(self) -> NDArray[np.int64]:
+        """Return [B] the answers to the cues of the present episodes."""
+        return self._right[self._everyone, self.task]
+
+    def contexts(self) -> NDArray[np.int64]:
+        """Return [B] which question is asked now: the number of the cue."""
+        return self.task.copy()
+
+    def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the actions [B] that give these answers."""
+        return answers
+
     def _live(self, slots: NDArray[np.int64]) -> None:
         life, cue = self.life[slots, None], np.arange(self.cues)
         self._right[slots] = integers(self.answers, self.seed, Purpose.RULE, life, cue)
@@ -102,7 +119,7 @@ class CuedRecall(TaskStream):
 
     def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
-        reward = (due & (actions == self._right[self._everyone, self.task])).astype(np.float64)
+        reward = (due & (actions == self.right_answers())).astype(np.float64)
         return reward, due, self._nothing.copy()
 
     def _observe(self) -> dict[str, NDArray[Any]]:

@@ -48,7 +48,7 @@ def bits(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64
 
 def uniform(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return numbers in [0, 1), 53 bits each; arguments as for `bits`."""
-    return (bits(seed, purpose, *counters) >> np.uint64(11)) * 2.0**-53
+    return (bits(seed, purpose, *counters) >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
 
 
 def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.int64]:

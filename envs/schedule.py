@@ -4,14 +4,27 @@ Every schedule is a frozen dataclass with one method, `next`. It sees the life's
 that depend on nothing but (stream seed, life, episode), so it has no state of its own.
 """
 
+import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Block", "Cyclic", "History", "Interleaved", "RandomHazard", "Redrawn", "Schedule", "SpacedLags"]
+__all__ = [
+    "SCHEDULES",
+    "Block",
+    "Cyclic",
+    "History",
+    "Interleaved",
+    "RandomHazard",
+    "Redrawn",
+    "Schedule",
+    "SpacedLags",
+    "parse_schedule",
+]
 
 Ints = NDArray[np.int64]
 Draw = Callable[[int], NDArray[np.float64]]
@@ -60,7 +73,8 @@ class Block:
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
-        return np.minimum(history.episode // self.episodes, history.met.shape[1] - 1)
+        coming: Ints = np.minimum(history.episode // self.episodes, history.met.shape[1] - 1)
+        return coming
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,8 @@ class Cyclic:
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
-        return history.episode // self.episodes % history.met.shape[1]
+        coming: Ints = history.episode // self.episodes % history.met.shape[1]
+        return coming
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +139,15 @@ class Interleaved:
         """Return the task of each life's coming episode."""
         weights = np.arange(1, history.met.shape[1] + 1) ** -self.zipf
         edges = np.cumsum(weights / weights.sum())
-        return np.minimum(np.searchsorted(edges, draw(0), side="right"), history.met.shape[1] - 1).astype(np.int64)
+        coming: Ints = np.minimum(np.searchsorted(edges, draw(0), side="right"), history.met.shape[1] - 1)
+        return coming
 
 
 @dataclass(frozen=True, slots=True)
 class SpacedLags:
     """The second half of the tasks come back after 1, 2, 4, ... `longest` episodes, and so on round; the first half,
-    drawn at random, fills the time between.
+    drawn at random, fills the time between. The lags are exact as long as there is room for all: about
+    2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some episodes.
     """  # noqa: D205
 
     longest: int = 1024
@@ -141,15 +158,87 @@ class SpacedLags:
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
-        tasks = history.met.shape[1]
+        tasks, rungs = history.met.shape[1], self.longest.bit_length()
         fillers = max(tasks // 2, 1)
-        filler = (draw(0) * fillers).astype(np.int64)
+        filler: Ints = (draw(0) * fillers).astype(np.int64)
         if fillers == tasks:
             return filler
         met, meetings = history.met[:, fillers:], history.meetings[:, fillers:]
-        rung = np.maximum(meetings - 1, 0) % self.longest.bit_length()
-        due = np.where(met < 0, 2 * np.arange(tasks - fillers), met + 2**rung)  # newcomers every other episode
+        rung = np.maximum(meetings - 1, 0) % rungs
+        due = np.where(met < 0, _first_meetings(tasks - fillers, rungs), met + 2**rung)
         overdue = history.episode[:, None] - due
         probe = overdue.argmax(1)
         ripe = np.take_along_axis(overdue, probe[:, None], 1)[:, 0] >= 0
-        return np.where(ripe, fillers + probe, filler)
+        coming: Ints = np.where(ripe, fillers + probe, filler)
+        return coming
+
+
+@lru_cache
+def _first_meetings(probes: int, rungs: int) -> Ints:
+    """Return the episodes in which the probes are first met, so that no two are ever due at once while that can be.
+
+    A probe first met in episode s is due again in s + 1, s + 3, s + 7, ..., with period 2^rungs - 1.
+    """
+    period = 2**rungs - 1
+    taken: set[int] = set()
+    firsts: list[int] = []
+    candidate = 0
+    for probe in range(probes):
+        while candidate < period and taken & {(candidate + 2**k - 1) % period for k in range(rungs)}:
+            candidate += 1
+        if candidate < period:
+            taken |= {(candidate + 2**k - 1) % period for k in range(rungs)}
+            firsts.append(candidate)
+        else:
+            firsts.append(2 * probe)
+    return np.array(firsts)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "block": Block,
+    "cyclic": Cyclic,
+    "redrawn": Redrawn,
+    "hazard": RandomHazard,
+    "interleaved": Interleaved,
+    "spaced": SpacedLags,
+}
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `block:20`.
+
+    Args:
+        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between.
+
+    Raises:
+        ValueError: if there is no such schedule, or it does not take these numbers.
+    """
+    name, _, rest = text.strip().partition(":")
+    if name not in SCHEDULES:
+        near = difflib.get_close_matches(name, SCHEDULES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no schedule {name!r}{hint} known: {', '.join(_usage(known) for known in SCHEDULES)}")
+    kind: Any = SCHEDULES[name]
+    wanted = {f.name: f.type for f in fields(kind)}
+    given: dict[str, int | float] = {}
+    for position, part in enumerate(rest.split(",") if rest else ()):
+        key, equals, number = part.strip().partition("=")
+        if not equals:
+            key, number = list(wanted)[position] if position < len(wanted) else part, key
+        if key not in wanted or key in given:
+            raise ValueError(f"schedule {text!r}: cannot place {part.strip()!r}; write {_usage(name)}")
+        try:
+            given[key] = int(number) if wanted[key] is int else float(number)
+        except ValueError:
+            kinds = "an integer" if wanted[key] is int else "a number"
+            raise ValueError(f"schedule {text!r}: {key} must be {kinds}, got {number!r}") from None
+    if missing := [f.name for f in fields(kind) if f.default is MISSING and f.name not in given]:
+        raise ValueError(f"schedule {text!r} needs {', '.join(missing)}; write {_usage(name)}")
+    made: Schedule = kind(**given)
+    return made
+
+
+def _usage(name: str) -> str:
+    """Return how a schedule is written, with its defaults; what has none is shown as N."""
+    parts = [f"{f.name}={'N' if f.default is MISSING else f.default}" for f in fields(SCHEDULES[name])]  # type: ignore[arg-type]
+    return f"{name}:{','.join(parts)}" if parts else name

@@ -12,7 +12,7 @@ What the agent sees, a Dict:
 | entry | meaning | at the start of a life |
 | --- | --- | --- |
 | observation | what the task shows | |
-| previous_action | what the agent did; the number of actions itself stands for "nothing yet" | nothing yet, or zeros |
+| previous_action | what the agent did; the number of actions stands for "nothing yet" | nothing yet, or about 0 |
 | previous_reward | [1] what it got for it | 0 |
 | episode_start | [1] 1 in the first step of an episode | 1 |
 | task_start | [1] 1 in the first step of a new task; only with `boundary="flag"` | 1 |
@@ -25,7 +25,7 @@ What the agent sees, a Dict:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
@@ -57,7 +57,7 @@ ROW: dict[str, type[np.generic]] = {
     "within": np.float32,  # expected return here of the best policy that forgets at every episode's end, or NaN
     "cross": np.float32,  # expected return here of the best policy that remembers its life, or NaN
     "success": np.float32,  # 1, 0, or NaN if the task does not say
-    "answer": np.int32,  # the last discrete action or what it chose, -1 if there is none
+    "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
 }
 
 
@@ -112,7 +112,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         ValueError: on numbers that make no stream.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  as gymnasium has it
 
     def __init__(
         self,
@@ -136,12 +136,15 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             raise ValueError(f"action space must be Discrete or Box, got {action_space}")
         self.num_envs, self.tasks, self.schedule = num_envs, tuple(tasks), schedule
         self.life_episodes, self.boundary, self.seed = life_episodes, boundary, seed
-        self.single_action_space = action_space
+        self.single_action_space = self._actions = action_space
         self.single_observation_space = spaces.Dict(self._entries(observation_space, action_space))
         self.action_space = batch_space(action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._random = np.array([task.references.random for task in self.tasks])
-        self._gain = np.array([task.references.oracle for task in self.tasks]) - self._random
+        self._random, self._within, self._cross, oracle = (
+            np.array([getattr(task.references, name) for task in self.tasks])
+            for name in ("random", "within", "cross", "oracle")
+        )
+        self._gain = oracle - self._random
         self._everyone = np.arange(num_envs)
         self.vector_steps = -1  # no life yet
 
@@ -185,19 +188,36 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         """Return what else is known of episodes that just ended: `success`, `answer`, `within`, `cross`, or part."""
         return {}
 
+    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+        """Go through the unfinished episodes, just begun anew, up to where `position` was taken."""
+
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is; see `resume`."""
+        if self.vector_steps < 0:
+            raise gymnasium.error.ResetNeeded("position before the first reset")
         return {name: np.array(value) for name, value in vars(self).items() if name in _POSITION}
 
     def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
-        """Go on from a position, as if never interrupted, and return what `reset` or `step` returned there."""
-        if position["life"].shape != (self.num_envs,):
-            raise ValueError(f"position has {position['life'].shape[0]} lives, the stream has num_envs={self.num_envs}")
+        """Go on from a position, as if never interrupted, and return what `reset` or `step` returned there.
+
+        Args:
+            position: of a stream made with the same arguments.
+
+        Raises:
+            ValueError: if it is that of a stream with other numbers of lives or tasks.
+            StreamError: if an environment does not do again what it did.
+        """
+        lives, tasks = position["met"].shape
+        if lives != self.num_envs:
+            raise ValueError(f"position has {lives} lives, the stream has num_envs={self.num_envs}")
+        if tasks != len(self.tasks):
+            raise ValueError(f"position has {tasks} tasks, the stream has {len(self.tasks)}")
         for name in _POSITION:
             value = position[name].copy()
             setattr(self, name, value if value.ndim else value.item())
         self._live(self._everyone)
         self._begin(self._everyone)
+        self._replay(position)
         return self._look(), self._said()
 
     # ---- the clock of the lives -----------------------------------------------------------------------------------
@@ -224,9 +244,8 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self.meetings, self.visits = (np.zeros((B, N), np.int64) for _ in range(2))
         self.episode_return, self.episode_length = np.zeros(B), np.zeros(B, np.int64)
         self.episode_start, self.task_start, self.life_start = (np.ones(B, np.bool_) for _ in range(3))
-        space = self.single_action_space
-        shape, dtype = ((B,), np.int64) if isinstance(space, spaces.Discrete) else ((B, *space.shape), space.dtype)
-        self.previous_action, self.previous_reward = np.zeros(shape, dtype), np.zeros(B)
+        dtype = np.dtype(np.int64) if isinstance(self._actions, spaces.Discrete) else self._actions.dtype
+        self.previous_action, self.previous_reward = np.zeros((B, *(self._actions.shape or ())), dtype), np.zeros(B)
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
         return self._look(), self._said()
@@ -274,10 +293,6 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         here = (slots, task)
         before = self.met[here] < 0
         began = self.life_step[slots] - self.episode_length[slots]
-        outcome = {"success": np.nan, "answer": -1, "within": np.nan, "cross": np.nan} | self._outcome(slots)
-        for name in ("within", "cross"):
-            if np.ndim(outcome[name]) == 0 and np.isnan(outcome[name]):
-                outcome[name] = np.array([getattr(self.tasks[t].references, name) for t in task])
         rows = {
             "step": self.vector_steps * self.num_envs,
             "life": self.life[slots],
@@ -291,14 +306,21 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             "length": self.episode_length[slots],
             "return": self.episode_return[slots],
             "normalised": (self.episode_return[slots] - self._random[task]) / self._gain[task],
-            **outcome,
+            "within": self._within[task],
+            "cross": self._cross[task],
+            "success": np.nan,
+            "answer": -1,
+            **self._outcome(slots),
         }
         self.met[here], self.met_step[here] = self.episode[slots], self.life_step[slots]
         self.met_visit[here] = self.visits_lived[slots]
         self.meetings[here] += 1
         self.episode[slots] += 1
         self.visit_episode[slots] += 1
-        return {name: np.broadcast_to(np.asarray(rows[name], dtype), slots.shape) for name, dtype in ROW.items()}
+        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
+        for name, column in columns.items():
+            column[:] = rows[name]
+        return columns
 
     def _new_lives(self, slots: NDArray[np.int64]) -> None:
         if not slots.size:
@@ -307,8 +329,11 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self.lives += slots.size
         for counter in (self.episode, self.life_step, self.visits_lived, self.visit_episode, self.previous_reward):
             counter[slots] = 0
-        space = self.single_action_space
-        self.previous_action[slots] = space.n if isinstance(space, spaces.Discrete) else 0
+        space = self._actions
+        if isinstance(space, spaces.Discrete):
+            self.previous_action[slots] = space.n
+        else:
+            self.previous_action[slots] = np.clip(0, space.low, space.high)
         self.task[slots] = -1
         self.met[slots] = self.met_step[slots] = self.met_visit[slots] = -1
         self.meetings[slots] = self.visits[slots] = 0

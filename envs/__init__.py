@@ -1,0 +1,136 @@
+"""Streams: lives made of tasks, behind `gymnasium.vector.VectorEnv`; one file each, one table of names.
+
+Importing this registers them with gymnasium, so that `gymnasium.make_vec("lifelong/CuedRecall-v0", num_envs=256)`
+works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`. Nothing here imports a
+stream, or MiniGrid, until it is asked for.
+"""
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from lifelong.envs.colour_rule import ColourRule
+    from lifelong.envs.cued_recall import CuedRecall
+    from lifelong.envs.gym_stream import GymStream, GymTask
+    from lifelong.envs.schedule import SCHEDULES, Schedule, parse_schedule
+    from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
+
+__all__ = [
+    "ROW",
+    "SCHEDULES",
+    "STREAMS",
+    "ColourRule",
+    "CuedRecall",
+    "Entry",
+    "GymStream",
+    "GymTask",
+    "References",
+    "Schedule",
+    "StreamError",
+    "Task",
+    "TaskStream",
+    "known_streams",
+    "make_stream",
+    "parse_schedule",
+]
+
+
+class Entry(NamedTuple):
+    """Where a stream is found and what it is in one line."""
+
+    target: str
+    """`module:factory`; called as `factory(num_envs=B, **options)`."""
+    summary: str
+
+
+STREAMS: dict[str, Entry] = {
+    "cued-recall": Entry(
+        "lifelong.envs.cued_recall:CuedRecall", "which answer belongs to which cue, redrawn for every life"
+    ),
+    "colour-rule": Entry(
+        "lifelong.envs.colour_rule:ColourRule", "MiniGrid: which colour pays, redrawn every 20 episodes"
+    ),
+}
+
+_EXPORTS = {
+    "ROW": "stream",
+    "SCHEDULES": "schedule",
+    "ColourRule": "colour_rule",
+    "CuedRecall": "cued_recall",
+    "GymStream": "gym_stream",
+    "GymTask": "gym_stream",
+    "References": "stream",
+    "Schedule": "schedule",
+    "StreamError": "stream",
+    "Task": "stream",
+    "TaskStream": "stream",
+    "parse_schedule": "schedule",
+}
+
+gymnasium.register("lifelong/CuedRecall-v0", vector_entry_point=STREAMS["cued-recall"].target)
+gymnasium.register("lifelong/ColourRule-v0", vector_entry_point=STREAMS["colour-rule"].target)
+gymnasium.register(
+    "lifelong/ColourRoom-v0",
+    entry_point="lifelong.envs.colour_rule:ColourRoom",
+    disable_env_checker=True,
+    order_enforce=False,
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+
+
+def known_streams() -> dict[str, Entry]:
+    """Return the built-in streams and those of installed plug-ins (entry-point group `lifelong.streams`)."""
+    plugins = {e.name: Entry(e.value, f"plug-in {e.value}") for e in entry_points(group="lifelong.streams")}
+    return plugins | STREAMS
+
+
+def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
+    """Return a new stream.
+
+    Args:
+        name: a key of `known_streams()` (`-` and `_` are the same), or `gym:<id>` for any id of gymnasium.
+        num_envs: B, lives side by side.
+        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`.
+
+    Raises:
+        KeyError: if no stream has that name.
+        ImportError: if a plug-in cannot be loaded.
+        TypeError: if it does not take these options, or is no `TaskStream`.
+        ValueError: if it does not take their values, or gymnasium cannot make the environment.
+    """
+    from lifelong.envs.schedule import parse_schedule
+    from lifelong.envs.stream import TaskStream
+
+    if isinstance(options.get("schedule"), str):
+        options["schedule"] = parse_schedule(options["schedule"])
+    known = {key.replace("_", "-"): entry for key, entry in known_streams().items()}
+    if name.startswith("gym:"):
+        entry, options = Entry("lifelong.envs.gym_stream:GymStream", ""), {"tasks": name[len("gym:") :]} | options
+    elif (key := name.replace("_", "-")) in known:
+        entry = known[key]
+    else:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise KeyError(f"no stream {name!r}{hint} known: {', '.join(sorted(known))}, or gym:<id of gymnasium>")
+    module_name, _, attribute = entry.target.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"cannot load stream {entry.target!r}: {error}") from error
+    try:
+        stream = factory(num_envs=num_envs, **options)
+    except TypeError as error:
+        raise TypeError(f"stream {name!r} cannot be made with num_envs={num_envs}, {options}: {error}") from error
+    if not isinstance(stream, TaskStream):
+        raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
+    return stream

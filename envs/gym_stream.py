@@ -1,0 +1,278 @@
+"""GymStream: anything `gymnasium.make` takes, as the tasks of a life.
+
+Each life has a Python environment of its own for every task it meets, made when it first meets it. An episode is
+`reset(seed=...)` with the seed the stream draws, then steps; so an unfinished episode is resumed exactly by resetting
+with the same seed and doing the same actions again. That holds for environments that draw all their numbers from the
+seed and keep nothing over a reset; one that does not is found out when it is resumed (`StreamError`).
+
+What a task shows is what the environment shows:
+
+| space | shown as |
+| --- | --- |
+| Box, MultiBinary | itself |
+| Discrete, MultiDiscrete | itself, counted from 0 whatever its `start` |
+| Dict, Tuple | a Dict of the same; the entries of a Tuple are named 0, 1, ... |
+| MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers |
+| MiniGrid's `mission` | not shown: text is not supported |
+
+Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An environment that ends an episode
+both ways at once is taken to have terminated. `success` of a row is `info["success"]` or `info["is_success"]` of the
+last step, `answer` is `info["answer"]` or the last discrete action.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.schedule import Cyclic, Schedule
+from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+
+__all__ = ["GymStream", "GymTask"]
+
+_SHOWN = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
+
+
+@dataclass(frozen=True, slots=True)
+class GymTask(Task):
+    """An environment to be met.
+
+    Args:
+        name: shown in tables.
+        references: what its returns are compared with.
+        env_id: as `gymnasium.make` takes it, `module:id` included.
+        kwargs: passed to `gymnasium.make`.
+    """
+
+    env_id: str = ""
+    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+class GymStream(TaskStream):
+    """Lives in gymnasium environments.
+
+    Args:
+        tasks: one id or task, or several with the same spaces.
+        num_envs: B, lives side by side.
+        schedule: which task comes next.
+        life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
+        boundary: what the agent is told of task changes.
+        seed: of the lives; `reset(seed=...)` overrides it.
+
+    Raises:
+        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first.
+    """
+
+    def __init__(
+        self,
+        tasks: str | GymTask | Sequence[str | GymTask],
+        num_envs: int = 1,
+        *,
+        schedule: Schedule = Cyclic(1),  # noqa: B008  frozen
+        life_episodes: int | None = None,
+        boundary: Boundary = "none",
+        seed: int = 0,
+    ) -> None:
+        listed = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
+        self._recipes = [GymTask(task, env_id=task) if isinstance(task, str) else task for task in listed]
+        if not self._recipes:
+            raise ValueError("a stream needs at least one task")
+        self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
+        looks, acts = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
+        super().__init__(
+            num_envs,
+            tasks=self._recipes,
+            observation_space=_from_zero(looks[0]),
+            action_space=_from_zero(acts[0]),
+            schedule=schedule,
+            life_episodes=life_episodes,
+            boundary=boundary,
+            seed=seed,
+        )
+        self._moves = acts[0]
+        self._shown = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(looks[0])}
+        self._first = {path: leaf.start for path, leaf in _leaves(looks[0]) if hasattr(leaf, "start")}
+        self._floats = [kept for kept in self._shown.values() if np.issubdtype(kept.dtype, np.inexact)]
+        self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
+        self._done: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
+        self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+
+    def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Return what a task shows and takes; refuse what no agent can read, or differs from the first task's."""
+        env_id, env = self._recipes[number].env_id, self._environment(0, number)
+        minigrid = sys.modules.get("minigrid.minigrid_env")
+        grid = minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
+        look, act = _readable(env.observation_space, env_id, env.unwrapped if grid else None), env.action_space
+        if not isinstance(act, spaces.Discrete | spaces.Box):
+            raise ValueError(f"{env_id}: actions {act} are not supported; supported are Discrete and Box")
+        if number:
+            first_id, (first_look, first_act) = self._recipes[0].env_id, self._spaces(0)
+            for what, here, first in (("observations", look, first_look), ("actions", act, first_act)):
+                if here != first:
+                    raise ValueError(
+                        f"the tasks of a stream share their spaces, but {first_id} has {what} {first} "
+                        f"and {env_id} has {what} {here}"
+                    )
+        return look, act
+
+    def _environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
+        if (slot, number) not in self._envs:
+            self._envs[slot, number] = _make(self._recipes[number])
+        return self._envs[slot, number]
+
+    def close_extras(self) -> None:
+        """Close all environments."""
+        for env in getattr(self, "_envs", {}).values():
+            env.close()
+
+    def _begin(self, slots: NDArray[np.int64]) -> None:
+        for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
+            env = self._environment(slot, int(self.task[slot]))
+            seen, _ = env.reset(seed=seed)
+            self._steps[slot], self._done[slot] = env.step, []
+            self._keep(slot, seen)
+        self._check()
+
+    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        if isinstance(self._moves, spaces.Discrete):
+            moves = (actions + self._moves.start).tolist()
+        else:
+            moves = list(actions.astype(self._moves.dtype))  # a copy: environments may keep their actions
+        reward = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
+        infos, slot = self._last_info, 0
+        try:
+            for slot, move in enumerate(moves):
+                seen, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
+                self._done[slot].append(move)
+                self._keep(slot, seen)
+        except Exception as error:
+            error.add_note(
+                f"in task {self.tasks[self.task[slot]].name!r}, life {self.life[slot]}, "
+                f"step {self.life_step[slot]} of the life, episode seed {self.episode_seeds(np.array([slot]))[0]}"
+            )
+            raise
+        self._check()
+        return reward, terminated, truncated & ~terminated
+
+    def _keep(self, slot: int, seen: Any) -> None:
+        for path, kept in self._shown.items():
+            part = seen
+            for key in path:
+                part = part[key]
+            kept[slot] = part
+
+    def _check(self) -> None:
+        for kept in self._floats:
+            finite = np.isfinite(kept)
+            if not finite.all():
+                bad = ~finite.reshape(self.num_envs, -1)
+                value = kept.reshape(self.num_envs, -1)[self._everyone, bad.argmax(1)]
+                self._blame(np.asarray(bad.any(1)), "observation", value)
+
+    def _observe(self) -> Any:
+        shown: dict[Any, Any] = {}
+        for path, kept in self._shown.items():
+            value = kept - self._first[path] if path in self._first else kept.copy()
+            if not path:
+                return value
+            inner = shown
+            for key in path[:-1]:
+                inner = inner.setdefault(str(key), {})
+            inner[str(path[-1])] = value
+        return shown
+
+    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        ends = [self._last_info[slot] for slot in slots]
+        success = [end.get("success", end.get("is_success", np.nan)) for end in ends]
+        if isinstance(self._moves, spaces.Discrete):
+            last = self.previous_action[slots].tolist()
+        else:
+            last = [-1] * len(ends)
+        answer = [end.get("answer", move) for end, move in zip(ends, last, strict=True)]
+        return {"success": np.array(success, np.float64), "answer": np.array(answer)}
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        """Return all that tells where the stream is, the actions of the unfinished episodes included."""
+        actions = [move for done in self._done for move in done]
+        return super().position() | {"actions": np.array(actions, self._moves.dtype).reshape(-1, *self._moves.shape)}
+
+    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+        ends = np.cumsum(self.episode_length)
+        for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
+            gained, over = 0.0, False
+            for move in done.tolist() if isinstance(self._moves, spaces.Discrete) else list(done):
+                seen, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
+                gained, over = gained + float(reward), over or terminated or truncated
+                self._done[slot].append(move)
+                self._keep(slot, seen)
+            if over or gained != self.episode_return[slot]:
+                raise StreamError(
+                    f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
+                    f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
+                    f"{self.episode_return[slot]}{', and its episode is over' if over else ''}"
+                )
+
+
+def _make(task: GymTask) -> gymnasium.Env[Any, Any]:
+    if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
+        importlib.import_module("minigrid")  # registers its environments
+    try:
+        return gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        raise ValueError(f"cannot make environment {task.env_id!r}: {error}") from error
+
+
+def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    raise gymnasium.error.ResetNeeded("step before the first reset")
+
+
+def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "") -> spaces.Space[Any]:
+    """Return the part of a space that is shown; `grid` is the MiniGrid environment, if it is one."""
+    if isinstance(space, spaces.Dict):
+        inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission"}
+        return spaces.Dict({k: _readable(v, env_id, grid, f"{entry}/{k}" if entry else k) for k, v in inner.items()})
+    if isinstance(space, spaces.Tuple):
+        parts = [_readable(v, env_id, grid, f"{entry}/{i}" if entry else str(i)) for i, v in enumerate(space.spaces)]
+        return spaces.Tuple(parts)
+    if (
+        grid is not None
+        and entry == "image"
+        and isinstance(space, spaces.Box)
+        and space.shape == (grid.agent_view_size, grid.agent_view_size, 3)
+    ):
+        known = importlib.import_module("minigrid.core.constants")
+        sizes = [len(table) for table in (known.OBJECT_TO_IDX, known.COLOR_TO_IDX, known.STATE_TO_IDX)]
+        return spaces.MultiDiscrete(np.tile(sizes, (*space.shape[:2], 1)), np.uint8)
+    if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
+        return space
+    where = f" of {entry!r}" if entry else ""
+    raise ValueError(f"{env_id}: observations {space}{where} are not supported; supported are {_SHOWN}")
+
+
+def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """Return the space as the agent sees it."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: _from_zero(inner) for key, inner in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return spaces.Dict({str(i): _from_zero(inner) for i, inner in enumerate(space.spaces)})
+    if isinstance(space, spaces.Discrete):
+        return spaces.Discrete(int(space.n))
+    if isinstance(space, spaces.MultiDiscrete):
+        return spaces.MultiDiscrete(space.nvec, space.dtype)
+    return space
+
+
+def _leaves(space: spaces.Space[Any], path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], Any]]:
+    """Return where each part of an observation is found in it, and its space."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for key, inner in space.spaces.items() for leaf in _leaves(inner, (*path, key))]
+    if isinstance(space, spaces.Tuple):
+        return [leaf for i, inner in enumerate(space.spaces) for leaf in _leaves(inner, (*path, i))]
+    return [(path, space)]

@@ -1,0 +1,81 @@
+"""From a config to what it names: a stream, a memory, an agent.
+
+Whatever a user's words can get wrong goes wrong here, before anything is written.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig
+from lifelong.envs import TaskStream, make_stream, parse_schedule
+from lifelong.experiments.config import TrainConfig, options
+from lifelong.experiments.faults import InputError
+from lifelong.memory import Memory, check_memory, known_memories, make_memory
+
+__all__ = ["make_agent", "make_learner", "make_world"]
+
+
+def make_world(config: TrainConfig, **changes: Any) -> TaskStream:
+    """Return the stream a resolved config names.
+
+    Args:
+        config: with every setting resolved.
+        **changes: settings of the stream that win over the config's.
+
+    Raises:
+        InputError: if there is no such stream, or it does not take these settings.
+    """
+    settings: dict[str, Any] = {
+        "num_envs": config.num_envs,
+        "life_episodes": config.life_episodes or None,
+        "boundary": config.boundary,
+        "seed": config.seed,
+    }
+    if config.feedback is not None:
+        settings["feedback"] = config.feedback
+    try:
+        if config.schedule is not None:
+            settings["schedule"] = parse_schedule(config.schedule)
+        return make_stream(config.stream, **(settings | options(config.stream_options) | changes))
+    except KeyError as error:
+        raise InputError(error.args[0]) from error
+    except (ImportError, TypeError, ValueError) as error:
+        raise InputError(f"stream {config.stream!r}: {error}") from error
+
+
+def make_agent(config: TrainConfig, world: TaskStream) -> ActorCritic:
+    """Return a new agent, its weights drawn from the config's seed.
+
+    A memory that is not one of ours must first keep the contract.
+
+    Raises:
+        InputError: if there is no such memory, it does not take these settings, or the spaces cannot be read.
+        MemoryContractError: if a plug-in breaks the contract; names the clause.
+    """
+    torch.manual_seed(config.seed)
+    try:
+        layers = [one_memory(config) for _ in range(config.layers)]
+        if config.memory.replace("-", "_") not in known_memories():
+            check_memory(layers[0], long_life=1000)
+        encoder = Encoder(world.single_observation_space, config.width)
+        agent = ActorCritic(encoder, Backbone(layers), world.single_action_space)
+        return agent.to(torch.device(config.device))
+    except KeyError as error:
+        raise InputError(error.args[0]) from error
+    except (ImportError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(str(error)) from error
+
+
+def one_memory(config: TrainConfig) -> Memory:
+    """Return one layer's memory."""
+    return make_memory(config.memory, config.width, **options(config.memory_options))
+
+
+def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
+    """Return the learner of an agent, with the settings that config and learner share."""
+    try:
+        return PPO(agent, PPOConfig(**{field.name: getattr(config, field.name) for field in fields(PPOConfig)}))
+    except ValueError as error:
+        raise InputError(str(error)) from error

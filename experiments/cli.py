@@ -1,0 +1,69 @@
+"""The `lifelong` command.
+
+Verbs live in modules of their own, imported when they are asked for, so that `lifelong --help` answers at once.
+A wrong word or a wrong input is one line on stderr and exit code 2, a failure at run time exit code 1.
+"""
+
+import difflib
+import importlib
+import sys
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "train": "train an agent on a stream of tasks, its memory carried over every episode's end",
+    "retention": "freeze a trained agent, let it live on, and measure what it still knows after how long",
+    "list": "memories and streams, in one line each",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: what follows `lifelong`; None takes them from the command line.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_usage())
+        return 0
+    verb, *rest = words
+    if verb == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"lifelong-rl {version('lifelong-rl')}\n")
+        return 0
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        return _fail(f"no verb {verb!r}{f'; did you mean {near[0]!r}?' if near else ''} known: {', '.join(VERBS)}")
+    module = importlib.import_module(f"lifelong.experiments.{verb}")
+    try:
+        module.command(rest)
+    except Exception as fault:
+        from lifelong.experiments.faults import FAULTS  # not above: it imports torch, which `list` can do without
+
+        if not isinstance(fault, FAULTS):
+            raise
+        return _fail(" ".join(str(fault).split()))
+    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
+    return (
+        "usage: lifelong VERB [OPTIONS]\n\nReinforcement-learning agents with a memory for life.\n\n"
+        f"{verbs}\n\nlifelong VERB --help tells more.\n"
+    )
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"lifelong: {message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""`lifelong list`: memories and streams, in one line each; imports none of them."""
+
+import sys
+
+from lifelong.envs import known_streams
+from lifelong.memory import known_memories
+
+__all__ = ["command", "listing"]
+
+
+def listing() -> str:
+    """Return the table of what can be named on the command line."""
+    groups = {
+        "memories (--memory)": known_memories() | {"package.module:Class": (None, "a memory of your own")},
+        "streams": known_streams() | {"gym:<id>": (None, "anything gymnasium.make takes, as a one-task stream")},
+    }
+    width = max(len(name) for entries in groups.values() for name in entries)
+    lines = []
+    for title, entries in groups.items():
+        lines += [f"{title}:", *(f"  {name:<{width}}  {entry[1]}" for name, entry in entries.items()), ""]
+    return "\n".join(lines)
+
+
+def command(arguments: list[str]) -> None:
+    """Print the table."""
+    sys.stdout.write(listing())

@@ -1,0 +1,46 @@
+"""What to train with when nothing is said: settings per stream, as data, each found by measurement.
+
+A preset names fields of `TrainConfig`; what the user sets wins.
+"""
+
+from typing import Any
+
+__all__ = ["PRESETS", "preset"]
+
+_ANY: dict[str, Any] = {
+    "steps": 500_000,
+    "num_envs": 16,
+    "segment": 128,
+    "life_episodes": 0,
+    "lr": 1e-3,
+    "epochs": 4,
+    "minibatches": 4,
+    "entropy": 0.01,
+    "discount": 0.99,
+    "life_discount": 0.0,
+    "evaluation_lives": 16,
+}
+
+_RECALL: dict[str, Any] = {
+    "steps": 4_000_000,
+    "num_envs": 128,
+    "segment": 128,
+    "life_episodes": 128,
+    "lr": 2e-3,
+    "epochs": 2,
+    "minibatches": 8,
+    "entropy": 0.03,
+    "evaluation_lives": 512,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cued-recall": _RECALL,
+    "cued-recall/reward": _RECALL | {"entropy": 0.1, "steps": 6_000_000},
+    "colour-rule": {"steps": 1_000_000, "num_envs": 32, "life_episodes": 80, "evaluation_lives": 32, "segment": 256},
+}
+
+
+def preset(stream: str, feedback: str | None) -> dict[str, Any]:
+    """Return the settings for a stream and its kind of feedback."""
+    name = stream.replace("_", "-")
+    return _ANY | PRESETS.get(f"{name}/{feedback}", PRESETS.get(name, {}))

@@ -1,0 +1,107 @@
+"""Freeze a trained agent, let it live on, and measure what it still knows after how long.
+
+    lifelong retention runs/NAME                    16 times the life it was trained with
+    lifelong retention runs/NAME --times 256
+    lifelong retention runs/NAME --carry episode    the control: its memory wiped at every episode's end
+
+The lives are fresh and endless, and their hidden rules new: what is right in them can only stand in fast weights.
+Prints the curve with 95 % intervals (bootstrap over lives), writes it to runs/NAME/report/ and shows it in TensorBoard
+as a run of its own, runs/NAME/<report>.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+
+from lifelong.agents import Carry
+from lifelong.experiments.assembly import make_agent, make_world
+from lifelong.experiments.episodes import EpisodeLog
+from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.faults import InputError
+from lifelong.experiments.progress import Progress
+from lifelong.experiments.run import load_policy, open_run
+from lifelong.experiments.tensorboard import RunWriter, plot_curves
+from lifelong.experiments.verdict import Verdict, judge, show_verdict
+
+__all__ = ["RetentionConfig", "command", "main"]
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """Freeze a trained agent, let it live on, and measure what it still knows after how long."""
+
+    run: tyro.conf.Positional[Path]
+    """Directory of the run."""
+    steps: int | None = None
+    """Environment steps of every life; None is `times` the life of training."""
+    times: float = 16.0
+    """How many times longer the lives are than in training."""
+    lives: int | None = None
+    """Lives side by side; None is as many as evaluated training."""
+    carry: Carry | None = None
+    """What ends the memory; None is what it was in training."""
+    schedule: str | None = None
+    """Which task comes next; None is as in training, `spaced` probes a grid of lags."""
+    seed: int = 0
+    """Of the lives; never those of training."""
+    threads: int = 1
+    """Threads of torch."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        for name in ("steps", "times", "lives", "threads"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be positive: {name}={value}")
+
+
+def command(arguments: list[str]) -> None:
+    """Run the verb with words from the command line."""
+    main(tyro.cli(RetentionConfig, args=arguments, prog="lifelong retention"), Console(stderr=True))
+
+
+def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
+    """Measure a run's agent.
+
+    Args:
+        config: what to do.
+        console: where progress and the table go; None keeps quiet.
+
+    Raises:
+        InputError: if there is no such run, or its agent cannot live so.
+        HibernationError: if its checkpoint cannot be read.
+    """
+    console = console or Console(quiet=True)
+    torch.set_num_threads(config.threads)
+    trained = open_run(config.run)
+    changes = {"schedule": config.schedule} if config.schedule is not None else {}
+    trained = replace(trained, **changes)
+    lives = config.lives or trained.evaluation_lives or trained.num_envs
+    world = make_world(trained, num_envs=lives, life_episodes=None, seed=EVALUATION_SEED + config.seed)
+    agent = make_agent(trained, world)
+    facts = load_policy(config.run, agent)
+    horizon = training_horizon(trained, facts["mean_length"])
+    steps = config.steps or round(config.times * horizon)
+    carry = config.carry or trained.carry
+    name = f"frozen-{steps}" + ("" if carry == "lifetime" else f"-{carry}")
+    with Progress(steps * world.num_envs, 0, console) as progress:
+        rows = live_frozen(
+            agent, world, steps, carry=carry, seed=config.seed, progress=lambda lived: progress.update(lived, {})
+        )
+    world.close()
+    verdict = judge(rows, world)
+    report = config.run / "report"
+    report.mkdir(exist_ok=True)
+    with EpisodeLog(report / name, "sandbox") as log:
+        log.truncate(0)
+        log.append(rows)
+    if verdict.curve is not None:
+        (report / f"{name}.json").write_text(verdict.curve.to_json() + "\n")
+        plot_curves({f"{config.run.name}, {steps:,} steps": verdict.curve}, report / f"{name}.png")
+        with RunWriter(config.run / name) as writer:
+            writer.retention(verdict.curve, None)
+    show_verdict(verdict, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
+    return verdict

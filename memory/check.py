@@ -1,0 +1,377 @@
+"""The conformance test of memories, as gymnasium's `check_env` is one for environments.
+
+Every clause is one promise of `Memory`. They run in the order of `CLAUSES`; the first one broken is raised under its
+name.
+Two ways to the same numbers are compared in float64 to 1e-9, or in float32 to 1e-4 where a module cannot be float64.
+
+Shapes: B = 3 lives, T = `steps`, D the memory's width.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Final, NamedTuple
+
+import safetensors.torch
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from lifelong.memory.memory import Memory
+
+__all__ = ["CLAUSES", "MemoryContractError", "check_memory"]
+
+B: Final = 3
+STRETCH: Final = 1000
+"""Steps of a long life that go through `forward` at once."""
+
+
+class MemoryContractError(AssertionError):
+    """A promise of `Memory` is broken; the message is one line that begins with the clause's name."""
+
+
+class Broken(Exception):  # noqa: N818  never leaves this file
+    """What a clause found, before its name is put in front."""
+
+
+class Trial(NamedTuple):
+    """What every clause is given."""
+
+    memory: Memory
+    """A copy of the memory."""
+    wide: Memory
+    """Another one, in float64 if it can be."""
+    tolerance: float
+    """How far two ways to the same number may be apart, relative to 1 + its size."""
+    steps: int
+    long_life: int
+
+
+def check_memory(memory: Memory, *, steps: int = 20, long_life: int = 10_000, seed: int = 0) -> None:
+    """Check that a memory keeps every promise of `Memory`.
+
+    It works on copies: the memory and torch's random state are left as they are.
+
+    Args:
+        memory: any memory, on any device.
+        steps: T of the sequences that are lived in several ways; at least 4.
+        long_life: steps of the lives with hostile inputs. The default takes about a second; 1_000_000 is the full test.
+        seed: of the inputs.
+
+    Raises:
+        MemoryContractError: if a promise is broken.
+        ValueError: if `steps` is below 4.
+    """
+    if steps < 4:
+        raise ValueError(f"steps must be at least 4: steps={steps}")
+    devices = {p.device for p in memory.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(list(devices)):
+        torch.manual_seed(seed)
+        wide = _widened(memory)
+        tolerance = 1e-4 if wide is None else 1e-9
+        trial = Trial(deepcopy(memory), wide or deepcopy(memory), tolerance, steps, long_life)
+        for name, clause in CLAUSES.items():
+            try:
+                clause(trial)
+            except Broken as broken:
+                raise MemoryContractError(f"{name}: {broken}") from None
+            except Exception as error:
+                reason = " ".join(str(error).split())
+                raise MemoryContractError(f"{name}: {type(error).__name__}: {reason}") from error
+
+
+# The clauses.
+
+
+def state_is_a_tensordict(trial: Trial) -> None:
+    """A TensorDict of batch [B] with nothing but tensors in it, at the start and ever after."""
+    memory = trial.memory
+    for batch in (1, B):
+        x, start = _inputs(memory, 2, batch=batch)
+        state = memory.initial_state(batch)
+        states = {f"initial_state({batch})": state}
+        if isinstance(state, TensorDictBase):
+            states["the state after a step"] = memory.step(x[:, 0], state, start[:, 0])[1]
+            states["the state after a pass"] = memory(x, state, start)[1]
+        for what, state in states.items():
+            if not isinstance(state, TensorDictBase):
+                raise Broken(f"{what} must be a TensorDict, got {type(state).__name__}")
+            if list(state.batch_size) != [batch]:
+                raise Broken(f"{what} must have batch size [{batch}], got {list(state.batch_size)}")
+            for name, leaf in _leaves(state).items():
+                if not isinstance(leaf, Tensor):
+                    raise Broken(f"{what} must hold tensors only, got {type(leaf).__name__} under {name!r}")
+
+
+def shapes_are_kept(trial: Trial) -> None:
+    """What comes out is as long and as wide as what went in."""
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps)
+    state = memory.initial_state(B)
+    ys = {"step": memory.step(x[:, 0], state, start[:, 0])[0], "forward": memory(x, state, start)[0]}
+    for what, y, wanted in (("step", ys["step"], x[:, 0].shape), ("forward", ys["forward"], x.shape)):
+        if y.shape != wanted:
+            raise Broken(f"y of {what} must be {list(wanted)}, got {list(y.shape)}")
+
+
+def dtype_is_kept(trial: Trial) -> None:
+    """State is float32, float64 in a float64 module, or counts in integers; y has the type of x."""
+    for memory in (trial.memory, trial.wide):
+        x, start = _inputs(memory, 2)
+        state = memory.initial_state(B)
+        y, after = memory(x, state, start)
+        if y.dtype != x.dtype:
+            raise Broken(f"y must be {x.dtype} as x is, got {y.dtype}")
+        for what, some in (("initial_state", state), ("the state after a pass", after)):
+            for name, leaf in _leaves(some).items():
+                if (leaf.is_floating_point() or leaf.is_complex()) and leaf.dtype != x.dtype:
+                    raise Broken(f"{name!r} of {what} must be {x.dtype} or an integer, got {leaf.dtype}")
+
+
+def size_is_constant(trial: Trial) -> None:
+    """The state has the same entries, of the same shapes and types, however long the life."""
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps)
+    begin = memory.initial_state(B)
+    one = memory.step(x[:, 0], begin, start[:, 0])[1]
+    for steps, state in (
+        (1, one),
+        (trial.steps, _stepped(memory, x, begin, start)[1]),
+        (trial.steps, memory(x, begin, start)[1]),
+    ):
+        _same_layout(f"the state after {steps} steps", state, begin)
+
+
+def inputs_are_left_alone(trial: Trial) -> None:
+    """Calls change neither their arguments nor the module, so the same call gives the same again."""
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps, starts=0.3)
+    state = _lived(memory, trial.steps)
+    before = x.clone(), state.clone(), start.clone(), deepcopy(memory.state_dict())
+    ways: dict[str, Callable[[], tuple[Tensor, TensorDict]]] = {
+        "step": lambda: memory.step(x[:, 0], state, start[:, 0]),
+        "forward": lambda: memory(x, state, start),
+    }
+    for name, call in ways.items():
+        y, after = call()
+        _same(f"x after {name}", x, before[0], 0.0)
+        _same_states(f"the state given to {name}", state, before[1], 0.0)
+        _same(f"start after {name}", start, before[2], 0.0)
+        for key, value in memory.state_dict().items():
+            _same(f"{key!r} of the module after {name}", value, before[3][key], 0.0)
+        _same_results(f"a second, equal call of {name}", call(), (y, after), 0.0)
+
+
+def one_pass_equals_steps(trial: Trial) -> None:
+    """`forward` is T calls of `step`, wherever lives start."""
+    memory = trial.wide
+    for starts in (0.0, 0.3, 1.0):
+        x, start = _inputs(memory, trial.steps, starts=starts)
+        state = _lived(memory, trial.steps)
+        what = f"one pass (starts at {starts:.0%} of the steps) against steps"
+        _same_results(what, memory(x, state, start), _stepped(memory, x, state, start), trial.tolerance)
+
+
+def two_halves_equal_a_whole(trial: Trial) -> None:
+    """The state at the cut is all that the second half needs."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    whole = memory(x, state, start)
+    for cut in (1, trial.steps // 2, trial.steps - 1):
+        y1, between = memory(x[:, :cut], state, start[:, :cut])
+        y2, end = memory(x[:, cut:], between, start[:, cut:])
+        _same_results(f"two parts cut at step {cut}", (torch.cat([y1, y2], 1), end), whole, trial.tolerance)
+
+
+def rows_are_independent(trial: Trial) -> None:
+    """What happens to one life is nothing to the others."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    y, end = memory(x, state, start)
+    other_x, other_start = _inputs(memory, trial.steps, starts=0.5)
+    first = torch.arange(B, device=x.device) == 0
+    x, start = torch.where(first[:, None, None], other_x, x), torch.where(first[:, None], other_start, start)
+    state = _lived(memory, trial.steps).where(first, state)
+    y2, end2 = memory(x, state, start)
+    _same_results("the other lives, when life 0 is changed", (y2[1:], end2[1:]), (y[1:], end[1:]), trial.tolerance)
+
+
+def nothing_crosses_a_start(trial: Trial) -> None:
+    """From its start on, a life is what it would be if nothing had been before it."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps)
+    firsts = [0, 1, trial.steps // 2]
+    start[range(B), firsts] = True
+    y, end = memory(x, _lived(memory, trial.steps), start)
+    for life, first in enumerate(firsts):
+        never = torch.zeros_like(start[:1, first:])
+        alone = memory(x[life : life + 1, first:], memory.initial_state(1), never)
+        mixed = y[life : life + 1, first:], end[life : life + 1]
+        _same_results(
+            f"a life that starts at step {first} after another, against one alone", mixed, alone, trial.tolerance
+        )
+
+
+def gradients_reach_everything(trial: Trial) -> None:
+    """From y to x, to every parameter and to the initial state; from the state after to x. Integers are exempt."""
+    memory = deepcopy(trial.wide)
+    with torch.no_grad():
+        for p in memory.parameters():  # one that begins at zero would hide those behind it
+            p.add_(torch.randn_like(p), alpha=0.01)
+    begin, lived = memory.initial_state(B), _lived(memory, trial.steps)
+    initial = _leaves(begin)
+    moving = {n for n, leaf in _leaves(lived).items() if leaf.is_floating_point() and not leaf.equal(initial[n])}
+    state = lived.apply(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()))
+    x, start = _inputs(memory, trial.steps)
+    x.requires_grad_()
+    sources = {"x": x} | {f"the state's {name!r}": leaf for name, leaf in _leaves(state).items() if name in moving}
+    sources |= {f"parameter {name!r}": p for name, p in memory.named_parameters() if p.requires_grad}
+    for way, live in (("forward", memory.forward), ("step", lambda *given: _stepped(memory, *given))):
+        y, after = live(x, state, start)
+        _reached(f"y of {way}", y, sources)
+        for name in moving:
+            _reached(f"the state {name!r} after {way}", _leaves(after)[name], {"x": x})
+
+
+def a_saved_state_continues(trial: Trial) -> None:
+    """The state is all there is: saved and given to another copy of the module, it goes on to the same bits."""
+    memory, other = trial.memory, deepcopy(trial.memory)
+    state = _lived(memory, trial.steps)
+    x, start = _inputs(memory, trial.steps)
+    stored = safetensors.torch.save({name: leaf.contiguous().clone() for name, leaf in _leaves(state).items()})
+    loaded = safetensors.torch.load(stored)
+    restored = TensorDict({}, state.batch_size)
+    for key in state.keys(include_nested=True, leaves_only=True):
+        restored.set(key, loaded[_name(key)].to(x.device))
+    _same_results("a life continued from bytes", other(x, restored, start), memory(x, state, start), 0.0)
+
+
+def a_long_life_stays_finite(trial: Trial) -> None:
+    """Whatever the inputs: constant, repeated, huge, tiny, nothing at all, or any of these in turn."""
+    memory = trial.memory
+    anchor = memory.zeros(1)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=anchor.dtype, device=anchor.device)
+
+    once = normal(1, memory.width)
+    state = memory.initial_state(len(HOSTILE) + 1)
+    with torch.no_grad():
+        for first in range(0, trial.long_life, STRETCH):
+            steps = min(STRETCH, trial.long_life - first)
+            noise = normal(steps, memory.width)
+            kinds = torch.stack(
+                [torch.ones_like(noise), once.expand_as(noise), 1e6 * noise, 1e-30 * noise, 0.0 * noise]
+            )
+            turn = torch.randint(len(HOSTILE), (steps,), device=anchor.device)
+            x = torch.cat([kinds, kinds[turn, torch.arange(steps, device=anchor.device)][None]])
+            y, state = memory(x, state, torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device))
+            for life, kind in enumerate((*HOSTILE, "changing")):
+                for name, value in {"y": y, **_leaves(state)}.items():
+                    if not value[life].isfinite().all():
+                        raise Broken(f"{name!r} is not finite after {first + steps} steps of {kind} inputs")
+
+
+HOSTILE: Final = ("constant", "repeated", "huge (1e6)", "tiny (1e-30)", "zero")
+
+CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
+    clause.__name__.replace("_", " "): clause
+    for clause in (
+        state_is_a_tensordict,
+        shapes_are_kept,
+        dtype_is_kept,
+        size_is_constant,
+        inputs_are_left_alone,
+        one_pass_equals_steps,
+        two_halves_equal_a_whole,
+        rows_are_independent,
+        nothing_crosses_a_start,
+        gradients_reach_everything,
+        a_saved_state_continues,
+        a_long_life_stays_finite,
+    )
+}
+"""Every promise, in the order in which they are checked."""
+
+
+# Lives to compare, and how.
+
+
+def _widened(memory: Memory) -> Memory | None:
+    """Return a float64 copy, or None where there can be none."""
+    try:
+        wide = deepcopy(memory).double()
+        x, start = _inputs(wide, 1)
+        y, _ = wide.step(x[:, 0], wide.initial_state(B), start[:, 0])
+    except Exception:  # noqa: BLE001  whatever stops it: if it is a fault of the memory, the clauses will name it
+        return None
+    return wide if y.dtype == torch.float64 else None
+
+
+def _inputs(memory: Memory, steps: int, *, starts: float = 0.0, batch: int = B) -> tuple[Tensor, Tensor]:
+    """Return random x [batch, steps, D], and start [batch, steps] true with that probability."""
+    like = memory.zeros(batch, steps, memory.width)
+    return torch.randn_like(like), torch.rand(batch, steps, device=like.device) < starts
+
+
+def _stepped(memory: Memory, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+    """Do what `forward` must do, by its definition: the loop."""
+    return Memory.forward(memory, x, state, start)
+
+
+def _lived(memory: Memory, steps: int) -> TensorDict:
+    """Return a state with a past: that after some random steps."""
+    x, start = _inputs(memory, steps)
+    with torch.no_grad():
+        return memory(x, memory.initial_state(B), start)[1]
+
+
+def _name(key: str | tuple[str, ...]) -> str:
+    return key if isinstance(key, str) else ".".join(key)
+
+
+def _leaves(state: TensorDict) -> dict[str, Tensor]:
+    return {_name(key): leaf for key, leaf in state.items(include_nested=True, leaves_only=True)}
+
+
+def _same(what: str, got: Tensor, want: Tensor, tolerance: float) -> None:
+    """Refuse a difference of more than `tolerance` (1 + size); 0 means the same bits."""
+    if got.shape != want.shape or got.dtype != want.dtype:
+        raise Broken(f"{what} is {got.dtype} {list(got.shape)}, expected {want.dtype} {list(want.shape)}")
+    if got.equal(want):
+        return
+    apart = (got.double() - want.double()).abs() / (1 + want.double().abs())
+    worst = apart.nan_to_num(torch.inf).max().item()
+    if tolerance == 0 or worst > tolerance:
+        raise Broken(f"{what} differs by {worst:.2g}, allowed {tolerance:g}")
+
+
+def _same_states(what: str, got: TensorDict, want: TensorDict, tolerance: float) -> None:
+    _same_layout(what, got, want)
+    for name, leaf in _leaves(want).items():
+        _same(f"{what}: state {name!r}", _leaves(got)[name], leaf, tolerance)
+
+
+def _same_results(what: str, got: tuple[Tensor, TensorDict], want: tuple[Tensor, TensorDict], tolerance: float) -> None:
+    _same(f"{what}: y", got[0], want[0], tolerance)
+    _same_states(what, got[1], want[1], tolerance)
+
+
+def _same_layout(what: str, got: TensorDict, want: TensorDict) -> None:
+    layouts = [{n: f"{v.dtype} {list(v.shape)}" for n, v in _leaves(state).items()} for state in (got, want)]
+    if layouts[0] != layouts[1]:
+        raise Broken(f"{what} is {layouts[0]}, expected {layouts[1]}")
+
+
+def _reached(what: str, target: Tensor, sources: dict[str, Tensor]) -> None:
+    """Refuse a source that gets no finite, non-zero gradient from the target."""
+    if not target.requires_grad:
+        raise Broken(f"{what} has no gradient at all")
+    loss = (target * torch.randn_like(target)).sum()
+    grads = torch.autograd.grad(loss, list(sources.values()), retain_graph=True, materialize_grads=True)
+    for name, grad in zip(sources, grads, strict=True):
+        if not grad.any():
+            raise Broken(f"{name} gets no gradient from {what}")
+        if not grad.isfinite().all():
+            raise Broken(f"the gradient of {name} from {what} is not finite")

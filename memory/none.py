@@ -1,0 +1,39 @@
+r"""No memory: the control that every claim about a memory is measured against.
+
+    y_t = W x_t + b
+
+Shapes: B lives, T steps, D width; the state is an empty TensorDict [B].
+Cost per step: 2 D^2 floating-point operations; no state.
+Source: the memoryless baseline of memory benchmarks, as in POPGym, arXiv:2303.01859.
+"""
+
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.memory.memory import Memory
+
+__all__ = ["NoMemory"]
+
+
+class NoMemory(Memory):
+    """A linear map of the present step only.
+
+    Args:
+        width: D, width of inputs and outputs.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.linear = nn.Linear(width, width)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return nothing, for each of `batch` lives."""
+        return TensorDict({}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Map one step; see `Memory.step`."""
+        return self.linear(x), state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Map T steps; see `Memory.forward`."""
+        return self.linear(x), state

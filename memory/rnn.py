@@ -1,0 +1,100 @@
+r"""The classical recurrent networks: a vector of state per life, in torch's own cells.
+
+GRU:    r, z = sigmoid(W_r x + U_r h), sigmoid(W_z x + U_z h)
+        h <- (1 - z) tanh(W_n x + r (U_n h)) + z h                  y = h        h_0 = 0
+LSTM:   i, f, o = sigmoid(W x + U h), each with its own W and U;   g = tanh(W_g x + U_g h)
+        c <- f c + i g,  h <- o tanh(c)                             y = h        h_0 = c_0 = 0
+
+(biases left out). `hidden` other than the width adds a linear map from h to y.
+A pass is cut at the steps where any life starts; each piece is one call of torch's fused kernel. Without starts inside
+that is one call, with a start at every step it is T.
+
+Shapes: B lives, T steps, D width, N hidden units; state h, and c of the LSTM, [B, N].
+Cost per step: 2 G N (D + N) floating-point operations with G = 3 (GRU) or 4 (LSTM), and 2 N D for the linear map.
+Source: GRU, arXiv:1406.1078 in torch's form (reset after the product); LSTM with forget gate,
+doi:10.1162/089976600300015015.
+"""
+
+from itertools import pairwise
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.memory.memory import Memory
+
+__all__ = ["GRU", "LSTM"]
+
+
+class Recurrent(Memory):
+    """What GRU and LSTM share: starts, pieces and the way out.
+
+    Args:
+        width: D, width of inputs and outputs.
+        hidden: N, units of state; None for the width.
+        network: torch's class of network.
+        vectors: names of its state vectors, in torch's order.
+    """
+
+    def __init__(
+        self, width: int, hidden: int | None, network: type[nn.GRU] | type[nn.LSTM], vectors: tuple[str, ...]
+    ) -> None:
+        super().__init__(width)
+        self.hidden, self.vectors = width if hidden is None else hidden, vectors
+        self.network: nn.Module = network(input_size=width, hidden_size=self.hidden, batch_first=True)
+        self.output = nn.Identity() if self.hidden == width else nn.Linear(self.hidden, width, bias=False)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return zeros."""
+        return TensorDict({name: self.zeros(batch, self.hidden) for name in self.vectors}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        inside = start[:, 1:].any(0).nonzero()[:, 0] + 1  # steps where some life starts
+        ys = []
+        for first, end in pairwise([0, *inside.tolist(), x.shape[1]]):
+            state = self.restart(state, start[:, first])
+            vectors = tuple(state[name][None] for name in self.vectors)  # [1, B, N] each
+            y, last = self.network(x[:, first:end], vectors if len(vectors) > 1 else vectors[0])
+            last = last if len(vectors) > 1 else (last,)
+            state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
+            ys.append(y)
+        return self.output(torch.cat(ys, 1)), state
+
+    @property
+    def step_flops(self) -> int:
+        """Matrix products of one step of one life."""
+        weights = [w for name, w in self.named_parameters() if "bias" not in name]
+        return 2 * sum(w.numel() for w in weights)
+
+
+class GRU(Recurrent):
+    """A gated recurrent unit.
+
+    Args:
+        width: D, width of inputs and outputs.
+        hidden: N, units of state; None for the width.
+    """
+
+    def __init__(self, width: int, hidden: int | None = None) -> None:
+        super().__init__(width, hidden, nn.GRU, ("h",))
+
+
+class LSTM(Recurrent):
+    """A long short-term memory; its forget gate starts nearly open (bias 1), so that lives begin with a long memory.
+
+    Args:
+        width: D, width of inputs and outputs.
+        hidden: N, units of state; None for the width.
+    """
+
+    def __init__(self, width: int, hidden: int | None = None) -> None:
+        super().__init__(width, hidden, nn.LSTM, ("h", "c"))
+        forget = slice(self.hidden, 2 * self.hidden)  # torch's gates: input, forget, cell, output
+        nn.init.ones_(self.network.get_parameter("bias_ih_l0")[forget])
+        nn.init.zeros_(self.network.get_parameter("bias_hh_l0")[forget])

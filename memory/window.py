@@ -1,0 +1,115 @@
+r"""Softmax attention over the last steps of the present life: exact, and blind beyond its cache.
+
+    seen_t = the last W steps of this life, t among them
+    p_ts = softmax over s in seen_t of  g q_t^T k_s + b[t - s]
+    y_t = sum_s p_ts v_s
+
+q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and a bias b for every age are learned per head:
+positions are relative, and a life of any length looks the same. The reading leaves through the same norm and gate as in
+the matrix memories.
+A slot of the cache counts by `count`, never by being zero: a zero key would still get its share of the softmax.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W - 1, H, K],
+v [B, W - 1, H, V], count [B, 1] int64 (valid slots, at most W - 1: the present step is the W-th) and the convolution's
+window.
+A pass cuts time into N blocks of C = min(T, W) steps, each of which sees itself and the W - 1 steps before it.
+Cost per step: 2 W H (K + V) floating-point operations besides the projections, up to twice that in a pass;
+4 (W - 1) H (K + V) + 8 bytes of state.
+Source: sliding windows, arXiv:2004.05150; unit-length queries and keys, arXiv:2010.04245; a bias per distance,
+arXiv:1910.10683 (here one for each, without buckets).
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.kernels.segments import pad_time
+from lifelong.memory.layer import Output, Projection, unit
+from lifelong.memory.memory import Memory
+
+__all__ = ["Window"]
+
+
+class Window(Memory):
+    """Attention over a bounded cache of keys and values.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`.
+        cache: W, steps it sees, the present among them.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `cache` is below 2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 2,
+        cache: int = 32,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+    ) -> None:
+        super().__init__(width)
+        if heads < 1 or width % heads:
+            raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+        if cache < 2:
+            raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
+        K, V = key_width or width // heads, value_width or width // heads
+        self.shape, self.cache = (heads, V, K), cache
+        self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
+        self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
+        self.bias = nn.Parameter(torch.zeros(heads, cache))  # by age
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return an empty cache and an empty window."""
+        heads, V, K = self.shape
+        k, v = self.zeros(batch, self.cache - 1, heads, K), self.zeros(batch, self.cache - 1, heads, V)
+        window = self.zeros(batch, self.project.taps - 1, sum(self.project.sizes))
+        count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
+        return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        (B, T), (heads, _, _) = x.shape[:2], self.shape
+        past, C = self.cache - 1, min(T, self.cache)
+        (q, k, v), window = self.project(x, state["window"], start)
+        q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))  # [B, T, H, K or V]
+        k, v = torch.cat([state["k"], unit(k)], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
+
+        life = start.cumsum(1)  # [B, T] 0 while the incoming cache still counts
+        empty = torch.arange(past, device=x.device) < past - state["count"]  # [B, W - 1]
+        lives = torch.cat([-empty.long(), life], 1)  # [B, W - 1 + T] -1: no step at all
+        extra = -T % C  # steps padded at the end are one more life, so that every row of the softmax has an entry
+        blocks = functional.pad(lives, (0, extra), value=-2).unfold(1, past + C, C)  # [B, N, S] with S = W - 1 + C
+        age = torch.arange(past, past + C, device=x.device)[:, None] - torch.arange(past + C, device=x.device)  # [C, S]
+        seen = (age >= 0) & (age <= past) & (blocks[..., past:, None] == blocks[..., None, :])  # [B, N, C, S]
+
+        q = pad_time(self.sharpness[:, None] * unit(q), C)  # [B, N, C, H, K]
+        keys, values = (functional.pad(z, (0, 0, 0, 0, 0, extra)).unfold(1, past + C, C) for z in (k, v))
+        scores = torch.einsum("bnchk,bnhks->bnhcs", q, keys) + self.bias[:, age.clamp(0, past)]
+        weight = scores.masked_fill(~seen[:, :, None], -torch.inf).softmax(-1)  # [B, N, H, C, S]
+        y = torch.einsum("bnhcs,bnhvs->bnchv", weight, values).flatten(1, 2)[:, :T]
+
+        kept = (lives[:, T:] == lives[:, -1:])[..., None, None]  # [B, W - 1, 1, 1] does it belong to the last life?
+        k, v = torch.where(kept, k[:, T:], 0.0), torch.where(kept, v[:, T:], 0.0)
+        after = TensorDict({"k": k, "v": v, "count": kept.sum((1, 2)), "window": window}, [B])
+        return self.output(y, x), after
+
+    @property
+    def step_flops(self) -> int:
+        """Projections, scores and reading of one step of one life."""
+        heads, V, K = self.shape
+        projected = sum(self.project.sizes) + 2 * heads * V
+        return 2 * self.width * projected + 2 * self.cache * heads * (K + V)

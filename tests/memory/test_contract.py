@@ -1,0 +1,43 @@
+"""Every memory keeps the same promises; a new one is tested by having a name."""
+
+import pytest
+import torch
+
+from lifelong.memory import MEMORIES, Memory, check_memory, make_memory
+
+B, D = 3, 8
+
+
+@pytest.fixture(params=sorted(MEMORIES))
+def memory(request):
+    torch.manual_seed(0)
+    return make_memory(request.param, D)
+
+
+def test_it_passes_the_published_check(memory):
+    check_memory(memory)
+
+
+@pytest.mark.parametrize("T", [1, 2, 7, 64, 65])
+@pytest.mark.parametrize("p_start", [0.0, 0.3, 1.0])
+def test_one_pass_equals_steps_and_so_do_its_gradients(memory, T, p_start):
+    memory = memory.double()
+    x, start = torch.randn(B, T, D, dtype=torch.double, requires_grad=True), torch.rand(B, T) < p_start
+    _, lived = memory(torch.randn(B, 9, D).double(), memory.initial_state(B), torch.zeros(B, 9, dtype=torch.bool))
+    state = lived.apply(lambda leaf: leaf.detach().requires_grad_(leaf.is_floating_point()))
+    sources = [x, *(leaf for leaf in state.values(True, True) if leaf.requires_grad), *memory.parameters()]
+    weight = torch.randn(B, T, D, dtype=torch.double)
+
+    def outcome(y, state):
+        ends = [leaf for _, leaf in sorted(state.items(True, True))]
+        loss = (weight * y).sum() + sum(leaf.sin().sum() for leaf in ends)
+        return [y, *ends, *torch.autograd.grad(loss, sources, materialize_grads=True)]
+
+    got, want = outcome(*memory(x, state, start)), outcome(*Memory.forward(memory, x, state, start))
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_million_steps_stay_finite(memory):
+    check_memory(memory, long_life=1_000_000)

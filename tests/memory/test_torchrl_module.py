@@ -1,0 +1,153 @@
+import gymnasium
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule, TensorDictSequential
+from torch import nn
+from torch.distributions import Categorical
+from torchrl.collectors import Collector
+from torchrl.envs import Compose, GymEnv, GymWrapper, InitTracker, SerialEnv, TransformedEnv, check_env_specs
+from torchrl.modules import ProbabilisticActor, ValueOperator, set_recurrent_mode
+from torchrl.modules.utils import get_primers_from_module
+from torchrl.objectives import ClipPPOLoss
+from torchrl.objectives.value import GAE
+
+from lifelong.memory import MEMORIES, Memory, MemoryModule, make_memory
+
+N, T, D = 3, 12, 8
+KEYS = {"in_keys": ["embed", "memory"], "out_keys": ["read", ("next", "memory")]}
+
+
+def cart_pole():
+    return GymEnv("CartPole-v1", categorical_action_encoding=True)
+
+
+def cart_poles():
+    made = SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    return GymWrapper(made, categorical_action_encoding=True)
+
+
+def agent(memory):
+    body = TensorDictSequential(
+        TensorDictModule(nn.Linear(4, D), ["observation"], ["embed"]), MemoryModule(memory, **KEYS)
+    )
+    act = TensorDictSequential(body, TensorDictModule(nn.Linear(D, 2), ["read"], ["logits"]))
+    actor = ProbabilisticActor(act, in_keys=["logits"], distribution_class=Categorical, return_log_prob=True)
+    return actor, TensorDictSequential(body, ValueOperator(nn.Linear(D, 1), in_keys=["read"]))
+
+
+def sequence(memory, *, carried):
+    """Random inputs with starts; the states stored there are initial ones, or those of other lives."""
+    x, is_init = torch.randn(N, T, D), torch.rand(N, T, 1) < 0.3
+    is_init[:, 0] = True
+    states = []
+    for _ in range(T):
+        never = torch.zeros(N, 5, dtype=torch.bool)
+        states.append(
+            memory(torch.randn(N, 5, D), memory.initial_state(N), never)[1] if carried else memory.initial_state(N)
+        )
+    return TensorDict({"embed": x, "memory": torch.stack(states, 1), "is_init": is_init}, [N, T]).detach()
+
+
+def one_step_at_a_time(module, sequence):
+    """What a collector does: the next state goes on, unless a reset has written one."""
+    ys, state = [], None
+    for t in range(T):
+        now = sequence[:, t].clone()
+        if state is not None:
+            now["memory"] = now["memory"].where(now["is_init"][:, 0], state)
+        now = module(now)
+        state = now["next", "memory"]
+        ys.append(now["read"])
+    return torch.stack(ys, 1), state
+
+
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize("name", sorted(MEMORIES))
+def test_step_and_sequence_modes_agree_whatever_state_is_stored_at_a_start(name, carried):
+    torch.manual_seed(0)
+    memory = make_memory(name, D)
+    module = MemoryModule(memory, **KEYS)
+    data = sequence(memory, carried=carried)
+    ys, state = one_step_at_a_time(module, data)
+    with set_recurrent_mode(True):
+        out = module(data.clone())
+    torch.testing.assert_close(out["read"], ys)
+    if memory.state_bytes:
+        torch.testing.assert_close(out["next", "memory"][:, -1], state)
+
+
+@pytest.mark.parametrize(
+    "make_env", [cart_pole, lambda: SerialEnv(2, cart_pole), cart_poles], ids=["1", "serial", "vector"]
+)
+@pytest.mark.parametrize("name", ["none", "lstm", "window", "palimpsa"])
+def test_collector_gae_and_ppo_compute_one_and_the_same_function(name, make_env):
+    torch.manual_seed(0)
+    memory = make_memory(name, D)
+    actor, critic = agent(memory)
+    env = TransformedEnv(make_env(), Compose(InitTracker(), get_primers_from_module(actor)))
+    env.set_seed(0)
+    check_env_specs(env)
+    (data,) = Collector(env, actor, frames_per_batch=96, total_frames=96)
+    gae = GAE(gamma=0.99, lmbda=0.95, value_network=critic, deactivate_vmap=True)
+    with torch.no_grad(), set_recurrent_mode(True):
+        gae(data)
+    inside = ~data["is_init"][..., 1:, :]
+    assert inside.sum() < inside.numel()
+    after, then = data["next", "state_value"][..., :-1, :], data["state_value"][..., 1:, :]
+    torch.testing.assert_close(after[inside], then[inside])
+    loss = ClipPPOLoss(actor, critic)(data)
+    assert loss["kl_approx"].abs() < 1e-6  # the first ratio is 1
+    (loss["loss_objective"] + loss["loss_critic"]).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in memory.parameters())
+
+
+class FromOne(Memory):
+    """Its life begins at 1, and every step adds 1."""
+
+    def initial_state(self, batch):
+        return TensorDict({"h": torch.ones(batch, D)}, [batch])
+
+    def step(self, x, state, start):
+        h = self.restart(state, start)["h"] + 1
+        return h, TensorDict({"h": h}, [x.shape[0]])
+
+
+@pytest.mark.parametrize(
+    "make_env", [cart_pole, lambda: SerialEnv(3, cart_pole), cart_poles], ids=["1", "serial", "vector"]
+)
+def test_a_reset_writes_the_initial_state_of_the_finished_lives_only(make_env):
+    torch.manual_seed(0)
+    actor, _ = agent(FromOne(D))
+    env = TransformedEnv(make_env(), Compose(InitTracker(), get_primers_from_module(actor)))
+    env.set_seed(0)
+    data = env.rollout(60, actor, break_when_any_done=False).reshape(-1, 60)
+    assert data["is_init"][:, 1:].any()
+    age = torch.zeros(data.shape[0])
+    for t in range(60):
+        age = torch.where(data["is_init"][:, t, 0], 1, age + 1)
+        torch.testing.assert_close(data["memory", "h"][:, t], age[:, None].expand(-1, D))
+
+
+def test_a_missing_state_points_to_the_primer():
+    module = MemoryModule(make_memory("gru", D), **KEYS)
+    with pytest.raises(KeyError, match=r"make_tensordict_primer\(\)"):
+        module(TensorDict({"embed": torch.randn(N, D), "is_init": torch.ones(N, 1, dtype=torch.bool)}, [N]))
+
+
+def test_the_mode_can_be_chosen_once_and_for_all():
+    memory = make_memory("gru", D)
+    out = MemoryModule(memory, **KEYS, default_recurrent_mode=True)(sequence(memory, carried=False))
+    assert out["read"].shape == (N, T, D)
+
+
+def test_a_primer_needs_the_next_state_in_its_place():
+    module = MemoryModule(make_memory("gru", D), ["embed", "memory"], ["read", "memory_after"])
+    with pytest.raises(ValueError, match=r"must be under \('next', 'memory'\), got 'memory_after'"):
+        module.make_tensordict_primer()
+
+
+def test_two_keys_are_wanted_on_either_side():
+    with pytest.raises(ValueError, match=r"must name the value and the state, got \['embed'\]"):
+        MemoryModule(make_memory("gru", D), ["embed"], ["read", ("next", "memory")])

@@ -1,0 +1,143 @@
+"""The repository's shape: one link per folder, every folder shipped, imports only downwards, one idea per file."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lifelong.memory import MEMORIES
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("agents", "envs", "experiments", "kernels", "memory")
+MAY_IMPORT = {
+    "kernels": set(),
+    "memory": {"kernels"},
+    "envs": set(),
+    "agents": {"memory", "kernels"},
+    "experiments": {"agents", "envs", "memory", "kernels"},
+}
+MUST_NOT_IMPORT = {  # other people's packages that a floor does without
+    "kernels": {"gymnasium", "minigrid", "tensordict", "torchrl"},
+    "memory": {"gymnasium", "minigrid"},
+    "envs": {"tensordict", "torch", "torchrl", "triton"},
+    "agents": {"minigrid"},
+    "experiments": set(),
+}
+SAYS_NOTHING = {"common", "core", "helper", "helpers", "misc", "util", "utils"}
+FILES = {f: sorted((ROOT / f).rglob("*.py")) for f in FOLDERS}
+LIBRARY = [path for folder in FOLDERS for path in FILES[folder]]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and dotted name of every absolute import; a relative one stays inside its folder (ruff TID252)."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def run_python(code: str, cwd: Path) -> None:
+    """Run code in a fresh interpreter that finds what this one finds."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folder_is_linked_and_shipped(folder: str) -> None:
+    link = ROOT / "src" / "lifelong" / folder
+    assert link.is_symlink(), f"ln -s ../../{folder} src/lifelong/{folder}"
+    assert link.resolve() == ROOT / folder, f"ln -s ../../{folder} src/lifelong/{folder}"
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert folder in wheel["only-include"]
+    assert wheel["sources"][folder] == f"lifelong/{folder}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_point_down(folder: str) -> None:
+    for path in FILES[folder]:
+        for line, name in imported(path):
+            head, _, rest = name.partition(".")
+            target = rest.split(".")[0]
+            where = f"{relative(path)}:{line}"
+            assert head not in FOLDERS, f"{where} imports bare {name}; write lifelong.{name}"
+            assert head != "tests", f"{where} imports tests"
+            assert head not in MUST_NOT_IMPORT[folder], f"{where} {folder} may not import {head}"
+            if head == "lifelong" and target != folder:
+                assert target in MAY_IMPORT[folder], f"{where} {folder} may not import {name}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_is_a_package(folder: str) -> None:
+    for path in FILES[folder]:
+        assert (path.parent / "__init__.py").is_file(), f"{relative(path.parent)} has no __init__.py"
+
+
+def test_names_say_what_is_inside() -> None:
+    for path in [*LIBRARY, *(ROOT / "tests").rglob("*.py")]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        assert not SAYS_NOTHING & set(parts), f"{relative(path)}: name the idea"
+
+
+def test_no_star_imports() -> None:
+    for path in LIBRARY:
+        for line, name in imported(path):
+            assert not name.endswith(".*"), f"{relative(path)}:{line} imports {name}"
+
+
+def test_every_file_says_what_it_is() -> None:
+    for path in [*LIBRARY, ROOT / "src" / "lifelong" / "__init__.py"]:
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{relative(path)} has no docstring"
+
+
+def test_every_memory_names_its_source() -> None:
+    modules = {path: ast.parse(path.read_text()) for path in FILES["memory"]}
+    bases = {  # class -> (its file, names of the classes it extends)
+        node.name: (path, {ast.unparse(base).rpartition(".")[2] for base in node.bases})
+        for path, module in modules.items()
+        for node in module.body
+        if isinstance(node, ast.ClassDef)
+    }
+    memories = {"Memory"}
+    while more := {name for name, (_, parents) in bases.items() if parents & memories} - memories:
+        memories |= more
+    for path in {bases[name][0] for name in memories - {"Memory"}}:
+        docstring = ast.get_docstring(modules[path]) or ""
+        lines = docstring.splitlines()
+        assert any(line.startswith("Source:") for line in lines), f"{relative(path)}: no line 'Source: ...'"
+
+
+@pytest.mark.parametrize("name", sorted(MEMORIES))
+def test_readme_mentions_memory(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "README.md").read_text(), f"README.md has no `{name}`"
+
+
+def test_names_of_memories_come_without_torch(tmp_path: Path) -> None:
+    code = "import sys; import lifelong.memory as m; assert m.known_memories(); assert 'torch' not in sys.modules"
+    run_python(code, tmp_path)
+
+
+def test_memories_work_without_triton_and_numba(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules |= {"triton": None, "numba": None}  # importing either now raises ImportError
+import torch
+import lifelong.memory
+for name in lifelong.memory.__all__:
+    getattr(lifelong.memory, name)
+for name in lifelong.memory.MEMORIES:
+    memory = lifelong.memory.make_memory(name, 8)
+    memory.step(torch.zeros(1, 8), memory.initial_state(1), torch.zeros(1, dtype=torch.bool))
+assert not torch.cuda.is_initialized()
+"""
+    run_python(code, tmp_path)
