@@ -71,7 +71,11 @@ class ActorCritic(TensorDictModuleBase):
 
     def distribution(self, hidden: Tensor) -> Distribution:
         """Return the distribution over actions, batch [...], from `hidden` [..., D]."""
-        return self.actor.get_dist(TensorDict({"hidden": hidden}, hidden.shape[:-1]))
+        outputs, head = self.actor[0].module(hidden), self.actor[1]  # what `actor.get_dist` does, without a TensorDict
+        parameters = outputs if isinstance(outputs, tuple) else (outputs,)
+        named = dict(zip(head.dist_params_keys, parameters, strict=True))
+        distribution: Distribution = head.distribution_class(**named, **head.distribution_kwargs)
+        return distribution
 
     def value(self, hidden: Tensor) -> Tensor:
         """Return the value [...] from `hidden` [..., D]."""

@@ -121,7 +121,7 @@ class _Choices(nn.Module):
 
     def __init__(self, sizes: np.ndarray[Any, Any], dims: int, width: int) -> None:
         super().__init__()
-        sizes = sizes.reshape(-1)
+        sizes = sizes.reshape(-1).astype(np.int64)
         self.dims = dims
         self.offset: Tensor
         self.register_buffer("offset", torch.as_tensor(np.cumsum(sizes) - sizes), persistent=False)

@@ -29,6 +29,7 @@ class World(Protocol):
     """What the loop asks of a vector environment: gymnasium's interface, and `info` as task streams fill it."""
 
     num_envs: int
+    action_space: Any
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...  # noqa: D102
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...  # noqa: D102
@@ -97,7 +98,8 @@ class Lifetime:
         before, steps, rows, cuts = self.memory, [], [], []
         for t in range(length):
             acted, after = self.policy.act(self.observation, self.memory, self.start)
-            observation, reward, terminated, truncated, info = self.world.step(acted["action"].numpy(force=True))
+            actions = acted["action"].numpy(force=True).reshape(self.world.action_space.shape)
+            observation, reward, terminated, truncated, info = self.world.step(actions)
             acted["observation"], acted["start"] = self.observation, self.start
             ended = torch.from_numpy(terminated | truncated)
             end = ended & torch.from_numpy(info[_START[self.carry]])

@@ -68,7 +68,7 @@ def live_frozen(
 
 
 def training_horizon(config: TrainConfig, mean_length: float) -> int:
-    """Return the steps of a life in training; with endless lives, the steps gradients were carried over.
+    """Return the steps of a life in training; with endless lives, those of a segment or of ten episodes.
 
     Args:
         config: resolved.
@@ -76,4 +76,4 @@ def training_horizon(config: TrainConfig, mean_length: float) -> int:
     """
     if config.life_episodes:
         return max(round(config.life_episodes * mean_length), 1)
-    return config.segment or 1
+    return max(config.segment or 1, round(10 * mean_length))

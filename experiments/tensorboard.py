@@ -41,8 +41,8 @@ _LOW, _HIGH = "retention_interval/low", "retention_interval/high"
 
 LAYOUT: dict[str, dict[str, list[Any]]] = {
     "Retention": {
-        "retention by log2 lag in episodes, 95 % interval": ["Margin", [_BY_LOG2_LAG, _LOW, _HIGH]],
-        "area under retention, over training": ["Multiline", ["^retention/area$"]],
+        "retention by log2 lag in episodes, and 95 % interval": ["Margin", [_BY_LOG2_LAG, _LOW, _HIGH]],
+        "retention over training, area under the curve": ["Multiline", ["^retention/area$"]],
     },
     "Retention over training, by lag": {
         f"lags of {low} to {high} episodes": ["Multiline", [f"^retention/lag_({lags})$"]]
@@ -57,7 +57,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "speed": ["Multiline", ["^time/.*steps_per_second.*"]],
     },
 }
-"""Custom scalars: page of charts, by category and title."""
+"""Custom scalars: charts by category and title; TensorBoard sorts both, so their first letters are the order."""
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # told apart by all eyes
 _STYLES = ("-", "--", "-.", ":")
@@ -178,7 +178,7 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
                       textcoords="offset points", ha="right", va="bottom", fontsize=8, color="0.45")  # fmt: skip
     for number, (name, curve) in enumerate(curves.items()):
         colour, style = _COLOURS[number % len(_COLOURS)], _STYLES[number // len(_COLOURS) % len(_STYLES)]
-        label = name if math.isnan(curve.area) else f"{name}  (area {curve.area:.2f})"
+        label = name if math.isnan(curve.area) else f"{name}  (area {round(curve.area, 2) + 0.0:.2f})"
         axes.plot(curve.lag, curve.rho, style, marker="o", markersize=4, linewidth=1.8, color=colour, label=label)
         axes.fill_between(curve.lag, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     axes.set_xscale("log", base=2)

@@ -142,6 +142,7 @@ def serve(folder: Path) -> Iterator[str]:
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         try:
+            said = ""
             for _ in range(300):
                 log.seek(0)
                 said = log.read().decode()
@@ -159,14 +160,20 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 def screenshot(
-    folder: Path, image: Path, *, page: str | None = None, width: int = 1600, height: int = 1000, seconds: float = 8.0
+    folder: tyro.conf.Positional[Path],
+    image: tyro.conf.Positional[Path],
+    *,
+    page: str | None = None,
+    width: int = 1600,
+    height: int = 1000,
+    seconds: float = 8.0,
 ) -> None:
     """Write a picture of the first page of TensorBoard over these runs.
 
     Args:
         folder: of the runs, as in `tensorboard --logdir`.
         image: PNG file to write.
-        page: what follows the host in the address; None is the page with the retention curves pinned on top.
+        page: what follows the host in the address; None is the one with the retention curves.
         width: pixels.
         height: pixels.
         seconds: to let the page draw.

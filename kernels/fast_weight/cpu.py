@@ -161,7 +161,7 @@ def _read(S: Array, r: Array, u: Array) -> None:
     """u = S r."""
     V, K = S.shape
     for i in range(V):
-        total = r[0] * 0
+        total = r.dtype.type(0)
         for j in range(K):
             total += S[i, j] * r[j]
         u[i] = total
@@ -172,7 +172,7 @@ def _write(S: Array, a: Array, w: Array, k: Array, q: Array, y: Array) -> None:
     """S <- a * S + w k^T;  y = S q."""
     V, K = S.shape
     for i in range(V):
-        total, wi = q[0] * 0, w[i]
+        total, wi = q.dtype.type(0), w[i]
         for j in range(K):
             new = S[i, j] * a[j] + wi * k[j]
             S[i, j] = new
@@ -273,7 +273,7 @@ def _undo_write(D: Array, S: Array, dy: Array, w: Array, q: Array, k: Array, dw:
     dw[:] = 0
     for j in range(K):
         qj, kj = q[j], k[j]
-        dqj = dkj = q[0] * 0
+        dqj = dkj = q.dtype.type(0)
         for i in range(V):
             d = D[j, i] + qj * dy[i]
             D[j, i] = d
@@ -290,7 +290,7 @@ def _undo_take(D: Array, u: Array, c: Array, du: Array, dc: Array) -> None:
     du[:] = 0
     for j in range(K):
         cj = c[j]
-        dcj = c[0] * 0
+        dcj = c.dtype.type(0)
         for i in range(V):
             du[i] -= D[j, i] * cj
             dcj -= D[j, i] * u[i]
@@ -303,7 +303,7 @@ def _undo_decay(D: Array, S0: Array, du: Array, a: Array, r: Array, da: Array, d
     K, V = D.shape
     for j in range(K):
         aj, rj = a[j], r[j]
-        daj = drj = a[0] * 0
+        daj = drj = a.dtype.type(0)
         for i in range(V):
             d = D[j, i] + rj * du[i]
             D[j, i] = aj * d

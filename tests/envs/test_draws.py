@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from lifelong.envs.draws import Purpose, bits, integers, normal, uniform
+
+
+def test_a_draw_depends_on_its_counters_alone() -> None:
+    life, episode = np.arange(5), np.arange(7)
+    table = bits(3, Purpose.EPISODE, life[:, None], episode)
+    assert table.shape == (5, 7)
+    assert all(table[i, j] == bits(3, Purpose.EPISODE, i, j) for i in life for j in episode)
+
+
+def test_numbers_stay_the_same_between_versions() -> None:
+    assert int(bits(0, Purpose.EPISODE, 0)) == int(bits(2**64, Purpose.EPISODE, 0))
+    assert f"{int(bits(1, Purpose.RULE, 2, 3)):016x}" == "d0041a9dee9f104c"
+
+
+def test_no_two_draws_meet() -> None:
+    drawn = [bits(seed, purpose, np.arange(200)[:, None], np.arange(20)) for seed in range(3) for purpose in Purpose]
+    drawn.append(bits(0, Purpose.RULE, np.arange(200)))
+    assert np.unique(np.concatenate([part.ravel() for part in drawn])).size == sum(part.size for part in drawn)
+
+
+@pytest.mark.parametrize(
+    "counters", [(np.arange(40_000),), (7, np.arange(40_000)), (np.arange(200)[:, None], np.arange(200))]
+)
+def test_uniform_numbers_are_uniform(counters: tuple[np.ndarray, ...]) -> None:
+    drawn = uniform(5, Purpose.CUE, *counters).ravel()
+    assert 0 <= drawn.min() < drawn.max() < 1
+    counts = np.histogram(drawn, bins=64, range=(0, 1))[0]
+    expected = drawn.size / 64
+    assert ((counts - expected) ** 2 / expected).sum() < 110  # chi-square, 63 degrees of freedom: p < 0.001
+    assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.02
+
+
+def test_normal_numbers_are_normal() -> None:
+    drawn = normal(5, Purpose.CUE, np.arange(40_000))
+    assert abs(drawn.mean()) < 0.02
+    assert abs(drawn.std() - 1) < 0.02
+    assert abs((np.abs(drawn) < 1).mean() - 0.6827) < 0.01
+    assert np.isfinite(drawn).all()
+
+
+def test_integers_fill_their_range_evenly() -> None:
+    counts = np.bincount(integers(5, 1, Purpose.RULE, np.arange(20_000)), minlength=5)
+    assert counts.size == 5
+    assert np.abs(counts / 4000 - 1).max() < 0.06
+
+
+def test_purposes_and_seeds_are_independent() -> None:
+    count = np.arange(10_000)
+    drawn = np.stack([uniform(seed, purpose, count) for seed in (0, 1) for purpose in Purpose])
+    assert np.abs(np.corrcoef(drawn) - np.eye(len(drawn))).max() < 0.05

@@ -1,0 +1,245 @@
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from lifelong.envs import GymStream, GymTask, References, StreamError
+from lifelong.envs.schedule import Cyclic
+
+
+class Room(gymnasium.Env[Any, Any]):
+    """Counts its steps; does what `fault` says in the third."""
+
+    closed: list["Room"] = []  # noqa: RUF012
+
+    def __init__(
+        self,
+        look: spaces.Space[Any] = spaces.Box(-9.0, 9.0, (2,), np.float32),  # noqa: B008
+        act: spaces.Space[Any] = spaces.Discrete(3),  # noqa: B008
+        fault: str = "",
+    ) -> None:
+        self.observation_space, self.action_space, self.fault = look, act, fault
+        self.resets, self.did = 0, []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.resets, self.count = self.resets + 1, 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.count += 1
+        self.did.append(action)
+        seen, reward, third = self.observation_space.sample(), float(action), self.count == 3
+        if third and self.fault == "observation":
+            seen[1] = np.inf
+        if third and self.fault == "crash":
+            raise ZeroDivisionError("the cup fell")
+        reward = np.nan if third and self.fault == "reward" else reward
+        reward = self.resets if self.fault == "memory" else reward
+        end = third and self.fault == "both"
+        return seen, reward, end or self.count == 4, end, {"is_success": self.count == 4}
+
+    def close(self) -> None:
+        self.closed.append(self)
+
+
+@pytest.fixture(autouse=True)
+def room() -> Iterator[None]:
+    gymnasium.register("Room-v0", Room)
+    Room.closed.clear()
+    yield
+    del gymnasium.registry["Room-v0"]
+
+
+def stream_of(num_envs: int = 2, **kwargs: Any) -> GymStream:
+    return GymStream(GymTask("room", env_id="Room-v0", kwargs=kwargs), num_envs)
+
+
+@pytest.mark.parametrize("fault", ["reward", "observation"])
+def test_numbers_that_are_not_finite_are_blamed_on_task_life_and_step(fault: str) -> None:
+    stream = stream_of(fault=fault)
+    stream.reset()
+    stream.step([0, 1])
+    stream.step([0, 1])
+    value = {"reward": "nan", "observation": "inf"}[fault]
+    with pytest.raises(StreamError, match=f"{fault} must be finite: {value} from task 'room', life 0, step 2"):
+        stream.step([0, 1])
+
+
+def test_a_crash_says_where() -> None:
+    stream = stream_of(fault="crash")
+    stream.reset()
+    stream.step([0, 1])
+    stream.step([0, 1])
+    with pytest.raises(ZeroDivisionError, match="the cup fell") as caught:
+        stream.step([0, 1])
+    assert caught.value.__notes__ == [
+        f"in task 'room', life 0, step 2 of the life, episode seed {stream.episode_seeds(np.array([0]))[0]}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("look", "message"),
+    [
+        (spaces.Text(5), "Text"),
+        (spaces.Sequence(spaces.Discrete(2)), "Sequence"),
+        (spaces.Graph(spaces.Discrete(2), None), "Graph"),
+        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Dict(c=spaces.Text(5))), "Text.*of 'b/c'"),
+        (spaces.Tuple([spaces.Discrete(2), spaces.Text(5)]), "Text.*of '1'"),
+    ],
+)
+def test_observations_no_agent_can_read_are_refused(look: spaces.Space[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"Room-v0: observations {message}.* not supported; supported are Box, Disc"):
+        stream_of(look=look)
+
+
+@pytest.mark.parametrize(
+    "act", [spaces.MultiDiscrete([2, 3]), spaces.Dict(a=spaces.Discrete(2)), spaces.MultiBinary(3)]
+)
+def test_actions_no_agent_can_do_are_refused(act: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match=r"Room-v0: actions .* are not supported; supported are Discrete and Box"):
+        stream_of(act=act)
+
+
+def test_tasks_of_one_stream_share_their_spaces() -> None:
+    with pytest.raises(ValueError, match=r"CartPole-v1 has observations Box.*4.* and Acrobot-v1 has .*Box.*6"):
+        GymStream(["CartPole-v1", "Acrobot-v1"])
+    with pytest.raises(ValueError, match=r"Room-v0 has actions Discrete\(3\) and Room-v0 has actions Discrete\(4\)"):
+        GymStream(["Room-v0", GymTask("big", env_id="Room-v0", kwargs={"act": spaces.Discrete(4)})])
+    with pytest.raises(ValueError, match="at least one"):
+        GymStream([])
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("CartPool-v1", "'CartPool-v1'.*CartPole"),
+        ("no_such_module:X-v0", "no_such_module"),
+        (GymTask("x", env_id="CartPole-v1", kwargs={"wheels": 3}), "CartPole-v1.*wheels"),
+    ],
+)
+def test_what_gymnasium_cannot_make_is_named(task: str | GymTask, message: str) -> None:
+    with pytest.raises(ValueError, match=f"cannot make environment .*{message}"):
+        GymStream(task)
+
+
+@pytest.mark.parametrize(
+    ("look", "shown"),
+    [
+        (spaces.Discrete(3, start=5), spaces.Discrete(3)),
+        (spaces.MultiDiscrete([2, 3], start=[-4, 7]), spaces.MultiDiscrete([2, 3])),
+        (spaces.MultiBinary([2, 2]), spaces.MultiBinary([2, 2])),
+        (spaces.Box(0, 255, (20, 20, 3), np.uint8), spaces.Box(0, 255, (20, 20, 3), np.uint8)),
+        (spaces.Box(-1, 1, (), np.float64), spaces.Box(-1, 1, (), np.float64)),
+        (
+            spaces.Dict(b=spaces.Dict(c=spaces.Discrete(2, start=1)), a=spaces.Box(0, 1, (2,))),
+            spaces.Dict(b=spaces.Dict(c=spaces.Discrete(2)), a=spaces.Box(0, 1, (2,))),
+        ),
+        (
+            spaces.Tuple([spaces.Discrete(2), spaces.Tuple([spaces.MultiBinary(3)])]),
+            spaces.Dict({"0": spaces.Discrete(2), "1": spaces.Dict({"0": spaces.MultiBinary(3)})}),
+        ),
+    ],
+)
+def test_observations_are_counted_from_zero_and_named(look: spaces.Space[Any], shown: spaces.Space[Any]) -> None:
+    stream = stream_of(look=look)
+    assert stream.single_observation_space["observation"] == shown
+    seen, _ = stream.reset()
+    for _ in range(8):
+        assert stream.observation_space.contains(seen)
+        seen, *_ = stream.step([0, 1])
+
+
+def test_actions_are_counted_from_zero() -> None:
+    stream = stream_of(act=spaces.Discrete(3, start=4))
+    assert stream.single_action_space == spaces.Discrete(3)
+    stream.reset()
+    _, reward, *_ = stream.step(np.array([0, 2]))
+    assert reward.tolist() == [4, 6]
+
+
+def test_rows_take_success_from_the_environment() -> None:
+    stream = stream_of()
+    stream.reset()
+    for _ in range(3):
+        stream.step([2, 1])
+    rows = stream.step([0, 1])[4]["episodes"]
+    assert rows["success"].tolist() == [1, 1]
+    assert rows["answer"].tolist() == [0, 1]
+    assert np.isnan(rows["cross"]).all()
+    swing = GymStream(GymTask("swing", env_id="Pendulum-v1", kwargs={"max_episode_steps": 1}))
+    swing.reset()
+    rows = swing.step([[0.5]])[4]["episodes"]
+    assert rows["answer"] == -1
+    assert np.isnan(rows["success"])
+
+
+def test_references_are_those_given() -> None:
+    stream = GymStream(GymTask("room", References(random=1.0, within=2.0, cross=3.0, oracle=5.0), env_id="Room-v0"))
+    stream.reset()
+    for _ in range(3):
+        stream.step([2])
+    rows = stream.step([1])[4]["episodes"]
+    assert (rows["return"], rows["normalised"], rows["within"], rows["cross"]) == (7, 1.5, 2, 3)
+
+
+def test_an_end_both_ways_is_a_termination() -> None:
+    stream = stream_of(fault="both")
+    stream.reset()
+    stream.step([0, 0])
+    stream.step([0, 0])
+    _, _, terminated, truncated, info = stream.step([0, 0])
+    assert terminated.all()
+    assert not truncated.any()
+    assert "final_obs" not in info
+
+
+def test_a_truncated_episode_shows_its_last_observation() -> None:
+    stream = GymStream(GymTask("short", env_id="CartPole-v1", kwargs={"max_episode_steps": 3}))
+    alone = gymnasium.make("CartPole-v1")
+    stream.reset()
+    expected, _ = alone.reset(seed=int(stream.episode_seeds(np.array([0]))[0]))
+    for _ in range(3):
+        seen, _, _, truncated, info = stream.step([1])
+        expected, *_ = alone.step(1)
+    assert truncated[0]
+    assert np.array_equal(info["final_obs"]["observation"][0], expected)
+    assert not np.array_equal(seen["observation"][0], expected)
+    assert info["final_obs"]["episode_start"] == 0
+    assert seen["episode_start"] == 1
+
+
+def test_minigrid_shows_categories_and_no_text() -> None:
+    stream = GymStream(["MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToLocal-v0"], 2, schedule=Cyclic(1))
+    shown = stream.single_observation_space["observation"]
+    assert set(shown) == {"image", "direction"}
+    assert shown["image"].nvec.shape == (7, 7, 3)
+    assert shown["image"].nvec[0, 0].tolist() == [11, 6, 3]
+    assert stream.reset()[0]["observation"]["image"].dtype == np.uint8
+
+
+def test_an_environment_that_keeps_something_over_resets_cannot_be_resumed() -> None:
+    stream, later = stream_of(fault="memory"), stream_of(fault="memory")
+    stream.reset()
+    for _ in range(5):
+        stream.step([1, 1])
+    with pytest.raises(StreamError, match=r"'room' cannot be resumed: .* 1 actions life 0 has the return 1.0, not 2.0"):
+        later.resume(stream.position())
+
+
+def test_environments_are_made_when_first_met_and_all_closed() -> None:
+    stream = GymStream([GymTask(name, env_id="Room-v0") for name in "ab"], 3, schedule=Cyclic(1))
+    stream.reset()
+    made = 2 + 2  # both tasks of the first life, to see their spaces, and the first task of the others
+    stream.close()
+    stream.close()
+    assert len(Room.closed) == made
+
+
+def test_a_refused_stream_is_closed_in_peace() -> None:
+    with pytest.raises(ValueError, match="life_episodes"):
+        GymStream("CartPole-v1", life_episodes=0)

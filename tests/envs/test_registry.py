@@ -1,0 +1,103 @@
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import gymnasium
+import pytest
+
+import lifelong.envs
+from lifelong.envs import STREAMS, ColourRule, CuedRecall, GymStream, known_streams, make_stream
+from lifelong.envs.schedule import Interleaved
+
+
+def run_python(code: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"], check=True)
+
+
+@pytest.mark.parametrize("name", [*STREAMS, "cued_recall", "gym:CartPole-v1"])
+def test_every_name_makes_its_stream(name: str) -> None:
+    stream = make_stream(name, 2, seed=3)
+    assert (stream.num_envs, stream.seed) == (2, 3)
+    stream.reset()
+
+
+def test_options_reach_the_stream_and_a_schedule_may_be_text() -> None:
+    stream = make_stream("cued-recall", cues=3, schedule="interleaved:zipf=1")
+    assert isinstance(stream, CuedRecall)
+    assert stream.cues == 3
+    assert stream.schedule == Interleaved(1.0)
+    assert isinstance(make_stream("colour_rule"), ColourRule)
+    assert isinstance(make_stream("gym:minigrid:MiniGrid-Empty-5x5-v0"), GymStream)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cued-recal", "no stream 'cued-recal'; did you mean 'cued-recall'.*colour-rule, cued-recall, or gym:"),
+        ("x", "no stream 'x' known"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(name: str, message: str) -> None:
+    with pytest.raises(KeyError, match=message):
+        make_stream(name)
+
+
+def test_wrong_options_are_named() -> None:
+    with pytest.raises(TypeError, match=r"'cued-recall' cannot be made with num_envs=1, {'clues': 3}.*clues"):
+        make_stream("cued-recall", clues=3)
+    with pytest.raises(ValueError, match="no schedule 'often'"):
+        make_stream("cued-recall", schedule="often")
+    with pytest.raises(ValueError, match="CartPool-v1"):
+        make_stream("gym:CartPool-v1")
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        ("lifelong.envs.cued_recall:CuedRecall", None, ""),
+        ("lifelong.envs.nowhere:X", ImportError, "cannot load stream 'lifelong.envs.nowhere:X'"),
+        ("types:SimpleNamespace", TypeError, "must be a lifelong.envs.TaskStream, got SimpleNamespace"),
+    ],
+)
+def test_plugins_are_known(monkeypatch: pytest.MonkeyPatch, target: str, error: Any, message: str) -> None:
+    found = [EntryPoint("my_stream", target, "lifelong.streams")]
+    monkeypatch.setattr(lifelong.envs, "entry_points", lambda group: found if group == "lifelong.streams" else [])
+    assert known_streams()["my_stream"].target == target
+    if error is None:
+        assert isinstance(make_stream("my-stream"), CuedRecall)
+    else:
+        with pytest.raises(error, match=message):
+            make_stream("my-stream")
+
+
+@pytest.mark.parametrize("name", ["CuedRecall", "ColourRule"])
+def test_gymnasium_makes_the_streams(name: str) -> None:
+    for module in ("", "lifelong.envs:"):
+        made = gymnasium.make_vec(f"{module}lifelong/{name}-v0", num_envs=3, life_episodes=9)
+        seen, _ = made.reset(seed=4)
+        assert made.observation_space.contains(seen)
+        assert made.num_envs == 3
+        assert made.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
+        made.step(made.action_space.sample())
+        made.close()
+
+
+def test_gymnasiums_own_vector_wrappers_fit() -> None:
+    made = gymnasium.wrappers.vector.RecordEpisodeStatistics(gymnasium.make_vec("lifelong/CuedRecall-v0", num_envs=2))
+    made.reset()
+    assert "episode" in made.step([0, 0])[4]
+
+
+def test_names_come_without_minigrid_and_torch() -> None:
+    run_python(
+        "import lifelong.envs as e\n"
+        "assert e.known_streams(); e.parse_schedule('spaced'); e.make_stream('cued-recall')\n"
+        "assert not {'minigrid', 'torch'} & sys.modules.keys()"
+    )
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(lifelong.envs, name) is not None for name in lifelong.envs.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        lifelong.envs.nonsense  # noqa: B018

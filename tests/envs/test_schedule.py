@@ -1,0 +1,150 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lifelong.envs.draws import Purpose, uniform
+from lifelong.envs.schedule import (
+    SCHEDULES,
+    Block,
+    Cyclic,
+    History,
+    Interleaved,
+    RandomHazard,
+    Redrawn,
+    Schedule,
+    SpacedLags,
+    parse_schedule,
+)
+
+
+def sequence(schedule: Schedule, tasks: int, episodes: int, seed: int = 0) -> list[int]:
+    """Return the tasks of one life."""
+    return lives(schedule, tasks, episodes, 1, seed)[0].tolist()
+
+
+def lives(schedule: Schedule, tasks: int, episodes: int, n: int, seed: int = 0) -> np.ndarray:
+    met, meetings = np.full((n, tasks), -1), np.zeros((n, tasks), np.int64)
+    task, everyone = np.full(n, -1), np.arange(n)
+    sequence = []
+    for episode in range(episodes):
+        history = History(np.full(n, episode), task, met.copy(), meetings.copy())
+        task = schedule.next(history, lambda i, e=episode: uniform(seed, Purpose.SCHEDULE, everyone, e, i))
+        met[everyone, task] = episode
+        meetings[everyone, task] += 1
+        sequence.append(task)
+    return np.array(sequence).T
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Block(2), [0, 0, 1, 1, 2, 2, 2, 2]),
+        (Cyclic(1), [0, 1, 2, 0, 1, 2, 0, 1]),
+        (Cyclic(2), [0, 0, 1, 1, 2, 2, 0, 0]),
+    ],
+)
+def test_fixed_schedules_go_through_the_tasks_in_order(schedule: Schedule, expected: list[int]) -> None:
+    assert sequence(schedule, 3, 8) == expected
+
+
+def test_redrawn_keeps_the_task_for_a_block_and_draws_all_alike() -> None:
+    blocks = lives(Redrawn(4), 3, 400, 20).reshape(20, 100, 4)
+    assert (blocks == blocks[..., :1]).all()
+    assert np.abs(np.bincount(blocks[..., 0].ravel()) / 2000 - 1 / 3).max() < 0.04
+    assert abs((blocks[:, 1:, 0] == blocks[:, :-1, 0]).mean() - 1 / 3) < 0.04
+
+
+@pytest.mark.parametrize("hazard", [0.0, 0.1, 1.0])
+def test_a_hazard_changes_the_task_as_often_as_it_says(hazard: float) -> None:
+    tasks = lives(RandomHazard(hazard), 4, 500, 20)
+    assert abs((tasks[:, 1:] != tasks[:, :-1]).mean() - hazard) < 0.01
+    assert set(tasks[:, 0]) == {0, 1, 2, 3}
+    if hazard:
+        assert np.abs(np.bincount(tasks.ravel()) / tasks.size - 0.25).max() < 0.05
+
+
+def test_a_hazard_with_one_task_has_nowhere_to_go() -> None:
+    assert sequence(RandomHazard(1.0), 1, 5) == [0] * 5
+
+
+@pytest.mark.parametrize("zipf", [0.0, 1.0])
+def test_interleaved_meets_tasks_by_their_weights(zipf: float) -> None:
+    weights = np.arange(1, 6) ** -zipf
+    tasks = lives(Interleaved(zipf), 5, 1000, 10)
+    assert np.abs(np.bincount(tasks.ravel()) / tasks.size - weights / weights.sum()).max() < 0.015
+
+
+@pytest.mark.parametrize(("longest", "tasks", "episodes"), [(8, 4, 60), (64, 16, 400), (1024, 64, 4200)])
+def test_spaced_probes_come_back_after_exactly_their_lags(longest: int, tasks: int, episodes: int) -> None:
+    life = np.array(sequence(SpacedLags(longest), tasks, episodes))
+    grid = 2 ** np.arange(longest.bit_length())
+    for probe in range(tasks // 2, tasks):
+        lags = np.diff(np.flatnonzero(life == probe))
+        assert lags.size > len(grid)
+        assert np.array_equal(lags, np.resize(grid, lags.size))
+
+
+def test_spaced_fillers_are_all_met() -> None:
+    assert set(sequence(SpacedLags(64), 8, 300)) == set(range(8))
+    assert sequence(SpacedLags(4), 1, 3) == [0, 0, 0]
+
+
+def test_a_crowded_grid_is_late_but_meets_everyone() -> None:
+    life = np.array(sequence(SpacedLags(4), 12, 200))
+    assert all((np.diff(np.flatnonzero(life == probe)) >= 1).all() and (life == probe).any() for probe in range(6, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("interleaved", Interleaved()),
+        ("interleaved:zipf=1.0", Interleaved(1.0)),
+        ("interleaved:1", Interleaved(1.0)),
+        ("block:episodes=20", Block(20)),
+        ("redrawn:20", Redrawn(20)),
+        ("hazard:0.05", RandomHazard(0.05)),
+        ("cyclic:5", Cyclic(5)),
+        ("spaced", SpacedLags()),
+        (" spaced:longest=1024", SpacedLags(1024)),
+    ],
+)
+def test_a_schedule_is_read_from_text(text: str, schedule: Schedule) -> None:
+    assert parse_schedule(text) == schedule
+    assert hash(parse_schedule(text)) == hash(schedule)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("blok:3", "did you mean 'block'.*block:episodes=N.*cyclic.*redrawn.*hazard.*interleaved:zipf=0.0.*spaced"),
+        ("", "no schedule ''"),
+        ("block", "needs episodes; write block:episodes=N"),
+        ("block:x=3", "cannot place 'x=3'; write block:episodes=N"),
+        ("block:1,2", "cannot place '2'"),
+        ("block:1,episodes=2", "cannot place 'episodes=2'"),
+        ("block:2.5", "episodes must be an integer, got '2.5'"),
+        ("hazard:often", "hazard must be a number, got 'often'"),
+        ("hazard:2", r"hazard must lie in \[0, 1\]"),
+        ("cyclic:0", "episodes=0"),
+    ],
+)
+def test_what_is_no_schedule_is_refused_with_what_is(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_schedule(text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: Block(0), lambda: Cyclic(-1), lambda: Redrawn(0), lambda: SpacedLags(0), lambda: RandomHazard(-0.1)],
+)
+def test_numbers_that_make_no_schedule_are_refused(wrong: Callable[[], Schedule]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        wrong()
+
+
+def test_every_schedule_keeps_to_the_tasks() -> None:
+    for name in SCHEDULES:
+        schedule = parse_schedule(f"{name}:1")
+        for tasks in (1, 2, 7):
+            assert np.isin(lives(schedule, tasks, 30, 4), np.arange(tasks)).all()
