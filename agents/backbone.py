@@ -1,17 +1,39 @@
-"""A stack of pre-norm blocks [memory, MLP]; itself a memory, whose state is that of its layers.
+"""A stack of pre-norm blocks [memory, gated MLP]; itself a memory, whose state is that of its layers.
 
     x <- x + memory(norm(x))
-    x <- x + mlp(norm(x))
+    x <- x + W (SiLU(A norm(x)) * (B norm(x)))
 """
 
 from collections.abc import Sequence
 
 from tensordict import TensorDict
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lifelong.memory import Memory
 
-__all__ = ["Backbone"]
+__all__ = ["Backbone", "GatedMLP"]
+
+
+class GatedMLP(nn.Module):
+    """x plus a gated product of itself, so that any two features act on each other.
+
+    Args:
+        width: D, width of x.
+        expansion: width of the product as a multiple of D.
+    """
+
+    def __init__(self, width: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.factors = nn.Linear(width, 2 * expansion * width)
+        self.product = nn.Linear(expansion * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., D] from [..., D]."""
+        left, right = self.factors(self.norm(x)).chunk(2, -1)
+        y: Tensor = x + self.product(functional.silu(left) * right)
+        return y
 
 
 class Backbone(Memory):
@@ -33,15 +55,7 @@ class Backbone(Memory):
         super().__init__(width)
         self.memories = nn.ModuleList(memories)
         self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in memories)
-        self.mlps = nn.ModuleList(
-            nn.Sequential(
-                nn.RMSNorm(width, eps=1e-5),
-                nn.Linear(width, expansion * width),
-                nn.SiLU(),
-                nn.Linear(expansion * width, width),
-            )
-            for _ in memories
-        )
+        self.mlps = nn.ModuleList(GatedMLP(width, expansion) for _ in memories)
         self.norm = nn.RMSNorm(width, eps=1e-5)
 
     def initial_state(self, batch: int) -> TensorDict:
@@ -62,5 +76,5 @@ class Backbone(Memory):
             run = memory.step if one_step else memory
             y, after[str(i)] = run(norm(x), state[str(i)], start)
             x = x + y
-            x = x + mlp(x)
+            x = mlp(x)
         return self.norm(x), TensorDict(after, [x.shape[0]])

@@ -9,8 +9,8 @@
 | MultiBinary | a linear map |
 | Dict, Tuple | each entry by the above, summed |
 
-To the sum a gated product of itself is added, so that entries act on each other from the first step: an action counts
-only with its reward.
+The sum goes through a gated MLP, so that entries act on each other from the first step: an action counts only with its
+reward.
 """
 
 from typing import Any
@@ -21,6 +21,8 @@ from gymnasium import spaces
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lifelong.agents.backbone import GatedMLP
 
 __all__ = ["Encoder", "as_tensors"]
 
@@ -40,16 +42,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.leaves = nn.ModuleDict({_label(key): _reader(leaf, width, key) for key, leaf in _leaves(space)})
         self.keys = [key for key, _ in _leaves(space)]
-        self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.factors = nn.Linear(width, 4 * width)
-        self.product = nn.Linear(2 * width, width)
+        self.mlp = GatedMLP(width)
 
     def forward(self, observation: TensorDict) -> Tensor:
         """Return [..., D] from a batch [...] of observations."""
         read = [self.leaves[_label(key)](observation[key]) for key in self.keys]
-        x = torch.stack(read).sum(0)
-        left, right = self.factors(self.norm(x)).chunk(2, -1)
-        return x + self.product(functional.silu(left) * right)
+        y: Tensor = self.mlp(torch.stack(read).sum(0))
+        return y
 
 
 def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.device | None = None) -> TensorDict:

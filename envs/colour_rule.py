@@ -40,7 +40,7 @@ COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
 _LEFT, _RIGHT, _FORWARD = range(3)  # MiniGrid's first three actions
 _STEPS = {0: (1, 0), 1: (0, 1), 2: (-1, 0), 3: (0, -1)}  # cells are (x, y), y grows southwards
 _EMPTY = OBJECT_TO_IDX["empty"], 0, 0
-_RANDOM = {2: 0.23, 3: 0.19, 4: 0.17, 5: 0.15, 6: 0.14}  # return of random actions in the default room, to 0.01
+_RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # what random actions get in the default room, to 0.002
 
 
 class ColourRoom(MiniGridEnv):

@@ -38,8 +38,12 @@ _SCHEMA = pa.schema(
     [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in ROW.items()] + [("mode", _MODE_TYPE)]
 )
 # Counters that only grow, or jump by little, are cheapest as differences.
-_DELTA = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
-_DICTIONARY = [name for name in _SCHEMA.names if name not in _DELTA]
+_GROWING = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
+_ENCODING: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [name for name in _SCHEMA.names if name not in _GROWING],
+    "column_encoding": _GROWING,
+}
 
 
 class EpisodeLog:
@@ -164,7 +168,7 @@ def read_episodes(
         raise ValueError(f"unknown columns {unknown}; there are {', '.join(_SCHEMA.names)}")
     paths = _parts(Path(folder) / "episodes", modes)
     stored = [name for name in names if name != "mode"] or ["step"]
-    tables = [pq.read_table(path, columns=stored, partitioning=None) for path in paths]
+    tables = [pq.read_table(path, columns=stored) for path in paths]
     table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
     found = {name: table.column(name).to_numpy() for name in stored}
     if "mode" in names:
@@ -187,7 +191,7 @@ def _write(table: pa.Table, path: Path) -> None:
     """Write a part so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.stem}.tmp")
     with temporary.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", use_dictionary=_DICTIONARY, column_encoding=_DELTA)
+        pq.write_table(table, file, **_ENCODING)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

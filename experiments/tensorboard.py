@@ -42,9 +42,9 @@ _LOW, _HIGH = "retention_interval/low", "retention_interval/high"
 LAYOUT: dict[str, dict[str, list[Any]]] = {
     "Retention": {
         "retention by log2 lag in episodes, and 95 % interval": ["Margin", [_BY_LOG2_LAG, _LOW, _HIGH]],
-        "retention over training, area under the curve": ["Multiline", ["^retention/area$"]],
     },
-    "Retention over training, by lag": {
+    "Retention over training": {"area under the curve": ["Multiline", ["^retention/area$"]]}
+    | {
         f"lags of {low} to {high} episodes": ["Multiline", [f"^retention/lag_({lags})$"]]
         for low, high, lags in (
             (1, 15, "0001|0002-0003|0004-0007|0008-0015"),
@@ -57,7 +57,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "speed": ["Multiline", ["^time/.*steps_per_second.*"]],
     },
 }
-"""Custom scalars: charts by category and title; TensorBoard sorts both, so their first letters are the order."""
+"""Custom scalars: charts by category and title. Within a category TensorBoard puts charts with intervals last."""
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # told apart by all eyes
 _STYLES = ("-", "--", "-.", ":")

@@ -58,7 +58,7 @@ class GatedDelta(Memory):
         self.shape = (heads, V, K)
         self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
         self.gates = nn.Linear(width, 2 * heads)
-        nn.init.normal_(self.gates.weight, std=0.02)
+        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:heads] = 0.0  # beta = 1/2
         self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
         self.output = Output(width, heads, V)

@@ -68,7 +68,7 @@ class Palimpsa(Memory):
         channels = heads * V if beta == "vector" else heads
         self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
         self.gates = nn.Linear(width, 2 * heads)
-        nn.init.normal_(self.gates.weight, std=0.02)
+        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:heads] = 0.0  # write gate 1/2
         self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
         self.rank, self.channels = -(-width // 16), channels

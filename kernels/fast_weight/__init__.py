@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from lifelong.kernels.backends import Backend, pick
+
 from .chunk import fast_weight as chunk
 from .reference import check, fast_weight as reference
 
@@ -18,8 +20,23 @@ def fast_weight(
     decay: Tensor | None = None,
     erase: Tensor | None = None,
     erase_key: Tensor | None = None,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence of `reference.py` with the fastest form for this shape; arguments as there."""
+    """Run the recurrence of `reference.py` with the fastest form for these tensors.
+
+    Args and Returns as in `reference.py`, and
+
+    Args:
+        backend: "auto", "reference", "chunk" or "cpu", see `lifelong.kernels.backends`.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
+    """
     check(q, k, v, state, start, decay, erase, erase_key)
-    form = reference if q.shape[1] == 1 else chunk
+    chosen = pick(backend, q, k, v, state, decay, erase, erase_key)
+    if chosen == "cpu":
+        from .cpu import fast_weight as compiled  # numba is imported at the first use
+
+        return compiled(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key)
+    form = reference if chosen == "reference" else chunk
     return form(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key)

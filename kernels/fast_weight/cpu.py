@@ -121,12 +121,12 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
     for head in range(first, last):
         b, h = head // H, head % H
         S = end[b, h]
-        S[:] = state[b, h]
+        _copy(S, state[b, h])
         for t in range(T):
             if marks.size and t % CHECKPOINT == 0:
-                marks[t // CHECKPOINT * B + b, h] = S
+                _copy(marks[t // CHECKPOINT * B + b, h], S)
             if start[b, t]:
-                S[:] = 0
+                _clear(S)
             if kept.size:
                 _fill(a, kept[b, t, h])
             if r.size == 0:
@@ -145,6 +145,27 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
                     w[i] = -u[i]
                 _write(S, a, w, c[b, t, h], q[b, t, h], y[b, t, h])
                 _write(S, one, v[b, t, h], k[b, t, h], q[b, t, h], y[b, t, h])
+
+
+@jit
+def _copy(to: Array, source: Array) -> None:
+    for i in range(to.shape[0]):
+        for j in range(to.shape[1]):
+            to[i, j] = source[i, j]
+
+
+@jit
+def _transpose(to: Array, source: Array) -> None:
+    for i in range(to.shape[0]):
+        for j in range(to.shape[1]):
+            to[i, j] = source[j, i]
+
+
+@jit
+def _clear(S: Array) -> None:
+    for i in range(S.shape[0]):
+        for j in range(S.shape[1]):
+            S[i, j] = 0
 
 
 @jit
@@ -193,10 +214,10 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
     S = np.zeros((CHECKPOINT + 1, K, V), q.dtype)  # before and after each step since the checkpoint
     for head in range(first, last):
         b, h = head // H, head % H
-        D[:] = dstate[b, h].T
+        _transpose(D, dstate[b, h])
         for n in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
-            S[0] = marks[n * B + b, h].T
+            _transpose(S[0], marks[n * B + b, h])
             for t in range(t0, t1):
                 if kept.size:
                     _fill(a, kept[b, t, h])
@@ -223,8 +244,8 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
                 if kept.size:
                     _gather(dkept[b, t, h], da)
                 if start[b, t]:
-                    D[:] = 0
-        dstate[b, h] = D.T
+                    _clear(D)
+        _transpose(dstate[b, h], D)
 
 
 @jit

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from lifelong.kernels.backends import Backend, pick
+
 from .chunk import posterior as chunk
 from .reference import check, posterior as reference
 
@@ -19,8 +21,23 @@ def posterior(
     *,
     prior: Tensor,
     decay: Tensor | None = None,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the recurrence of `reference.py` with the fastest form for this shape; arguments as there."""
+    """Run the recurrence of `reference.py` with the fastest form for these tensors.
+
+    Args and Returns as in `reference.py`, and
+
+    Args:
+        backend: "auto", "reference", "chunk" or "cpu", see `lifelong.kernels.backends`.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
+    """
     check(q, k, w, b, evidence, importance, start, prior, decay)
-    form = reference if q.shape[1] == 1 else chunk
+    chosen = pick(backend, q, k, w, b, evidence, importance, prior, decay)
+    if chosen == "cpu":
+        from .cpu import posterior as compiled  # numba is imported at the first use
+
+        return compiled(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)
+    form = reference if chosen == "reference" else chunk
     return form(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)

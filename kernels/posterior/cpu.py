@@ -205,13 +205,13 @@ def _undo_read(
 ) -> float:
     """Add to DM and DJ what the read says; write dq and return the gradient of the prior."""
     V, K = M.shape
-    dprior = q.dtype.type(0)
+    dprior, one = q.dtype.type(0), q.dtype.type(1)
     for j in range(K):
         dq[j] = 0
     for i in range(V):
         dyi = dy[i]
         for j in range(K):
-            inverse = 1 / (J[i, j] + prior)
+            inverse = one / (J[i, j] + prior)
             mean = M[i, j] * inverse
             g = dyi * q[j] * inverse
             DM[i, j] += g
@@ -233,7 +233,8 @@ def _undo_write(DM: Array, DJ: Array, w: Array, b: Array, k: Array, dw: Array, d
         for j in range(K):
             dwi += DM[i, j] * k[j]
             dbi += DJ[i, j] * (k[j] * k[j])
-            dk[j] += DM[i, j] * wi + 2 * k[j] * (DJ[i, j] * bi)
+            half = k[j] * (DJ[i, j] * bi)
+            dk[j] += DM[i, j] * wi + half + half
         dw[i], db[i] = dwi, dbi
 
 

@@ -304,7 +304,9 @@ def test_the_count_of_a_difference_is_that_of_its_smaller_group() -> None:
 
 
 @pytest.mark.parametrize(("rho", "expected"), [((0.6, 0.51), None), ((0.9, math.nan, 0.5), 4), ((0.4, 0.9), 1)])
-def test_the_half_life_is_the_first_lag_at_which_half_is_forgotten(rho: tuple[float, ...], expected: int | None) -> None:
+def test_the_half_life_is_the_first_lag_at_which_half_is_forgotten(
+    rho: tuple[float, ...], expected: int | None
+) -> None:
     curve = recall_curve(simulate("perfect", "reveal", seed=1, lives=8, episodes=64), 1 / ANSWERS, resamples=0)
     assert half_life(replace(curve, rho=rho)) == expected
 

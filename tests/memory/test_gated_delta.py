@@ -2,7 +2,7 @@ import torch
 
 from lifelong.memory import GatedDelta
 
-FIRST, SECOND, BOTH = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]  # keys; queries are brought to length 1
+FIRST, SECOND, BOTH = [2.0, 0.0], [0.0, 3.0], [1.0, 1.0]  # keys and queries, brought to length 1
 
 
 def test_half_is_kept_and_half_of_the_error_is_corrected(bare):

@@ -36,6 +36,12 @@ def test_an_lstm_keeps_three_quarters_and_takes_half_of_the_candidate():
     torch.testing.assert_close(state["c"].item(), 0.4)
 
 
+def test_an_lstm_is_born_with_its_forget_gate_open():
+    memory = LSTM(3)
+    bias = (memory.network.bias_ih_l0 + memory.network.bias_hh_l0)[3:6]  # input, forget, cell, output
+    assert bias.tolist() == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("cell", [GRU, LSTM])
 def test_a_hidden_size_of_its_own_is_mapped_back_to_the_width(cell):
     memory = cell(4, hidden=32)

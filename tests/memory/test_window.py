@@ -6,7 +6,7 @@ from torch import nn
 
 from lifelong.memory import Window
 
-FIRST, SECOND = [1.0, 0.0], [0.0, 1.0]  # two keys
+FIRST, SECOND = [2.0, 0.0], [0.0, 3.0]  # two keys, brought to length 1
 
 
 def test_a_key_that_fits_weighs_three_times_and_the_third_step_has_forgotten_the_first(bare):
