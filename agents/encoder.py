@@ -52,14 +52,14 @@ class Encoder(nn.Module):
 
 
 def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.device | None = None) -> TensorDict:
-    """Return a batch of observations as a TensorDict; what is no dict stands under `observation`.
+    """Return a batch of observations as a TensorDict; what is no dict or tuple stands under `observation`.
 
     Args:
         observation: arrays, nested as the space is.
         batch_size: leading sizes of all of them.
         device: where to put them.
     """
-    tree = observation if isinstance(observation, dict) else {"observation": observation}
+    tree = observation if isinstance(observation, dict | tuple) else {"observation": observation}
 
     def convert(node: Any) -> Any:
         if isinstance(node, dict):
@@ -85,10 +85,10 @@ class _Numbers(nn.Module):
         self.register_buffer("bounded", bounded, persistent=False)
         self.register_buffer("center", torch.where(bounded, (low + high) / 2, 0.0), persistent=False)
         self.register_buffer("reach", torch.where(bounded, ((high - low) / 2).clamp_min(1e-6), 1.0), persistent=False)
-        self.dims, self.linear = max(len(space.shape), 1), _linear(bounded.numel(), width)
+        self.dims, self.linear = len(space.shape), _linear(bounded.numel(), width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(-self.dims).to(self.linear.weight.dtype)
+        x = (x.flatten(-self.dims) if self.dims else x[..., None]).to(self.linear.weight.dtype)
         scaled = (x - self.center) / self.reach
         return self.linear(torch.where(self.bounded, scaled, x.sign() * x.abs().log1p()))
 
@@ -116,14 +116,15 @@ class _Image(nn.Module):
 
 
 class _Choices(nn.Module):
-    """Categories, one table for each place."""
+    """Categories, one table for each place; they are counted from `first`."""
 
-    def __init__(self, sizes: np.ndarray[Any, Any], dims: int, width: int) -> None:
+    def __init__(self, sizes: np.ndarray[Any, Any], first: Any, dims: int, width: int) -> None:
         super().__init__()
         sizes = sizes.reshape(-1).astype(np.int64)
         self.dims = dims
         self.offset: Tensor
-        self.register_buffer("offset", torch.as_tensor(np.cumsum(sizes) - sizes), persistent=False)
+        begin = np.cumsum(sizes) - sizes - np.reshape(first, -1).astype(np.int64)
+        self.register_buffer("offset", torch.as_tensor(begin), persistent=False)
         self.table = nn.EmbeddingBag(int(sizes.sum()), width, mode="sum")
         nn.init.normal_(self.table.weight, std=sizes.size**-0.5)
 
@@ -170,9 +171,9 @@ def _reader(space: spaces.Space[Any], width: int, key: tuple[str, ...]) -> nn.Mo
         image = space.dtype == np.uint8 and len(space.shape) == 3 and min(space.shape[:2]) >= 16
         return _Image(space, width) if image else _Numbers(space, width)
     if isinstance(space, spaces.Discrete):
-        return _Choices(np.array([space.n]), 0, width)
+        return _Choices(np.array([space.n]), space.start, 0, width)
     if isinstance(space, spaces.MultiDiscrete):
-        return _Choices(space.nvec, space.nvec.ndim, width)
+        return _Choices(space.nvec, space.start, space.nvec.ndim, width)
     if isinstance(space, spaces.MultiBinary):
         return _Bits(space, width)
     raise ValueError(

@@ -77,9 +77,10 @@ def wake(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     kept = folder.with_name(f".{folder.name}.old")
     if not folder.exists() and kept.exists():  # killed between two renames
         folder = kept
-    manifest = _json(_read(folder / "manifest.json"), folder / "manifest.json")
-    if manifest.get("format", 0) > FORMAT:
-        raise HibernationError(f"{folder} has format {manifest['format']}, this version reads up to {FORMAT}")
+    path = folder / "manifest.json"
+    manifest = _json(_read(path), path)
+    if (found := manifest.get("format", 0)) > FORMAT:
+        raise HibernationError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
     parts: dict[str, dict[str, Tensor]] = {}
     facts: dict[str, Any] = {}
     for name, wanted in manifest["files"].items():

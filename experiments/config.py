@@ -105,6 +105,9 @@ class TrainConfig:
             if value is not None and value < 0:
                 raise ConfigError(f"{name} must not be negative: {name}={value}")
 
+        if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
+            raise ConfigError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
+
     @property
     def run(self) -> Path:
         """The run's own directory."""

@@ -32,7 +32,7 @@ from lifelong.experiments.faults import InputError
 from lifelong.experiments.progress import Progress
 from lifelong.experiments.episodes import EpisodeLog, Rows
 from lifelong.experiments.run import create_run, flat, open_run, restore, save
-from lifelong.experiments.tensorboard import RunWriter
+from lifelong.experiments.tensorboard import RunWriter, first_page
 from lifelong.experiments.verdict import Verdict, judge, show_verdict
 
 __all__ = ["Outcome", "Training", "command", "main"]
@@ -231,4 +231,4 @@ def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
         console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
     if outcome.verdict is not None:
         show_verdict(outcome.verdict, f"frozen {config.memory} in fresh lives", console)
-    console.print(f"look further: tensorboard --logdir {outcome.folder.parent}")
+    console.print(f"look further: tensorboard --logdir {outcome.folder.parent}, then {first_page()}", soft_wrap=True)

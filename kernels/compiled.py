@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CHECKPOINT", "Array", "Arrays", "arrays_of", "jit", "jit_parallel", "spread"]
+__all__ = ["CHECKPOINT", "Array", "Arrays", "jit", "jit_parallel", "rows", "spread"]
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
@@ -61,7 +61,7 @@ def spread(span: Callable[..., None], parallel: Callable[..., None], heads: int,
         parallel(threads, heads, arrays)
 
 
-def arrays_of(dtype: torch.dtype, *tensors: Tensor | None) -> Arrays:
-    """Return the tensors' own memory; None becomes an empty array of four axes."""
-    missing = torch.empty((0, 0, 0, 0), dtype=dtype)
-    return tuple((missing if tensor is None else tensor).numpy() for tensor in tensors)
+def rows(dtype: torch.dtype, *tensors: Tensor | None) -> Arrays:
+    """Return the tensors' own memory as rows of their last axis; None becomes an empty array."""
+    missing = torch.empty((0, 0), dtype=dtype)
+    return tuple((missing if tensor is None else tensor.view(-1, tensor.shape[-1])).numpy() for tensor in tensors)

@@ -33,7 +33,7 @@ from lifelong.memory.memory import Memory
 __all__ = ["MemoryModule"]
 
 
-class MemoryModule(TensorDictModuleBase):  # type: ignore[misc]  # torchrl is untyped
+class MemoryModule(TensorDictModuleBase):
     """A memory that reads its input and its state from a tensordict.
 
     By default, and under `set_recurrent_mode(False)`, a tensordict is one step of [*] lives. Under

@@ -24,7 +24,7 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, arrays_of, jit, jit_parallel, spread
+from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, jit, jit_parallel, rows, spread
 
 __all__ = ["fast_weight"]
 
@@ -64,7 +64,7 @@ class _FastWeight(torch.autograd.Function):
         B, T, H, K = q.shape
         dq, dk, dv, dkept, dr, dc = (None if x is None else torch.empty_like(x) for x in (q, k, v, kept, r, c))
         dstate = dend.clone(memory_format=torch.contiguous_format)
-        arrays = arrays_of(
+        arrays = rows(
             q.dtype, q, k, v, kept, r, c, start, said, marks, dy.contiguous(), dq, dk, dv, dkept, dr, dc, dstate
         )
         spread(_backward, _backward_parallel, B * H, 4 * T * K * v.shape[-1], arrays)
@@ -87,15 +87,18 @@ def _run(
     """Run forward; return y, the last state and, if `save`, what the backward pass needs."""
     B, T, H, K = q.shape
     V = v.shape[-1]
-    q, k, v, state, start = (x.detach().contiguous() for x in (q, k, v, state, start))
+    q, k, v, start = (x.detach().contiguous() for x in (q, k, v, start))
     kept = None if decay is None else decay.detach().exp().contiguous().view(B, T, H, -1)
     r, c = (None if x is None else x.detach().contiguous() for x in (erase, erase_key))
-    y, end = torch.empty_like(v), torch.empty_like(state)
+    y, end = torch.empty_like(v), state.detach().clone(memory_format=torch.contiguous_format)
     said = torch.empty_like(v) if save and r is not None else None
-    marks = state.new_empty((-(-T // CHECKPOINT) * B, H, V, K)) if save else None
-    arrays = arrays_of(q.dtype, q, k, v, kept, r, c, start, state, y, end, said, marks)
+    marks = end.new_empty((-(-T // CHECKPOINT), B, H, V, K)) if save else None
+    arrays = rows(q.dtype, q, k, v, kept, r, c, start, y, end, said, marks)
     spread(_forward, _forward_parallel, B * H, T * K * V, arrays)
     return y, end, (q, k, v, kept, r, c, start, said, marks) if save else ()
+
+
+# Below, all arrays are rows of their last axis: row (b T + t) H + h is step t of head h of life b.
 
 
 @jit_parallel
@@ -112,46 +115,114 @@ def _backward_parallel(threads: int, heads: int, arrays: Arrays) -> None:
 
 @jit
 def _forward(first: int, last: int, arrays: Arrays) -> None:
-    """Run the heads from `first` to before `last`."""
-    q, k, v, kept, r, c, start, state, y, end, said, marks = arrays
-    B, T, H, K = q.shape
-    V = v.shape[3]
-    a, ar, one = np.ones(K, q.dtype), np.ones(K, q.dtype), np.ones(K, q.dtype)
-    u_here, w = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
+    """Run the heads from `first` to before `last`; `S` comes as the states before the first step."""
+    q, k, v, kept, r, c, start, y, S, said, marks = arrays
+    B, T = start.shape
+    H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
+    a, ar, one = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
+    u, w = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
+    _fill(a, 1)
+    _fill(one, 1)
     for head in range(first, last):
-        b, h = head // H, head % H
-        S = end[b, h]
-        _copy(S, state[b, h])
+        b, h, base = head // H, head % H, head * V
         for t in range(T):
+            row = (b * T + t) * H + h
             if marks.size and t % CHECKPOINT == 0:
-                _copy(marks[t // CHECKPOINT * B + b, h], S)
+                _copy(marks, (t // CHECKPOINT * B * H + head) * V, S, base, V)
             if start[b, t]:
-                _clear(S)
+                _clear(S, base, V)
             if kept.size:
-                _fill(a, kept[b, t, h])
-            if r.size == 0:
-                _write(S, a, v[b, t, h], k[b, t, h], q[b, t, h], y[b, t, h])
-                continue
-            u = said[b, t, h] if said.size else u_here
-            for j in range(K):
-                ar[j] = a[j] * r[b, t, h, j]
-            _read(S, ar, u)
-            if c.size == 0:
-                for i in range(V):
-                    w[i] = v[b, t, h, i] - u[i]
-                _write(S, a, w, k[b, t, h], q[b, t, h], y[b, t, h])
-            else:
+                _keep(a, kept, row)
+            if r.size:
+                for j in range(K):
+                    ar[j] = a[j] * r[row, j]
+                _read(S, base, ar, u)
+                if said.size:
+                    for i in range(V):
+                        said[row, i] = u[i]
+            if c.size:
                 for i in range(V):
                     w[i] = -u[i]
-                _write(S, a, w, c[b, t, h], q[b, t, h], y[b, t, h])
-                _write(S, one, v[b, t, h], k[b, t, h], q[b, t, h], y[b, t, h])
+                _write(S, base, a, w, row, c, q, y)
+                for i in range(V):
+                    w[i] = v[row, i]
+                _write(S, base, one, w, row, k, q, y)
+            else:
+                for i in range(V):
+                    w[i] = v[row, i] - u[i]
+                _write(S, base, a, w, row, k, q, y)
 
 
 @jit
-def _copy(to: Array, source: Array) -> None:
-    for i in range(to.shape[0]):
+def _backward(first: int, last: int, arrays: Arrays) -> None:
+    """Run the heads from `first` to before `last`; `dstate` comes as the gradient of the last state."""
+    q, k, v, kept, r, c, start, said, marks, dy, dq, dk, dv, dkept, dr, dc, dstate = arrays
+    B, T = start.shape
+    H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
+    a, da, r_t, dr_t = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
+    w, du = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
+    D, empty = np.zeros((K, V), q.dtype), np.zeros((K, V), q.dtype)
+    S = np.zeros((CHECKPOINT + 1, K, V), q.dtype)  # before and after each step since the checkpoint
+    _fill(a, 1)
+    for head in range(first, last):
+        b, h = head // H, head % H
+        _transpose(D, dstate[head * V : (head + 1) * V])
+        for n in range((T - 1) // CHECKPOINT, -1, -1):
+            t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
+            mark = (n * B * H + head) * V
+            _transpose(S[0], marks[mark : mark + V])
+            for t in range(t0, t1):
+                row = (b * T + t) * H + h
+                if kept.size:
+                    _keep(a, kept, row)
+                _written(w, v, said, c, row)
+                _form(S[t - t0 + 1], empty if start[b, t] else S[t - t0], a, w, row, k)
+                if c.size:
+                    _take(S[t - t0 + 1], row, said, c)
+            for t in range(t1 - 1, t0 - 1, -1):
+                row = (b * T + t) * H + h
+                _written(w, v, said, c, row)
+                _undo_write(D, S[t - t0 + 1], w, row, q, k, dy, dq, dk, dv)
+                if c.size:
+                    _undo_take(D, du, row, said, c, dc)
+                elif r.size:
+                    for i in range(V):
+                        du[i] = -dv[row, i]
+                if kept.size:
+                    _keep(a, kept, row)
+                if r.size:
+                    for j in range(K):
+                        r_t[j] = r[row, j]
+                if r.size or kept.size:
+                    _undo_decay(D, empty if start[b, t] else S[t - t0], a, r_t, du, da, dr_t)
+                if r.size:
+                    for j in range(K):
+                        dr[row, j] = dr_t[j]
+                if kept.size:
+                    _undo_keep(da, dkept, row)
+                if start[b, t]:
+                    _clear(D, 0, K)
+        _transpose(dstate[head * V : (head + 1) * V], D)
+
+
+@jit
+def _fill(x: Array, value: float) -> None:
+    for i in range(x.size):
+        x[i] = value
+
+
+@jit
+def _clear(x: Array, base: int, count: int) -> None:
+    for i in range(base, base + count):
+        for j in range(x.shape[1]):
+            x[i, j] = 0
+
+
+@jit
+def _copy(to: Array, to_base: int, source: Array, base: int, count: int) -> None:
+    for i in range(count):
         for j in range(to.shape[1]):
-            to[i, j] = source[i, j]
+            to[to_base + i, j] = source[base + i, j]
 
 
 @jit
@@ -162,164 +233,115 @@ def _transpose(to: Array, source: Array) -> None:
 
 
 @jit
-def _clear(S: Array) -> None:
-    for i in range(S.shape[0]):
-        for j in range(S.shape[1]):
-            S[i, j] = 0
-
-
-@jit
-def _fill(a: Array, kept: Array) -> None:
+def _keep(a: Array, kept: Array, row: int) -> None:
     """Write one factor per head, or one per key channel, into a [K]."""
-    if kept.size == a.size:
-        a[:] = kept
+    if kept.shape[1] == 1:
+        _fill(a, kept[row, 0])
     else:
-        a[:] = kept[0]
+        for j in range(a.size):
+            a[j] = kept[row, j]
 
 
 @jit
-def _read(S: Array, r: Array, u: Array) -> None:
+def _undo_keep(da: Array, dkept: Array, row: int) -> None:
+    """Do the reverse of `_keep`."""
+    if dkept.shape[1] == 1:
+        total = da.dtype.type(0)
+        for j in range(da.size):
+            total += da[j]
+        dkept[row, 0] = total
+    else:
+        for j in range(da.size):
+            dkept[row, j] = da[j]
+
+
+@jit
+def _written(w: Array, v: Array, said: Array, c: Array, row: int) -> None:
+    """Write what goes to k into w [V]: v, less what was said where k itself is erased."""
+    if said.size and c.size == 0:
+        for i in range(w.size):
+            w[i] = v[row, i] - said[row, i]
+    else:
+        for i in range(w.size):
+            w[i] = v[row, i]
+
+
+@jit
+def _read(S: Array, base: int, r: Array, u: Array) -> None:
     """u = S r."""
-    V, K = S.shape
-    for i in range(V):
+    for i in range(u.size):
         total = r.dtype.type(0)
-        for j in range(K):
-            total += S[i, j] * r[j]
+        for j in range(r.size):
+            total += S[base + i, j] * r[j]
         u[i] = total
 
 
 @jit
-def _write(S: Array, a: Array, w: Array, k: Array, q: Array, y: Array) -> None:
+def _write(S: Array, base: int, a: Array, w: Array, row: int, k: Array, q: Array, y: Array) -> None:
     """S <- a * S + w k^T;  y = S q."""
-    V, K = S.shape
-    for i in range(V):
+    for i in range(w.size):
         total, wi = q.dtype.type(0), w[i]
-        for j in range(K):
-            new = S[i, j] * a[j] + wi * k[j]
-            S[i, j] = new
-            total += new * q[j]
-        y[i] = total
+        for j in range(a.size):
+            new = S[base + i, j] * a[j] + wi * k[row, j]
+            S[base + i, j] = new
+            total += new * q[row, j]
+        y[row, i] = total
 
 
 @jit
-def _backward(first: int, last: int, arrays: Arrays) -> None:
-    """Run the heads from `first` to before `last`; `dstate` comes as the gradient of the last state."""
-    q, k, v, kept, r, c, start, said, marks, dy, dq, dk, dv, dkept, dr, dc, dstate = arrays
-    B, T, H, K = q.shape
-    V = v.shape[3]
-    a, da = np.ones(K, q.dtype), np.zeros(K, q.dtype)
-    r_here, dr_here = np.zeros(K, q.dtype), np.zeros(K, q.dtype)
-    w, du = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
-    D, empty = np.zeros((K, V), q.dtype), np.zeros((K, V), q.dtype)
-    S = np.zeros((CHECKPOINT + 1, K, V), q.dtype)  # before and after each step since the checkpoint
-    for head in range(first, last):
-        b, h = head // H, head % H
-        _transpose(D, dstate[b, h])
-        for n in range((T - 1) // CHECKPOINT, -1, -1):
-            t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
-            _transpose(S[0], marks[n * B + b, h])
-            for t in range(t0, t1):
-                if kept.size:
-                    _fill(a, kept[b, t, h])
-                S0 = empty if start[b, t] else S[t - t0]
-                _written(w, v[b, t, h], said, c, b, t, h)
-                _form(S[t - t0 + 1], S0, a, w, k[b, t, h])
-                if c.size:
-                    _take(S[t - t0 + 1], said[b, t, h], c[b, t, h])
-            for t in range(t1 - 1, t0 - 1, -1):
-                _written(w, v[b, t, h], said, c, b, t, h)
-                _undo_write(D, S[t - t0 + 1], dy[b, t, h], w, q[b, t, h], k[b, t, h], dv[b, t, h], dq[b, t, h], dk[b, t, h])
-                if c.size:
-                    _undo_take(D, said[b, t, h], c[b, t, h], du, dc[b, t, h])
-                elif r.size:
-                    for i in range(V):
-                        du[i] = -dv[b, t, h, i]
-                if kept.size:
-                    _fill(a, kept[b, t, h])
-                S0 = empty if start[b, t] else S[t - t0]
-                if r.size:
-                    _undo_decay(D, S0, du, a, r[b, t, h], da, dr[b, t, h])
-                elif kept.size:
-                    _undo_decay(D, S0, du, a, r_here, da, dr_here)
-                if kept.size:
-                    _gather(dkept[b, t, h], da)
-                if start[b, t]:
-                    _clear(D)
-        _transpose(dstate[b, h], D)
-
-
-@jit
-def _written(w: Array, v: Array, said: Array, c: Array, b: int, t: int, h: int) -> None:
-    """Write what is written at k into w [V]: v, less what was said where k itself is erased."""
-    if said.size and c.size == 0:
-        for i in range(w.size):
-            w[i] = v[i] - said[b, t, h, i]
-    else:
-        w[:] = v
-
-
-@jit
-def _gather(dkept: Array, da: Array) -> None:
-    """Do the reverse of `_fill`."""
-    if dkept.size == da.size:
-        dkept[:] = da
-    else:
-        dkept[0] = da.sum()
-
-
-@jit
-def _form(S2: Array, S0: Array, a: Array, w: Array, k: Array) -> None:
+def _form(S2: Array, S0: Array, a: Array, w: Array, row: int, k: Array) -> None:
     """S2 = a * S0 + k w^T, [K, V]."""
-    K, V = S0.shape
-    for j in range(K):
-        aj, kj = a[j], k[j]
-        for i in range(V):
+    for j in range(a.size):
+        aj, kj = a[j], k[row, j]
+        for i in range(w.size):
             S2[j, i] = aj * S0[j, i] + kj * w[i]
 
 
 @jit
-def _take(S: Array, u: Array, c: Array) -> None:
+def _take(S: Array, row: int, u: Array, c: Array) -> None:
     """S <- S - c u^T, [K, V]."""
-    K, V = S.shape
-    for j in range(K):
-        cj = c[j]
-        for i in range(V):
-            S[j, i] -= cj * u[i]
+    for j in range(S.shape[0]):
+        cj = c[row, j]
+        for i in range(S.shape[1]):
+            S[j, i] -= cj * u[row, i]
 
 
 @jit
-def _undo_write(D: Array, S: Array, dy: Array, w: Array, q: Array, k: Array, dw: Array, dq: Array, dk: Array) -> None:
+def _undo_write(
+    D: Array, S: Array, w: Array, row: int, q: Array, k: Array, dy: Array, dq: Array, dk: Array, dw: Array
+) -> None:
     """D <- D + q dy^T;  dq = S dy, dk = D w, dw = D^T k."""
     K, V = D.shape
-    dw[:] = 0
+    for i in range(V):
+        dw[row, i] = 0
     for j in range(K):
-        qj, kj = q[j], k[j]
+        qj, kj = q[row, j], k[row, j]
         dqj = dkj = q.dtype.type(0)
         for i in range(V):
-            d = D[j, i] + qj * dy[i]
+            d = D[j, i] + qj * dy[row, i]
             D[j, i] = d
-            dw[i] += d * kj
-            dqj += S[j, i] * dy[i]
+            dw[row, i] += d * kj
+            dqj += S[j, i] * dy[row, i]
             dkj += d * w[i]
-        dq[j], dk[j] = dqj, dkj
+        dq[row, j], dk[row, j] = dqj, dkj
 
 
 @jit
-def _undo_take(D: Array, u: Array, c: Array, du: Array, dc: Array) -> None:
+def _undo_take(D: Array, du: Array, row: int, u: Array, c: Array, dc: Array) -> None:
     """du = -D^T c, dc = -D u."""
     K, V = D.shape
-    du[:] = 0
+    _fill(du, 0)
     for j in range(K):
-        cj = c[j]
+        cj = c[row, j]
         dcj = c.dtype.type(0)
         for i in range(V):
             du[i] -= D[j, i] * cj
-            dcj -= D[j, i] * u[i]
-        dc[j] = dcj
+            dcj -= D[j, i] * u[row, i]
+        dc[row, j] = dcj
 
 
 @jit
-def _undo_decay(D: Array, S0: Array, du: Array, a: Array, r: Array, da: Array, dr: Array) -> None:
+def _undo_decay(D: Array, S0: Array, a: Array, r: Array, du: Array, da: Array, dr: Array) -> None:
     """D <- D + r du^T;  da = sum of D * S0, dr = (a * S0) du;  D <- a * D."""
     K, V = D.shape
     for j in range(K):

@@ -18,7 +18,7 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, arrays_of, jit, jit_parallel, spread
+from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, rows, jit, jit_parallel, spread
 
 __all__ = ["posterior"]
 
@@ -59,7 +59,7 @@ class _Posterior(torch.autograd.Function):
         dq, dk, dw, db, dkept = (None if x is None else torch.empty_like(x) for x in (q, k, w, b, kept))
         DM, DJ = (x.clone(memory_format=torch.contiguous_format) for x in (dM, dJ))
         dprior = prior.new_empty((B, H))
-        arrays = arrays_of(
+        arrays = rows(
             q.dtype, q, k, w, b, start, prior, kept, marks, dy.contiguous(), dq, dk, dw, db, DM, DJ, dprior, dkept
         )
         spread(_backward, _backward_parallel, B * H, 6 * T * K * w.shape[-1], arrays)
@@ -88,7 +88,7 @@ def _run(
     y = torch.empty_like(w)
     M, J = (x.detach().clone(memory_format=torch.contiguous_format) for x in (evidence, importance))
     marks = M.new_empty((-(-T // CHECKPOINT) * B, 2 * H, V, K)) if save else None
-    arrays = arrays_of(q.dtype, q, k, w, b, start, prior, kept, y, M, J, marks)
+    arrays = rows(q.dtype, q, k, w, b, start, prior, kept, y, M, J, marks)
     spread(_forward, _forward_parallel, B * H, 2 * T * K * V, arrays)
     return y, M, J, (q, k, w, b, start, prior, kept, marks) if save else ()
 

@@ -1,0 +1,45 @@
+"""A small agent, and small lives for it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from gymnasium import spaces
+
+from lifelong.agents import ActorCritic, Backbone, Encoder
+from lifelong.envs import CuedRecall
+from lifelong.memory import make_memory
+
+
+@pytest.fixture
+def policy_for() -> Callable[..., ActorCritic]:
+    def make(world: Any, memory: str = "gated_delta", width: int = 16, seed: int = 0, **options: Any) -> ActorCritic:
+        torch.manual_seed(seed)
+        encoder = Encoder(world.single_observation_space, width)
+        policy = ActorCritic(encoder, Backbone([make_memory(memory, width, **options)]), world.single_action_space)
+        for p in policy.parameters():  # a head near zero would hide what the memory does
+            torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
+        return policy
+
+    return make
+
+
+@pytest.fixture
+def recall() -> Callable[..., CuedRecall]:
+    def make(num_envs: int = 3, **options: Any) -> CuedRecall:
+        return CuedRecall(num_envs, **({"cues": 3, "size": 4, "life_episodes": None} | options))
+
+    return make
+
+
+class Body:
+    """In place of a world: two spaces."""
+
+    def __init__(self, observation: spaces.Space[Any], action: spaces.Space[Any]) -> None:
+        self.single_observation_space, self.single_action_space = observation, action
+
+
+@pytest.fixture
+def body() -> type[Body]:
+    return Body

@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from tensordict import TensorDict
+
+from lifelong.agents import ActorCritic
+from lifelong.agents.encoder import as_tensors
+
+B, T = 3, 5
+LOOK = spaces.Box(-1.0, 1.0, (4,), np.float32)
+ACTIONS = {
+    "discrete": spaces.Discrete(5),
+    "box": spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32)),
+    "box of two axes": spaces.Box(-1.0, 3.0, (2, 2), np.float32),
+}
+
+
+@pytest.fixture(params=ACTIONS)
+def policy(request: pytest.FixtureRequest, policy_for: Callable[..., ActorCritic], body: Any) -> ActorCritic:
+    return policy_for(body(LOOK, ACTIONS[request.param]))
+
+
+def inputs(policy: ActorCritic, *batch: int) -> TensorDict:
+    memory = policy.backbone.initial_state(B).apply(lambda leaf: torch.randn_like(leaf))
+    seen = as_tensors(np.random.default_rng(0).uniform(-1, 1, (*batch, 4)), batch)
+    start = torch.arange(int(np.prod(batch))).reshape(batch) % 4 == 1
+    # a memory is that of the first step: it has no axis of time
+    return TensorDict({"observation": seen, "memory": memory, "start": start}, [B])
+
+
+def test_acting_leaves_the_memory_it_was_given_as_it_is(policy: ActorCritic) -> None:
+    given = inputs(policy, B)
+    kept, weights = given.clone(), {name: p.clone() for name, p in policy.state_dict().items()}
+    done, after = policy.act(given["observation"], given["memory"], given["start"])
+    assert (given == kept).all()
+    assert not (after == kept["memory"]).all()
+    assert all(weights[name].equal(p) for name, p in policy.state_dict().items())
+    assert done["state_value"].shape == (B, 1)
+    assert done["action_log_prob"].shape == (B,)
+
+
+@pytest.mark.parametrize("batch", [(B,), (B, T)])
+def test_forward_is_pure_and_does_what_it_says(policy: ActorCritic, batch: tuple[int, ...]) -> None:
+    given = inputs(policy, *batch)
+    kept = given.clone()
+    torch.manual_seed(0)
+    first = policy(given.clone())
+    torch.manual_seed(0)
+    again = policy(given)
+    for key in policy.in_keys:
+        assert (first[key] == kept[key]).all()
+    for key in policy.out_keys:
+        torch.testing.assert_close(first[key], again[key], rtol=0, atol=0)
+    hidden, _ = policy.trunk(given["observation"], kept["memory"], given["start"])
+    torch.testing.assert_close(again["action_log_prob"], policy.distribution(hidden).log_prob(again["action"]))
+    assert again["state_value"].shape == (*batch, 1)
+
+
+def test_many_steps_are_as_many_single_ones(policy: ActorCritic) -> None:
+    given = inputs(policy, B, T)
+    hidden, after = policy.trunk(given["observation"], given["memory"], given["start"])
+    memory = given["memory"]
+    for t in range(T):
+        one, memory = policy.trunk(given["observation"][:, t], memory, given["start"][:, t])
+        torch.testing.assert_close(one, hidden[:, t], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(memory, after, rtol=1e-4, atol=1e-5)
+
+
+def test_the_distribution_is_that_of_the_actor_that_the_loss_calls(policy: ActorCritic) -> None:
+    hidden = torch.randn(B, T, policy.backbone.width)
+    ours, theirs = policy.distribution(hidden), policy.actor.get_dist(TensorDict({"hidden": hidden}, [B, T]))
+    action = theirs.sample()
+    assert type(ours) is type(theirs)
+    torch.testing.assert_close(ours.log_prob(action), theirs.log_prob(action), rtol=0, atol=0)
+    torch.testing.assert_close(policy.value(hidden), policy.critic(TensorDict({"hidden": hidden}))["state_value"][..., 0])
+
+
+def test_continuous_actions_stay_within_their_bounds(policy_for: Callable[..., ActorCritic], body: Any) -> None:
+    policy = policy_for(body(LOOK, ACTIONS["box"]))
+    action = policy.distribution(10 * torch.randn(500, policy.backbone.width)).sample()
+    space = ACTIONS["box"]
+    assert (action >= torch.as_tensor(space.low)).all()
+    assert (action <= torch.as_tensor(space.high)).all()
+    assert action[:, 0].min() < -1  # the bounds are those of each entry
+    assert action[:, 0].max() > 1
+
+
+@pytest.mark.parametrize(
+    "space",
+    [spaces.Box(-np.inf, 1.0, (2,), np.float32), spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(3), spaces.Text(4)],
+)
+def test_other_action_spaces_are_refused_with_those_that_are_not(
+    space: spaces.Space[Any], policy_for: Callable[..., ActorCritic], body: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"{type(space).__name__}.*supported are Discrete and Box with finite bounds"):
+        policy_for(body(LOOK, space))
