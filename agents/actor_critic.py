@@ -79,7 +79,8 @@ class ActorCritic(TensorDictModuleBase):
 
     def value(self, hidden: Tensor) -> Tensor:
         """Return the value [...] from `hidden` [..., D]."""
-        return self.critic.module(hidden)[..., 0]
+        value: Tensor = self.critic.module(hidden)
+        return value[..., 0]
 
     def act(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
         """Do one step.
@@ -122,7 +123,7 @@ def _actor(width: int, space: spaces.Space[Any]) -> ProbabilisticTensorDictSeque
         bounds = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
         distribution, options = TanhNormal, dict(zip(("low", "high"), bounds, strict=True))
     else:
-        raise ValueError(f"no distribution over action space {space}: supported are Discrete and Box with finite bounds")
+        raise ValueError(f"no distribution over actions {space}: supported are Discrete and Box with finite bounds")
     linear = nn.Linear(width, outputs)
     nn.init.orthogonal_(linear.weight, 0.01)
     nn.init.zeros_(linear.bias)

@@ -73,6 +73,7 @@ class Backbone(Memory):
     def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
         after = {}
         for i, (norm, memory, mlp) in enumerate(zip(self.norms, self.memories, self.mlps, strict=True)):
+            assert isinstance(memory, Memory)  # noqa: S101  ModuleList forgets it
             run = memory.step if one_step else memory
             y, after[str(i)] = run(norm(x), state[str(i)], start)
             x = x + y

@@ -26,6 +26,8 @@ from lifelong.agents.backbone import GatedMLP
 
 __all__ = ["Encoder", "as_tensors"]
 
+_MANY = 4096  # rows of a table from which it is looked up instead of multiplied with
+
 
 class Encoder(nn.Module):
     """A vector for every observation of a space.
@@ -90,7 +92,8 @@ class _Numbers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = (x.flatten(-self.dims) if self.dims else x[..., None]).to(self.linear.weight.dtype)
         scaled = (x - self.center) / self.reach
-        return self.linear(torch.where(self.bounded, scaled, x.sign() * x.abs().log1p()))
+        y: Tensor = self.linear(torch.where(self.bounded, scaled, x.sign() * x.abs().log1p()))
+        return y
 
 
 class _Image(nn.Module):
@@ -112,7 +115,8 @@ class _Image(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.flatten(0, -4).movedim(-1, 1).to(self.linear.weight.dtype) / 255
-        return self.linear(self.conv(pixels)).unflatten(0, x.shape[:-3])
+        y: Tensor = self.linear(self.conv(pixels))
+        return y.unflatten(0, x.shape[:-3])
 
 
 class _Choices(nn.Module):
@@ -125,12 +129,14 @@ class _Choices(nn.Module):
         self.offset: Tensor
         begin = np.cumsum(sizes) - sizes - np.reshape(first, -1).astype(np.int64)
         self.register_buffer("offset", torch.as_tensor(begin), persistent=False)
-        self.table = nn.EmbeddingBag(int(sizes.sum()), width, mode="sum")
-        nn.init.normal_(self.table.weight, std=sizes.size**-0.5)
+        self.table = nn.Parameter(torch.randn(int(sizes.sum()), width) * sizes.size**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         values = (x.flatten(-self.dims) if self.dims else x[..., None]).long() + self.offset
-        return self.table(values.flatten(0, -2)).unflatten(0, values.shape[:-1])
+        if len(self.table) > _MANY:
+            return functional.embedding(values, self.table).sum(-2)
+        chosen = self.table.new_zeros(*values.shape[:-1], len(self.table)).scatter_(-1, values, 1.0)
+        return chosen @ self.table  # several times faster than an embedding's backward
 
 
 class _Bits(nn.Module):

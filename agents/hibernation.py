@@ -79,15 +79,21 @@ def wake(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         folder = kept
     path = folder / "manifest.json"
     manifest = _json(_read(path), path)
-    if (found := manifest.get("format", 0)) > FORMAT:
-        raise HibernationError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+    try:
+        if (version := int(manifest["format"])) > FORMAT:
+            raise HibernationError(f"{path} has format {version}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+        sums = {Path(name).name: entry["sha256"] for name, entry in manifest["files"].items()}
+    except HibernationError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HibernationError(f"{path} is no manifest: {error!r}") from error
     parts: dict[str, dict[str, Tensor]] = {}
     facts: dict[str, Any] = {}
-    for name, wanted in manifest["files"].items():
+    for name, wanted in sums.items():
         data = _read(folder / name)
         found = hashlib.sha256(data).hexdigest()
-        if found != wanted["sha256"]:
-            raise HibernationError(f"{folder / name} is damaged: SHA-256 {found}, the manifest says {wanted['sha256']}")
+        if found != wanted:
+            raise HibernationError(f"{folder / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
         if name == "facts.json":
             facts = _json(data, folder / name)
         else:

@@ -121,7 +121,7 @@ class Lifetime:
             steps.append(acted)
             self.memory = after
             self.see(observation, info)
-        done = torch.stack(steps, 1)
+        done = TensorDict.stack(steps, 1)
         values = done["state_value"]
         last = self._value(self.observation, self.memory, self.start)
         following = torch.cat([values[:, 1:], last[:, None, None]], 1)
@@ -129,7 +129,8 @@ class Lifetime:
             following[:, t, 0] = torch.where(done["next", "cut"][:, t, 0], value, following[:, t, 0])
         done["next", "state_value"] = following
         self.steps += length * self.world.num_envs
-        return Segment(done, before, {name: np.concatenate([r[name] for r in rows]) for name in (rows[0] if rows else ())})
+        columns = rows[0].keys() if rows else ()
+        return Segment(done, before, {name: np.concatenate([part[name] for part in rows]) for name in columns})
 
     def _value(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> Tensor:
         """Return the value [B] of an observation; the memory it makes is dropped."""

@@ -55,7 +55,7 @@ class PPOConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]: {name}={getattr(self, name)}")
         for name in ("entropy", "critic", "tbptt"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {name}={getattr(self, name)}")
 
 
@@ -80,8 +80,8 @@ def advantages(steps: TensorDict, discount: float, life_discount: float, trace: 
     cut = after["cut"]
     crossing = after["boundary"] & ~cut
     rate = torch.where(crossing, life_discount, discount)
-    return generalized_advantage_estimate(
-        gamma=rate,
+    advantage, target = generalized_advantage_estimate(
+        gamma=rate,  # pyright: ignore[reportArgumentType]  typed as float, but a rate for each step is as good
         lmbda=trace,
         state_value=steps["state_value"],
         next_state_value=after["state_value"],
@@ -89,6 +89,7 @@ def advantages(steps: TensorDict, discount: float, life_discount: float, trace: 
         done=after["end"] | cut,
         terminated=after["end"] & ~cut,
     )
+    return advantage, target
 
 
 def replay(policy: ActorCritic, steps: TensorDict, memory: TensorDict, tbptt: int = 0) -> Tensor:
@@ -146,7 +147,7 @@ class PPO:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
 
         Raises:
-            FloatingPointError: if a loss is not finite; the weights are as before that minibatch.
+            FloatingPointError: if a loss or a gradient is not finite; the weights are as before that minibatch.
         """
         config = self.config
         for group in self.optimizer.param_groups:
@@ -183,6 +184,8 @@ class PPO:
                 self.optimizer.zero_grad()
                 total.backward()
                 norm = nn.utils.clip_grad_norm_(self.parameters, config.max_norm)
+                if not torch.isfinite(norm):
+                    raise FloatingPointError(f"gradient must be finite, its norm is {norm.item()}")
                 self.optimizer.step()
                 said = {
                     "policy_loss": losses["loss_objective"],

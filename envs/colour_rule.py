@@ -16,6 +16,7 @@ What a task shows:
 | --- | --- |
 | image | [7, 7, 3] object type, colour and state of each cell in view, as MiniGrid numbers them |
 | direction | where the agent looks: 0 east, 1 south, 2 west, 3 north |
+| touched | in the first step of an episode, the colour at which the one before ended, else n for none |
 """
 
 from collections import deque
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from minigrid.core.constants import OBJECT_TO_IDX
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
@@ -194,6 +196,10 @@ class ColourRule(GymStream):
             boundary=boundary,
             seed=seed,
         )
+        entries: dict[str, Any] = dict(self.single_observation_space.spaces)
+        entries["observation"] = spaces.Dict({**entries["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
+        self.single_observation_space = spaces.Dict(entries)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the colours that pay now."""
@@ -207,6 +213,11 @@ class ColourRule(GymStream):
         """Return the next actions [B] on the shortest ways to giving these answers."""
         rooms: list[Any] = [self._environment(slot, task).unwrapped for slot, task in enumerate(self.task.tolist())]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
+
+    def _observe(self) -> dict[str, NDArray[Any]]:
+        felt = (self.episode_length == 0) & (self.last_answer >= 0)
+        seen: dict[str, NDArray[Any]] = super()._observe()
+        return seen | {"touched": np.where(felt, self.last_answer, self.answers)}
 
     def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         known = self._chances.size

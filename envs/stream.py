@@ -246,6 +246,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self.episode_start, self.task_start, self.life_start = (np.ones(B, np.bool_) for _ in range(3))
         dtype = np.dtype(np.int64) if isinstance(self._actions, spaces.Discrete) else self._actions.dtype
         self.previous_action, self.previous_reward = np.zeros((B, *(self._actions.shape or ())), dtype), np.zeros(B)
+        self.last_answer = np.full(B, -1, np.int64)  # of each life's last episode
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
         return self._look(), self._said()
@@ -312,6 +313,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             "answer": -1,
             **self._outcome(slots),
         }
+        self.last_answer[slots] = rows["answer"]
         self.met[here], self.met_step[here] = self.episode[slots], self.life_step[slots]
         self.met_visit[here] = self.visits_lived[slots]
         self.meetings[here] += 1
@@ -334,7 +336,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             self.previous_action[slots] = space.n
         else:
             self.previous_action[slots] = np.clip(0, space.low, space.high)
-        self.task[slots] = -1
+        self.task[slots] = self.last_answer[slots] = -1
         self.met[slots] = self.met_step[slots] = self.met_visit[slots] = -1
         self.meetings[slots] = self.visits[slots] = 0
         self.life_start[slots] = True
@@ -411,4 +413,5 @@ _POSITION = (
     "life_start",
     "previous_action",
     "previous_reward",
+    "last_answer",
 )

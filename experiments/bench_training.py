@@ -91,7 +91,7 @@ def _theirs(config: BenchConfig) -> Callable[[], None]:
         if config.env.startswith(("MiniGrid", "BabyAI")):
             from minigrid.wrappers import ImgObsWrapper
 
-            env = gymnasium.wrappers.FlattenObservation(ImgObsWrapper(env))
+            env = gymnasium.wrappers.FlattenObservation(ImgObsWrapper(env))  # type: ignore[no-untyped-call]
         return env
 
     batch = config.num_envs * config.steps
@@ -132,4 +132,4 @@ def _table(config: BenchConfig, seconds: dict[str, list[float]]) -> str:
 
 
 if __name__ == "__main__":
-    print(main(tyro.cli(BenchConfig)))  # noqa: T201
+    print(main(tyro.cli(BenchConfig)))

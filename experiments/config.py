@@ -38,7 +38,7 @@ class TrainConfig:
     feedback: Literal["reveal", "reward"] | None = None
     """Of streams that know both: the right answer is shown afterwards, or only the reward tells."""
     schedule: str | None = None
-    """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced; None is the stream's."""
+    """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced; None: the stream's."""
     boundary: Literal["none", "flag", "task_id"] = "none"
     """What the agent is told of task changes."""
     life_episodes: int | None = None
@@ -135,8 +135,8 @@ class TrainConfig:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(content) - known):
             raise ConfigError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        paths = {n: Path(content[n]) for n in ("runs", "resume") if content.get(n) is not None}
-        tuples = {n: tuple(content[n]) for n in ("stream_options", "memory_options") if n in content}
+        paths: dict[str, Any] = {n: Path(content[n]) for n in ("runs", "resume") if content.get(n) is not None}
+        tuples: dict[str, Any] = {n: tuple(content[n]) for n in ("stream_options", "memory_options") if n in content}
         return cls(**(content | paths | tuples))
 
 

@@ -1,6 +1,7 @@
 """`lifelong list`: memories and streams, in one line each; imports none of them."""
 
 import sys
+from typing import Any
 
 from lifelong.envs import known_streams
 from lifelong.memory import known_memories
@@ -10,9 +11,9 @@ __all__ = ["command", "listing"]
 
 def listing() -> str:
     """Return the table of what can be named on the command line."""
-    groups = {
-        "memories (--memory)": known_memories() | {"package.module:Class": (None, "a memory of your own")},
-        "streams": known_streams() | {"gym:<id>": (None, "anything gymnasium.make takes, as a one-task stream")},
+    groups: dict[str, dict[str, tuple[Any, ...]]] = {
+        "memories (--memory)": {**known_memories(), "package.module:Class": (None, "a memory of your own")},
+        "streams": {**known_streams(), "gym:<id>": (None, "anything gymnasium.make takes, as a one-task stream")},
     }
     width = max(len(name) for entries in groups.values() for name in entries)
     lines = []

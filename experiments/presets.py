@@ -22,7 +22,7 @@ _ANY: dict[str, Any] = {
 }
 
 _RECALL: dict[str, Any] = {
-    "steps": 4_000_000,
+    "steps": 2_500_000,
     "num_envs": 128,
     "segment": 128,
     "life_episodes": 128,
@@ -35,8 +35,19 @@ _RECALL: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cued-recall": _RECALL,
-    "cued-recall/reward": _RECALL | {"entropy": 0.1, "steps": 6_000_000},
-    "colour-rule": {"steps": 1_000_000, "num_envs": 32, "life_episodes": 80, "evaluation_lives": 32, "segment": 256},
+    "cued-recall/reward": _RECALL | {"entropy": 0.1, "steps": 5_000_000},
+    "colour-rule": {
+        "steps": 2_000_000,
+        "num_envs": 64,
+        "segment": 128,
+        "life_episodes": 80,
+        "lr": 1e-3,
+        "epochs": 3,
+        "minibatches": 8,
+        "entropy": 0.05,
+        "discount": 0.95,
+        "evaluation_lives": 256,
+    },
 }
 
 

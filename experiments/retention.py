@@ -77,8 +77,8 @@ def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
     trained = open_run(config.run)
-    changes = {"schedule": config.schedule} if config.schedule is not None else {}
-    trained = replace(trained, **changes)
+    if config.schedule is not None:
+        trained = replace(trained, schedule=config.schedule)
     lives = config.lives or trained.evaluation_lives or trained.num_envs
     world = make_world(trained, num_envs=lives, life_episodes=None, seed=EVALUATION_SEED + config.seed)
     agent = make_agent(trained, world)

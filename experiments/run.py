@@ -117,10 +117,8 @@ def restore(folder: Path, lifetime: Lifetime, world: TaskStream, learner: PPO) -
     parts, facts = wake(folder / "checkpoints" / "last")
     load_policy_tensors(lifetime.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"])
-    lifetime.memory = TensorDict(
-        {tuple(key.split("/")): value.to(lifetime.start.device) for key, value in parts["memory"].items()},
-        [world.num_envs],
-    )
+    for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
+        lifetime.memory.set(tuple(key.split("/")), value.to(lifetime.start.device))
     shapes = facts.pop("world_shapes")
     lifetime.see(*world.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
     lifetime.steps = facts["steps"]

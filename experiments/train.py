@@ -27,10 +27,11 @@ from rich.console import Console
 from lifelong.agents import Lifetime
 from lifelong.experiments.assembly import make_agent, make_learner, make_world
 from lifelong.experiments.config import TrainConfig
+from lifelong.experiments.episodes import EpisodeLog
 from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
 from lifelong.experiments.faults import InputError
 from lifelong.experiments.progress import Progress
-from lifelong.experiments.episodes import EpisodeLog, Rows
+from lifelong.experiments.retention_curve import Rows
 from lifelong.experiments.run import create_run, flat, open_run, restore, save
 from lifelong.experiments.tensorboard import RunWriter, first_page
 from lifelong.experiments.verdict import Verdict, judge, show_verdict
@@ -124,7 +125,9 @@ class Training:
     def train(self) -> bool:
         """Live and learn until the steps are done, or someone interrupts; return whether they are done."""
         config, lifetime = self.config, self.lifetime
-        assert config.steps and config.segment and config.lr  # noqa: S101  resolved
+        assert config.steps is not None  # noqa: S101  resolved
+        assert config.segment is not None  # noqa: S101
+        assert config.lr is not None  # noqa: S101
         recent: list[Rows] = []
         mark, saved = (time.monotonic(), lifetime.steps), lifetime.steps
         with _interruptible() as interrupted, Progress(config.steps, lifetime.steps, self.console) as progress:

@@ -33,7 +33,7 @@ class GatedDelta(Memory):
     Args:
         width: D, width of inputs and outputs.
         heads: H; must divide `width`.
-        key_width: K; None for width / heads.
+        key_width: K; None for twice width / heads: wide keys leave each other alone.
         value_width: V; None for width / heads.
         taps: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
@@ -54,7 +54,7 @@ class GatedDelta(Memory):
         super().__init__(width)
         if heads < 1 or width % heads:
             raise ValueError(f"heads must divide width: width={width}, heads={heads}")
-        K, V = key_width or width // heads, value_width or width // heads
+        K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape = (heads, V, K)
         self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
         self.gates = nn.Linear(width, 2 * heads)

@@ -39,7 +39,7 @@ class Palimpsa(Memory):
         width: D, width of inputs and outputs.
         heads: H; must divide `width`.
         beta: `vector`, an importance gate per value channel, or `scalar`, one per head (cheaper, half the state).
-        key_width: K; None for width / heads.
+        key_width: K; None for twice width / heads: wide keys leave each other alone.
         value_width: V; None for width / heads.
         taps: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
@@ -63,7 +63,7 @@ class Palimpsa(Memory):
             raise ValueError(f"heads must divide width: width={width}, heads={heads}")
         if beta not in ("vector", "scalar"):
             raise ValueError(f"beta must be 'vector' or 'scalar', got {beta!r}")
-        K, V = key_width or width // heads, value_width or width // heads
+        K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape, self.beta = (heads, V, K), beta
         channels = heads * V if beta == "vector" else heads
         self.project = Projection(width, (heads * K, heads * K, heads * V), taps)

@@ -268,7 +268,7 @@ def _written(w: Array, v: Array, said: Array, c: Array, row: int) -> None:
 
 @jit
 def _read(S: Array, base: int, r: Array, u: Array) -> None:
-    """u = S r."""
+    """U = S r."""
     for i in range(u.size):
         total = r.dtype.type(0)
         for j in range(r.size):
@@ -328,7 +328,7 @@ def _undo_write(
 
 @jit
 def _undo_take(D: Array, du: Array, row: int, u: Array, c: Array, dc: Array) -> None:
-    """du = -D^T c, dc = -D u."""
+    """Du = -D^T c, dc = -D u."""
     K, V = D.shape
     _fill(du, 0)
     for j in range(K):

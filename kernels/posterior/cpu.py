@@ -18,7 +18,7 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, rows, jit, jit_parallel, spread
+from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, jit, jit_parallel, rows, spread
 
 __all__ = ["posterior"]
 
@@ -87,10 +87,13 @@ def _run(
     kept = None if decay is None else decay.detach().exp().contiguous().unsqueeze(-1)
     y = torch.empty_like(w)
     M, J = (x.detach().clone(memory_format=torch.contiguous_format) for x in (evidence, importance))
-    marks = M.new_empty((-(-T // CHECKPOINT) * B, 2 * H, V, K)) if save else None
+    marks = M.new_empty((2, -(-T // CHECKPOINT), B, H, V, K)) if save else None
     arrays = rows(q.dtype, q, k, w, b, start, prior, kept, y, M, J, marks)
     spread(_forward, _forward_parallel, B * H, 2 * T * K * V, arrays)
     return y, M, J, (q, k, w, b, start, prior, kept, marks) if save else ()
+
+
+# Below, all arrays are rows of their last axis: row (n T + t) H + h is step t of head h of life n.
 
 
 @jit_parallel
@@ -107,145 +110,144 @@ def _backward_parallel(threads: int, heads: int, arrays: Arrays) -> None:
 
 @jit
 def _forward(first: int, last: int, arrays: Arrays) -> None:
-    """Run the heads from `first` to before `last`; `evidence` and `importance` come as they were before the first step."""
-    q, k, w, b, start, prior, kept, y, evidence, importance, marks = arrays
-    B, T, H, K = q.shape
+    """Run the heads from `first` to before `last`; M and J come as they are before the first step."""
+    q, k, w, b, start, prior, kept, y, M, J, marks = arrays
+    B, T = start.shape
+    H, V = q.shape[0] // (B * T), w.shape[1]
     for head in range(first, last):
-        n, h = head // H, head % H
-        M, J = evidence[n, h], importance[n, h]
+        n, h, base = head // H, head % H, head * V
         for t in range(T):
+            row = (n * T + t) * H + h
             if marks.size and t % CHECKPOINT == 0:
-                _copy(marks[t // CHECKPOINT * B + n, 2 * h], M)
-                _copy(marks[t // CHECKPOINT * B + n, 2 * h + 1], J)
+                mark = (t // CHECKPOINT * B * H + head) * V
+                _copy(marks, mark, M, base, V)
+                _copy(marks, marks.shape[0] // 2 + mark, J, base, V)
             if start[n, t]:
-                _clear(M)
-                _clear(J)
-            a = kept[n, t, h, 0] if kept.size else prior.dtype.type(1)
-            _step(M, J, a, w[n, t, h], b[n, t, h], k[n, t, h], prior[h], q[n, t, h], y[n, t, h])
+                _clear(M, base, V)
+                _clear(J, base, V)
+            a = kept[row, 0] if kept.size else q.dtype.type(1)
+            _step(M, J, base, a, row, w, b, k, prior[0, h], q, y)
 
 
 @jit
 def _backward(first: int, last: int, arrays: Arrays) -> None:
     """Run the heads from `first` to before `last`; DM and DJ come as the gradients of the last states."""
-    q, k, w, b, start, prior, kept, marks, dy, dq, dk, dw, db, devidence, dimportance, dprior, dkept = arrays
-    B, T, H, K = q.shape
-    V = w.shape[3]
+    q, k, w, b, start, prior, kept, marks, dy, dq, dk, dw, db, DM, DJ, dprior, dkept = arrays
+    B, T = start.shape
+    H, K, V = q.shape[0] // (B * T), q.shape[1], w.shape[1]
     empty = np.zeros((V, K), q.dtype)
     M = np.zeros((CHECKPOINT + 1, V, K), q.dtype)  # before and after each step since the checkpoint
     J = np.zeros((CHECKPOINT + 1, V, K), q.dtype)
     for head in range(first, last):
-        n, h = head // H, head % H
-        DM, DJ = devidence[n, h], dimportance[n, h]
+        n, h, base = head // H, head % H, head * V
         dprior[n, h] = 0
-        for mark in range((T - 1) // CHECKPOINT, -1, -1):
-            t0, t1 = mark * CHECKPOINT, min(T, (mark + 1) * CHECKPOINT)
-            _copy(M[0], marks[mark * B + n, 2 * h])
-            _copy(J[0], marks[mark * B + n, 2 * h + 1])
+        for segment in range((T - 1) // CHECKPOINT, -1, -1):
+            t0, t1 = segment * CHECKPOINT, min(T, (segment + 1) * CHECKPOINT)
+            mark = (segment * B * H + head) * V
+            _copy(M[0], 0, marks, mark, V)
+            _copy(J[0], 0, marks, marks.shape[0] // 2 + mark, V)
             for t in range(t0, t1):
-                s = t - t0
-                M0, J0 = (empty, empty) if start[n, t] else (M[s], J[s])
-                a = kept[n, t, h, 0] if kept.size else prior.dtype.type(1)
-                _form(M[s + 1], J[s + 1], M0, J0, a, w[n, t, h], b[n, t, h], k[n, t, h])
+                row = (n * T + t) * H + h
+                M0, J0 = (empty, empty) if start[n, t] else (M[t - t0], J[t - t0])
+                a = kept[row, 0] if kept.size else q.dtype.type(1)
+                _form(M[t - t0 + 1], J[t - t0 + 1], M0, J0, a, row, w, b, k)
             for t in range(t1 - 1, t0 - 1, -1):
-                s = t - t0
-                dprior[n, h] += _undo_read(
-                    DM, DJ, M[s + 1], J[s + 1], prior[h], q[n, t, h], dy[n, t, h], dq[n, t, h]
-                )
-                _undo_write(DM, DJ, w[n, t, h], b[n, t, h], k[n, t, h], dw[n, t, h], db[n, t, h], dk[n, t, h])
-                if start[n, t]:
-                    _clear(DM)
-                    _clear(DJ)
+                row = (n * T + t) * H + h
+                dprior[n, h] += _undo_read(DM, DJ, base, M[t - t0 + 1], J[t - t0 + 1], prior[0, h], row, q, dy, dq)
+                _undo_write(DM, DJ, base, row, w, b, k, dw, db, dk)
                 if kept.size:
-                    M0, J0 = (empty, empty) if start[n, t] else (M[s], J[s])
-                    dkept[n, t, h, 0] = _undo_decay(DM, DJ, M0, J0, kept[n, t, h, 0])
+                    M0, J0 = (empty, empty) if start[n, t] else (M[t - t0], J[t - t0])
+                    dkept[row, 0] = _undo_decay(DM, DJ, base, M0, J0, kept[row, 0])
+                if start[n, t]:
+                    _clear(DM, base, V)
+                    _clear(DJ, base, V)
 
 
 @jit
-def _copy(to: Array, source: Array) -> None:
-    for i in range(to.shape[0]):
+def _copy(to: Array, to_base: int, source: Array, base: int, count: int) -> None:
+    for i in range(count):
         for j in range(to.shape[1]):
-            to[i, j] = source[i, j]
+            to[to_base + i, j] = source[base + i, j]
 
 
 @jit
-def _clear(S: Array) -> None:
-    for i in range(S.shape[0]):
-        for j in range(S.shape[1]):
-            S[i, j] = 0
+def _clear(x: Array, base: int, count: int) -> None:
+    for i in range(base, base + count):
+        for j in range(x.shape[1]):
+            x[i, j] = 0
 
 
 @jit
-def _step(M: Array, J: Array, a: float, w: Array, b: Array, k: Array, prior: float, q: Array, y: Array) -> None:
+def _step(
+    M: Array, J: Array, base: int, a: float, row: int, w: Array, b: Array, k: Array, prior: float, q: Array, y: Array
+) -> None:
     """M <- a M + w k^T;  J <- a J + b (k^2)^T;  y = (M / (J + prior)) q."""
-    V, K = M.shape
-    for i in range(V):
-        wi, bi, total = w[i], b[i], q.dtype.type(0)
-        for j in range(K):
-            m = a * M[i, j] + wi * k[j]
-            n = a * J[i, j] + bi * (k[j] * k[j])
-            M[i, j], J[i, j] = m, n
-            total += m / (n + prior) * q[j]
-        y[i] = total
+    for i in range(w.shape[1]):
+        wi, bi, total = w[row, i], b[row, i], q.dtype.type(0)
+        for j in range(k.shape[1]):
+            m = a * M[base + i, j] + wi * k[row, j]
+            n = a * J[base + i, j] + bi * (k[row, j] * k[row, j])
+            M[base + i, j], J[base + i, j] = m, n
+            total += m / (n + prior) * q[row, j]
+        y[row, i] = total
 
 
 @jit
-def _form(M: Array, J: Array, M0: Array, J0: Array, a: float, w: Array, b: Array, k: Array) -> None:
+def _form(M: Array, J: Array, M0: Array, J0: Array, a: float, row: int, w: Array, b: Array, k: Array) -> None:
     """M = a M0 + w k^T;  J = a J0 + b (k^2)^T."""
-    V, K = M.shape
-    for i in range(V):
-        wi, bi = w[i], b[i]
-        for j in range(K):
-            M[i, j] = a * M0[i, j] + wi * k[j]
-            J[i, j] = a * J0[i, j] + bi * (k[j] * k[j])
+    for i in range(w.shape[1]):
+        wi, bi = w[row, i], b[row, i]
+        for j in range(k.shape[1]):
+            M[i, j] = a * M0[i, j] + wi * k[row, j]
+            J[i, j] = a * J0[i, j] + bi * (k[row, j] * k[row, j])
 
 
 @jit
 def _undo_read(
-    DM: Array, DJ: Array, M: Array, J: Array, prior: float, q: Array, dy: Array, dq: Array
+    DM: Array, DJ: Array, base: int, M: Array, J: Array, prior: float, row: int, q: Array, dy: Array, dq: Array
 ) -> float:
     """Add to DM and DJ what the read says; write dq and return the gradient of the prior."""
-    V, K = M.shape
     dprior, one = q.dtype.type(0), q.dtype.type(1)
-    for j in range(K):
-        dq[j] = 0
-    for i in range(V):
-        dyi = dy[i]
-        for j in range(K):
+    for j in range(q.shape[1]):
+        dq[row, j] = 0
+    for i in range(dy.shape[1]):
+        dyi = dy[row, i]
+        for j in range(q.shape[1]):
             inverse = one / (J[i, j] + prior)
             mean = M[i, j] * inverse
-            g = dyi * q[j] * inverse
-            DM[i, j] += g
-            DJ[i, j] -= g * mean
+            g = dyi * q[row, j] * inverse
+            DM[base + i, j] += g
+            DJ[base + i, j] -= g * mean
             dprior -= g * mean
-            dq[j] += dyi * mean
+            dq[row, j] += dyi * mean
     return dprior
 
 
 @jit
-def _undo_write(DM: Array, DJ: Array, w: Array, b: Array, k: Array, dw: Array, db: Array, dk: Array) -> None:
-    """dw = DM k, db = DJ k^2, dk = DM^T w + 2 k * (DJ^T b)."""
-    V, K = DM.shape
-    for j in range(K):
-        dk[j] = 0
-    for i in range(V):
-        wi, bi = w[i], b[i]
+def _undo_write(
+    DM: Array, DJ: Array, base: int, row: int, w: Array, b: Array, k: Array, dw: Array, db: Array, dk: Array
+) -> None:
+    """Dw = DM k, db = DJ k^2, dk = DM^T w + 2 k * (DJ^T b)."""
+    for j in range(k.shape[1]):
+        dk[row, j] = 0
+    for i in range(w.shape[1]):
+        wi, bi = w[row, i], b[row, i]
         dwi = dbi = k.dtype.type(0)
-        for j in range(K):
-            dwi += DM[i, j] * k[j]
-            dbi += DJ[i, j] * (k[j] * k[j])
-            half = k[j] * (DJ[i, j] * bi)
-            dk[j] += DM[i, j] * wi + half + half
-        dw[i], db[i] = dwi, dbi
+        for j in range(k.shape[1]):
+            dwi += DM[base + i, j] * k[row, j]
+            dbi += DJ[base + i, j] * (k[row, j] * k[row, j])
+            half = k[row, j] * (DJ[base + i, j] * bi)
+            dk[row, j] += DM[base + i, j] * wi + half + half
+        dw[row, i], db[row, i] = dwi, dbi
 
 
 @jit
-def _undo_decay(DM: Array, DJ: Array, M0: Array, J0: Array, a: float) -> float:
+def _undo_decay(DM: Array, DJ: Array, base: int, M0: Array, J0: Array, a: float) -> float:
     """DM, DJ <- a DM, a DJ;  return the gradient of a."""
-    V, K = DM.shape
     da = DM.dtype.type(0)
-    for i in range(V):
-        for j in range(K):
-            da += DM[i, j] * M0[i, j] + DJ[i, j] * J0[i, j]
-            DM[i, j] *= a
-            DJ[i, j] *= a
+    for i in range(M0.shape[0]):
+        for j in range(M0.shape[1]):
+            da += DM[base + i, j] * M0[i, j] + DJ[base + i, j] * J0[i, j]
+            DM[base + i, j] *= a
+            DJ[base + i, j] *= a
     return da

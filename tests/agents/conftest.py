@@ -14,12 +14,13 @@ from lifelong.memory import make_memory
 
 @pytest.fixture
 def policy_for() -> Callable[..., ActorCritic]:
-    def make(world: Any, memory: str = "gated_delta", width: int = 16, seed: int = 0, **options: Any) -> ActorCritic:
+    def make(world: Any, memory: str = "gated_delta", width: int = 16, seed: int = 0, loud: bool = True) -> ActorCritic:
         torch.manual_seed(seed)
         encoder = Encoder(world.single_observation_space, width)
-        policy = ActorCritic(encoder, Backbone([make_memory(memory, width, **options)]), world.single_action_space)
-        for p in policy.parameters():  # a head near zero would hide what the memory does
-            torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
+        policy = ActorCritic(encoder, Backbone([make_memory(memory, width)]), world.single_action_space)
+        if loud:  # heads near zero, as they begin, would hide what the memory does
+            for p in policy.parameters():
+                torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
         return policy
 
     return make

@@ -1,0 +1,184 @@
+from collections.abc import Callable
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDict
+
+from lifelong.agents import PPO, ActorCritic, Lifetime, PPOConfig, Segment
+from lifelong.agents.ppo import advantages, replay
+from lifelong.envs import CuedRecall, make_stream
+from lifelong.memory import MEMORIES
+
+Policies = Callable[..., ActorCritic]
+Streams = Callable[..., CuedRecall]
+
+
+@pytest.mark.parametrize(
+    ("what", "second", "expected"),  # worked by hand; discount 1/2, life discount 1/4, trace 1/2
+    [
+        ("inside an episode", {}, [0.9296875, -0.28125, 0.875, -0.5]),
+        ("over an episode's end", {"boundary": True}, [0.71484375, -1.140625, 0.875, -0.5]),
+        ("the memory's end", {"end": True}, [0.5, -2.0, 0.875, -0.5]),
+        ("truncated, the memory goes on", {"boundary": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
+        ("truncated at the memory's end", {"end": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
+    ],
+)  # fmt: skip
+def test_advantages_are_those_worked_by_hand(what: str, second: dict[str, Any], expected: list[float]) -> None:
+    after = {
+        "reward": torch.tensor([1.0, 0.0, 2.0, 1.0]),
+        "state_value": torch.tensor([2.0, 3.0, 4.0, 5.0]),
+        **{name: torch.zeros(4, dtype=torch.bool) for name in ("end", "boundary", "cut")},
+    }
+    for name, value in second.items():
+        after[name][1] = value
+    value = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    steps = TensorDict({"state_value": value, "next": after}, [4])[None].apply(lambda x: x[..., None])
+    advantage, target = advantages(steps, discount=0.5, life_discount=0.25, trace=0.5)
+    torch.testing.assert_close(advantage[0, :, 0], torch.tensor(expected))
+    torch.testing.assert_close(target[0, :, 0], torch.tensor(expected) + value)
+
+
+def lived(policy: ActorCritic, world: Any, length: int = 12, **options: Any) -> Segment:
+    """Return a segment that begins with a memory that is not empty."""
+    lifetime = Lifetime(policy, world, **options)
+    lifetime.segment(length)
+    return lifetime.segment(length)
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_acting_and_learning_compute_the_same_function(name: str, policy_for: Policies, recall: Streams) -> None:
+    world = recall(4, life_episodes=5)
+    policy = policy_for(world, name)
+    segment = lived(policy, world)
+    assert segment.steps["start"][:, 1:].any()
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(segment)["ratio_error"] <= 1e-4
+
+
+@pytest.mark.parametrize("options", [{"carry": "episode"}, {"carry": "task"}])
+def test_so_they_do_wherever_the_memory_starts(options: dict[str, Any], policy_for: Policies, recall: Streams) -> None:
+    world = recall(4, blanks=2)
+    policy = policy_for(world)
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, world, **options))["ratio_error"] <= 1e-4
+
+
+def test_so_they_do_with_continuous_actions(policy_for: Policies) -> None:
+    world = make_stream("gym:Pendulum-v1", 3)
+    policy = policy_for(world)
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, world))["ratio_error"] <= 1e-4
+    world.close()
+
+
+def test_so_they_do_when_gradients_are_cut_in_time(policy_for: Policies, recall: Streams) -> None:
+    world = recall(4, life_episodes=5)
+    policy = policy_for(world)
+    assert PPO(policy, PPOConfig(minibatches=1, tbptt=5)).learn(lived(policy, world))["ratio_error"] <= 1e-4
+
+
+def gradients(policy: ActorCritic, segment: Segment, tbptt: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return hidden, and the gradients of its last step to the cues and to the memory before the first."""
+    cue = segment.steps["observation", "observation", "cue"].clone().requires_grad_()
+    steps = segment.steps.clone()
+    steps["observation", "observation", "cue"] = cue
+    memory = segment.memory.apply(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()))
+    hidden = replay(policy, steps, memory, tbptt)
+    (to_cue,) = torch.autograd.grad(hidden[:, -1].square().sum(), cue, retain_graph=True)
+    leaves = [leaf for leaf in memory.values(True, True) if leaf.requires_grad]
+    to_memory = torch.autograd.grad(hidden[:, -1].square().sum(), leaves, allow_unused=True)
+    return hidden.detach(), to_cue, torch.stack([torch.zeros(()) if g is None else g.abs().max() for g in to_memory])
+
+
+@pytest.mark.parametrize("name", ["gated_delta", "gru", "palimpsa"])
+def test_pieces_of_time_have_the_same_values_and_no_gradient_between_them(
+    name: str, policy_for: Policies, recall: Streams
+) -> None:
+    world = recall()
+    policy = policy_for(world, name)
+    segment = lived(policy, world)
+    hidden, to_cue, to_memory = gradients(policy, segment, tbptt=0)
+    assert to_cue[:, :8].abs().max() > 0
+    assert to_memory.max() > 0
+    cut, to_cue, to_memory = gradients(policy, segment, tbptt=5)  # the last piece is steps 10 and 11
+    torch.testing.assert_close(cut, hidden, rtol=1e-4, atol=1e-5)
+    assert (to_cue[:, :10] == 0).all()
+    assert to_cue[:, 10:].abs().max() > 0
+    assert (to_memory == 0).all()
+
+
+def test_learning_changes_every_weight(policy_for: Policies, recall: Streams) -> None:
+    world = recall(4)
+    policy = policy_for(world)
+    before = {name: p.clone() for name, p in policy.state_dict().items()}
+    report = PPO(policy, PPOConfig()).learn(lived(policy, world))
+    assert [name for name, p in policy.state_dict().items() if p.equal(before[name])] == []
+    assert all(np.isfinite(value) for value in report.values())
+
+
+def test_learning_leaves_the_segment_as_it_is(policy_for: Policies, recall: Streams) -> None:
+    world = recall(4)
+    policy = policy_for(world)
+    segment = lived(policy, world)
+    steps, memory = segment.steps.clone(), segment.memory.clone()
+    PPO(policy, PPOConfig()).learn(segment)
+    assert (segment.steps == steps).all()
+    assert (segment.memory == memory).all()
+
+
+def test_more_minibatches_than_lives_are_as_many_as_lives(policy_for: Policies, recall: Streams) -> None:
+    world = recall(2)
+    policy = policy_for(world)
+    learner = PPO(policy, PPOConfig(epochs=1, minibatches=8))
+    learner.learn(lived(policy, world))
+    assert next(iter(learner.optimizer.state.values()))["step"] == 2
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight(policy_for: Policies, recall: Streams) -> None:
+    world = recall(4)
+    policy = policy_for(world)
+    segment = lived(policy, world)
+    segment.steps["next", "reward"][0, 0] = nan
+    before = {name: p.clone() for name, p in policy.state_dict().items()}
+    with pytest.raises(FloatingPointError, match="loss must be finite, got nan"):
+        PPO(policy, PPOConfig()).learn(segment)
+    assert all(p.equal(before[name]) for name, p in policy.state_dict().items())
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, recall: Streams) -> None:
+    world = recall(4)
+    policy = policy_for(world)
+    next(policy.parameters()).register_hook(lambda gradient: gradient * inf)
+    before = {name: p.clone() for name, p in policy.state_dict().items()}
+    with pytest.raises(FloatingPointError, match="gradient must be finite"):
+        PPO(policy, PPOConfig()).learn(lived(policy, world))
+    assert all(p.equal(before[name]) for name, p in policy.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [(name, value, "be positive") for name in ("lr", "epochs", "minibatches", "clip", "max_norm") for value in (0, -1, nan)]
+    + [(name, v, r"lie in \[0, 1\]") for name in ("discount", "life_discount", "trace") for v in (-0.1, 1.1, nan)]
+    + [(name, value, "not be negative") for name in ("entropy", "critic", "tbptt") for value in (-1, nan)],
+)
+def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must {rule}.*: {name}={value}"):
+        PPOConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("memory", "seed", "least", "most"),  # chance is 0.5; the last cue alone gives 0.77
+    [("gated_delta", 0, 0.7, 1.0), ("gated_delta", 1, 0.7, 1.0), ("gated_delta", 2, 0.7, 1.0), ("none", 0, 0.45, 0.55)],
+)
+def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
+    memory: str, seed: int, least: float, most: float, recall: Streams, policy_for: Policies
+) -> None:
+    world = recall(64, cues=2, answers=2, life_episodes=16, seed=seed)
+    policy = policy_for(world, memory, seed=seed, loud=False)
+    learner = PPO(policy, PPOConfig(lr=1e-2, minibatches=2, life_discount=0.0))
+    segments = []
+    for _, segment in zip(range(30), Lifetime(policy, world).live(16), strict=False):
+        learner.learn(segment)
+        segments.append(segment.episodes)
+    known = np.concatenate([rows["success"][rows["lag_episodes"] >= 1] for rows in segments[-10:]])
+    assert least < known.mean() < most
