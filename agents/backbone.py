@@ -60,7 +60,10 @@ class Backbone(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""
-        return TensorDict({str(i): memory.initial_state(batch) for i, memory in enumerate(self.memories)}, [batch])
+        return TensorDict({str(i): memory.initial_state(batch) for i, memory in enumerate(self._layers())}, [batch])
+
+    def _layers(self) -> list[Memory]:
+        return [memory for memory in self.memories if isinstance(memory, Memory)]  # all; a ModuleList forgets the type
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Run every layer once; see `Memory.step`."""
@@ -71,11 +74,10 @@ class Backbone(Memory):
         return self._run(x, state, start, one_step=False)
 
     def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
-        after = {}
-        for i, (norm, memory, mlp) in enumerate(zip(self.norms, self.memories, self.mlps, strict=True)):
-            assert isinstance(memory, Memory)  # noqa: S101  ModuleList forgets it
+        after, nothing = {}, TensorDict({}, [x.shape[0]])  # a state that was saved has no entry for a layer without one
+        for i, (norm, memory, mlp) in enumerate(zip(self.norms, self._layers(), self.mlps, strict=True)):
             run = memory.step if one_step else memory
-            y, after[str(i)] = run(norm(x), state[str(i)], start)
+            y, after[str(i)] = run(norm(x), state.get(str(i), nothing), start)
             x = x + y
             x = mlp(x)
         return self.norm(x), TensorDict(after, [x.shape[0]])

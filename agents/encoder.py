@@ -116,7 +116,7 @@ class _Image(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.flatten(0, -4).movedim(-1, 1).to(self.linear.weight.dtype) / 255
         y: Tensor = self.linear(self.conv(pixels))
-        return y.unflatten(0, x.shape[:-3])
+        return y.reshape(*x.shape[:-3], -1)
 
 
 class _Choices(nn.Module):
@@ -134,9 +134,11 @@ class _Choices(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         values = (x.flatten(-self.dims) if self.dims else x[..., None]).long() + self.offset
         if len(self.table) > _MANY:
-            return functional.embedding(values, self.table).sum(-2)
+            looked_up: Tensor = functional.embedding(values, self.table)
+            return looked_up.sum(-2)
         chosen = self.table.new_zeros(*values.shape[:-1], len(self.table)).scatter_(-1, values, 1.0)
-        return chosen @ self.table  # several times faster than an embedding's backward
+        y: Tensor = chosen @ self.table  # several times faster than an embedding's backward
+        return y
 
 
 class _Bits(nn.Module):

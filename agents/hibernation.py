@@ -80,13 +80,12 @@ def wake(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     path = folder / "manifest.json"
     manifest = _json(_read(path), path)
     try:
-        if (version := int(manifest["format"])) > FORMAT:
-            raise HibernationError(f"{path} has format {version}, this version reads up to {FORMAT}: upgrade lifelong-rl")
-        sums = {Path(name).name: entry["sha256"] for name, entry in manifest["files"].items()}
-    except HibernationError:
-        raise
+        version, files = int(manifest["format"]), manifest.get("files", {})
+        sums = {Path(name).name: entry["sha256"] for name, entry in files.items()} if version <= FORMAT else {}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise HibernationError(f"{path} is no manifest: {error!r}") from error
+    if version > FORMAT:
+        raise HibernationError(f"{path} has format {version}, this version reads up to {FORMAT}: upgrade lifelong-rl")
     parts: dict[str, dict[str, Tensor]] = {}
     facts: dict[str, Any] = {}
     for name, wanted in sums.items():

@@ -196,9 +196,9 @@ class ColourRule(GymStream):
             boundary=boundary,
             seed=seed,
         )
-        entries: dict[str, Any] = dict(self.single_observation_space.spaces)
-        entries["observation"] = spaces.Dict({**entries["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
-        self.single_observation_space = spaces.Dict(entries)
+        seen: Any = self.single_observation_space
+        shown = spaces.Dict({**seen["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
+        self.single_observation_space = spaces.Dict({**seen.spaces, "observation": shown})
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
     def right_answers(self) -> NDArray[np.int64]:

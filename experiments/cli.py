@@ -6,9 +6,15 @@ A wrong word or a wrong input is one line on stderr and exit code 2, a failure a
 
 import difflib
 import importlib
+import io
 import sys
+from contextlib import redirect_stderr
+from itertools import takewhile
+from typing import TypeVar
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "main", "parse"]
+
+Config = TypeVar("Config")
 
 VERBS = {
     "train": "train an agent on a stream of tasks, its memory carried over every episode's end",
@@ -38,10 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
-        return _fail(f"no verb {verb!r}{f'; did you mean {near[0]!r}?' if near else ''} known: {', '.join(VERBS)}")
-    module = importlib.import_module(f"lifelong.experiments.{verb}")
+        return _fail(f"no verb {verb!r}; {f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(VERBS)}")
     try:
-        module.command(rest)
+        importlib.import_module(f"lifelong.experiments.{verb}").command(rest)
+    except KeyboardInterrupt:  # training and its checkpoint are cared for by the verb; this is a second one, or elsewhere
+        sys.stderr.write("lifelong: interrupted\n")
+        return 130
     except Exception as fault:
         from lifelong.experiments.faults import FAULTS  # not above: it imports torch, which `list` can do without
 
@@ -49,6 +57,34 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _fail(" ".join(str(fault).split()))
     return 0
+
+
+def parse(config: type[Config], arguments: list[str], verb: str) -> Config:
+    """Return a verb's settings.
+
+    Args:
+        config: dataclass of the settings.
+        arguments: words from the command line.
+        verb: whose they are.
+
+    Raises:
+        ConfigError: if a word is wrong; one line, where tyro would draw a box.
+    """
+    import tyro  # not above: `--help` and `list` do without
+
+    from lifelong.experiments.config import ConfigError
+
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(config, args=arguments, prog=f"lifelong {verb}")
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        box = (line.strip("│| ") for line in said.getvalue().splitlines() if line.startswith(("│", "|")))
+        lines = takewhile(lambda line: line.strip("─-") or not line, box)  # down to the rule above what help says
+        reason = " ".join(lines).partition(" Got errors:")[0].removeprefix(f"Error parsing {config.__name__}: ")
+        raise ConfigError(f"{reason.strip()} (see lifelong {verb} --help)") from None
 
 
 def _usage() -> str:

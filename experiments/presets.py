@@ -35,7 +35,7 @@ _RECALL: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cued-recall": _RECALL,
-    "cued-recall/reward": _RECALL | {"entropy": 0.1, "steps": 5_000_000},
+    "cued-recall/reward": _RECALL | {"entropy": 0.1, "steps": 5_000_000, "life_discount": 0.5},
     "colour-rule": {
         "steps": 2_000_000,
         "num_envs": 64,

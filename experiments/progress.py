@@ -50,6 +50,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self.bar.live.transient = True  # what went wrong is all there is to say
         self.bar.stop()
 
     def update(self, done: int, rows: dict[str, NDArray[Any]]) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from lifelong.agents import Carry
 from lifelong.experiments.assembly import make_agent, make_world
+from lifelong.experiments.cli import parse
 from lifelong.experiments.episodes import EpisodeLog
 from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
 from lifelong.experiments.faults import InputError
@@ -54,13 +55,13 @@ class RetentionConfig:
         """Refuse numbers that cannot be meant."""
         for name in ("steps", "times", "lives", "threads"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise InputError(f"{name} must be positive: {name}={value}")
 
 
 def command(arguments: list[str]) -> None:
     """Run the verb with words from the command line."""
-    main(tyro.cli(RetentionConfig, args=arguments, prog="lifelong retention"), Console(stderr=True))
+    main(parse(RetentionConfig, arguments, "retention"), Console(stderr=True))
 
 
 def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
@@ -97,7 +98,8 @@ def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
     report.mkdir(exist_ok=True)
     with EpisodeLog(report / name, "sandbox") as log:
         log.truncate(0)
-        log.append(rows)
+        if rows:  # no episode may have ended
+            log.append(rows)
     if verdict.curve is not None:
         (report / f"{name}.json").write_text(verdict.curve.to_json() + "\n")
         plot_curves({f"{config.run.name}, {steps:,} steps": verdict.curve}, report / f"{name}.png")

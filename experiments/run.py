@@ -46,6 +46,8 @@ def create_run(config: TrainConfig) -> Path:
             raise InputError(
                 f"run {folder} exists: pass --overwrite to replace it, --resume {folder} to go on, or another --name"
             )
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder} is no run, so it is not replaced: it has no config.json")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     origin = {
@@ -74,14 +76,15 @@ def open_run(folder: Path) -> TrainConfig:
         raise InputError(f"{folder} is no run: cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
-    if content.get("format", 0) > FORMAT:
-        raise InputError(
-            f"{path} has format {content['format']}, this version reads up to {FORMAT}: upgrade lifelong-rl"
-        )
     try:
-        return TrainConfig.from_json(content["config"])
-    except (ConfigError, KeyError, TypeError) as error:
+        found = int(content["format"])
+        if found <= FORMAT:
+            return TrainConfig.from_json(content["config"])
+    except ConfigError as error:
         raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no config of a run: {error!r}") from error
+    raise InputError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
 
 
 def save(folder: Path, lifetime: Lifetime, world: TaskStream, learner: PPO, facts: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@
 Ends with the retention of the frozen agent in fresh lives, as a table.
 """
 
+import shutil
 import signal
 import threading
 import time
@@ -21,11 +22,11 @@ from typing import Self
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 
 from lifelong.agents import Lifetime
 from lifelong.experiments.assembly import make_agent, make_learner, make_world
+from lifelong.experiments.cli import parse
 from lifelong.experiments.config import TrainConfig
 from lifelong.experiments.episodes import EpisodeLog
 from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
@@ -62,7 +63,7 @@ class Outcome:
 
 def command(arguments: list[str]) -> None:
     """Run the verb with words from the command line."""
-    main(tyro.cli(TrainConfig, args=arguments, prog="lifelong train"), Console(stderr=True))
+    main(parse(TrainConfig, arguments, "train"), Console(stderr=True))
 
 
 def main(config: TrainConfig, console: Console | None = None) -> Outcome:
@@ -97,7 +98,7 @@ class Training:
 
     def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
         torch.set_num_threads(config.threads)
-        self.config, self.console = config, console
+        self.config, self.console, self.resumed = config, console, resumed
         self.world = make_world(config)
         self.agent = make_agent(config, self.world)
         self.learner = make_learner(config, self.agent)
@@ -121,6 +122,8 @@ class Training:
         self.log.close()
         self.writer.close()
         self.world.close()
+        if error is not None and not self.resumed and not self.lifetime.steps:
+            shutil.rmtree(self.folder)  # nothing was lived: as if it had never begun
 
     def train(self) -> bool:
         """Live and learn until the steps are done, or someone interrupts; return whether they are done."""
@@ -202,7 +205,8 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     if other:
         raise InputError(f"--resume goes on with what {config.resume} was; it cannot also change {', '.join(other)}")
     found = open_run(config.resume)
-    return replace(found, runs=config.resume.parent, name=config.resume.name, overwrite=False)
+    folder = config.resume.resolve()  # `.` has no name
+    return replace(found, runs=folder.parent, name=folder.name, overwrite=False)
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 Work is cut into one span of heads per thread. The span functions are plain loops; a short parallel function hands the
 spans out, and is neither compiled nor called where one thread is enough.
+
+Compiled loops are kept on disk until the file they stand in changes, and only that file is looked at: whatever a loop
+calls, and every constant it reads, must stand there too.
 """
 
 from collections.abc import Callable
@@ -12,13 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CHECKPOINT", "Array", "Arrays", "jit", "jit_parallel", "rows", "spread"]
+__all__ = ["Array", "Arrays", "jit", "jit_parallel", "rows", "spread"]
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
 P, R = ParamSpec("P"), TypeVar("R")
-
-CHECKPOINT = 16  # steps between the states kept for the backward pass
 
 FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered, so that they vectorise; NaN and infinity keep their meaning
 LEAST = 1 << 18  # state numbers to touch before a second thread brings more than it costs

@@ -60,7 +60,7 @@ class Recurrent(Memory):
         for first, end in pairwise([0, *inside.tolist(), x.shape[1]]):
             state = self.restart(state, start[:, first])
             vectors = tuple(state[name][None] for name in self.vectors)  # [1, B, N] each
-            y, last = self.network(x[:, first:end], vectors if len(vectors) > 1 else vectors[0])
+            y, last = self.network(x[:, first:end], vectors if len(vectors) > 1 else vectors[0])  # pyright: ignore[reportGeneralTypeIssues]
             last = last if len(vectors) > 1 else (last,)
             state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
             ys.append(y)

@@ -131,5 +131,5 @@ class MemoryModule(TensorDictModuleBase):
 
 def _expanded(primer: TensorDictPrimer, key: NestedKey, leaf: Tensor) -> Tensor:
     """Return the initial value of a leaf, for as many environments as the primer has been given to."""
-    spec = primer.primers[key]
+    spec = primer.primers[key]  # pyright: ignore[reportOptionalSubscript]  it was made with primers
     return leaf.to(spec.device).expand(spec.shape).clone()

@@ -24,9 +24,11 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, jit, jit_parallel, rows, spread
+from lifelong.kernels.compiled import Array, Arrays, jit, jit_parallel, rows, spread
 
 __all__ = ["fast_weight"]
+
+CHECKPOINT = 16  # steps between the states kept for the backward pass
 
 
 def fast_weight(
@@ -163,12 +165,14 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
     w, du = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
     D, empty = np.zeros((K, V), q.dtype), np.zeros((K, V), q.dtype)
     S = np.zeros((CHECKPOINT + 1, K, V), q.dtype)  # before and after each step since the checkpoint
+    sink = np.zeros(1, q.dtype)
     _fill(a, 1)
     for head in range(first, last):
         b, h = head // H, head % H
         _transpose(D, dstate[head * V : (head + 1) * V])
         for n in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
+            sink[0] = _warm((b * T + t0) * H + h, (b * T + t1) * H + h, H, (q, k, v, r, c, said, dy, dq, dk, dv, dr, dc))
             mark = (n * B * H + head) * V
             _transpose(S[0], marks[mark : mark + V])
             for t in range(t0, t1):
@@ -203,6 +207,18 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
                 if start[b, t]:
                     _clear(D, 0, K)
         _transpose(dstate[head * V : (head + 1) * V], D)
+
+
+@jit
+def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
+    """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
+    sink = arrays[0].dtype.type(0)
+    for x in arrays:
+        if x.size:
+            for row in range(first, last, step):
+                for j in range(0, x.shape[1], 8):  # 8 numbers are at most a cache line
+                    sink += x[row, j]
+    return sink
 
 
 @jit
@@ -268,7 +284,7 @@ def _written(w: Array, v: Array, said: Array, c: Array, row: int) -> None:
 
 @jit
 def _read(S: Array, base: int, r: Array, u: Array) -> None:
-    """U = S r."""
+    """u = S r."""
     for i in range(u.size):
         total = r.dtype.type(0)
         for j in range(r.size):
@@ -328,7 +344,7 @@ def _undo_write(
 
 @jit
 def _undo_take(D: Array, du: Array, row: int, u: Array, c: Array, dc: Array) -> None:
-    """Du = -D^T c, dc = -D u."""
+    """du = -D^T c, dc = -D u."""
     K, V = D.shape
     _fill(du, 0)
     for j in range(K):

@@ -18,9 +18,11 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import CHECKPOINT, Array, Arrays, jit, jit_parallel, rows, spread
+from lifelong.kernels.compiled import Array, Arrays, jit, jit_parallel, rows, spread
 
 __all__ = ["posterior"]
+
+CHECKPOINT = 16  # steps between the states kept for the backward pass
 
 
 def posterior(
@@ -138,12 +140,14 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
     empty = np.zeros((V, K), q.dtype)
     M = np.zeros((CHECKPOINT + 1, V, K), q.dtype)  # before and after each step since the checkpoint
     J = np.zeros((CHECKPOINT + 1, V, K), q.dtype)
+    sink = np.zeros(1, q.dtype)
     for head in range(first, last):
         n, h, base = head // H, head % H, head * V
         dprior[n, h] = 0
         for segment in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = segment * CHECKPOINT, min(T, (segment + 1) * CHECKPOINT)
             mark = (segment * B * H + head) * V
+            sink[0] = _warm((n * T + t0) * H + h, (n * T + t1) * H + h, H, (q, k, w, b, dy, dq, dk, dw, db))
             _copy(M[0], 0, marks, mark, V)
             _copy(J[0], 0, marks, marks.shape[0] // 2 + mark, V)
             for t in range(t0, t1):
@@ -161,6 +165,18 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
                 if start[n, t]:
                     _clear(DM, base, V)
                     _clear(DJ, base, V)
+
+
+@jit
+def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
+    """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
+    sink = arrays[0].dtype.type(0)
+    for x in arrays:
+        if x.size:
+            for row in range(first, last, step):
+                for j in range(0, x.shape[1], 8):  # 8 numbers are at most a cache line
+                    sink += x[row, j]
+    return sink
 
 
 @jit

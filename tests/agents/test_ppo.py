@@ -167,7 +167,7 @@ def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule:
 
 
 @pytest.mark.parametrize(
-    ("memory", "seed", "least", "most"),  # chance is 0.5; the last cue alone gives 0.77
+    ("memory", "seed", "least", "most"),  # chance is 0.5
     [("gated_delta", 0, 0.7, 1.0), ("gated_delta", 1, 0.7, 1.0), ("gated_delta", 2, 0.7, 1.0), ("none", 0, 0.45, 0.55)],
 )
 def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
@@ -175,10 +175,11 @@ def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
 ) -> None:
     world = recall(64, cues=2, answers=2, life_episodes=16, seed=seed)
     policy = policy_for(world, memory, seed=seed, loud=False)
-    learner = PPO(policy, PPOConfig(lr=1e-2, minibatches=2, life_discount=0.0))
+    learner = PPO(policy, PPOConfig(lr=1e-2, epochs=4, minibatches=2, life_discount=0.0))
     segments = []
-    for _, segment in zip(range(30), Lifetime(policy, world).live(16), strict=False):
+    for _, segment in zip(range(40), Lifetime(policy, world).live(16), strict=False):
         learner.learn(segment)
         segments.append(segment.episodes)
-    known = np.concatenate([rows["success"][rows["lag_episodes"] >= 1] for rows in segments[-10:]])
+    # of the cue of the episode before, the right answer is shown: there is nothing to remember
+    known = np.concatenate([rows["success"][rows["lag_episodes"] >= 2] for rows in segments[-10:]])
     assert least < known.mean() < most

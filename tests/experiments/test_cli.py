@@ -1,0 +1,267 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from lifelong.envs import STREAMS
+from lifelong.experiments import cli
+from lifelong.experiments.config import FORMAT, TrainConfig
+from lifelong.experiments.list import listing
+from lifelong.experiments.train import main as train
+from lifelong.memory import MEMORIES
+
+Refused = Callable[..., str]
+SMALL = ["--num-envs", "2", "--segment", "4", "--width", "16", "--steps", "64", "--evaluation-lives", "0"]
+
+PLUG_INS = """
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from lifelong.memory import GRU, Memory
+
+
+class Clinging(GRU):
+    def step(self, x, state, start):
+        return super().step(x, state, torch.zeros_like(start))
+
+    def forward(self, x, state, start):
+        return super().forward(x, state, torch.zeros_like(start))
+
+
+class Shapeless(Memory):
+    def initial_state(self, batch):
+        return torch.zeros(batch)
+
+
+class Stranger:
+    def __init__(self, width):
+        pass
+
+
+class Room(gymnasium.Env):
+    observation_space, action_space = spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2)
+
+    def __init__(self, fault="", at=3, **changes):
+        self.fault, self.at = fault, at
+        vars(self).update(changes)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        bad = np.nan if self.count == self.at else 0.0
+        seen = np.array([0.0, bad if self.fault == "observation" else 0.0], np.float32)
+        return seen, bad if self.fault == "reward" else 1.0, self.count == 20, False, {}
+
+
+for name, kwargs in {
+    "Mute": {"observation_space": spaces.Dict({"eye": spaces.Discrete(2), "ear": spaces.Text(9)})},
+    "Clumsy": {"action_space": spaces.MultiDiscrete([2, 2])},
+    "Boundless": {"action_space": spaces.Box(-np.inf, np.inf, (1,), np.float32)},
+    "Priceless": {"fault": "reward"},
+    "Blinding": {"fault": "observation"},
+    "LateBlinding": {"fault": "observation", "at": 11},
+}.items():
+    gymnasium.register(f"plugged/{name}-v0", Room, kwargs=kwargs)
+"""
+
+
+@pytest.fixture(autouse=True)
+def plug_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "plugged.py").write_text(PLUG_INS)
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    yield
+    sys.modules.pop("plugged", None)
+    for name in [name for name in gymnasium.registry if name.startswith("plugged/")]:
+        del gymnasium.registry[name]
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Return the one line that words are answered with, having seen that they leave everything as it was."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def refuse(*words: str) -> str:
+        before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+        capsys.readouterr()
+        assert cli.main(list(words)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("lifelong: ")
+        assert said.err.count("\n") == 1
+        assert said.err.endswith("\n")
+        assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+        assert before or not list(Path().iterdir())
+        return said.err
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, list"),
+        (["frobnicate"], "no verb 'frobnicate'; known: train"),
+        (["list", "--all"], "list takes no settings, got --all"),
+        (["train", "--memory", "gated_dleta"], "no memory 'gated_dleta'; did you mean 'gated_delta'?"),
+        (["train", "--memory", "xyz"], "known: gated_delta, gru"),
+        (["train", "cued-recal"], "no stream 'cued-recal'; did you mean 'cued-recall'?"),
+        (["train", "gym:NoSuch-v0"], "cannot make environment 'NoSuch-v0'"),
+        (["train", "gym:no_such_module:X-v0"], "cannot make environment 'no_such_module:X-v0'"),
+        (["train", "--memory-options", "heads=3"], "heads must divide width: width=64, heads=3"),
+        (["train", "--memory-options", "hats=3"], "'hats'"),
+        (["train", "--memory-options", "heads"], "options are name=value, got 'heads'"),
+        (["train", "--stream-options", "cues=0"], "cues must be at least 1: cues=0"),
+        (["train", "--schedule", "blok:2"], "no schedule 'blok'; did you mean 'block'?"),
+        (["train", "--steps", "-5"], "steps must be positive: steps=-5"),
+        (["train", "--steps", "many"], "--steps"),
+        (["train", "--carry", "forever"], "invalid choice 'forever' for argument '--carry'"),
+        (["train", "--stesp", "5"], "--stesp"),
+        (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
+        (["train", "--entropy", "nan"], "entropy must not be negative: entropy=nan"),
+        (["train", "--name", "../../x"], "name must be one plain folder name"),
+        (["train", "--resume", "runs/none"], "runs/none is no run: cannot read runs/none/config.json: No such file"),
+        (["retention", "runs/none"], "runs/none is no run"),
+        (["retention"], "PATH"),
+        (["retention", "runs/none", "--times", "-1"], "times must be positive: times=-1.0"),
+        (["retention", "runs/none", "--times", "nan"], "times must be positive: times=nan"),
+    ],
+)
+def test_a_wrong_word_is_answered_in_one_line(words: list[str], reason: str, refused: Refused) -> None:
+    assert reason in refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("memory", "reason"),
+    [
+        ("plugged:Clinging", "nothing crosses a start: a life that starts at step"),
+        ("plugged:Shapeless", "state is a tensordict: initial_state(1) must be a TensorDict, got Tensor"),
+        ("plugged:Stranger", "memory 'plugged:Stranger' must be a lifelong.memory.Memory, got Stranger"),
+        ("plugged:Missing", "cannot load memory 'plugged:Missing'"),
+        ("no_such_module:Memory", "cannot load memory 'no_such_module:Memory': No module named 'no_such_module'"),
+    ],
+)
+def test_a_plug_in_that_is_no_memory_is_refused_by_the_clause_it_breaks(
+    memory: str, reason: str, refused: Refused
+) -> None:
+    assert reason in refused("train", *SMALL, "--memory", memory)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Mute", "'ear' are not supported; supported are Box, Discrete"),
+        ("Clumsy", "MultiDiscrete([2 2]) are not supported; supported are Discrete and Box"),
+        ("Boundless", "supported are Discrete and Box with finite bounds"),
+    ],
+)
+def test_an_environment_with_another_space_is_refused(name: str, reason: str, refused: Refused) -> None:
+    said = refused("train", f"gym:plugged:plugged/{name}-v0", *SMALL)
+    assert reason in said
+
+
+@pytest.mark.parametrize(("name", "what"), [("Priceless", "reward"), ("Blinding", "observation")])
+def test_numbers_that_are_not_finite_name_environment_step_and_task(name: str, what: str, refused: Refused) -> None:
+    said = refused("train", f"gym:plugged:plugged/{name}-v0", *SMALL)
+    assert f"{what} must be finite: nan from task 'plugged:plugged/{name}-v0', life 0, step 2 of the life" in said
+
+
+def test_what_was_lived_before_such_a_number_is_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["gym:plugged:plugged/LateBlinding-v0", *SMALL, "--checkpoint-every", "8", "--name", "x"]
+    assert cli.main(["train", *words, "--runs", str(tmp_path)]) == 2
+    assert "observation must be finite: nan" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "x" / "checkpoints" / "last" / "manifest.json").exists()
+
+
+def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:
+    assert cli.main(["train", *SMALL, "--name", "x"]) == 0
+    run = Path("runs", "x")
+    refusals = [
+        (["train", *SMALL, "--name", "x"], "run runs/x exists: pass --overwrite to replace it, --resume runs/x"),
+        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "it cannot also change seed, steps"),
+        (["retention", str(run), "--schedule", "blok:2"], "no schedule 'blok'"),
+    ]
+    for words, reason in refusals:
+        assert reason in refused(*words)
+    config = run / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"format": FORMAT + 1}))
+    for words in (["train", "--resume", str(run)], ["retention", str(run)]):
+        assert f"config.json has format {FORMAT + 1}, this version reads up to {FORMAT}: upgrade" in refused(*words)
+
+
+def test_a_damaged_checkpoint_is_named(refused: Refused, tiny: Callable[..., TrainConfig]) -> None:
+    folder = train(tiny()).folder
+    weights = folder / "checkpoints" / "last" / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    for words in (["train", "--resume", str(folder)], ["retention", str(folder)]):
+        assert "policy.safetensors is damaged: SHA-256" in refused(*words)
+
+
+def test_a_failure_of_our_own_is_no_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("lifelong.experiments.list.command", fail)
+    with pytest.raises(ZeroDivisionError):  # so Python prints where, and ends with 1
+        cli.main(["list"])
+
+
+def test_training_ends_with_what_came_out_and_where_to_look(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--evaluation-lives", "8", "--life-episodes", "8", "--name", "x", "--runs", str(tmp_path)]
+    assert cli.main(["train", *SMALL[:-2], *words]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "64 steps in" in said
+    assert "frozen gated_delta in fresh lives" in said
+    assert f"tensorboard --logdir {tmp_path}" in said.replace("\n", "")
+
+
+def test_list_names_all_that_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list"]) == 0
+    said = capsys.readouterr().out
+    assert said == listing()
+    for name in (*MEMORIES, *STREAMS, "gym:<id>", "package.module:Class"):
+        assert f"\n  {name}  " in said
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_names_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert all(f"\n  {verb} " in said for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("verb", ["train", "retention"])
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"lifelong {verb}" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lifelong-rl 0.")
+
+
+def test_help_and_list_import_nothing_heavy(tmp_path: Path) -> None:
+    code = """
+import sys
+from lifelong.experiments.cli import main
+for words in (["--help"], ["list"], ["--version"], ["frobnicate"]):
+    main(words)
+assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid"} & sys.modules.keys(), sys.modules
+"""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

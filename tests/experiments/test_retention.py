@@ -1,0 +1,109 @@
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lifelong.experiments.config import TrainConfig
+from lifelong.experiments.episodes import read_episodes
+from lifelong.experiments.faults import InputError
+from lifelong.experiments.retention import RetentionConfig, main
+from lifelong.experiments.retention_curve import RetentionCurve
+from lifelong.experiments.train import Outcome, main as train
+
+# 2 cues, 2 answers, lives of 16 episodes; in a few seconds it remembers
+LEARNS = TrainConfig(
+    stream_options=("cues=2", "answers=2", "size=4"), name="learnt", steps=40 * 1024, num_envs=64, life_episodes=16,
+    segment=16, width=16, lr=1e-2, lr_final=0.5, epochs=4, minibatches=2, entropy=0.01, evaluation_lives=64,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return train(replace(LEARNS, runs=tmp_path_factory.mktemp("runs")))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_training_ends_with_the_retention_of_the_frozen_agent(learnt: Outcome) -> None:
+    assert learnt.verdict is not None
+    assert learnt.verdict.episodes == 64 * 16
+    assert learnt.verdict.curve is not None
+    assert learnt.verdict.curve.rho[1] > 0.4  # lags of 2 and 3; 0 is chance
+
+
+def test_it_holds_in_longer_lives_and_not_when_the_memory_is_wiped(learnt: Outcome) -> None:
+    kept = main(RetentionConfig(learnt.folder, times=4)).curve
+    wiped = main(RetentionConfig(learnt.folder, times=4, carry="episode")).curve
+    assert kept is not None
+    assert wiped is not None
+    assert kept.rho[1] > 0.4
+    assert abs(wiped.rho[1]) < 0.15
+    names = {path.name for path in (learnt.folder / "report").glob("*.json")}
+    assert names == {"frozen-64.json", "frozen-64-episode.json"}
+
+
+def test_the_run_is_left_as_it_is(learnt: Outcome) -> None:
+    mine = [learnt.folder / "checkpoints", learnt.folder / "episodes"]
+    before = [contents(folder) for folder in mine]
+    config = (learnt.folder / "config.json").read_bytes()
+    main(RetentionConfig(learnt.folder, steps=8))
+    assert [contents(folder) for folder in mine] == before
+    assert (learnt.folder / "config.json").read_bytes() == config
+
+
+@pytest.mark.parametrize(("length", "steps"), [({"steps": 20}, 20), ({"times": 2.0}, 32), ({}, 256)])
+def test_lives_are_as_long_as_they_were_told_to_be(length: dict[str, float], steps: int, learnt: Outcome) -> None:
+    verdict = main(RetentionConfig(learnt.folder, lives=8, **length))  # type: ignore[arg-type]
+    rows = read_episodes(learnt.folder / "report" / f"frozen-{steps}")
+    assert np.bincount(rows["life"]).tolist() == [steps] * 8
+    assert verdict.episodes == 8 * steps
+
+
+def test_the_report_can_be_read_back(learnt: Outcome) -> None:
+    curve = main(RetentionConfig(learnt.folder, steps=24)).curve
+    assert curve is not None
+    report = learnt.folder / "report"
+    read = RetentionCurve.from_json((report / "frozen-24.json").read_text())
+    np.testing.assert_equal(asdict(read), asdict(curve))
+    assert (report / "frozen-24.png").read_bytes().startswith(b"\x89PNG")
+    assert list((learnt.folder / "frozen-24").glob("events.out.tfevents.*"))
+
+
+def test_the_same_seed_is_the_same_lives_and_another_is_not(learnt: Outcome) -> None:
+    def answers(seed: int) -> list[int]:
+        main(RetentionConfig(learnt.folder, steps=12, lives=8, seed=seed))
+        return read_episodes(learnt.folder / "report" / "frozen-12")["answer"].tolist()
+
+    first = answers(0)
+    assert answers(0) == first
+    assert answers(1) != first
+
+
+def test_another_schedule_can_be_asked_for(learnt: Outcome) -> None:
+    main(RetentionConfig(learnt.folder, steps=20, lives=4, schedule="cyclic:5"))
+    assert set(read_episodes(learnt.folder / "report" / "frozen-20")["index_in_visit"]) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"memory": "none"},
+        {"feedback": "reward"},
+        {"stream": "gym:CartPole-v1", "stream_options": (), "life_episodes": 0, "memory": "gru"},
+        {"stream_options": ("blanks=9",)},  # no episode ends
+    ],
+)
+def test_any_run_can_be_measured(changes: dict[str, object], tiny: Callable[..., TrainConfig]) -> None:
+    folder = train(tiny(**changes)).folder
+    verdict = main(RetentionConfig(folder, steps=9, lives=3))
+    assert verdict.episodes == len(read_episodes(folder / "report" / "frozen-9")["step"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("times", -1.0), ("times", float("nan")), ("lives", 0)])
+def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} must be positive: {name}={value}"):
+        RetentionConfig(Path("x"), **{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,306 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from lifelong.agents import Lifetime, wake
+from lifelong.experiments import cli
+from lifelong.experiments.config import FORMAT, ConfigError, TrainConfig
+from lifelong.experiments.episodes import read_episodes
+from lifelong.experiments.faults import InputError
+from lifelong.experiments.run import open_run
+from lifelong.experiments.train import Outcome, Training, main
+from lifelong.memory import MEMORIES
+
+Configs = Callable[..., TrainConfig]
+CHECKPOINT = Path("checkpoints", "last")
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+def killed() -> None:
+    raise KilledError
+
+
+def interrupted() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen in the middle of training, when `count` segments were lived and learned."""
+    lived, segment = [0], Lifetime.segment
+
+    def counted(self: Lifetime, length: int) -> Any:
+        if lived[0] == count:
+            then()
+        lived[0] += 1
+        return segment(self, length)
+
+    monkeypatch.setattr(Lifetime, "segment", counted)
+
+
+def assert_same(found: Path, wanted: Path) -> None:
+    """Compare two runs: all columns of all rows, and all tensors of the last checkpoint, bit for bit."""
+    ours, theirs = read_episodes(found), read_episodes(wanted)
+    assert ours.keys() == theirs.keys()
+    for name, column in theirs.items():
+        np.testing.assert_array_equal(ours[name], column, strict=True)
+    names = sorted(path.name for path in (wanted / CHECKPOINT).glob("*.safetensors"))
+    assert names == ["memory.safetensors", "optimizer.safetensors", "policy.safetensors",
+                     "random.safetensors", "world.safetensors"]  # fmt: skip
+    for name in names:
+        assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
+
+
+def test_a_run_lives_as_many_steps_as_it_was_told_and_writes_them_all_down(tiny: Configs) -> None:
+    outcome = main(tiny(evaluation_lives=3))
+    assert outcome.finished
+    assert outcome.steps == 160
+    rows = read_episodes(outcome.folder, ["train"])
+    assert len(rows["step"]) == 160  # every step is an episode
+    assert rows["step"][-1] == 160
+    assert np.bincount(rows["life"]).tolist() == [8] * 20
+    fresh = read_episodes(outcome.folder, ["sandbox"])
+    assert np.bincount(fresh["life"]).tolist() == [8] * 3
+    assert outcome.verdict is not None
+    assert outcome.verdict.episodes == 24
+
+
+def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
+    outcome = main(tiny(memory="gru", seed=3))
+    content = json.loads((outcome.folder / "config.json").read_text())
+    assert content["format"] == FORMAT
+    assert {"torch", "lifelong-rl", "python"} <= content["origin"]["versions"].keys()
+    assert content["origin"]["versions"]["torch"] == torch.__version__
+    assert len(content["origin"]["git"] or "0" * 40) == 40
+    assert content["origin"]["command"] == sys.argv
+    assert content["origin"]["device"] == "cpu"
+    assert content["config"]["lr"] == 2e-3  # what was open is resolved
+    assert open_run(outcome.folder) == tiny(memory="gru", seed=3).resolved()
+    assert list(outcome.folder.glob("events.out.tfevents.*"))
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not(tiny: Configs) -> None:
+    first, again, other = (main(tiny(name=name, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert_same(again.folder, first.folder)
+    assert not np.array_equal(read_episodes(other.folder)["answer"], read_episodes(first.folder)["answer"])
+
+
+STORIES: dict[str, dict[str, Any]] = {
+    **{memory: {"memory": memory} for memory in MEMORIES},
+    "within an episode": {"stream_options": ("cues=3", "size=4", "blanks=4")},
+    "two layers": {"layers": 2},
+    "endless lives": {"life_episodes": 0},
+    "other carry": {"carry": "episode"},
+    "only rewards": {"feedback": "reward"},
+    "a foreign environment": {"stream": "gym:CartPole-v1", "stream_options": (), "memory": "gru"},
+    "continuous actions": {"stream": "gym:Pendulum-v1", "stream_options": (), "memory": "gru"},
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_killed_run_goes_on_to_the_same_bits(
+    story: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = main(tiny(name="whole", **STORIES[story]))
+    config = tiny(name="broken", checkpoint_every=64, **STORIES[story])
+    with monkeypatch.context() as patch:
+        after_segments(3, killed, patch)  # two segments are in the checkpoint, the third only in the logs
+        with pytest.raises(KilledError):
+            main(config)
+    assert wake(config.run / CHECKPOINT)[1]["steps"] == 64
+    torch.manual_seed(99)
+    resumed = main(TrainConfig(resume=config.run))
+    assert resumed.finished
+    assert_same(resumed.folder, whole.folder)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(tiny: Configs) -> None:
+    whole, again = main(tiny(name="whole")), main(tiny(name="again"))
+    assert main(TrainConfig(resume=again.folder)).finished
+    assert_same(again.folder, whole.folder)
+
+
+def test_a_run_goes_on_from_within_its_own_directory(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = main(tiny()).folder
+    monkeypatch.chdir(folder)
+    assert main(TrainConfig(resume=Path())).folder == folder
+
+
+def test_an_interrupt_ends_the_run_with_a_checkpoint_and_it_goes_on_to_the_same_bits(
+    tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = main(tiny(name="whole", evaluation_lives=3))
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        after_segments(2, interrupted, patch)
+        outcome = main(tiny(name="broken", evaluation_lives=3))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not outcome.finished
+    assert outcome.verdict is None
+    assert outcome.steps == 96  # the segment goes to its end
+    assert len(read_episodes(outcome.folder)["step"]) == 96
+    assert_same(main(TrainConfig(resume=outcome.folder)).folder, whole.folder)
+
+
+def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
+    tiny: Configs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny(checkpoint_every=32)
+    after_segments(2, lambda: (interrupted(), interrupted())[0], monkeypatch)
+    monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
+    assert cli.main(["train"]) == 130
+    assert capsys.readouterr().err == "lifelong: interrupted\n"
+    assert wake(config.run / CHECKPOINT)[1]["steps"] == 64
+
+
+STEPS = ["--num-envs", "4", "--segment", "8", "--width", "16", "--checkpoint-every", "64", "--steps", "100000000"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "lifelong.experiments.cli", "train", *STEPS, "--runs", str(tmp_path), "--name", "x"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    process = subprocess.Popen(words, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    manifest, patience = tmp_path / "x" / CHECKPOINT / "manifest.json", time.monotonic() + 120
+    while not manifest.exists() and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    facts, rows = wake(tmp_path / "x" / CHECKPOINT)[1], len(read_episodes(tmp_path / "x")["step"])
+    if number == signal.SIGINT:
+        assert process.returncode == 0, said
+        assert "interrupted; go on with: lifelong train --resume" in said
+        assert "Traceback" not in said
+        assert rows == facts["rows"] == facts["steps"]
+    else:
+        assert process.returncode == -signal.SIGKILL
+        assert rows >= facts["rows"] == facts["steps"]
+    config = tmp_path / "x" / "config.json"
+    content = json.loads(config.read_text())
+    content["config"] |= {"steps": facts["steps"] + 64, "evaluation_lives": 0}
+    config.write_text(json.dumps(content))
+    outcome = main(TrainConfig(resume=tmp_path / "x"))
+    assert outcome.finished
+    assert len(read_episodes(tmp_path / "x")["step"]) == outcome.steps == facts["steps"] + 64
+
+
+@pytest.mark.parametrize("memory", ["gated_delta", "gru"])
+def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs) -> None:
+    config = tiny(memory=memory, evaluation_lives=3).resolved()
+
+    def everything(training: Training) -> dict[str, Any]:
+        return {
+            **{f"memory {key}": value for key, value in training.lifetime.memory.items(True, True)},
+            **{f"policy {key}": value for key, value in training.agent.state_dict().items()},
+            **{f"world {key}": torch.as_tensor(value) for key, value in training.world.position().items()},
+            **{f"seen {key}": value for key, value in training.lifetime.observation.items(True, True)},
+            "random": torch.get_rng_state(),
+        }
+
+    with Training(config, False, Console(quiet=True)) as training:
+        training.train()
+        before = {key: value.clone() for key, value in everything(training).items()}
+        assert training.evaluate().episodes == 24
+        after = everything(training)
+    assert [key for key, value in before.items() if not value.equal(after[key])] == []
+
+
+def test_an_existing_run_is_kept(tiny: Configs) -> None:
+    folder = main(tiny()).folder
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="tiny exists: pass --overwrite to replace it, --resume .*tiny to go on, or"):
+        main(tiny(seed=1))
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_an_existing_run_is_replaced_when_asked(tiny: Configs) -> None:
+    main(tiny(evaluation_lives=3))
+    outcome = main(tiny(steps=64, seed=1, overwrite=True))
+    assert len(read_episodes(outcome.folder)["step"]) == 64
+    assert open_run(outcome.folder).seed == 1
+    assert len(list(outcome.folder.glob("events.out.tfevents.*"))) == 1
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(tiny: Configs) -> None:
+    config = tiny(overwrite=True)
+    config.run.mkdir(parents=True)
+    (config.run / "thesis.tex").write_text("all of it")
+    with pytest.raises(InputError, match=r"tiny is no run, so it is not replaced: it has no config\.json"):
+        main(config)
+    assert (config.run / "thesis.tex").read_text() == "all of it"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/tmp", "..", ".", ""])
+def test_a_run_stays_in_its_folder(name: str, tiny: Configs) -> None:
+    with pytest.raises(ConfigError, match="name must be one plain folder name"):
+        tiny(name=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": FORMAT + 1}, f"config.json has format {FORMAT + 1}, this version reads up to {FORMAT}"),
+        ({"config": {"hopes": 1}}, "config.json: unknown settings: hopes"),
+        ({"config": {"steps": -1}}, "config.json: steps must be positive: steps=-1"),
+        ({"config": None}, r"config\.json is no config of a run"),
+        ({"format": "new"}, r"config\.json is no config of a run"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_refused(change: dict[str, Any], message: str, tiny: Configs) -> None:
+    folder = main(tiny()).folder
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        main(TrainConfig(resume=folder))
+
+
+def test_a_run_without_a_checkpoint_cannot_go_on(
+    tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        after_segments(2, killed, patch)
+        with pytest.raises(KilledError):
+            main(tiny())
+    before = read_episodes(tiny().run)
+    with pytest.raises(ValueError, match="cannot read .*tiny/checkpoints/last/manifest.json"):
+        main(TrainConfig(resume=tiny().run))
+    assert len(before["step"]) == len(read_episodes(tiny().run)["step"]) == 64  # nothing is lost
+
+
+def test_a_run_that_fails_before_anything_was_lived_leaves_nothing(
+    tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_segments(0, killed, monkeypatch)
+    with pytest.raises(KilledError):
+        main(tiny())
+    assert not tiny().run.exists()
+
+
+def test_the_learning_rate_falls_to_its_last_share(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    learn = Training.__init__.__globals__["make_learner"]
+
+    def watched(*given: Any) -> Any:
+        learner = learn(*given)
+        first = learner.learn
+        learner.learn = lambda segment, lr: (rates.append(lr), first(segment, lr))[1]
+        return learner
+
+    monkeypatch.setattr("lifelong.experiments.train.make_learner", watched)
+    outcome: Outcome = main(tiny(lr=0.01, lr_final=0.1))
+    assert len(rates) == outcome.steps // 32
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0.001)
