@@ -9,7 +9,7 @@ import importlib
 import io
 import sys
 from contextlib import redirect_stderr
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import TypeVar
 
 __all__ = ["VERBS", "main", "parse"]
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"no verb {verb!r}; {f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(VERBS)}")
     try:
         importlib.import_module(f"lifelong.experiments.{verb}").command(rest)
-    except KeyboardInterrupt:  # training and its checkpoint are cared for by the verb; this is a second one, or elsewhere
+    except KeyboardInterrupt:  # the second while training, which cares for the first, or one elsewhere
         sys.stderr.write("lifelong: interrupted\n")
         return 130
     except Exception as fault:
@@ -81,8 +81,9 @@ def parse(config: type[Config], arguments: list[str], verb: str) -> Config:
     except SystemExit as end:
         if not end.code:  # --help
             raise
-        box = (line.strip("│| ") for line in said.getvalue().splitlines() if line.startswith(("│", "|")))
-        lines = takewhile(lambda line: line.strip("─-") or not line, box)  # down to the rule above what help says
+        inside = [text for line in said.getvalue().splitlines()[1:] if (text := line.strip(" │"))]  # below the title
+        lines = dropwhile(lambda text: not text.strip("─-"), inside)  # a box without UTF-8 has a rule there
+        lines = takewhile(lambda text: text.strip("─-"), lines)  # down to the rule above what help says
         reason = " ".join(lines).partition(" Got errors:")[0].removeprefix(f"Error parsing {config.__name__}: ")
         raise ConfigError(f"{reason.strip()} (see lifelong {verb} --help)") from None
 

@@ -50,9 +50,11 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.bar.live.transient = True  # what went wrong is all there is to say
-        self.bar.stop()
+        if error is None:
+            self.bar.stop()
+        else:  # what went wrong is all there is to say
+            self.bar.live.transient = True
+            self.bar.live.stop()
 
     def update(self, done: int, rows: dict[str, NDArray[Any]]) -> None:
         """Show that so many steps are lived, and take in the episodes that ended.

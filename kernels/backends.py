@@ -16,8 +16,8 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
     """Return the back end to run, never "auto".
 
     Args:
-        backend: what was asked for; "auto" takes the compiled loop for float32 and float64 on the CPU, and otherwise the
-            matrix form, or the plain loop for a single step.
+        backend: what was asked for; "auto" takes the compiled loop for float32 and float64 on the CPU, and otherwise
+            the matrix form, or the plain loop for a single step.
         tensors: the arguments of floating point, [B, T, ...] first; None are left out.
 
     Raises:

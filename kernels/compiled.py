@@ -19,10 +19,15 @@ __all__ = ["Array", "Arrays", "jit", "jit_parallel", "rows", "spread"]
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
-FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered, so that they vectorise; NaN and infinity keep their meaning
-LEAST = 1 << 18  # state numbers to touch before a second thread brings more than it costs
+FAST = {
+    "contract",
+    "reassoc",
+    "nsz",
+}  # sums may be reordered, so that they vectorise; NaN and infinity keep their meaning
+LEAST = 1 << 20  # state numbers to touch before a second thread brings more than it costs
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
@@ -54,7 +59,7 @@ def spread(span: Callable[..., None], parallel: Callable[..., None], heads: int,
         work: state numbers touched by each.
         arrays: what the loop reads and writes.
     """
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, heads)
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, heads)  # type: ignore[attr-defined]
     if threads == 1 or heads * work < LEAST:
         span(0, heads, arrays)
     else:

@@ -19,7 +19,8 @@ def pad_time(x: Tensor, chunk: int, value: float = 0.0) -> Tensor:
     missing = -x.shape[1] % chunk
     if missing:
         x = functional.pad(x, (0, 0) * (x.ndim - 2) + (0, missing), value=value)
-    return x.unflatten(1, (-1, chunk))
+    cut: Tensor = x.unflatten(1, (-1, chunk))
+    return cut
 
 
 def visible(start: Tensor) -> tuple[Tensor, Tensor, Tensor]:

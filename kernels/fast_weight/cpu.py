@@ -45,7 +45,7 @@ def fast_weight(
     """Do what `reference.fast_weight` does in one compiled loop; float32 or float64, differentiable once."""
     inputs = (q, k, v, state, start, decay, erase, erase_key)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
-        y, end = _FastWeight.apply(*inputs)
+        y, end = _FastWeight.apply(*inputs)  # type: ignore[no-untyped-call]
     else:
         y, end, _ = _run(*inputs, save=False)
     return y, end
@@ -60,7 +60,7 @@ class _FastWeight(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, kept, r, c, start, said, marks = ctx.saved_tensors
         B, T, H, K = q.shape
@@ -172,7 +172,9 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
         _transpose(D, dstate[head * V : (head + 1) * V])
         for n in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
-            sink[0] = _warm((b * T + t0) * H + h, (b * T + t1) * H + h, H, (q, k, v, r, c, said, dy, dq, dk, dv, dr, dc))
+            sink[0] = _warm(
+                (b * T + t0) * H + h, (b * T + t1) * H + h, H, (q, k, v, r, c, said, dy, dq, dk, dv, dr, dc)
+            )
             mark = (n * B * H + head) * V
             _transpose(S[0], marks[mark : mark + V])
             for t in range(t0, t1):
@@ -212,7 +214,7 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
 @jit
 def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
     """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
-    sink = arrays[0].dtype.type(0)
+    sink: float = arrays[0].dtype.type(0)
     for x in arrays:
         if x.size:
             for row in range(first, last, step):
@@ -284,7 +286,7 @@ def _written(w: Array, v: Array, said: Array, c: Array, row: int) -> None:
 
 @jit
 def _read(S: Array, base: int, r: Array, u: Array) -> None:
-    """u = S r."""
+    """Write u = S r."""
     for i in range(u.size):
         total = r.dtype.type(0)
         for j in range(r.size):
@@ -344,7 +346,7 @@ def _undo_write(
 
 @jit
 def _undo_take(D: Array, du: Array, row: int, u: Array, c: Array, dc: Array) -> None:
-    """du = -D^T c, dc = -D u."""
+    """Write du = -D^T c, dc = -D u."""
     K, V = D.shape
     _fill(du, 0)
     for j in range(K):

@@ -23,12 +23,9 @@ def posterior(
     decay: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the recurrence of `reference.py` with the fastest form for these tensors.
+    """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
 
-    Args and Returns as in `reference.py`, and
-
-    Args:
-        backend: "auto", "reference", "chunk" or "cpu", see `lifelong.kernels.backends`.
+    `backend` asks for one form: "reference", "chunk", or "cpu", the compiled loop, which can be differentiated only once.
 
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.

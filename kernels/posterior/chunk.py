@@ -65,7 +65,8 @@ def _piece(
     def through(write: Tensor, key: Tensor, before: Tensor) -> Tensor:
         """Return the decayed sum at every step of the chunk, [B, H, C, V, K]."""
         writes = (write[..., :, None] * key[..., None, :]).flatten(-2)
-        return (G @ writes + e[..., None] * before.flatten(-2)[..., None, :]).unflatten(-1, (V, -1))
+        sums: Tensor = (G @ writes + e[..., None] * before.flatten(-2)[..., None, :]).unflatten(-1, (V, -1))
+        return sums
 
     Ms, Js = through(w, K, M), through(b, K * K, J)
     mean = Ms / (Js + prior[:, None, None, None])

@@ -1,6 +1,6 @@
 r"""The posterior recurrence as a compiled loop that keeps both matrices in cache; arguments as in `reference.py`.
 
-Gradients, last step first; DM and DJ are the gradients of M and J that came from later steps, I = J + I_p, a = exp(decay):
+Gradients, last step first; DM and DJ are those of M and J that came from later steps, I = J + I_p, a = exp(decay):
 
     g  = dy q^T / I          dq = (M / I)^T dy               dI_p = -sum of g * M / I
     DM <- DM + g             dw = DM k,   dk = DM^T w
@@ -40,7 +40,7 @@ def posterior(
     """Do what `reference.posterior` does in one compiled loop; float32 or float64, differentiable once."""
     inputs = (q, k, w, b, evidence, importance, start, prior, decay)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
-        y, M, J = _Posterior.apply(*inputs)
+        y, M, J = _Posterior.apply(*inputs)  # type: ignore[no-untyped-call]
     else:
         y, M, J, _ = _run(*inputs, save=False)
     return y, M, J
@@ -170,7 +170,7 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
 @jit
 def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
     """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
-    sink = arrays[0].dtype.type(0)
+    sink: float = arrays[0].dtype.type(0)
     for x in arrays:
         if x.size:
             for row in range(first, last, step):
@@ -223,7 +223,8 @@ def _undo_read(
     DM: Array, DJ: Array, base: int, M: Array, J: Array, prior: float, row: int, q: Array, dy: Array, dq: Array
 ) -> float:
     """Add to DM and DJ what the read says; write dq and return the gradient of the prior."""
-    dprior, one = q.dtype.type(0), q.dtype.type(1)
+    dprior: float = q.dtype.type(0)
+    one = q.dtype.type(1)
     for j in range(q.shape[1]):
         dq[row, j] = 0
     for i in range(dy.shape[1]):
@@ -260,7 +261,7 @@ def _undo_write(
 @jit
 def _undo_decay(DM: Array, DJ: Array, base: int, M0: Array, J0: Array, a: float) -> float:
     """DM, DJ <- a DM, a DJ;  return the gradient of a."""
-    da = DM.dtype.type(0)
+    da: float = DM.dtype.type(0)
     for i in range(M0.shape[0]):
         for j in range(M0.shape[1]):
             da += DM[base + i, j] * M0[i, j] + DJ[base + i, j] * J0[i, j]

@@ -76,7 +76,9 @@ def test_the_distribution_is_that_of_the_actor_that_the_loss_calls(policy: Actor
     action = theirs.sample()
     assert type(ours) is type(theirs)
     torch.testing.assert_close(ours.log_prob(action), theirs.log_prob(action), rtol=0, atol=0)
-    torch.testing.assert_close(policy.value(hidden), policy.critic(TensorDict({"hidden": hidden}))["state_value"][..., 0])
+    torch.testing.assert_close(
+        policy.value(hidden), policy.critic(TensorDict({"hidden": hidden}))["state_value"][..., 0]
+    )
 
 
 def test_continuous_actions_stay_within_their_bounds(policy_for: Callable[..., ActorCritic], body: Any) -> None:

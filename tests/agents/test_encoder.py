@@ -24,7 +24,8 @@ SPACES: dict[str, spaces.Space[Any]] = {
     "multi-discrete from 1": spaces.MultiDiscrete([2, 3], start=[1, 1]),
     "bits": spaces.MultiBinary(6),
     "board of bits": spaces.MultiBinary([2, 3]),
-    "dict": spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(3), "c": spaces.MultiBinary(2)}), "d": spaces.Box(0, 1)}),
+    "dict": spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(3)}),
+                         "c": spaces.MultiBinary(2), "d": spaces.Box(0, 1)}),
     "tuple": spaces.Tuple([spaces.Discrete(3), spaces.Tuple([spaces.Box(0, 1, (2,)), spaces.Discrete(2)])]),
 }  # fmt: skip
 
@@ -64,7 +65,8 @@ def test_every_category_has_an_entry_of_its_own(name: str) -> None:
 
 
 def test_bounded_numbers_are_scaled_and_others_squashed() -> None:
-    (reader,) = Encoder(spaces.Box(np.array([-2, -np.inf], np.float32), np.array([6, np.inf], np.float32)), 2).leaves.values()
+    space = spaces.Box(np.array([-2, -np.inf], np.float32), np.array([6, np.inf], np.float32))
+    (reader,) = Encoder(space, 2).leaves.values()
     torch.nn.init.eye_(reader.linear.weight)
     read = reader(torch.tensor([[6.0, 0.0], [-2.0, np.e - 1], [2.0, 1 - np.e]]))
     torch.testing.assert_close(read, torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]))

@@ -79,20 +79,22 @@ def test_a_missing_file_is_named(name: str, checkpoint: Path) -> None:
 
 
 def test_no_checkpoint_at_all_is_an_error_that_names_where_it_was_sought(tmp_path: Path) -> None:
-    with pytest.raises(HibernationError, match="cannot read .*nowhere/manifest.json"):
+    with pytest.raises(HibernationError, match=r"cannot read .*nowhere/manifest\.json"):
         wake(tmp_path / "nowhere")
 
 
 def test_a_truncated_manifest_is_named(checkpoint: Path) -> None:
     shorten(checkpoint / "manifest.json")
-    with pytest.raises(HibernationError, match="last/manifest.json is no JSON"):
+    with pytest.raises(HibernationError, match=r"last/manifest\.json is no JSON"):
         wake(checkpoint)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"format": "x"}', '{"format": 1, "files": {"facts.json": {}}}', '"x"'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"format": "x"}', '{"format": 1, "files": {"facts.json": {}}}', '"x"']
+)
 def test_a_manifest_that_is_none_is_named(content: str, checkpoint: Path) -> None:
     (checkpoint / "manifest.json").write_text(content)
-    with pytest.raises(HibernationError, match="last/manifest.json is no manifest"):
+    with pytest.raises(HibernationError, match=r"last/manifest\.json is no manifest"):
         wake(checkpoint)
 
 

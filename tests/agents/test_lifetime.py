@@ -133,7 +133,7 @@ def test_values_of_what_follows_are_taken_on_a_copy_of_the_memory(carry: Carry, 
 def test_one_long_segment_is_the_same_life_as_two_short_ones(
     options: dict[str, Any], policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
 ) -> None:
-    policy = policy_for(recall())  if not options else policy_for(recall(**options))
+    policy = policy_for(recall(**options))
     torch.manual_seed(1)
     whole = Lifetime(policy, recall(**options)).segment(12)
     torch.manual_seed(1)

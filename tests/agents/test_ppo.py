@@ -22,8 +22,8 @@ Streams = Callable[..., CuedRecall]
         ("inside an episode", {}, [0.9296875, -0.28125, 0.875, -0.5]),
         ("over an episode's end", {"boundary": True}, [0.71484375, -1.140625, 0.875, -0.5]),
         ("the memory's end", {"end": True}, [0.5, -2.0, 0.875, -0.5]),
-        ("truncated, the memory goes on", {"boundary": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
-        ("truncated at the memory's end", {"end": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
+        ("cut, the memory goes on", {"boundary": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
+        ("cut at the memory's end", {"end": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
     ],
 )  # fmt: skip
 def test_advantages_are_those_worked_by_hand(what: str, second: dict[str, Any], expected: list[float]) -> None:
@@ -157,7 +157,11 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, r
 
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
-    [(name, value, "be positive") for name in ("lr", "epochs", "minibatches", "clip", "max_norm") for value in (0, -1, nan)]
+    [
+        (name, value, "be positive")
+        for name in ("lr", "epochs", "minibatches", "clip", "max_norm")
+        for value in (0, -1, nan)
+    ]
     + [(name, v, r"lie in \[0, 1\]") for name in ("discount", "life_discount", "trace") for v in (-0.1, 1.1, nan)]
     + [(name, value, "not be negative") for name in ("entropy", "critic", "tbptt") for value in (-1, nan)],
 )

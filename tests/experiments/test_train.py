@@ -111,9 +111,7 @@ STORIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_killed_run_goes_on_to_the_same_bits(
-    story: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_bits(story: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = main(tiny(name="whole", **STORIES[story]))
     config = tiny(name="broken", checkpoint_every=64, **STORIES[story])
     with monkeypatch.context() as patch:
@@ -221,7 +219,7 @@ def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs)
 def test_an_existing_run_is_kept(tiny: Configs) -> None:
     folder = main(tiny()).folder
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match="tiny exists: pass --overwrite to replace it, --resume .*tiny to go on, or"):
+    with pytest.raises(InputError, match=r"tiny exists: pass --overwrite to replace it, --resume .*tiny to go on, or"):
         main(tiny(seed=1))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -243,7 +241,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(tiny: Configs) -> None:
     assert (config.run / "thesis.tex").read_text() == "all of it"
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "/tmp", "..", ".", ""])
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc", "..", ".", ""])
 def test_a_run_stays_in_its_folder(name: str, tiny: Configs) -> None:
     with pytest.raises(ConfigError, match="name must be one plain folder name"):
         tiny(name=name)
@@ -267,15 +265,13 @@ def test_a_config_that_cannot_be_read_is_refused(change: dict[str, Any], message
         main(TrainConfig(resume=folder))
 
 
-def test_a_run_without_a_checkpoint_cannot_go_on(
-    tiny: Configs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_a_checkpoint_cannot_go_on(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         after_segments(2, killed, patch)
         with pytest.raises(KilledError):
             main(tiny())
     before = read_episodes(tiny().run)
-    with pytest.raises(ValueError, match="cannot read .*tiny/checkpoints/last/manifest.json"):
+    with pytest.raises(ValueError, match=r"cannot read .*tiny/checkpoints/last/manifest\.json"):
         main(TrainConfig(resume=tiny().run))
     assert len(before["step"]) == len(read_episodes(tiny().run)["step"]) == 64  # nothing is lost
 
