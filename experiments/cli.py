@@ -82,8 +82,8 @@ def parse(config: type[Config], arguments: list[str], verb: str) -> Config:
         if not end.code:  # --help
             raise
         inside = [text for line in said.getvalue().splitlines()[1:] if (text := line.strip(" │"))]  # below the title
-        lines = dropwhile(lambda text: not text.strip("─-"), inside)  # a box without UTF-8 has a rule there
-        lines = takewhile(lambda text: text.strip("─-"), lines)  # down to the rule above what help says
+        below = dropwhile(lambda text: not text.strip("─-"), inside)  # a box without UTF-8 has a rule there
+        lines = takewhile(lambda text: text.strip("─-"), below)  # down to the rule above what help says
         reason = " ".join(lines).partition(" Got errors:")[0].removeprefix(f"Error parsing {config.__name__}: ")
         raise ConfigError(f"{reason.strip()} (see lifelong {verb} --help)") from None
 

@@ -1,13 +1,16 @@
 """Loops compiled by numba: what every `cpu.py` shares.
 
-Work is cut into one span of heads per thread. The span functions are plain loops; a short parallel function hands the
-spans out, and is neither compiled nor called where one thread is enough.
+Work is cut into one span of heads per thread. The loops let go of Python's lock, so plain threads run them; numba's own
+threads would double the time to compile, and would not survive a fork.
 
 Compiled loops are kept on disk until the file they stand in changes, and only that file is looked at: whatever a loop
 calls, and every constant it reads, must stand there too.
 """
 
+import functools
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -15,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Array", "Arrays", "jit", "jit_parallel", "rows", "spread"]
+__all__ = ["Array", "Arrays", "jit", "rows", "spread"]
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
@@ -32,39 +35,38 @@ LEAST = 1 << 20  # state numbers to touch before a second thread brings more tha
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a loop at its first call, and keep the result on disk where a folder can be written."""
-    return _compile(function, nogil=True)
-
-
-def jit_parallel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a loop whose `numba.prange` is shared among threads."""
-    return _compile(function, parallel=True)
-
-
-def _compile(function: Callable[P, R], **options: bool) -> Callable[P, R]:
-    options_all: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", **options}
+    options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
     try:
-        compiled: Callable[P, R] = numba.njit(cache=True, **options_all)(function)
+        compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder the result could be kept in
-        compiled = numba.njit(**options_all)(function)
+        compiled = numba.njit(**options)(function)
     return compiled
 
 
-def spread(span: Callable[..., None], parallel: Callable[..., None], heads: int, work: int, arrays: Arrays) -> None:
-    """Run `span(first, last, arrays)` over all heads, on no more threads than torch may use.
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="lifelong-kernel")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of the threads
+
+
+def spread(span: Callable[[int, int, Arrays], None], heads: int, work: int, arrays: Arrays) -> None:
+    """Run a loop over all heads, on no more threads than torch may use.
 
     Args:
-        span: the loop over heads `first` to before `last`.
-        parallel: called as `parallel(threads, heads, arrays)`, shares the heads among threads.
+        span: called as `span(first, last, arrays)` for the heads from `first` to before `last`.
         heads: how many independent recurrences there are.
         work: state numbers touched by each.
         arrays: what the loop reads and writes.
     """
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS, heads)  # type: ignore[attr-defined]
-    if threads == 1 or heads * work < LEAST:
-        span(0, heads, arrays)
-    else:
-        numba.set_num_threads(threads)
-        parallel(threads, heads, arrays)
+    threads = 1 if heads * work < LEAST else min(torch.get_num_threads(), heads)
+    cuts = [heads * n // threads for n in range(threads + 1)]
+    others = [_pool().submit(span, cuts[n], cuts[n + 1], arrays) for n in range(1, threads)]
+    span(0, cuts[1], arrays)
+    for other in others:
+        other.result()
 
 
 def rows(dtype: torch.dtype, *tensors: Tensor | None) -> Arrays:

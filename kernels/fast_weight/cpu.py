@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import Array, Arrays, jit, jit_parallel, rows, spread
+from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
 
 __all__ = ["fast_weight"]
 
@@ -69,7 +68,7 @@ class _FastWeight(torch.autograd.Function):
         arrays = rows(
             q.dtype, q, k, v, kept, r, c, start, said, marks, dy.contiguous(), dq, dk, dv, dkept, dr, dc, dstate
         )
-        spread(_backward, _backward_parallel, B * H, 4 * T * K * v.shape[-1], arrays)
+        spread(_backward, B * H, 4 * T * K * v.shape[-1], arrays)
         ddecay = None if dkept is None else dkept.mul_(kept).view(ctx.decay_shape)
         return dq, dk, dv, dstate, None, ddecay, dr, dc
 
@@ -96,23 +95,11 @@ def _run(
     said = torch.empty_like(v) if save and r is not None else None
     marks = end.new_empty((-(-T // CHECKPOINT), B, H, V, K)) if save else None
     arrays = rows(q.dtype, q, k, v, kept, r, c, start, y, end, said, marks)
-    spread(_forward, _forward_parallel, B * H, T * K * V, arrays)
+    spread(_forward, B * H, T * K * V, arrays)
     return y, end, (q, k, v, kept, r, c, start, said, marks) if save else ()
 
 
 # Below, all arrays are rows of their last axis: row (b T + t) H + h is step t of head h of life b.
-
-
-@jit_parallel
-def _forward_parallel(threads: int, heads: int, arrays: Arrays) -> None:
-    for n in prange(threads):
-        _forward(n * heads // threads, (n + 1) * heads // threads, arrays)
-
-
-@jit_parallel
-def _backward_parallel(threads: int, heads: int, arrays: Arrays) -> None:
-    for n in prange(threads):
-        _backward(n * heads // threads, (n + 1) * heads // threads, arrays)
 
 
 @jit

@@ -25,7 +25,7 @@ def posterior(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
 
-    `backend` asks for one form: "reference", "chunk", or "cpu", the compiled loop, which can be differentiated only once.
+    `backend` asks for one form: "reference", "chunk", or "cpu", the compiled loop, which is differentiable only once.
 
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.

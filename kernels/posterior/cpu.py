@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import Array, Arrays, jit, jit_parallel, rows, spread
+from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
 
 __all__ = ["posterior"]
 
@@ -64,7 +63,7 @@ class _Posterior(torch.autograd.Function):
         arrays = rows(
             q.dtype, q, k, w, b, start, prior, kept, marks, dy.contiguous(), dq, dk, dw, db, DM, DJ, dprior, dkept
         )
-        spread(_backward, _backward_parallel, B * H, 6 * T * K * w.shape[-1], arrays)
+        spread(_backward, B * H, 6 * T * K * w.shape[-1], arrays)
         ddecay = None if dkept is None else dkept.mul_(kept).squeeze(-1)
         return dq, dk, dw, db, DM, DJ, None, dprior.sum(0), ddecay
 
@@ -91,23 +90,11 @@ def _run(
     M, J = (x.detach().clone(memory_format=torch.contiguous_format) for x in (evidence, importance))
     marks = M.new_empty((2, -(-T // CHECKPOINT), B, H, V, K)) if save else None
     arrays = rows(q.dtype, q, k, w, b, start, prior, kept, y, M, J, marks)
-    spread(_forward, _forward_parallel, B * H, 2 * T * K * V, arrays)
+    spread(_forward, B * H, 2 * T * K * V, arrays)
     return y, M, J, (q, k, w, b, start, prior, kept, marks) if save else ()
 
 
 # Below, all arrays are rows of their last axis: row (n T + t) H + h is step t of head h of life n.
-
-
-@jit_parallel
-def _forward_parallel(threads: int, heads: int, arrays: Arrays) -> None:
-    for n in prange(threads):
-        _forward(n * heads // threads, (n + 1) * heads // threads, arrays)
-
-
-@jit_parallel
-def _backward_parallel(threads: int, heads: int, arrays: Arrays) -> None:
-    for n in prange(threads):
-        _backward(n * heads // threads, (n + 1) * heads // threads, arrays)
 
 
 @jit

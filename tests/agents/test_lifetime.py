@@ -14,25 +14,26 @@ from lifelong.agents.encoder import as_tensors
 from lifelong.envs import CuedRecall
 from lifelong.memory import Memory
 
-LENGTHS = np.array([2, 3, 5])  # of the episodes of each slot: ends never come all at once before step 30
+LENGTHS = np.array([2, 3, 5, 1])  # of the episodes of each slot: ends never come all at once before step 30
+TRUNCATED = np.array([False, True, False, True])
 
 
 class Clockwork:
-    """Three slots: a new task every second episode, a new life every fourth; slot 1 is truncated, the others end."""
+    """Four slots: a new task every second episode, a new life every fourth; slots 1 and 3 are truncated, others end."""
 
-    num_envs = 3
+    num_envs = 4
     single_observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
     single_action_space = spaces.Discrete(2)
-    action_space = spaces.MultiDiscrete([2, 2, 2])
+    action_space = spaces.MultiDiscrete([2, 2, 2, 2])
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
-        self.now, self.final = np.zeros(3, np.int64), {}
+        self.now, self.final = np.zeros(4, np.int64), {}
         return self._shown(self.now), self._said()
 
     def step(self, actions: NDArray[np.int64]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         self.now = self.now + 1
         ended = self.now % LENGTHS == 0
-        truncated = ended & (np.arange(3) == 1)
+        truncated = ended & TRUNCATED
         said = self._said()
         if truncated.any():
             said["final_obs"] = self.final[int(self.now[0])] = self._shown(self.now + 1000)
@@ -44,7 +45,7 @@ class Clockwork:
         return {carry: np.arange(steps) % lengths[:, None] == 0 for carry, lengths in every.items()}  # type: ignore[misc]
 
     def _shown(self, now: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.sin(now + 10.0 * np.arange(3), dtype=np.float32)[:, None]
+        return np.sin(now + 10.0 * np.arange(4), dtype=np.float32)[:, None]
 
     def _said(self) -> dict[str, Any]:
         lengths = {"episode_start": LENGTHS, "task_start": 2 * LENGTHS, "life_start": 4 * LENGTHS}
@@ -91,7 +92,7 @@ def test_a_segment_says_where_memories_start_and_end(carry: Carry, aged: ActorCr
     np.testing.assert_array_equal(steps["start"], starts[:, :-1])
     np.testing.assert_array_equal(steps["next", "end"][..., 0], starts[:, 1:])
     np.testing.assert_array_equal(steps["next", "boundary"][..., 0], (episodes & ~starts)[:, 1:])
-    cut = episodes[:, 1:] & (np.arange(3) == 1)[:, None]
+    cut = episodes[:, 1:] & TRUNCATED[:, None]
     np.testing.assert_array_equal(steps["next", "cut"][..., 0], cut)
 
 
@@ -118,14 +119,13 @@ def test_values_of_what_follows_are_taken_on_a_copy_of_the_memory(carry: Carry, 
     steps = lifetime.segment(12).steps
     assert ages(lifetime) == ages(singly)
     following = steps["next", "state_value"][..., 0]
-    never = torch.zeros(3, dtype=torch.bool)
+    never = torch.zeros(4, dtype=torch.bool)
     for t in range(12):
         present = lifetime.observation if t == 11 else steps["observation"][:, t + 1]
         start = lifetime.start if t == 11 else steps["start"][:, t + 1]
         expected = aged.value(aged.trunk(present, after[t], start)[0])
-        if t + 1 in world.final:  # slot 1 was truncated
-            final = as_tensors(world.final[t + 1], (3,))
-            expected[1] = aged.value(aged.trunk(final, after[t], never)[0])[1]
+        final = aged.value(aged.trunk(as_tensors(world.final[t + 1], (4,)), after[t], never)[0])
+        expected = torch.where(steps["next", "cut"][:, t, 0], final, expected)
         torch.testing.assert_close(following[:, t], expected)
 
 
@@ -167,13 +167,13 @@ def test_the_agent_sees_its_own_last_action_and_reward(
 def test_actions_of_two_axes_reach_the_world_in_their_shape(policy_for: Callable[..., ActorCritic]) -> None:
     class Canvas(Clockwork):
         single_action_space = spaces.Box(-1.0, 1.0, (2, 2), np.float32)
-        action_space = spaces.Box(-1.0, 1.0, (3, 2, 2), np.float32)
+        action_space = spaces.Box(-1.0, 1.0, (4, 2, 2), np.float32)
 
         def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-            assert actions.shape == (3, 2, 2)
+            assert actions.shape == (4, 2, 2)
             return super().step(actions.sum((1, 2)))
 
-    assert Lifetime(policy_for(Canvas()), Canvas()).segment(3).steps["action"].shape == (3, 3, 4)
+    assert Lifetime(policy_for(Canvas()), Canvas()).segment(3).steps["action"].shape == (4, 3, 4)
 
 
 def test_new_weights_do_not_touch_the_memories(

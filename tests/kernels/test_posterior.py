@@ -1,0 +1,159 @@
+import inspect
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch.nn.functional import normalize
+
+from lifelong.kernels import compiled
+from lifelong.kernels.posterior import posterior
+
+
+def draw(T, decay=True, B=2, H=2, K=5, V=3, start=None):
+    return {
+        "q": torch.randn(B, T, H, K),
+        "k": normalize(torch.randn(B, T, H, K), dim=-1),
+        "w": torch.randn(B, T, H, V),
+        "b": torch.rand(B, T, H, V),
+        "evidence": torch.randn(B, H, V, K),
+        "importance": torch.rand(B, H, V, K),
+        "start": torch.rand(B, T) < 0.1 if start is None else start,
+        "prior": 0.5 + torch.rand(H),
+        "decay": -torch.rand(B, T, H) if decay else None,
+    }
+
+
+@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("T", [1, 2, 15, 16, 17, 63, 64, 65])
+def test_every_back_end_says_what_the_plain_loop_says(agree, T, decay):
+    agree("posterior", draw(T, decay))
+
+
+def test_every_back_end_holds_over_five_hundred_steps(agree):
+    agree("posterior", draw(500, B=1, H=1))
+
+
+def test_lives_may_start_anywhere(agree, starts):
+    agree("posterior", draw(50, start=starts(2, 50)))
+
+
+@pytest.mark.parametrize("log_factor", [0.0, -1e4])
+def test_a_factor_may_be_exactly_one_or_zero(agree, log_factor):
+    inputs = draw(33)
+    inputs["decay"][:, 1::3] = log_factor
+    agree("posterior", inputs)
+
+
+@pytest.mark.parametrize("decay", [False, True])
+def test_single_precision_is_as_good_as_it_can_be(agree, decay):
+    agree("posterior", draw(65, decay, K=16, V=16), torch.float32)
+
+
+@pytest.mark.parametrize("cut", [1, 16, 30])
+def test_two_halves_equal_a_whole(agree, cut):
+    def in_two(form):
+        def run(evidence, importance, prior, **steps):
+            halves = ({name: x[:, part] for name, x in steps.items()} for part in (slice(cut), slice(cut, None)))
+            first, *states = form(evidence=evidence, importance=importance, prior=prior, **next(halves))
+            second, *states = form(evidence=states[0], importance=states[1], prior=prior, **next(halves))
+            return torch.cat([first, second], 1), *states
+
+        return run
+
+    agree("posterior", draw(40), through=in_two)
+
+
+def test_memory_need_not_be_contiguous(agree):
+    inputs = draw(20)
+    inputs["q"] = inputs["q"].transpose(1, 2).contiguous().transpose(1, 2)
+    inputs["b"] = inputs["b"][:, :, :1].expand(2, 20, 2, 3)
+    inputs["importance"] = inputs["importance"].mT.contiguous().mT
+    agree("posterior", inputs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_back_ends_agree_whatever_the_shapes(agree, data):
+    size = st.integers(1, 4)
+    B, H, K, V = (data.draw(size) for _ in range(4))
+    T = data.draw(st.integers(1, 40))
+    start = torch.tensor(data.draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T))).view(B, T)
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    agree("posterior", draw(T, data.draw(st.booleans()), B, H, K, V, start))
+
+
+@pytest.mark.parametrize("decay", [False, True])
+def test_the_compiled_gradients_are_those_of_finite_differences(forms, decay):
+    inputs = {
+        name: x.double().requires_grad_() if x.is_floating_point() else x
+        for name, x in draw(19, decay, B=1, H=1, K=2, V=2).items()
+        if x is not None
+    }
+    names, cpu = list(inputs), forms("posterior")["cpu"]
+    assert torch.autograd.gradcheck(lambda *x: cpu(**dict(zip(names, x, strict=True))), [*inputs.values()])
+
+
+@pytest.mark.parametrize("back_end", ["reference", "chunk", "cpu"])
+def test_importance_makes_a_weight_stiff(back_end):
+    one, zero = torch.ones(1, 3, 1, 1), torch.zeros(1, 1, 1, 1)
+    w = torch.tensor([6.0, 0.0, 12.0]).view(1, 3, 1, 1)
+    start = torch.tensor([[True, False, True]])
+    y, M, J = posterior(one, one, w, 2 * one, zero + 9, zero + 9, start, prior=torch.ones(1), backend=back_end)
+    torch.testing.assert_close(y.flatten(), torch.tensor([6 / 3, 6 / 5, 12 / 3]))
+    torch.testing.assert_close((M.item(), J.item()), (12.0, 2.0))
+
+
+@pytest.mark.parametrize("back_end", ["reference", "cpu"])
+def test_a_broken_life_does_not_reach_the_next(back_end):
+    inputs = draw(20, start=torch.arange(20).expand(2, 20) == 9)
+    inputs["evidence"][0], inputs["w"][1, 4] = torch.nan, torch.inf
+    y, *states = posterior(**inputs, backend=back_end)
+    assert not y[:, :9].isfinite().all()
+    assert y[:, 9:].isfinite().all()
+    assert all(state.isfinite().all() for state in states)
+
+
+def test_threads_share_the_heads_and_change_nothing(agree, monkeypatch):
+    inputs = draw(20, B=3, H=1)
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(compiled, "LEAST", 0)
+    torch.set_num_threads(2)
+    try:
+        agree("posterior", inputs)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_signatures_are_the_same_everywhere(forms):
+    ways = {name: list(inspect.signature(form).parameters.values()) for name, form in forms("posterior").items()}
+    public = list(inspect.signature(posterior).parameters.values())
+    assert ways["cpu"] == ways["reference"] == ways["chunk"][:-1] == public[:-1]
+    assert (ways["chunk"][-1].name, public[-1].name) == ("chunk", "backend")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("q", (2, 4, 5), r"q must be \[B, T, H, K\], got \[2, 4, 5\]"),
+        ("k", (2, 4, 2, 6), r"k must be \[2, 4, 2, 5\], got \[2, 4, 2, 6\]"),
+        ("w", (2, 3, 2, 3), r"w must be \[2, 4, 2, 3\], got \[2, 3, 2, 3\]"),
+        ("b", (2, 4, 2, 1), r"b must be \[2, 4, 2, 3\], got \[2, 4, 2, 1\]"),
+        ("evidence", (2, 2, 5, 3), r"evidence must be \[2, 2, 3, 5\], got \[2, 2, 5, 3\]"),
+        ("importance", (2, 2, 5, 3), r"importance must be \[2, 2, 3, 5\], got \[2, 2, 5, 3\]"),
+        ("start", (4, 2), r"start must be \[2, 4\], got \[4, 2\]"),
+        ("prior", (3,), r"prior must be \[2\], got \[3\]"),
+        ("decay", (2, 4, 2, 5), r"decay must be \[2, 4, 2\], got \[2, 4, 2, 5\]"),
+    ],
+)
+def test_a_wrong_shape_is_named_with_the_right_one(name, shape, message):
+    inputs = draw(4)
+    inputs[name] = torch.zeros(shape, dtype=inputs[name].dtype)
+    with pytest.raises(ValueError, match=message):
+        posterior(**inputs)
+
+
+def test_starts_must_be_bool():
+    inputs = draw(4)
+    inputs["start"] = inputs["start"].float()
+    with pytest.raises(ValueError, match=r"start must be bool, got torch\.float32"):
+        posterior(**inputs)
