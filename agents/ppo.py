@@ -136,12 +136,12 @@ class PPO:
             functional=False,
         )
 
-    def learn(self, segment: Segment, lr: float | None = None) -> dict[str, float]:
+    def learn(self, segment: Segment, pace: float = 1.0) -> dict[str, float]:
         """Learn from a segment.
 
         Args:
             segment: just lived by this policy.
-            lr: learning rate now; None for the configured one.
+            pace: what is left of the learning rate and of the entropy bonus.
 
         Returns:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
@@ -151,7 +151,7 @@ class PPO:
         """
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr if lr is None else lr
+            group["lr"] = config.lr * pace
         steps = segment.steps
         advantage, target = advantages(steps, config.discount, config.life_discount, config.trace)
         scale = advantage.std().clamp_min(1e-6)
@@ -178,7 +178,7 @@ class PPO:
                     now = self.policy.distribution(hidden.detach()).log_prob(part["action"])
                     first = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
                 losses = self.loss(part.flatten())
-                total = losses["loss_objective"] + losses["loss_critic"] + losses.get("loss_entropy", 0.0)
+                total = losses["loss_objective"] + losses["loss_critic"] + pace * losses.get("loss_entropy", 0.0)
                 if not torch.isfinite(total):
                     raise FloatingPointError(f"loss must be finite, got {total.item()}")
                 self.optimizer.zero_grad()

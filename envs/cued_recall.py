@@ -14,7 +14,8 @@ What a task shows:
 | go | [1] 1 when the decision is due; only if `blanks` > 0 |
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
 
-The tasks of this stream are its cues: visits and lags count cues.
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed,
+or paid, would stand beside the same cue, and no memory would be needed to be right.
 """
 
 from typing import Any, Literal, get_args
@@ -60,7 +61,7 @@ class CuedRecall(TaskStream):
         size: int = 16,
         blanks: int = 0,
         feedback: Feedback = "reveal",
-        schedule: Schedule = Interleaved(),  # noqa: B008  frozen
+        schedule: Schedule = Interleaved(gap=1),  # noqa: B008  frozen
         life_episodes: int | None = 128,
         boundary: Boundary = "none",
         seed: int = 0,

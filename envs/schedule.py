@@ -131,15 +131,25 @@ class RandomHazard:
 
 @dataclass(frozen=True, slots=True)
 class Interleaved:
-    """Every episode draws its task; the r-th has weight 1 / (r + 1)^zipf, so a large `zipf` spreads the lags."""
+    """Every episode draws its task; the r-th has weight 1 / (r + 1)^zipf, so a large `zipf` spreads the lags.
+
+    At least `gap` episodes of other tasks stand between two of one task, as long as there are others.
+    """
 
     zipf: float = 0.0
+    gap: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no gap."""
+        if self.gap < 0:
+            raise ValueError(f"gap must not be negative: gap={self.gap}")
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
-        weights = np.arange(1, history.met.shape[1] + 1) ** -self.zipf
-        edges = np.cumsum(weights / weights.sum())
-        coming: Ints = np.minimum(np.searchsorted(edges, draw(0), side="right"), history.met.shape[1] - 1)
+        weights = np.broadcast_to(np.arange(1, history.met.shape[1] + 1) ** -self.zipf, history.met.shape)
+        rested = (history.met < 0) | (history.met < history.episode[:, None] - self.gap)
+        edges = np.cumsum(np.where(rested | ~rested.any(1, keepdims=True), weights, 0.0), axis=1)
+        coming: Ints = (edges <= draw(0)[:, None] * edges[:, -1:]).sum(1)
         return coming
 
 

@@ -58,9 +58,9 @@ class TrainConfig:
     tbptt: int = 0
     """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
     lr: float | None = None
-    """Learning rate; falls linearly to `lr_final` of itself."""
-    lr_final: float = 0.05
-    """Share of the learning rate that is left at the end."""
+    """Learning rate; falls linearly, as the entropy bonus does."""
+    pace_final: float = 0.05
+    """Share of the learning rate and of the entropy bonus that is left at the end."""
     epochs: int | None = None
     """Passes over every segment."""
     minibatches: int | None = None

@@ -22,7 +22,7 @@ _ANY: dict[str, Any] = {
 }
 
 _RECALL: dict[str, Any] = {
-    "steps": 2_500_000,
+    "steps": 3_000_000,
     "num_envs": 128,
     "segment": 128,
     "life_episodes": 128,

@@ -138,8 +138,8 @@ class Training:
                 began = time.monotonic()
                 segment = lifetime.segment(config.segment)
                 left = max(1.0 - lifetime.steps / config.steps, 0.0)
-                lr = config.lr * (config.lr_final + (1.0 - config.lr_final) * left)
-                learned = self.learner.learn(segment, lr) | {"lr": lr}
+                pace = config.pace_final + (1.0 - config.pace_final) * left
+                learned = self.learner.learn(segment, pace) | {"lr": config.lr * pace}
                 if segment.episodes:
                     self.log.append(segment.episodes)
                     recent.append(segment.episodes)

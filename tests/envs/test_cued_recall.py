@@ -55,6 +55,16 @@ def test_the_last_right_answer_is_revealed_once() -> None:
         right[terminated] = asked[terminated]
 
 
+def test_without_memory_what_was_just_revealed_is_no_help() -> None:
+    stream = CuedRecall(200)
+    seen, _ = stream.reset()
+    reward = []
+    for _ in range(128):
+        seen, won, *_ = stream.step(seen["observation"]["revealed"] % stream.answers)
+        reward.append(won)
+    assert np.mean(reward) == pytest.approx(0.25, abs=0.01)  # 25,600 guesses: four standard errors
+
+
 def test_rewards_alone_reveal_nothing() -> None:
     assert "revealed" not in CuedRecall(feedback="reward").reset()[0]["observation"]
 

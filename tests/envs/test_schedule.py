@@ -75,6 +75,19 @@ def test_interleaved_meets_tasks_by_their_weights(zipf: float) -> None:
     assert np.abs(np.bincount(tasks.ravel()) / tasks.size - weights / weights.sum()).max() < 0.015
 
 
+@pytest.mark.parametrize("gap", [1, 3])
+def test_a_gap_keeps_a_task_away_and_favours_nobody(gap: int) -> None:
+    tasks = lives(Interleaved(gap=gap), 5, 1000, 30)
+    for apart in range(1, gap + 1):
+        assert (tasks[:, apart:] != tasks[:, :-apart]).all()
+    assert (tasks[:, gap + 1 :] == tasks[:, : -gap - 1]).any()
+    assert np.abs(np.bincount(tasks.ravel()) / tasks.size - 0.2).max() < 0.015
+
+
+def test_a_gap_wider_than_the_tasks_are_many_is_given_up() -> None:
+    assert sequence(Interleaved(gap=2), 1, 4) == [0] * 4
+
+
 @pytest.mark.parametrize(("longest", "tasks", "episodes"), [(8, 4, 60), (64, 16, 400), (1024, 64, 4200)])
 def test_spaced_probes_come_back_after_exactly_their_lags(longest: int, tasks: int, episodes: int) -> None:
     life = np.array(sequence(SpacedLags(longest), tasks, episodes))

@@ -286,17 +286,17 @@ def test_a_run_that_fails_before_anything_was_lived_leaves_nothing(
 
 
 def test_the_learning_rate_falls_to_its_last_share(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates: list[float] = []
+    paces: list[float] = []
     learn = Training.__init__.__globals__["make_learner"]
 
     def watched(*given: Any) -> Any:
         learner = learn(*given)
         first = learner.learn
-        learner.learn = lambda segment, lr: (rates.append(lr), first(segment, lr))[1]
+        learner.learn = lambda segment, pace: (paces.append(pace), first(segment, pace))[1]
         return learner
 
     monkeypatch.setattr("lifelong.experiments.train.make_learner", watched)
-    outcome: Outcome = main(tiny(lr=0.01, lr_final=0.1))
-    assert len(rates) == outcome.steps // 32
-    assert rates == sorted(rates, reverse=True)
-    assert rates[-1] == pytest.approx(0.001)
+    outcome: Outcome = main(tiny(lr=0.01, pace_final=0.1))
+    assert len(paces) == outcome.steps // 32
+    assert paces == sorted(paces, reverse=True)
+    assert paces[-1] == pytest.approx(0.1)
