@@ -2,6 +2,8 @@
 
     x <- x + memory(norm(x))
     x <- x + W (SiLU(A norm(x)) * (B norm(x)))
+
+The product lets any two features act on each other: an outcome means something only together with the action.
 """
 
 from collections.abc import Sequence

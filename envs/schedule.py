@@ -226,7 +226,7 @@ def parse_schedule(text: str) -> Schedule:
     name, _, rest = text.strip().partition(":")
     if name not in SCHEDULES:
         near = difflib.get_close_matches(name, SCHEDULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise ValueError(f"no schedule {name!r}{hint} known: {', '.join(_usage(known) for known in SCHEDULES)}")
     kind: Any = SCHEDULES[name]
     wanted = {f.name: f.type for f in fields(kind)}

@@ -3,7 +3,8 @@
     python experiments/summary.py runs                       the frozen agents right after training
     python experiments/summary.py runs --report frozen-2048  what `lifelong retention` measured
 
-Runs that differ only in their seed are one line. Everything is computed from the episode rows.
+Runs that differ only in their seed are one line; a cell is P(correct) of all seeds, of the worst seed,
+and retention rho. Everything is computed from the episode rows.
 """
 
 from collections import defaultdict
@@ -75,7 +76,8 @@ def _row(name: str, pooled: Verdict, single: list[Verdict], seconds: list[float]
         for k, score in enumerate(pooled.curve.score):
             curves = [verdict.curve for verdict in single if verdict.curve is not None]
             worst = min((c.score[k] for c in curves if k < len(c.score) and c.count[k] >= c.minimum), default=np.nan)
-            cells.append(f"{score:.3f} (worst {worst:.3f}, rho {pooled.curve.rho[k]:.3f})")
+            rho = pooled.curve.rho[k]
+            cells.append("-" if np.isnan(rho) else f"{score:.3f} (worst {worst:.3f}, rho {rho:.3f})")
         cells.append(f"{pooled.curve.area:.3f} ({pooled.curve.area_low:.3f} to {pooled.curve.area_high:.3f})")
     else:
         cells.append("-")
@@ -87,4 +89,4 @@ def _row(name: str, pooled: Verdict, single: list[Verdict], seconds: list[float]
 
 
 if __name__ == "__main__":
-    print(main(tyro.cli(SummaryConfig)))  # noqa: T201
+    print(main(tyro.cli(SummaryConfig)))

@@ -166,9 +166,7 @@ class Training:
     def evaluate(self) -> Verdict:
         """Let the frozen agent lead fresh lives as long as those of training, and measure them."""
         steps = training_horizon(self.config, self.mean_length)
-        world = make_world(
-            self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed
-        )
+        world = make_world(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
         rows = live_frozen(self.agent, world, steps, carry=self.config.carry, seed=self.config.seed)
         world.close()
         with EpisodeLog(self.folder, "sandbox") as log:

@@ -114,7 +114,7 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         entry = known[key]
     else:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise KeyError(f"no memory {name!r}{hint} known: {', '.join(sorted(known))}, or package.module:Class")
     module_name, _, attribute = entry.target.partition(":")
     try:

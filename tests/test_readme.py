@@ -23,7 +23,8 @@ def test_a_memory_of_your_own_trains_as_the_readme_says(tmp_path, monkeypatch, c
     finally:
         sys.modules.pop("leaky", None)
     outcome = names["outcome"]
-    assert outcome.steps >= 20_000 and outcome.finished
+    assert outcome.steps >= 20_000
+    assert outcome.finished
     assert "retention" in capsys.readouterr().out
 
 
@@ -32,11 +33,13 @@ def test_streams_are_made_by_gymnasium_as_the_readme_says():
     exec(blocks()[2], names)  # noqa: S102  the README's own lines
     worlds = names["worlds"]
     _, info = worlds.reset(seed=0)
-    assert worlds.num_envs == 256 and info["life_start"].all()
+    assert worlds.num_envs == 256
+    assert info["life_start"].all()
 
 
 @pytest.mark.parametrize("verb", ["train", "retention", "list"])
 def test_every_verb_in_the_readme_exists(verb):
     from lifelong.experiments.cli import VERBS
 
-    assert verb in VERBS and f"lifelong {verb}" in README.read_text()
+    assert verb in VERBS
+    assert f"lifelong {verb}" in README.read_text()

@@ -35,7 +35,7 @@ def test_options_reach_the_stream_and_a_schedule_may_be_text() -> None:
     ("name", "message"),
     [
         ("cued-recal", "no stream 'cued-recal'; did you mean 'cued-recall'.*colour-rule, cued-recall, or gym:"),
-        ("x", "no stream 'x' known"),
+        ("x", "no stream 'x'; known"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(name: str, message: str) -> None:
