@@ -133,22 +133,28 @@ class RandomHazard:
 class Interleaved:
     """Every episode draws its task; the r-th has weight 1 / (r + 1)^zipf, so a large `zipf` spreads the lags.
 
-    At least `gap` episodes of other tasks stand between two of one task, as long as there are others.
+    At least `gap` episodes of other tasks stand between two of one task, as long as there are others. With `grow` a
+    life begins with two tasks and may meet one more every `grow` episodes: easy first, in every life.
     """
 
     zipf: float = 0.0
     gap: int = 0
+    grow: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no gap."""
-        if self.gap < 0:
-            raise ValueError(f"gap must not be negative: gap={self.gap}")
+        """Refuse numbers that cannot be meant."""
+        for name, number in (("gap", self.gap), ("grow", self.grow)):
+            if number < 0:
+                raise ValueError(f"{name} must not be negative: {name}={number}")
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
         weights = np.broadcast_to(np.arange(1, history.met.shape[1] + 1) ** -self.zipf, history.met.shape)
         rested = (history.met < 0) | (history.met < history.episode[:, None] - self.gap)
-        edges = np.cumsum(np.where(rested | ~rested.any(1, keepdims=True), weights, 0.0), axis=1)
+        if self.grow:
+            weights = weights * (np.arange(weights.shape[1]) < 2 + history.episode[:, None] // self.grow)
+        usual = np.where(rested, weights, 0.0)
+        edges = np.cumsum(np.where(usual.any(1, keepdims=True), usual, weights), axis=1)
         coming: Ints = (edges <= draw(0)[:, None] * edges[:, -1:]).sum(1)
         return coming
 

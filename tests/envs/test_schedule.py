@@ -84,6 +84,12 @@ def test_a_gap_keeps_a_task_away_and_favours_nobody(gap: int) -> None:
     assert np.abs(np.bincount(tasks.ravel()) / tasks.size - 0.2).max() < 0.015
 
 
+def test_a_growing_life_begins_with_two_tasks_and_ends_with_all() -> None:
+    tasks = lives(Interleaved(gap=1, grow=5), 4, 200, 20)
+    assert [set(tasks[:, e : e + 5].ravel()) for e in (0, 5, 10, 15)] == [{0, 1}, {0, 1, 2}, {0, 1, 2, 3}, {0, 1, 2, 3}]
+    assert (tasks[:, 1:] != tasks[:, :-1]).all()
+
+
 def test_a_gap_wider_than_the_tasks_are_many_is_given_up() -> None:
     assert sequence(Interleaved(gap=2), 1, 4) == [0] * 4
 
