@@ -83,8 +83,8 @@ def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
 
 
 def _theirs(config: BenchConfig) -> Callable[[], None]:
-    from sb3_contrib import RecurrentPPO
-    from stable_baselines3.common.vec_env import DummyVecEnv
+    from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]  of the `bench` extra
+    from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[reportMissingImports]
 
     def make() -> Any:
         env = gymnasium.make(config.env)

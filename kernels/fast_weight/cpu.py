@@ -60,7 +60,7 @@ class _FastWeight(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, v, kept, r, c, start, said, marks = ctx.saved_tensors
         B, T, H, K = q.shape
         dq, dk, dv, dkept, dr, dc = (None if x is None else torch.empty_like(x) for x in (q, k, v, kept, r, c))

@@ -54,7 +54,7 @@ class _Posterior(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor, dM: Tensor, dJ: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor, dM: Tensor, dJ: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, w, b, start, prior, kept, marks = ctx.saved_tensors
         B, T, H, K = q.shape
         dq, dk, dw, db, dkept = (None if x is None else torch.empty_like(x) for x in (q, k, w, b, kept))
