@@ -45,16 +45,14 @@ def main(config: SummaryConfig) -> str:
             seconds = wake(folder / "checkpoints" / "last")[1]["seconds"]
             rows = read_episodes(source, ["sandbox"])
             groups[_line(trained)].append((trained, rows, seconds))
-    tables: dict[str, list[str]] = defaultdict(list)
+    tables: dict[str, list[tuple[str, Verdict, list[Verdict], list[float]]]] = defaultdict(list)
     for name, runs in groups.items():
         world = make_world(runs[0][0], num_envs=1)
         single = [judge(rows, world, resamples=0) for _, rows, _ in runs]
         pooled = judge(join_runs([rows for _, rows, _ in runs]), world)
         kind = "no curve" if pooled.curve is None else pooled.curve.kind
-        if not tables[kind]:
-            tables[kind] += _heading(pooled)
-        tables[kind].append(_row(name, pooled, single, [seconds for *_, seconds in runs]))
-    return "\n\n".join("\n".join(lines) for lines in tables.values())
+        tables[kind].append((name, pooled, single, [seconds for *_, seconds in runs]))
+    return "\n\n".join(_table(lines) for lines in tables.values())
 
 
 def _line(config: TrainConfig) -> str:
@@ -64,13 +62,14 @@ def _line(config: TrainConfig) -> str:
     return " ".join(words)
 
 
-def _heading(pooled: Verdict) -> list[str]:
-    bins = () if pooled.curve is None else pooled.curve.bins
+def _table(lines: list[tuple[str, Verdict, list[Verdict], list[float]]]) -> str:
+    bins = max((pooled.curve.bins for _, pooled, *_ in lines if pooled.curve is not None), key=len, default=())
     names = ["agent", "seeds", *(f"lag {b}" for b in bins), "area (95 %)", "memory index (95 %)", "return", "seconds"]
-    return ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    heading = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    return "\n".join([*heading, *(_row(len(bins), *line) for line in lines)])
 
 
-def _row(name: str, pooled: Verdict, single: list[Verdict], seconds: list[float]) -> str:
+def _row(bins: int, name: str, pooled: Verdict, single: list[Verdict], seconds: list[float]) -> str:
     cells = [name, str(len(single))]
     if pooled.curve is not None:
         for k, score in enumerate(pooled.curve.score):
@@ -78,6 +77,7 @@ def _row(name: str, pooled: Verdict, single: list[Verdict], seconds: list[float]
             worst = min((c.score[k] for c in curves if k < len(c.score) and c.count[k] >= c.minimum), default=np.nan)
             rho = pooled.curve.rho[k]
             cells.append("-" if np.isnan(rho) else f"{score:.3f} (worst {worst:.3f}, rho {rho:.3f})")
+        cells += ["-"] * (bins - len(pooled.curve.score))
         cells.append(f"{pooled.curve.area:.3f} ({pooled.curve.area_low:.3f} to {pooled.curve.area_high:.3f})")
     else:
         cells.append("-")
