@@ -4,7 +4,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.hibernation import HibernationError, hibernate, wake
-from lifelong.agents.lifetime import CARRY, Carry, Lifetime, Segment
+from lifelong.agents.lifetime import CARRY, Carry, Lifetime, Segment, join_rows
 from lifelong.agents.ppo import PPO, PPOConfig
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "PPOConfig",
     "Segment",
     "hibernate",
+    "join_rows",
     "wake",
 ]

@@ -5,7 +5,7 @@ policy's functions are pure, and nothing the learner does can touch it.
 An episode's end does not end the memory; `carry` says what does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.encoder import as_tensors
 
-__all__ = ["CARRY", "Carry", "Lifetime", "Segment", "World"]
+__all__ = ["CARRY", "Carry", "Lifetime", "Segment", "World", "join_rows"]
 
 Carry = Literal["lifetime", "task", "episode"]
 CARRY: tuple[Carry, ...] = get_args(Carry)
@@ -50,6 +50,11 @@ class Segment:
     steps: TensorDict
     memory: TensorDict
     episodes: dict[str, NDArray[Any]]
+
+
+def join_rows(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return rows that came in parts as one table: one array for each column, none without parts."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
 @dataclass
@@ -129,8 +134,7 @@ class Lifetime:
             following[:, t, 0] = torch.where(done["next", "cut"][:, t, 0], value, following[:, t, 0])
         done["next", "state_value"] = following
         self.steps += length * self.world.num_envs
-        columns = rows[0].keys() if rows else ()
-        return Segment(done, before, {name: np.concatenate([part[name] for part in rows]) for name in columns})
+        return Segment(done, before, join_rows(rows))
 
     def _value(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> Tensor:
         """Return the value [B] of an observation; the memory it makes is dropped."""

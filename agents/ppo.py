@@ -165,13 +165,14 @@ class PPO:
             },
             steps.batch_size,
         )
+        lived = steps.select("observation", "start")  # all that a replay reads
         lives = steps.shape[0]
         report: dict[str, list[float]] = {}
         first: float | None = None
         for _ in range(config.epochs):
             order = torch.randperm(lives, generator=self.generator)
             for some in order.tensor_split(min(config.minibatches, lives)):
-                hidden = replay(self.policy, steps[some], segment.memory[some], config.tbptt)
+                hidden = replay(self.policy, lived[some], segment.memory[some], config.tbptt)
                 part = batch[some]
                 part["hidden"] = hidden
                 if first is None:

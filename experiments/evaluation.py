@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lifelong.agents import Carry, Lifetime
+from lifelong.agents import Carry, Lifetime, join_rows
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.config import TrainConfig
@@ -64,7 +63,7 @@ def live_frozen(
             if segment.episodes:
                 rows.append(segment.episodes)
             progress(lifetime.steps)
-    return {name: np.concatenate([part[name] for part in rows]) for name in (rows[0] if rows else ())}
+    return join_rows(rows)
 
 
 def training_horizon(config: TrainConfig, mean_length: float) -> int:

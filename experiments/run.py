@@ -97,14 +97,15 @@ def save(folder: Path, lifetime: Lifetime, world: TaskStream, learner: PPO, fact
         learner: of its policy.
         facts: what else a resumed run needs, as JSON.
     """
+    position = world.position()
     parts = {
         "policy": dict(lifetime.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),
         "memory": {"/".join(key): value for key, value in flat(lifetime.memory).items()},
-        "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in world.position().items()},
+        "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
-    shapes = {name: list(value.shape) for name, value in world.position().items()}
+    shapes = {name: list(value.shape) for name, value in position.items()}
     hibernate(folder / "checkpoints" / "last", parts, facts | {"steps": lifetime.steps, "world_shapes": shapes})
 
 

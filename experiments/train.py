@@ -20,11 +20,10 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-import numpy as np
 import torch
 from rich.console import Console
 
-from lifelong.agents import Lifetime
+from lifelong.agents import Lifetime, join_rows
 from lifelong.experiments.assembly import make_agent, make_learner, make_world
 from lifelong.experiments.cli import parse
 from lifelong.experiments.config import TrainConfig
@@ -179,7 +178,7 @@ class Training:
         return verdict
 
     def _report(self, recent: list[Rows], learned: dict[str, float], speed: float) -> None:
-        rows = {name: np.concatenate([part[name] for part in recent]) for name in recent[0]}
+        rows = join_rows(recent)
         verdict, step = judge(rows, self.world, resamples=0), self.lifetime.steps
         scalars = {f"train/{name}": value for name, value in learned.items()}
         scalars |= {"train/reward": verdict.mean_return, "time/steps_per_second": speed}
