@@ -115,9 +115,10 @@ class ActorCritic(TensorDictModuleBase):
 
 
 def _actor(width: int, space: spaces.Space[Any]) -> ProbabilisticTensorDictSequential:
+    options: dict[str, Any]
     if isinstance(space, spaces.Discrete):
         outputs, keys, tail = int(space.n), ["logits"], nn.Identity()
-        distribution, options = Categorical, {}
+        distribution, options = Categorical, {"validate_args": False}
     elif isinstance(space, spaces.Box) and space.is_bounded("both"):
         outputs, keys, tail = 2 * int(torch.tensor(space.shape).prod()), ["loc", "scale"], NormalParamExtractor()
         bounds = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))

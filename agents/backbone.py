@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
+from lifelong.kernels.fused import gated_linear
 from lifelong.memory import Memory
+from lifelong.memory.layer import RMSNorm
 
 __all__ = ["Backbone", "GatedMLP"]
 
@@ -25,16 +26,15 @@ class GatedMLP(nn.Module):
         expansion: width of the product as a multiple of D.
     """
 
-    def __init__(self, width: int, expansion: int = 2) -> None:
+    def __init__(self, width: int, expansion: int = 1) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.norm = RMSNorm(width)
         self.factors = nn.Linear(width, 2 * expansion * width)
         self.product = nn.Linear(expansion * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., D] from [..., D]."""
-        left, right = self.factors(self.norm(x)).chunk(2, -1)
-        y: Tensor = x + self.product(functional.silu(left) * right)
+        y: Tensor = x + self.product(gated_linear(self.factors(self.norm(x))))
         return y
 
 
@@ -49,16 +49,16 @@ class Backbone(Memory):
         ValueError: if there is no memory, or their widths differ.
     """
 
-    def __init__(self, memories: Sequence[Memory], expansion: int = 2) -> None:
+    def __init__(self, memories: Sequence[Memory], expansion: int = 1) -> None:
         widths = {memory.width for memory in memories}
         if len(widths) != 1:
             raise ValueError(f"memories must have one width, got {sorted(widths)}")
         width = widths.pop()
         super().__init__(width)
         self.memories = nn.ModuleList(memories)
-        self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in memories)
+        self.norms = nn.ModuleList(RMSNorm(width) for _ in memories)
         self.mlps = nn.ModuleList(GatedMLP(width, expansion) for _ in memories)
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.norm = RMSNorm(width)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""

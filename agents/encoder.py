@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lifelong.agents.backbone import GatedMLP
+from lifelong.kernels.lookup import lookup
 
 __all__ = ["Encoder", "as_tensors"]
 
-_MANY = 4096  # rows of a table from which it is looked up instead of multiplied with
+_Path = tuple[str, ...]
 
 
 class Encoder(nn.Module):
@@ -42,14 +43,20 @@ class Encoder(nn.Module):
 
     def __init__(self, space: spaces.Space[Any], width: int) -> None:
         super().__init__()
-        self.leaves = nn.ModuleDict({_label(key): _reader(leaf, width, key) for key, leaf in _leaves(space)})
-        self.keys = [key for key, _ in _leaves(space)]
+        leaves: dict[type[nn.Module], dict[_Path, Any]] = {_Numbers: {}, _Choices: {}, _Image: {}}
+        for path, leaf in _leaves(space):
+            leaves[_reader(leaf, path)][path] = leaf
+        self.numbers = _Numbers(leaves[_Numbers], width) if leaves[_Numbers] else None
+        self.choices = _Choices(leaves[_Choices], width) if leaves[_Choices] else None
+        self.image_paths = list(leaves[_Image])
+        self.images = nn.ModuleList(_Image(leaf, width) for leaf in leaves[_Image].values())
         self.mlp = GatedMLP(width)
 
     def forward(self, observation: TensorDict) -> Tensor:
         """Return [..., D] from a batch [...] of observations."""
-        read = [self.leaves[_label(key)](observation[key]) for key in self.keys]
-        y: Tensor = self.mlp(torch.stack(read).sum(0))
+        read = [part(observation) for part in (self.numbers, self.choices) if part is not None]
+        read += [image(observation[path]) for image, path in zip(self.images, self.image_paths, strict=True)]
+        y: Tensor = self.mlp(sum(read[1:], read[0]))
         return y
 
 
@@ -75,11 +82,13 @@ def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.devi
 
 
 class _Numbers(nn.Module):
-    """Floats, scaled where they are bounded and squashed where they are not."""
+    """All floats and flags together, scaled where they are bounded and squashed where they are not; one linear map."""
 
-    def __init__(self, space: spaces.Box, width: int) -> None:
+    def __init__(self, leaves: dict[_Path, spaces.Box | spaces.MultiBinary], width: int) -> None:
         super().__init__()
-        low, high = (torch.as_tensor(edge.reshape(-1), dtype=torch.float32) for edge in (space.low, space.high))
+        self.dims = {path: len(leaf.shape) for path, leaf in leaves.items()}
+        edges = [_edges(leaf) for leaf in leaves.values()]
+        low, high = (torch.as_tensor(np.concatenate(edge), dtype=torch.float32) for edge in zip(*edges, strict=True))
         bounded = torch.isfinite(low) & torch.isfinite(high) & (high - low < 1e4)
         self.center: Tensor
         self.reach: Tensor
@@ -87,12 +96,20 @@ class _Numbers(nn.Module):
         self.register_buffer("bounded", bounded, persistent=False)
         self.register_buffer("center", torch.where(bounded, (low + high) / 2, 0.0), persistent=False)
         self.register_buffer("reach", torch.where(bounded, ((high - low) / 2).clamp_min(1e-6), 1.0), persistent=False)
-        self.dims, self.linear = len(space.shape), _linear(bounded.numel(), width)
+        self.squash = not bool(bounded.all())
+        sizes = [edge[0].size for edge in edges]
+        self.linear = nn.Linear(sum(sizes), width)
+        with torch.no_grad():  # an entry of variance 1 adds the variance 1, however many numbers it has
+            for weight in self.linear.weight.split(sizes, 1):
+                weight.normal_(std=weight.shape[1] ** -0.5)
+            self.linear.bias.zero_()
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = (x.flatten(-self.dims) if self.dims else x[..., None]).to(self.linear.weight.dtype)
+    def forward(self, observation: TensorDict) -> Tensor:
+        x = _side_by_side(observation, self.dims).to(self.linear.weight.dtype)
         scaled = (x - self.center) / self.reach
-        y: Tensor = self.linear(torch.where(self.bounded, scaled, x.sign() * x.abs().log1p()))
+        if self.squash:
+            scaled = torch.where(self.bounded, scaled, x.sign() * x.abs().log1p())
+        y: Tensor = self.linear(scaled)
         return y
 
 
@@ -111,7 +128,9 @@ class _Image(nn.Module):
         )
         with torch.no_grad():
             size = self.conv(torch.zeros(1, channels, height, breadth)).shape[1]
-        self.linear = _linear(size, width)
+        self.linear = nn.Linear(size, width)
+        nn.init.normal_(self.linear.weight, std=size**-0.5)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.flatten(0, -4).movedim(-1, 1).to(self.linear.weight.dtype) / 255
@@ -120,41 +139,47 @@ class _Image(nn.Module):
 
 
 class _Choices(nn.Module):
-    """Categories, one table for each place; they are counted from `first`."""
+    """All categories together: one table with rows for each place, counted from the first category there."""
 
-    def __init__(self, sizes: np.ndarray[Any, Any], first: Any, dims: int, width: int) -> None:
+    def __init__(self, leaves: dict[_Path, spaces.Discrete | spaces.MultiDiscrete], width: int) -> None:
         super().__init__()
-        sizes = sizes.reshape(-1).astype(np.int64)
-        self.dims = dims
-        self.offset: Tensor
-        begin = np.cumsum(sizes) - sizes - np.reshape(first, -1).astype(np.int64)
-        self.register_buffer("offset", torch.as_tensor(begin), persistent=False)
-        self.table = nn.Parameter(torch.randn(int(sizes.sum()), width) * sizes.size**-0.5)
+        self.dims = {path: np.ndim(leaf.start) for path, leaf in leaves.items()}
+        sizes = [np.reshape(_categories(leaf), -1) for leaf in leaves.values()]
+        firsts = [np.reshape(leaf.start, -1) for leaf in leaves.values()]
+        rows, first = (np.concatenate(part).astype(np.int64) for part in (sizes, firsts))
+        self.begin: Tensor
+        self.first: Tensor
+        self.register_buffer("begin", torch.as_tensor(np.cumsum(rows) - rows), persistent=False)
+        self.register_buffer("first", torch.as_tensor(first), persistent=False)
+        self.from_zero = not first.any()
+        scales = np.concatenate([np.full(size.sum(), size.size**-0.5) for size in sizes])  # each entry adds variance 1
+        table = torch.randn(int(rows.sum()), width) * torch.as_tensor(scales, dtype=torch.float32)[:, None]
+        self.table = nn.Parameter(table)
 
-    def forward(self, x: Tensor) -> Tensor:
-        values = (x.flatten(-self.dims) if self.dims else x[..., None]).long() + self.offset
-        if len(self.table) > _MANY:
-            looked_up: Tensor = functional.embedding(values, self.table)
-            return looked_up.sum(-2)
-        chosen = self.table.new_zeros(*values.shape[:-1], len(self.table)).scatter_(-1, values, 1.0)
-        y: Tensor = chosen @ self.table  # several times faster than an embedding's backward
-        return y
-
-
-class _Bits(nn.Module):
-    """Independent flags."""
-
-    def __init__(self, space: spaces.MultiBinary, width: int) -> None:
-        super().__init__()
-        self.dims, self.linear = len(space.shape), _linear(int(np.prod(space.shape)), width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(
-            x.flatten(-self.dims).to(self.linear.weight.dtype), self.linear.weight, self.linear.bias
-        )
+    def forward(self, observation: TensorDict) -> Tensor:
+        values = _side_by_side(observation, self.dims)
+        return lookup(values if self.from_zero else values - self.first, self.table, self.begin)
 
 
-def _leaves(space: spaces.Space[Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], spaces.Space[Any]]]:
+def _side_by_side(observation: TensorDict, dims: dict[_Path, int]) -> Tensor:
+    """Return all entries as one row of numbers, [..., N]; `dims` are those an entry itself has."""
+    parts = [observation[path].flatten(-n) if n else observation[path][..., None] for path, n in dims.items()]
+    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+
+def _edges(leaf: spaces.Box | spaces.MultiBinary) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the least and the largest values of all numbers of an entry; flags are taken as they are."""
+    if isinstance(leaf, spaces.Box):
+        return leaf.low.reshape(-1), leaf.high.reshape(-1)
+    count = int(np.prod(leaf.shape))
+    return np.full(count, -1.0), np.full(count, 1.0)
+
+
+def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
+    return leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
+
+
+def _leaves(space: spaces.Space[Any], path: _Path = ()) -> list[tuple[_Path, spaces.Space[Any]]]:
     if isinstance(space, spaces.Dict):
         return [leaf for key, inner in space.spaces.items() for leaf in _leaves(inner, (*path, key))]
     if isinstance(space, spaces.Tuple):
@@ -162,29 +187,16 @@ def _leaves(space: spaces.Space[Any], path: tuple[str, ...] = ()) -> list[tuple[
     return [(path or ("observation",), space)]
 
 
-def _linear(inputs: int, width: int) -> nn.Linear:
-    """Return a linear map that gives inputs of variance 1 the variance 1, so that no entry drowns another."""
-    linear = nn.Linear(inputs, width)
-    nn.init.normal_(linear.weight, std=inputs**-0.5)
-    nn.init.zeros_(linear.bias)
-    return linear
-
-
-def _label(key: tuple[str, ...]) -> str:
-    return "/".join(key).replace(".", "_")
-
-
-def _reader(space: spaces.Space[Any], width: int, key: tuple[str, ...]) -> nn.Module:
-    if isinstance(space, spaces.Box):
-        image = space.dtype == np.uint8 and len(space.shape) == 3 and min(space.shape[:2]) >= 16
-        return _Image(space, width) if image else _Numbers(space, width)
-    if isinstance(space, spaces.Discrete):
-        return _Choices(np.array([space.n]), space.start, 0, width)
-    if isinstance(space, spaces.MultiDiscrete):
-        return _Choices(space.nvec, space.start, space.nvec.ndim, width)
-    if isinstance(space, spaces.MultiBinary):
-        return _Bits(space, width)
+def _reader(leaf: spaces.Space[Any], path: _Path) -> type[nn.Module]:
+    """Return which of the readers an entry belongs to."""
+    if isinstance(leaf, spaces.Box):
+        image = leaf.dtype == np.uint8 and len(leaf.shape) == 3 and min(leaf.shape[:2]) >= 16
+        return _Image if image else _Numbers
+    if isinstance(leaf, spaces.MultiBinary):
+        return _Numbers
+    if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
+        return _Choices
     raise ValueError(
-        f"cannot read observation {'/'.join(key)!r} of space {space}: "
+        f"cannot read observation {'/'.join(path)!r} of space {leaf}: "
         "supported are Box, Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these"
     )

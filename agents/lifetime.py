@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.encoder import as_tensors
+from lifelong.kernels.overwrite import overwriting
 
 __all__ = ["CARRY", "Carry", "Lifetime", "Segment", "World", "join_rows"]
 
@@ -100,40 +101,39 @@ class Lifetime:
         Args:
             length: T, environment steps of every life.
         """
-        before, steps, rows, cuts = self.memory, [], [], []
+        lives, device = self.world.num_envs, self.start.device
+        reward = np.empty((length, lives), np.float32)
+        terminated, truncated, over = (np.empty((length, lives), np.bool_) for _ in range(3))
+        before, observations, starts, acts, rows = self.memory, [], [], [], []
+        self.memory = before.clone()  # the one that is written over, step after step
+        following: dict[int, Tensor] = {}  # values after steps that were cut
         for t in range(length):
-            acted, after = self.policy.act(self.observation, self.memory, self.start)
+            with overwriting():
+                acted, after = self.policy.act(self.observation, self.memory, self.start)
             actions = acted["action"].numpy(force=True).reshape(self.world.action_space.shape)
-            observation, reward, terminated, truncated, info = self.world.step(actions)
-            acted["observation"], acted["start"] = self.observation, self.start
-            ended = torch.from_numpy(terminated | truncated)
-            end = ended & torch.from_numpy(info[_START[self.carry]])
-            cut = torch.from_numpy(truncated & ~terminated)
-            acted["next"] = TensorDict(
-                {
-                    "reward": torch.from_numpy(np.asarray(reward, np.float32))[:, None],
-                    "end": end[:, None],
-                    "boundary": (ended & ~end)[:, None],
-                    "cut": cut[:, None],
-                },
-                acted.batch_size,
-                device=self.start.device,
-            )
-            if cut.any():
-                cuts.append((t, self._value(self._tensors(info["final_obs"]), after, torch.zeros_like(self.start))))
+            observations.append(self.observation)
+            starts.append(self.start)
+            acts.append(acted)
+            observation, reward[t], terminated[t], truncated[t], info = self.world.step(actions)
+            over[t] = info[_START[self.carry]]
+            if (truncated[t] & ~terminated[t]).any():
+                following[t] = self._value(self._tensors(info["final_obs"]), after, torch.zeros_like(self.start))
             if "episodes" in info:
                 rows.append(info["episodes"])
-            steps.append(acted)
             self.memory = after
             self.see(observation, info)
-        done = TensorDict.stack(steps, 1)
+        done = TensorDict.stack(acts, 1)
+        done["observation"], done["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
+        ended, cut = terminated | truncated, truncated & ~terminated
+        flags = {"reward": reward, "end": ended & over, "boundary": ended & ~over, "cut": cut}
+        after_step = {name: torch.from_numpy(flag.T[..., None]).to(device) for name, flag in flags.items()}
         values = done["state_value"]
         last = self._value(self.observation, self.memory, self.start)
-        following = torch.cat([values[:, 1:], last[:, None, None]], 1)
-        for t, value in cuts:
-            following[:, t, 0] = torch.where(done["next", "cut"][:, t, 0], value, following[:, t, 0])
-        done["next", "state_value"] = following
-        self.steps += length * self.world.num_envs
+        value = torch.cat([values[:, 1:], last[:, None, None]], 1)
+        for t, other in following.items():
+            value[:, t, 0] = torch.where(after_step["cut"][:, t, 0], other, value[:, t, 0])
+        done["next"] = TensorDict({**after_step, "state_value": value}, done.batch_size)
+        self.steps += length * lives
         return Segment(done, before, join_rows(rows))
 
     def _value(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> Tensor:

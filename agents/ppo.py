@@ -124,7 +124,7 @@ class PPO:
     def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator | None = None) -> None:
         self.policy, self.config, self.generator = policy, config, generator
         self.parameters = list(policy.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
         self.loss = ClipPPOLoss(
             policy.actor,
             policy.critic,

@@ -106,9 +106,8 @@ class GymStream(TaskStream):
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return what a task shows and takes; refuse what no agent can read, or differs from the first task's."""
         env_id, env = self._recipes[number].env_id, self._environment(0, number)
-        minigrid = sys.modules.get("minigrid.minigrid_env")
-        grid = minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
-        look, act = _readable(env.observation_space, env_id, env.unwrapped if grid else None), env.action_space
+        grid = env.unwrapped if _is_minigrid(env) else None
+        look, act = _readable(env.observation_space, env_id, grid), env.action_space
         if not isinstance(act, spaces.Discrete | spaces.Box):
             raise ValueError(f"{env_id}: actions {act} are not supported; supported are Discrete and Box")
         if number:
@@ -224,9 +223,17 @@ def _make(task: GymTask) -> gymnasium.Env[Any, Any]:
     if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
         importlib.import_module("minigrid")  # registers its environments
     try:
-        return gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
+        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}") from error
+    if _is_minigrid(env):
+        importlib.import_module("lifelong.envs.minigrid_view").quicken(env.unwrapped)
+    return env
+
+
+def _is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
+    minigrid = sys.modules.get("minigrid.minigrid_env")  # whoever made one has imported it
+    return minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
 
 
 def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

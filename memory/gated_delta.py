@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, decay_parameters, unit
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
 __all__ = ["GatedDelta"]
@@ -32,7 +32,7 @@ class GatedDelta(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`.
+        heads: H; must divide `width`. None for one in every 32 channels.
         key_width: K; None for twice width / heads: wide keys leave each other alone.
         value_width: V; None for width / heads.
         taps: steps the short convolution sees.
@@ -45,18 +45,17 @@ class GatedDelta(Memory):
     def __init__(
         self,
         width: int,
-        heads: int = 2,
+        heads: int | None = None,
         key_width: int | None = None,
         value_width: int | None = None,
         taps: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        if heads < 1 or width % heads:
-            raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+        heads = count_heads(width, heads)
         K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape = (heads, V, K)
-        self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
+        self.project = Projection(width, heads, K, V, taps)
         self.gates = nn.Linear(width, 2 * heads)
         self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:heads] = 0.0  # beta = 1/2
@@ -65,7 +64,7 @@ class GatedDelta(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, sum(self.project.sizes))
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -76,17 +75,15 @@ class GatedDelta(Memory):
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         heads = self.shape[0]
-        (q, k, v), window = self.project(x, state["window"], start)
-        q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))  # [B, T, H, K or V]
-        q, k = unit(q), unit(k)
+        q, k, v, window = self.project(x, state["window"], start)
         beta, fade = self.gates(x).split(heads, -1)  # [B, T, H]
-        beta = beta.sigmoid()[..., None]
-        y, S = fast_weight(q, k, beta * v, state["S"], start, decay=-functional.softplus(fade), erase=beta * k)
+        decay = -functional.softplus(fade)
+        y, S = fast_weight(q, k, v, state["S"], start, decay=decay, rate=beta.sigmoid())
         return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
         heads, V, K = self.shape
-        projected = sum(self.project.sizes) + 2 * heads + 2 * heads * V
+        projected = self.project.channels + 2 * heads + 2 * heads * V
         return 2 * self.width * projected + 7 * heads * V * K

@@ -2,11 +2,27 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lifelong.kernels.short_conv import short_conv
+from lifelong.kernels.fused import gated_norm, qkv
 
-__all__ = ["Output", "Projection", "decay_parameters", "unit"]
+__all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters"]
+
+
+def count_heads(width: int, heads: int | None) -> int:
+    """Return H: `heads`, or for None as many as divide the width into parts of about 32.
+
+    Args:
+        width: D, width of the layer.
+        heads: what was asked for.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`.
+    """
+    if heads is None:
+        return max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
+    if heads < 1 or width % heads:
+        raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+    return heads
 
 
 class Projection(nn.Module):
@@ -14,21 +30,27 @@ class Projection(nn.Module):
 
     Args:
         width: D, width of the input.
-        sizes: channels of each output.
+        heads: H.
+        key_width: K.
+        value_width: V.
         taps: W, steps the convolution sees, the present among them; 1 is no convolution.
+        unit: whether queries and keys get L2 norm 1.
     """
 
-    def __init__(self, width: int, sizes: tuple[int, ...], taps: int) -> None:
+    def __init__(
+        self, width: int, heads: int, key_width: int, value_width: int, taps: int, *, unit: bool = True
+    ) -> None:
         super().__init__()
         if taps < 1:
             raise ValueError(f"taps must be positive: taps={taps}")
-        self.sizes, self.taps = sizes, taps
-        self.linear = nn.Linear(width, sum(sizes), bias=False)
-        self.conv = nn.Parameter(torch.full((sum(sizes), taps), 1 / taps))
-        if sizes[0] == sizes[1]:  # queries start as the keys' equals: what looks alike is recalled from the first step
-            self.linear.weight.data[: sizes[0]] = self.linear.weight.data[sizes[0] : 2 * sizes[0]]
+        self.heads, self.key_width, self.taps, self.unit = heads, key_width, taps, unit
+        self.channels, keys = heads * (2 * key_width + value_width), heads * key_width
+        self.linear = nn.Linear(width, self.channels, bias=False)
+        self.conv = nn.Parameter(torch.full((self.channels, taps), 1 / taps))
+        self.linear.weight.data[:keys] = self.linear.weight.data[keys : 2 * keys]
+        # queries start as the keys' equals: what looks alike is recalled from the first step
 
-    def forward(self, x: Tensor, window: Tensor, start: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(self, x: Tensor, window: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Project x.
 
         Args:
@@ -37,10 +59,25 @@ class Projection(nn.Module):
             start: [B, T] bool, true where a step is the first of a life.
 
         Returns:
-            The outputs, [B, T, size] each, and the window after the last step.
+            q [B, T, H, K], k [B, T, H, K], v [B, T, H, V], and the window after the last step.
         """
-        mixed, window = short_conv(self.linear(x), self.conv, window, start)
-        return list(functional.silu(mixed).split(self.sizes, -1)), window
+        return qkv(self.linear(x), self.conv, window, start, self.heads, self.key_width, self.unit)
+
+
+class RMSNorm(nn.Module):
+    """x divided by its root mean square, scaled by a weight per channel.
+
+    Args:
+        width: channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Return [..., D] from x [..., D], times SiLU of the gate [..., D] if there is one."""
+        return gated_norm(x, self.weight, gate)
 
 
 class Output(nn.Module):
@@ -54,19 +91,14 @@ class Output(nn.Module):
 
     def __init__(self, width: int, heads: int, value_width: int) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(value_width, eps=1e-5)
+        self.norm = RMSNorm(value_width)
         self.gate = nn.Linear(width, heads * value_width, bias=False)
         self.linear = nn.Linear(heads * value_width, width, bias=False)
 
     def forward(self, reading: Tensor, x: Tensor) -> Tensor:
         """Return [..., D] from the reading [..., H, V] and the layer's input x [..., D]."""
-        y: Tensor = self.linear(self.norm(reading).flatten(-2) * functional.silu(self.gate(x)))
+        y: Tensor = self.linear(self.norm(reading, self.gate(x).view(reading.shape)).flatten(-2))
         return y
-
-
-def unit(x: Tensor) -> Tensor:
-    """Return x with L2 norm 1 along the last axis; zero stays zero, and its gradient finite."""
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
 
 
 def decay_parameters(heads: int, horizons: tuple[float, float]) -> Tensor:

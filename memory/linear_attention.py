@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection
+from lifelong.memory.layer import Output, Projection, count_heads
 from lifelong.memory.memory import Memory
 
 __all__ = ["LinearAttention"]
@@ -31,7 +31,7 @@ class LinearAttention(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`.
+        heads: H; must divide `width`. None for one in every 32 channels.
         key_width: K; None for width / heads.
         value_width: V; None for width / heads.
         taps: steps the short convolution sees.
@@ -43,23 +43,22 @@ class LinearAttention(Memory):
     def __init__(
         self,
         width: int,
-        heads: int = 2,
+        heads: int | None = None,
         key_width: int | None = None,
         value_width: int | None = None,
         taps: int = 2,
     ) -> None:
         super().__init__(width)
-        if heads < 1 or width % heads:
-            raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+        heads = count_heads(width, heads)
         K, V = key_width or width // heads, value_width or width // heads
         self.shape = (heads, V, K)
-        self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
+        self.project = Projection(width, heads, K, V, taps, unit=False)
         self.output = Output(width, heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty sums and an empty window."""
         heads, V, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, sum(self.project.sizes))
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         return TensorDict({"S": self.zeros(batch, heads, V + 1, K), "window": window}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -69,9 +68,8 @@ class LinearAttention(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        heads, V, _ = self.shape
-        (q, k, v), window = self.project(x, state["window"], start)
-        q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))  # [B, T, H, K or V]
+        _, V, _ = self.shape
+        q, k, v, window = self.project(x, state["window"], start)
         q, k = functional.elu(q) + 1, functional.elu(k) + 1
         v = functional.pad(v, (0, 1), value=1.0)  # [B, T, H, V + 1]
         sums, S = fast_weight(q, k, v, state["S"], start)
@@ -82,4 +80,4 @@ class LinearAttention(Memory):
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
         heads, V, K = self.shape
-        return 2 * self.width * (sum(self.project.sizes) + 2 * heads * V) + 4 * heads * (V + 1) * K
+        return 2 * self.width * (self.project.channels + 2 * heads * V) + 4 * heads * (V + 1) * K

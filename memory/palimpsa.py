@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.posterior import posterior
-from lifelong.memory.layer import Output, Projection, decay_parameters, unit
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
 __all__ = ["Palimpsa"]
@@ -37,7 +37,7 @@ class Palimpsa(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`.
+        heads: H; must divide `width`. None for one in every 32 channels.
         beta: `vector`, an importance gate per value channel, or `scalar`, one per head (cheaper, half the state).
         key_width: K; None for twice width / heads: wide keys leave each other alone.
         value_width: V; None for width / heads.
@@ -51,7 +51,7 @@ class Palimpsa(Memory):
     def __init__(
         self,
         width: int,
-        heads: int = 2,
+        heads: int | None = None,
         beta: Literal["vector", "scalar"] = "vector",
         key_width: int | None = None,
         value_width: int | None = None,
@@ -59,14 +59,13 @@ class Palimpsa(Memory):
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        if heads < 1 or width % heads:
-            raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+        heads = count_heads(width, heads)
         if beta not in ("vector", "scalar"):
             raise ValueError(f"beta must be 'vector' or 'scalar', got {beta!r}")
         K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape, self.beta = (heads, V, K), beta
         channels = heads * V if beta == "vector" else heads
-        self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
+        self.project = Projection(width, heads, K, V, taps)
         self.gates = nn.Linear(width, 2 * heads)
         self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:heads] = 0.0  # write gate 1/2
@@ -83,7 +82,7 @@ class Palimpsa(Memory):
     def initial_state(self, batch: int) -> TensorDict:
         """Return no evidence, the prior's importance and an empty window."""
         heads, V, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, sum(self.project.sizes))
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         J = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K, 1)))
         return TensorDict({"M": self.zeros(batch, heads, V, K), "J": J, "window": window}, [batch])
 
@@ -95,9 +94,7 @@ class Palimpsa(Memory):
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         heads = self.shape[0]
-        (q, k, v), window = self.project(x, state["window"], start)
-        q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))  # [B, T, H, K or V]
-        q, k = unit(q), unit(k)
+        q, k, v, window = self.project(x, state["window"], start)
         gate, fade = self.gates(x).split(heads, -1)  # [B, T, H]
         gate, decay = gate.sigmoid()[..., None], -functional.softplus(fade)
         b = self.importance(x).sigmoid() * functional.softplus(self.importance_scale)
@@ -116,6 +113,6 @@ class Palimpsa(Memory):
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
         heads, V, K = self.shape
-        projected = sum(self.project.sizes) + 2 * heads + 2 * heads * V + self.rank
+        projected = self.project.channels + 2 * heads + 2 * heads * V + self.rank
         recurrence = 10 * heads * V * K if self.beta == "vector" else 5 * heads * V * K + 6 * heads * K
         return 2 * self.width * projected + 2 * self.rank * self.channels + recurrence

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.segments import pad_time
-from lifelong.memory.layer import Output, Projection, unit
+from lifelong.memory.layer import Output, Projection, count_heads
 from lifelong.memory.memory import Memory
 
 __all__ = ["Window"]
@@ -36,7 +36,7 @@ class Window(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`.
+        heads: H; must divide `width`. None for one in every 32 channels.
         cache: W, steps it sees, the present among them.
         key_width: K; None for width / heads.
         value_width: V; None for width / heads.
@@ -49,20 +49,19 @@ class Window(Memory):
     def __init__(
         self,
         width: int,
-        heads: int = 2,
+        heads: int | None = None,
         cache: int = 32,
         key_width: int | None = None,
         value_width: int | None = None,
         taps: int = 2,
     ) -> None:
         super().__init__(width)
-        if heads < 1 or width % heads:
-            raise ValueError(f"heads must divide width: width={width}, heads={heads}")
+        heads = count_heads(width, heads)
         if cache < 2:
             raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
         K, V = key_width or width // heads, value_width or width // heads
         self.shape, self.cache = (heads, V, K), cache
-        self.project = Projection(width, (heads * K, heads * K, heads * V), taps)
+        self.project = Projection(width, heads, K, V, taps)
         self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
         self.bias = nn.Parameter(torch.zeros(heads, cache))  # by age
         self.output = Output(width, heads, V)
@@ -71,7 +70,7 @@ class Window(Memory):
         """Return an empty cache and an empty window."""
         heads, V, K = self.shape
         k, v = self.zeros(batch, self.cache - 1, heads, K), self.zeros(batch, self.cache - 1, heads, V)
-        window = self.zeros(batch, self.project.taps - 1, sum(self.project.sizes))
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
         return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
 
@@ -82,11 +81,10 @@ class Window(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        (B, T), (heads, _, _) = x.shape[:2], self.shape
+        B, T = x.shape[:2]
         past, C = self.cache - 1, min(T, self.cache)
-        (q, k, v), window = self.project(x, state["window"], start)
-        q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))  # [B, T, H, K or V]
-        k, v = torch.cat([state["k"], unit(k)], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
+        q, k, v, window = self.project(x, state["window"], start)
+        k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
 
         life = start.cumsum(1)  # [B, T] 0 while the incoming cache still counts
         empty = torch.arange(past, device=x.device) < past - state["count"]  # [B, W - 1]
@@ -96,7 +94,7 @@ class Window(Memory):
         age = torch.arange(past, past + C, device=x.device)[:, None] - torch.arange(past + C, device=x.device)  # [C, S]
         seen = (age >= 0) & (age <= past) & (blocks[..., past:, None] == blocks[..., None, :])  # [B, N, C, S]
 
-        q = pad_time(self.sharpness[:, None] * unit(q), C)  # [B, N, C, H, K]
+        q = pad_time(self.sharpness[:, None] * q, C)  # [B, N, C, H, K]
         keys, values = (functional.pad(z, (0, 0, 0, 0, 0, extra)).unfold(1, past + C, C) for z in (k, v))
         scores = torch.einsum("bnchk,bnhks->bnhcs", q, keys) + self.bias[:, age.clamp(0, past)]
         weight = scores.masked_fill(~seen[:, :, None], -torch.inf).softmax(-1)  # [B, N, H, C, S]
@@ -111,5 +109,5 @@ class Window(Memory):
     def step_flops(self) -> int:
         """Projections, scores and reading of one step of one life."""
         heads, V, K = self.shape
-        projected = sum(self.project.sizes) + 2 * heads * V
+        projected = self.project.channels + 2 * heads * V
         return 2 * self.width * projected + 2 * self.cache * heads * (K + V)

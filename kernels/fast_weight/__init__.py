@@ -20,6 +20,7 @@ def fast_weight(
     decay: Tensor | None = None,
     erase: Tensor | None = None,
     erase_key: Tensor | None = None,
+    rate: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
@@ -29,11 +30,11 @@ def fast_weight(
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
     """
-    check(q, k, v, state, start, decay, erase, erase_key)
-    chosen = pick(backend, q, k, v, state, decay, erase, erase_key)
+    check(q, k, v, state, start, decay, erase, erase_key, rate)
+    chosen = pick(backend, q, k, v, state, decay, erase, erase_key, rate)
     if chosen == "cpu":
         from .cpu import fast_weight as compiled  # numba is imported at the first use
 
-        return compiled(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key)
+        return compiled(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key, rate=rate)
     form = reference if chosen == "reference" else chunk
-    return form(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key)
+    return form(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key, rate=rate)

@@ -34,9 +34,12 @@ def fast_weight(
     decay: Tensor | None = None,
     erase: Tensor | None = None,
     erase_key: Tensor | None = None,
+    rate: Tensor | None = None,
     chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
     """Do what `reference.fast_weight` does, `chunk` steps at a time; arguments as there."""
+    if rate is not None:
+        v, erase = rate[..., None] * v, rate[..., None] * k
     T = q.shape[1]
     per_channel = decay is not None and decay.ndim == 4
     chunk = min(chunk, 16 if per_channel else chunk, T)

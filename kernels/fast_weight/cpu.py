@@ -1,19 +1,20 @@
 r"""The fast-weight recurrence as a compiled loop that keeps the matrix in cache; arguments as in `reference.py`.
 
-Notation, for one step and head (a = exp(decay)):
+Notation, for one step and head (a = exp(decay); with a rate beta, r = k and w = beta (v - u), else w = v - u):
 
-    S1 = a * S0,  u = S1 r,  S2 = S1 - u c^T + v k^T,  y = S2 q
+    S1 = a * S0,  u = S1 r,  S2 = S1 + w k^T,  y = S2 q
 
-Gradients, last step first; D is the gradient of S2 that came from later steps:
+Gradients, last step first; D is the gradient of S2:
 
-    D  <- D + dy q^T         dq = S2^T dy
-    dv  = D k                dk = D^T v              with c = k:  dk = D^T (v - u)
-    du  = -D c               dc = -D^T u                          du = -dv
-    D  <- D + du r^T         dr = S1^T du
-    D  <- a * D              da = columns of (D before) * S0
+    D  = D' + dy q^T                    D' came from the step after
+    dq = S2^T dy       dk = D^T w       dw = D k       du = -dw, or -beta dw
+    dr = S1^T du       D' of the step before = a * (D + du r^T)
+    dlog a = <D', S0> = <D, S2> - dw (v or beta v)     and <D, S2> = dlog a of the step after + dy y
 
-The forward pass keeps u, and S every `CHECKPOINT` steps; the backward pass forms the states between again.
-Forward walks along the rows of S [V, K]; backward holds S and D as [K, V], where most of its sums need no shuffling.
+so the gradient of a decay needs no sum over the matrix (per key channel: the same, with q dq, k dk, r dr in its stead).
+Each step is one sweep over S: it writes step t and reads u of step t + 1; backward, it finishes step t + 1 and begins
+step t. The forward pass keeps u, and S every `CHECKPOINT` steps; the backward pass forms the states between again.
+An erase key of its own makes two steps of each: erase there, then write and read.
 """
 
 from typing import Any
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
+from lifelong.kernels.overwrite import next_state, own_state
 
 __all__ = ["fast_weight"]
 
@@ -40,14 +42,33 @@ def fast_weight(
     decay: Tensor | None = None,
     erase: Tensor | None = None,
     erase_key: Tensor | None = None,
+    rate: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what `reference.fast_weight` does in one compiled loop; float32 or float64, differentiable once."""
-    inputs = (q, k, v, state, start, decay, erase, erase_key)
+    if erase is not None and erase_key is not None:
+        zero_k, zero_v = torch.zeros_like(k), torch.zeros_like(v)
+        decay = None if decay is None else _in_turns(decay, torch.zeros_like(decay))
+        y, end = fast_weight(
+            _in_turns(zero_k, q),
+            _in_turns(erase_key, k),
+            _in_turns(zero_v, v),
+            state,
+            _in_turns(start, torch.zeros_like(start)),
+            decay=decay,
+            erase=_in_turns(erase, zero_k),
+        )
+        return y[:, 1::2], end
+    inputs = (q, k, v, state, start, decay, erase, rate)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
         y, end = _FastWeight.apply(*inputs)  # type: ignore[no-untyped-call]
     else:
         y, end, _ = _run(*inputs, save=False)
     return y, end
+
+
+def _in_turns(first: Tensor, second: Tensor) -> Tensor:
+    """[B, T, ...] twice -> [B, 2 T, ...]."""
+    return torch.stack([first, second], 2).flatten(1, 2)
 
 
 class _FastWeight(torch.autograd.Function):
@@ -61,16 +82,15 @@ class _FastWeight(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
-        q, k, v, kept, r, c, start, said, marks = ctx.saved_tensors
+        q, k, v, kept, r, rate, start, said, marks, y = ctx.saved_tensors
         B, T, H, K = q.shape
-        dq, dk, dv, dkept, dr, dc = (None if x is None else torch.empty_like(x) for x in (q, k, v, kept, r, c))
+        dq, dk, dv, ddecay, dr, drate = (None if x is None else torch.empty_like(x) for x in (q, k, v, kept, r, rate))
         dstate = dend.clone(memory_format=torch.contiguous_format)
-        arrays = rows(
-            q.dtype, q, k, v, kept, r, c, start, said, marks, dy.contiguous(), dq, dk, dv, dkept, dr, dc, dstate
-        )
+        arrays = rows(q.dtype, q, k, v, kept, r, rate, start, said, marks, y, dy.contiguous(), dq, dk, dv, ddecay, dr,
+                      drate, dstate)  # fmt: skip
         spread(_backward, B * H, 4 * T * K * v.shape[-1], arrays)
-        ddecay = None if dkept is None else dkept.mul_(kept).view(ctx.decay_shape)
-        return dq, dk, dv, dstate, None, ddecay, dr, dc
+        ddecay = None if ddecay is None else ddecay.view(ctx.decay_shape)
+        return dq, dk, dv, dstate, None, ddecay, dr, None if drate is None else drate[..., 0]
 
 
 def _run(
@@ -81,7 +101,7 @@ def _run(
     start: Tensor,
     decay: Tensor | None,
     erase: Tensor | None,
-    erase_key: Tensor | None,
+    rate: Tensor | None,
     *,
     save: bool,
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
@@ -90,124 +110,297 @@ def _run(
     V = v.shape[-1]
     q, k, v, start = (x.detach().contiguous() for x in (q, k, v, start))
     kept = None if decay is None else decay.detach().exp().contiguous().view(B, T, H, -1)
-    r, c = (None if x is None else x.detach().contiguous() for x in (erase, erase_key))
-    y, end = torch.empty_like(v), state.detach().clone(memory_format=torch.contiguous_format)
-    said = torch.empty_like(v) if save and r is not None else None
+    r = None if erase is None else erase.detach().contiguous()
+    rate = None if rate is None else rate.detach().contiguous()[..., None]
+    y, end = torch.empty_like(v), own_state(state) if save else next_state(state)
+    corrected = r is not None or rate is not None
+    said = torch.empty_like(v) if save and corrected else None
     marks = end.new_empty((-(-T // CHECKPOINT), B, H, V, K)) if save else None
-    arrays = rows(q.dtype, q, k, v, kept, r, c, start, y, end, said, marks)
-    spread(_forward, B * H, T * K * V, arrays)
-    return y, end, (q, k, v, kept, r, c, start, said, marks) if save else ()
+    spread(_forward, B * H, T * K * V, rows(q.dtype, q, k, v, kept, r, rate, start, y, end, said, marks))
+    return y, end, (q, k, v, kept, r, rate, start, said, marks, y) if save else ()
 
 
-# Below, all arrays are rows of their last axis: row (b T + t) H + h is step t of head h of life b.
+# Below, all arrays are rows of their last axis: row (b T + t) H + h is step t of head h of life b. Functions get whole
+# arrays and a row: cutting the row out would cost more than a sweep over it.
 
 
 @jit
 def _forward(first: int, last: int, arrays: Arrays) -> None:
     """Run the heads from `first` to before `last`; `S` comes as the states before the first step."""
-    q, k, v, kept, r, c, start, y, S, said, marks = arrays
+    q, k, v, kept, r, rate, start, y, S, said, marks = arrays
     B, T = start.shape
     H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
-    a, ar, one = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
-    u, w = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
-    _fill(a, 1)
-    _fill(one, 1)
+    a, ar, u, w = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
+    corrected, one = r.size + rate.size > 0, q.dtype.type(1)
     for head in range(first, last):
         b, h, base = head // H, head % H, head * V
+        row = b * T * H + h
+        if marks.size:
+            _copy(marks, head * V, S, base, V)
+        if start[b, 0]:
+            _clear(S, base, V)
+        if corrected:
+            _erase_row(ar, kept, r, k, row)
+            _read(S, base, ar, u)
         for t in range(T):
-            row = (b * T + t) * H + h
-            if marks.size and t % CHECKPOINT == 0:
-                _copy(marks, (t // CHECKPOINT * B * H + head) * V, S, base, V)
-            if start[b, t]:
-                _clear(S, base, V)
-            if kept.size:
-                _keep(a, kept, row)
-            if r.size:
-                for j in range(K):
-                    ar[j] = a[j] * r[row, j]
-                _read(S, base, ar, u)
+            row, after = (b * T + t) * H + h, (b * T + t + 1) * H + h
+            beta = rate[row, 0] if rate.size else one
+            for i in range(V):
+                w[i] = beta * (v[row, i] - u[i]) if corrected else v[row, i]
                 if said.size:
-                    for i in range(V):
-                        said[row, i] = u[i]
-            if c.size:
-                for i in range(V):
-                    w[i] = -u[i]
-                _write(S, base, a, w, row, c, q, y)
-                for i in range(V):
-                    w[i] = v[row, i]
-                _write(S, base, one, w, row, k, q, y)
-            else:
-                for i in range(V):
-                    w[i] = v[row, i] - u[i]
-                _write(S, base, a, w, row, k, q, y)
+                    said[row, i] = u[i]
+            _keep(a, kept, row)
+            if corrected and t + 1 < T:
+                _erase_row(ar, kept, r, k, after)
+            _step(S, base, a, w, row, k, q, y, ar, u)
+            if t + 1 < T:
+                if marks.size and (t + 1) % CHECKPOINT == 0:
+                    _copy(marks, ((t + 1) // CHECKPOINT * B * H + head) * V, S, base, V)
+                if start[b, t + 1]:
+                    _clear(S, base, V)
+                    _fill(u, 0)
 
 
 @jit
 def _backward(first: int, last: int, arrays: Arrays) -> None:
     """Run the heads from `first` to before `last`; `dstate` comes as the gradient of the last state."""
-    q, k, v, kept, r, c, start, said, marks, dy, dq, dk, dv, dkept, dr, dc, dstate = arrays
+    q, k, v, kept, r, rate, start, said, marks, y, dy, dq, dk, dv, ddecay, dr, drate, dstate = arrays
     B, T = start.shape
     H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
-    a, da, r_t, dr_t = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
-    w, du = np.zeros(V, q.dtype), np.zeros(V, q.dtype)
-    D, empty = np.zeros((K, V), q.dtype), np.zeros((K, V), q.dtype)
-    S = np.zeros((CHECKPOINT + 1, K, V), q.dtype)  # before and after each step since the checkpoint
+    a, e, g, own = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
+    w, du, dw = np.zeros(V, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
+    D, S = np.zeros((V, K), q.dtype), np.zeros(((CHECKPOINT + 1) * V, K), q.dtype)
+    flow = np.zeros(ddecay.shape[1], np.float64)  # dlog a of the step after, or of this one as far as it is known
+    q_t, k_t, dq_t, dk_t = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
+    dy_t = np.zeros(V, q.dtype)
     sink = np.zeros(1, q.dtype)
-    _fill(a, 1)
+    corrected = said.size > 0
     for head in range(first, last):
         b, h = head // H, head % H
-        _transpose(D, dstate[head * V : (head + 1) * V])
+        _copy(D, 0, dstate, head * V, V)
+        _fill(a, 1)
+        _fill(e, 0)
+        _fill(du, 0)
         for n in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
-            sink[0] = _warm(
-                (b * T + t0) * H + h, (b * T + t1) * H + h, H, (q, k, v, r, c, said, dy, dq, dk, dv, dr, dc)
-            )
-            mark = (n * B * H + head) * V
-            _transpose(S[0], marks[mark : mark + V])
+            sink[0] = _warm((b * T + t0) * H + h, (b * T + t1) * H + h, H, (q, k, v, r, said, y, dy))
+            _copy(S, 0, marks, (n * B * H + head) * V, V)
             for t in range(t0, t1):
                 row = (b * T + t) * H + h
-                if kept.size:
-                    _keep(a, kept, row)
-                _written(w, v, said, c, row)
-                _form(S[t - t0 + 1], empty if start[b, t] else S[t - t0], a, w, row, k)
-                if c.size:
-                    _take(S[t - t0 + 1], row, said, c)
+                _keep(own, kept, row)
+                _written(w, v, said, rate, corrected, row)
+                _form(S, (t - t0 + 1) * V, start[b, t], own, w, row, k)
+            if t1 == T:
+                _begin_flow(flow, D, S, (T - t0) * V)
             for t in range(t1 - 1, t0 - 1, -1):
                 row = (b * T + t) * H + h
-                _written(w, v, said, c, row)
-                _undo_write(D, S[t - t0 + 1], w, row, q, k, dy, dq, dk, dv)
-                if c.size:
-                    _undo_take(D, du, row, said, c, dc)
-                elif r.size:
-                    for i in range(V):
-                        du[i] = -dv[row, i]
-                if kept.size:
-                    _keep(a, kept, row)
+                cut = t + 1 < T and start[b, t + 1]
+                if cut:
+                    _clear(D, 0, V)
+                    _fill(du, 0)
+                _written(w, v, said, rate, corrected, row)
+                _row(q_t, q, row)
+                _row(k_t, k, row)
+                _row(dy_t, dy, row)
+                _unstep(D, S, (t - t0 + 1) * V, a, e, du, w, dy_t, q_t, k_t, g, dq_t, dk_t, dw)
+                _put(dq, row, dq_t)
+                _put(dk, row, dk_t)
+                if t + 1 < T:
+                    _finish(row + H, cut, a, e, g, corrected, dk, dr, ddecay, flow)
+                _unwrite(row, dw, du, v, said, rate, corrected, dv, drate)
+                _add_flow(row, start[b, t], flow, ddecay, y, dy, v, dv, q, k, dq, dk)
+                _keep(a, kept, row)
                 if r.size:
-                    for j in range(K):
-                        r_t[j] = r[row, j]
-                if r.size or kept.size:
-                    _undo_decay(D, empty if start[b, t] else S[t - t0], a, r_t, du, da, dr_t)
-                if r.size:
-                    for j in range(K):
-                        dr[row, j] = dr_t[j]
-                if kept.size:
-                    _undo_keep(da, dkept, row)
-                if start[b, t]:
-                    _clear(D, 0, K)
-        _transpose(dstate[head * V : (head + 1) * V], D)
+                    _row(e, r, row)
+                elif corrected:
+                    _row(e, k, row)
+        row = b * T * H + h
+        if start[b, 0]:
+            _clear(D, 0, V)
+            _fill(du, 0)
+        _fill(w, 0)
+        _fill(dy_t, 0)
+        _unstep(D, S, 0, a, e, du, w, dy_t, q_t, k_t, g, dq_t, dk_t, dw)
+        if start[b, 0]:
+            _clear(D, 0, V)
+        _finish(row, start[b, 0], a, e, g, corrected, dk, dr, ddecay, flow)
+        _copy(dstate, head * V, D, 0, V)
 
 
 @jit
-def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
-    """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
-    sink: float = arrays[0].dtype.type(0)
-    for x in arrays:
-        if x.size:
-            for row in range(first, last, step):
-                for j in range(0, x.shape[1], 8):  # 8 numbers are at most a cache line
-                    sink += x[row, j]
-    return sink
+def _read(S: Array, base: int, r: Array, u: Array) -> None:
+    """Write u = S r."""
+    for i in range(u.size):
+        total = r.dtype.type(0)
+        for j in range(r.size):
+            total += S[base + i, j] * r[j]
+        u[i] = total
+
+
+@jit
+def _step(S: Array, base: int, a: Array, w: Array, row: int, k: Array, q: Array, y: Array, r: Array, u: Array) -> None:
+    """S <- a * S + w k^T;  y = S q;  u = S r, with r as the next step reads it."""
+    for i in range(w.size):
+        yi, ui, wi = q.dtype.type(0), q.dtype.type(0), w[i]
+        for j in range(a.size):
+            new = S[base + i, j] * a[j] + wi * k[row, j]
+            S[base + i, j] = new
+            yi += new * q[row, j]
+            ui += new * r[j]
+        y[row, i] = yi
+        u[i] = ui
+
+
+@jit
+def _form(S: Array, base: int, fresh: bool, a: Array, w: Array, row: int, k: Array) -> None:
+    """Write the matrix after a step from the one before it, which stands V rows above."""
+    V = w.size
+    for i in range(V):
+        wi = w[i]
+        if fresh:
+            for j in range(a.size):
+                S[base + i, j] = wi * k[row, j]
+        else:
+            for j in range(a.size):
+                S[base + i, j] = S[base - V + i, j] * a[j] + wi * k[row, j]
+
+
+@jit
+def _unstep(
+    D: Array, S: Array, base: int, a: Array, r: Array, du: Array, w: Array, dy: Array, q: Array, k: Array, g: Array,
+    dq: Array, dk: Array, dw: Array
+) -> None:  # fmt: skip
+    """D <- a * (D + du r^T) + dy q^T;  g = S^T du of the step after, dq = S^T dy, dk = D^T w, dw = D k of this one."""
+    for j in range(a.size):
+        g[j] = dq[j] = dk[j] = 0
+    for i in range(w.size):
+        dui, dyi, wi, dwi = du[i], dy[i], w[i], w.dtype.type(0)
+        for j in range(a.size):
+            d = a[j] * (D[i, j] + dui * r[j]) + dyi * q[j]
+            D[i, j] = d
+            dwi += d * k[j]
+            g[j] += dui * S[base + i, j]
+            dq[j] += dyi * S[base + i, j]
+            dk[j] += wi * d
+        dw[i] = dwi
+
+
+@jit
+def _finish(
+    row: int,
+    cut: bool,
+    a: Array,
+    r: Array,
+    g: Array,
+    corrected: bool,
+    dk: Array,
+    dr: Array,
+    ddecay: Array,
+    flow: Array,
+) -> None:
+    """Write what step `row` still lacked: the gradient of its erase row, and of a decay per key channel."""
+    if corrected:
+        for j in range(g.size):
+            g[j] = 0 if cut else a[j] * g[j]
+            if dr.size:
+                dr[row, j] = g[j]
+            else:
+                dk[row, j] += g[j]
+    if flow.size > 1:
+        for j in range(flow.size):
+            flow[j] = 0 if cut else flow[j] + r[j] * g[j]
+            ddecay[row, j] = flow[j]
+    elif cut:
+        _fill(flow, 0)
+
+
+@jit
+def _begin_flow(flow: Array, D: Array, S: Array, base: int) -> None:
+    """Write <D, S>, of all or per key channel."""
+    _fill(flow, 0)
+    for i in range(D.shape[0] if flow.size else 0):
+        for j in range(D.shape[1]):
+            flow[j if flow.size > 1 else 0] += D[i, j] * S[base + i, j]
+
+
+@jit
+def _add_flow(
+    row: int,
+    fresh: bool,
+    flow: Array,
+    ddecay: Array,
+    y: Array,
+    dy: Array,
+    v: Array,
+    dv: Array,
+    q: Array,
+    k: Array,
+    dq: Array,
+    dk: Array,
+) -> None:
+    """Go from dlog a of the step after to that of this one; per key channel all but r dr."""
+    if flow.size == 1:
+        for i in range(y.shape[1]):
+            flow[0] += dy[row, i] * y[row, i] - dv[row, i] * v[row, i]
+        ddecay[row, 0] = 0 if fresh else flow[0]
+    else:
+        for j in range(flow.size):
+            flow[j] += q[row, j] * dq[row, j] - k[row, j] * dk[row, j]
+
+
+@jit
+def _unwrite(
+    row: int, dw: Array, du: Array, v: Array, said: Array, rate: Array, corrected: bool, dv: Array, drate: Array
+) -> None:
+    """Write dv, du and the gradient of the rate from dw."""
+    beta = rate[row, 0] if rate.size else dw.dtype.type(1)
+    total = dw.dtype.type(0)
+    for i in range(dw.size):
+        dv[row, i] = beta * dw[i]
+        if corrected:
+            du[i] = -beta * dw[i]
+            total += dw[i] * (v[row, i] - said[row, i])
+    if drate.size:
+        drate[row, 0] = total
+
+
+@jit
+def _written(w: Array, v: Array, said: Array, rate: Array, corrected: bool, row: int) -> None:
+    """Write what goes to the key: v, or beta (v - u)."""
+    beta = rate[row, 0] if rate.size else w.dtype.type(1)
+    for i in range(w.size):
+        w[i] = beta * (v[row, i] - said[row, i]) if corrected else v[row, i]
+
+
+@jit
+def _erase_row(ar: Array, kept: Array, r: Array, k: Array, row: int) -> None:
+    """Write a * r, where r = k under a rate."""
+    _keep(ar, kept, row)
+    for j in range(ar.size):
+        ar[j] *= r[row, j] if r.size else k[row, j]
+
+
+@jit
+def _keep(a: Array, kept: Array, row: int) -> None:
+    """Write one factor per head, or one per key channel, or 1, into a [K]."""
+    if kept.size == 0:
+        _fill(a, 1)
+    elif kept.shape[1] == 1:
+        _fill(a, kept[row, 0])
+    else:
+        _row(a, kept, row)
+
+
+@jit
+def _row(to: Array, source: Array, row: int) -> None:
+    for j in range(to.size):
+        to[j] = source[row, j]
+
+
+@jit
+def _put(to: Array, row: int, source: Array) -> None:
+    for j in range(source.size):
+        to[row, j] = source[j]
 
 
 @jit
@@ -231,130 +424,12 @@ def _copy(to: Array, to_base: int, source: Array, base: int, count: int) -> None
 
 
 @jit
-def _transpose(to: Array, source: Array) -> None:
-    for i in range(to.shape[0]):
-        for j in range(to.shape[1]):
-            to[i, j] = source[j, i]
-
-
-@jit
-def _keep(a: Array, kept: Array, row: int) -> None:
-    """Write one factor per head, or one per key channel, into a [K]."""
-    if kept.shape[1] == 1:
-        _fill(a, kept[row, 0])
-    else:
-        for j in range(a.size):
-            a[j] = kept[row, j]
-
-
-@jit
-def _undo_keep(da: Array, dkept: Array, row: int) -> None:
-    """Do the reverse of `_keep`."""
-    if dkept.shape[1] == 1:
-        total = da.dtype.type(0)
-        for j in range(da.size):
-            total += da[j]
-        dkept[row, 0] = total
-    else:
-        for j in range(da.size):
-            dkept[row, j] = da[j]
-
-
-@jit
-def _written(w: Array, v: Array, said: Array, c: Array, row: int) -> None:
-    """Write what goes to k into w [V]: v, less what was said where k itself is erased."""
-    if said.size and c.size == 0:
-        for i in range(w.size):
-            w[i] = v[row, i] - said[row, i]
-    else:
-        for i in range(w.size):
-            w[i] = v[row, i]
-
-
-@jit
-def _read(S: Array, base: int, r: Array, u: Array) -> None:
-    """Write u = S r."""
-    for i in range(u.size):
-        total = r.dtype.type(0)
-        for j in range(r.size):
-            total += S[base + i, j] * r[j]
-        u[i] = total
-
-
-@jit
-def _write(S: Array, base: int, a: Array, w: Array, row: int, k: Array, q: Array, y: Array) -> None:
-    """S <- a * S + w k^T;  y = S q."""
-    for i in range(w.size):
-        total, wi = q.dtype.type(0), w[i]
-        for j in range(a.size):
-            new = S[base + i, j] * a[j] + wi * k[row, j]
-            S[base + i, j] = new
-            total += new * q[row, j]
-        y[row, i] = total
-
-
-@jit
-def _form(S2: Array, S0: Array, a: Array, w: Array, row: int, k: Array) -> None:
-    """S2 = a * S0 + k w^T, [K, V]."""
-    for j in range(a.size):
-        aj, kj = a[j], k[row, j]
-        for i in range(w.size):
-            S2[j, i] = aj * S0[j, i] + kj * w[i]
-
-
-@jit
-def _take(S: Array, row: int, u: Array, c: Array) -> None:
-    """S <- S - c u^T, [K, V]."""
-    for j in range(S.shape[0]):
-        cj = c[row, j]
-        for i in range(S.shape[1]):
-            S[j, i] -= cj * u[row, i]
-
-
-@jit
-def _undo_write(
-    D: Array, S: Array, w: Array, row: int, q: Array, k: Array, dy: Array, dq: Array, dk: Array, dw: Array
-) -> None:
-    """D <- D + q dy^T;  dq = S dy, dk = D w, dw = D^T k."""
-    K, V = D.shape
-    for i in range(V):
-        dw[row, i] = 0
-    for j in range(K):
-        qj, kj = q[row, j], k[row, j]
-        dqj = dkj = q.dtype.type(0)
-        for i in range(V):
-            d = D[j, i] + qj * dy[row, i]
-            D[j, i] = d
-            dw[row, i] += d * kj
-            dqj += S[j, i] * dy[row, i]
-            dkj += d * w[i]
-        dq[row, j], dk[row, j] = dqj, dkj
-
-
-@jit
-def _undo_take(D: Array, du: Array, row: int, u: Array, c: Array, dc: Array) -> None:
-    """Write du = -D^T c, dc = -D u."""
-    K, V = D.shape
-    _fill(du, 0)
-    for j in range(K):
-        cj = c[row, j]
-        dcj = c.dtype.type(0)
-        for i in range(V):
-            du[i] -= D[j, i] * cj
-            dcj -= D[j, i] * u[row, i]
-        dc[row, j] = dcj
-
-
-@jit
-def _undo_decay(D: Array, S0: Array, a: Array, r: Array, du: Array, da: Array, dr: Array) -> None:
-    """D <- D + r du^T;  da = sum of D * S0, dr = (a * S0) du;  D <- a * D."""
-    K, V = D.shape
-    for j in range(K):
-        aj, rj = a[j], r[j]
-        daj = drj = a.dtype.type(0)
-        for i in range(V):
-            d = D[j, i] + rj * du[i]
-            D[j, i] = aj * d
-            daj += d * S0[j, i]
-            drj += S0[j, i] * du[i]
-        da[j], dr[j] = daj, aj * drj
+def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
+    """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
+    sink: float = arrays[0].dtype.type(0)
+    for x in arrays:
+        if x.size:
+            for row in range(first, last, step):
+                for j in range(0, x.shape[1], 8):  # 8 numbers are at most a cache line
+                    sink += x[row, j]
+    return sink

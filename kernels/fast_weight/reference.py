@@ -5,8 +5,8 @@ r"""The fast-weight recurrence, one step at a time.
     S <- S - (S r_t) c_t^T + v_t k_t^T           erase, then write; c = k unless `erase_key` is given
     y_t = S q_t                                  read: step t sees its own write
 
-With r = beta k, v = beta v' this is the (gated) delta rule S + beta (v' - S k) k^T; without r it is gated linear
-attention.
+With a rate beta the two are one, the (gated) delta rule S <- S + beta (v - S k) k^T: r = beta k, and beta v for v.
+Without rate and r it is gated linear attention.
 
 Shapes: B lives, T steps, H heads, K key width, V value width; S is [V, K].
 Traffic per step and head: 2 V K numbers of state (one read, one write) and 3 K + 2 V of inputs and outputs.
@@ -28,6 +28,7 @@ def fast_weight(
     decay: Tensor | None = None,
     erase: Tensor | None = None,
     erase_key: Tensor | None = None,
+    rate: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Decay, erase, write and read a matrix at every step.
 
@@ -40,11 +41,14 @@ def fast_weight(
         decay: [B, T, H] or [B, T, H, K], log of the factor kept, <= 0; None keeps everything.
         erase: [B, T, H, K], r: the matrix is read there and what it says is taken away; None erases nothing.
         erase_key: [B, T, H, K], c: where it is taken away from; None means k.
+        rate: [B, T, H], beta of the delta rule; instead of `erase`.
 
     Returns:
         y: [B, T, H, V] what was read.
         state: [B, H, V, K] the matrix after the last step.
     """
+    if rate is not None:
+        v, erase = rate[..., None] * v, rate[..., None] * k
     ys = []
     for t in range(q.shape[1]):
         state = state.masked_fill(start[:, t, None, None, None], 0.0)
@@ -72,6 +76,7 @@ def check(
     decay: Tensor | None,
     erase: Tensor | None,
     erase_key: Tensor | None,
+    rate: Tensor | None = None,
 ) -> None:
     """Refuse arguments that do not fit each other.
 
@@ -90,6 +95,7 @@ def check(
         "decay": (decay, ([B, T, H], [B, T, H, K])),
         "erase": (erase, ([B, T, H, K],)),
         "erase_key": (erase_key, ([B, T, H, K],)),
+        "rate": (rate, ([B, T, H],)),
     }
     for name, (tensor, shapes) in wanted.items():
         if tensor is not None and list(tensor.shape) not in shapes:
@@ -98,3 +104,5 @@ def check(
         raise ValueError(f"start must be bool, got {start.dtype}")
     if erase_key is not None and erase is None:
         raise ValueError("erase_key needs erase: nothing is taken away without it")
+    if rate is not None and erase is not None:
+        raise ValueError("rate and erase exclude each other: rate erases at the key itself")

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
+from lifelong.kernels.overwrite import next_state, own_state
 
 __all__ = ["posterior"]
 
@@ -87,7 +88,7 @@ def _run(
     q, k, w, b, start, prior = (x.detach().contiguous() for x in (q, k, w, b, start, prior))
     kept = None if decay is None else decay.detach().exp().contiguous().unsqueeze(-1)
     y = torch.empty_like(w)
-    M, J = (x.detach().clone(memory_format=torch.contiguous_format) for x in (evidence, importance))
+    M, J = (own_state(x) if save else next_state(x) for x in (evidence, importance))
     marks = M.new_empty((2, -(-T // CHECKPOINT), B, H, V, K)) if save else None
     arrays = rows(q.dtype, q, k, w, b, start, prior, kept, y, M, J, marks)
     spread(_forward, B * H, 2 * T * K * V, arrays)

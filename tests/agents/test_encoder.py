@@ -66,9 +66,9 @@ def test_every_category_has_an_entry_of_its_own(name: str) -> None:
 
 def test_bounded_numbers_are_scaled_and_others_squashed() -> None:
     space = spaces.Box(np.array([-2, -np.inf], np.float32), np.array([6, np.inf], np.float32))
-    (reader,) = Encoder(space, 2).leaves.values()
+    reader = Encoder(space, 2).numbers
     torch.nn.init.eye_(reader.linear.weight)
-    read = reader(torch.tensor([[6.0, 0.0], [-2.0, np.e - 1], [2.0, 1 - np.e]]))
+    read = reader(as_tensors(np.array([[6.0, 0.0], [-2.0, np.e - 1], [2.0, 1 - np.e]]), (3,)))
     torch.testing.assert_close(read, torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]))
 
 
@@ -92,12 +92,17 @@ def test_entries_act_on_each_other_from_the_first_step() -> None:
     assert (a - b - c + d).abs().max() > 0.1  # 0 if what an action adds did not depend on the reward
 
 
-def test_an_entry_does_not_drown_the_others() -> None:
+@pytest.mark.parametrize(("reader", "large", "small"), [("choices", "grid", "discrete"), ("numbers", "vector", "flag")])
+def test_an_entry_does_not_drown_the_others(reader: str, large: str, small: str) -> None:
     torch.manual_seed(0)
-    space = spaces.Dict({"large": SPACES["grid"], "small": spaces.Discrete(2)})
-    encoder, seen = Encoder(space, 32), samples(space, 256)
-    large, small = (encoder.leaves[name](seen[name]).std() for name in ("large", "small"))
-    assert 1 / 3 < large / small < 3
+    parts = SPACES | {"vector": spaces.Box(-1, 1, (40,)), "flag": spaces.MultiBinary(1)}
+    space = spaces.Dict({"large": parts[large], "small": parts[small]})
+    encoder, spread = Encoder(space, 64), {}
+    for name, other in (("large", "small"), ("small", "large")):
+        seen = samples(space, 256)
+        seen[other] = seen[other][:1].expand_as(seen[other])  # only one entry varies
+        spread[name] = getattr(encoder, reader)(seen).std(0).mean()
+    assert 1 / 3 < spread["large"] / spread["small"] < 3
 
 
 def test_float64_arrays_become_float32_and_pixels_stay_bytes() -> None:

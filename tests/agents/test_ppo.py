@@ -172,7 +172,7 @@ def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule:
 
 @pytest.mark.parametrize(
     ("memory", "seed", "least", "most"),  # chance is 0.5
-    [("gated_delta", 0, 0.7, 1.0), ("gated_delta", 1, 0.7, 1.0), ("gated_delta", 2, 0.7, 1.0), ("none", 0, 0.45, 0.55)],
+    [("gated_delta", 0, 0.9, 1.0), ("gated_delta", 1, 0.9, 1.0), ("gated_delta", 2, 0.9, 1.0), ("none", 0, 0.45, 0.55)],
 )
 def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
     memory: str, seed: int, least: float, most: float, recall: Streams, policy_for: Policies
@@ -186,4 +186,4 @@ def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
         segments.append(segment.episodes)
     # of the cue of the episode before, the right answer is shown: there is nothing to remember
     known = np.concatenate([rows["success"][rows["lag_episodes"] >= 2] for rows in segments[-10:]])
-    assert least < known.mean() < most
+    assert least <= known.mean() <= most

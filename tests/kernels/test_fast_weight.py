@@ -20,12 +20,13 @@ def draw(T, decay="head", erase="k", B=2, H=2, K=5, V=3, start=None):
         "state": torch.randn(B, H, V, K),
         "start": torch.rand(B, T) < 0.1 if start is None else start,
         "decay": DECAYS[decay](B, T, H, K),
-        "erase": None if erase == "none" else 1.5 * torch.rand(B, T, H, 1) * k,
+        "erase": 1.5 * torch.rand(B, T, H, 1) * k if erase in ("k", "erase_key") else None,
         "erase_key": normalize(torch.randn(B, T, H, K), dim=-1) if erase == "erase_key" else None,
+        "rate": 1.5 * torch.rand(B, T, H) if erase == "rate" else None,
     }
 
 
-@pytest.mark.parametrize("erase", ["none", "k", "erase_key"])
+@pytest.mark.parametrize("erase", ["none", "k", "erase_key", "rate"])
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("T", [1, 2, 15, 16, 17, 63, 64, 65])
 def test_every_back_end_says_what_the_plain_loop_says(agree, T, decay, erase):
@@ -90,12 +91,15 @@ def test_back_ends_agree_whatever_the_shapes(agree, data):
     B, H, K, V = (data.draw(size) for _ in range(4))
     T = data.draw(st.integers(1, 40))
     start = torch.tensor(data.draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T))).view(B, T)
-    decay, erase = data.draw(st.sampled_from(list(DECAYS))), data.draw(st.sampled_from(["none", "k", "erase_key"]))
+    decay, erase = (
+        data.draw(st.sampled_from(list(DECAYS))),
+        data.draw(st.sampled_from(["none", "k", "erase_key", "rate"])),
+    )
     torch.manual_seed(data.draw(st.integers(0, 99)))
     agree("fast_weight", draw(T, decay, erase, B, H, K, V, start))
 
 
-@pytest.mark.parametrize("erase", ["none", "k", "erase_key"])
+@pytest.mark.parametrize("erase", ["none", "k", "erase_key", "rate"])
 @pytest.mark.parametrize("decay", DECAYS)
 def test_the_compiled_gradients_are_those_of_finite_differences(forms, decay, erase):
     inputs = {

@@ -7,12 +7,17 @@ from torch import nn
 class Given(nn.Module):
     """In place of the projection: x is q, k, v already."""
 
-    def __init__(self, sizes):
+    def __init__(self, project):
         super().__init__()
-        self.sizes, self.taps = sizes, 1
+        self.heads, self.channels, self.taps = project.heads, project.channels, 1
+        keys = project.heads * project.key_width
+        self.sizes, self.unit = [keys, keys, project.channels - 2 * keys], project.unit
 
     def forward(self, x, window, start):
-        return list(x.split(self.sizes, -1)), window
+        q, k, v = (z.unflatten(-1, (self.heads, -1)) for z in x.split(self.sizes, -1))
+        if self.unit:
+            q, k = nn.functional.normalize(q, dim=-1), nn.functional.normalize(k, dim=-1)
+        return q, k, v, window
 
 
 class Bare(nn.Module):
@@ -25,7 +30,7 @@ class Bare(nn.Module):
 @pytest.fixture
 def bare():
     def strip(memory):
-        memory.project, memory.output = Given(memory.project.sizes), Bare()
+        memory.project, memory.output = Given(memory.project), Bare()
         for p in memory.parameters():
             nn.init.zeros_(p)
         return memory.double()

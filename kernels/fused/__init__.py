@@ -1,0 +1,74 @@
+"""What surrounds a recurrence, in one pass each: before it, after it, and the product between its layers."""
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from lifelong.kernels.backends import Backend, pick
+from lifelong.kernels.short_conv.reference import check
+
+from . import reference
+from .reference import EPS, check_qkv
+
+__all__ = ["EPS", "gated_linear", "gated_norm", "qkv"]
+
+
+def qkv(
+    x: Tensor,
+    weight: Tensor,
+    state: Tensor,
+    start: Tensor,
+    heads: int,
+    key_width: int,
+    unit: bool = True,
+    *,
+    backend: Backend = "auto",
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run `reference.qkv`, where the arguments are explained, in the fastest form for these tensors.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
+    """
+    check(x, weight, state, start)
+    check_qkv(x, heads, key_width)
+    form = _form(backend, x, weight, state)
+    q, k, v, after = form.qkv(x, weight, state, start, heads, key_width, unit)
+    return q, k, v, after
+
+
+def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:
+    """Run `reference.gated_norm`, where the arguments are explained, in the fastest form for these tensors.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
+    """
+    if list(weight.shape) != [x.shape[-1]]:
+        raise ValueError(f"weight must be {[x.shape[-1]]}, got {list(weight.shape)}")
+    if gate is not None and gate.shape != x.shape:
+        raise ValueError(f"gate must be {list(x.shape)}, got {list(gate.shape)}")
+    y: Tensor = _form(backend, x, weight, gate).gated_norm(x, weight, gate)
+    return y
+
+
+def gated_linear(z: Tensor, *, backend: Backend = "auto") -> Tensor:
+    """Run `reference.gated_linear`, where the arguments are explained, in the fastest form for these tensors.
+
+    Raises:
+        ValueError: if z has no two halves, or `backend` does not fit the tensors.
+    """
+    if z.shape[-1] % 2:
+        raise ValueError(f"z must have an even number of channels, got {z.shape[-1]}")
+    y: Tensor = _form(backend, z).gated_linear(z)
+    return y
+
+
+def _form(backend: Backend, first: Tensor, *others: Tensor | None) -> ModuleType:
+    if pick(backend, first, *others) == "cpu":
+        if first.dtype == torch.float32:
+            from . import cpu  # numba is imported at the first use
+
+            return cpu
+        if backend == "cpu":
+            raise ValueError("backend 'cpu' is compiled for float32 only, got float64")
+    return reference

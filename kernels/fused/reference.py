@@ -1,0 +1,86 @@
+r"""What surrounds a recurrence, as torch says it: cheap in arithmetic, but a memory pass for each operation.
+
+    qkv           silu(conv(x)), cut into q, k and v of H heads, q and k at length 1
+    gated_norm    x / rms(x) * weight * silu(gate)
+    gated_linear  silu(left half of z) * right half of z
+
+Shapes: B lives, T steps, H heads, K key width, V value width, C = H (2 K + V) channels, W taps.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lifelong.kernels.short_conv import short_conv
+
+__all__ = ["EPS", "check_qkv", "gated_linear", "gated_norm", "qkv"]
+
+EPS = 1e-5
+_TINY = 1e-6  # under the root of a squared length, so that zero stays zero and its gradient finite
+
+
+def qkv(
+    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, heads: int, key_width: int, unit: bool = True
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return queries, keys and values of all heads.
+
+    Args:
+        x: [B, T, C] what the convolution reads: queries of all heads, then keys, then values.
+        weight: [C, W] taps, oldest first.
+        state: [B, W - 1, C] inputs before the first step, oldest first.
+        start: [B, T] bool, true where a step is the first of a life.
+        heads: H.
+        key_width: K.
+        unit: whether queries and keys get L2 norm 1; zero stays zero.
+
+    Returns:
+        q: [B, T, H, K].
+        k: [B, T, H, K].
+        v: [B, T, H, V].
+        state: [B, W - 1, C] the last inputs.
+    """
+    mixed, state = short_conv(x, weight, state, start)
+    keys = heads * key_width
+    q, k, v = functional.silu(mixed).split([keys, keys, x.shape[-1] - 2 * keys], -1)
+    q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))
+    if unit:
+        q, k = _unit(q), _unit(k)
+    return q, k, v, state
+
+
+def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
+    """Return x divided by its root mean square, scaled, and gated.
+
+    Args:
+        x: [..., V].
+        weight: [V].
+        gate: [..., V] goes through SiLU; None is no gate.
+
+    Returns:
+        [..., V].
+    """
+    y = functional.rms_norm(x, weight.shape, weight, EPS)
+    return y if gate is None else y * functional.silu(gate)
+
+
+def gated_linear(z: Tensor) -> Tensor:
+    """Return [..., N], the product of the two halves of z [..., 2 N], the left one through SiLU."""
+    left, right = z.chunk(2, -1)
+    return functional.silu(left) * right
+
+
+def check_qkv(x: Tensor, heads: int, key_width: int) -> None:
+    """Refuse channels that do not make queries, keys and values.
+
+    Raises:
+        ValueError: naming the sizes.
+    """
+    values = x.shape[-1] - 2 * heads * key_width
+    if heads < 1 or key_width < 1 or values < 1 or values % heads:
+        raise ValueError(
+            f"x must have H (2 K + V) channels with H = {heads}, K = {key_width} and V > 0, got {x.shape[-1]}"
+        )
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + _TINY)
