@@ -154,7 +154,7 @@ class PPO:
             group["lr"] = config.lr * pace
         steps = segment.steps
         advantage, target = advantages(steps, config.discount, config.life_discount, config.trace)
-        scale = advantage.std().clamp_min(1e-6)
+        scale = advantage.std(correction=0).clamp_min(1e-6)
         batch = TensorDict(
             {
                 "action": steps["action"],

@@ -105,6 +105,9 @@ def save(folder: Path, lifetime: Lifetime, world: TaskStream, learner: PPO, fact
         "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
+    device = lifetime.start.device
+    if device.type == "cuda":
+        parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
     shapes = {name: list(value.shape) for name, value in position.items()}
     hibernate(folder / "checkpoints" / "last", parts, facts | {"steps": lifetime.steps, "world_shapes": shapes})
 
@@ -127,6 +130,8 @@ def restore(folder: Path, lifetime: Lifetime, world: TaskStream, learner: PPO) -
     lifetime.see(*world.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
     lifetime.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
+    if lifetime.start.device.type == "cuda" and "cuda" in parts["random"]:
+        torch.cuda.set_rng_state(parts["random"]["cuda"], lifetime.start.device)
     return facts
 
 

@@ -132,6 +132,8 @@ class Training:
         assert config.lr is not None  # noqa: S101
         recent: list[Rows] = []
         mark, saved = (time.monotonic(), lifetime.steps), lifetime.steps
+        if not self.resumed:
+            self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
         with _interruptible() as interrupted, Progress(config.steps, lifetime.steps, self.console) as progress:
             while lifetime.steps < config.steps and not interrupted:
                 began = time.monotonic()

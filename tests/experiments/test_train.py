@@ -265,15 +265,25 @@ def test_a_config_that_cannot_be_read_is_refused(change: dict[str, Any], message
         main(TrainConfig(resume=folder))
 
 
-def test_a_run_without_a_checkpoint_cannot_go_on(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_before_its_first_checkpoint_goes_on_from_its_beginning(
+    tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = main(tiny(name="whole"))
     with monkeypatch.context() as patch:
         after_segments(2, killed, patch)
         with pytest.raises(KilledError):
-            main(tiny())
-    before = read_episodes(tiny().run)
+            main(tiny(name="broken"))
+    assert len(read_episodes(tiny(name="broken").run)["step"]) == 64  # nothing is lost
+    assert_same(main(TrainConfig(resume=tiny(name="broken").run)).folder, whole.folder)
+
+
+def test_a_run_without_a_checkpoint_cannot_go_on_and_nothing_is_lost(tiny: Configs) -> None:
+    folder = main(tiny()).folder
+    (folder / CHECKPOINT / "manifest.json").unlink()
+    before = len(read_episodes(folder)["step"])
     with pytest.raises(ValueError, match=r"cannot read .*tiny/checkpoints/last/manifest\.json"):
-        main(TrainConfig(resume=tiny().run))
-    assert len(before["step"]) == len(read_episodes(tiny().run)["step"]) == 64  # nothing is lost
+        main(TrainConfig(resume=folder))
+    assert len(read_episodes(folder)["step"]) == before > 0
 
 
 def test_a_run_that_fails_before_anything_was_lived_leaves_nothing(
