@@ -1,6 +1,8 @@
-"""Which form of a recurrence to run: the plain loop, torch in matrix form, or the loop compiled by numba."""
+"""Which form of a recurrence to run: the plain loop, torch in matrix form, or compiled, by numba or by Triton."""
 
 import functools
+import importlib
+import os
 import warnings
 from typing import Literal, get_args
 
@@ -9,20 +11,21 @@ from torch import Tensor
 
 __all__ = ["Backend", "pick"]
 
-Backend = Literal["auto", "reference", "chunk", "cpu"]
+Backend = Literal["auto", "reference", "chunk", "cpu", "triton"]
 
 
 def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
     """Return the back end to run, never "auto".
 
     Args:
-        backend: what was asked for; "auto" takes the compiled loop for float32 and float64 on the CPU, and otherwise
-            the matrix form, or the plain loop for a single step.
+        backend: what was asked for; "auto" takes Triton on a GPU, the loop compiled by numba for float32 and float64 on
+            the CPU, and otherwise the matrix form, or the plain loop for a single step.
         tensors: the arguments of floating point, [B, T, ...] first; None are left out.
 
     Raises:
-        ValueError: if `backend` is unknown, or "cpu" and the tensors are not all float32 or all float64 on the CPU.
-        ImportError: if `backend` is "cpu" and numba cannot be imported.
+        ValueError: if `backend` is unknown, or does not fit the tensors: "cpu" needs them all in float32 or all in
+            float64 on the CPU, "triton" on a GPU, or its interpreter (`TRITON_INTERPRET=1`).
+        ImportError: if what `backend` names cannot be imported.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
@@ -30,28 +33,49 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
         return backend
     kinds = {(x.device.type, x.dtype) for x in tensors if x is not None}
     fits = kinds in ({("cpu", torch.float32)}, {("cpu", torch.float64)})
-    if backend == "cpu":
-        if not fits:
-            got = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in kinds))
-            raise ValueError(f"backend 'cpu' needs all tensors in float32, or all in float64, on the CPU, got {got}")
-        return "cpu"
+    on_gpu = {device for device, _ in kinds} == {"cuda"}
+    if backend == "cpu" and not fits:
+        raise ValueError(
+            f"backend 'cpu' needs all tensors in float32, or all in float64, on the CPU, got {_listed(kinds)}"
+        )
+    if backend == "triton" and not on_gpu and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"backend 'triton' needs all tensors on a GPU, got {_listed(kinds)}")
+    if backend != "auto":
+        return backend
+    if on_gpu and triton_works():
+        return "triton"
     if fits and not torch.compiler.is_compiling() and numba_works():
         return "cpu"
     first = tensors[0]
     return "reference" if first is not None and first.shape[1] == 1 else "chunk"
 
 
+def _listed(kinds: set[tuple[str, torch.dtype]]) -> str:
+    return ", ".join(sorted(f"{dtype} on {device}" for device, dtype in kinds))
+
+
 @functools.cache
 def numba_works() -> bool:
     """Return whether numba can be imported, and say once what is lost where it cannot."""
+    return _imports(
+        "numba", "memories on the CPU fall back to plain torch, several times slower in training and acting"
+    )
+
+
+@functools.cache
+def triton_works() -> bool:
+    """Return whether triton can be imported, and say once what is lost where it cannot."""
+    return _imports("triton", "memories on the GPU fall back to plain torch, many launches for every step")
+
+
+def _imports(name: str, loss: str) -> bool:
     try:
-        import numba  # noqa: F401
+        importlib.import_module(name)
     except ImportError as error:
         warnings.warn(
-            f"numba cannot be imported ({error}): memories on the CPU fall back to plain torch, "
-            "several times slower in training and acting; `pip install numba` brings the compiled loops back",
+            f"{name} cannot be imported ({error}): {loss}; `pip install {name}` brings the compiled form back",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return False
     return True

@@ -15,6 +15,8 @@ Traffic per step and head: 2 V K numbers of state (one read, one write) and 3 K 
 import torch
 from torch import Tensor
 
+from lifelong.kernels.arguments import examine
+
 __all__ = ["check", "fast_weight"]
 
 
@@ -106,3 +108,4 @@ def check(
         raise ValueError("erase_key needs erase: nothing is taken away without it")
     if rate is not None and erase is not None:
         raise ValueError("rate and erase exclude each other: rate erases at the key itself")
+    examine({"q": q, **{name: tensor for name, (tensor, _) in wanted.items()}})

@@ -21,6 +21,8 @@ Traffic per step and number of state: u and decay read, y written; with `write` 
 import torch
 from torch import Tensor
 
+from lifelong.kernels.arguments import examine
+
 __all__ = ["check", "flatten", "linear_scan"]
 
 
@@ -95,6 +97,7 @@ def check(
         )
     if start.dtype != torch.bool:
         raise ValueError(f"start must be bool, got {start.dtype}")
+    examine({"u": u, "decay": decay, "state": state, "start": start, "write": write, "read": read})
 
 
 def flatten(u: Tensor, decay: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:

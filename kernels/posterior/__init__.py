@@ -25,16 +25,19 @@ def posterior(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
 
-    `backend` asks for one form: "reference", "chunk", or "cpu", the compiled loop, which is differentiable only once.
+    `backend` asks for one form: "reference", "chunk", "cpu", the loop compiled for the CPU, or "triton", for a GPU; the
+    last two are differentiable only once.
 
     Raises:
-        ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
+        ValueError: if shapes, dtypes or devices do not fit each other, naming the argument, or `backend` does not fit
+            the tensors; under `LIFELONG_DEBUG=1` also if a number is not finite.
     """
     check(q, k, w, b, evidence, importance, start, prior, decay)
     chosen = pick(backend, q, k, w, b, evidence, importance, prior, decay)
-    if chosen == "cpu":
-        from .cpu import posterior as compiled  # numba is imported at the first use
-
-        return compiled(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)
-    form = reference if chosen == "reference" else chunk
+    if chosen in ("reference", "chunk"):
+        form = reference if chosen == "reference" else chunk
+    elif chosen == "cpu":
+        from .cpu import posterior as form  # numba is imported at the first use
+    else:
+        from .triton_step import posterior as form  # and so is triton
     return form(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)

@@ -16,6 +16,8 @@ Source: Palimpsa, arXiv:2602.09075, in its linear form.
 import torch
 from torch import Tensor
 
+from lifelong.kernels.arguments import examine
+
 __all__ = ["check", "posterior"]
 
 
@@ -98,3 +100,8 @@ def check(
             raise ValueError(f"{name} must be {shape}, got {list(tensor.shape)}")
     if start.dtype != torch.bool:
         raise ValueError(f"start must be bool, got {start.dtype}")
+    examine(
+        {"q": q, "k": k, "w": w, "b": b, "evidence": evidence, "importance": importance, "start": start,
+         "prior": prior, "decay": decay},
+        states=("evidence", "importance", "prior"),
+    )  # fmt: skip

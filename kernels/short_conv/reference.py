@@ -12,6 +12,8 @@ Shapes: B lives, T steps, D channels, W taps.
 import torch
 from torch import Tensor
 
+from lifelong.kernels.arguments import examine
+
 __all__ = ["check", "short_conv"]
 
 
@@ -55,3 +57,4 @@ def check(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> None:
             raise ValueError(f"{name} must be {shape}, got {list(tensor.shape)}")
     if start.dtype != torch.bool:
         raise ValueError(f"start must be bool, got {start.dtype}")
+    examine({"x": x, "weight": weight, "state": state, "start": start})

@@ -45,10 +45,10 @@ def forms():
 
 @pytest.fixture(scope="session")
 def agree(forms):
-    def compare(op, inputs, dtype=torch.float64, through=lambda form: form):
+    def compare(op, inputs, dtype=torch.float64, through=lambda form: form, only=None):
         ways = forms(op)
         wanted = outcome(ways.pop("reference"), inputs, torch.float64)
-        for back_end, form in ways.items():
+        for back_end, form in (only or ways).items():
             for name, got in outcome(through(form), inputs, dtype).items():
                 scale = max([1.0, *wanted[name].abs().flatten().tolist()])
                 torch.testing.assert_close(
@@ -58,6 +58,24 @@ def agree(forms):
                     atol=TOLERANCE[dtype] * scale,
                     msg=lambda text, where=f"{op}, {back_end}, {name}": f"{where}: {text}",
                 )
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def triton_agrees(agree):
+    """Compare the kernels for the GPU: on one where there is one, else, on far less, through Triton's interpreter."""
+    pytest.importorskip("triton", exc_type=ImportError)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def compare(op, inputs, dtype=torch.float64):
+        form = getattr(importlib.import_module(f"lifelong.kernels.{op}.triton_step"), op)
+
+        def run(**given):
+            moved = {name: None if x is None else x.to(device) for name, x in given.items()}
+            return tuple(x.cpu() for x in form(**moved))
+
+        agree(op, inputs, dtype, only={"triton_step": run})
 
     return compare
 

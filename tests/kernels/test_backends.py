@@ -47,13 +47,35 @@ def test_a_back_end_can_be_asked_for():
 
 
 def test_an_unknown_back_end_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="backend must be one of auto, reference, chunk, cpu, got 'gpu'"):
+    with pytest.raises(ValueError, match="backend must be one of auto, reference, chunk, cpu, triton, got 'gpu'"):
         fast_weight(X, X, X, S, START, backend="gpu")
 
 
 def test_the_compiled_loop_refuses_mixed_precision():
     with pytest.raises(ValueError, match=r"needs all tensors in float32.*got torch\.float32 on cpu, torch\.float64"):
         fast_weight(X, X, X, S.double(), START, backend="cpu")
+
+
+def test_triton_is_for_the_gpu_and_its_interpreter(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(ValueError, match=r"^backend 'triton' needs all tensors on a GPU, got torch\.float32 on cpu$"):
+        fast_weight(X, X, X, S, START, backend="triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert backends.pick("triton", X, S) == "triton"
+
+
+class OnGPU:
+    device, dtype, shape = torch.device("cuda"), torch.float32, (1, 3)
+
+
+def test_on_a_gpu_triton_is_taken_and_without_it_torch_with_a_warning(monkeypatch):
+    backends.triton_works.cache_clear()
+    assert backends.pick("auto", OnGPU(), OnGPU()) == "triton"
+    monkeypatch.setitem(sys.modules, "triton", None)
+    backends.triton_works.cache_clear()
+    with pytest.warns(RuntimeWarning, match=r"triton cannot be imported .* many launches .*pip install triton"):
+        assert backends.pick("auto", OnGPU()) == "chunk"
+    backends.triton_works.cache_clear()
 
 
 def test_nothing_is_kept_for_backward_where_no_gradient_is_wanted():

@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 
 from lifelong.kernels import compiled
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.overwrite import overwriting
 
 DECAYS = {"none": lambda B, T, H, K: None, "head": lambda *s: -torch.rand(s[:3]), "channel": lambda *s: -torch.rand(s)}
 
@@ -189,3 +190,77 @@ def test_an_erase_key_without_erase_is_refused():
     inputs["erase"] = None
     with pytest.raises(ValueError, match="erase_key needs erase"):
         fast_weight(**inputs)
+
+
+ON_GPU = [1, 2, 15, 16, 17] + [63, 64, 65, 500] * torch.cuda.is_available()  # the interpreter takes 40 ms a step
+
+
+@pytest.mark.parametrize("erase", ["none", "k", "erase_key", "rate"])
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("T", ON_GPU)
+def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, erase):
+    triton_agrees("fast_weight", draw(T, decay, erase, B=2 if T < 10 else 1, H=2 if T < 10 else 1))
+
+
+def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts):
+    triton_agrees("fast_weight", draw(18, "channel", "rate", H=1, start=starts(2, 18)))
+
+
+@pytest.mark.parametrize("log_factor", [0.0, -1e4, -torch.inf])
+@pytest.mark.parametrize("decay", ["head", "channel"])
+def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, decay, log_factor):
+    inputs = draw(9, decay, "rate", H=1)
+    inputs["decay"][:, 1::3] = log_factor
+    triton_agrees("fast_weight", inputs)
+
+
+@pytest.mark.parametrize(("K", "V"), [(33, 70), (130, 9), (1, 1)])
+def test_on_the_gpu_a_matrix_may_be_many_tiles(triton_agrees, K, V):
+    triton_agrees("fast_weight", draw(3, "head", "rate", B=1, H=1, K=K, V=V), torch.float32)
+
+
+@pytest.mark.parametrize("beta", [0.99, 1.9])
+def test_on_the_gpu_keys_that_repeat_cost_no_digits(triton_agrees, beta):
+    T = 128 if torch.cuda.is_available() else 20
+    inputs = draw(T, "none", "none", B=1, H=1, K=32, V=8, start=torch.zeros(1, T, dtype=torch.bool))
+    inputs["k"] = inputs["k"][:, :1].expand_as(inputs["k"]).clone()
+    inputs["rate"] = torch.full((1, T, 1), beta)
+    triton_agrees("fast_weight", inputs, torch.float32)
+
+
+def test_on_the_gpu_memory_need_not_be_contiguous(triton_agrees):
+    inputs = draw(4, "head", "rate")
+    inputs["q"], inputs["state"] = inputs["q"].transpose(1, 2).contiguous().transpose(1, 2), inputs["state"].mT
+    inputs["state"] = inputs["state"].contiguous().mT
+    triton_agrees("fast_weight", inputs)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's numpy sees NaN being made
+def test_on_the_gpu_a_broken_life_does_not_reach_the_next():
+    triton_step = pytest.importorskip("lifelong.kernels.fast_weight.triton_step", exc_type=ImportError)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    inputs = draw(12, "head", "rate", H=1, start=torch.arange(12).expand(2, 12) == 7)
+    inputs["state"][0], inputs["v"][1, 4] = torch.nan, torch.inf
+    inputs = {name: None if x is None else x.to(device) for name, x in inputs.items()}
+    v, decay = inputs["v"].requires_grad_(), inputs["decay"].requires_grad_()
+    y, state = triton_step.fast_weight(**inputs)
+    assert not y[:, :7].isfinite().all()
+    assert y[:, 7:].isfinite().all()
+    dv, ddecay = torch.autograd.grad(y.sum() + state.sum(), [v, decay])
+    assert dv[:, 7:].isfinite().all()
+    assert ddecay[:, 7:].isfinite().all()
+
+
+@torch.no_grad()
+def test_on_the_gpu_the_state_is_written_over_only_where_it_is_allowed():
+    triton_step = pytest.importorskip("lifelong.kernels.fast_weight.triton_step", exc_type=ImportError)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    inputs = {name: None if x is None else x.to(device) for name, x in draw(1, erase="rate").items()}
+    before = inputs["state"].clone()
+    wanted, after = triton_step.fast_weight(**inputs)
+    assert torch.equal(inputs["state"], before)
+    with overwriting():
+        y, written = triton_step.fast_weight(**inputs)
+    assert written.data_ptr() == inputs["state"].data_ptr()
+    assert torch.equal(y, wanted)
+    assert torch.equal(inputs["state"], after)

@@ -157,3 +157,28 @@ def test_starts_must_be_bool():
     inputs["start"] = inputs["start"].float()
     with pytest.raises(ValueError, match=r"start must be bool, got torch\.float32"):
         posterior(**inputs)
+
+
+ON_GPU = [1, 2, 15, 16, 17] + [63, 64, 65, 500] * torch.cuda.is_available()  # the interpreter takes 40 ms a step
+
+
+@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("T", ON_GPU)
+def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay):
+    triton_agrees("posterior", draw(T, decay, B=2 if T < 10 else 1, H=2 if T < 10 else 1))
+
+
+def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts):
+    triton_agrees("posterior", draw(18, H=1, start=starts(2, 18)))
+
+
+@pytest.mark.parametrize("log_factor", [0.0, -1e4, -torch.inf])
+def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, log_factor):
+    inputs = draw(9, H=1)
+    inputs["decay"][:, 1::3] = log_factor
+    triton_agrees("posterior", inputs)
+
+
+@pytest.mark.parametrize(("K", "V"), [(33, 70), (130, 9), (1, 1)])
+def test_on_the_gpu_matrices_may_be_many_tiles(triton_agrees, K, V):
+    triton_agrees("posterior", draw(3, B=1, H=1, K=K, V=V), torch.float32)

@@ -1,0 +1,219 @@
+r"""The posterior recurrence in one launch, with both matrices in registers; arguments as in `reference.py`.
+
+A program holds some rows of one head's matrices, tiles [BLOCK_V, K] of M and J [V, K], and takes them through all
+steps. Gradients as in `cpu.py`; what all rows share is summed over the tiles at the end.
+Forward keeps M and J every `SEGMENT` steps; backward forms a segment's states again, in a buffer that is small enough
+to stay in the GPU's cache.
+Traffic at T = 1: both states once in and once out.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from lifelong.kernels.overwrite import next_state, own_state
+
+__all__ = ["posterior"]
+
+SEGMENT = 16  # steps between the states kept for the backward pass
+TILE = 1024  # numbers of each matrix in a program: 8 for each thread of four warps
+
+
+def posterior(
+    q: Tensor,
+    k: Tensor,
+    w: Tensor,
+    b: Tensor,
+    evidence: Tensor,
+    importance: Tensor,
+    start: Tensor,
+    *,
+    prior: Tensor,
+    decay: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what `reference.posterior` does in one launch; the states in float32 or wider, differentiable once."""
+    inputs = (q, k, w, b, evidence, importance, start, prior, decay)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
+        made: tuple[Tensor, Tensor, Tensor] = _Posterior.apply(*inputs)  # type: ignore[no-untyped-call]
+        return made
+    return _run(*inputs, save=False)[:3]
+
+
+class _Posterior(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        y, M, J, saved = _run(*inputs, save=True)
+        ctx.save_for_backward(*saved)
+        return y, M, J
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, dM: Tensor, dJ: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
+        q, k, w, b, start, prior, decay, marks = ctx.saved_tensors
+        (B, T, H, _), size = q.shape, _tile(q, w)
+        programs = B * H * size["TILES"]
+        formed = marks.new_empty((programs, 2, SEGMENT, size["BLOCK_V"], size["K"]))
+        dw, db, dM, dJ = torch.empty_like(w), torch.empty_like(b), own_state(dM), own_state(dJ)
+        dq, dk, ddecay = (  # every tile writes its own sum
+            None if x is None else marks.new_empty((size["TILES"], *x.shape)) for x in (q, k, decay)
+        )
+        dprior = marks.new_empty((B, H, size["TILES"]))
+        _backward[(programs,)](
+            q, k, w, b, decay, start, prior, marks, formed, dy.contiguous(), dq, dk, dw, db, ddecay, dprior, dM, dJ,
+            B, T, SEGMENT=SEGMENT, **size,
+        )  # fmt: skip
+        dq, dk, ddecay = (
+            None if x is None else x.sum(0).to(like.dtype) for x, like in ((dq, q), (dk, k), (ddecay, decay))
+        )
+        return dq, dk, dw, db, dM, dJ, None, dprior.sum((0, 2)).to(prior.dtype), ddecay
+
+
+def _run(
+    q: Tensor,
+    k: Tensor,
+    w: Tensor,
+    b: Tensor,
+    evidence: Tensor,
+    importance: Tensor,
+    start: Tensor,
+    prior: Tensor,
+    decay: Tensor | None,
+    *,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor | None, ...]]:
+    """Run forward; return y, the last states and what the backward pass needs."""
+    B, T, H, K = q.shape
+    V = w.shape[-1]
+    q, k, w, b, prior = (x.detach().contiguous() for x in (q, k, w, b, prior))
+    decay = None if decay is None else decay.detach().contiguous()
+    flags, size = start.contiguous().view(torch.uint8), _tile(q, w)
+    y = torch.empty_like(w)
+    M, J = (own_state(x) if save else next_state(x) for x in (evidence, importance))
+    marks = M.new_empty((2, triton.cdiv(T, SEGMENT), B, H, V, K)) if save else None
+    _forward[(B * H * size["TILES"],)](q, k, w, b, decay, flags, prior, y, M, J, marks, B, T, SEGMENT=SEGMENT, **size)
+    return y, M, J, (q, k, w, b, flags, prior, decay, marks)
+
+
+def _tile(q: Tensor, w: Tensor) -> dict[str, int]:
+    """Return the sizes of the matrices and how they are cut into tiles, as the kernels name them."""
+    H, K, V = q.shape[2], q.shape[3], w.shape[3]
+    block_k = triton.next_power_of_2(K)
+    block_v = min(max(4, TILE // block_k), triton.next_power_of_2(V))
+    return {"H": H, "K": K, "V": V, "TILES": triton.cdiv(V, block_v), "BLOCK_K": block_k, "BLOCK_V": block_v}
+
+
+# Below, row (b T + t) H + h is step t of head h of life b; `i` are rows of the matrices, `j` their columns.
+
+
+@triton.jit
+def _vector(x, row, j, K, like):
+    return tl.load(x + row * K + j, mask=j < K, other=0).to(like.dtype)
+
+
+@triton.jit
+def _kept(decay, row, like):
+    if decay is None:
+        a = tl.full([1, 1], 1.0, like.dtype)
+    else:
+        a = tl.exp(tl.load(decay + row).to(like.dtype)) + tl.full([1, 1], 0.0, like.dtype)
+    return a
+
+
+@triton.jit
+def _write(M, J, k, w, b, decay, fresh, row, i, j, K, V):
+    """Return both matrices after the write of a step."""
+    a, key = _kept(decay, row, M), _vector(k, row, j, K, M)[None, :]
+    M = tl.where(fresh, 0.0, M) * a + _vector(w, row, i, V, M)[:, None] * key
+    J = tl.where(fresh, 0.0, J) * a + _vector(b, row, i, V, M)[:, None] * key * key
+    return M, J
+
+
+@triton.jit
+def _forward(
+    q, k, w, b, decay, start, prior, y, M_end, J_end, marks, B, T,
+    H, K, V, TILES, SEGMENT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+):  # fmt: skip
+    head, part = (tl.program_id(0) // TILES).to(tl.int64), tl.program_id(0) % TILES
+    life, h = head // H, head % H
+    i, j = part * BLOCK_V + tl.arange(0, BLOCK_V), tl.arange(0, BLOCK_K)
+    own, inside = (head * V + i[:, None]) * K + j[None, :], (i < V)[:, None] & (j < K)[None, :]
+    M, J = tl.load(M_end + own, mask=inside, other=0), tl.load(J_end + own, mask=inside, other=0)
+    base = tl.load(prior + h).to(M.dtype)
+    states = B * H * V * K
+    for t in range(T):
+        row = (life * T + t) * H + h
+        if marks is not None:  # noqa: SIM102  decided when it is compiled, the next one when it runs
+            if t % SEGMENT == 0:
+                tl.store(marks + t // SEGMENT * states + own, M, mask=inside)
+                tl.store(marks + ((T + SEGMENT - 1) // SEGMENT + t // SEGMENT) * states + own, J, mask=inside)
+        M, J = _write(M, J, k, w, b, decay, tl.load(start + life * T + t) != 0, row, i, j, K, V)
+        read = tl.sum(M / (J + base) * _vector(q, row, j, K, M)[None, :], 1)
+        tl.store(y + row * V + i, read, mask=i < V)
+    tl.store(M_end + own, M, mask=inside)
+    tl.store(J_end + own, J, mask=inside)
+
+
+@triton.jit
+def _backward(
+    q, k, w, b, decay, start, prior, marks, formed, dy, dq, dk, dw, db, ddecay, dprior, dM, dJ, B, T,
+    H, K, V, TILES, SEGMENT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0).to(tl.int64)
+    head, part = program // TILES, tl.program_id(0) % TILES
+    life, h = head // H, head % H
+    i, j = part * BLOCK_V + tl.arange(0, BLOCK_V), tl.arange(0, BLOCK_K)
+    own, inside = (head * V + i[:, None]) * K + j[None, :], (i < V)[:, None] & (j < K)[None, :]
+    step = BLOCK_V * K  # numbers of one formed state; all of M come first, then all of J
+    place = program * 2 * SEGMENT * step + tl.arange(0, BLOCK_V)[:, None] * K + j[None, :]
+    DM, DJ = tl.load(dM + own, mask=inside, other=0), tl.load(dJ + own, mask=inside, other=0)
+    base = tl.load(prior + h).to(DM.dtype)
+    dbase = tl.zeros([BLOCK_K], DM.dtype)
+    segments, states = (T + SEGMENT - 1) // SEGMENT, B * H * V * K
+    for back in range(segments):
+        n = segments - 1 - back
+        first = n * SEGMENT
+        count = tl.minimum(SEGMENT, T - first)
+        M0 = tl.load(marks + n * states + own, mask=inside, other=0)
+        J0 = tl.load(marks + (segments + n) * states + own, mask=inside, other=0)
+        M, J = M0, J0
+        for s in range(count):
+            fresh = tl.load(start + life * T + first + s) != 0
+            M, J = _write(M, J, k, w, b, decay, fresh, (life * T + first + s) * H + h, i, j, K, V)
+            tl.store(formed + s * step + place, M, mask=inside)
+            tl.store(formed + (SEGMENT + s) * step + place, J, mask=inside)
+        tl.debug_barrier()  # what one thread stored another may load
+        for ago in range(count):
+            s = count - 1 - ago
+            row = (life * T + first + s) * H + h
+            total = (part * B * T + life * T + first + s) * H + h
+            M = tl.load(formed + s * step + place, mask=inside, other=0)
+            J = tl.load(formed + (SEGMENT + s) * step + place, mask=inside, other=0)
+            before = tl.maximum(s - 1, 0)
+            M1 = tl.where(s > 0, tl.load(formed + before * step + place, mask=inside, other=0), M0)
+            J1 = tl.where(s > 0, tl.load(formed + (SEGMENT + before) * step + place, mask=inside, other=0), J0)
+            fresh, a = tl.load(start + life * T + first + s) != 0, _kept(decay, row, M)
+            key, out = _vector(k, row, j, K, M), _vector(dy, row, i, V, M)
+            precision = 1.0 / (J + base)
+            mean = M * precision
+            tl.store(dq + total * K + j, tl.sum(mean * out[:, None], 0), mask=j < K)
+            g = out[:, None] * _vector(q, row, j, K, M)[None, :] * precision
+            DM += g
+            DJ -= g * mean
+            dbase -= tl.sum(g * mean, 0)
+            wi, bi = _vector(w, row, i, V, M), _vector(b, row, i, V, M)
+            tl.store(dw + row * V + i, tl.sum(DM * key[None, :], 1), mask=i < V)
+            tl.store(db + row * V + i, tl.sum(DJ * (key * key)[None, :], 1), mask=i < V)
+            dkey = tl.sum(DM * wi[:, None], 0) + 2.0 * key * tl.sum(DJ * bi[:, None], 0)
+            tl.store(dk + total * K + j, dkey, mask=j < K)
+            DM, DJ = tl.where(fresh, 0.0, DM * a), tl.where(fresh, 0.0, DJ * a)
+            if decay is not None:
+                flow = tl.where(fresh, 0.0, DM * M1 + DJ * J1)
+                tl.store(ddecay + total, tl.sum(tl.sum(flow, 0), 0))
+        tl.debug_barrier()  # before the next segment is formed in the same place
+    tl.store(dprior + program, tl.sum(dbase, 0))
+    tl.store(dM + own, DM, mask=inside)
+    tl.store(dJ + own, DJ, mask=inside)
