@@ -1,8 +1,8 @@
 """How many environment steps per second does recurrent PPO train at, acting and learning together?
 
     pip install 'lifelong-rl[bench]'
-    python experiments/bench_training.py
-    python experiments/bench_training.py --env MiniGrid-DoorKey-8x8-v0 --num-envs 64
+    lifelong bench training
+    lifelong bench training --env MiniGrid-DoorKey-8x8-v0 --num-envs 64
 
 Ours with two memories beside sb3-contrib's RecurrentPPO, in one process, in turns: the same gymnasium environment and
 observation, width, steps per update, epochs, minibatches and threads. Each turn is one update (collect, then learn);
@@ -22,9 +22,10 @@ import tyro
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, Lifetime, PPOConfig
 from lifelong.envs import make_stream
+from lifelong.experiments.cli import parse
 from lifelong.memory import make_memory
 
-__all__ = ["BenchConfig", "main"]
+__all__ = ["BenchConfig", "command", "main"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ def _table(config: BenchConfig, seconds: dict[str, list[float]]) -> str:
             f"| {name} | {batch / median(times):,.0f} | {low:,.0f} to {high:,.0f} | {rival / median(times):.2f} |"
         )
     return "\n".join(lines)
+
+
+def command(arguments: list[str]) -> None:
+    """Measure and print the table."""
+    print(main(parse(BenchConfig, arguments, "bench training")))
 
 
 if __name__ == "__main__":

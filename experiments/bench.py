@@ -1,0 +1,34 @@
+"""`lifelong bench`: how fast the kernels are, and how fast agents train, on this machine."""
+
+import importlib
+import sys
+
+__all__ = ["SUBJECTS", "command"]
+
+SUBJECTS = {
+    "kernels": "the recurrences: right first, then how fast, beside their rivals",
+    "training": "environment steps per second of recurrent PPO, beside sb3-contrib's",
+}
+
+
+def command(arguments: list[str]) -> None:
+    """Run the measurement that the first word names.
+
+    Raises:
+        ConfigError: if it names none, or its settings do not fit.
+    """
+    subject, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if subject in ("-h", "--help"):
+        sys.stdout.write(_usage())
+    elif subject in SUBJECTS:
+        importlib.import_module(f"lifelong.experiments.bench_{subject}").command(rest)
+    else:
+        from lifelong.experiments.config import ConfigError  # not above: it imports torch, which help can do without
+
+        raise ConfigError(f"bench what{f': {subject!r}' if subject else ''}? known: {', '.join(SUBJECTS)}")
+
+
+def _usage() -> str:
+    width = max(map(len, SUBJECTS))
+    lines = "\n".join(f"  {subject:<{width}}  {what}" for subject, what in SUBJECTS.items())
+    return f"usage: lifelong bench SUBJECT [OPTIONS]\n\n{lines}\n\nlifelong bench SUBJECT --help tells more.\n"

@@ -1,0 +1,77 @@
+"""One step of a whole layer, taken by a life that goes on from its own state."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lifelong.kernels.overwrite import overwriting
+
+from .accuracy import TOLERANCE
+from .clock import Call
+from .config import Guests
+from .layer import GatedDeltaLayer
+
+__all__ = ["examine_layer", "living", "make_layer"]
+
+Step = Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]]
+
+
+def make_layer(guests: Guests, width: int, heads: int | None = None, head_width: int | None = None) -> Any:
+    """Return the layer to act with: the guest, or the one of kernels alone.
+
+    Args:
+        guests: from the floors above.
+        width: D, width of the layer.
+        heads: H; None for the layer's own, as for the next.
+        head_width: of keys and values; None makes keys twice as wide as values.
+    """
+    torch.manual_seed(0)
+    if guests.layer is not None:
+        return guests.layer(width, heads=heads, key_width=head_width, value_width=head_width)
+    H = heads or max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
+    return GatedDeltaLayer(width, H, head_width or 2 * width // H, head_width or width // H)
+
+
+def living(step: Step, layer: Any, lives: int, width: int, device: torch.device | str, steps: int = 1) -> Call:
+    """Return a call that takes steps, each from where the one before ended.
+
+    Args:
+        step: the layer's, or a compiled form of it.
+        layer: whose first state it begins with.
+        lives: B.
+        width: D.
+        device: where.
+        steps: of one call.
+    """
+    x = torch.randn(lives, width, device=device)
+    start = torch.zeros(lives, dtype=torch.bool, device=device)
+    state = layer.initial_state(lives)
+
+    def call() -> None:
+        nonlocal state
+        for _ in range(steps):
+            _, state = step(x, state, start)
+
+    return call
+
+
+def examine_layer(step: Step, layer: Any, width: int, device: torch.device | str) -> str | None:
+    """Return what is wrong with three steps in place, against the layer in float64; None if nothing."""
+    exact = copy.deepcopy(layer).cpu().double()
+    try:
+        with torch.no_grad():
+            state, true_state = layer.initial_state(4), exact.initial_state(4)
+            for t in range(3):
+                x, start = torch.randn(4, width), torch.arange(4) == t
+                with overwriting():
+                    y, state = step(x.to(device), state, start.to(device))
+                wanted, true_state = exact.step(x.double(), true_state, start)
+                error = ((y.cpu() - wanted).abs().max() / wanted.abs().max().clamp_min(1.0)).item()
+                if not error <= TOLERANCE:  # NaN is no agreement
+                    return f"y differs by {error:.1e} at step {t}, allowed {TOLERANCE:.0e}"
+    except Exception as error:  # noqa: BLE001  whatever it raises, it is reported and not timed
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return None

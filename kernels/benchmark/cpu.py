@@ -1,0 +1,162 @@
+"""The tables of the CPU: training beside the recurrent networks people use, the other operations, and acting."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from lifelong.kernels.overwrite import overwriting
+
+from .accuracy import Verdict
+from .acting import examine_layer, living, make_layer
+from .clock import Clock
+from .config import BenchConfig, Guests
+from .operations import DELTA, OPERATIONS, Draw, Shape, Trial, back_ends, draw
+from .race import Rival, ours, race, theirs
+from .report import Goal, Row, Table, quotient
+
+__all__ = ["lstm", "others", "tables"]
+
+Verdicts = Mapping[tuple[str, str], Verdict]
+Found = dict[str, float | None]
+
+
+def tables(config: BenchConfig, guests: Guests, verdicts: Verdicts) -> dict[str, Callable[[], Table]]:
+    """Return what makes each table, by what it measures.
+
+    Args:
+        config: settings.
+        guests: who lend a layer, and peers.
+        verdicts: of every operation and back end; what failed is not timed.
+    """
+    return {
+        "training": lambda: _training(config, guests, verdicts),
+        "the other operations": lambda: others(config, verdicts, _segments(config), "cpu", "cpu", Clock()),
+        "acting": lambda: _acting(config, guests),
+    }
+
+
+def _training(config: BenchConfig, guests: Guests, verdicts: Verdicts) -> Table:
+    rows: list[Row] = []
+    loop, eager, recurrent, attended, started, rival, posterior = (Found() for _ in range(7))
+    for shape in _segments(config):
+        source = draw("cpu")
+        rivals = {
+            form: ours(DELTA, form, source, shape, config.starts, verdicts[DELTA, form].fault)
+            for form in ("cpu", "chunk", "reference")
+        }
+        without = ours(DELTA, "cpu", source, shape, 0.0, rivals["cpu"].fault)
+        rivals["no starts"] = replace(without, back_end="cpu, no starts")
+        fault = verdicts["posterior", "cpu"].fault
+        rivals["posterior"] = ours("posterior", "cpu", source, shape, config.starts, fault)
+        rivals["SDPA"] = theirs("causal attention", "torch SDPA, no starts", *_attention(source, shape))
+        rivals["LSTM"] = theirs(f"LSTM, width {shape.H * shape.d}", "torch nn.LSTM, no starts", *lstm(source, shape))
+        for name, make in guests.peers.items():
+            flops = _lstm_flops(shape)
+            rivals[name] = theirs(f"LSTM, width {shape.H * shape.d}", name, make(shape, config.starts), flops)
+        lines, took = race(rivals, "cpu", shape, config.repeats, Clock())
+        rows += lines
+        at, own = f"B={shape.B} d={shape.d}", took["cpu"]
+        loop[at], eager[at] = quotient(took["reference"], own), quotient(took["chunk"], own)
+        recurrent[at], attended[at] = quotient(took["LSTM"], own), quotient(own, took["SDPA"])
+        started[at], posterior[at] = quotient(own, took["no starts"]), quotient(took["posterior"], own)
+        best = min((x for name in guests.peers if (x := took[name]) is not None), default=None)
+        rival[at] = quotient(best, own)
+    goals = [
+        Goal("the autograd loop takes at least 20 × the time of fast_weight (delta rule)", loop, 20, stretch=40),
+        Goal("the chunks of torch take at least 3 × its time", eager, 3),
+        Goal("nn.LSTM of the same width takes more than its time", recurrent, 1),
+        Goal("it takes at most 2 × the time of causal attention (SDPA)", attended, 2, most=True, stretch=1),
+        Goal(f"starts at {config.starts:.0%} cost at most 5 %", started, 1.05, most=True),
+        Goal("TorchRL's LSTMModule with as many starts, in its fastest mode, takes at least 10 × its time", rival, 10),
+        Goal("posterior takes at most 2.5 × its time", posterior, 2.5, most=True),
+    ]
+    notes = [f"Ours and TorchRL's with starts at {config.starts:.0%} of the steps, unless a row says otherwise."]
+    return Table("Training on the CPU", rows, goals, [*notes, *guests.missing])
+
+
+def others(
+    config: BenchConfig, verdicts: Verdicts, shapes: Sequence[Shape], device: str, favourite: str, clock: Clock
+) -> Table:
+    """Return the table of all operations in all their forms, for training.
+
+    Args:
+        config: settings.
+        verdicts: of every operation and back end; what failed is not timed.
+        shapes: of the inputs.
+        device: where.
+        favourite: back end whom ratios refer to; an operation without it takes its last.
+        clock: the device's.
+    """
+    rows: list[Row] = []
+    for shape in shapes:
+        source = draw(device)
+        for op in (op for op in OPERATIONS if op != DELTA):
+            forms = back_ends(OPERATIONS[op], device)
+            rivals = {form: ours(op, form, source, shape, config.starts, verdicts[op, form].fault) for form in forms}
+            rows += race(rivals, favourite if favourite in forms else forms[-1], shape, config.repeats, clock)[0]
+    return Table(f"The other operations on the {device.upper().replace('CUDA', 'GPU')}", rows)
+
+
+def _acting(config: BenchConfig, guests: Guests) -> Table:
+    lives, width = config.acting
+    layer, cell = make_layer(guests, width), nn.LSTMCell(width, width)
+    steps = {"in place": layer.step}
+    if config.compile:
+        steps["torch.compile"] = torch.compile(layer.step)
+    state = torch.zeros(lives, width), torch.zeros(lives, width)
+    x = torch.randn(lives, width)
+
+    def recur() -> None:
+        nonlocal state
+        state = cell(x, state)
+
+    rivals = {}
+    for name, step in steps.items():
+        fault = examine_layer(step, layer, width, "cpu")
+        call = None if fault else living(step, layer, lives, width, "cpu")
+        moved = 2 * lives * layer.state_bytes
+        rivals[name] = Rival(type(layer).__name__, name, call, None, moved, "GB/s", fault)
+    rivals["LSTMCell"] = Rival("LSTM", "torch nn.LSTMCell", recur, None, 2 * lives * 8 * width, "GB/s")
+    with torch.no_grad(), overwriting():
+        rows, took = race(rivals, "in place", f"B={lives} D={width}", config.repeats, Clock())
+    found = {f"{lives} lives, width {width}": quotient(took["in place"], took["LSTMCell"])}
+    text = "a whole layer's step takes at most 1.5 × the time of nn.LSTMCell of the same width"
+    goals = [Goal(text, found, 1.5, most=True, stretch=1)]
+    notes = ["One step of a whole layer, projections included; the rate is state read and written."]
+    if guests.layer is None:
+        notes.append("The layer is that of kernels alone; `lifelong bench kernels` measures lifelong.memory's.")
+    return Table("Acting on the CPU", rows, goals, notes)
+
+
+def _segments(config: BenchConfig) -> list[Shape]:
+    return [Shape(B, config.length, config.heads, d) for B, d in config.shapes]
+
+
+def lstm(source: Draw, shape: Shape) -> tuple[Trial, float]:
+    """Return torch's LSTM of the width of all heads together, and its arithmetic."""
+    W = shape.H * shape.d
+    torch.manual_seed(0)
+    network = nn.LSTM(W, W, batch_first=True).to(source.device)
+    x = source.normal(shape.B, shape.T, W).requires_grad_()
+    state = tuple(source.normal(1, shape.B, W).requires_grad_() for _ in range(2))
+
+    def run() -> tuple[torch.Tensor, ...]:
+        y, (h, c) = network(x, state)
+        return y, h, c
+
+    return Trial(run, [x, *state, *network.parameters()]), _lstm_flops(shape)
+
+
+def _lstm_flops(shape: Shape) -> float:
+    """Return the arithmetic of an LSTM's forward pass."""
+    return 16 * shape.B * shape.T * (shape.H * shape.d) ** 2
+
+
+def _attention(source: Draw, shape: Shape) -> tuple[Trial, float]:
+    """Return torch's causal attention, and its arithmetic."""
+    B, T, H, d = shape
+    q, k, v = (source.normal(B, H, T, d).requires_grad_() for _ in range(3))
+    return Trial(lambda: (scaled_dot_product_attention(q, k, v, is_causal=True),), [q, k, v]), 2 * B * H * T * T * d
