@@ -16,11 +16,13 @@ Source: Gated DeltaNet, arXiv:2412.06464; its decay exp(-A softplus) is reparame
 query since a norm follows.
 """
 
+import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.layer_step import layer_step
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
@@ -69,8 +71,15 @@ class GatedDelta(Memory):
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
+        if torch.is_grad_enabled():
+            y, state = self.forward(x[:, None], state, start[:, None])
+            return y[:, 0], state
+        gates = functional.linear(x, self.gates.weight)  # its bias is added inside
+        z = torch.cat([self.project.linear(x), gates, self.output.gate(x)], 1)
+        y, window, S = layer_step(
+            z, self.gates.bias, self.project.conv, self.output.norm.weight, state["window"], state["S"], start
+        )
+        return self.output.linear(y), TensorDict({"S": S, "window": window}, [x.shape[0]])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""

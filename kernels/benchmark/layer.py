@@ -6,10 +6,8 @@ y = W rmsnorm(fast_weight(q, k, v)) * SiLU(W x)
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
-from lifelong.kernels.fused import gated_norm, qkv
+from lifelong.kernels.layer_step import layer_step
 
 __all__ = ["GatedDeltaLayer"]
 
@@ -30,11 +28,10 @@ class GatedDeltaLayer(nn.Module):
     def __init__(self, width: int, heads: int, key_width: int, value_width: int, taps: int = 2) -> None:
         super().__init__()
         self.shape, channels = (heads, value_width, key_width), heads * (2 * key_width + value_width)
-        self.inward = nn.Linear(width, channels, bias=False)
+        self.inward = nn.Linear(width, channels + 2 * heads + heads * value_width, bias=False)
         self.conv = nn.Parameter(torch.full((channels, taps), 1 / taps))
-        self.gates = nn.Linear(width, 2 * heads)
+        self.bias = nn.Parameter(torch.zeros(2 * heads))
         self.norm = nn.Parameter(torch.ones(value_width))
-        self.gate = nn.Linear(width, heads * value_width, bias=False)
         self.outward = nn.Linear(heads * value_width, width, bias=False)
 
     def initial_state(self, batch: int) -> Carried:
@@ -55,12 +52,8 @@ class GatedDeltaLayer(nn.Module):
             state: after the step.
         """
         S, window = state
-        heads, _, K = self.shape
-        q, k, v, window = qkv(self.inward(x)[:, None], self.conv, window, start[:, None], heads, K)
-        beta, fade = self.gates(x)[:, None].split(heads, -1)
-        y, S = fast_weight(q, k, v, S, start[:, None], decay=-functional.softplus(fade), rate=beta.sigmoid())
-        y = gated_norm(y, self.norm, self.gate(x).view(y.shape))
-        return self.outward(y.flatten(1)), (S, window)
+        y, window, S = layer_step(self.inward(x), self.bias, self.conv, self.norm, window, S, start)
+        return self.outward(y), (S, window)
 
     @property
     def state_bytes(self) -> int:

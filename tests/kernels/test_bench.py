@@ -184,12 +184,11 @@ def test_the_tables_of_the_gpu_are_made_on_a_gpu():
 
 def test_the_layer_of_kernels_alone_is_the_memory():
     memory, layer = GatedDelta(16, heads=2), make_layer(Guests(), 16, 2)
-    pairs = {
-        "inward": memory.project.linear, "gates": memory.gates, "gate": memory.output.gate,
-        "outward": memory.output.linear,
-    }  # fmt: skip
-    for name, module in pairs.items():
-        getattr(layer, name).load_state_dict(module.state_dict())
+    inward = [module.weight for module in (memory.project.linear, memory.gates, memory.output.gate)]
+    layer.load_state_dict({
+        "inward.weight": torch.cat(inward), "bias": memory.gates.bias, "conv": memory.project.conv,
+        "norm": memory.output.norm.weight, "outward.weight": memory.output.linear.weight,
+    })  # fmt: skip
     assert layer.state_bytes == memory.state_bytes
     state, own = memory.initial_state(3), layer.initial_state(3)
     for t in range(4):

@@ -1,0 +1,41 @@
+"""Acting: one step of a whole layer between its two projections, in one pass."""
+
+import torch
+from torch import Tensor
+
+from lifelong.kernels.backends import Backend, pick
+
+from .reference import check, layer_step as reference
+
+__all__ = ["layer_step"]
+
+
+def layer_step(
+    z: Tensor,
+    bias: Tensor,
+    conv: Tensor,
+    norm: Tensor,
+    window: Tensor,
+    state: Tensor,
+    start: Tensor,
+    *,
+    backend: Backend = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run `reference.layer_step`, where the arguments are explained, in the fastest form for these tensors.
+
+    Where a gradient is to be recorded it is the plain operations that run: the compiled forms are for acting.
+
+    Raises:
+        ValueError: if shapes, dtypes or devices do not fit each other, naming the argument, or `backend` does not fit
+            the tensors; under `LIFELONG_DEBUG=1` also if a number is not finite.
+    """
+    check(z, bias, conv, norm, window, state, start)
+    tensors = (z, bias, conv, norm, window, state)
+    chosen, form = pick(backend, *tensors), reference
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        pass
+    elif chosen == "cpu" and z.itemsize == 4:
+        from .cpu import layer_step as form  # numba is imported at the first use
+    elif chosen == "triton":
+        from .triton_step import layer_step as form  # and so is triton
+    return form(z, bias, conv, norm, window, state, start)
