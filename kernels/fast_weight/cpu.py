@@ -318,9 +318,16 @@ def _finish(
 def _begin_flow(flow: Array, D: Array, S: Array, base: int) -> None:
     """Write <D, S>, of all or per key channel."""
     _fill(flow, 0)
-    for i in range(D.shape[0] if flow.size else 0):
-        for j in range(D.shape[1]):
-            flow[j if flow.size > 1 else 0] += D[i, j] * S[base + i, j]
+    if flow.size == 1:
+        for i in range(D.shape[0]):
+            total = D.dtype.type(0)
+            for j in range(D.shape[1]):
+                total += D[i, j] * S[base + i, j]
+            flow[0] += total
+    elif flow.size > 1:
+        for i in range(D.shape[0]):
+            for j in range(flow.size):
+                flow[j] += D[i, j] * S[base + i, j]
 
 
 @jit
@@ -340,8 +347,10 @@ def _add_flow(
 ) -> None:
     """Go from dlog a of the step after to that of this one; per key channel all but r dr."""
     if flow.size == 1:
+        total = y.dtype.type(0)
         for i in range(y.shape[1]):
-            flow[0] += dy[row, i] * y[row, i] - dv[row, i] * v[row, i]
+            total += dy[row, i] * y[row, i] - dv[row, i] * v[row, i]
+        flow[0] += total
         ddecay[row, 0] = 0 if fresh else flow[0]
     else:
         for j in range(flow.size):
