@@ -47,28 +47,27 @@ class _Lookup(torch.autograd.Function):
 
 def _run(values: Tensor, table: Tensor, begin: Tensor) -> Tensor:
     R, D = table.shape
-    y = table.new_empty(*values.shape[:-1], D)
-    count = torch.diff(begin, append=begin.new_tensor([R]))
-    outside = (values < 0) | (values >= count)
-    if outside.any():
-        place = int(outside.nonzero()[0, -1])
-        value = int(values[outside][0])
-        raise IndexError(f"values of place {place} must be 0 to {int(count[place]) - 1}, got {value}")
-    _cut(_forward, values, begin, table.detach().contiguous(), y.view(-1, D))
+    y, outside = table.new_empty(*values.shape[:-1], D), torch.full((1,), -1)
+    _cut(_forward, values, begin, table.detach().contiguous(), y.view(-1, D), outside)
+    if outside[0] >= 0:
+        place = int(outside[0]) % len(begin)
+        count = int(begin[place + 1] if place + 1 < len(begin) else R) - int(begin[place])
+        value = int(values.reshape(-1)[outside[0]])
+        raise IndexError(f"values of place {place} must be 0 to {count - 1}, got {value}")
     return y
 
 
-def _cut(span: Any, values: Tensor, begin: Tensor, *matrices: Tensor) -> None:
+def _cut(span: Any, values: Tensor, begin: Tensor, *others: Tensor) -> None:
     """Run a loop over blocks of columns."""
-    index = values.long().view(-1, values.shape[-1]).numpy()
-    arrays = (index, begin.numpy(), *(matrix.numpy() for matrix in matrices))
-    spread(span, -(-matrices[0].shape[1] // BLOCK), index.size * BLOCK, arrays)
+    index = values.long().contiguous().view(-1, values.shape[-1]).numpy()
+    arrays = (index, begin.numpy(), *(x.numpy() for x in others))
+    spread(span, -(-others[0].shape[-1] // BLOCK), index.size * BLOCK, arrays)
 
 
 @jit
 def _forward(first: int, last: int, arrays: Arrays) -> None:
-    """Run the blocks of columns from `first` to before `last`."""
-    values, begin, table, y = arrays
+    """Run the blocks of columns from `first` to before `last`; `outside` gets the place of a value without a row."""
+    values, begin, table, y, outside = arrays
     low, high = first * BLOCK, min(last * BLOCK, y.shape[1])
     base = np.zeros(high - low, table.dtype)
     for p in range(begin.size):
@@ -80,8 +79,13 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
         for i in range(base.size):
             out[i] = base[i]
         for p in range(begin.size):
-            if values[n, p]:
-                there, instead = table[begin[p] + values[n, p], low:high], table[begin[p], low:high]
+            value = values[n, p]
+            if value:
+                end = begin[p + 1] if p + 1 < begin.size else table.shape[0]
+                if value < 0 or begin[p] + value >= end:
+                    outside[0] = n * begin.size + p
+                    return
+                there, instead = table[begin[p] + value, low:high], table[begin[p], low:high]
                 for i in range(base.size):
                     out[i] += there[i] - instead[i]
 
