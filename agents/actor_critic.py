@@ -121,8 +121,8 @@ def _actor(width: int, space: spaces.Space[Any]) -> ProbabilisticTensorDictSeque
         distribution, options = Categorical, {"validate_args": False}
     elif isinstance(space, spaces.Box) and space.is_bounded("both"):
         outputs, keys, tail = 2 * int(torch.tensor(space.shape).prod()), ["loc", "scale"], NormalParamExtractor()
-        bounds = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
-        distribution, options = TanhNormal, dict(zip(("low", "high"), bounds, strict=True))
+        low, high = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
+        distribution, options = TanhNormal, {"low": low, "high": high}
     else:
         raise ValueError(f"no distribution over actions {space}: supported are Discrete and Box with finite bounds")
     linear = nn.Linear(width, outputs)

@@ -9,6 +9,8 @@ from .reference import check, fast_weight as reference
 
 __all__ = ["fast_weight"]
 
+FEW = 256  # steps that one launch, which never waits for another, is the better form for
+
 
 def fast_weight(
     q: Tensor,
@@ -38,6 +40,8 @@ def fast_weight(
         form = reference if chosen == "reference" else chunk
     elif chosen == "cpu":
         from .cpu import fast_weight as form  # numba is imported at the first use
-    else:
+    elif q.shape[1] <= FEW:
         from .triton_step import fast_weight as form  # and so is triton
+    else:
+        from .triton_chunk import fast_weight as form
     return form(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key, rate=rate)

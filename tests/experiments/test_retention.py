@@ -37,12 +37,13 @@ def test_training_ends_with_the_retention_of_the_frozen_agent(learnt: Outcome) -
 
 def test_it_holds_in_longer_lives_and_not_when_the_memory_is_wiped(learnt: Outcome) -> None:
     kept = main(RetentionConfig(learnt.folder, times=4)).curve
-    # a life hides one thing throughout, so that it counts as one draw: 1024 lives tell 0 to 0.03
     wiped = main(RetentionConfig(learnt.folder, times=4, carry="episode", lives=1024)).curve
     assert kept is not None
     assert wiped is not None
-    assert kept.rho[1] > 0.4
-    assert abs(wiped.rho[1]) < 0.15
+    assert kept.rho[1] > 0.8
+    # two cues come in turn, so that a wiped agent sees in its own last action a little of the answer shown before it:
+    # rho is -0.19 and 0.13 for two seeds (4,096 lives, +- 0.03), with sixteen cues -0.01
+    assert abs(wiped.rho[1]) < 0.3
     names = {path.name for path in (learnt.folder / "report").glob("*.json")}
     assert names == {"frozen-64.json", "frozen-64-episode.json"}
 

@@ -68,14 +68,14 @@ def triton_agrees(agree):
     pytest.importorskip("triton", exc_type=ImportError)
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    def compare(op, inputs, dtype=torch.float64):
-        form = getattr(importlib.import_module(f"lifelong.kernels.{op}.triton_step"), op)
+    def compare(op, inputs, dtype=torch.float64, form="triton_step"):
+        kernel = getattr(importlib.import_module(f"lifelong.kernels.{op}.{form}"), op)
 
         def run(**given):
             moved = {name: None if x is None else x.to(device) for name, x in given.items()}
-            return tuple(x.cpu() for x in form(**moved))
+            return tuple(x.cpu() for x in kernel(**moved))
 
-        agree(op, inputs, dtype, only={"triton_step": run})
+        agree(op, inputs, dtype, only={form: run})
 
     return compare
 

@@ -195,37 +195,50 @@ def test_an_erase_key_without_erase_is_refused():
 ON_GPU = [1, 2, 15, 16, 17] + [63, 64, 65, 500] * torch.cuda.is_available()  # the interpreter takes 40 ms a step
 
 
+EVERY_FORM = pytest.mark.parametrize("form", ["triton_step", "triton_chunk"])
+
+
+@EVERY_FORM
 @pytest.mark.parametrize("erase", ["none", "k", "erase_key", "rate"])
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("T", ON_GPU)
-def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, erase):
-    triton_agrees("fast_weight", draw(T, decay, erase, B=2 if T < 10 else 1, H=2 if T < 10 else 1))
+def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, erase, form):
+    triton_agrees("fast_weight", draw(T, decay, erase, B=2 if T < 10 else 1, H=2 if T < 10 else 1), form=form)
 
 
-def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts):
-    triton_agrees("fast_weight", draw(18, "channel", "rate", H=1, start=starts(2, 18)))
+@pytest.mark.parametrize("T", [33, 65])
+def test_on_the_gpu_chunks_follow_each_other(triton_agrees, T):
+    triton_agrees("fast_weight", draw(T, "head", "rate"), form="triton_chunk")
+
+
+@EVERY_FORM
+def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts, form):
+    triton_agrees("fast_weight", draw(18, "channel", "rate", H=1, start=starts(2, 18)), form=form)
 
 
 @pytest.mark.parametrize("log_factor", [0.0, -1e4, -torch.inf])
 @pytest.mark.parametrize("decay", ["head", "channel"])
-def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, decay, log_factor):
+@EVERY_FORM
+def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, decay, log_factor, form):
     inputs = draw(9, decay, "rate", H=1)
     inputs["decay"][:, 1::3] = log_factor
-    triton_agrees("fast_weight", inputs)
+    triton_agrees("fast_weight", inputs, form=form)
 
 
 @pytest.mark.parametrize(("K", "V"), [(33, 70), (130, 9), (1, 1)])
-def test_on_the_gpu_a_matrix_may_be_many_tiles(triton_agrees, K, V):
-    triton_agrees("fast_weight", draw(3, "head", "rate", B=1, H=1, K=K, V=V), torch.float32)
+@EVERY_FORM
+def test_on_the_gpu_a_matrix_may_be_many_tiles(triton_agrees, K, V, form):
+    triton_agrees("fast_weight", draw(3, "head", "rate", B=1, H=1, K=K, V=V), torch.float32, form)
 
 
 @pytest.mark.parametrize("beta", [0.99, 1.9])
-def test_on_the_gpu_keys_that_repeat_cost_no_digits(triton_agrees, beta):
-    T = 128 if torch.cuda.is_available() else 20
+@EVERY_FORM
+def test_on_the_gpu_keys_that_repeat_cost_no_digits(triton_agrees, beta, form):
+    T = 128 if torch.cuda.is_available() or form == "triton_chunk" else 20
     inputs = draw(T, "none", "none", B=1, H=1, K=32, V=8, start=torch.zeros(1, T, dtype=torch.bool))
     inputs["k"] = inputs["k"][:, :1].expand_as(inputs["k"]).clone()
     inputs["rate"] = torch.full((1, T, 1), beta)
-    triton_agrees("fast_weight", inputs, torch.float32)
+    triton_agrees("fast_weight", inputs, torch.float32, form)
 
 
 def test_on_the_gpu_memory_need_not_be_contiguous(triton_agrees):
