@@ -36,7 +36,7 @@ _RECALL: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "cued-recall": _RECALL,
     "cued-recall/reward": _RECALL
-    | {"entropy": 0.1, "steps": 6_000_000, "life_discount": 0.5, "schedule": "interleaved:gap=1,grow=8"},
+    | {"entropy": 0.1, "steps": 12_000_000, "life_discount": 0.5, "schedule": "interleaved:gap=1,grow=8"},
     "colour-rule": {
         "steps": 2_000_000,
         "num_envs": 64,
