@@ -130,8 +130,8 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
     q, k, v, kept, r, rate, start, y, S, said, marks = arrays
     B, T = start.shape
     H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
-    a, ar, u, w = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
-    corrected, one = r.size + rate.size > 0, q.dtype.type(1)
+    a, ar, u, w = np.ones((2, K), q.dtype), np.zeros(K, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
+    corrected, one, e = r.size + rate.size > 0, q.dtype.type(1), r if r.size else k
     for head in range(first, last):
         b, h, base = head // H, head % H, head * V
         row = b * T * H + h
@@ -139,8 +139,8 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
             _copy(marks, head * V, S, base, V)
         if start[b, 0]:
             _clear(S, base, V)
+        _prepare(a, 0, ar, kept, e, row)
         if corrected:
-            _erase_row(ar, kept, r, k, row)
             _read(S, base, ar, u)
         for t in range(T):
             row, after = (b * T + t) * H + h, (b * T + t + 1) * H + h
@@ -149,10 +149,9 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
                 w[i] = beta * (v[row, i] - u[i]) if corrected else v[row, i]
                 if said.size:
                     said[row, i] = u[i]
-            _keep(a, kept, row)
-            if corrected and t + 1 < T:
-                _erase_row(ar, kept, r, k, after)
-            _step(S, base, a, w, row, k, q, y, ar, u)
+            if t + 1 < T:
+                _prepare(a, (t + 1) % 2, ar, kept, e, after)
+            _step(S, base, a, t % 2, w, row, k, q, y, ar, u)
             if t + 1 < T:
                 if marks.size and (t + 1) % CHECKPOINT == 0:
                     _copy(marks, ((t + 1) // CHECKPOINT * B * H + head) * V, S, base, V)
@@ -167,19 +166,18 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
     q, k, v, kept, r, rate, start, said, marks, y, dy, dq, dk, dv, ddecay, dr, drate, dstate = arrays
     B, T = start.shape
     H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
-    a, e, g, own = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
+    a, g, own = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
     w, du, dw = np.zeros(V, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
     D, S = np.zeros((V, K), q.dtype), np.zeros(((CHECKPOINT + 1) * V, K), q.dtype)
     flow = np.zeros(ddecay.shape[1], np.float64)  # dlog a of the step after, or of this one as far as it is known
-    q_t, k_t, dq_t, dk_t = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
-    dy_t = np.zeros(V, q.dtype)
+    nothing, no_dy = np.zeros((1, K), q.dtype), np.zeros((1, V), q.dtype)
+    no_dq, no_dk = np.zeros((1, K), q.dtype), np.zeros((1, K), q.dtype)
     sink = np.zeros(1, q.dtype)
-    corrected = said.size > 0
+    corrected, e = said.size > 0, r if r.size else k
     for head in range(first, last):
         b, h = head // H, head % H
         _copy(D, 0, dstate, head * V, V)
         _fill(a, 1)
-        _fill(e, 0)
         _fill(du, 0)
         for n in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = n * CHECKPOINT, min(T, (n + 1) * CHECKPOINT)
@@ -199,28 +197,19 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
                     _clear(D, 0, V)
                     _fill(du, 0)
                 _written(w, v, said, rate, corrected, row)
-                _row(q_t, q, row)
-                _row(k_t, k, row)
-                _row(dy_t, dy, row)
-                _unstep(D, S, (t - t0 + 1) * V, a, e, du, w, dy_t, q_t, k_t, g, dq_t, dk_t, dw)
-                _put(dq, row, dq_t)
-                _put(dk, row, dk_t)
+                after = row + H if t + 1 < T else row
+                _unstep(D, S, (t - t0 + 1) * V, a, e, after, du, w, dy, q, k, row, g, dq, dk, row, dw)
                 if t + 1 < T:
-                    _finish(row + H, cut, a, e, g, corrected, dk, dr, ddecay, flow)
+                    _finish(after, cut, a, e, g, corrected, dk, dr, ddecay, flow)
                 _unwrite(row, dw, du, v, said, rate, corrected, dv, drate)
                 _add_flow(row, start[b, t], flow, ddecay, y, dy, v, dv, q, k, dq, dk)
                 _keep(a, kept, row)
-                if r.size:
-                    _row(e, r, row)
-                elif corrected:
-                    _row(e, k, row)
         row = b * T * H + h
         if start[b, 0]:
             _clear(D, 0, V)
             _fill(du, 0)
         _fill(w, 0)
-        _fill(dy_t, 0)
-        _unstep(D, S, 0, a, e, du, w, dy_t, q_t, k_t, g, dq_t, dk_t, dw)
+        _unstep(D, S, 0, a, e, row, du, w, no_dy, nothing, nothing, 0, g, no_dq, no_dk, 0, dw)
         if start[b, 0]:
             _clear(D, 0, V)
         _finish(row, start[b, 0], a, e, g, corrected, dk, dr, ddecay, flow)
@@ -238,12 +227,14 @@ def _read(S: Array, base: int, r: Array, u: Array) -> None:
 
 
 @jit
-def _step(S: Array, base: int, a: Array, w: Array, row: int, k: Array, q: Array, y: Array, r: Array, u: Array) -> None:
+def _step(
+    S: Array, base: int, a: Array, turn: int, w: Array, row: int, k: Array, q: Array, y: Array, r: Array, u: Array
+) -> None:
     """S <- a * S + w k^T;  y = S q;  u = S r, with r as the next step reads it."""
     for i in range(w.size):
         yi, ui, wi = q.dtype.type(0), q.dtype.type(0), w[i]
-        for j in range(a.size):
-            new = S[base + i, j] * a[j] + wi * k[row, j]
+        for j in range(r.size):
+            new = S[base + i, j] * a[turn, j] + wi * k[row, j]
             S[base + i, j] = new
             yi += new * q[row, j]
             ui += new * r[j]
@@ -267,21 +258,21 @@ def _form(S: Array, base: int, fresh: bool, a: Array, w: Array, row: int, k: Arr
 
 @jit
 def _unstep(
-    D: Array, S: Array, base: int, a: Array, r: Array, du: Array, w: Array, dy: Array, q: Array, k: Array, g: Array,
-    dq: Array, dk: Array, dw: Array
+    D: Array, S: Array, base: int, a: Array, r: Array, after: int, du: Array, w: Array, dy: Array, q: Array, k: Array,
+    row: int, g: Array, dq: Array, dk: Array, to: int, dw: Array
 ) -> None:  # fmt: skip
     """D <- a * (D + du r^T) + dy q^T;  g = S^T du of the step after, dq = S^T dy, dk = D^T w, dw = D k of this one."""
     for j in range(a.size):
-        g[j] = dq[j] = dk[j] = 0
+        g[j] = dq[to, j] = dk[to, j] = 0
     for i in range(w.size):
-        dui, dyi, wi, dwi = du[i], dy[i], w[i], w.dtype.type(0)
+        dui, dyi, wi, dwi = du[i], dy[row, i], w[i], w.dtype.type(0)
         for j in range(a.size):
-            d = a[j] * (D[i, j] + dui * r[j]) + dyi * q[j]
+            d = a[j] * (D[i, j] + dui * r[after, j]) + dyi * q[row, j]
             D[i, j] = d
-            dwi += d * k[j]
+            dwi += d * k[row, j]
             g[j] += dui * S[base + i, j]
-            dq[j] += dyi * S[base + i, j]
-            dk[j] += wi * d
+            dq[to, j] += dyi * S[base + i, j]
+            dk[to, j] += wi * d
         dw[i] = dwi
 
 
@@ -308,7 +299,7 @@ def _finish(
                 dk[row, j] += g[j]
     if flow.size > 1:
         for j in range(flow.size):
-            flow[j] = 0 if cut else flow[j] + r[j] * g[j]
+            flow[j] = 0 if cut else flow[j] + r[row, j] * g[j]
             ddecay[row, j] = flow[j]
     elif cut:
         _fill(flow, 0)
@@ -382,11 +373,20 @@ def _written(w: Array, v: Array, said: Array, rate: Array, corrected: bool, row:
 
 
 @jit
-def _erase_row(ar: Array, kept: Array, r: Array, k: Array, row: int) -> None:
-    """Write a * r, where r = k under a rate."""
-    _keep(ar, kept, row)
-    for j in range(ar.size):
-        ar[j] *= r[row, j] if r.size else k[row, j]
+def _prepare(a: Array, turn: int, ar: Array, kept: Array, r: Array, row: int) -> None:
+    """Write the factors of a step, [K], into row `turn` of a, and a * r."""
+    if kept.size == 0:
+        for j in range(ar.size):
+            ar[j] = r[row, j]
+    elif kept.shape[1] == 1:
+        factor = kept[row, 0]
+        for j in range(ar.size):
+            a[turn, j] = factor
+            ar[j] = factor * r[row, j]
+    else:
+        for j in range(ar.size):
+            a[turn, j] = kept[row, j]
+            ar[j] = kept[row, j] * r[row, j]
 
 
 @jit
@@ -404,12 +404,6 @@ def _keep(a: Array, kept: Array, row: int) -> None:
 def _row(to: Array, source: Array, row: int) -> None:
     for j in range(to.size):
         to[j] = source[row, j]
-
-
-@jit
-def _put(to: Array, row: int, source: Array) -> None:
-    for j in range(source.size):
-        to[row, j] = source[j]
 
 
 @jit
