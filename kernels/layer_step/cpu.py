@@ -39,7 +39,7 @@ def _step(first: int, last: int, arrays: Arrays) -> None:
     C, W, V, K = taps.shape[1], taps.shape[0], norm.shape[1], S.shape[1]
     H = y.shape[1] // V
     x, k, q = np.zeros(C, z.dtype), np.zeros(K, z.dtype), np.zeros(K, z.dtype)
-    v, read = np.zeros(V, z.dtype), np.zeros(V, z.dtype)
+    v, said, read = np.zeros(V, z.dtype), np.zeros(V, z.dtype), np.zeros(V, z.dtype)
     eps, tiny, one = z.dtype.type(EPS), z.dtype.type(TINY), z.dtype.type(1)
     for b in range(first, last):
         old = b * (W - 1)
@@ -71,23 +71,41 @@ def _step(first: int, last: int, arrays: Arrays) -> None:
             _unit(k, tiny)
             beta = _sigmoid(z[b, C + h] + bias[0, h])
             a = _sigmoid(-(z[b, C + H + h] + bias[0, H + h]))  # exp(-softplus(x)) = sigmoid(-x)
+            both = _read(S, (b * H + h) * V, k, q, said, read)
             total = z.dtype.type(0)
             for i in range(V):
-                row = (b * H + h) * V + i
-                u = z.dtype.type(0)
-                for j in range(K):
-                    u += S[row, j] * k[j]
-                w, out = beta * (v[i] - a * u), z.dtype.type(0)
-                for j in range(K):
-                    new = a * S[row, j] + w * k[j]
-                    S[row, j] = new
-                    out += new * q[j]
-                read[i] = out
-                total += out * out
+                v[i] = beta * (v[i] - a * said[i])
+                read[i] = a * read[i] + v[i] * both  # (a S + w k^T) q
+                total += read[i] * read[i]
+            _write(S, (b * H + h) * V, a, v, k)
             r = one / np.sqrt(total / z.dtype.type(V) + eps)
             for i in range(V):
                 gate = z[b, C + 2 * H + h * V + i]
                 y[b, h * V + i] = read[i] * r * norm[0, i] * gate * _sigmoid(gate)
+
+
+@jit
+def _read(S: Array, base: int, k: Array, q: Array, said: Array, read: Array) -> Any:
+    """Write S k and S q, and return k^T q."""
+    for i in range(said.size):
+        u, p = k.dtype.type(0), k.dtype.type(0)
+        for j in range(k.size):
+            u += S[base + i, j] * k[j]
+            p += S[base + i, j] * q[j]
+        said[i], read[i] = u, p
+    both = k.dtype.type(0)
+    for j in range(k.size):
+        both += k[j] * q[j]
+    return both
+
+
+@jit
+def _write(S: Array, base: int, a: Any, w: Array, k: Array) -> None:
+    """S <- a S + w k^T."""
+    for i in range(w.size):
+        wi = w[i]
+        for j in range(k.size):
+            S[base + i, j] = a * S[base + i, j] + wi * k[j]
 
 
 @jit
