@@ -64,10 +64,14 @@ MEMORIES: dict[str, Entry] = {
         "Palimpsa with one importance per key channel, at the cost of GLA",
         {"beta": "scalar"},
     ),
+    "kalman_delta": Entry(
+        "lifelong.memory.kalman_delta:KalmanDelta", "correct the error at the key, each axis as far as it is uncertain"
+    ),
 }
 
 _EXPORTS = {
     "GRU": "rnn",
+    "KalmanDelta": "kalman_delta",
     "LSTM": "rnn",
     "GatedDelta": "gated_delta",
     "LinearAttention": "linear_attention",
