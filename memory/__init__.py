@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.heavy_hitter import HeavyHitter
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.memory import Memory
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.sink_window import SinkWindow
     from lifelong.memory.torchrl_module import MemoryModule
+    from lifelong.memory.transformer_xl import TransformerXL
     from lifelong.memory.window import Window
 
 __all__ = [
@@ -25,12 +28,15 @@ __all__ = [
     "MEMORIES",
     "Entry",
     "GatedDelta",
+    "HeavyHitter",
     "LinearAttention",
     "Memory",
     "MemoryContractError",
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
+    "SinkWindow",
+    "TransformerXL",
     "Window",
     "check_memory",
     "known_memories",
@@ -64,18 +70,35 @@ MEMORIES: dict[str, Entry] = {
         "Palimpsa with one importance per key channel, at the cost of GLA",
         {"beta": "scalar"},
     ),
+    "softmax": Entry(
+        "lifelong.memory.window:Window",
+        "softmax attention over the whole life; after 1024 steps (cache=) the oldest are dropped",
+        {"cache": 1024},
+    ),
+    "sink_window": Entry(
+        "lifelong.memory.sink_window:SinkWindow", "softmax attention over a life's first few steps and its last"
+    ),
+    "heavy_hitter": Entry(
+        "lifelong.memory.heavy_hitter:HeavyHitter", "a bounded cache that drops what has been looked at least"
+    ),
+    "transformer_xl": Entry(
+        "lifelong.memory.transformer_xl:TransformerXL", "attention over the layer's own last inputs, relative positions"
+    ),
 }
 
 _EXPORTS = {
     "GRU": "rnn",
     "LSTM": "rnn",
     "GatedDelta": "gated_delta",
+    "HeavyHitter": "heavy_hitter",
     "LinearAttention": "linear_attention",
     "Memory": "memory",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
+    "SinkWindow": "sink_window",
+    "TransformerXL": "transformer_xl",
     "Window": "window",
     "check_memory": "check",
 }
