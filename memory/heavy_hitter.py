@@ -9,9 +9,9 @@ r"""Heavy hitters: a cache that drops what has been looked at least, and never t
 Every head has a cache of its own. q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and the biases b,
 one for each of the last R ages and one for all that is older, are learned per head. The reading leaves through the same
 norm and gate as in the matrix memories.
-Gradients flow through the attention, not through the choice of what is dropped. So the score is an integer, p in 4096ths:
-no gradient is promised where there is none, a long life stays exact, and acting and learning, whose last bits differ,
-drop the same slot. Scores are sums over all of a slot's life: what was looked at for long is dropped late.
+Gradients flow through the attention, not through the choice of what is dropped. So the score is an integer, p in
+4096ths: no gradient is promised where there is none, a long life stays exact, and acting and learning, whose last bits
+differ, drop the same slot all but always. Scores sum over a slot's whole life: what was looked at for long stays long.
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W, H, K], v [B, W, H, V],
 score [B, W, H] int64, age [B, W, H] int64 (steps since it was written, at most R; -1: empty) and the convolution's
