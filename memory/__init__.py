@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.heavy_hitter import HeavyHitter
+    from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.memory import Memory
+    from lifelong.memory.memory_as_context import MemoryAsContext
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.rnn import GRU, LSTM
@@ -29,12 +31,15 @@ __all__ = [
     "Entry",
     "GatedDelta",
     "HeavyHitter",
+    "Hybrid",
     "LinearAttention",
     "Memory",
+    "MemoryAsContext",
     "MemoryContractError",
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
+    "Series",
     "SinkWindow",
     "TransformerXL",
     "Window",
@@ -84,6 +89,12 @@ MEMORIES: dict[str, Entry] = {
     "transformer_xl": Entry(
         "lifelong.memory.transformer_xl:TransformerXL", "attention over the layer's own last inputs, relative positions"
     ),
+    "hybrid": Entry("lifelong.memory.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
+    "series": Entry("lifelong.memory.hybrid:Series", "two memories (a=, b=), the second behind the first"),
+    "memory_as_context": Entry(
+        "lifelong.memory.memory_as_context:MemoryAsContext",
+        "a window that also sees what a long memory (inner=) recalls",
+    ),
 }
 
 _EXPORTS = {
@@ -91,12 +102,15 @@ _EXPORTS = {
     "LSTM": "rnn",
     "GatedDelta": "gated_delta",
     "HeavyHitter": "heavy_hitter",
+    "Hybrid": "hybrid",
     "LinearAttention": "linear_attention",
     "Memory": "memory",
+    "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
+    "Series": "hybrid",
     "SinkWindow": "sink_window",
     "TransformerXL": "transformer_xl",
     "Window": "window",

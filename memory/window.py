@@ -80,11 +80,33 @@ class Window(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
+        return self.attend(x, state, start)
+
+    def attend(
+        self, x: Tensor, state: TensorDict, start: Tensor, others: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, TensorDict]:
+        """Do what `forward` does, while each step sees something besides.
+
+        Args:
+            x: [B, T, D] inputs.
+            state: [B] memory before the first of them.
+            start: [B, T] bool, true where a step is the first of a life.
+            others: E keys [B, T, E, H, K], their values [B, T, E, H, V] and biases [H, E].
+
+        Returns:
+            y: [B, T, D] what was read at each step.
+            state: [B] memory after the last step; `others` leave nothing in it.
+        """
         band = Band(state["count"], start, self.cache)
         q, k, v, window = self.project(x, state["window"], start)
+        q = self.sharpness[:, None] * q
         k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
-        scores = band.scores(self.sharpness[:, None] * q, k) + self.bias[:, band.age.clamp(0, band.past)]
-        y = band.mix(scores, v)
+        scores = band.scores(q, k) + self.bias[:, band.age.clamp(0, band.past)]
+        if others is None:
+            y = band.mix(scores, v)
+        else:
+            keys, values, bias = others
+            y = band.mix(scores, v, (torch.einsum("bthk,btehk->bthe", q, keys) + bias, values))
         cache = {"k": band.keep(k), "v": band.keep(v), "count": band.kept.sum(1, keepdim=True)}
         after = TensorDict(cache | {"window": window}, [x.shape[0]])
         return self.output(y, x), after
