@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lifelong.memory.heavy_hitter import HeavyHitter
     from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.lola import LoLA
     from lifelong.memory.memory import Memory
     from lifelong.memory.memory_as_context import MemoryAsContext
     from lifelong.memory.none import NoMemory
@@ -33,6 +34,7 @@ __all__ = [
     "HeavyHitter",
     "Hybrid",
     "LinearAttention",
+    "LoLA",
     "Memory",
     "MemoryAsContext",
     "MemoryContractError",
@@ -95,6 +97,9 @@ MEMORIES: dict[str, Entry] = {
         "lifelong.memory.memory_as_context:MemoryAsContext",
         "a window that also sees what a long memory (inner=) recalls",
     ),
+    "lola": Entry(
+        "lifelong.memory.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"
+    ),
 }
 
 _EXPORTS = {
@@ -104,6 +109,7 @@ _EXPORTS = {
     "HeavyHitter": "heavy_hitter",
     "Hybrid": "hybrid",
     "LinearAttention": "linear_attention",
+    "LoLA": "lola",
     "Memory": "memory",
     "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",

@@ -21,7 +21,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.memory.band import Band
+from lifelong.memory.band import Band, births
 from lifelong.memory.layer import Output, Projection, count_heads
 from lifelong.memory.memory import Memory
 
@@ -90,10 +90,8 @@ class SinkWindow(Memory):
         q = self.sharpness[:, None] * q
         k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, N + W - 1 + T, H, K or V]
 
-        steps = torch.arange(T, device=x.device)
-        born = torch.where(start, steps, -1).cummax(1).values  # [B, T] the step at which the life began
-        born = torch.where(born < 0, -state["count"], born)  # before the pass: at a negative one
-        sink = torch.arange(N, device=x.device)
+        born = births(state["count"], start)
+        steps, sink = torch.arange(T, device=x.device), torch.arange(N, device=x.device)
         first = born[..., None] + sink  # [B, T, N] the steps that are the life's sinks
         # a sink older than the pass is one of the first N rows
         place = torch.where(first < 0, sink, (N + W - 1 + first).clamp(max=N + W - 2 + T))
