@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lifelong.memory.heavy_hitter import HeavyHitter
     from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.log_linear import LogLinear
     from lifelong.memory.lola import LoLA
     from lifelong.memory.memory import Memory
     from lifelong.memory.memory_as_context import MemoryAsContext
@@ -35,6 +36,7 @@ __all__ = [
     "Hybrid",
     "LinearAttention",
     "LoLA",
+    "LogLinear",
     "Memory",
     "MemoryAsContext",
     "MemoryContractError",
@@ -100,6 +102,9 @@ MEMORIES: dict[str, Entry] = {
     "lola": Entry(
         "lifelong.memory.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"
     ),
+    "log_linear": Entry(
+        "lifelong.memory.log_linear:LogLinear", "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps"
+    ),
 }
 
 _EXPORTS = {
@@ -110,6 +115,7 @@ _EXPORTS = {
     "Hybrid": "hybrid",
     "LinearAttention": "linear_attention",
     "LoLA": "lola",
+    "LogLinear": "log_linear",
     "Memory": "memory",
     "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",
