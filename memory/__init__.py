@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.rnn import GRU, LSTM
     from lifelong.memory.sink_window import SinkWindow
+    from lifelong.memory.table import Table
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.transformer_xl import TransformerXL
     from lifelong.memory.window import Window
@@ -45,6 +46,7 @@ __all__ = [
     "Palimpsa",
     "Series",
     "SinkWindow",
+    "Table",
     "TransformerXL",
     "Window",
     "check_memory",
@@ -105,6 +107,7 @@ MEMORIES: dict[str, Entry] = {
     "log_linear": Entry(
         "lifelong.memory.log_linear:LogLinear", "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps"
     ),
+    "table": Entry("lifelong.memory.table:Table", "a dictionary with keys read off the input: the control above"),
 }
 
 _EXPORTS = {
@@ -124,6 +127,7 @@ _EXPORTS = {
     "Palimpsa": "palimpsa",
     "Series": "hybrid",
     "SinkWindow": "sink_window",
+    "Table": "table",
     "TransformerXL": "transformer_xl",
     "Window": "window",
     "check_memory": "check",
