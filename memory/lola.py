@@ -99,21 +99,23 @@ class LoLA(Memory):
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         B, T = start.shape
+        _, V, K = self.shape
         W, L = self.window, self.cache
         band = Band(state["count"].clamp(max=W - 1), start, W)
         q, k, v, window = self.project(x, state["window"], start)
         k, v = torch.cat([state["k"][:, L:], k], 1), torch.cat([state["v"][:, L:], v], 1)  # [B, W - 1 + T, H, K or V]
         lived = torch.arange(T, device=x.device) - births(state["count"], start) + 1  # [B, T]
 
-        kept = state["k"][:, :L], state["v"][:, :L]
-        S, scores, values = state["S"], [], []
+        kept = self._pairs(state["k"][:, :L], state["v"][:, :L])
+        leaving = torch.where((lived >= W)[..., None, None], self._pairs(k[:, :T], v[:, :T]), 0.0)
+        gone = lived - W  # [B, T] pairs that have left the window before this step
+        unused = torch.arange(L, device=x.device) >= gone[..., None]  # [B, T, L]
+        S, phi, scores, values = state["S"], self.phi(q), [], []
         for t in range(T):
             new = start[:, t, None, None, None]
-            kept, S = (kept[0].masked_fill(new, 0.0), kept[1].masked_fill(new, 0.0)), S.masked_fill(new, 0.0)
-            score, value = self._recall(q[:, t], kept, S, lived[:, t])
-            leaves = (lived[:, t] >= W)[:, None, None]
-            pair = torch.where(leaves, k[:, t], 0.0), torch.where(leaves, v[:, t], 0.0)
-            kept, S = self._evict(pair, kept, S, lived[:, t])
+            kept, S = kept.masked_fill(new, 0.0), S.masked_fill(new, 0.0)
+            score, value = self._recall(q[:, t], phi[:, t], kept, S, unused[:, t], gone[:, t, None] <= L)
+            kept, S = self._evict(leaving[:, t, None], kept, S, unused[:, t], gone[:, t, None] >= L)
             scores.append(score)
             values.append(value)
 
@@ -121,8 +123,8 @@ class LoLA(Memory):
         older = torch.stack(scores, 1)[..., None], torch.stack(values, 1)[:, :, None]  # one place for all of it
         y = band.mix(recent, v, older)
         after = {
-            "k": torch.cat([kept[0], band.keep(k)], 1),
-            "v": torch.cat([kept[1], band.keep(v)], 1),
+            "k": torch.cat([kept[..., :K], band.keep(k)], 1),
+            "v": torch.cat([kept[..., K : K + V], band.keep(v)], 1),
             "S": S,
             "count": lived[:, -1:].clamp(max=W + L),
             "window": window,
@@ -134,40 +136,38 @@ class LoLA(Memory):
         z = torch.einsum("...hk,hjk->...hj", k, self.features)
         return torch.cat([z, -z], -1).softmax(-1)
 
-    def _recall(self, q: Tensor, kept: tuple[Tensor, Tensor], S: Tensor, lived: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log weight [B, H] and the mean [B, H, V] of all that has left the window."""
-        full = lived[:, None] - self.window  # pairs that have left it
-        exact = self.sharpness * torch.einsum("bhk,blhk->blh", q, kept[0])
-        absent = torch.arange(self.cache, device=q.device) >= full  # [B, L]
-        exact = exact.masked_fill(absent[..., None], UNSEEN)
-        said, mass = divided(S, self.phi(q))
-        empty = full <= self.cache
-        linear = (self.linear_bias + torch.where(empty, 1.0, mass).log()).masked_fill(empty, UNSEEN)  # [B, H]
-        scores = torch.cat([exact, linear[:, None]], 1)  # [B, L + 1, H]
-        value = torch.einsum("blh,blhv->bhv", scores.softmax(1), torch.cat([kept[1], said[:, None]], 1))
-        return scores.logsumexp(1), value
+    def _pairs(self, k: Tensor, v: Tensor) -> Tensor:
+        """Return key, value, a one for the normaliser, and features side by side, [..., H, K + V + 1 + F]."""
+        return torch.cat([k, functional.pad(v, (0, 1), value=1.0), self.phi(k)], -1)
 
-    def _evict(
-        self, pair: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor], S: Tensor, lived: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    def _recall(
+        self, q: Tensor, phi: Tensor, kept: Tensor, S: Tensor, unused: Tensor, empty: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the log weight [B, H] and the mean [B, H, V] of all that has left the window."""
+        _, V, K = self.shape
+        exact = self.sharpness * torch.einsum("bhk,blhk->blh", q, kept[..., :K])
+        said, mass = divided(S, phi)
+        linear = (self.linear_bias + torch.where(empty, 1.0, mass).log()).masked_fill(empty, UNSEEN)  # [B, H]
+        scores = torch.cat([exact.masked_fill(unused[..., None], UNSEEN), linear[:, None]], 1)  # [B, L + 1, H]
+        total = scores.logsumexp(1)
+        weight = (scores - total[:, None]).exp()
+        value = torch.einsum("blh,blhv->bhv", weight[:, :-1], kept[..., K : K + V]) + weight[:, -1, :, None] * said
+        return total, value
+
+    def _evict(self, leaving: Tensor, kept: Tensor, S: Tensor, unused: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
         """Let the pair that leaves the window and those of the cache compete for the cache."""
-        L = self.cache
-        keys, values = (torch.cat([slots, one[:, None]], 1) for slots, one in zip(kept, pair, strict=True))
-        full = lived[:, None] - self.window  # slots in use, where fewer than L
+        _, V, K = self.shape
+        rivals = torch.cat([kept, leaving], 1)  # [B, L + 1, H, K + V + 1 + F]
         with torch.no_grad():
-            recalled, _ = divided(S[:, None], self.phi(keys))
-            error = (recalled - values).square().sum(-1)  # [B, L + 1, H]
-            unused = torch.arange(L, device=S.device) >= full
-            error[:, :L] = error[:, :L].masked_fill(unused[..., None], -1.0)  # the first of these is taken
-            worst = functional.one_hot(error.argmin(1), L + 1).transpose(1, 2).to(S.dtype)  # [B, L + 1, H]
-        key, value = (torch.einsum("blh,blhz->bhz", worst, z) for z in (keys, values))
-        write = functional.pad(value, (0, 1), value=1.0)[..., None] * self.phi(key)[..., None, :]
-        S = S + torch.where((full >= L)[..., None, None], write, 0.0)
-        replaced = worst[:, :L, :, None] > 0
-        return (
-            torch.where(replaced, pair[0][:, None], kept[0]),
-            torch.where(replaced, pair[1][:, None], kept[1]),
-        ), S
+            recalled, _ = divided(S[:, None], rivals[..., K + V + 1 :])
+            error = (recalled - rivals[..., K : K + V]).square().sum(-1)  # [B, L + 1, H]
+            error[:, :-1].masked_fill_(unused[..., None], -1.0)  # the first slot without a pair is taken
+            loser = error.argmin(1, keepdim=True)  # [B, 1, H]
+        lost = rivals.gather(1, loser[..., None].expand(-1, -1, -1, rivals.shape[-1]))[:, 0]
+        write = torch.where(full[..., None], lost[..., K : K + V + 1], 0.0)
+        S = S + write[..., None] * lost[..., None, K + V + 1 :]
+        slots = torch.arange(self.cache, device=S.device)[:, None]
+        return torch.where((slots == loser)[..., None], leaving, kept), S
 
     @property
     def step_flops(self) -> int:
