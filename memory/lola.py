@@ -1,6 +1,6 @@
 r"""LoLA: a window, a small cache of what linear attention would get wrong, and linear attention for all the rest.
 
-    the pair that leaves the window and the L pairs of the cache compete:
+    after the reading, the pair that leaves the window and the L pairs of the cache compete:
         error(k, v) = | S phi(k) / (z^T phi(k)) - v |^2          0 / 0 = 0: an empty memory recalls 0
     the one of the least error is given to the sums, the others are the cache:
         S <- S + v phi(k)^T,  z <- z + phi(k)                    S_0 = 0, z_0 = 0
