@@ -4,10 +4,19 @@
     x <- x + W (SiLU(A norm(x)) * (B norm(x)))
 
 The product lets any two features act on each other: an outcome means something only together with the action.
+With `residual="gated"` both sums become gates of the kind of a GRU, nearly shut at birth:
+
+    r = sigmoid(W_r y + U_r x),  z = sigmoid(W_z y + U_z x - b)        y: ReLU of what would be added, b = 2
+    x <- (1 - z) x + z tanh(W_h y + U_h (r x))
+
+so that a new agent acts on what it sees before its memory has learned to say anything, and nothing it says is ever
+large. Source of the gates: GTrXL, arXiv:1910.06764.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -15,7 +24,32 @@ from lifelong.kernels.fused import gated_linear
 from lifelong.memory import Memory
 from lifelong.memory.layer import RMSNorm
 
-__all__ = ["Backbone", "GatedMLP"]
+__all__ = ["Backbone", "GatedMLP", "ResidualGate"]
+
+
+class ResidualGate(nn.Module):
+    """In place of a sum: a gated recurrent unit whose state is x and whose input is what would be added.
+
+    Args:
+        width: D, width of x.
+        bias: how far towards keeping x the gate begins.
+    """
+
+    def __init__(self, width: int, bias: float = 2.0) -> None:
+        super().__init__()
+        self.input = nn.Linear(width, 3 * width, bias=False)  # W_r, W_z, W_h
+        self.gates = nn.Linear(width, 2 * width, bias=False)  # U_r, U_z
+        self.candidate = nn.Linear(width, width, bias=False)  # U_h
+        self.bias = nn.Parameter(torch.full((width,), bias))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return [..., D] from the stream x [..., D] and what would be added to it, y [..., D]."""
+        r, z, h = self.input(y.relu()).chunk(3, -1)
+        r_x, z_x = self.gates(x).chunk(2, -1)
+        z = (z + z_x - self.bias).sigmoid()
+        h = (h + self.candidate((r + r_x).sigmoid() * x)).tanh()
+        joined: Tensor = x + z * (h - x)
+        return joined
 
 
 class GatedMLP(nn.Module):
@@ -24,18 +58,21 @@ class GatedMLP(nn.Module):
     Args:
         width: D, width of x.
         expansion: width of the product as a multiple of D.
+        residual: `sum`, the product is added to x, or `gated`, it goes through a gate.
     """
 
-    def __init__(self, width: int, expansion: int = 1) -> None:
+    def __init__(self, width: int, expansion: int = 1, residual: Literal["sum", "gated"] = "sum") -> None:
         super().__init__()
         self.norm = RMSNorm(width)
         self.factors = nn.Linear(width, 2 * expansion * width)
         self.product = nn.Linear(expansion * width, width)
+        self.gate = ResidualGate(width) if residual == "gated" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., D] from [..., D]."""
-        y: Tensor = x + self.product(gated_linear(self.factors(self.norm(x))))
-        return y
+        y: Tensor = self.product(gated_linear(self.factors(self.norm(x))))
+        joined: Tensor = x + y if self.gate is None else self.gate(x, y)
+        return joined
 
 
 class Backbone(Memory):
@@ -44,21 +81,27 @@ class Backbone(Memory):
     Args:
         memories: one for each layer.
         expansion: hidden width of the MLPs as a multiple of the width.
+        residual: `sum`, what a memory or an MLP says is added, or `gated`, it goes through a gate.
 
     Raises:
-        ValueError: if there is no memory, or their widths differ.
+        ValueError: if there is no memory, their widths differ, or `residual` is neither word.
     """
 
-    def __init__(self, memories: Sequence[Memory], expansion: int = 1) -> None:
+    def __init__(
+        self, memories: Sequence[Memory], expansion: int = 1, residual: Literal["sum", "gated"] = "sum"
+    ) -> None:
         widths = {memory.width for memory in memories}
         if len(widths) != 1:
             raise ValueError(f"memories must have one width, got {sorted(widths)}")
+        if residual not in ("sum", "gated"):
+            raise ValueError(f"residual must be 'sum' or 'gated', got {residual!r}")
         width = widths.pop()
         super().__init__(width)
         self.memories = nn.ModuleList(memories)
         self.norms = nn.ModuleList(RMSNorm(width) for _ in memories)
-        self.mlps = nn.ModuleList(GatedMLP(width, expansion) for _ in memories)
+        self.mlps = nn.ModuleList(GatedMLP(width, expansion, residual) for _ in memories)
         self.norm = RMSNorm(width)
+        self.gates = nn.ModuleList(ResidualGate(width) for _ in memories if residual == "gated")
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""
@@ -80,6 +123,6 @@ class Backbone(Memory):
         for i, (norm, memory, mlp) in enumerate(zip(self.norms, self._layers(), self.mlps, strict=True)):
             run = memory.step if one_step else memory
             y, after[str(i)] = run(norm(x), state.get(str(i), nothing), start)
-            x = x + y
+            x = self.gates[i](x, y) if self.gates else x + y
             x = mlp(x)
         return self.norm(x), TensorDict(after, [x.shape[0]])

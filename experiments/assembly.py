@@ -60,7 +60,7 @@ def make_agent(config: TrainConfig, world: TaskStream) -> ActorCritic:
         if config.memory.replace("-", "_") not in known_memories():
             check_memory(layers[0], long_life=1000)
         encoder = Encoder(world.single_observation_space, config.width)
-        agent = ActorCritic(encoder, Backbone(layers), world.single_action_space)
+        agent = ActorCritic(encoder, Backbone(layers, residual=config.residual), world.single_action_space)
         return agent.to(torch.device(config.device))
     except KeyError as error:
         raise InputError(error.args[0]) from error

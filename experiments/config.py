@@ -51,6 +51,8 @@ class TrainConfig:
     """Width of the backbone."""
     layers: int = 1
     """Blocks of the backbone."""
+    residual: Literal["sum", "gated"] = "sum"
+    """How what a memory says joins the rest: added, or through a gate that begins nearly shut (GTrXL)."""
     memory_options: tuple[str, ...] = ()
     """More settings of the memory, as name=value."""
     segment: int | None = None

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.heavy_hitter import HeavyHitter
+    from lifelong.memory.hybrid import Hybrid, Series
+    from lifelong.memory.kalman_delta import KalmanDelta
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.log_linear import LogLinear
+    from lifelong.memory.lola import LoLA
     from lifelong.memory.memory import Memory
+    from lifelong.memory.memory_as_context import MemoryAsContext
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.sink_window import SinkWindow
+    from lifelong.memory.table import Table
     from lifelong.memory.torchrl_module import MemoryModule
+    from lifelong.memory.transformer_xl import TransformerXL
     from lifelong.memory.window import Window
 
 __all__ = [
@@ -25,12 +34,22 @@ __all__ = [
     "MEMORIES",
     "Entry",
     "GatedDelta",
+    "HeavyHitter",
+    "Hybrid",
+    "KalmanDelta",
     "LinearAttention",
+    "LoLA",
+    "LogLinear",
     "Memory",
+    "MemoryAsContext",
     "MemoryContractError",
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
+    "Series",
+    "SinkWindow",
+    "Table",
+    "TransformerXL",
     "Window",
     "check_memory",
     "known_memories",
@@ -67,6 +86,36 @@ MEMORIES: dict[str, Entry] = {
     "kalman_delta": Entry(
         "lifelong.memory.kalman_delta:KalmanDelta", "correct the error at the key, each axis as far as it is uncertain"
     ),
+    "softmax": Entry(
+        "lifelong.memory.window:Window",
+        "softmax attention over the whole life; after 1024 steps (cache=) the oldest are dropped",
+        {"cache": 1024},
+    ),
+    "sink_window": Entry(
+        "lifelong.memory.sink_window:SinkWindow", "softmax attention over a life's first few steps and its last"
+    ),
+    "heavy_hitter": Entry(
+        "lifelong.memory.heavy_hitter:HeavyHitter", "a bounded cache that drops what has been looked at least"
+    ),
+    "transformer_xl": Entry(
+        "lifelong.memory.transformer_xl:TransformerXL", "attention over the layer's own last inputs, relative positions"
+    ),
+    "hybrid": Entry("lifelong.memory.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
+    "series": Entry("lifelong.memory.hybrid:Series", "two memories (a=, b=), the second behind the first"),
+    "memory_as_context": Entry(
+        "lifelong.memory.memory_as_context:MemoryAsContext",
+        "a window that also sees what a long memory (inner=) recalls",
+    ),
+    "lola": Entry(
+        "lifelong.memory.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"
+    ),
+    "log_linear": Entry(
+        "lifelong.memory.log_linear:LogLinear", "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps"
+    ),
+    "table": Entry(
+        "lifelong.memory.table:Table",
+        "a dictionary with keys read off the input: a control, nothing to learn about addressing",
+    ),
 }
 
 _EXPORTS = {
@@ -74,12 +123,21 @@ _EXPORTS = {
     "KalmanDelta": "kalman_delta",
     "LSTM": "rnn",
     "GatedDelta": "gated_delta",
+    "HeavyHitter": "heavy_hitter",
+    "Hybrid": "hybrid",
     "LinearAttention": "linear_attention",
+    "LoLA": "lola",
+    "LogLinear": "log_linear",
     "Memory": "memory",
+    "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
+    "Series": "hybrid",
+    "SinkWindow": "sink_window",
+    "Table": "table",
+    "TransformerXL": "transformer_xl",
     "Window": "window",
     "check_memory": "check",
 }

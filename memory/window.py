@@ -22,9 +22,8 @@ arXiv:1910.10683 (here one for each, without buckets).
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lifelong.kernels.segments import pad_time
+from lifelong.memory.band import Band
 from lifelong.memory.layer import Output, Projection, count_heads
 from lifelong.memory.memory import Memory
 
@@ -81,28 +80,35 @@ class Window(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        B, T = x.shape[:2]
-        past, C = self.cache - 1, min(T, self.cache)
+        return self.attend(x, state, start)
+
+    def attend(
+        self, x: Tensor, state: TensorDict, start: Tensor, others: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, TensorDict]:
+        """Do what `forward` does, while each step sees something besides.
+
+        Args:
+            x: [B, T, D] inputs.
+            state: [B] memory before the first of them.
+            start: [B, T] bool, true where a step is the first of a life.
+            others: E keys [B, T, E, H, K], their values [B, T, E, H, V] and biases [H, E].
+
+        Returns:
+            y: [B, T, D] what was read at each step.
+            state: [B] memory after the last step; `others` leave nothing in it.
+        """
+        band = Band(state["count"], start, self.cache)
         q, k, v, window = self.project(x, state["window"], start)
+        q = self.sharpness[:, None] * q
         k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
-
-        life = start.cumsum(1)  # [B, T] 0 while the incoming cache still counts
-        empty = torch.arange(past, device=x.device) < past - state["count"]  # [B, W - 1]
-        lives = torch.cat([-empty.long(), life], 1)  # [B, W - 1 + T] -1: no step at all
-        extra = -T % C  # steps padded at the end are one more life, so that every row of the softmax has an entry
-        blocks = functional.pad(lives, (0, extra), value=-2).unfold(1, past + C, C)  # [B, N, S] with S = W - 1 + C
-        age = torch.arange(past, past + C, device=x.device)[:, None] - torch.arange(past + C, device=x.device)  # [C, S]
-        seen = (age >= 0) & (age <= past) & (blocks[..., past:, None] == blocks[..., None, :])  # [B, N, C, S]
-
-        q = pad_time(self.sharpness[:, None] * q, C)  # [B, N, C, H, K]
-        keys, values = (functional.pad(z, (0, 0, 0, 0, 0, extra)).unfold(1, past + C, C) for z in (k, v))
-        scores = torch.einsum("bnchk,bnhks->bnhcs", q, keys) + self.bias[:, age.clamp(0, past)]
-        weight = scores.masked_fill(~seen[:, :, None], -torch.inf).softmax(-1)  # [B, N, H, C, S]
-        y = torch.einsum("bnhcs,bnhvs->bnchv", weight, values).flatten(1, 2)[:, :T]
-
-        kept = (lives[:, T:] == lives[:, -1:])[..., None, None]  # [B, W - 1, 1, 1] does it belong to the last life?
-        k, v = torch.where(kept, k[:, T:], 0.0), torch.where(kept, v[:, T:], 0.0)
-        after = TensorDict({"k": k, "v": v, "count": kept.sum((1, 2)), "window": window}, [B])
+        scores = band.scores(q, k) + self.bias[:, band.age.clamp(0, band.past)]
+        if others is None:
+            y = band.mix(scores, v)
+        else:
+            keys, values, bias = others
+            y = band.mix(scores, v, (torch.einsum("bthk,btehk->bthe", q, keys) + bias, values))
+        cache = {"k": band.keep(k), "v": band.keep(v), "count": band.kept.sum(1, keepdim=True)}
+        after = TensorDict(cache | {"window": window}, [x.shape[0]])
         return self.output(y, x), after
 
     @property

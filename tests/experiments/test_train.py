@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from lifelong.agents import Lifetime, wake
 from lifelong.experiments import cli
@@ -92,6 +93,12 @@ def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
     assert list(outcome.folder.glob("events.out.tfevents.*"))
 
 
+def test_a_run_joins_its_layers_as_it_was_told(tiny: Configs) -> None:
+    for residual, gates in (("gated", 2), ("sum", 0)):  # the memory's and the MLP's
+        weights = load_file(main(tiny(name=residual, residual=residual)).folder / CHECKPOINT / "policy.safetensors")
+        assert len([name for name in weights if name.endswith(("gate.bias", "gates.0.bias"))]) == gates
+
+
 def test_the_same_seed_is_the_same_run_and_another_is_not(tiny: Configs) -> None:
     first, again, other = (main(tiny(name=name, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert_same(again.folder, first.folder)
@@ -102,6 +109,7 @@ STORIES: dict[str, dict[str, Any]] = {
     **{memory: {"memory": memory} for memory in MEMORIES},
     "within an episode": {"stream_options": ("cues=3", "size=4", "blanks=4")},
     "two layers": {"layers": 2},
+    "gated layers": {"layers": 2, "residual": "gated"},
     "endless lives": {"life_episodes": 0},
     "other carry": {"carry": "episode"},
     "only rewards": {"feedback": "reward"},

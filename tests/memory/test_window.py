@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong.memory import Window
+from lifelong.memory import Window, make_memory
 
 FIRST, SECOND = [2.0, 0.0], [0.0, 3.0]  # two keys, brought to length 1
 
@@ -41,3 +41,22 @@ def test_an_empty_slot_gets_no_weight():
 def test_a_cache_without_a_past_is_refused():
     with pytest.raises(ValueError, match=r"cache must be at least 2.*cache=1"):
         Window(4, cache=1)
+
+
+def test_softmax_is_full_attention_until_its_cache_is_full(bare):
+    memory = bare(make_memory("softmax", 12, heads=2, key_width=2, value_width=2, taps=1, cache=6))
+    nn.init.constant_(memory.sharpness, 3.0)
+    x = torch.randn(2, 7, 12, dtype=torch.double)
+    y, _ = memory(x, memory.initial_state(2), torch.zeros(2, 7, dtype=torch.bool))
+    q, k, v, _ = memory.project(x, None, None)
+    full = nn.functional.scaled_dot_product_attention(
+        *(z.transpose(1, 2) for z in (q, k, v)), is_causal=True, scale=3.0
+    )
+    full = full.transpose(1, 2).flatten(-2)
+    torch.testing.assert_close(y[:, :6], full[:, :6])
+    assert (y[:, 6] - full[:, 6]).abs().max() > 1e-3  # the seventh step no longer sees the first
+
+
+def test_softmax_remembers_a_thousand_steps_by_default():
+    assert make_memory("softmax", 8).cache == 1024
+    assert make_memory("softmax", 8).initial_state(1)["k"].shape[1] == 1023

@@ -1,0 +1,124 @@
+r"""Heavy hitters: a cache that drops what has been looked at least, and never the last few steps.
+
+    where the cache is full, drop the slot of the least score a_s among those older than the last R steps
+    write (k_t, v_t) there, a_t = 0
+    p_ts = softmax over the slots of  g q_t^T k_s + b[min(t - s, R)]
+    a_s <- a_s + p_ts
+    y_t = sum_s p_ts v_s
+
+Every head has a cache of its own. q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and the biases b,
+one for each of the last R ages and one for all that is older, are learned per head. The reading leaves through the same
+norm and gate as in the matrix memories.
+Gradients flow through the attention, not through the choice of what is dropped. So the score is an integer, p in
+4096ths: no gradient is promised where there is none, a long life stays exact, and acting and learning, whose last bits
+differ, drop the same slot all but always. Scores sum over a slot's whole life: what was looked at for long stays long.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W, H, K], v [B, W, H, V],
+score [B, W, H] int64, age [B, W, H] int64 (steps since it was written, at most R; -1: empty) and the convolution's
+window. A pass is a loop over its steps.
+Cost per step: 2 W H (K + V) floating-point operations besides the projections; 4 W H (K + V + 4) bytes of state.
+Source: H2O, arXiv:2306.14048 with W / 2 recent steps; it drops after reading what we drop before the next write, and
+keeps the positions of the language model where we learn biases.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.memory.layer import Output, Projection, count_heads
+from lifelong.memory.memory import Memory
+
+__all__ = ["HeavyHitter"]
+
+UNIT = 4096
+"""What a step's whole attention adds to the scores."""
+
+
+class HeavyHitter(Memory):
+    """Attention over a bounded cache that keeps what is looked at most.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        cache: W, steps it sees, the present among them.
+        recent: R, last steps that are never dropped; None for half the cache.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `cache` is below 2, or `recent` is not within 1 .. cache - 1.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        cache: int = 32,
+        recent: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+    ) -> None:
+        super().__init__(width)
+        heads = count_heads(width, heads)
+        if cache < 2:
+            raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
+        recent = cache // 2 if recent is None else recent
+        if not 1 <= recent < cache:
+            raise ValueError(f"recent must be within 1 .. cache - 1: recent={recent}, cache={cache}")
+        K, V = key_width or width // heads, value_width or width // heads
+        self.shape, self.cache, self.recent = (heads, V, K), cache, recent
+        self.project = Projection(width, heads, K, V, taps)
+        self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
+        self.bias = nn.Parameter(torch.zeros(heads, recent + 1))  # by age
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return an empty cache and an empty window."""
+        heads, V, K = self.shape
+        k, v = self.zeros(batch, self.cache, heads, K), self.zeros(batch, self.cache, heads, V)
+        score = torch.zeros(batch, self.cache, heads, dtype=torch.int64, device=k.device)
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        return TensorDict({"k": k, "v": v, "score": score, "age": score - 1, "window": window}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        q, k, v, window = self.project(x, state["window"], start)
+        q = self.sharpness[:, None] * q
+        cache, ys = state.exclude("window"), []
+        empty = self.initial_state(x.shape[0]).exclude("window")
+        for t in range(x.shape[1]):
+            cache = empty.where(start[:, t], cache)
+            y, cache = self._attend(q[:, t], k[:, t], v[:, t], cache)
+            ys.append(y)
+        return self.output(torch.stack(ys, 1), x), cache.set("window", window)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, cache: TensorDict) -> tuple[Tensor, TensorDict]:
+        """Make room, write and read, for q, k [B, H, K] and v [B, H, V]."""
+        score, age = cache["score"], cache["age"]
+        young = (age >= 0) & (age < self.recent)  # after this step they are of age 1 .. R: R + 1 with the present
+        rank = score.masked_fill(age < 0, -1).masked_fill(young, torch.iinfo(torch.int64).max)
+        slots = torch.arange(self.cache, device=q.device)[:, None]
+        new = slots == rank.argmin(1, keepdim=True)  # [B, W, H]
+        age = torch.where(age < 0, age, (age + 1).clamp(max=self.recent)).masked_fill(new, 0)
+        keys, values = (torch.where(new[..., None], z[:, None], cache[n]) for n, z in (("k", k), ("v", v)))
+        heads = torch.arange(q.shape[1], device=q.device)
+        scores = torch.einsum("bhk,bwhk->bwh", q, keys) + self.bias[heads, age.clamp(min=0)]
+        weight = scores.masked_fill(age < 0, -torch.inf).softmax(1)
+        y = torch.einsum("bwh,bwhv->bhv", weight, values)
+        score = score.masked_fill(new, 0) + (weight.detach() * UNIT).round().long()
+        after = {"k": keys, "v": values, "score": score, "age": age}
+        return y, TensorDict(after, cache.batch_size)
+
+    @property
+    def step_flops(self) -> int:
+        """Projections, scores and reading of one step of one life."""
+        heads, V, K = self.shape
+        projected = self.project.channels + 2 * heads * V
+        return 2 * self.width * projected + 2 * self.cache * heads * (K + V)

@@ -1,0 +1,100 @@
+r"""A dictionary: nothing is learned about where things are stored, nothing stored is ever blurred. A control.
+
+    key_t = round(x_t[:K] / quantum)                   integers, clamped to +- 2^20
+    store x_t[K:] under key_{t-1}                      in its slot if it has one, else in the slot written first
+    y_t = W [value under the key nearest to key_t, 1 if that is key_t itself else 0]
+
+What is shown at a step belongs to what was asked one step before, as in the convolutions of the matrix memories. The
+last value of a key wins. Until N keys are known nothing is forgotten, then the oldest key goes; an empty table reads 0.
+It is an upper bound for memories of N items where addressing is no problem: one write suffices, keys do not interfere,
+time does no harm. That holds where the first K channels of x name the question, the same for the same question, and
+the others hold the answer. A learned encoder need not do so, and learns nothing from here about the keys: gradients
+flow through the values only.
+
+Shapes: B lives, T steps, D width, K key width, V = D - K value width, N slots; state key [B, N, K] int64,
+value [B, N, V], last [B, K] int64 (the key before), lived [B, 1] int64 (1 if there was a step before), known [B, 1]
+int64 (keys ever given a slot). A pass is a loop over its steps.
+Cost per step: 6 N K integer operations and 2 (V + 1) D floating-point operations; 8 N K + 4 N V + 8 K + 16 bytes of
+state.
+Source: ours; a nearest neighbour with a buffer of keys and values as in model-free episodic control, arXiv:1606.04460,
+with one neighbour, no returns and first-in-first-out.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.memory import Memory
+
+__all__ = ["Table"]
+
+FAR = 2**20
+"""Keys are clamped to this, so that squared distances are exact."""
+
+
+class Table(Memory):
+    """Values under integer keys, both read off the input.
+
+    Args:
+        width: D, width of inputs and outputs; at least 2.
+        key_width: K, first channels of x that name the key; None for half of them.
+        slots: N, keys it can hold; at least 2.
+        quantum: two keys are the same if they round to the same multiple of this in every channel.
+
+    Raises:
+        ValueError: if `key_width` is not within 1 .. width - 1, `slots` is below 2, or `quantum` not positive.
+    """
+
+    def __init__(self, width: int, key_width: int | None = None, slots: int = 64, quantum: float = 0.1) -> None:
+        super().__init__(width)
+        key_width = width // 2 if key_width is None else key_width
+        if not 1 <= key_width < width:
+            raise ValueError(f"key_width must be within 1 .. width - 1: width={width}, key_width={key_width}")
+        if slots < 2:
+            raise ValueError(f"slots must be at least 2, one is overwritten before it is read: slots={slots}")
+        if not quantum > 0:
+            raise ValueError(f"quantum must be positive: quantum={quantum}")
+        self.key_width, self.slots, self.quantum = key_width, slots, quantum
+        self.output = nn.Linear(width - key_width + 1, width, bias=False)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return an empty table."""
+        value = self.zeros(batch, self.slots, self.width - self.key_width)
+        key = torch.zeros(batch, self.slots, self.key_width, dtype=torch.int64, device=value.device)
+        last, lived, known = (key.new_zeros(batch, n) for n in (self.key_width, 1, 1))
+        return TensorDict({"key": key, "value": value, "last": last, "lived": lived, "known": known}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        state = self.restart(state, start)
+        now = (x[:, : self.key_width].detach() / self.quantum).round().clamp(-FAR, FAR).long()
+        key, known, lived = state["key"], state["known"], state["lived"]
+
+        nearest, distance = self._nearest(state["last"], key, known)
+        has = (distance == 0) & (known > 0)  # [B, 1]
+        slot = torch.where(has, nearest, known % self.slots)
+        new = functional.one_hot(slot[:, 0], self.slots)[..., None] * lived[..., None] > 0  # [B, N, 1]
+        key = torch.where(new, state["last"][:, None], key)
+        value = torch.where(new, x[:, None, self.key_width :], state["value"])
+        known = known + lived * ~has
+
+        nearest, distance = self._nearest(now, key, known)
+        found = value.gather(1, nearest[..., None].expand(-1, -1, value.shape[2]))[:, 0]  # an empty slot holds 0
+        exact = (distance == 0) & (known > 0)
+        y = self.output(torch.cat([found, exact.to(found.dtype)], 1))
+        after = {"key": key, "value": value, "last": now, "lived": torch.ones_like(lived), "known": known}
+        return y, TensorDict(after, [x.shape[0]])
+
+    def _nearest(self, wanted: Tensor, key: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slot [B, 1] of the key nearest to `wanted` [B, K] and its squared distance [B, 1]."""
+        distance = (key - wanted[:, None]).square().sum(-1)  # [B, N]
+        empty = torch.arange(self.slots, device=key.device) >= known
+        distance = distance.masked_fill(empty, torch.iinfo(torch.int64).max)
+        slot = distance.argmin(1, keepdim=True)
+        return slot, distance.gather(1, slot)
+
+    @property
+    def step_flops(self) -> int:
+        """Two searches and the linear map of one step of one life."""
+        return 6 * self.slots * self.key_width + 2 * (self.width - self.key_width + 1) * self.width
