@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from lifelong.memory.additive import Additive, Parts
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.linear_attention import LinearAttention
@@ -23,6 +24,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "MEMORIES",
+    "Additive",
     "Entry",
     "GatedDelta",
     "LinearAttention",
@@ -31,6 +33,7 @@ __all__ = [
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
+    "Parts",
     "Window",
     "check_memory",
     "known_memories",
@@ -64,9 +67,30 @@ MEMORIES: dict[str, Entry] = {
         "Palimpsa with one importance per key channel, at the cost of GLA",
         {"beta": "scalar"},
     ),
+    "based": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention whose keys meet as exp to second order",
+        {"feature_map": "taylor"},
+    ),
+    "dpfp": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention over products of neighbouring key channels",
+        {"feature_map": "dpfp"},
+    ),
+    "rebased": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention over a learned parabola of every key channel",
+        {"feature_map": "rebased"},
+    ),
+    "hedgehog": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention over a learned softmax of the key's channels",
+        {"feature_map": "hedgehog"},
+    ),
 }
 
 _EXPORTS = {
+    "Additive": "additive",
     "GRU": "rnn",
     "LSTM": "rnn",
     "GatedDelta": "gated_delta",
@@ -76,6 +100,7 @@ _EXPORTS = {
     "MemoryModule": "torchrl_module",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
+    "Parts": "additive",
     "Window": "window",
     "check_memory": "check",
 }
