@@ -12,28 +12,38 @@ if TYPE_CHECKING:
     from lifelong.memory.additive import Additive, Parts
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.gla import GLA
+    from lifelong.memory.hebbian import Hebbian
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.mamba2 import Mamba2
     from lifelong.memory.memory import Memory
+    from lifelong.memory.mlstm import MLSTM
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
+    from lifelong.memory.retnet import RetNet
     from lifelong.memory.rnn import GRU, LSTM
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.window import Window
 
 __all__ = [
+    "GLA",
     "GRU",
     "LSTM",
     "MEMORIES",
+    "MLSTM",
     "Additive",
     "Entry",
     "GatedDelta",
+    "Hebbian",
     "LinearAttention",
+    "Mamba2",
     "Memory",
     "MemoryContractError",
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
     "Parts",
+    "RetNet",
     "Window",
     "check_memory",
     "known_memories",
@@ -87,20 +97,30 @@ MEMORIES: dict[str, Entry] = {
         "linear attention over a learned softmax of the key's channels",
         {"feature_map": "hedgehog"},
     ),
+    "hebbian": Entry("lifelong.memory.hebbian:Hebbian", "outer products at one learned rate, with a learned leak"),
+    "retnet": Entry("lifelong.memory.retnet:RetNet", "fixed decay, keys turned by their age"),
+    "gla": Entry("lifelong.memory.gla:GLA", "a decay for every key channel, chosen at every step"),
+    "mamba2": Entry("lifelong.memory.mamba2:Mamba2", "one step size per head writes and fades"),
+    "mlstm": Entry("lifelong.memory.mlstm:MLSTM", "exponential input gate, normalised reading"),
 }
 
 _EXPORTS = {
     "Additive": "additive",
+    "GLA": "gla",
     "GRU": "rnn",
     "LSTM": "rnn",
+    "MLSTM": "mlstm",
     "GatedDelta": "gated_delta",
+    "Hebbian": "hebbian",
     "LinearAttention": "linear_attention",
+    "Mamba2": "mamba2",
     "Memory": "memory",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
     "Parts": "additive",
+    "RetNet": "retnet",
     "Window": "window",
     "check_memory": "check",
 }
