@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.mamba2 import Mamba2
     from lifelong.memory.memory import Memory
+    from lifelong.memory.metaplasticity import Metaplastic, metaplastic
     from lifelong.memory.mlstm import MLSTM
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
@@ -40,6 +41,7 @@ __all__ = [
     "Memory",
     "MemoryContractError",
     "MemoryModule",
+    "Metaplastic",
     "NoMemory",
     "Palimpsa",
     "Parts",
@@ -48,6 +50,7 @@ __all__ = [
     "check_memory",
     "known_memories",
     "make_memory",
+    "metaplastic",
 ]
 
 
@@ -102,6 +105,16 @@ MEMORIES: dict[str, Entry] = {
     "gla": Entry("lifelong.memory.gla:GLA", "a decay for every key channel, chosen at every step"),
     "mamba2": Entry("lifelong.memory.mamba2:Mamba2", "one step size per head writes and fades"),
     "mlstm": Entry("lifelong.memory.mlstm:MLSTM", "exponential input gate, normalised reading"),
+    "meta_mamba2": Entry(
+        "lifelong.memory.metaplasticity:make_metaplastic",
+        "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",
+        {"host": "mamba2"},
+    ),
+    "metaplastic_linear_attention": Entry(
+        "lifelong.memory.metaplasticity:make_metaplastic",
+        "linear attention with an importance for every fast weight",
+        {"host": "linear_attention"},
+    ),
 }
 
 _EXPORTS = {
@@ -117,12 +130,14 @@ _EXPORTS = {
     "Memory": "memory",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
+    "Metaplastic": "metaplasticity",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
     "Parts": "additive",
     "RetNet": "retnet",
     "Window": "window",
     "check_memory": "check",
+    "metaplastic": "metaplasticity",
 }
 
 
@@ -143,7 +158,8 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     """Return a new memory.
 
     Args:
-        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`.
+        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`; after `metaplastic:`,
+            the additive memory of that name with an importance for every fast weight.
         width: D, width of its inputs and outputs.
         **options: passed to its constructor.
 
@@ -153,7 +169,10 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         TypeError: if it does not take these options, or is no `Memory`.
     """
     known = known_memories()
-    if ":" in name:
+    if name.startswith("metaplastic:"):
+        host = name.removeprefix("metaplastic:")
+        entry = Entry("lifelong.memory.metaplasticity:make_metaplastic", "", {"host": host})
+    elif ":" in name:
         entry = Entry(name, "")
     elif (key := name.replace("-", "_")) in known:
         entry = known[key]

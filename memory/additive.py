@@ -6,7 +6,7 @@ r"""What gated additive memories share: a matrix that is faded and added to, and
 A member says, for all steps at once, what its queries, keys, values, gates g and decays a are, and what becomes of the
 reading; the recurrence is the same for all of them. With `normaliser` a value that is always 1 is written along with
 the others, g_t k_t^T, as one more row of S: by it a reading can be divided.
-Because the write does not depend on S, an importance can be kept beside it: `lifelong.memory.metaplastic` wraps any
+Because the write does not depend on S, an importance can be kept beside it: `lifelong.memory.metaplasticity` wraps any
 member.
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state S [B, H, R, K], and

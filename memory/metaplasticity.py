@@ -4,24 +4,24 @@ r"""Metaplasticity for any additive memory: beside every fast weight an importan
     J <- J diag(a_t) + g_t b_t (k_t * k_t)^T        importance beyond the prior    J_0 = 0
     y_t = read((M / (J + I_p)) q_t)
 
-Queries, keys, values, gate g, decay a and `read` are the host's; b = sigmoid(W' W x) softplus(s) per value channel, W of
-low rank. The gate stands in both sums exactly once. What is written often becomes stiff; forgetting pulls the importance
-back to I_p = 1. With b = 0 this is the host, to the last bit where both recurrences run on the same back end's plain
-form; so a trained host can be wrapped and trained on. Its parameters are found under `host`, its state under "host".
+Queries, keys, values, gate g, decay a and `read` are the host's; b = sigmoid(W' W x) softplus(s) per value channel, W
+of low rank. The gate stands in both sums exactly once. What is written often becomes stiff; forgetting pulls the
+importance back to I_p = 1. With b = 0 this is the host, to the last bit where both recurrences run as the plain loop;
+so a trained host can be wrapped and trained on. Its parameters are found under `host`; its state, J added, goes on.
 
-`importance` is what b is at first. A fast weight is read as 1 / (1 + J) of the host's, and J reaches about
-n b k^2 after n writes, at most b k^2 / (1 - a): with unit keys of width K a share e of the reading is kept from changing
-as long as n b <= e K. 0.001, the default, leaves a host of K = 64 within 5 % over 3000 writes.
+`importance` is what b is at first. A fast weight is read as 1 / (1 + J) of the host's, and J is about n b k^2 after n
+writes, at most b k^2 / (1 - a). A share e of a reading is kept from changing while n b < e K, with unit keys of width
+K: 0.001, the default, leaves a host of K = 64 within 5 % over 3000 writes.
 
-The row of a normaliser has b = 0: it keeps counting what was written, so that a weighted mean (linear attention) is one
-of values each divided by its own importance, and becomes smaller where the memory is sure.
-mLSTM's sums are in units of exp(m), its stabiliser: so is J, and the prior is I_p exp(m) in its raw units. An importance
+The row of a normaliser has b = 0: it goes on counting what was written. What was a weighted mean (linear attention) is
+then one of values that are each divided by their own importance, and smaller where much is known.
+mLSTM's sums are in units of exp(m), its stabiliser: so is J, and the prior is I_p exp(m) in raw units. An importance
 counts relative to the heaviest write so far, and b need not follow the exponential gate through e^15.
 
 A host must be `Additive`. The write of a delta rule reads the state, so that M would no longer be a sum of evidence.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state that of the host and
-J [B, H, R, K].
+Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state that of the host, S
+being M, and J [B, H, R, K].
 Cost per step: the host's, and 5 H R K floating-point operations, and 2 N (D + H V) for b of rank N; 4 H R K bytes of
 state more.
 Source: arXiv:2602.09075; its Palimpsa on Mamba-2 is `metaplastic` of `Mamba2`.
@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.posterior import posterior
+from lifelong.memory import make_memory
 from lifelong.memory.additive import Additive
 from lifelong.memory.memory import Memory
 
@@ -53,7 +54,7 @@ class Metaplastic(Memory):
         ValueError: if `importance` is not positive.
     """
 
-    def __init__(self, host: Additive, importance: float = 1e-3) -> None:
+    def __init__(self, host: Memory, importance: float = 1e-3) -> None:
         if not isinstance(host, Additive):
             raise TypeError(
                 f"host must be an Additive memory, whose write does not read its state, got {type(host).__name__}; "
@@ -74,10 +75,10 @@ class Metaplastic(Memory):
         self.to(host.zeros())
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return the host's initial state and no importance beyond the prior."""
-        return TensorDict(
-            {"host": self.host.initial_state(batch), "J": self.host.zeros(batch, *self.host.shape)}, [batch]
-        )
+        """Return the host's initial state, and no importance beyond the prior."""
+        state = self.host.initial_state(batch)
+        state["J"] = self.host.zeros(batch, *self.host.shape)
+        return state
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read once; see `Memory.step`."""
@@ -86,8 +87,7 @@ class Metaplastic(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        host = state["host"]
-        parts = self.host.parts(x, host, start)
+        parts = self.host.parts(x, state, start)
         b = self.importance(x).sigmoid() * functional.softplus(self.importance_scale)
         b = b.unflatten(-1, (self.host.shape[0], -1))  # [B, T, H, V]
         if parts.gate is not None:
@@ -95,9 +95,8 @@ class Metaplastic(Memory):
         if self.host.normaliser:
             b = functional.pad(b, (0, 1))
         w, prior = self.host.written(parts), self.prior
-        y, M, J = posterior(parts.q, parts.k, w, b, host["S"], state["J"], start, prior=prior, decay=parts.decay)
-        after = TensorDict({"S": M, **parts.rest}, [x.shape[0]])
-        return parts.read(y), TensorDict({"host": after, "J": J}, [x.shape[0]])
+        y, M, J = posterior(parts.q, parts.k, w, b, state["S"], state["J"], start, prior=prior, decay=parts.decay)
+        return parts.read(y), TensorDict({"S": M, **parts.rest, "J": J}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:
@@ -107,7 +106,7 @@ class Metaplastic(Memory):
         return self.host.step_flops + 2 * self.rank * (self.width + channels) + 5 * heads * rows * K
 
 
-def metaplastic(memory: Additive, importance: float = 1e-3) -> Metaplastic:
+def metaplastic(memory: Memory, importance: float = 1e-3) -> Metaplastic:
     """Return a memory that is the given one, with an importance for every fast weight.
 
     Args:
@@ -134,6 +133,4 @@ def make_metaplastic(width: int, host: str = "mamba2", importance: float = 0.5, 
     Raises:
         TypeError: if the host is not `Additive`, or does not take these options.
     """
-    from lifelong.memory import make_memory
-
     return Metaplastic(make_memory(host, width, **options), importance)
