@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lifelong.memory.gla import GLA
     from lifelong.memory.hebbian import Hebbian
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.longhorn import Longhorn
+    from lifelong.memory.mamba import Mamba
     from lifelong.memory.mamba2 import Mamba2
     from lifelong.memory.memory import Memory
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.retnet import RetNet
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.s4d import S4D
+    from lifelong.memory.selective import Selective
+    from lifelong.memory.slstm import SLSTM
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.window import Window
 
@@ -32,11 +37,15 @@ __all__ = [
     "LSTM",
     "MEMORIES",
     "MLSTM",
+    "S4D",
+    "SLSTM",
     "Additive",
     "Entry",
     "GatedDelta",
     "Hebbian",
     "LinearAttention",
+    "Longhorn",
+    "Mamba",
     "Mamba2",
     "Memory",
     "MemoryContractError",
@@ -46,6 +55,7 @@ __all__ = [
     "Palimpsa",
     "Parts",
     "RetNet",
+    "Selective",
     "Window",
     "check_memory",
     "known_memories",
@@ -115,6 +125,10 @@ MEMORIES: dict[str, Entry] = {
         "linear attention with an importance for every fast weight",
         {"host": "linear_attention"},
     ),
+    "mamba": Entry("lifelong.memory.mamba:Mamba", "a selective state space, S6: a step size per channel"),
+    "longhorn": Entry("lifelong.memory.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
+    "s4d": Entry("lifelong.memory.s4d:S4D", "fading waves behind every channel, whatever the input"),
+    "slstm": Entry("lifelong.memory.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
 }
 
 _EXPORTS = {
@@ -123,9 +137,13 @@ _EXPORTS = {
     "GRU": "rnn",
     "LSTM": "rnn",
     "MLSTM": "mlstm",
+    "S4D": "s4d",
+    "SLSTM": "slstm",
     "GatedDelta": "gated_delta",
     "Hebbian": "hebbian",
     "LinearAttention": "linear_attention",
+    "Longhorn": "longhorn",
+    "Mamba": "mamba",
     "Mamba2": "mamba2",
     "Memory": "memory",
     "MemoryContractError": "check",
@@ -135,6 +153,7 @@ _EXPORTS = {
     "Palimpsa": "palimpsa",
     "Parts": "additive",
     "RetNet": "retnet",
+    "Selective": "selective",
     "Window": "window",
     "check_memory": "check",
     "metaplastic": "metaplasticity",
