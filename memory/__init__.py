@@ -128,6 +128,11 @@ MEMORIES: dict[str, Entry] = {
     "mamba": Entry("lifelong.memory.mamba:Mamba", "a selective state space, S6: a step size per channel"),
     "longhorn": Entry("lifelong.memory.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
     "s4d": Entry("lifelong.memory.s4d:S4D", "fading waves behind every channel, whatever the input"),
+    "palimpsa_key": Entry(
+        "lifelong.memory.palimpsa:Palimpsa",
+        "Palimpsa with an importance gate per key channel, at the cost of GLA",
+        {"beta": "key"},
+    ),
     "slstm": Entry("lifelong.memory.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
 }
 
