@@ -9,43 +9,68 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from lifelong.memory.additive import Additive, Parts
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.gla import GLA
     from lifelong.memory.heavy_hitter import HeavyHitter
+    from lifelong.memory.hebbian import Hebbian
     from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.kalman_delta import KalmanDelta
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.log_linear import LogLinear
     from lifelong.memory.lola import LoLA
+    from lifelong.memory.longhorn import Longhorn
+    from lifelong.memory.mamba import Mamba
+    from lifelong.memory.mamba2 import Mamba2
     from lifelong.memory.memory import Memory
     from lifelong.memory.memory_as_context import MemoryAsContext
+    from lifelong.memory.metaplasticity import Metaplastic, metaplastic
+    from lifelong.memory.mlstm import MLSTM
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
+    from lifelong.memory.retnet import RetNet
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.s4d import S4D
+    from lifelong.memory.selective import Selective
     from lifelong.memory.sink_window import SinkWindow
+    from lifelong.memory.slstm import SLSTM
     from lifelong.memory.table import Table
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.transformer_xl import TransformerXL
     from lifelong.memory.window import Window
 
 __all__ = [
+    "GLA",
     "GRU",
     "LSTM",
     "MEMORIES",
+    "MLSTM",
+    "S4D",
+    "SLSTM",
+    "Additive",
     "Entry",
     "GatedDelta",
     "HeavyHitter",
+    "Hebbian",
     "Hybrid",
     "KalmanDelta",
     "LinearAttention",
     "LoLA",
     "LogLinear",
+    "Longhorn",
+    "Mamba",
+    "Mamba2",
     "Memory",
     "MemoryAsContext",
     "MemoryContractError",
     "MemoryModule",
+    "Metaplastic",
     "NoMemory",
     "Palimpsa",
+    "Parts",
+    "RetNet",
+    "Selective",
     "Series",
     "SinkWindow",
     "Table",
@@ -54,6 +79,7 @@ __all__ = [
     "check_memory",
     "known_memories",
     "make_memory",
+    "metaplastic",
 ]
 
 
@@ -116,30 +142,88 @@ MEMORIES: dict[str, Entry] = {
         "lifelong.memory.table:Table",
         "a dictionary with keys read off the input: a control, nothing to learn about addressing",
     ),
+    "based": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention whose keys meet as exp to second order",
+        {"feature_map": "taylor"},
+    ),
+    "dpfp": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention over products of neighbouring key channels",
+        {"feature_map": "dpfp"},
+    ),
+    "rebased": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention over a learned parabola of every key channel",
+        {"feature_map": "rebased"},
+    ),
+    "hedgehog": Entry(
+        "lifelong.memory.linear_attention:LinearAttention",
+        "linear attention over a learned softmax of the key's channels",
+        {"feature_map": "hedgehog"},
+    ),
+    "hebbian": Entry("lifelong.memory.hebbian:Hebbian", "outer products at one learned rate, with a learned leak"),
+    "retnet": Entry("lifelong.memory.retnet:RetNet", "fixed decay, keys turned by their age"),
+    "gla": Entry("lifelong.memory.gla:GLA", "a decay for every key channel, chosen at every step"),
+    "mamba2": Entry("lifelong.memory.mamba2:Mamba2", "one step size per head writes and fades"),
+    "mlstm": Entry("lifelong.memory.mlstm:MLSTM", "exponential input gate, normalised reading"),
+    "meta_mamba2": Entry(
+        "lifelong.memory.metaplasticity:make_metaplastic",
+        "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",
+        {"host": "mamba2"},
+    ),
+    "metaplastic_linear_attention": Entry(
+        "lifelong.memory.metaplasticity:make_metaplastic",
+        "linear attention with an importance for every fast weight",
+        {"host": "linear_attention"},
+    ),
+    "mamba": Entry("lifelong.memory.mamba:Mamba", "a selective state space, S6: a step size per channel"),
+    "longhorn": Entry("lifelong.memory.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
+    "s4d": Entry("lifelong.memory.s4d:S4D", "fading waves behind every channel, whatever the input"),
+    "palimpsa_key": Entry(
+        "lifelong.memory.palimpsa:Palimpsa",
+        "Palimpsa with an importance gate per key channel, at the cost of GLA",
+        {"beta": "key"},
+    ),
+    "slstm": Entry("lifelong.memory.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
 }
 
 _EXPORTS = {
+    "Additive": "additive",
+    "GLA": "gla",
     "GRU": "rnn",
-    "KalmanDelta": "kalman_delta",
-    "LSTM": "rnn",
     "GatedDelta": "gated_delta",
     "HeavyHitter": "heavy_hitter",
+    "Hebbian": "hebbian",
     "Hybrid": "hybrid",
+    "KalmanDelta": "kalman_delta",
+    "LSTM": "rnn",
     "LinearAttention": "linear_attention",
     "LoLA": "lola",
     "LogLinear": "log_linear",
+    "Longhorn": "longhorn",
+    "MLSTM": "mlstm",
+    "Mamba": "mamba",
+    "Mamba2": "mamba2",
     "Memory": "memory",
     "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
+    "Metaplastic": "metaplasticity",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
+    "Parts": "additive",
+    "RetNet": "retnet",
+    "S4D": "s4d",
+    "SLSTM": "slstm",
+    "Selective": "selective",
     "Series": "hybrid",
     "SinkWindow": "sink_window",
     "Table": "table",
     "TransformerXL": "transformer_xl",
     "Window": "window",
     "check_memory": "check",
+    "metaplastic": "metaplasticity",
 }
 
 
@@ -160,7 +244,8 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     """Return a new memory.
 
     Args:
-        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`.
+        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`; after `metaplastic:`,
+            the additive memory of that name with an importance for every fast weight.
         width: D, width of its inputs and outputs.
         **options: passed to its constructor.
 
@@ -170,7 +255,10 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         TypeError: if it does not take these options, or is no `Memory`.
     """
     known = known_memories()
-    if ":" in name:
+    if name.startswith("metaplastic:"):
+        host = name.removeprefix("metaplastic:")
+        entry = Entry("lifelong.memory.metaplasticity:make_metaplastic", "", {"host": host})
+    elif ":" in name:
         entry = Entry(name, "")
     elif (key := name.replace("-", "_")) in known:
         entry = known[key]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lifelong.kernels.fused import gated_norm, qkv
 
-__all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters"]
+__all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters", "fade_rates"]
 
 
 def count_heads(width: int, heads: int | None) -> int:
@@ -16,8 +16,10 @@ def count_heads(width: int, heads: int | None) -> int:
         heads: what was asked for.
 
     Raises:
-        ValueError: if `heads` does not divide `width`.
+        ValueError: if `width` is not positive, or `heads` does not divide it.
     """
+    if width < 1:
+        raise ValueError(f"width must be positive: width={width}")
     if heads is None:
         return max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
     if heads < 1 or width % heads:
@@ -101,15 +103,30 @@ class Output(nn.Module):
         return y
 
 
+def fade_rates(heads: int, horizons: tuple[float, float]) -> Tensor:
+    """Return the rates [H] at which writes fade: a step keeps exp(-rate).
+
+    Args:
+        heads: H.
+        horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
+
+    Raises:
+        ValueError: if `horizons` are not positive and rising.
+    """
+    first, last = horizons
+    if not 0 < first <= last:
+        raise ValueError(f"horizons must be positive and rising: horizons={horizons}")
+    return torch.logspace(-torch.log10(torch.tensor(first)).item(), -torch.log10(torch.tensor(last)).item(), heads)
+
+
 def decay_parameters(heads: int, horizons: tuple[float, float]) -> Tensor:
     """Return the initial bias [H] of a gate whose log decay is -softplus(bias).
 
     Args:
         heads: H.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
+
+    Raises:
+        ValueError: if `horizons` are not positive and rising.
     """
-    first, last = horizons
-    if not 0 < first <= last:
-        raise ValueError(f"horizons must be positive and rising: horizons={horizons}")
-    rate = torch.logspace(-torch.log10(torch.tensor(first)).item(), -torch.log10(torch.tensor(last)).item(), heads)
-    return torch.log(torch.expm1(rate))
+    return fade_rates(heads, horizons).expm1().log()

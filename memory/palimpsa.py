@@ -8,16 +8,23 @@ q, k, v = SiLU(conv(W x)), q and k of unit length, w = s v with the write gate s
 `beta="vector"`: b = s sigmoid(W' W x) softplus(scale) per value channel, J is [V, K].
 `beta="scalar"`: one b per head; J is the same in all rows, j [K], and the memory is gated linear attention
 read with q / (j + I_p): the same equations at half the state.
+`beta="key"`: b per key channel, j <- alpha j + b * k * k, read like scalar at the same cost.
+`numerator="beta"`: evidence is written as strongly as importance, w = b v (key: v (b * k)^T): the posterior of the
+paper's model, where an entry that is written without end reads v / k whatever b. The default writes s v.
+`variance=True`: the predictive variance of each value channel, u_i = sum_j q_j^2 / (J_ij + I_p) (scalar and key: one
+per head), leaves beside the reading: y + W u, after the norm, which would hide its size. It is 1 / I_p where nothing is
+known and falls towards 0; W begins at 0. With vector a pass forms J at every step, B T H V K numbers.
 log alpha = -softplus(W x + c). What is written often becomes stiff; forgetting pulls the importance back to I_p = 1.
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width; state M [B, H, V, K], J [B, H, V, K] or
 j [B, H, K, 1], and the convolution's window.
-Cost per step: 10 H V K (vector) or 5 H V K + 6 H K (scalar) operations besides the projections.
+Cost per step: 10 H V K (vector) or 5 H V K + 6 H K (scalar, key) operations besides the projections; the variance costs
+6 H V K or 3 H K more.
 Source: arXiv:2602.09075 in the form of its repository (numerator gate and importance gate apart, I_p fixed); its decay
-exp(-A softplus) is reparametrised with A = 1, and no 1/sqrt(K) since a norm follows.
+exp(-A softplus) is reparametrised with A = 1, and no 1/sqrt(K) since a norm follows. b per key channel is ours.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from tensordict import TensorDict
@@ -25,11 +32,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
 __all__ = ["Palimpsa"]
+
+Beta = Literal["vector", "scalar", "key"]
+Numerator = Literal["gate", "beta"]
 
 
 class Palimpsa(Memory):
@@ -38,33 +49,39 @@ class Palimpsa(Memory):
     Args:
         width: D, width of inputs and outputs.
         heads: H; must divide `width`. None for one in every 32 channels.
-        beta: `vector`, an importance gate per value channel, or `scalar`, one per head (cheaper, half the state).
+        beta: `vector`, an importance gate per value channel; `scalar`, one per head (cheaper, half the state); `key`,
+            one per key channel, at the cost of scalar.
         key_width: K; None for twice width / heads: wide keys leave each other alone.
         value_width: V; None for width / heads.
         taps: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        numerator: what scales the evidence: `gate`, the write gate, or `beta`, the importance gate.
+        variance: whether the predictive variance leaves beside the reading.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `beta` is neither word.
+        ValueError: if `heads` does not divide `width`, or `beta` or `numerator` is none of its words.
     """
 
     def __init__(
         self,
         width: int,
         heads: int | None = None,
-        beta: Literal["vector", "scalar"] = "vector",
+        beta: Beta = "vector",
         key_width: int | None = None,
         value_width: int | None = None,
         taps: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
+        numerator: Numerator = "gate",
+        variance: bool = False,
     ) -> None:
         super().__init__(width)
         heads = count_heads(width, heads)
-        if beta not in ("vector", "scalar"):
-            raise ValueError(f"beta must be 'vector' or 'scalar', got {beta!r}")
+        for name, word, allowed in (("beta", beta, get_args(Beta)), ("numerator", numerator, get_args(Numerator))):
+            if word not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {word!r}")
         K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.beta = (heads, V, K), beta
-        channels = heads * V if beta == "vector" else heads
+        self.shape, self.beta, self.numerator = (heads, V, K), beta, numerator
+        channels = heads * {"vector": V, "scalar": 1, "key": K}[beta]
         self.project = Projection(width, heads, K, V, taps)
         self.gates = nn.Linear(width, 2 * heads)
         self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
@@ -78,6 +95,10 @@ class Palimpsa(Memory):
         self.prior: Tensor
         self.register_buffer("prior", torch.ones(heads))
         self.output = Output(width, heads, V)
+        self.doubt: nn.Linear | None = None
+        if variance:
+            self.doubt = nn.Linear(heads * V if beta == "vector" else heads, width, bias=False)
+            nn.init.zeros_(self.doubt.weight)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no evidence, the prior's importance and an empty window."""
@@ -98,16 +119,30 @@ class Palimpsa(Memory):
         gate, fade = self.gates(x).split(heads, -1)  # [B, T, H]
         gate, decay = gate.sigmoid()[..., None], -functional.softplus(fade)
         b = self.importance(x).sigmoid() * functional.softplus(self.importance_scale)
-        b = b.unflatten(-1, (heads, -1)) * gate  # [B, T, H, V or 1]
+        b = b.unflatten(-1, (heads, -1)) * gate  # [B, T, H, V, 1 or K]
         M, J = state["M"], state["J"]
+        w, key = gate * v, k
+        if self.numerator == "beta":
+            w, key = (v, b * k) if self.beta == "key" else (b * v, k)
         if self.beta == "vector":
-            y, M, J = posterior(q, k, gate * v, b, M, J, start, prior=self.prior, decay=decay)
+            u = None if self.doubt is None else self.every_variance(q, k, b, J, start, decay)
+            y, M, J = posterior(q, k, w, b, M, J, start, prior=self.prior, decay=decay)
         else:
             one = torch.ones_like(gate)  # a key of width 1: the fast weight is then j itself, read at every step
             j, J = fast_weight(one, one, b * k * k, J, start, decay=decay)
-            y, M = fast_weight(q / (j + self.prior[:, None]), k, gate * v, M, start, decay=decay)
-        y = y + self.skip[:, None] * v
-        return self.output(y, x), TensorDict({"M": M, "J": J, "window": window}, [x.shape[0]])
+            precise = q / (j + self.prior[:, None])
+            u = None if self.doubt is None else (q * precise).sum(-1, keepdim=True)
+            y, M = fast_weight(precise, key, w, M, start, decay=decay)
+        y = self.output(y + self.skip[:, None] * v, x)
+        if self.doubt is not None and u is not None:
+            y = y + self.doubt(u.flatten(2))
+        return y, TensorDict({"M": M, "J": J, "window": window}, [x.shape[0]])
+
+    def every_variance(self, q: Tensor, k: Tensor, b: Tensor, J: Tensor, start: Tensor, decay: Tensor) -> Tensor:
+        """Return the predictive variance of each value channel at every step, [B, T, H, V]."""
+        squares = b[..., :, None] * k.square()[..., None, :]  # [B, T, H, V, K]
+        importance, _ = linear_scan(squares, decay, J, start)
+        return (q.square()[..., None, :] / (importance + self.prior[:, None, None])).sum(-1)
 
     @property
     def step_flops(self) -> int:
@@ -115,4 +150,7 @@ class Palimpsa(Memory):
         heads, V, K = self.shape
         projected = self.project.channels + 2 * heads + 2 * heads * V + self.rank
         recurrence = 10 * heads * V * K if self.beta == "vector" else 5 * heads * V * K + 6 * heads * K
+        if self.doubt is not None:
+            recurrence += 6 * heads * V * K if self.beta == "vector" else 3 * heads * K
+            recurrence += 2 * self.doubt.weight.numel()
         return 2 * self.width * projected + 2 * self.rank * self.channels + recurrence

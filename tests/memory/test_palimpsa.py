@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong.memory import Palimpsa
+from lifelong.memory import Palimpsa, check_memory
 
 KEY = [2.0, 0.0]  # brought to length 1
 
 
-@pytest.mark.parametrize("beta", ["vector", "scalar"])
+@pytest.mark.parametrize("beta", ["vector", "scalar", "key"])
 def test_evidence_is_divided_by_importance_and_prior(bare, beta):
     memory = bare(Palimpsa(5, heads=1, beta=beta, key_width=2, value_width=1, taps=1))
     # gates of 0: half is kept, half is written;  importance 1/2 * 1/2 * 4 = 1;  and the value itself is added
@@ -29,3 +29,72 @@ def test_vector_and_scalar_agree_when_all_channels_share_one_importance(bare):
         memory = bare(Palimpsa(9, heads=1, beta=beta, key_width=3, value_width=3, taps=1))
         ys.append(memory(x, memory.initial_state(2), start)[0])
     torch.testing.assert_close(*ys)
+
+
+def constant_gates(memory, importance):
+    """Half is kept, half is written, and b = 1/2 of what is given, per channel."""
+    memory.importance_scale.data = torch.tensor(importance).double().mul(2).expm1().log()
+    return memory
+
+
+def test_an_importance_gate_per_key_channel_divides_its_channel(bare):
+    memory = constant_gates(bare(Palimpsa(5, heads=1, beta="key", key_width=2, value_width=1, taps=1)), [2.0, 6.0])
+    diagonal = [1.0, 1.0]  # of length 1: squares of 1/2
+    x = torch.tensor([[[*diagonal, *diagonal, 8.0]]]).double()
+    y, state = memory(x, memory.initial_state(1), torch.tensor([[False]]))
+    # j = b k^2 = (1, 3) / 2, M = 4 / sqrt 2 in both channels, read at 1 / sqrt 2:  2 / 1.5 + 2 / 2.5
+    torch.testing.assert_close(
+        y.flatten(), torch.tensor([2 / 1.5 + 2 / 2.5]).double(), rtol=1e-5, atol=0
+    )  # unit()'s eps
+    torch.testing.assert_close(state["J"].flatten(), torch.tensor([0.5, 1.5]).double(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(("beta", "importance"), [("vector", [6.0]), ("scalar", [6.0]), ("key", [6.0, 6.0])])
+def test_evidence_can_be_written_as_strongly_as_importance(bare, beta, importance):
+    memory = Palimpsa(5, heads=1, beta=beta, key_width=2, value_width=1, taps=1, numerator="beta")
+    memory = constant_gates(bare(memory), importance)
+    x = torch.tensor([[[*KEY, *KEY, v] for v in (4.0, 9.0)]]).double()
+    y, _ = memory(x, memory.initial_state(1), torch.tensor([[False, False]]))
+    # b = 3:  3 * 4 / (3 + 1) = 3;  (6 + 27) / (1.5 + 3 + 1) = 6
+    torch.testing.assert_close(y.flatten(), torch.tensor([3.0, 6.0]).double(), rtol=1e-5, atol=0)  # unit()'s eps
+
+
+@pytest.mark.parametrize(("beta", "importance"), [("vector", [6.0, 2.0]), ("scalar", [6.0]), ("key", [6.0, 2.0])])
+def test_the_variance_falls_where_something_was_written(bare, beta, importance):
+    memory = Palimpsa(6, heads=1, beta=beta, key_width=2, value_width=2, taps=1, variance=True)
+    memory = constant_gates(bare(memory), importance)
+    memory.doubt = nn.Identity()
+    other = [0.0, 3.0]  # the second key channel
+    x = torch.tensor([[[*KEY, *KEY, 0.0, 0.0], [*KEY, *other, 0.0, 0.0], [*other, *KEY, 0.0, 0.0]]]).double()
+    y, _ = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))
+    # b = 3 (and 1) at the key: 1 / (3 + 1);  half of it is left: 1 / (1.5 + 1);  a new life, asked elsewhere: 1
+    want = [[1 / 4, 1 / 2], [1 / 2.5, 1 / 1.5], [1, 1]] if beta == "vector" else [[1 / 4] * 2, [1 / 2.5] * 2, [1, 1]]
+    torch.testing.assert_close(y[0], torch.tensor(want).double(), rtol=1e-5, atol=0)  # unit()'s eps
+
+
+@pytest.mark.parametrize("beta", ["vector", "scalar", "key"])
+@pytest.mark.parametrize("numerator", ["gate", "beta"])
+def test_every_choice_keeps_the_contract(beta, numerator):
+    check_memory(Palimpsa(8, beta=beta, numerator=numerator, variance=True), long_life=2000)
+
+
+def test_the_variance_is_not_heard_at_first():
+    x, start = torch.randn(2, 9, 8), torch.rand(2, 9) < 0.2
+    ys = []
+    for variance in (False, True):
+        torch.manual_seed(0)
+        memory = Palimpsa(8, variance=variance)
+        ys.append(memory(x, memory.initial_state(2), start)[0])
+    torch.testing.assert_close(*ys)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": "row"}, "beta must be 'vector' or 'scalar' or 'key', got 'row'"),
+        ({"numerator": "v"}, "numerator must be 'gate' or 'beta', got 'v'"),
+    ],
+)
+def test_unknown_words_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Palimpsa(8, **options)

@@ -1,0 +1,99 @@
+r"""sLSTM: a vector of cells behind exponential gates that also see what was said last.
+
+    m_t = max(f_t + m, i_t)                                                 m_0 = -10^30
+    c <- exp(f_t + m - m_t) c + exp(i_t - m_t) tanh(z_t)                    c_0 = 0
+    n <- exp(f_t + m - m_t) n + exp(i_t - m_t)                              n_0 = 0
+    h <- sigmoid(o_t) c / n                              y_t = h            h_0 = 0
+
+i, logsigmoid^-1(f), z, o = W x + R h, where i and f see x through a short convolution and SiLU, and R is one block per
+head. A cell is a weighted mean of its past inputs; the stabiliser m keeps every exponent below 0, and n is at least 1
+from a life's first step on. h leaves through an RMS norm per head and a linear map.
+The forget gate is initialised for lives: the cells' `horizons` are spread from tens to many thousand steps.
+R makes every step wait for the one before it: there is no pass but the loop.
+
+Shapes: B lives, T steps, D width, H heads; state c, n, m, h [B, D] each and the convolution's window.
+Cost per step: 8 D D / H + 20 D floating-point operations besides the projections; 16 D bytes of state.
+Source: arXiv:2405.04517; its forget biases from 5 to -7 are for sentences. m begins at -10^30 in every row by itself.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.kernels.short_conv import short_conv
+from lifelong.memory.layer import RMSNorm, count_heads, decay_parameters
+from lifelong.memory.memory import Memory
+
+__all__ = ["SLSTM"]
+
+NEVER = -1e30
+"""The stabiliser before anything was written: finite, so that its differences are numbers."""
+
+
+class SLSTM(Memory):
+    """A recurrent network with exponential gates and a normaliser.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H, blocks of cells that hear each other; must divide `width`. None for one in every 32 cells.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last cell.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `taps` is not positive, or `horizons` do not rise.
+    """
+
+    def __init__(
+        self, width: int, heads: int | None = None, taps: int = 2, horizons: tuple[float, float] = (10, 1e5)
+    ) -> None:
+        heads = count_heads(width, heads)
+        super().__init__(width)
+        if taps < 1:
+            raise ValueError(f"taps must be positive: taps={taps}")
+        self.heads, self.taps = heads, taps
+        self.conv = nn.Parameter(torch.full((width, taps), 1 / taps))
+        self.gates, self.cells = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width)
+        self.gates.bias.data[:width] = 0.0
+        self.gates.bias.data[width:] = -decay_parameters(width, horizons)
+        self.recurrent = nn.Parameter(torch.zeros(heads, 4 * width // heads, width // heads))
+        self.norm = RMSNorm(width // heads)
+        self.output = nn.Linear(width, width, bias=False)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return empty cells and an empty window."""
+        cells = {name: self.zeros(batch, self.width) for name in ("c", "n", "h")}
+        window = self.zeros(batch, self.taps - 1, self.width)
+        return TensorDict({**cells, "m": self.zeros(batch, self.width) + NEVER, "window": window}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        mixed, window = short_conv(x, self.conv, state["window"], start)
+        given = torch.cat([self.gates(functional.silu(mixed)), self.cells(x)], -1)  # [B, T, 4 D]
+        c, n, m, h = (state[name] for name in ("c", "n", "m", "h"))
+        hs = []
+        for t in range(x.shape[1]):
+            fresh = start[:, t, None]
+            c, n, h = (z.masked_fill(fresh, 0.0) for z in (c, n, h))
+            m = m.masked_fill(fresh, NEVER)
+            heard = (self.recurrent @ h.unflatten(-1, (self.heads, -1))[..., None])[..., 0]  # [B, H, 4 D / H]
+            heard = heard.unflatten(-1, (4, -1)).transpose(1, 2).flatten(1)  # [B, 4 D]
+            i, f, z, o = (given[:, t] + heard).chunk(4, -1)
+            kept = functional.logsigmoid(f) + m
+            m = torch.maximum(kept, i)
+            keep, write = (kept - m).exp(), (i - m).exp()
+            c, n = keep * c + write * z.tanh(), keep * n + write
+            h = o.sigmoid() * c / n
+            hs.append(h)
+        y = self.norm(torch.stack(hs, 1).unflatten(-1, (self.heads, -1))).flatten(-2)
+        return self.output(y), TensorDict({"c": c, "n": n, "m": m, "h": h, "window": window}, [x.shape[0]])
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        return 10 * self.width**2 + 8 * self.width**2 // self.heads + 20 * self.width
