@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.rnn import GRU, LSTM
     from lifelong.memory.torchrl_module import MemoryModule
+    from lifelong.memory.ttt import TTTMLP, TTTLinear
     from lifelong.memory.window import Window
 
 __all__ = [
     "GRU",
     "LSTM",
     "MEMORIES",
+    "TTTMLP",
     "Entry",
     "GatedDelta",
     "LinearAttention",
@@ -31,6 +33,7 @@ __all__ = [
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
+    "TTTLinear",
     "Window",
     "check_memory",
     "known_memories",
@@ -64,6 +67,9 @@ MEMORIES: dict[str, Entry] = {
         "Palimpsa with one importance per key channel, at the cost of GLA",
         {"beta": "scalar"},
     ),
+    # networks trained at test time
+    "ttt_linear": Entry("lifelong.memory.ttt:TTTLinear", "test-time training of a linear model, in mini-batches"),
+    "ttt_mlp": Entry("lifelong.memory.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches"),
 }
 
 _EXPORTS = {
@@ -78,6 +84,9 @@ _EXPORTS = {
     "Palimpsa": "palimpsa",
     "Window": "window",
     "check_memory": "check",
+    # networks trained at test time
+    "TTTLinear": "ttt",
+    "TTTMLP": "ttt",
 }
 
 
