@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.memory import Memory
+    from lifelong.memory.miras import Memora, Moneta, Yaad
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.titans import Titans
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.ttt import TTTMLP, TTTLinear
     from lifelong.memory.window import Window
@@ -28,13 +30,17 @@ __all__ = [
     "Entry",
     "GatedDelta",
     "LinearAttention",
+    "Memora",
     "Memory",
     "MemoryContractError",
     "MemoryModule",
+    "Moneta",
     "NoMemory",
     "Palimpsa",
     "TTTLinear",
+    "Titans",
     "Window",
+    "Yaad",
     "check_memory",
     "known_memories",
     "make_memory",
@@ -70,6 +76,10 @@ MEMORIES: dict[str, Entry] = {
     # networks trained at test time
     "ttt_linear": Entry("lifelong.memory.ttt:TTTLinear", "test-time training of a linear model, in mini-batches"),
     "ttt_mlp": Entry("lifelong.memory.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches"),
+    "titans": Entry("lifelong.memory.titans:Titans", "a network trained by surprise, with momentum and weight decay"),
+    "moneta": Entry("lifelong.memory.miras:Moneta", "a network trained on a cubic loss, its weights held at a norm"),
+    "yaad": Entry("lifelong.memory.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
+    "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
 }
 
 _EXPORTS = {
@@ -87,6 +97,10 @@ _EXPORTS = {
     # networks trained at test time
     "TTTLinear": "ttt",
     "TTTMLP": "ttt",
+    "Titans": "titans",
+    "Moneta": "miras",
+    "Yaad": "miras",
+    "Memora": "miras",
 }
 
 

@@ -74,20 +74,16 @@ class InnerNetwork(Memory):
         widths = [K, *[hidden] * (depth - 1), V]
         self.layers = tuple((rows, columns + bias) for columns, rows in pairwise(widths))
         self.project = Projection(width, heads, K, V, taps)
-        self.weights = nn.Parameter(self.first_weights(heads, bias))
+        self.weights = nn.Parameter(self.first_weights(heads))
         self.output = Output(width, heads, V)
 
-    def first_weights(self, heads: int, bias: bool) -> Tensor:
-        """Return [H, P]: outputs of size about 1 for keys of length 1, biases of 0."""
-        parts = []
-        for n, (rows, columns) in enumerate(self.layers):
-            weight = torch.randn(heads, rows, columns)
-            if n:
-                weight /= columns**0.5
-            if bias:
-                weight[..., -1] = 0.0
-            parts.append(weight.flatten(-2))
-        return torch.cat(parts, -1)
+    def first_weights(self, heads: int) -> Tensor:
+        """Return [H, P]: units of size about 1 for keys of length 1; the last layer is 0, nothing is said yet."""
+        last = self.layers[-1]
+        hidden = [
+            torch.randn(heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers[:-1])
+        ]
+        return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(heads, *last))], 1)
 
     def rules(self, x: Tensor) -> dict[str, Any]:
         """Return the arguments of `inner_loop` that the memory is made of, `rate` [B, T, H] among them."""

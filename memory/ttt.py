@@ -18,7 +18,8 @@ Cost per step: 11 H P floating-point operations, and 2 H K (N + 1) with two laye
 8 H P + 8 bytes of state.
 Source: TTT-Linear and TTT-MLP, arXiv:2407.04620. Keys of length 1 and a normalised gradient in place of the rate's
 factor 1 / K; no rotary embedding within a mini-batch, the convolution sees the order; SiLU for GELU; hidden layer twice
-as wide, not four times; A of size 1, so that the first write does not drown it; our output layer.
+as wide, not four times; the last layer of A begins at zero, not at random: what was never written says nothing; our
+output layer.
 """
 
 from typing import Any
@@ -55,7 +56,7 @@ class TTT(InnerNetwork):
         heads, V, _ = self.shape
         self.base = base
         self.gates = nn.Linear(width, heads)
-        nn.init.zeros_(self.gates.bias)  # theta = base / 2
+        nn.init.constant_(self.gates.bias, 2.0)  # writes begin near their bound
         self.place = nn.Parameter(torch.zeros(heads, batch))
         self.norm_scale = nn.Parameter(torch.ones(heads, V))
         self.norm_offset = nn.Parameter(torch.zeros(heads, V))

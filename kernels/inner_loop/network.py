@@ -33,7 +33,8 @@ Layers = Sequence[tuple[int, int]]
 Loss = Literal["l2", "l3", "huber"]
 Norm = tuple[Tensor, Tensor]
 """Scale and offset [H, V] of the layer norm of each head."""
-EPS = 1e-5
+EPS = 1e-2
+"""Under the root of the layer norm: what says nearly nothing is not blown up to size 1, and no gradient is either."""
 TINY = 1e-12
 
 

@@ -13,9 +13,9 @@ def test_a_repeated_step_counts_once_in_its_mini_batch(bare):
     nn.init.ones_(memory.norm_scale)
     x = torch.tensor([[[2.0, 0.0, 5.0, 0.0, 4.0, 1.0]]]).double().expand(1, 3, 6)  # q = k = (1, 0), v = (4, 1)
     y, state = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))
-    # The network should say v - k = (3, 1) and says 0: e = (-3, -1), less its mean (-1, 1), over the root of eps = 1e-5.
-    # |d|^2 |(1, 0, 1)|^2 / |e|^2 = 2e5 * 2 / 10 = 4e4, so a step of 1/2 moves z = W (1, 0, 1) to
-    # 1/2 * 2 * 10^2.5 / 4e4 (1, -1) = u (1, -1) with u^2 = 1e5 / 16e8 = 6.25e-5, and LN(z) = (1, -1) / sqrt(1 + 0.16).
+    # The network should say v - k = (3, 1) and says 0: e = (-3, -1), less its mean (-1, 1), over the root of 1e-2.
+    # |d|^2 |(1, 0, 1)|^2 / |e|^2 = 200 * 2 / 10 = 40, so a step of 1/2 moves z = W (1, 0, 1) to
+    # 1/2 * 2 * 10 / 40 (1, -1) = 1/4 (1, -1), and LN(z) = (1, -1) / sqrt(1 + 0.16).
     # The second step adds the same, and half of both counts;  the third is a new life.
     said = 1 / 1.16**0.5
     torch.testing.assert_close(y[0], torch.tensor([[1 + said, -said]]).double().expand(3, 2), rtol=1e-9, atol=0)
@@ -30,11 +30,11 @@ def test_pairs_that_come_again_are_learned(bare, kind):
     memory = bare(memory)
     memory.weights.data, memory.norm_scale.data[:] = slow, 1.0
     memory.gates = nn.Linear(12, 1).double()
-    nn.init.zeros_(memory.gates.weight), nn.init.zeros_(memory.gates.bias)
+    nn.init.zeros_(memory.gates.weight), nn.init.constant_(memory.gates.bias, 2.0)
     k, wanted = torch.eye(4).double(), torch.tensor([[1.0, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1], [-1, 1, 1, -1]])
     pairs = torch.cat([k, k, k + wanted], -1)  # what the network should say has mean 0 and size 1: a norm can say it
-    y, _ = memory(pairs.repeat(250, 1)[None], memory.initial_state(1), torch.zeros(1, 1000, dtype=torch.bool))
-    error = (y[0] - pairs[:, 8:].repeat(250, 1)).norm(dim=-1)
+    y, _ = memory(pairs.repeat(1000, 1)[None], memory.initial_state(1), torch.zeros(1, 4000, dtype=torch.bool))
+    error = (y[0] - pairs[:, 8:].repeat(1000, 1)).norm(dim=-1)
     assert error[-4:].max() < error[:4].max() / 10
 
 
