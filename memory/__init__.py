@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.lact import LaCT
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.memory import Memory
     from lifelong.memory.miras import Memora, Moneta, Yaad
@@ -29,6 +30,7 @@ __all__ = [
     "TTTMLP",
     "Entry",
     "GatedDelta",
+    "LaCT",
     "LinearAttention",
     "Memora",
     "Memory",
@@ -80,6 +82,7 @@ MEMORIES: dict[str, Entry] = {
     "moneta": Entry("lifelong.memory.miras:Moneta", "a network trained on a cubic loss, its weights held at a norm"),
     "yaad": Entry("lifelong.memory.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
     "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
+    "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
 }
 
 _EXPORTS = {
@@ -101,6 +104,7 @@ _EXPORTS = {
     "Moneta": "miras",
     "Yaad": "miras",
     "Memora": "miras",
+    "LaCT": "lact",
 }
 
 
