@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lifelong.memory.hebbian import Hebbian
     from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.kalman_delta import KalmanDelta
+    from lifelong.memory.lact import LaCT
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.log_linear import LogLinear
     from lifelong.memory.lola import LoLA
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lifelong.memory.memory import Memory
     from lifelong.memory.memory_as_context import MemoryAsContext
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
+    from lifelong.memory.miras import Memora, Moneta, Yaad
     from lifelong.memory.mlstm import MLSTM
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from lifelong.memory.sink_window import SinkWindow
     from lifelong.memory.slstm import SLSTM
     from lifelong.memory.table import Table
+    from lifelong.memory.titans import Titans
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.transformer_xl import TransformerXL
+    from lifelong.memory.ttt import TTTMLP, TTTLinear
     from lifelong.memory.window import Window
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "MLSTM",
     "S4D",
     "SLSTM",
+    "TTTMLP",
     "Additive",
     "Entry",
     "GatedDelta",
@@ -55,17 +60,20 @@ __all__ = [
     "Hebbian",
     "Hybrid",
     "KalmanDelta",
+    "LaCT",
     "LinearAttention",
     "LoLA",
     "LogLinear",
     "Longhorn",
     "Mamba",
     "Mamba2",
+    "Memora",
     "Memory",
     "MemoryAsContext",
     "MemoryContractError",
     "MemoryModule",
     "Metaplastic",
+    "Moneta",
     "NoMemory",
     "Palimpsa",
     "Parts",
@@ -73,9 +81,12 @@ __all__ = [
     "Selective",
     "Series",
     "SinkWindow",
+    "TTTLinear",
     "Table",
+    "Titans",
     "TransformerXL",
     "Window",
+    "Yaad",
     "check_memory",
     "known_memories",
     "make_memory",
@@ -186,6 +197,14 @@ MEMORIES: dict[str, Entry] = {
         {"beta": "key"},
     ),
     "slstm": Entry("lifelong.memory.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
+    # networks trained at test time
+    "ttt_linear": Entry("lifelong.memory.ttt:TTTLinear", "test-time training of a linear model, in mini-batches"),
+    "ttt_mlp": Entry("lifelong.memory.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches"),
+    "titans": Entry("lifelong.memory.titans:Titans", "a network trained by surprise, with momentum and weight decay"),
+    "moneta": Entry("lifelong.memory.miras:Moneta", "a network trained on a cubic loss, its weights held at a norm"),
+    "yaad": Entry("lifelong.memory.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
+    "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
+    "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
 }
 
 _EXPORTS = {
@@ -198,6 +217,7 @@ _EXPORTS = {
     "Hybrid": "hybrid",
     "KalmanDelta": "kalman_delta",
     "LSTM": "rnn",
+    "LaCT": "lact",
     "LinearAttention": "linear_attention",
     "LoLA": "lola",
     "LogLinear": "log_linear",
@@ -205,11 +225,13 @@ _EXPORTS = {
     "MLSTM": "mlstm",
     "Mamba": "mamba",
     "Mamba2": "mamba2",
+    "Memora": "miras",
     "Memory": "memory",
     "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
     "Metaplastic": "metaplasticity",
+    "Moneta": "miras",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
     "Parts": "additive",
@@ -219,9 +241,13 @@ _EXPORTS = {
     "Selective": "selective",
     "Series": "hybrid",
     "SinkWindow": "sink_window",
+    "TTTLinear": "ttt",
+    "TTTMLP": "ttt",
     "Table": "table",
+    "Titans": "titans",
     "TransformerXL": "transformer_xl",
     "Window": "window",
+    "Yaad": "miras",
     "check_memory": "check",
     "metaplastic": "metaplasticity",
 }

@@ -1,0 +1,48 @@
+"""A small network trained while it is used: a few gradient steps per mini-batch of a life."""
+
+from torch import Tensor
+
+from .chunk import inner_loop as chunk
+from .link import Link
+from .network import Layers, Loss, Norm, size, split
+from .reference import check, inner_loop as reference
+
+__all__ = ["inner_loop", "size", "split"]
+
+
+def inner_loop(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rate: Tensor,
+    weights: Tensor,
+    frozen: Tensor,
+    fast: Tensor,
+    momentum: Tensor | None,
+    phase: Tensor,
+    start: Tensor,
+    layers: Layers,
+    batch: int,
+    *,
+    decay: Tensor | None = None,
+    drag: Tensor | None = None,
+    scale: Tensor | None = None,
+    norm: Norm | None = None,
+    loss: Loss = "l2",
+    limit: Tensor | None = None,
+    link: Link = "identity",
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+    """Run the recurrence of `reference.py`, where the arguments are explained, in the faster form for this length.
+
+    Raises:
+        ValueError: if arguments do not fit each other, naming the one.
+    """
+    check(
+        q, k, v, rate, weights, frozen, fast, momentum, phase, start, layers, batch,
+        decay, drag, scale, norm, loss, limit, link,
+    )  # fmt: skip
+    form = reference if q.shape[1] == 1 or batch == 1 else chunk
+    return form(
+        q, k, v, rate, weights, frozen, fast, momentum, phase, start, layers, batch,
+        decay=decay, drag=drag, scale=scale, norm=norm, loss=loss, limit=limit, link=link,
+    )  # fmt: skip

@@ -1,0 +1,35 @@
+r"""From what is accumulated to what is used: the weights W as a function of A.
+
+    identity    W = A
+    l4          W = A / sqrt(|A|_4^4 + eps)   |A|_4 of each layer, held at its value when the mini-batch began
+    softmax     W = n softmax(A)              each row a distribution over its n columns: positive, of mean 1
+
+Shapes: A, W [..., rows, columns]; what is held [..., 1, 1].
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Link", "effective", "reaches"]
+
+Link = Literal["identity", "l4", "softmax"]
+EPS = 1e-4
+
+
+def reaches(frozen: Sequence[Tensor], link: Link) -> list[Tensor] | None:
+    """Return what a unit of A counts for in W [..., 1, 1] in the mini-batch that began with `frozen`; None for 1."""
+    if link != "l4":
+        return None
+    return [1 / (A.square().square().sum((-2, -1), keepdim=True) + EPS).sqrt() for A in frozen]
+
+
+def effective(accumulated: Sequence[Tensor], reach: Sequence[Tensor] | None, link: Link) -> list[Tensor]:
+    """Return W for A, with what `reaches` said of its mini-batch."""
+    if link == "softmax":
+        return [A.shape[-1] * torch.softmax(A, -1) for A in accumulated]
+    if reach is None:
+        return list(accumulated)
+    return [r * A for r, A in zip(reach, accumulated, strict=True)]
