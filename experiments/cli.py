@@ -19,6 +19,7 @@ Config = TypeVar("Config")
 VERBS = {
     "train": "train an agent on a stream of tasks, its memory carried over every episode's end",
     "retention": "freeze a trained agent, let it live on, and measure what it still knows after how long",
+    "swap": "give a trained agent another memory, keep everything that fits, and go on",
     "capacity": "how many pairs each rule of writing remembers, if nothing is trained",
     "list": "memories and streams, in one line each",
     "bench": "how fast the kernels are, and how fast agents train, on this machine",

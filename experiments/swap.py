@@ -1,0 +1,164 @@
+"""Give a trained agent another memory, keep everything that fits, and go on.
+
+    lifelong swap runs/NAME --memory palimpsa                the new run is runs/NAME-palimpsa
+    lifelong train --resume runs/NAME-palimpsa               goes on from there
+    lifelong swap runs/NAME --memory metaplastic:mamba2      its own memory, every fast weight with an importance now
+
+A weight fits if it has the name and the shape of one in the new agent; under `metaplastic` a memory's own weights are
+found again in its host. What the optimiser knows of a weight goes with it. Lives begin anew: what one memory has
+written means nothing to another. The old run is left as it is.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor, nn
+
+from lifelong.agents import wake
+from lifelong.agents.hibernation import restore_optimizer
+from lifelong.experiments.assembly import make_agent
+from lifelong.experiments.cli import parse
+from lifelong.experiments.config import TrainConfig
+from lifelong.experiments.faults import InputError
+from lifelong.experiments.run import open_run
+from lifelong.experiments.train import Training
+
+__all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
+
+
+@dataclass(frozen=True)
+class SwapConfig:
+    """Give a trained agent another memory, keep everything that fits, and go on."""
+
+    run: tyro.conf.Positional[Path]
+    """Directory of the run."""
+    memory: str
+    """Name of the new memory (see `lifelong list`), or package.module:Class."""
+    memory_options: tuple[str, ...] = ()
+    """More settings of it, as name=value."""
+    name: str | None = None
+    """Name of the new run; None adds the memory's to the old one's."""
+    steps: int | None = None
+    """Environment steps of the new run; None is as many as the old one's."""
+    lr: float | None = None
+    """Learning rate of the new run; None is the old one's."""
+    overwrite: bool = False
+    """Replace a run of the new name."""
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """What became of every weight.
+
+    Args:
+        kept: in both, with the same shape: new name -> old name.
+        fresh: in the new agent only, or of another shape there.
+        dropped: in the old agent only, or of another shape there.
+    """
+
+    kept: dict[str, str]
+    fresh: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return three paragraphs, a weight in each line."""
+        groups = {
+            "kept": [new if new == old else f"{new}, from {old}" for new, old in self.kept.items()],
+            "re-initialised": self.fresh,
+            "dropped": self.dropped,
+        }
+        return "\n".join(
+            "\n".join([f"{title}: {len(lines)}", *(f"  {line}" for line in lines)]) for title, lines in groups.items()
+        )
+
+
+def command(arguments: list[str]) -> None:
+    """Run the verb with words from the command line."""
+    main(parse(SwapConfig, arguments, "swap"), Console(stderr=True))
+
+
+def main(config: SwapConfig, console: Console | None = None) -> Transplant:
+    """Write a new run whose agent is a trained one with another memory.
+
+    Args:
+        config: what to do.
+        console: where the list of weights goes; None keeps quiet.
+
+    Raises:
+        InputError: if there is no such run or memory, or the new run exists.
+        HibernationError: if the checkpoint cannot be read.
+    """
+    console = console or Console(quiet=True)
+    trained = open_run(config.run)
+    parts, _ = wake(config.run / "checkpoints" / "last")
+    changed = replace(
+        trained,
+        memory=config.memory,
+        memory_options=config.memory_options,
+        name=config.name or _plain(f"{config.run.resolve().name}-{config.memory}"),
+        runs=config.run.resolve().parent,
+        steps=config.steps or trained.steps,
+        lr=config.lr or trained.lr,
+        overwrite=config.overwrite,
+    )
+    if changed.run == config.run.resolve():
+        raise InputError(f"the new run would replace the old one, {config.run}: give it another --name")
+    with Training(changed, resumed=False, console=Console(quiet=True)) as training:
+        done = transplant(training.agent, parts["policy"])
+        names = _names(training.agent)
+        old = {name: i for i, name in enumerate(_names(_like(trained, training)))}
+        moved: dict[str, Tensor] = {}
+        for key, value in parts["optimizer"].items():
+            index, entry = key.split(".", 1)
+            for i, name in enumerate(names):
+                if old.get(done.kept.get(name, "")) == int(index):
+                    moved[f"{i}.{entry}"] = value
+        restore_optimizer(training.learner.optimizer, moved)
+        training.checkpoint()
+    console.print(str(done), markup=False, highlight=False)
+    console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
+    return done
+
+
+def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
+    """Write weights into an agent where name and shape are the same, and tell what became of each.
+
+    Args:
+        agent: a new one; its other weights stay as they are.
+        weights: the state dict of a trained one.
+    """
+    kept: dict[str, str] = {}
+    own = agent.state_dict()
+    bare = {name.replace(".host.", "."): name for name in weights}  # of a memory that may stand inside another
+    for name, tensor in own.items():
+        source = name if name in weights else bare.get(name.replace(".host.", "."))
+        if source is not None and weights[source].shape == tensor.shape:
+            kept[name] = source
+    with torch.no_grad():
+        for name, source in kept.items():
+            own[name].copy_(weights[source])
+    used = set(kept.values())
+    return Transplant(kept, _without(own, kept), _without(weights, used))
+
+
+def _without(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in set(known))
+
+
+def _names(agent: nn.Module) -> list[str]:
+    """Return the parameters' names, in the optimiser's order."""
+    return [name for name, _ in agent.named_parameters()]
+
+
+def _like(config: TrainConfig, training: Training) -> nn.Module:
+    """Return an untrained agent of a config."""
+    with torch.random.fork_rng():
+        return make_agent(config, training.world)
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from lifelong.agents import wake
+from lifelong.experiments import cli, swap, train
+from lifelong.experiments.faults import InputError
+from lifelong.experiments.swap import SwapConfig
+
+
+def weights(run):
+    return wake(run / "checkpoints" / "last")[0]
+
+
+def moments(run):
+    """Return what the optimiser knows, without the weights' numbers."""
+    return {(*x.shape, x.double().sum().item()) for key, x in run["optimizer"].items() if "exp_avg" in key}
+
+
+def test_what_fits_is_kept_with_what_the_optimiser_knows_of_it(tiny):
+    old = train.main(tiny(memory="gated_delta")).folder
+    done = swap.main(SwapConfig(old, memory="palimpsa"))
+    new = old.with_name("tiny-palimpsa")
+    before, after = weights(old), weights(new)
+    assert {"backbone.memories.0.project.linear.weight", "backbone.mlps.0.factors.weight"} <= done.kept.keys()
+    assert "backbone.memories.0.importance_scale" in done.fresh
+    assert set(done.kept) | set(done.fresh) == after["policy"].keys()
+    assert set(done.kept.values()) | set(done.dropped) == before["policy"].keys()
+    for name, source in done.kept.items():
+        assert torch.equal(after["policy"][name], before["policy"][source])
+    assert moments(after) <= moments(before)
+    assert len(moments(after)) > 20
+
+
+def test_a_swapped_agent_goes_on_and_leaves_the_old_run_alone(tiny, capsys):
+    old = train.main(tiny(memory="gated_delta")).folder
+    before = weights(old)
+    assert cli.main(["swap", str(old), "--memory", "gru", "--name", "other"]) == 0
+    said = capsys.readouterr().err
+    assert "re-initialised: " in said
+    assert "  backbone.memories.0.network.weight_ih_l0" in said
+    outcome = train.main(train.TrainConfig(resume=old.with_name("other")))
+    assert outcome.finished
+    assert outcome.steps == 160
+    for part, tensors in weights(old).items():
+        assert all(torch.equal(tensors[name], tensor) for name, tensor in before[part].items())
+
+
+def test_a_host_is_found_inside_its_metaplastic_version_and_outside_again(tiny):
+    old = train.main(tiny(memory="mamba2")).folder
+    done = swap.main(SwapConfig(old, memory="metaplastic:mamba2", name="plastic"))
+    assert not done.dropped
+    assert all(".importance" in name or name.endswith(".prior") for name in done.fresh)
+    back = swap.main(SwapConfig(old.with_name("plastic"), memory="mamba2", name="back"))
+    assert not back.fresh
+    for name, tensor in weights(old)["policy"].items():
+        assert torch.equal(weights(old.with_name("back"))["policy"][name], tensor)
+
+
+def test_wrong_names_are_refused_and_nothing_is_written(tiny):
+    old = train.main(tiny()).folder
+    with pytest.raises(InputError, match="no memory 'palimsa'; did you mean 'palimpsa'"):
+        swap.main(SwapConfig(old, memory="palimsa"))
+    with pytest.raises(InputError, match="the new run would replace the old one"):
+        swap.main(SwapConfig(old, memory="gru", name="tiny", overwrite=True))
+    assert [path.name for path in old.parent.iterdir()] == ["tiny"]
