@@ -12,6 +12,7 @@ from lifelong.memory import (
     Hebbian,
     LinearAttention,
     Mamba2,
+    Palimpsa,
     Parts,
     check_memory,
     make_memory,
@@ -31,6 +32,24 @@ class Own(Additive):
     def parts(self, x, state, start):
         z = x[:, :, None].tanh()
         return Parts(z, z, self.scale * z, lambda y: y[:, :, 0])
+
+
+class SimpleGLA(Additive):
+    """What is left of a Palimpsa without importance."""
+
+    def __init__(self, palimpsa):
+        heads, V, K = palimpsa.shape
+        super().__init__(palimpsa.width, heads, K, V)
+        self.project, self.gates, self.output = palimpsa.project, palimpsa.gates, palimpsa.output
+
+    def initial_rest(self, batch):
+        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+
+    def parts(self, x, state, start):
+        q, k, v, window = self.project(x, state["window"], start)
+        gate, fade = self.gates(x).chunk(2, -1)
+        decay = -nn.functional.softplus(fade)
+        return Parts(q, k, v, lambda y: self.output(y + v, x), gate.sigmoid(), decay, {"window": window})
 
 
 def unimportant(memory):
@@ -72,6 +91,17 @@ def test_a_normaliser_goes_on_counting(bare):
     # M = 12, J = 4, n = 2: 12 / 5 / 2 = 1.2;  M = 12 + 30, J = 8, n = 4: 42 / 9 / 4 = 7 / 6
     torch.testing.assert_close(y.flatten(), torch.tensor([1.2, 7 / 6]).double(), rtol=1e-5, atol=0)  # eps
     assert state["J"].flatten().tolist() == pytest.approx([8.0, 0.0])
+
+
+def test_simple_gated_linear_attention_becomes_palimpsa():
+    torch.manual_seed(0)
+    palimpsa = Palimpsa(64)
+    memory = metaplastic(SimpleGLA(palimpsa))
+    memory.importance, memory.importance_scale = palimpsa.importance, palimpsa.importance_scale
+    x, start = torch.randn(3, 30, 64), torch.rand(3, 30) < 0.1
+    got, want = memory(x, memory.initial_state(3), start), palimpsa(x, palimpsa.initial_state(3), start)
+    torch.testing.assert_close(got[0], want[0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close([got[1]["S"], got[1]["J"]], [want[1]["M"], want[1]["J"]], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("host", [*HOSTS, "own"])
