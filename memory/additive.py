@@ -13,6 +13,7 @@ Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or
 whatever else a member keeps.
 Cost per step: 5 H R K floating-point operations with a decay, 4 without, besides the projections; 4 H R K bytes of
 state.
+Source: the form that arXiv:2312.06635 gives to the whole family; gate and normaliser are told apart from the value.
 """
 
 from collections.abc import Callable, Mapping

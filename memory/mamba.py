@@ -9,8 +9,9 @@ dt begins near `step_size`; the states of every channel begin with `horizons` fr
 
 Shapes: B lives, T steps, D width, E channels, N states; state h [B, E, N] and the convolution's window.
 Cost per step: 8 E N floating-point operations and E N exponentials besides the projections; 4 E N bytes of state.
-Source: arXiv:2312.00752; its A = 1 ... N and dt from 0.001 to 0.1 are for sentences. The norm is ours: a sum over a
-long life has no size that the gate could expect. The convolution has no bias; q begins equal to k.
+Source: arXiv:2312.00752; its A = 1 ... N and dt from 0.001 to 0.1 are for sentences, and with so small a dt a write
+that comes once is lost beside D u. The norm is ours: a sum over a long life has no size that the gate could expect. The
+convolution has no bias; q begins equal to k.
 """
 
 import torch
@@ -45,7 +46,7 @@ class Mamba(Selective):
         states: int = 16,
         taps: int = 2,
         horizons: tuple[float, float] = (1e2, 1e5),
-        step_size: float = 0.1,
+        step_size: float = 0.5,
     ) -> None:
         super().__init__(width, channels, states, taps)
         if step_size <= 0:

@@ -12,7 +12,7 @@ Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S 
 window.
 Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: arXiv:2405.21060 with as many groups as heads; its A from 1 to 16 and dt from 0.001 to 0.1 are for sentences,
-and at the low end a write that comes once is lost beside D v. The convolution has no bias.
+and with so small a dt a write that comes once is lost beside D v: ours begins at 1/2. The convolution has no bias.
 """
 
 import torch
@@ -59,7 +59,7 @@ class Mamba2(Additive):
         value_width: int | None = None,
         taps: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
-        step_size: float = 0.1,
+        step_size: float = 0.5,
     ) -> None:
         heads = count_heads(width, heads)
         if step_size <= 0:

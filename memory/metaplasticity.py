@@ -67,12 +67,12 @@ class Metaplastic(Memory):
         values = rows - host.normaliser
         self.host, self.rank = host, -(-host.width // 16)
         down, up = nn.Linear(host.width, self.rank, bias=False), nn.Linear(self.rank, heads * values, bias=False)
-        self.importance = nn.Sequential(down, up)
+        like = host.zeros()
+        self.importance = nn.Sequential(down, up).to(like)
         scale = torch.tensor(2 * importance).expm1().log()  # the sigmoid begins around 1/2
-        self.importance_scale = nn.Parameter(scale.repeat(heads * values))
+        self.importance_scale = nn.Parameter(scale.repeat(heads * values).to(like))
         self.prior: Tensor
-        self.register_buffer("prior", torch.ones(heads))
-        self.to(host.zeros())
+        self.register_buffer("prior", torch.ones(heads).to(like))
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the host's initial state, and no importance beyond the prior."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong.memory import GLA
+from lifelong.memory import GLA, Hebbian
 
 
 def test_each_key_channel_fades_by_itself(bare):
@@ -31,3 +31,12 @@ def test_writes_fade_to_1_over_e_within_the_horizons():
 def test_a_rank_of_nothing_is_refused():
     with pytest.raises(ValueError, match="rank must be positive: rank=0"):
         GLA(8, rank=0)
+
+
+def test_it_is_hebbs_rule_when_all_channels_fade_alike(bare):
+    x, start = torch.randn(2, 9, 9, dtype=torch.double), torch.rand(2, 9) < 0.2
+    gla, hebbian = (bare(kind(9, heads=1, key_width=3, value_width=3, taps=1)) for kind in (GLA, Hebbian))
+    nn.init.constant_(hebbian.leak, math.log(math.expm1(math.log(2) / 16)))  # log sigmoid(0) / 16 = -log 2 / 16
+    nn.init.constant_(hebbian.rate, math.log(math.expm1(1)))
+    begin = hebbian.initial_state(2)
+    torch.testing.assert_close(gla(x, begin, start)[0], hebbian(x, begin, start)[0], rtol=1e-6, atol=1e-6)

@@ -12,6 +12,7 @@ from lifelong.memory import (
     Hebbian,
     LinearAttention,
     Mamba2,
+    Palimpsa,
     Parts,
     check_memory,
     make_memory,
@@ -31,6 +32,24 @@ class Own(Additive):
     def parts(self, x, state, start):
         z = x[:, :, None].tanh()
         return Parts(z, z, self.scale * z, lambda y: y[:, :, 0])
+
+
+class SimpleGLA(Additive):
+    """What is left of a Palimpsa without importance."""
+
+    def __init__(self, palimpsa):
+        heads, V, K = palimpsa.shape
+        super().__init__(palimpsa.width, heads, K, V)
+        self.project, self.gates, self.output = palimpsa.project, palimpsa.gates, palimpsa.output
+
+    def initial_rest(self, batch):
+        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+
+    def parts(self, x, state, start):
+        q, k, v, window = self.project(x, state["window"], start)
+        gate, fade = self.gates(x).chunk(2, -1)
+        decay = -nn.functional.softplus(fade)
+        return Parts(q, k, v, lambda y: self.output(y + v, x), gate.sigmoid(), decay, {"window": window})
 
 
 def unimportant(memory):
@@ -74,6 +93,17 @@ def test_a_normaliser_goes_on_counting(bare):
     assert state["J"].flatten().tolist() == pytest.approx([8.0, 0.0])
 
 
+def test_simple_gated_linear_attention_becomes_palimpsa():
+    torch.manual_seed(0)
+    palimpsa = Palimpsa(64)
+    memory = metaplastic(SimpleGLA(palimpsa))
+    memory.importance, memory.importance_scale = palimpsa.importance, palimpsa.importance_scale
+    x, start = torch.randn(3, 30, 64), torch.rand(3, 30) < 0.1
+    got, want = memory(x, memory.initial_state(3), start), palimpsa(x, palimpsa.initial_state(3), start)
+    torch.testing.assert_close(got[0], want[0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close([got[1]["S"], got[1]["J"]], [want[1]["M"], want[1]["J"]], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("host", [*HOSTS, "own"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_without_importance_it_is_the_host_to_the_last_bit(host, dtype, loops):
@@ -103,18 +133,27 @@ def test_every_host_keeps_the_contract(host):
     check_memory(metaplastic(Own(4) if host == "own" else make_memory(host, 8), importance=0.5), long_life=2000)
 
 
-def test_a_decay_per_key_channel_reaches_the_kernel_as_it_is(monkeypatch):
-    seen = {}
+def by_channel(q, k, w, b, evidence, importance, start, *, prior, decay):
+    """The posterior's recurrence with a decay per key channel, [B, T, H, K]."""
+    ys = []
+    for t in range(q.shape[1]):
+        fresh, kept, key = start[:, t, None, None, None], decay[:, t, :, None].exp(), k[:, t, :, None]
+        evidence = kept * evidence.masked_fill(fresh, 0.0) + w[:, t, ..., None] * key
+        importance = kept * importance.masked_fill(fresh, 0.0) + b[:, t, ..., None] * key * key
+        mean = evidence / (importance + prior[:, None, None])
+        ys.append((mean @ q[:, t, ..., None])[..., 0])
+    return torch.stack(ys, 1), evidence, importance
 
-    def spy(q, k, w, b, evidence, importance, start, *, prior, decay):
-        seen.update(decay=decay, k=k)
-        return posterior(q, k, w, b, evidence, importance, start, prior=prior, decay=decay.mean(-1))
 
-    monkeypatch.setattr("lifelong.memory.metaplasticity.posterior", spy)
-    memory = metaplastic(make_memory("gla", 8))
-    lived(memory)
-    assert seen["decay"].shape == seen["k"].shape
-    assert (seen["decay"] < 0).all()
+def test_a_decay_per_key_channel_reaches_the_kernel_as_it_is(monkeypatch, loops):
+    torch.manual_seed(0)
+    monkeypatch.setattr("lifelong.memory.metaplasticity.posterior", by_channel)
+    plain = make_memory("gla", 8)
+    check_memory(metaplastic(plain, importance=0.5), long_life=100)
+    memory = unimportant(metaplastic(plain))
+    x, start = torch.randn(3, 11, 8), torch.rand(3, 11) < 0.2
+    want, got = plain(x, plain.initial_state(3), start), memory(x, memory.initial_state(3), start)
+    assert want[0].equal(got[0])
 
 
 def test_a_trained_host_is_loaded_into_the_wrapped_one():
