@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.kernels.short_conv import short_conv
+from lifelong.kernels.short_conv.chunk import short_conv
 
 __all__ = ["EPS", "check_qkv", "gated_linear", "gated_norm", "qkv"]
 
