@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.kernels.short_conv.chunk import short_conv
+from lifelong.kernels.short_conv import short_conv
 
 __all__ = ["EPS", "check_qkv", "gated_linear", "gated_norm", "qkv"]
 
@@ -39,7 +39,7 @@ def qkv(
         v: [B, T, H, V].
         state: [B, W - 1, C] the last inputs.
     """
-    mixed, state = short_conv(x, weight, state, start)
+    mixed, state = short_conv(x, weight, state, start, backend="reference" if x.shape[1] == 1 else "chunk")
     keys = heads * key_width
     q, k, v = functional.silu(mixed).split([keys, keys, x.shape[-1] - 2 * keys], -1)
     q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))
