@@ -1,6 +1,5 @@
 """The operations that are measured: how to call them, what goes in, how much arithmetic it is."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.fused import gated_linear, gated_norm, qkv
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
+from lifelong.kernels.short_conv import short_conv
 
 __all__ = ["DELTA", "OPERATIONS", "Draw", "Operation", "Shape", "Trial", "back_ends", "draw", "trial"]
 
@@ -195,10 +195,6 @@ def _gated_linear(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
     return {"z": source.normal(shape.B, shape.T, 2 * shape.H * shape.d)}
 
 
-def _run_short_conv(backend: str, **inputs: Any) -> Any:
-    return importlib.import_module(f"lifelong.kernels.short_conv.{backend}").short_conv(**inputs)
-
-
 def _each(count: int, matrix: bool = False) -> Callable[[Shape], int]:
     """Return the arithmetic of `count` operations on every channel, or on every number of the matrix, at every step."""
     return lambda shape: count * shape.B * shape.T * shape.H * shape.d * (shape.d if matrix else 1)
@@ -210,7 +206,7 @@ OPERATIONS: dict[str, Operation] = {
     GATED: Operation(fast_weight, partial(_fast_weight, corrected=False), _each(5, matrix=True), "fast_weight"),
     "posterior": Operation(posterior, _posterior, _each(10, matrix=True), "posterior"),
     "linear_scan": Operation(linear_scan, _linear_scan, _each(3), "linear_scan"),
-    "short_conv": Operation(_run_short_conv, _short_conv, _each(2 * TAPS - 1), "short_conv"),
+    "short_conv": Operation(short_conv, _short_conv, _each(2 * TAPS - 1), "short_conv"),
     "qkv": Operation(qkv, _qkv, _each(3 * (2 * TAPS - 1 + 4) + 6), "fused"),
     "gated_norm": Operation(gated_norm, _gated_norm, _each(9), "fused"),
     "gated_linear": Operation(gated_linear, _gated_linear, _each(5), "fused"),

@@ -39,7 +39,7 @@ def qkv(
         v: [B, T, H, V].
         state: [B, W - 1, C] the last inputs.
     """
-    mixed, state = short_conv(x, weight, state, start)
+    mixed, state = short_conv(x, weight, state, start, backend="reference" if x.shape[1] == 1 else "chunk")
     keys = heads * key_width
     q, k, v = functional.silu(mixed).split([keys, keys, x.shape[-1] - 2 * keys], -1)
     q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))

@@ -16,6 +16,6 @@ def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple
     for age in range(1, W):
         past = slice(W - 1 - age, W - 1 - age + T)
         same = (lives[:, past] == life)[..., None]  # [B, T, 1] was that input of this life?
-        y = y + torch.where(same, padded[:, past] * weight[:, -1 - age], 0.0)
+        y = y + torch.where(same, padded[:, past], 0.0) * weight[:, -1 - age]
     kept = lives[:, T:] == lives[:, -1:]
     return y, torch.where(kept[..., None], padded[:, T:], 0.0)

@@ -1,3 +1,4 @@
+import importlib
 import inspect
 
 import pytest
@@ -5,6 +6,17 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from lifelong.kernels.short_conv import short_conv
+
+
+@pytest.fixture
+def triton_form(triton_agrees):
+    form = importlib.import_module("lifelong.kernels.short_conv.triton_step").short_conv
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def run(**inputs):
+        return tuple(x.cpu() for x in form(**{name: x.to(device) for name, x in inputs.items()}))
+
+    return run
 
 
 def draw(T, W=4, B=2, D=5, start=None):
@@ -16,8 +28,8 @@ def draw(T, W=4, B=2, D=5, start=None):
     }
 
 
-@pytest.mark.parametrize("W", [1, 2, 4])
-@pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 65])
+@pytest.mark.parametrize("W", [1, 2, 3, 4])
+@pytest.mark.parametrize("T", [1, 2, 3, 15, 16, 17, 63, 64, 65])
 def test_one_pass_says_what_the_plain_loop_says(agree, T, W):
     agree("short_conv", draw(T, W))
 
@@ -33,6 +45,70 @@ def test_lives_may_start_anywhere(agree, starts, T):
 
 def test_single_precision_is_as_good_as_it_can_be(agree):
     agree("short_conv", draw(65), torch.float32)
+
+
+@pytest.mark.parametrize("W", [1, 2, 3, 4])
+@pytest.mark.parametrize("T", [1, 2, 3, 15, 16, 17])
+def test_the_kernel_for_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, W):
+    triton_agrees("short_conv", draw(T, W))
+
+
+@pytest.mark.parametrize("T", [63, 64, 65, pytest.param(500, marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="the interpreter takes seconds"))])  # fmt: skip
+def test_it_holds_over_many_steps(triton_agrees, T):
+    triton_agrees("short_conv", draw(T, B=1))
+
+
+def test_there_lives_may_start_anywhere_too(triton_agrees, starts):
+    triton_agrees("short_conv", draw(20, B=1, start=starts(1, 20)))
+
+
+@pytest.mark.parametrize("D", [1, 7, 131, 300])
+def test_channels_may_be_many_blocks(triton_agrees, agree, D):
+    inputs = draw(6, D=D, W=3)
+    agree("short_conv", inputs, torch.float32)
+    triton_agrees("short_conv", inputs, torch.float32)
+
+
+def test_memory_need_not_be_contiguous(triton_agrees, agree):
+    inputs = draw(6)
+    for name in ("x", "weight", "state", "start"):
+        inputs[name] = inputs[name].mT.contiguous().mT
+    agree("short_conv", inputs)
+    triton_agrees("short_conv", inputs)
+
+
+@pytest.mark.parametrize("T", [1, 6])
+@pytest.mark.parametrize("at", ["the window", "an old life"])
+def test_an_old_life_is_not_seen_even_where_it_is_not_a_number(forms, triton_form, T, at):
+    inputs = draw(T + 2, start=torch.arange(T + 2).expand(2, T + 2) == (0 if at == "the window" else 2))
+    wanted = forms("short_conv")["reference"](**inputs)
+    spoilt = inputs | {"state": torch.full_like(inputs["state"], torch.nan)}
+    first = 0 if at == "the window" else 2
+    spoilt["x"] = inputs["x"].clone()
+    spoilt["x"][:, :first] = torch.nan
+    for form in (*forms("short_conv").values(), triton_form):
+        weight = spoilt["weight"].clone().requires_grad_()
+        y, window = form(**spoilt | {"weight": weight})
+        torch.testing.assert_close(y[:, first:], wanted[0][:, first:])
+        torch.testing.assert_close(window, wanted[1])
+        if at == "the window":
+            assert torch.autograd.grad(y.sum(), weight)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("backend", ["chunk", "cpu", "triton"])
+def test_a_back_end_can_be_asked_for(triton_form, backend):
+    inputs = draw(4)
+    for x, wanted in zip(short_conv(**inputs, backend=backend), short_conv(**inputs, backend="reference"), strict=True):
+        torch.testing.assert_close(x, wanted)
+
+
+def test_half_precision_comes_out_as_the_plain_loop_has_it(forms, triton_form):
+    inputs = draw(8)
+    inputs |= {name: inputs[name].bfloat16() for name in ("x", "weight")}
+    for x, wanted in zip(triton_form(**inputs), forms("short_conv")["reference"](**inputs), strict=True):
+        assert x.dtype == wanted.dtype == torch.float32
+        torch.testing.assert_close(x, wanted, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 16])
@@ -68,8 +144,11 @@ def test_the_last_tap_is_the_present_and_a_start_forgets_the_window(T):
 
 
 def test_signatures_are_the_same_everywhere(forms):
-    signatures = {str(inspect.signature(form)) for form in (*forms("short_conv").values(), short_conv)}
+    signatures = {str(inspect.signature(form)) for form in forms("short_conv").values()}
     assert len(signatures) == 1
+    *same, backend = inspect.signature(short_conv).parameters.values()
+    assert same == list(inspect.signature(forms("short_conv")["reference"]).parameters.values())
+    assert backend.name == "backend"
 
 
 @pytest.mark.parametrize(
