@@ -9,6 +9,8 @@ from .reference import check, posterior as reference
 
 __all__ = ["posterior"]
 
+FEW = 256  # steps that one launch, which does every step once, is the better form for
+
 
 def posterior(
     q: Tensor,
@@ -38,6 +40,8 @@ def posterior(
         form = reference if chosen == "reference" else chunk
     elif chosen == "cpu":
         from .cpu import posterior as form  # numba is imported at the first use
-    else:
+    elif q.shape[1] <= FEW:
         from .triton_step import posterior as form  # and so is triton
+    else:
+        from .triton_chunk import posterior as form
     return form(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)

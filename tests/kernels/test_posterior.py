@@ -1,4 +1,5 @@
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -160,25 +161,94 @@ def test_starts_must_be_bool():
 
 
 ON_GPU = [1, 2, 15, 16, 17] + [63, 64, 65, 500] * torch.cuda.is_available()  # the interpreter takes 40 ms a step
+EVERY_FORM = pytest.mark.parametrize("form", ["triton_step", "triton_chunk"])
 
 
+@EVERY_FORM
 @pytest.mark.parametrize("decay", [False, True])
 @pytest.mark.parametrize("T", ON_GPU)
-def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay):
-    triton_agrees("posterior", draw(T, decay, B=2 if T < 10 else 1, H=2 if T < 10 else 1))
+def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, form):
+    triton_agrees("posterior", draw(T, decay, B=2 if T < 10 else 1, H=2 if T < 10 else 1), form=form)
 
 
-def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts):
-    triton_agrees("posterior", draw(18, H=1, start=starts(2, 18)))
+@pytest.fixture
+def sixteen_at_a_time(monkeypatch):
+    """Let pieces be as short as they may be: the interpreter is too slow for several of the usual length."""
+    triton_chunk = pytest.importorskip("lifelong.kernels.posterior.triton_chunk", exc_type=ImportError)
+    monkeypatch.setattr(triton_chunk, "posterior", partial(triton_chunk.posterior, chunk=16))
 
 
+@pytest.mark.usefixtures("sixteen_at_a_time")
+@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("T", [31, 32, 33])
+def test_on_the_gpu_pieces_follow_each_other(triton_agrees, T, decay):
+    none = torch.zeros(1, T, dtype=torch.bool)
+    triton_agrees("posterior", draw(T, decay, B=1, H=1, start=none), form="triton_chunk")
+
+
+def test_on_the_gpu_a_piece_may_have_many_segments(triton_agrees):
+    start = torch.zeros(1, 34, dtype=torch.bool)
+    triton_agrees("posterior", draw(34, B=1, H=1, start=start), form="triton_chunk")  # one piece of three
+
+
+@pytest.mark.usefixtures("sixteen_at_a_time")
+@EVERY_FORM
+def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts, form):
+    triton_agrees("posterior", draw(18, B=1, H=1, start=starts(1, 18)), form=form)
+
+
+@pytest.mark.usefixtures("sixteen_at_a_time")
 @pytest.mark.parametrize("log_factor", [0.0, -1e4, -torch.inf])
-def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, log_factor):
-    inputs = draw(9, H=1)
+@EVERY_FORM
+def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, log_factor, form):
+    inputs = draw(18, B=1, H=1)
     inputs["decay"][:, 1::3] = log_factor
-    triton_agrees("posterior", inputs)
+    triton_agrees("posterior", inputs, form=form)
 
 
 @pytest.mark.parametrize(("K", "V"), [(33, 70), (130, 9), (1, 1)])
-def test_on_the_gpu_matrices_may_be_many_tiles(triton_agrees, K, V):
-    triton_agrees("posterior", draw(3, B=1, H=1, K=K, V=V), torch.float32)
+@EVERY_FORM
+def test_on_the_gpu_matrices_may_be_many_tiles(triton_agrees, K, V, form):
+    triton_agrees("posterior", draw(3, B=1, H=1, K=K, V=V), torch.float32, form)
+
+
+def test_on_the_gpu_one_program_may_do_many_parts_backward(triton_agrees, monkeypatch):
+    triton_step = pytest.importorskip("lifelong.kernels.posterior.triton_step", exc_type=ImportError)
+    monkeypatch.setattr(triton_step, "PROGRAMS", 3)
+    triton_agrees("posterior", draw(3, B=2, H=2))
+
+
+@pytest.mark.usefixtures("sixteen_at_a_time")
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's numpy sees NaN being made
+@EVERY_FORM
+def test_on_the_gpu_a_broken_life_does_not_reach_the_next(form):
+    kernel = pytest.importorskip(f"lifelong.kernels.posterior.{form}", exc_type=ImportError).posterior
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    inputs = draw(19, B=1, H=1, start=torch.arange(19)[None] == 17)
+    inputs["evidence"][:, :, 0], inputs["w"][:, 4, :, 1] = torch.nan, torch.inf
+    inputs = {name: x.to(device) for name, x in inputs.items()}
+    w, decay = inputs["w"].requires_grad_(), inputs["decay"].requires_grad_()
+    y, *states = kernel(**inputs)
+    assert not y[:, :17].isfinite().all()
+    assert y[:, 17:].isfinite().all()
+    assert all(state.isfinite().all() for state in states)
+    dw, ddecay = torch.autograd.grad(y.sum() + sum(state.sum() for state in states), [w, decay])
+    assert dw[:, 17:].isfinite().all()
+    assert ddecay[:, 17:].isfinite().all()
+
+
+@pytest.mark.parametrize("chunk", [8, 24])
+def test_a_piece_is_whole_segments_and_a_power_of_two(chunk):
+    triton_chunk = pytest.importorskip("lifelong.kernels.posterior.triton_chunk", exc_type=ImportError)
+    with pytest.raises(ValueError, match=f"chunk must be a power of two, 16 or more, got {chunk}"):
+        triton_chunk.posterior(**draw(4), chunk=chunk)
+
+
+def test_long_segments_go_to_the_gpu_in_pieces(monkeypatch):
+    triton_chunk = pytest.importorskip("lifelong.kernels.posterior.triton_chunk", exc_type=ImportError)
+    triton_step = pytest.importorskip("lifelong.kernels.posterior.triton_step", exc_type=ImportError)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    for module in (triton_step, triton_chunk):
+        monkeypatch.setattr(module, "posterior", lambda *_, name=module.__name__, **__: name)
+    assert posterior(**draw(256), backend="triton") == triton_step.__name__
+    assert posterior(**draw(257), backend="triton") == triton_chunk.__name__
