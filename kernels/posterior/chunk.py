@@ -39,11 +39,12 @@ def posterior(
         """[B, T, H, ...] -> [B, H, N, C, ...]."""
         return pad_time(x, chunk).movedim(3, 1)
 
-    total = q.new_zeros((1, 1, 1, chunk)) if decay is None else heads_first(decay).cumsum(3)
+    total = q.new_zeros((1, 1, 1, chunk, 1)) if decay is None else heads_first(decay.view(*q.shape[:3], -1)).cumsum(3)
+    total = total.movedim(4, 3)  # [B, H, N, 1 or K, C]
     parts = (
         *(heads_first(x) for x in (q, k, w, b)),
-        decay_between(total, pairs),
-        masked_exp(total, carried),
+        decay_between(total, pairs[..., None, :, :]),
+        masked_exp(total, carried[..., None, :]),
     )
     ys = []
     for n in range(parts[0].shape[2]):
@@ -59,14 +60,25 @@ def posterior(
 def _piece(
     Q: Tensor, K: Tensor, w: Tensor, b: Tensor, G: Tensor, e: Tensor, M: Tensor, J: Tensor, prior: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run one chunk: Q, K [B, H, C, K], w, b [B, H, C, V], G [B, H, C, C], e [B, H, C], M, J [B, H, V, K]."""
-    V = w.shape[-1]
+    """Run one chunk.
+
+    Args:
+        Q: [B, H, C, K], as K.
+        K: keys.
+        w: [B, H, C, V], as b.
+        b: importance written.
+        G: [B, H, 1 or K, C, C] what is left of a write.
+        e: [B, H, 1 or K, C] what is left of the states before.
+        M: [B, H, V, K], as J.
+        J: importance before the chunk.
+        prior: [H].
+    """
 
     def through(write: Tensor, key: Tensor, before: Tensor) -> Tensor:
         """Return the decayed sum at every step of the chunk, [B, H, C, V, K]."""
-        writes = (write[..., :, None] * key[..., None, :]).flatten(-2)
-        sums: Tensor = (G @ writes + e[..., None] * before.flatten(-2)[..., None, :]).unflatten(-1, (V, -1))
-        return sums
+        writes = key.mT[..., None] * write[..., None, :, :]  # [B, H, K, C, V]
+        sums: Tensor = G @ writes + e[..., None] * before.mT[..., None, :]
+        return sums.movedim(-3, -1)
 
     Ms, Js = through(w, K, M), through(b, K * K, J)
     mean = Ms / (Js + prior[:, None, None, None])

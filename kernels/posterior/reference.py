@@ -8,7 +8,8 @@ r"""The posterior recurrence, one step at a time.
 Entries written often become stiff; forgetting (a < 1) pulls them back to the prior, not to zero precision.
 With b = 0 and I_p = 1 this is gated linear attention.
 
-Shapes: B lives, T steps, H heads, K key width, V value width; M and J are [V, K]; a = exp(decay), one per head.
+Shapes: B lives, T steps, H heads, K key width, V value width; M and J are [V, K]; a = exp(decay), one per head or one
+per key channel.
 Traffic per step and head: 4 V K numbers of state (two read, two written) and 2 K + 3 V of inputs and outputs.
 Source: Palimpsa, arXiv:2602.09075, in its linear form.
 """
@@ -44,7 +45,7 @@ def posterior(
         importance: [B, H, V, K] J before the first step, >= 0.
         start: [B, T] bool, true where a step is the first of a life.
         prior: [H] importance of the prior, > 0.
-        decay: [B, T, H] log of the factor kept, <= 0; None keeps everything.
+        decay: [B, T, H] or [B, T, H, K], log of the factor kept, <= 0; None keeps everything.
 
     Returns:
         y: [B, T, H, V] what was read.
@@ -56,7 +57,8 @@ def posterior(
         fresh = start[:, t, None, None, None]
         evidence, importance = evidence.masked_fill(fresh, 0.0), importance.masked_fill(fresh, 0.0)
         if decay is not None:
-            kept = decay[:, t, :, None, None].exp()
+            kept = decay[:, t].exp()  # [B, H] or [B, H, K]
+            kept = kept[..., None, None] if decay.ndim == 3 else kept[..., None, :]
             evidence, importance = kept * evidence, kept * importance
         key = k[:, t, :, None, :]
         evidence = evidence + w[:, t, ..., None] * key
@@ -86,18 +88,18 @@ def check(
         raise ValueError(f"q must be [B, T, H, K], got {list(q.shape)}")
     B, T, H, K = q.shape
     V = w.shape[-1]
-    for name, tensor, shape in (
-        ("k", k, [B, T, H, K]),
-        ("w", w, [B, T, H, V]),
-        ("b", b, [B, T, H, V]),
-        ("evidence", evidence, [B, H, V, K]),
-        ("importance", importance, [B, H, V, K]),
-        ("start", start, [B, T]),
-        ("prior", prior, [H]),
-        ("decay", decay, [B, T, H]),
+    for name, tensor, shapes in (
+        ("k", k, ([B, T, H, K],)),
+        ("w", w, ([B, T, H, V],)),
+        ("b", b, ([B, T, H, V],)),
+        ("evidence", evidence, ([B, H, V, K],)),
+        ("importance", importance, ([B, H, V, K],)),
+        ("start", start, ([B, T],)),
+        ("prior", prior, ([H],)),
+        ("decay", decay, ([B, T, H], [B, T, H, K])),
     ):
-        if tensor is not None and list(tensor.shape) != shape:
-            raise ValueError(f"{name} must be {shape}, got {list(tensor.shape)}")
+        if tensor is not None and list(tensor.shape) not in shapes:
+            raise ValueError(f"{name} must be {' or '.join(map(str, shapes))}, got {list(tensor.shape)}")
     if start.dtype != torch.bool:
         raise ValueError(f"start must be bool, got {start.dtype}")
     examine(

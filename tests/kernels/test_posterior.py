@@ -38,6 +38,29 @@ def test_lives_may_start_anywhere(agree, starts):
     agree("posterior", draw(50, start=starts(2, 50)))
 
 
+@pytest.mark.parametrize("T", [1, 7, 8, 9, 40])
+def test_every_key_channel_may_fade_in_its_own_time(agree, forms, T):
+    inputs = draw(T)
+    inputs["decay"] = -torch.rand(2, T, 2, 5)
+    torch.testing.assert_close(posterior(**inputs), posterior(**inputs, backend="reference"))
+    inputs["decay"][:, ::3, :, 1] = -1e4
+    agree("posterior", inputs, only={"chunk": forms("posterior")["chunk"]})
+
+
+def test_one_decay_for_all_channels_is_the_decay_of_the_head():
+    inputs = draw(20)
+    want = posterior(**inputs, backend="reference")
+    inputs["decay"] = inputs["decay"][..., None].expand(2, 20, 2, 5)
+    torch.testing.assert_close(posterior(**inputs, backend="reference"), want)
+
+
+def test_a_compiled_form_refuses_a_decay_per_key_channel_when_asked_for():
+    inputs = draw(4)
+    inputs["decay"] = torch.zeros(2, 4, 2, 5)
+    with pytest.raises(ValueError, match=r"backend 'cpu' takes a decay per head, \[2, 4, 2\], got \[2, 4, 2, 5\]"):
+        posterior(**inputs, backend="cpu")
+
+
 @pytest.mark.parametrize("log_factor", [0.0, -1e4])
 def test_a_factor_may_be_exactly_one_or_zero(agree, log_factor):
     inputs = draw(33)
@@ -143,7 +166,7 @@ def test_signatures_are_the_same_everywhere(forms):
         ("importance", (2, 2, 5, 3), r"importance must be \[2, 2, 3, 5\], got \[2, 2, 5, 3\]"),
         ("start", (4, 2), r"start must be \[2, 4\], got \[4, 2\]"),
         ("prior", (3,), r"prior must be \[2\], got \[3\]"),
-        ("decay", (2, 4, 2, 5), r"decay must be \[2, 4, 2\], got \[2, 4, 2, 5\]"),
+        ("decay", (2, 4, 2, 3), r"decay must be \[2, 4, 2\] or \[2, 4, 2, 5\], got \[2, 4, 2, 3\]"),
     ],
 )
 def test_a_wrong_shape_is_named_with_the_right_one(name, shape, message):

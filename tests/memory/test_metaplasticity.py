@@ -19,7 +19,7 @@ from lifelong.memory import (
     metaplastic,
 )
 
-HOSTS = ["linear_attention", "based", "hebbian", "retnet", "mamba2", "mlstm"]
+HOSTS = ["linear_attention", "based", "hebbian", "retnet", "gla", "mamba2", "mlstm"]
 
 
 class Own(Additive):
@@ -131,29 +131,6 @@ def test_without_importance_the_compiled_forms_agree_with_the_host(host):
 @pytest.mark.parametrize("host", [*HOSTS, "own"])
 def test_every_host_keeps_the_contract(host):
     check_memory(metaplastic(Own(4) if host == "own" else make_memory(host, 8), importance=0.5), long_life=2000)
-
-
-def by_channel(q, k, w, b, evidence, importance, start, *, prior, decay):
-    """The posterior's recurrence with a decay per key channel, [B, T, H, K]."""
-    ys = []
-    for t in range(q.shape[1]):
-        fresh, kept, key = start[:, t, None, None, None], decay[:, t, :, None].exp(), k[:, t, :, None]
-        evidence = kept * evidence.masked_fill(fresh, 0.0) + w[:, t, ..., None] * key
-        importance = kept * importance.masked_fill(fresh, 0.0) + b[:, t, ..., None] * key * key
-        mean = evidence / (importance + prior[:, None, None])
-        ys.append((mean @ q[:, t, ..., None])[..., 0])
-    return torch.stack(ys, 1), evidence, importance
-
-
-def test_a_decay_per_key_channel_reaches_the_kernel_as_it_is(monkeypatch, loops):
-    torch.manual_seed(0)
-    monkeypatch.setattr("lifelong.memory.metaplasticity.posterior", by_channel)
-    plain = make_memory("gla", 8)
-    check_memory(metaplastic(plain, importance=0.5), long_life=100)
-    memory = unimportant(metaplastic(plain))
-    x, start = torch.randn(3, 11, 8), torch.rand(3, 11) < 0.2
-    want, got = plain(x, plain.initial_state(3), start), memory(x, memory.initial_state(3), start)
-    assert want[0].equal(got[0])
 
 
 def test_a_trained_host_is_loaded_into_the_wrapped_one():
