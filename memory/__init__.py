@@ -107,7 +107,10 @@ MEMORIES: dict[str, Entry] = {
     "log_linear": Entry(
         "lifelong.memory.log_linear:LogLinear", "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps"
     ),
-    "table": Entry("lifelong.memory.table:Table", "a dictionary with keys read off the input: the control above"),
+    "table": Entry(
+        "lifelong.memory.table:Table",
+        "a dictionary with keys read off the input: the control of perfect addressing",
+    ),
 }
 
 _EXPORTS = {
