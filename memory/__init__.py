@@ -41,30 +41,27 @@ if TYPE_CHECKING:
     from lifelong.memory.titans import Titans
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.transformer_xl import TransformerXL
-    from lifelong.memory.ttt import TTTMLP, TTTLinear
+    from lifelong.memory.ttt import TTTLinear, TTTMLP
     from lifelong.memory.window import Window
 
 __all__ = [
-    "GLA",
-    "GRU",
-    "LSTM",
-    "MEMORIES",
-    "MLSTM",
-    "S4D",
-    "SLSTM",
-    "TTTMLP",
     "Additive",
     "Entry",
+    "GLA",
+    "GRU",
     "GatedDelta",
     "HeavyHitter",
     "Hebbian",
     "Hybrid",
     "KalmanDelta",
+    "LSTM",
     "LaCT",
     "LinearAttention",
     "LoLA",
     "LogLinear",
     "Longhorn",
+    "MEMORIES",
+    "MLSTM",
     "Mamba",
     "Mamba2",
     "Memora",
@@ -78,10 +75,13 @@ __all__ = [
     "Palimpsa",
     "Parts",
     "RetNet",
+    "S4D",
+    "SLSTM",
     "Selective",
     "Series",
     "SinkWindow",
     "TTTLinear",
+    "TTTMLP",
     "Table",
     "Titans",
     "TransformerXL",
@@ -205,6 +205,8 @@ MEMORIES: dict[str, Entry] = {
     "yaad": Entry("lifelong.memory.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
     "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
     "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
+        "a dictionary with keys read off the input: the control of perfect addressing",
+    ),
 }
 
 _EXPORTS = {

@@ -91,30 +91,32 @@ class HeavyHitter(Memory):
         """Write and read T times; see `Memory.forward`."""
         q, k, v, window = self.project(x, state["window"], start)
         q = self.sharpness[:, None] * q
-        cache, ys = state.exclude("window"), []
-        empty = self.initial_state(x.shape[0]).exclude("window")
+        cache, ys = [state[name] for name in ("k", "v", "score", "age")], []
         for t in range(x.shape[1]):
-            cache = empty.where(start[:, t], cache)
-            y, cache = self._attend(q[:, t], k[:, t], v[:, t], cache)
+            y, cache = self._attend(q[:, t], k[:, t], v[:, t], cache, start[:, t, None, None])
             ys.append(y)
-        return self.output(torch.stack(ys, 1), x), cache.set("window", window)
+        after = dict(zip(("k", "v", "score", "age"), cache, strict=True)) | {"window": window}
+        return self.output(torch.stack(ys, 1), x), TensorDict(after, [x.shape[0]])
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, cache: TensorDict) -> tuple[Tensor, TensorDict]:
-        """Make room, write and read, for q, k [B, H, K] and v [B, H, V]."""
-        score, age = cache["score"], cache["age"]
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, cache: list[Tensor], start: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Make room, write and read, for q, k [B, H, K] and v [B, H, V]; return what was read, and the cache."""
+        keys, values, score, age = cache
+        keys, values = keys.masked_fill(start[..., None], 0.0), values.masked_fill(start[..., None], 0.0)
+        score, age = score.masked_fill(start, 0), age.masked_fill(start, -1)
         young = (age >= 0) & (age < self.recent)  # after this step they are of age 1 .. R: R + 1 with the present
         rank = score.masked_fill(age < 0, -1).masked_fill(young, torch.iinfo(torch.int64).max)
         slots = torch.arange(self.cache, device=q.device)[:, None]
         new = slots == rank.argmin(1, keepdim=True)  # [B, W, H]
         age = torch.where(age < 0, age, (age + 1).clamp(max=self.recent)).masked_fill(new, 0)
-        keys, values = (torch.where(new[..., None], z[:, None], cache[n]) for n, z in (("k", k), ("v", v)))
+        keys, values = torch.where(new[..., None], k[:, None], keys), torch.where(new[..., None], v[:, None], values)
         heads = torch.arange(q.shape[1], device=q.device)
         scores = torch.einsum("bhk,bwhk->bwh", q, keys) + self.bias[heads, age.clamp(min=0)]
         weight = scores.masked_fill(age < 0, -torch.inf).softmax(1)
         y = torch.einsum("bwh,bwhv->bhv", weight, values)
         score = score.masked_fill(new, 0) + (weight.detach() * UNIT).round().long()
-        after = {"k": keys, "v": values, "score": score, "age": age}
-        return y, TensorDict(after, cache.batch_size)
+        return y, [keys, values, score, age]
 
     @property
     def step_flops(self) -> int:

@@ -23,7 +23,6 @@ with one neighbour, no returns and first-in-first-out.
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lifelong.memory.memory import Memory
 
@@ -67,32 +66,43 @@ class Table(Memory):
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read once; see `Memory.step`."""
-        state = self.restart(state, start)
-        now = (x[:, : self.key_width].detach() / self.quantum).round().clamp(-FAR, FAR).long()
-        key, known, lived = state["key"], state["known"], state["lived"]
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
 
-        nearest, distance = self._nearest(state["last"], key, known)
-        has = (distance == 0) & (known > 0)  # [B, 1]
-        slot = torch.where(has, nearest, known % self.slots)
-        new = functional.one_hot(slot[:, 0], self.slots)[..., None] * lived[..., None] > 0  # [B, N, 1]
-        key = torch.where(new, state["last"][:, None], key)
-        value = torch.where(new, x[:, None, self.key_width :], state["value"])
-        known = known + lived * ~has
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        K = self.key_width
+        asked = (x[..., :K].detach() / self.quantum).round().clamp(-FAR, FAR).long()  # [B, T, K]
+        last = torch.cat([state["last"][:, None], asked[:, :-1]], 1)
+        lived = torch.cat([state["lived"], torch.ones_like(asked[:, 1:, 0])], 1).masked_fill(start, 0)  # [B, T]
+        key, value, known, ys = state["key"], state["value"], state["known"], []
+        for t in range(x.shape[1]):
+            new = start[:, t, None]
+            known, value = known.masked_fill(new, 0), value.masked_fill(new[..., None], 0.0)
+            key = key.masked_fill(new[..., None], 0)
+            key, value, known = self._store(last[:, t], x[:, t, K:], lived[:, t, None], key, value, known)
+            nearest, exact = self._nearest(asked[:, t], key, known)
+            found = value.gather(1, nearest[..., None].expand(-1, -1, value.shape[2]))[:, 0]  # an empty slot holds 0
+            ys.append(torch.cat([found, exact.to(found.dtype)], 1))
+        after = {"key": key, "value": value, "last": asked[:, -1], "lived": torch.ones_like(known), "known": known}
+        return self.output(torch.stack(ys, 1)), TensorDict(after, [x.shape[0]])
 
-        nearest, distance = self._nearest(now, key, known)
-        found = value.gather(1, nearest[..., None].expand(-1, -1, value.shape[2]))[:, 0]  # an empty slot holds 0
-        exact = (distance == 0) & (known > 0)
-        y = self.output(torch.cat([found, exact.to(found.dtype)], 1))
-        after = {"key": key, "value": value, "last": now, "lived": torch.ones_like(lived), "known": known}
-        return y, TensorDict(after, [x.shape[0]])
+    def _store(
+        self, under: Tensor, what: Tensor, lived: Tensor, key: Tensor, value: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Store what [B, V] under a key [B, K] in the lives [B, 1] that have asked something before."""
+        nearest, exact = self._nearest(under, key, known)
+        slot = torch.where(exact, nearest, known % self.slots)
+        new = ((torch.arange(self.slots, device=slot.device) == slot) & (lived > 0))[..., None]  # [B, N, 1]
+        key, value = torch.where(new, under[:, None], key), torch.where(new, what[:, None], value)
+        return key, value, known + lived * ~exact
 
     def _nearest(self, wanted: Tensor, key: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the slot [B, 1] of the key nearest to `wanted` [B, K] and its squared distance [B, 1]."""
+        """Return the slot [B, 1] of the key nearest to `wanted` [B, K], and whether it is that key [B, 1]."""
         distance = (key - wanted[:, None]).square().sum(-1)  # [B, N]
         empty = torch.arange(self.slots, device=key.device) >= known
-        distance = distance.masked_fill(empty, torch.iinfo(torch.int64).max)
-        slot = distance.argmin(1, keepdim=True)
-        return slot, distance.gather(1, slot)
+        slot = distance.masked_fill(empty, torch.iinfo(torch.int64).max).argmin(1, keepdim=True)
+        return slot, (distance.gather(1, slot) == 0) & (known > 0)
 
     @property
     def step_flops(self) -> int:
