@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from lifelong.memory.atlas import Atlas
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.lact import LaCT
@@ -28,6 +29,7 @@ __all__ = [
     "LSTM",
     "MEMORIES",
     "TTTMLP",
+    "Atlas",
     "Entry",
     "GatedDelta",
     "LaCT",
@@ -83,6 +85,7 @@ MEMORIES: dict[str, Entry] = {
     "yaad": Entry("lifelong.memory.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
     "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
     "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
+    "atlas": Entry("lifelong.memory.atlas:Atlas", "a network trained on the last pairs together, at polynomial keys"),
 }
 
 _EXPORTS = {
@@ -105,6 +108,7 @@ _EXPORTS = {
     "Yaad": "miras",
     "Memora": "miras",
     "LaCT": "lact",
+    "Atlas": "atlas",
 }
 
 
