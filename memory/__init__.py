@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lifelong.memory.atlas import Atlas
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.hope import Hope
     from lifelong.memory.lact import LaCT
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.memory import Memory
@@ -32,6 +33,7 @@ __all__ = [
     "Atlas",
     "Entry",
     "GatedDelta",
+    "Hope",
     "LaCT",
     "LinearAttention",
     "Memora",
@@ -86,6 +88,9 @@ MEMORIES: dict[str, Entry] = {
     "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
     "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
     "atlas": Entry("lifelong.memory.atlas:Atlas", "a network trained on the last pairs together, at polynomial keys"),
+    "hope": Entry(
+        "lifelong.memory.hope:Hope", "a matrix that writes its own keys, then networks of ever longer periods"
+    ),
 }
 
 _EXPORTS = {
@@ -109,6 +114,7 @@ _EXPORTS = {
     "Memora": "miras",
     "LaCT": "lact",
     "Atlas": "atlas",
+    "Hope": "hope",
 }
 
 
