@@ -47,11 +47,10 @@ def test_moneta_squares_small_errors_and_holds_great_ones(bare):
 
 def test_memora_shifts_weight_between_the_units_of_a_row(bare):
     y = lived(bare, Memora, 2, [[0.0, 0.0], [math.log(3), 0.0]], (4.0, 1.0))
-    # W_1 = 2 softmax: (1, 1) and (1.5, 0.5), so h = silu(1), silu(1.5). W_2 = (1, 1; 1, 1), and LN hides what is equal.
-    # A_2 moves by u h / |h|^2 and its negative, u = 1/2 * 10 / 2 roots of 1e-2; weights to 1 -+ tanh of half the gap.
-    first, second = 1 / (1 + math.exp(-1)), 1.5 / (1 + math.exp(-1.5))
-    apart, root = second - first, 0.1
-    said = normed(apart * math.tanh(2.5 * root * apart / (first**2 + second**2) / 2) / root)
+    # W_1 = 2 softmax - 1: (0, 0) and (1/2, -1/2), so h = 0 and silu(1/2); W_2 = 0. A_2 moves by u h / |h|^2 and its
+    # negative, u = 1/2 * 10 / 2 roots of 1e-2, and 2 softmax(0, a) - 1 = (-tanh(a / 2), tanh(a / 2)).
+    h, root = 0.5 / (1 + math.exp(-0.5)), 0.1
+    said = normed(h * math.tanh(2.5 * root / h / 2) / root)
     torch.testing.assert_close(y, [1 + said, -said], rtol=1e-6, atol=0)
 
 
