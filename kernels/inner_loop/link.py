@@ -29,7 +29,14 @@ def reaches(frozen: Sequence[Tensor], link: Link) -> list[Tensor] | None:
 def effective(accumulated: Sequence[Tensor], reach: Sequence[Tensor] | None, link: Link) -> list[Tensor]:
     """Return W for A, with what `reaches` said of its mini-batch."""
     if link == "softmax":
-        return [A.shape[-1] * torch.softmax(A, -1) - 1 for A in accumulated]
+        return [_beyond_its_part(A) for A in accumulated]
     if reach is None:
         return list(accumulated)
     return [r * A for r, A in zip(reach, accumulated, strict=True)]
+
+
+def _beyond_its_part(A: Tensor) -> Tensor:
+    """Return n softmax(A) - 1 without the loss of digits where A is nearly even."""
+    odds = torch.expm1(A - A.detach().amax(-1, keepdim=True))
+    mean = odds.mean(-1, keepdim=True)
+    return (odds - mean) / (1 + mean)
