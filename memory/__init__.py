@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lifelong.memory.additive import Additive, Parts
+    from lifelong.memory.atlas import Atlas
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.gla import GLA
     from lifelong.memory.heavy_hitter import HeavyHitter
     from lifelong.memory.hebbian import Hebbian
+    from lifelong.memory.hope import Hope
     from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.kalman_delta import KalmanDelta
     from lifelong.memory.lact import LaCT
@@ -46,12 +48,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Additive",
+    "Atlas",
     "Entry",
     "GLA",
     "GRU",
     "GatedDelta",
     "HeavyHitter",
     "Hebbian",
+    "Hope",
     "Hybrid",
     "KalmanDelta",
     "LSTM",
@@ -206,16 +210,21 @@ MEMORIES: dict[str, Entry] = {
     "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
     "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
         "a dictionary with keys read off the input: the control of perfect addressing",
+    "atlas": Entry("lifelong.memory.atlas:Atlas", "a network trained on the last pairs together, at polynomial keys"),
+    "hope": Entry(
+        "lifelong.memory.hope:Hope", "a matrix that writes its own keys, then networks of ever longer periods"
     ),
 }
 
 _EXPORTS = {
     "Additive": "additive",
+    "Atlas": "atlas",
     "GLA": "gla",
     "GRU": "rnn",
     "GatedDelta": "gated_delta",
     "HeavyHitter": "heavy_hitter",
     "Hebbian": "hebbian",
+    "Hope": "hope",
     "Hybrid": "hybrid",
     "KalmanDelta": "kalman_delta",
     "LSTM": "rnn",

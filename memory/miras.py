@@ -8,7 +8,7 @@ r"""Moneta, Yaad, Memora: networks trained at test time under other losses, and 
               loss of the error e                               weights
     Moneta    sum |e|^3 / 3, linear beyond |e| = 1              W = A_t / |A|_4^2 of each layer, |A| at F
     Yaad      |e|^2 / 2, linear beyond |e| = delta_t            W = A_t
-    Memora    |e|^2 / 2                                         W = n softmax(A_t) of each row of n weights
+    Memora    |e|^2 / 2                                         W = n softmax(A_t) - 1 of each row of n weights
 
 q, k, v = SiLU(conv(W x)), q and k of unit length; theta = sigmoid / C, delta = softplus, log alpha = -softplus of
 linear maps of x, per head. The decay is initialised for lives, not sentences: `horizons` of many thousand environment
@@ -16,8 +16,8 @@ steps.
 All gradients of a mini-batch of C steps are taken where it began; theta <= 1 / C and the normalised gradient (see
 `kernels/inner_loop/network.py`) keep C equal observations in a row from overshooting.
 The last layer of A begins at zero: what was never written says nothing.
-Moneta forgets small errors, Yaad does not let one great error rewrite it, Memora's weights are positive and share a
-fixed sum: to grow one is to shrink the others of its row.
+Moneta overlooks small errors, Yaad does not let one great error rewrite it, Memora's weights divide a fixed sum: to
+grow one is to shrink the others of its row.
 
 Shapes: B lives, T steps, D width, H heads, K = V = D / H, N hidden units; P = 2 K N weights of a head; state frozen and
 fast [B, H, P] as offsets from A, phase [B, 1] int64, and the convolution's window.
@@ -25,7 +25,8 @@ Cost per step: 9 H P (Yaad), 14 H P (Moneta) or 17 H P (Memora) floating-point o
 projections; 8 H P + 8 bytes of state. A pass of Memora forms the weights of every step of a mini-batch.
 Source: arXiv:2504.13173, from a transcription of its equations. Gates per head, not per channel; Moneta's loss without
 its factor and linear for large errors, its norm held within a mini-batch and as a square root with 1e-4 under it; what
-is kept fades to A, not to zero; Huber's loss by the length of the error; our convolution and output layer.
+is kept fades to A, not to zero; Memora's weights are counted from their even share, a difference that the norm hides
+in the last layer and that float32 needs; Huber's loss by the length of the error; our convolution and output layer.
 """
 
 from typing import Any, ClassVar

@@ -19,7 +19,7 @@ from torch.nn import functional
 from .link import Link, effective, reaches
 from .network import Layers, Loss, Norm, descent, extend, normalised, split
 
-__all__ = ["inner_loop", "slots"]
+__all__ = ["inner_loop", "products", "slots"]
 
 
 def slots(phase: Tensor, start: Tensor, batch: int) -> tuple[Tensor, int, Tensor]:
@@ -88,13 +88,13 @@ def inner_loop(
 
     one = torch.ones((), dtype=q.dtype, device=q.device)
     kept = one.expand_as(theta) if decay is None else heads_first(decay).exp()
-    share, own = _products(kept), kept.cumprod(-1)  # [B, N, H, C, C], [B, N, H, C]
+    share, own = products(kept), kept.cumprod(-1)  # [B, N, H, C, C], [B, N, H, C]
     own_momentum = last = end = own  # of a momentum that there is not
     if momentum is not None:
         assert drag is not None
         eta = torch.where(there[:, :, None], heads_first(drag), one)
         pulled = share * there[:, :, None, None]  # only a step adds the momentum to the weights
-        lasting, theta = _products(eta), (1 - eta) * theta
+        lasting, theta = products(eta), (1 - eta) * theta
         own_momentum = (pulled @ eta.cumprod(-1)[..., None])[..., 0]  # [B, N, H, C]
         share, last, end = pulled @ lasting, lasting[..., -1, :], eta.prod(-1)
     G = share * theta[..., None, :]  # [B, N, H, C, C]
@@ -152,7 +152,7 @@ def inner_loop(
     return y[lives, place], frozen, fast, momentum, phase
 
 
-def _products(factor: Tensor) -> Tensor:
+def products(factor: Tensor) -> Tensor:
     """Return [..., C, C], the product of the factors after s up to t at row t >= column s, else 0."""
     steps = torch.arange(factor.shape[-1], device=factor.device)
     return torch.where(steps[:, None] > steps, factor[..., :, None], 1.0).cumprod(-2).tril()

@@ -2,7 +2,7 @@ r"""From what is accumulated to what is used: the weights W as a function of A.
 
     identity    W = A
     l4          W = A / sqrt(|A|_4^4 + eps)   |A|_4 of each layer, held at its value when the mini-batch began
-    softmax     W = n softmax(A)              each row a distribution over its n columns: positive, of mean 1
+    softmax     W = n softmax(A) - 1          each row a distribution over its n columns: what each has beyond its part
 
 Shapes: A, W [..., rows, columns]; what is held [..., 1, 1].
 """
@@ -29,7 +29,14 @@ def reaches(frozen: Sequence[Tensor], link: Link) -> list[Tensor] | None:
 def effective(accumulated: Sequence[Tensor], reach: Sequence[Tensor] | None, link: Link) -> list[Tensor]:
     """Return W for A, with what `reaches` said of its mini-batch."""
     if link == "softmax":
-        return [A.shape[-1] * torch.softmax(A, -1) for A in accumulated]
+        return [_beyond_its_part(A) for A in accumulated]
     if reach is None:
         return list(accumulated)
     return [r * A for r, A in zip(reach, accumulated, strict=True)]
+
+
+def _beyond_its_part(A: Tensor) -> Tensor:
+    """Return n softmax(A) - 1 without the loss of digits where A is nearly even."""
+    odds = torch.expm1(A - A.detach().amax(-1, keepdim=True))
+    mean = odds.mean(-1, keepdim=True)
+    return (odds - mean) / (1 + mean)

@@ -3,12 +3,14 @@ r"""A small network that is trained while it is used: what it says, and which wa
     x_1 = x,   z_i = W_i x_i,   x_{i+1} = silu(z_i),   y = z_L or LN(z_L)           W_1 ... W_L
     e = y - v,   s = slope of the loss at e                                          the error, and what it is worth
     d_L = s through LN,   d_i = (W_{i+1}^T d_{i+1}) * silu'(z_i)                     gradient of W_i: d_i x_i^T
-    d_i <- d_i / max(1, sum_j r_j |d_j|^2 |x_j|^2 / |s|^2)                           normalised
+    d_i <- d_i / max(1, n sum_j r_j |d_j|^2 |x_j|^2 / |d_L|^2)                       normalised
 
 The derivatives are written out, so that what trains the network can itself be differentiated by autograd.
 The last line is normalised least mean squares, for any network: to first order a step of rate 1 corrects the error and
 no more, however long the inputs and however large the weights. For a matrix and keys of length up to 1 it does nothing.
-r_j is what a unit step of the accumulated weights moves the effective ones by, 1 unless a link scales them.
+n = max(scale^2) / (var(z) + eps) bounds what the layer norm does to an error, whatever its direction: an error that no
+weights can correct has next to no gradient, but all of the curvature. Without a norm n = 1. r_j is what a unit step of
+the accumulated weights moves the effective ones by, 1 unless a link scales them.
 A layer with one column more than its input is wide has a bias: the input is continued by a 1.
 
     loss      s(e)                                      every one at most as long as e, so that no step overshoots
@@ -98,7 +100,7 @@ def descent(
             bends.append(gate * (1 + z - x))  # silu'
             inputs.append(extend(x, weights[n + 1].shape[-1]))
     worth = _slope(normalised(z, norm) - v, loss, limit)
-    delta = worth if norm is None else _through_norm(worth, z, norm[0])
+    delta, steep = (worth, 1.0) if norm is None else _through_norm(worth, z, norm[0])
     deltas = [delta]
     for bend, weight in zip(reversed(bends), reversed(weights[1:]), strict=True):
         delta = (delta @ weight[..., : bend.shape[-1]]) * bend
@@ -106,7 +108,7 @@ def descent(
     lengths = [d.square().sum(-1) * x.square().sum(-1) for d, x in zip(deltas, inputs, strict=True)]
     if reach is not None:
         lengths = [r[..., 0] * length for r, length in zip(reach, lengths, strict=True)]
-    gain = torch.stack(lengths).sum(0) / (worth.square().sum(-1) + TINY)  # [..., S]
+    gain = steep * torch.stack(lengths).sum(0) / (deltas[-1].square().sum(-1) + TINY)  # [..., S]
     share = 1 / gain.clamp(min=1.0)[..., None]
     return [(share * d, x) for d, x in zip(deltas, inputs, strict=True)]
 
@@ -121,9 +123,10 @@ def _slope(error: Tensor, loss: Loss, limit: Tensor | None) -> Tensor:
     return error
 
 
-def _through_norm(worth: Tensor, z: Tensor, scale: Tensor) -> Tensor:
-    """Return the gradient by z of a loss whose gradient by LN(z) is `worth`."""
+def _through_norm(worth: Tensor, z: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradient by z of a loss whose gradient by LN(z) is `worth`, and n [..., S]."""
     centred = z - z.mean(-1, keepdim=True)
     inverse = (centred.square().mean(-1, keepdim=True) + EPS).rsqrt()
     unit, back = centred * inverse, worth * scale[:, None]
-    return (back - back.mean(-1, keepdim=True) - unit * (back * unit).mean(-1, keepdim=True)) * inverse
+    steep = inverse[..., 0].square() * scale.square().amax(-1, keepdim=True)
+    return (back - back.mean(-1, keepdim=True) - unit * (back * unit).mean(-1, keepdim=True)) * inverse, steep

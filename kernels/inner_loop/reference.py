@@ -93,11 +93,13 @@ def inner_loop(
         steps = descent(
             effective(base, reach, link), k[:, t, :, None], v[:, t, :, None], norm, loss, limit_t, reach
         )  # [B, H, 1, N] each
-        change = -rate[:, t, :, None] * torch.cat([(d.mT @ x).flatten(-2) for d, x in steps], -1)
+        pace = rate[:, t]
+        if drag is not None:
+            pace = (1 - drag[:, t]) * pace
+        change = -torch.cat([((pace[..., None, None] * d).mT @ x).flatten(-2) for d, x in steps], -1)
         if momentum is not None:
             assert drag is not None
-            eta = drag[:, t, :, None]
-            momentum = eta * momentum.masked_fill(fresh, 0.0) + (1 - eta) * change
+            momentum = drag[:, t, :, None] * momentum.masked_fill(fresh, 0.0) + change
             change = momentum
         if decay is not None:
             fast = decay[:, t, :, None].exp() * fast

@@ -27,31 +27,30 @@ def normed(u):
 
 
 # The network says 0, its last layer is W_2 = 0. With s the slope of the loss and (-c, c) what is left of it without its
-# mean, the normalised step of 1/2 moves z to u (1, -1) with u = 1/2 |s|^2 / 2 c roots of 1e-2, whatever the hidden
-# units are (but large enough for the normaliser to count); the residual adds q = (1, 0).
+# mean, the normalised step of 1/2 moves z to c / 2 (1, -1) roots of 1e-2, whatever the hidden units are (but large
+# enough for the normaliser to count); the residual adds q = (1, 0).
 
 
 def test_yaad_takes_of_a_great_error_its_direction_only(bare):
     y = lived(bare, Yaad, 1, [[1.0, 0.0]], (4.0, 1.0))
-    # e = -(3, 1), of length 10^(1/2), shortened to log 2: |s| = log 2, c = log 2 / 10^(1/2)
-    said = normed(0.5 * math.log(2) * 10**0.5 / 2)
+    # e = -(3, 1), of length 10^(1/2), shortened to log 2: c = log 2 / 10^(1/2)
+    said = normed(math.log(2) / 10**0.5 / 2)
     torch.testing.assert_close(y, [1 + said, -said], rtol=1e-6, atol=0)
 
 
 def test_moneta_squares_small_errors_and_holds_great_ones(bare):
     y = lived(bare, Moneta, 1, [[1.0, 0.0]], (1.5, -3.0))
-    # e = (-0.5, 3), s = (-0.25, 1), mean 0.375: c = 0.625, |s|^2 = 1.0625; the norms of A cancel
-    said = normed(0.5 * 1.0625 / 1.25)
+    # e = (-0.5, 3), s = (-0.25, 1), mean 0.375: c = 0.625; the norms of A cancel
+    said = normed(0.625 / 2)
     torch.testing.assert_close(y, [1 + said, -said], rtol=1e-6, atol=0)
 
 
 def test_memora_shifts_weight_between_the_units_of_a_row(bare):
     y = lived(bare, Memora, 2, [[0.0, 0.0], [math.log(3), 0.0]], (4.0, 1.0))
-    # W_1 = 2 softmax: (1, 1) and (1.5, 0.5), so h = silu(1), silu(1.5). W_2 = (1, 1; 1, 1), and LN hides what is equal.
-    # A_2 moves by u h / |h|^2 and its negative, u = 1/2 * 10 / 2 roots of 1e-2; weights to 1 -+ tanh of half the gap.
-    first, second = 1 / (1 + math.exp(-1)), 1.5 / (1 + math.exp(-1.5))
-    apart, root = second - first, 0.1
-    said = normed(apart * math.tanh(2.5 * root * apart / (first**2 + second**2) / 2) / root)
+    # W_1 = 2 softmax - 1: (0, 0) and (1/2, -1/2), so h = 0 and silu(1/2); W_2 = 0. e = -(3, 1), c = 1: A_2 moves by
+    # u h / |h|^2 and its negative, u = 1/2 root of 1e-2, and 2 softmax(0, a) - 1 = (-tanh(a / 2), tanh(a / 2)).
+    h, root = 0.5 / (1 + math.exp(-0.5)), 0.1
+    said = normed(h * math.tanh(0.5 * root / h / 2) / root)
     torch.testing.assert_close(y, [1 + said, -said], rtol=1e-6, atol=0)
 
 

@@ -1,0 +1,225 @@
+r"""Atlas: a network per head that is trained, at every step, on the last c pairs together, at polynomial keys.
+
+    G_t = 1/c sum_{t - c < i <= t} gamma_i gradient at F of 1/2 |f(phi(k_i); W) - v_i|^2
+    M_t = eta_t M_{t-1} + (1 - eta_t) G_t                               M_0 = 0
+    W_t = A + alpha_t (W_{t-1} - A) - theta_t M_t                       W_0 = A, learned
+    y_t = f(phi(q_t); W_t)                                              f: a matrix, or layers with SiLU between them
+    phi(x) = (a_1 x, a_2 x x^T) / |(a_1, a_2)|                          of x x^T, symmetric, each entry once
+
+F: W at the start of the mini-batch.
+q, k, v = SiLU(conv(W x)), q and k of unit length, and so is phi; theta = sigmoid / C, eta, gamma = sigmoid,
+log alpha = -softplus of linear maps of x, per head; a starts at 1 and 1/2. With `muon`, orthogonal(M_t) takes the place
+of M_t (see `kernels/inner_loop/muon.py`): every direction moves by theta, whatever its error.
+A window reaches over the edge of a mini-batch, not over a start. All gradients of a mini-batch of C steps are taken
+where it began; theta <= 1 / C, the mean over the window and the normalised gradient (see
+`kernels/inner_loop/network.py`) keep equal observations in a row from overshooting.
+The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
+
+Shapes: B lives, T steps, D width, H heads, K key width, E = K + K (K + 1) / 2 features, V value width, N hidden units,
+P weights of a head, V E or N (E + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64,
+the last pairs k [B, c - 1, H, K] and v [B, c - 1, H, V] with gamma [B, c - 1, H], 0 where there is none, and the
+convolution's window. A pass gathers for each mini-batch its S = c - 1 + C pairs.
+Cost per step: (8 + 4 c) H P floating-point operations, and 2 c H V N with two layers, besides the projections;
+12 H P + 4 (c - 1) H (K + V + 1) + 8 bytes of state.
+Source: arXiv:2505.23735, from a transcription of its equations. Without Muon it is OmegaNet with momentum. Mean in
+place of the sum over the window, bounds for the rate, which comes after the momentum; weights fade to A, not to zero;
+the last layer of A begins at zero; our convolution and output layer.
+"""
+
+from itertools import pairwise
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.kernels.inner_loop import size, split
+from lifelong.kernels.inner_loop.chunk import products, slots
+from lifelong.kernels.inner_loop.muon import STEPS, orthogonal
+from lifelong.kernels.inner_loop.network import descent
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.memory import Memory
+
+__all__ = ["Atlas"]
+
+STATE = ("frozen", "fast", "momentum")
+
+
+class Atlas(Memory):
+    """A network per head, trained on a window of pairs at polynomial keys.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        recent: c, pairs of the window, the present one among them.
+        depth: layers of the network; 1 is a matrix.
+        hidden: N, units of a hidden layer; None for twice the value width.
+        key_width: K; None for width / heads, but 8 at most.
+        value_width: V; None for width / heads.
+        batch: C, steps of a mini-batch.
+        muon: whether the momentum is made orthogonal before it is added.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `recent`, `depth`, `hidden` or `batch` is not positive.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        recent: int = 4,
+        depth: int = 2,
+        hidden: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        batch: int = 8,
+        muon: bool = False,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+    ) -> None:
+        super().__init__(width)
+        heads = count_heads(width, heads)
+        K, V = key_width or min(width // heads, 8), value_width or width // heads
+        hidden = 2 * V if hidden is None else hidden
+        for name, number in (("recent", recent), ("depth", depth), ("hidden", hidden), ("batch", batch)):
+            if number < 1:
+                raise ValueError(f"{name} must be positive: {name}={number}")
+        self.shape, self.recent, self.batch, self.muon = (heads, V, K), recent, batch, muon
+        widths = [K + K * (K + 1) // 2, *[hidden] * (depth - 1), V]
+        self.layers = tuple((rows, columns) for columns, rows in pairwise(widths))
+        self.project = Projection(width, heads, K, V, taps)
+        first = [torch.randn(heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers)]
+        first[-1].zero_()  # what was never written says nothing
+        self.weights = nn.Parameter(torch.cat([layer.flatten(1) for layer in first], 1))
+        self.powers = nn.Parameter(torch.tensor([1.0, 0.5]).expand(heads, 2).clone())
+        self.gates = nn.Linear(width, 4 * heads)
+        self.gates.weight.data[heads : 2 * heads] *= 0.1  # decays begin near their horizons
+        self.gates.bias.data[:] = 0.0  # eta = 1/2
+        self.gates.bias.data[:heads] = 2.0  # writes begin near their bound
+        self.gates.bias.data[heads : 2 * heads] = decay_parameters(heads, horizons)
+        self.gates.bias.data[3 * heads :] = 2.0
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return no offset from the slow weights, no pairs and an empty window."""
+        heads, V, K = self.shape
+        state = TensorDict({n: self.zeros(batch, heads, size(self.layers)) for n in STATE}, [batch])
+        state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
+        for name, shape in (("k", (heads, K)), ("v", (heads, V)), ("gamma", (heads,))):
+            state[name] = self.zeros(batch, self.recent - 1, *shape)
+        state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        return state
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        (B, T, _), past = x.shape, self.recent - 1
+        q, k, v, window = self.project(x, state["window"], start)
+        rate, fade, drag, gamma = self.gates(x).split(self.shape[0], -1)  # [B, T, H] each
+        pairs = [torch.cat([state[n], z], 1) for n, z in (("k", k), ("v", v), ("gamma", gamma.sigmoid()))]
+        place, count, phase = slots(state["phase"], start, self.batch)
+        lives = torch.arange(B, device=x.device)[:, None]
+        room = self.batch
+        if T == 1:  # one slot is enough for one step
+            place, room = torch.zeros_like(place), 1
+
+        def laid_out(z: Tensor) -> Tensor:
+            """[B, T, ...] -> [B, N, C, ...], zero where there is no step."""
+            table = z.new_zeros(B, count * room, *z.shape[2:]).index_put((lives, place), z)
+            cut: Tensor = table.unflatten(1, (count, room))
+            return cut
+
+        there = laid_out(torch.ones_like(start))  # [B, N, C]
+        fresh = laid_out(start)[:, :, 0, None, None]
+        full = there[:, :, -1, None, None] if T > 1 else (phase == 0)[:, None, None]
+        Q, theta, kept, eta = (
+            laid_out(z).movedim(3, 2)
+            for z in (q, rate.sigmoid() / self.batch, -functional.softplus(fade), drag.sigmoid())
+        )  # [B, N, H, C, ...]
+        Q, kept = self._features(Q), kept.exp()
+
+        # which of the pairs, those kept from before and those of this pass, every step is trained on
+        slot = torch.arange(room, device=x.device)
+        steps = torch.arange(T, device=x.device).expand(B, T)
+        begin = torch.where(there, laid_out(steps) - slot, -(2**31)).amax(2)  # [B, N] when its slot 0 was, or would be
+        pair = begin[..., None] + torch.arange(past + room, device=x.device)  # [B, N, S] place among the pairs
+        known = (pair >= 0) & (pair < past + T)
+        pair = pair.clamp(0, past + T - 1)
+        life = functional.pad(start.cumsum(1), (past, 0))  # [B, c - 1 + T]
+        age = slot[:, None] + past - torch.arange(past + room, device=x.device)  # [C, S]
+        same = laid_out(start.cumsum(1))[..., None] == life[lives[..., None], pair][:, :, None]  # [B, N, C, S]
+        seen = same & known[:, :, None] & there[..., None] & (age >= 0) & (age <= past)
+        X, target, trust = (z[lives[..., None], pair].movedim(3, 2) for z in pairs)  # [B, N, H, S, ...]
+        X = self._features(X)
+        weight = seen[:, :, None] * trust[..., None, :] / self.recent  # [B, N, H, C, S]
+
+        frozen, fast, momentum = (state[name] for name in STATE)
+        eta = torch.where(there[:, :, None], eta, 1.0)
+        lasting, running = products(eta), eta.cumprod(-1)  # of a gradient, and of the incoming momentum, in M_t
+        moved, own = (
+            products(kept) * theta[..., None, :],
+            kept.cumprod(-1),
+        )  # of M_s, and of the incoming weights, in W_t
+        gathered = lasting @ ((1 - eta)[..., None] * weight)  # [B, N, H, C, S]
+        ys = []
+        for n in range(count):
+            frozen, fast, momentum = (z.masked_fill(fresh[:, n], 0.0) for z in (frozen, fast, momentum))
+            A, D, M = (split(z, self.layers) for z in (self.weights, fast, momentum))
+            trained = descent(split(self.weights + frozen, self.layers), X[:, n], target[:, n], None, "l2", None, None)
+            by, pull, run, left = gathered[:, n], moved[:, n], running[:, n, ..., None], own[:, n, ..., None]
+            z, after, push = Q[:, n], [], []
+            for i, (delta, inputs) in enumerate(trained):
+                z = functional.silu(z) if i else z
+                if self.muon:  # the momentum and the weights of every step, [B, H, C, rows, columns]
+                    M_t = run[..., None] * M[i][:, :, None] + torch.einsum("bhts,bhsr,bhsc->bhtrc", by, delta, inputs)
+                    D_t = left[..., None] * D[i][:, :, None] - torch.einsum("bhts,bhsrc->bhtrc", pull, orthogonal(M_t))
+                    z = ((A[i][:, None] + D_t) @ z[..., None])[..., 0]
+                    after.append(D_t[:, :, -1])
+                    push.append(M_t[:, :, -1])
+                    continue
+                both, pulled = pull @ by, pull @ run
+                z = z @ A[i].mT + left * (z @ D[i].mT) - pulled * (z @ M[i].mT) - (both * (z @ inputs.mT)) @ delta
+                after.append(left[..., -1:, :] * D[i] - pulled[..., -1:, :] * M[i] - _sum(both, delta, inputs))
+                push.append(run[..., -1:, :] * M[i] + _sum(by, delta, inputs))
+            ys.append(z)
+            fast, momentum = (torch.cat([part.flatten(-2) for part in parts], -1) for parts in (after, push))
+            frozen = torch.where(full[:, n], fast, frozen)
+        y = torch.stack(ys, 1).movedim(2, 3).flatten(1, 2)[lives, place]  # [B, T, H, V]
+
+        kept_pairs = life[:, T:] == life[:, -1:]  # [B, c - 1]
+        after_all = {"frozen": frozen, "fast": fast, "momentum": momentum, "phase": phase, "window": window}
+        for name, z in zip(("k", "v", "gamma"), pairs, strict=True):
+            after_all[name] = torch.where(kept_pairs.view(B, past, *[1] * (z.ndim - 2)), z[:, T:], 0.0)
+        return self.output(y, x), TensorDict(after_all, [B])
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Return [..., H, S, E] of length 1 for x [..., H, S, K] of length 1."""
+        K = x.shape[-1]
+        row, column = torch.triu_indices(K, K, device=x.device)
+        squares = x[..., row] * x[..., column] * torch.where(row == column, 1.0, 2**0.5).to(x.dtype)
+        first, second = functional.normalize(self.powers, dim=-1)[:, None].unbind(-1)  # [H, 1]
+        return torch.cat([first[..., None] * x, second[..., None] * squares], -1)
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, _ = self.shape
+        P = size(self.layers)
+        projected = self.project.channels + 4 * heads + 2 * heads * V
+        recurrence = (8 + 4 * self.recent) * P + 2 * self.recent * size(self.layers[1:])
+        if self.muon:
+            small, large = (tuple(f(shape) for shape in self.layers) for f in (min, max))
+            recurrence += sum(len(STEPS) * (4 * r * r * s + 2 * r**3) for r, s in zip(small, large, strict=True))
+        return 2 * self.width * projected + heads * recurrence
+
+
+def _sum(by: Tensor, delta: Tensor, inputs: Tensor) -> Tensor:
+    """Return the sum over the pairs of the changes at the last step [B, H, rows, columns], by [B, H, C, S]."""
+    total: Tensor = (by[..., -1, :, None] * delta).mT @ inputs
+    return total
