@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.gated_delta import GatedDelta
+    from lifelong.memory.kalman_delta import KalmanDelta
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.memory import Memory
     from lifelong.memory.none import NoMemory
@@ -25,6 +26,7 @@ __all__ = [
     "MEMORIES",
     "Entry",
     "GatedDelta",
+    "KalmanDelta",
     "LinearAttention",
     "Memory",
     "MemoryContractError",
@@ -64,12 +66,17 @@ MEMORIES: dict[str, Entry] = {
         "Palimpsa with one importance per key channel, at the cost of GLA",
         {"beta": "scalar"},
     ),
+    # error-correcting and second-order
+    "kalman_delta": Entry(
+        "lifelong.memory.kalman_delta:KalmanDelta", "decay, then correct the error, each key channel by its uncertainty"
+    ),
 }
 
 _EXPORTS = {
     "GRU": "rnn",
     "LSTM": "rnn",
     "GatedDelta": "gated_delta",
+    "KalmanDelta": "kalman_delta",
     "LinearAttention": "linear_attention",
     "Memory": "memory",
     "MemoryContractError": "check",
