@@ -10,20 +10,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
+    from lifelong.memory.delta_net import DeltaNet
+    from lifelong.memory.delta_product import DeltaProduct
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.kalman_delta import KalmanDelta
+    from lifelong.memory.kda import KDA
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.lms import LMS
     from lifelong.memory.memory import Memory
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
+    from lifelong.memory.preconditioned_delta import PreconditionedDelta
     from lifelong.memory.rnn import GRU, LSTM
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.window import Window
 
 __all__ = [
     "GRU",
+    "KDA",
+    "LMS",
     "LSTM",
     "MEMORIES",
+    "DeltaNet",
+    "DeltaProduct",
     "Entry",
     "GatedDelta",
     "KalmanDelta",
@@ -33,6 +42,7 @@ __all__ = [
     "MemoryModule",
     "NoMemory",
     "Palimpsa",
+    "PreconditionedDelta",
     "Window",
     "check_memory",
     "known_memories",
@@ -70,19 +80,35 @@ MEMORIES: dict[str, Entry] = {
     "kalman_delta": Entry(
         "lifelong.memory.kalman_delta:KalmanDelta", "decay, then correct the error, each key channel by its uncertainty"
     ),
+    "lms": Entry("lifelong.memory.lms:LMS", "correct the error at the key at one constant learned rate"),
+    "delta_net": Entry("lifelong.memory.delta_net:DeltaNet", "correct the error at the key; nothing fades"),
+    "delta_product": Entry(
+        "lifelong.memory.delta_product:DeltaProduct",
+        "decay once, then several corrections per step, reflections among them",
+    ),
+    "kda": Entry("lifelong.memory.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule"),
+    "preconditioned_delta": Entry(
+        "lifelong.memory.preconditioned_delta:PreconditionedDelta",
+        "gated delta rule whose writes are rescaled by a key channel's past use",
+    ),
 }
 
 _EXPORTS = {
+    "DeltaNet": "delta_net",
+    "DeltaProduct": "delta_product",
     "GRU": "rnn",
-    "LSTM": "rnn",
     "GatedDelta": "gated_delta",
+    "KDA": "kda",
     "KalmanDelta": "kalman_delta",
+    "LMS": "lms",
+    "LSTM": "rnn",
     "LinearAttention": "linear_attention",
     "Memory": "memory",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
+    "PreconditionedDelta": "preconditioned_delta",
     "Window": "window",
     "check_memory": "check",
 }
