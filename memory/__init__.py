@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lifelong.memory.linear_attention import LinearAttention
     from lifelong.memory.lms import LMS
     from lifelong.memory.memory import Memory
+    from lifelong.memory.mesa import Mesa
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.preconditioned_delta import PreconditionedDelta
@@ -40,6 +41,7 @@ __all__ = [
     "Memory",
     "MemoryContractError",
     "MemoryModule",
+    "Mesa",
     "NoMemory",
     "Palimpsa",
     "PreconditionedDelta",
@@ -91,6 +93,7 @@ MEMORIES: dict[str, Entry] = {
         "lifelong.memory.preconditioned_delta:PreconditionedDelta",
         "gated delta rule whose writes are rescaled by a key channel's past use",
     ),
+    "mesa": Entry("lifelong.memory.mesa:Mesa", "the ridge regression over everything seen, solved for every query"),
 }
 
 _EXPORTS = {
@@ -106,6 +109,7 @@ _EXPORTS = {
     "Memory": "memory",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
+    "Mesa": "mesa",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
     "PreconditionedDelta": "preconditioned_delta",
