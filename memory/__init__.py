@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.preconditioned_delta import PreconditionedDelta
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.rwkv7 import RWKV7
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.window import Window
 
@@ -32,6 +33,7 @@ __all__ = [
     "LMS",
     "LSTM",
     "MEMORIES",
+    "RWKV7",
     "DeltaNet",
     "DeltaProduct",
     "Entry",
@@ -94,6 +96,7 @@ MEMORIES: dict[str, Entry] = {
         "gated delta rule whose writes are rescaled by a key channel's past use",
     ),
     "mesa": Entry("lifelong.memory.mesa:Mesa", "the ridge regression over everything seen, solved for every query"),
+    "rwkv7": Entry("lifelong.memory.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift"),
 }
 
 _EXPORTS = {
@@ -113,6 +116,7 @@ _EXPORTS = {
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
     "PreconditionedDelta": "preconditioned_delta",
+    "RWKV7": "rwkv7",
     "Window": "window",
     "check_memory": "check",
 }
