@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
     from lifelong.memory.preconditioned_delta import PreconditionedDelta
+    from lifelong.memory.recurrent_delta import RecurrentDelta
     from lifelong.memory.rnn import GRU, LSTM
     from lifelong.memory.rwkv7 import RWKV7
+    from lifelong.memory.srwm import SRWM
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.window import Window
 
@@ -34,6 +36,7 @@ __all__ = [
     "LSTM",
     "MEMORIES",
     "RWKV7",
+    "SRWM",
     "DeltaNet",
     "DeltaProduct",
     "Entry",
@@ -47,6 +50,7 @@ __all__ = [
     "NoMemory",
     "Palimpsa",
     "PreconditionedDelta",
+    "RecurrentDelta",
     "Window",
     "check_memory",
     "known_memories",
@@ -97,6 +101,10 @@ MEMORIES: dict[str, Entry] = {
     ),
     "mesa": Entry("lifelong.memory.mesa:Mesa", "the ridge regression over everything seen, solved for every query"),
     "rwkv7": Entry("lifelong.memory.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift"),
+    "recurrent_delta": Entry(
+        "lifelong.memory.recurrent_delta:RecurrentDelta", "delta rule whose keys hear what was read a step before"
+    ),
+    "srwm": Entry("lifelong.memory.srwm:SRWM", "self-referential weight matrix: one that rewrites itself"),
 }
 
 _EXPORTS = {
@@ -117,6 +125,8 @@ _EXPORTS = {
     "Palimpsa": "palimpsa",
     "PreconditionedDelta": "preconditioned_delta",
     "RWKV7": "rwkv7",
+    "RecurrentDelta": "recurrent_delta",
+    "SRWM": "srwm",
     "Window": "window",
     "check_memory": "check",
 }
