@@ -32,6 +32,7 @@ __all__ = ["RWKV7"]
 
 FASTEST = math.exp(-0.5)  # most that a step takes from log S
 TINY = 1e-6  # under the root of a squared length, so that zero stays zero and its gradient finite
+HUGE = 1e15  # readings are scaled down to this before the norm, which does not see it: their squares would overflow
 INPUTS = 6  # mixtures of present and past: of r, k, v, w, a and g
 
 
@@ -98,6 +99,7 @@ class RWKV7(Memory):
         z = z * (z.square().sum(-1, keepdim=True) + TINY).rsqrt()
         k = k * (1 + (a - 1) * self.spared.view(self.shape[:2]))
         y, S = fast_weight(r, k, v, state["S"], start, decay=decay, erase=z * (-decay).exp(), erase_key=a * z)
+        y = y / (y.abs().amax(-1, keepdim=True) / HUGE).clamp(min=1.0)
         y = self.norm(y.flatten(0, 1).flatten(1)).view(y.shape)
         y = y + (self.bonus * r * k).sum(-1, keepdim=True) * v
         return self.output(y.flatten(-2) * gate), TensorDict({"S": S, "shifted": x[:, -1]}, [x.shape[0]])

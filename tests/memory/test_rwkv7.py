@@ -75,3 +75,14 @@ def test_channels_begin_at_the_horizons_and_never_fade_faster_than_the_bound():
     assert math.exp(-FASTEST) > 0.545
     with pytest.raises(ValueError, match=r"horizons must be rising and at least 2: horizons=\(1.0, 5.0\)"):
         RWKV7(8, horizons=(1.0, 5.0))
+
+
+def test_a_huge_reading_is_normed_like_a_large_one():
+    memory = RWKV7(8)
+    x, ys = torch.randn(1, 8), []
+    for size in (1e12, 1e22):  # in float32 the square of the second is infinite
+        state = memory.initial_state(1)
+        state["S"][:] = size * torch.arange(64.0).sin().view(8, 8)
+        ys.append(memory.step(x, state, torch.tensor([False]))[0])
+    assert ys[0].isfinite().all()
+    torch.testing.assert_close(*ys, rtol=1e-4, atol=1e-4)
