@@ -119,7 +119,8 @@ def test_no_digit_of_a_slow_decay_is_lost_in_float32():
 
 
 def test_keys_that_look_alike_are_told_apart_where_palimpsa_confuses_them(kalman):
-    lives, n, K, words, beta = 8, 64, 64, 1024, 10.0
+    torch.manual_seed(0)
+    lives, n, K, words, beta = 32, 64, 64, 1024, 10.0
     memory = kalman(K, K, beta)
     keys = nn.functional.normalize(torch.randn(lives, n, K).double().relu(), dim=-1)
     codebook = torch.randn(lives, words, K).double()
@@ -133,8 +134,9 @@ def test_keys_that_look_alike_are_told_apart_where_palimpsa_confuses_them(kalman
         return ((keys @ weights.mT @ codebook.mT).argmax(-1) == index).double().mean().item()
 
     palimpsa = beta * values.mT @ keys / (1 + beta * keys.square().sum(1, keepdim=True))  # M / (J + 1)
-    assert recall(S) == pytest.approx(0.90, abs=0.05)  # the same protocol in numpy: 0.90 and 0.22
-    assert recall(palimpsa) == pytest.approx(0.22, abs=0.07)
+    # the same protocol in numpy, over 120 lives: 0.906 and 0.271; the mean of 32 strays from there by 0.011 and 0.016
+    assert recall(S) == pytest.approx(0.906, abs=0.04)
+    assert recall(palimpsa) == pytest.approx(0.271, abs=0.06)
 
 
 def test_the_first_correction_is_nearly_whole_and_a_precision_must_be_positive():
