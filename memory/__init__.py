@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lifelong.memory.additive import Additive, Parts
     from lifelong.memory.atlas import Atlas
     from lifelong.memory.check import MemoryContractError, check_memory
+    from lifelong.memory.delta_net import DeltaNet
+    from lifelong.memory.delta_product import DeltaProduct
     from lifelong.memory.gated_delta import GatedDelta
     from lifelong.memory.gla import GLA
     from lifelong.memory.heavy_hitter import HeavyHitter
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from lifelong.memory.hope import Hope
     from lifelong.memory.hybrid import Hybrid, Series
     from lifelong.memory.kalman_delta import KalmanDelta
+    from lifelong.memory.kda import KDA
     from lifelong.memory.lact import LaCT
     from lifelong.memory.linear_attention import LinearAttention
+    from lifelong.memory.lms import LMS
     from lifelong.memory.log_linear import LogLinear
     from lifelong.memory.lola import LoLA
     from lifelong.memory.longhorn import Longhorn
@@ -28,17 +32,22 @@ if TYPE_CHECKING:
     from lifelong.memory.mamba2 import Mamba2
     from lifelong.memory.memory import Memory
     from lifelong.memory.memory_as_context import MemoryAsContext
+    from lifelong.memory.mesa import Mesa
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
     from lifelong.memory.miras import Memora, Moneta, Yaad
     from lifelong.memory.mlstm import MLSTM
     from lifelong.memory.none import NoMemory
     from lifelong.memory.palimpsa import Palimpsa
+    from lifelong.memory.preconditioned_delta import PreconditionedDelta
+    from lifelong.memory.recurrent_delta import RecurrentDelta
     from lifelong.memory.retnet import RetNet
     from lifelong.memory.rnn import GRU, LSTM
+    from lifelong.memory.rwkv7 import RWKV7
     from lifelong.memory.s4d import S4D
     from lifelong.memory.selective import Selective
     from lifelong.memory.sink_window import SinkWindow
     from lifelong.memory.slstm import SLSTM
+    from lifelong.memory.srwm import SRWM
     from lifelong.memory.table import Table
     from lifelong.memory.titans import Titans
     from lifelong.memory.torchrl_module import MemoryModule
@@ -49,6 +58,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Additive",
     "Atlas",
+    "DeltaNet",
+    "DeltaProduct",
     "Entry",
     "GLA",
     "GRU",
@@ -57,7 +68,9 @@ __all__ = [
     "Hebbian",
     "Hope",
     "Hybrid",
+    "KDA",
     "KalmanDelta",
+    "LMS",
     "LSTM",
     "LaCT",
     "LinearAttention",
@@ -73,14 +86,19 @@ __all__ = [
     "MemoryAsContext",
     "MemoryContractError",
     "MemoryModule",
+    "Mesa",
     "Metaplastic",
     "Moneta",
     "NoMemory",
     "Palimpsa",
     "Parts",
+    "PreconditionedDelta",
+    "RWKV7",
+    "RecurrentDelta",
     "RetNet",
     "S4D",
     "SLSTM",
+    "SRWM",
     "Selective",
     "Series",
     "SinkWindow",
@@ -229,6 +247,17 @@ _EXPORTS = {
     "KalmanDelta": "kalman_delta",
     "LSTM": "rnn",
     "LaCT": "lact",
+}
+
+_EXPORTS = {
+    "DeltaNet": "delta_net",
+    "DeltaProduct": "delta_product",
+    "GRU": "rnn",
+    "GatedDelta": "gated_delta",
+    "KDA": "kda",
+    "KalmanDelta": "kalman_delta",
+    "LMS": "lms",
+    "LSTM": "rnn",
     "LinearAttention": "linear_attention",
     "LoLA": "lola",
     "LogLinear": "log_linear",
@@ -257,6 +286,13 @@ _EXPORTS = {
     "Table": "table",
     "Titans": "titans",
     "TransformerXL": "transformer_xl",
+    "Mesa": "mesa",
+    "NoMemory": "none",
+    "Palimpsa": "palimpsa",
+    "PreconditionedDelta": "preconditioned_delta",
+    "RWKV7": "rwkv7",
+    "RecurrentDelta": "recurrent_delta",
+    "SRWM": "srwm",
     "Window": "window",
     "Yaad": "miras",
     "check_memory": "check",

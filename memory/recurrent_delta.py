@@ -1,0 +1,72 @@
+r"""Recurrent delta rule: what is read decides, with the input, what is written and read next.
+
+    q, k, v, b = W x_t + R tanh(y_{t-1})                 y_0 = 0
+    S <- S + beta (v - S phi(k)) phi(k)^T                S_0 = 0
+    y_t = S phi(q)
+
+phi is the softmax, beta = sigmoid(b), at first 1/2. R is block-diagonal, a head hears itself, and starts small; the
+reading goes through an RMS norm per head, a SiLU gate and a linear map. The output feeds back through tanh, so that a
+pass is a loop over steps; in return a state can be tracked that no product of corrections tells apart.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and y [B, H, V].
+Cost per step: 6 H V K + 2 H V (2 K + V + 1) floating-point operations besides the projections; 4 H V (K + 1) bytes of
+state.
+Source: RecDelta of arXiv:2106.06295, with heads apart in R; the norm and gate around it are ours, the same for all
+matrix memories.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.kernels.fast_weight import fast_weight
+from lifelong.memory.layer import Output, count_heads
+from lifelong.memory.memory import Memory
+
+__all__ = ["RecurrentDelta"]
+
+
+class RecurrentDelta(Memory):
+    """A matrix per head, corrected and read at keys that depend on what was read before.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`.
+    """
+
+    def __init__(
+        self, width: int, heads: int | None = None, key_width: int | None = None, value_width: int | None = None
+    ) -> None:
+        super().__init__(width)
+        heads = count_heads(width, heads)
+        K, V = key_width or width // heads, value_width or width // heads
+        self.shape, self.sizes = (heads, V, K), [K, K, V, 1]
+        self.input = nn.Linear(width, heads * sum(self.sizes))
+        nn.init.zeros_(self.input.bias)  # beta = 1/2
+        self.feedback = nn.Parameter(0.1 * torch.randn(heads, sum(self.sizes), V) / V**0.5)
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return empty matrices and nothing read."""
+        return TensorDict({"S": self.zeros(batch, *self.shape), "y": self.zeros(batch, *self.shape[:2])}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read once; see `Memory.step`."""
+        heads = self.shape[0]
+        heard = state["y"].masked_fill(start[:, None, None], 0.0).tanh()
+        z = self.input(x).unflatten(-1, (heads, -1)) + (self.feedback @ heard[..., None])[..., 0]
+        q, k, v, b = z[:, None].split(self.sizes, -1)  # [B, 1, H, ...]
+        y, S = fast_weight(q.softmax(-1), k.softmax(-1), v, state["S"], start[:, None], rate=b[..., 0].sigmoid())
+        return self.output(y[:, 0], x), TensorDict({"S": S, "y": y[:, 0]}, [x.shape[0]])
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, K = self.shape
+        projected = heads * (sum(self.sizes) + 2 * V)
+        return 2 * self.width * projected + 6 * heads * V * K + 2 * heads * V * sum(self.sizes)

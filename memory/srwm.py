@@ -1,0 +1,77 @@
+r"""Self-referential weight matrix: one matrix per head that reads its input, and decides how it is itself rewritten.
+
+    W_t = W + F                                                     F_0 = 0, the offset from the slow weights W
+    y_t, q, k, b = W_t phi(x_t)
+    F <- F + beta * (W_t phi(q) - W_t phi(k)) phi(k)^T              beta = sigmoid(b), one for each of the four blocks
+
+What W says at q becomes what it says at k: keys, queries and rates come out of the matrix that they change, so that it
+learns how to learn. phi is the softmax, x is projected to every head; the reading goes through an RMS norm per head, a
+SiLU gate and a linear map. An exception to the order of a step: y is read before the write, as in the paper, so that a
+write is first seen one step later. A pass is a loop over steps.
+The rates start near sigmoid(-1). Nothing fades, and no theorem bounds F: while a row of it is no longer than `limit`
+the rule is the paper's, beyond that the row is drawn back to this length.
+
+Shapes: B lives, T steps, D width, H heads, N = D / H width of a head, R = 3 N + 4 rows; state F [B, H, R, N].
+Cost per step: 11 H R N floating-point operations besides the projections; 4 H R N bytes of state.
+Source: arXiv:2202.05780 in its form for reinforcement learning; the projection, norm and gate around it are ours, the
+same for all matrix memories, and so is the limit.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.memory.layer import Output, count_heads
+from lifelong.memory.memory import Memory
+
+__all__ = ["SRWM"]
+
+
+class SRWM(Memory):
+    """A matrix per head that rewrites itself.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        limit: greatest length of a row of the offset.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `limit` is not positive.
+    """
+
+    def __init__(self, width: int, heads: int | None = None, limit: float = 100.0) -> None:
+        super().__init__(width)
+        heads = count_heads(width, heads)
+        if not limit > 0:
+            raise ValueError(f"limit must be positive: limit={limit}")
+        N = width // heads
+        self.sizes, self.limit = [N, N, N, 4], limit
+        self.input = nn.Linear(width, width, bias=False)
+        self.weight = nn.Parameter(torch.randn(heads, sum(self.sizes), N) / N**0.5)
+        self.weight.data[:, -4:] -= 1.0  # of rows that meet a softmax: rates begin near sigmoid(-1)
+        self.output = Output(width, heads, N)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return no offset."""
+        return TensorDict({"F": self.zeros(batch, *self.weight.shape)}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Read and write once; see `Memory.step`."""
+        offset = state["F"].masked_fill(start[:, None, None, None], 0.0)
+        W = self.weight + offset  # [B, H, R, N]
+        seen = self.input(x).unflatten(-1, (W.shape[1], -1)).softmax(-1)
+        y, q, k, b = (W @ seen[..., None])[..., 0].split(self.sizes, -1)
+        q, k = q.softmax(-1), k.softmax(-1)
+        rates = zip(b.sigmoid().split(1, -1), self.sizes, strict=True)
+        beta = torch.cat([rate.expand(-1, -1, rows) for rate, rows in rates], -1)  # [B, H, R]
+        change = beta * (W @ (q - k)[..., None])[..., 0]
+        offset = offset + change[..., None] * k[..., None, :]
+        length = (offset.square().sum(-1, keepdim=True) + 1e-30).sqrt()
+        offset = offset * (self.limit / length).clamp(max=1.0)
+        return self.output(y, x), TensorDict({"F": offset}, [x.shape[0]])
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, R, N = self.weight.shape
+        return 2 * self.width * 3 * self.width + 11 * heads * R * N
