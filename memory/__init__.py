@@ -52,33 +52,38 @@ if TYPE_CHECKING:
     from lifelong.memory.titans import Titans
     from lifelong.memory.torchrl_module import MemoryModule
     from lifelong.memory.transformer_xl import TransformerXL
-    from lifelong.memory.ttt import TTTLinear, TTTMLP
+    from lifelong.memory.ttt import TTTMLP, TTTLinear
     from lifelong.memory.window import Window
 
 __all__ = [
+    "GLA",
+    "GRU",
+    "KDA",
+    "LMS",
+    "LSTM",
+    "MEMORIES",
+    "MLSTM",
+    "RWKV7",
+    "S4D",
+    "SLSTM",
+    "SRWM",
+    "TTTMLP",
     "Additive",
     "Atlas",
     "DeltaNet",
     "DeltaProduct",
     "Entry",
-    "GLA",
-    "GRU",
     "GatedDelta",
     "HeavyHitter",
     "Hebbian",
     "Hope",
     "Hybrid",
-    "KDA",
     "KalmanDelta",
-    "LMS",
-    "LSTM",
     "LaCT",
     "LinearAttention",
     "LoLA",
     "LogLinear",
     "Longhorn",
-    "MEMORIES",
-    "MLSTM",
     "Mamba",
     "Mamba2",
     "Memora",
@@ -93,17 +98,12 @@ __all__ = [
     "Palimpsa",
     "Parts",
     "PreconditionedDelta",
-    "RWKV7",
     "RecurrentDelta",
     "RetNet",
-    "S4D",
-    "SLSTM",
-    "SRWM",
     "Selective",
     "Series",
     "SinkWindow",
     "TTTLinear",
-    "TTTMLP",
     "Table",
     "Titans",
     "TransformerXL",
@@ -129,22 +129,10 @@ MEMORIES: dict[str, Entry] = {
     "none": Entry("lifelong.memory.none:NoMemory", "forgets everything at once: the control"),
     "gru": Entry("lifelong.memory.rnn:GRU", "gated recurrent unit, a vector of state"),
     "lstm": Entry("lifelong.memory.rnn:LSTM", "long short-term memory, two vectors of state"),
+    "table": Entry(
+        "lifelong.memory.table:Table", "a dictionary with keys read off the input: the control of perfect addressing"
+    ),
     "window": Entry("lifelong.memory.window:Window", "softmax attention over the last steps only: a bounded cache"),
-    "linear_attention": Entry(
-        "lifelong.memory.linear_attention:LinearAttention", "sum of outer products, nothing is ever taken away"
-    ),
-    "gated_delta": Entry("lifelong.memory.gated_delta:GatedDelta", "decay, then correct the error at the key"),
-    "palimpsa": Entry(
-        "lifelong.memory.palimpsa:Palimpsa", "Bayesian metaplasticity: an importance for every fast weight"
-    ),
-    "palimpsa_scalar": Entry(
-        "lifelong.memory.palimpsa:Palimpsa",
-        "Palimpsa with one importance per key channel, at the cost of GLA",
-        {"beta": "scalar"},
-    ),
-    "kalman_delta": Entry(
-        "lifelong.memory.kalman_delta:KalmanDelta", "correct the error at the key, each axis as far as it is uncertain"
-    ),
     "softmax": Entry(
         "lifelong.memory.window:Window",
         "softmax attention over the whole life; after 1024 steps (cache=) the oldest are dropped",
@@ -159,21 +147,8 @@ MEMORIES: dict[str, Entry] = {
     "transformer_xl": Entry(
         "lifelong.memory.transformer_xl:TransformerXL", "attention over the layer's own last inputs, relative positions"
     ),
-    "hybrid": Entry("lifelong.memory.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
-    "series": Entry("lifelong.memory.hybrid:Series", "two memories (a=, b=), the second behind the first"),
-    "memory_as_context": Entry(
-        "lifelong.memory.memory_as_context:MemoryAsContext",
-        "a window that also sees what a long memory (inner=) recalls",
-    ),
-    "lola": Entry(
-        "lifelong.memory.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"
-    ),
-    "log_linear": Entry(
-        "lifelong.memory.log_linear:LogLinear", "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps"
-    ),
-    "table": Entry(
-        "lifelong.memory.table:Table",
-        "a dictionary with keys read off the input: a control, nothing to learn about addressing",
+    "linear_attention": Entry(
+        "lifelong.memory.linear_attention:LinearAttention", "sum of outer products, nothing is ever taken away"
     ),
     "based": Entry(
         "lifelong.memory.linear_attention:LinearAttention",
@@ -200,6 +175,41 @@ MEMORIES: dict[str, Entry] = {
     "gla": Entry("lifelong.memory.gla:GLA", "a decay for every key channel, chosen at every step"),
     "mamba2": Entry("lifelong.memory.mamba2:Mamba2", "one step size per head writes and fades"),
     "mlstm": Entry("lifelong.memory.mlstm:MLSTM", "exponential input gate, normalised reading"),
+    "slstm": Entry("lifelong.memory.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
+    "s4d": Entry("lifelong.memory.s4d:S4D", "fading waves behind every channel, whatever the input"),
+    "mamba": Entry("lifelong.memory.mamba:Mamba", "a selective state space, S6: a step size per channel"),
+    "longhorn": Entry("lifelong.memory.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
+    "lms": Entry("lifelong.memory.lms:LMS", "correct the error at the key at one constant learned rate"),
+    "delta_net": Entry("lifelong.memory.delta_net:DeltaNet", "correct the error at the key; nothing fades"),
+    "gated_delta": Entry("lifelong.memory.gated_delta:GatedDelta", "decay, then correct the error at the key"),
+    "delta_product": Entry(
+        "lifelong.memory.delta_product:DeltaProduct",
+        "decay once, then several corrections per step, reflections among them",
+    ),
+    "kda": Entry("lifelong.memory.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule"),
+    "rwkv7": Entry("lifelong.memory.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift"),
+    "preconditioned_delta": Entry(
+        "lifelong.memory.preconditioned_delta:PreconditionedDelta",
+        "gated delta rule whose writes are rescaled by a key channel's past use",
+    ),
+    "recurrent_delta": Entry(
+        "lifelong.memory.recurrent_delta:RecurrentDelta", "delta rule whose keys hear what was read a step before"
+    ),
+    "srwm": Entry("lifelong.memory.srwm:SRWM", "self-referential weight matrix: one that rewrites itself"),
+    "mesa": Entry("lifelong.memory.mesa:Mesa", "the ridge regression over everything seen, solved for every query"),
+    "palimpsa": Entry(
+        "lifelong.memory.palimpsa:Palimpsa", "Bayesian metaplasticity: an importance for every fast weight"
+    ),
+    "palimpsa_scalar": Entry(
+        "lifelong.memory.palimpsa:Palimpsa",
+        "Palimpsa with one importance per key channel, at the cost of GLA",
+        {"beta": "scalar"},
+    ),
+    "palimpsa_key": Entry(
+        "lifelong.memory.palimpsa:Palimpsa",
+        "Palimpsa with an importance gate per key channel, at the cost of GLA",
+        {"beta": "key"},
+    ),
     "meta_mamba2": Entry(
         "lifelong.memory.metaplasticity:make_metaplastic",
         "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",
@@ -210,33 +220,48 @@ MEMORIES: dict[str, Entry] = {
         "linear attention with an importance for every fast weight",
         {"host": "linear_attention"},
     ),
-    "mamba": Entry("lifelong.memory.mamba:Mamba", "a selective state space, S6: a step size per channel"),
-    "longhorn": Entry("lifelong.memory.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
-    "s4d": Entry("lifelong.memory.s4d:S4D", "fading waves behind every channel, whatever the input"),
-    "palimpsa_key": Entry(
-        "lifelong.memory.palimpsa:Palimpsa",
-        "Palimpsa with an importance gate per key channel, at the cost of GLA",
-        {"beta": "key"},
+    "kalman_delta": Entry(
+        "lifelong.memory.kalman_delta:KalmanDelta", "correct the error at the key, each axis as far as it is uncertain"
     ),
-    "slstm": Entry("lifelong.memory.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
-    # networks trained at test time
     "ttt_linear": Entry("lifelong.memory.ttt:TTTLinear", "test-time training of a linear model, in mini-batches"),
     "ttt_mlp": Entry("lifelong.memory.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches"),
     "titans": Entry("lifelong.memory.titans:Titans", "a network trained by surprise, with momentum and weight decay"),
     "moneta": Entry("lifelong.memory.miras:Moneta", "a network trained on a cubic loss, its weights held at a norm"),
     "yaad": Entry("lifelong.memory.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
     "memora": Entry("lifelong.memory.miras:Memora", "a network whose weights are distributions, by mirror descent"),
-    "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
-        "a dictionary with keys read off the input: the control of perfect addressing",
     "atlas": Entry("lifelong.memory.atlas:Atlas", "a network trained on the last pairs together, at polynomial keys"),
+    "lact": Entry("lifelong.memory.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
     "hope": Entry(
         "lifelong.memory.hope:Hope", "a matrix that writes its own keys, then networks of ever longer periods"
+    ),
+    "hybrid": Entry("lifelong.memory.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
+    "series": Entry("lifelong.memory.hybrid:Series", "two memories (a=, b=), the second behind the first"),
+    "memory_as_context": Entry(
+        "lifelong.memory.memory_as_context:MemoryAsContext",
+        "a window that also sees what a long memory (inner=) recalls",
+    ),
+    "titans_mag": Entry(
+        "lifelong.memory.hybrid:Hybrid", "Titans beside a window, mixed by a gate per channel", {"a": "titans"}
+    ),
+    "titans_mal": Entry("lifelong.memory.hybrid:Series", "Titans as a layer before a window", {"a": "titans"}),
+    "titans_mac": Entry(
+        "lifelong.memory.memory_as_context:MemoryAsContext",
+        "Titans as the context of a window, with learned tokens",
+        {"inner": "titans"},
+    ),
+    "lola": Entry(
+        "lifelong.memory.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"
+    ),
+    "log_linear": Entry(
+        "lifelong.memory.log_linear:LogLinear", "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps"
     ),
 }
 
 _EXPORTS = {
     "Additive": "additive",
     "Atlas": "atlas",
+    "DeltaNet": "delta_net",
+    "DeltaProduct": "delta_product",
     "GLA": "gla",
     "GRU": "rnn",
     "GatedDelta": "gated_delta",
@@ -244,20 +269,11 @@ _EXPORTS = {
     "Hebbian": "hebbian",
     "Hope": "hope",
     "Hybrid": "hybrid",
-    "KalmanDelta": "kalman_delta",
-    "LSTM": "rnn",
-    "LaCT": "lact",
-}
-
-_EXPORTS = {
-    "DeltaNet": "delta_net",
-    "DeltaProduct": "delta_product",
-    "GRU": "rnn",
-    "GatedDelta": "gated_delta",
     "KDA": "kda",
     "KalmanDelta": "kalman_delta",
     "LMS": "lms",
     "LSTM": "rnn",
+    "LaCT": "lact",
     "LinearAttention": "linear_attention",
     "LoLA": "lola",
     "LogLinear": "log_linear",
@@ -270,14 +286,19 @@ _EXPORTS = {
     "MemoryAsContext": "memory_as_context",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",
+    "Mesa": "mesa",
     "Metaplastic": "metaplasticity",
     "Moneta": "miras",
     "NoMemory": "none",
     "Palimpsa": "palimpsa",
     "Parts": "additive",
+    "PreconditionedDelta": "preconditioned_delta",
+    "RWKV7": "rwkv7",
+    "RecurrentDelta": "recurrent_delta",
     "RetNet": "retnet",
     "S4D": "s4d",
     "SLSTM": "slstm",
+    "SRWM": "srwm",
     "Selective": "selective",
     "Series": "hybrid",
     "SinkWindow": "sink_window",
@@ -286,13 +307,6 @@ _EXPORTS = {
     "Table": "table",
     "Titans": "titans",
     "TransformerXL": "transformer_xl",
-    "Mesa": "mesa",
-    "NoMemory": "none",
-    "Palimpsa": "palimpsa",
-    "PreconditionedDelta": "preconditioned_delta",
-    "RWKV7": "rwkv7",
-    "RecurrentDelta": "recurrent_delta",
-    "SRWM": "srwm",
     "Window": "window",
     "Yaad": "miras",
     "check_memory": "check",

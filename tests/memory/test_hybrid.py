@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong.memory import GatedDelta, Hybrid, MemoryAsContext, Series, Window, check_memory, make_memory
+from lifelong.memory import MEMORIES, GatedDelta, Hybrid, MemoryAsContext, Series, Window, check_memory, make_memory
 
 
 class Times(nn.Module):
@@ -78,6 +78,17 @@ def test_or_handed_over():
 @pytest.mark.parametrize(("a", "b"), [("none", "gru"), ("palimpsa", "none"), ("none", "none"), ("hybrid", "lstm")])
 def test_any_two_keep_the_contract(kind, a, b):
     check_memory(kind(8, a, b), steps=6, long_life=1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "inner"),
+    [("titans_mag", Hybrid, "a"), ("titans_mal", Series, "a"), ("titans_mac", MemoryAsContext, "inner")],
+)
+def test_titans_three_ways_take_any_memory_in_its_place(name, kind, inner):
+    assert MEMORIES[name].options == {inner: "titans"}
+    made = make_memory(name, 8, **{inner: "gated_delta"})
+    assert isinstance(made, kind)
+    assert isinstance(getattr(made, inner), GatedDelta)
 
 
 def test_memories_of_other_widths_are_refused():
