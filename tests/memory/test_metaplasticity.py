@@ -166,8 +166,8 @@ def test_any_additive_memory_is_reached_by_its_name():
     torch.testing.assert_close(b, torch.full_like(b, 0.25))
     with pytest.raises(TypeError, match=r"memory 'metaplastic:gru' cannot be made with .*: host must be an Additive"):
         make_memory("metaplastic:gru", 8)
-    with pytest.raises(KeyError, match="no memory 'gls'; did you mean 'gla'"):
-        make_memory("metaplastic:gls", 8)
+    with pytest.raises(KeyError, match="no memory 'retnt'; did you mean 'retnet'"):
+        make_memory("metaplastic:retnt", 8)
 
 
 def test_the_cost_is_the_hosts_and_the_importances():
