@@ -27,6 +27,8 @@ from torch.autograd.function import once_differentiable
 from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
 from lifelong.kernels.overwrite import next_state, own_state
 
+from .turns import in_turns
+
 __all__ = ["fast_weight"]
 
 CHECKPOINT = 16  # steps between the states kept for the backward pass
@@ -46,29 +48,13 @@ def fast_weight(
 ) -> tuple[Tensor, Tensor]:
     """Do what `reference.fast_weight` does in one compiled loop; float32 or float64, differentiable once."""
     if erase is not None and erase_key is not None:
-        zero_k, zero_v = torch.zeros_like(k), torch.zeros_like(v)
-        decay = None if decay is None else _in_turns(decay, torch.zeros_like(decay))
-        y, end = fast_weight(
-            _in_turns(zero_k, q),
-            _in_turns(erase_key, k),
-            _in_turns(zero_v, v),
-            state,
-            _in_turns(start, torch.zeros_like(start)),
-            decay=decay,
-            erase=_in_turns(erase, zero_k),
-        )
-        return y[:, 1::2], end
+        return in_turns(fast_weight, q, k, v, state, start, decay, erase, erase_key)
     inputs = (q, k, v, state, start, decay, erase, rate)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
         y, end = _FastWeight.apply(*inputs)  # type: ignore[no-untyped-call]
     else:
         y, end, _ = _run(*inputs, save=False)
     return y, end
-
-
-def _in_turns(first: Tensor, second: Tensor) -> Tensor:
-    """[B, T, ...] twice -> [B, 2 T, ...]."""
-    return torch.stack([first, second], 2).flatten(1, 2)
 
 
 class _FastWeight(torch.autograd.Function):

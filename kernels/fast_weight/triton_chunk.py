@@ -24,6 +24,7 @@ one costs no digits. With a decay per key channel they are formed pairwise, a fe
 Traffic: all is read two or three times, and V K / C numbers a step are kept of S, in backward as many of D.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lifelong.kernels.overwrite import next_state, own_state
+
+from .turns import in_turns
 
 __all__ = ["fades", "fast_weight", "lives", "passing", "states_between"]
 
@@ -58,22 +61,14 @@ def fast_weight(
     `chunk` is a power of two, 16 at least, and no more is taken with a decay per key channel. Differentiable once.
     """
     if erase is not None and erase_key is not None:
-        none = torch.zeros_like
-        q, v, k = _in_turns(none(q), q), _in_turns(none(v), v), _in_turns(erase_key, k)
-        decay = None if decay is None else _in_turns(decay, none(decay))
-        start, erase = _in_turns(start, none(start)), _in_turns(erase, none(erase))
-        y, state = fast_weight(q, k, v, state, start, decay=decay, erase=erase, chunk=chunk)
-        return y[:, 1::2], state
+        in_chunks = functools.partial(fast_weight, chunk=chunk)
+        return in_turns(in_chunks, q, k, v, state, start, decay, erase, erase_key)
     inputs = (chunk, q, k, v, state, start, decay, erase, rate)
     if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
         y, end = _FastWeight.apply(*inputs)  # type: ignore[no-untyped-call]
     else:
         y, end, _ = _run(*inputs, save=False)
     return y, end
-
-
-def _in_turns(first: Tensor, second: Tensor) -> Tensor:
-    return torch.stack([first, second], 2).flatten(1, 2)
 
 
 class _FastWeight(torch.autograd.Function):
