@@ -85,11 +85,6 @@ class Additive(Memory):
         """Return empty matrices, and the rest."""
         return TensorDict({"S": self.zeros(batch, *self.shape), **self.initial_rest(batch)}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         parts = self.parts(x, state, start)

@@ -18,12 +18,12 @@ query since a norm follows.
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.layer_step import layer_step
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
 __all__ = ["GatedDelta"]
@@ -58,10 +58,7 @@ class GatedDelta(Memory):
         K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape = (heads, V, K)
         self.project = Projection(width, heads, K, V, taps)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0  # beta = 1/2
-        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.gates = write_and_fade(width, heads, horizons)
         self.output = Output(width, heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
@@ -72,8 +69,7 @@ class GatedDelta(Memory):
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read once; see `Memory.step`."""
         if torch.is_grad_enabled():
-            y, state = self.forward(x[:, None], state, start[:, None])
-            return y[:, 0], state
+            return super().step(x, state, start)
         gates = functional.linear(x, self.gates.weight)  # its bias is added inside
         z = torch.cat([self.project.linear(x), gates, self.output.gate(x)], 1)
         y, window, S = layer_step(

@@ -82,11 +82,6 @@ class HeavyHitter(Memory):
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         return TensorDict({"k": k, "v": v, "score": score, "age": score - 1, "window": window}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         q, k, v, window = self.project(x, state["window"], start)

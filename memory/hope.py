@@ -105,11 +105,6 @@ class Hope(Memory):
         state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
         return state
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         B, T, _ = x.shape

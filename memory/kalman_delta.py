@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
 __all__ = ["KalmanDelta"]
@@ -71,10 +71,7 @@ class KalmanDelta(Memory):
         K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape = (heads, V, K)
         self.project = Projection(width, heads, K, V, taps)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0  # sigmoid 1/2
-        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.gates = write_and_fade(width, heads, horizons)
         self.scale = nn.Parameter(torch.full((heads,), math.log(2 * precision)))
         self.output = Output(width, heads, V)
 
@@ -85,11 +82,6 @@ class KalmanDelta(Memory):
         return TensorDict(
             {"S": self.zeros(batch, heads, V, K), "J": self.zeros(batch, heads, K, 1), "window": window}, [batch]
         )
-
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""

@@ -100,11 +100,6 @@ class LaCT(Memory):
         state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
         return state.update(_named(self.attention.initial_state(batch)))
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         B, T, _ = x.shape

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lifelong.kernels.fused import gated_norm, qkv
 
-__all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters", "fade_rates"]
+__all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters", "fade_rates", "write_and_fade"]
 
 
 def count_heads(width: int, heads: int | None) -> int:
@@ -101,6 +101,23 @@ class Output(nn.Module):
         """Return [..., D] from the reading [..., H, V] and the layer's input x [..., D]."""
         y: Tensor = self.linear(self.norm(reading, self.gate(x).view(reading.shape)).flatten(-2))
         return y
+
+
+def write_and_fade(width: int, heads: int, horizons: tuple[float, float]) -> nn.Linear:
+    """Return a map to two gates per head: writes, sigmoid of the first H, and log decays, -softplus of the others.
+
+    Writes are choosy from the start, at 1/2 on average; decays begin near their horizons.
+
+    Args:
+        width: D, width of the input.
+        heads: H.
+        horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
+    """
+    gates = nn.Linear(width, 2 * heads)
+    gates.weight.data[heads:] *= 0.1
+    gates.bias.data[:heads] = 0.0
+    gates.bias.data[heads:] = decay_parameters(heads, horizons)
+    return gates
 
 
 def fade_rates(heads: int, horizons: tuple[float, float]) -> Tensor:

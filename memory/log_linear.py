@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.memory.band import births
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
 __all__ = ["LogLinear"]
@@ -78,10 +78,7 @@ class LogLinear(Memory):
         K, V = key_width or width // heads, value_width or width // heads
         self.shape, self.rule = (heads, levels, V, K), rule
         self.project = Projection(width, heads, K, V, taps)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0  # beta = 1/2
-        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.gates = write_and_fade(width, heads, horizons)
         self.scales = nn.Linear(width, heads * levels)
         self.scales.weight.data *= 0.1
         self.scales.bias.data.fill_(torch.tensor(1.0).expm1().log())  # lambda = 1
@@ -93,11 +90,6 @@ class LogLinear(Memory):
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         count = torch.zeros(batch, 1, dtype=torch.int64, device=S.device)
         return TensorDict({"S": S, "count": count, "window": window}, [batch])
-
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""

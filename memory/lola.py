@@ -91,11 +91,6 @@ class LoLA(Memory):
         count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
         return TensorDict({"k": k, "v": v, "S": S, "count": count, "window": window}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         B, T = start.shape

@@ -14,7 +14,7 @@ __all__ = ["Memory"]
 
 
 class Memory(nn.Module):
-    """A recurrence with a constant-size state; subclasses define `initial_state` and `step`.
+    """A recurrence with a constant-size state; subclasses define `initial_state`, and `step` or `forward` or both.
 
     Args:
         width: D, width of inputs and outputs.
@@ -38,7 +38,7 @@ class Memory(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define initial_state(batch)")
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once.
+        """Write and read once; a subclass without a `step` of its own does a pass of one step.
 
         Args:
             x: [B, D] input of this step.
@@ -49,7 +49,10 @@ class Memory(nn.Module):
             y: [B, D] what was read.
             state: [B] memory after this step.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define step(x, state, start)")
+        if type(self).forward is Memory.forward:
+            raise NotImplementedError(f"{type(self).__name__} must define step(x, state, start)")
+        y, state = self.forward(x[:, None], state, start[:, None])
+        return y[:, 0], state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Do what T calls of `step` do; subclasses may do it in one pass.

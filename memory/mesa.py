@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
 __all__ = ["Mesa"]
@@ -75,10 +75,7 @@ class Mesa(Memory):
         K, V = key_width or width // heads, value_width or width // heads
         self.shape, self.iterations = (heads, V, K), iterations
         self.project = Projection(width, heads, K, V, taps)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0  # beta = 1/2
-        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.gates = write_and_fade(width, heads, horizons)
         self.ridge = nn.Parameter(torch.full((heads, K), 1 - RIDGE).expm1().log())  # lambda = 1
         self.output = Output(width, heads, V)
 

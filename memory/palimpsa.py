@@ -34,7 +34,7 @@ from torch.nn import functional
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
 __all__ = ["Palimpsa"]
@@ -83,10 +83,7 @@ class Palimpsa(Memory):
         self.shape, self.beta, self.numerator = (heads, V, K), beta, numerator
         channels = heads * {"vector": V, "scalar": 1, "key": K}[beta]
         self.project = Projection(width, heads, K, V, taps)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0  # write gate 1/2
-        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.gates = write_and_fade(width, heads, horizons)
         self.rank, self.channels = -(-width // 16), channels
         down, up = nn.Linear(width, self.rank, bias=False), nn.Linear(self.rank, channels, bias=False)
         self.importance = nn.Sequential(down, up)
@@ -106,11 +103,6 @@ class Palimpsa(Memory):
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         J = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K, 1)))
         return TensorDict({"M": self.zeros(batch, heads, V, K), "J": J, "window": window}, [batch])
-
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""

@@ -22,12 +22,12 @@ import math
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
 __all__ = ["PreconditionedDelta"]
@@ -62,10 +62,7 @@ class PreconditionedDelta(Memory):
         K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape = (heads, V, K)
         self.project = Projection(width, heads, K, V, taps)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0  # beta = 1/2
-        self.gates.bias.data[heads:] = decay_parameters(heads, horizons)
+        self.gates = write_and_fade(width, heads, horizons)
         self.output = Output(width, heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
@@ -74,11 +71,6 @@ class PreconditionedDelta(Memory):
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         state = {"S": self.zeros(batch, *self.shape), "A": self.zeros(batch, heads, K), "window": window}
         return TensorDict(state, [batch])
-
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""

@@ -48,11 +48,6 @@ class Recurrent(Memory):
         """Return zeros."""
         return TensorDict({name: self.zeros(batch, self.hidden) for name in self.vectors}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         inside = start[:, 1:].any(0).nonzero()[:, 0] + 1  # steps where some life starts

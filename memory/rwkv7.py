@@ -80,11 +80,6 @@ class RWKV7(Memory):
         """Return empty matrices and no input before the first."""
         return TensorDict({"S": self.zeros(batch, *self.shape), "shifted": self.zeros(batch, self.width)}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         before = torch.cat([state["shifted"][:, None], x[:, :-1]], 1).masked_fill(start[..., None], 0.0)

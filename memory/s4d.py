@@ -59,11 +59,6 @@ class S4D(Memory):
         """Return no waves."""
         return TensorDict({"h": self.zeros(batch, self.width, self.modes, 2)}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         dt = self.log_step.exp()[:, None]

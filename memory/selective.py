@@ -68,11 +68,6 @@ class Selective(Memory):
         window = self.zeros(batch, self.taps - 1, self.shape[0])
         return TensorDict({"h": self.zeros(batch, *self.shape), "window": window}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         N = self.shape[1]

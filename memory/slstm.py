@@ -66,11 +66,6 @@ class SLSTM(Memory):
         window = self.zeros(batch, self.taps - 1, self.width)
         return TensorDict({**cells, "m": self.zeros(batch, self.width) + NEVER, "window": window}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         mixed, window = short_conv(x, self.conv, state["window"], start)

@@ -64,11 +64,6 @@ class Table(Memory):
         last, lived, known = (key.new_zeros(batch, n) for n in (self.key_width, 1, 1))
         return TensorDict({"key": key, "value": value, "last": last, "lived": lived, "known": known}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         K = self.key_width

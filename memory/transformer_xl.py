@@ -75,11 +75,6 @@ class TransformerXL(Memory):
         x = self.zeros(batch, self.mem_len, self.width)
         return TensorDict({"x": x, "count": torch.zeros(batch, 1, dtype=torch.int64, device=x.device)}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
-        y, state = self.forward(x[:, None], state, start[:, None])
-        return y[:, 0], state
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         heads, V, K = self.shape
