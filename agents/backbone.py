@@ -57,15 +57,18 @@ class GatedMLP(nn.Module):
 
     Args:
         width: D, width of x.
-        expansion: width of the product as a multiple of D.
+        expansion: width of the product as a multiple of D, rounded.
         residual: `sum`, the product is added to x, or `gated`, it goes through a gate.
     """
 
-    def __init__(self, width: int, expansion: int = 1, residual: Literal["sum", "gated"] = "sum") -> None:
+    def __init__(self, width: int, expansion: float = 1, residual: Literal["sum", "gated"] = "sum") -> None:
         super().__init__()
+        hidden = round(expansion * width)
+        if hidden < 1:
+            raise ValueError(f"expansion must leave 1 channel of {width} or more: expansion={expansion}")
         self.norm = RMSNorm(width)
-        self.factors = nn.Linear(width, 2 * expansion * width)
-        self.product = nn.Linear(expansion * width, width)
+        self.factors = nn.Linear(width, 2 * hidden)
+        self.product = nn.Linear(hidden, width)
         self.gate = ResidualGate(width) if residual == "gated" else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,11 +87,11 @@ class Backbone(Memory):
         residual: `sum`, what a memory or an MLP says is added, or `gated`, it goes through a gate.
 
     Raises:
-        ValueError: if there is no memory, their widths differ, or `residual` is neither word.
+        ValueError: if there is no memory, their widths differ, the MLPs have no channel, or `residual` is neither word.
     """
 
     def __init__(
-        self, memories: Sequence[Memory], expansion: int = 1, residual: Literal["sum", "gated"] = "sum"
+        self, memories: Sequence[Memory], expansion: float = 1, residual: Literal["sum", "gated"] = "sum"
     ) -> None:
         widths = {memory.width for memory in memories}
         if len(widths) != 1:

@@ -21,6 +21,7 @@ VERBS = {
     "retention": "freeze a trained agent, let it live on, and measure what it still knows after how long",
     "swap": "give a trained agent another memory, keep everything that fits, and go on",
     "capacity": "how many pairs each rule of writing remembers, if nothing is trained",
+    "recall": "how much trained memories recall, below and above what they can hold",
     "list": "memories and streams, in one line each",
     "bench": "how fast the kernels are, and how fast agents train, on this machine",
 }

@@ -31,7 +31,7 @@ from lifelong.experiments.retention_curve import RetentionCurve, bin_edges
 if TYPE_CHECKING:  # both take long to import
     from matplotlib.figure import Figure
 
-__all__ = ["GROUPS", "LAYOUT", "RunWriter", "first_page", "plot_curves"]
+__all__ = ["COLOURS", "GROUPS", "LAYOUT", "STYLES", "RunWriter", "first_page", "plot_curves"]
 
 GROUPS = ("retention", "transfer", "adaptation", "memory", "plasticity", "train", "time")
 
@@ -59,8 +59,8 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
 }
 """Custom scalars: charts by category and title. Within a category TensorBoard puts charts with intervals last."""
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # told apart by all eyes
-_STYLES = ("-", "--", "-.", ":")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # told apart by all eyes
+STYLES = ("-", "--", "-.", ":")
 
 
 def first_page(address: str = "http://localhost:6006") -> str:
@@ -177,7 +177,7 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
         axes.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                       textcoords="offset points", ha="right", va="bottom", fontsize=8, color="0.45")  # fmt: skip
     for number, (name, curve) in enumerate(curves.items()):
-        colour, style = _COLOURS[number % len(_COLOURS)], _STYLES[number // len(_COLOURS) % len(_STYLES)]
+        colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
         label = name if math.isnan(curve.area) else f"{name}  (area {round(curve.area, 2) + 0.0:.2f})"
         axes.plot(curve.lag, curve.rho, style, marker="o", markersize=4, linewidth=1.8, color=colour, label=label)
         axes.fill_between(curve.lag, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)

@@ -210,6 +210,9 @@ MEMORIES: dict[str, Entry] = {
         "Palimpsa with an importance gate per key channel, at the cost of GLA",
         {"beta": "key"},
     ),
+    "not_palimpsa": Entry(
+        "lifelong.memory.palimpsa:Palimpsa", "Palimpsa's twin without metaplasticity", {"beta": "none"}
+    ),
     "meta_mamba2": Entry(
         "lifelong.memory.metaplasticity:make_metaplastic",
         "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",

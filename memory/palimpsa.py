@@ -9,6 +9,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length, w = s v with the write gate s
 `beta="scalar"`: one b per head; J is the same in all rows, j [K], and the memory is gated linear attention
 read with q / (j + I_p): the same equations at half the state.
 `beta="key"`: b per key channel, j <- alpha j + b * k * k, read like scalar at the same cost.
+`beta="none"`: b = 0, the twin without metaplasticity, NotPalimpsa: y_t = M q_t / I_p + D v_t, and no J is kept.
 `numerator="beta"`: evidence is written as strongly as importance, w = b v (key: v (b * k)^T): the posterior of the
 paper's model, where an entry that is written without end reads v / k whatever b. The default writes s v.
 `variance=True`: the predictive variance of each value channel, u_i = sum_j q_j^2 / (J_ij + I_p) (scalar and key: one
@@ -18,8 +19,8 @@ log alpha = -softplus(W x + c). What is written often becomes stiff; forgetting 
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width; state M [B, H, V, K], J [B, H, V, K] or
 j [B, H, K, 1], and the convolution's window.
-Cost per step: 10 H V K (vector) or 5 H V K + 6 H K (scalar, key) operations besides the projections; the variance costs
-6 H V K or 3 H K more.
+Cost per step: 10 H V K (vector), 5 H V K + 6 H K (scalar, key) or 5 H V K (none) operations besides the projections;
+the variance costs 6 H V K or 3 H K more.
 Source: arXiv:2602.09075 in the form of its repository (numerator gate and importance gate apart, I_p fixed); its decay
 exp(-A softplus) is reparametrised with A = 1, and no 1/sqrt(K) since a norm follows. b per key channel is ours.
 """
@@ -39,7 +40,7 @@ from lifelong.memory.memory import Memory
 
 __all__ = ["Palimpsa"]
 
-Beta = Literal["vector", "scalar", "key"]
+Beta = Literal["vector", "scalar", "key", "none"]
 Numerator = Literal["gate", "beta"]
 
 
@@ -50,7 +51,7 @@ class Palimpsa(Memory):
         width: D, width of inputs and outputs.
         heads: H; must divide `width`. None for one in every 32 channels.
         beta: `vector`, an importance gate per value channel; `scalar`, one per head (cheaper, half the state); `key`,
-            one per key channel, at the cost of scalar.
+            one per key channel, at the cost of scalar; `none`, no importance.
         key_width: K; None for twice width / heads: wide keys leave each other alone.
         value_width: V; None for width / heads.
         taps: steps the short convolution sees.
@@ -59,7 +60,8 @@ class Palimpsa(Memory):
         variance: whether the predictive variance leaves beside the reading.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `beta` or `numerator` is none of its words.
+        ValueError: if `heads` does not divide `width`, `beta` or `numerator` is none of its words, or the numerator or
+            the variance is to come from an importance that `beta="none"` does not have.
     """
 
     def __init__(
@@ -79,15 +81,18 @@ class Palimpsa(Memory):
         for name, word, allowed in (("beta", beta, get_args(Beta)), ("numerator", numerator, get_args(Numerator))):
             if word not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {word!r}")
+        if beta == "none" and (numerator == "beta" or variance):
+            raise ValueError(f"beta='none' keeps no importance: numerator={numerator!r}, variance={variance}")
         K, V = key_width or 2 * width // heads, value_width or width // heads
         self.shape, self.beta, self.numerator = (heads, V, K), beta, numerator
-        channels = heads * {"vector": V, "scalar": 1, "key": K}[beta]
+        channels = heads * {"vector": V, "scalar": 1, "key": K, "none": 0}[beta]
         self.project = Projection(width, heads, K, V, taps)
         self.gates = write_and_fade(width, heads, horizons)
-        self.rank, self.channels = -(-width // 16), channels
-        down, up = nn.Linear(width, self.rank, bias=False), nn.Linear(self.rank, channels, bias=False)
-        self.importance = nn.Sequential(down, up)
-        self.importance_scale = nn.Parameter(torch.ones(channels))
+        self.rank, self.channels = -(-width // 16) if channels else 0, channels
+        if channels:
+            down, up = nn.Linear(width, self.rank, bias=False), nn.Linear(self.rank, channels, bias=False)
+            self.importance = nn.Sequential(down, up)
+            self.importance_scale = nn.Parameter(torch.ones(channels))
         self.skip = nn.Parameter(torch.ones(heads))
         self.prior: Tensor
         self.register_buffer("prior", torch.ones(heads))
@@ -101,8 +106,10 @@ class Palimpsa(Memory):
         """Return no evidence, the prior's importance and an empty window."""
         heads, V, K = self.shape
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        J = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K, 1)))
-        return TensorDict({"M": self.zeros(batch, heads, V, K), "J": J, "window": window}, [batch])
+        state = {"M": self.zeros(batch, heads, V, K), "window": window}
+        if self.beta != "none":
+            state["J"] = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K, 1)))
+        return TensorDict(state, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
@@ -110,6 +117,10 @@ class Palimpsa(Memory):
         q, k, v, window = self.project(x, state["window"], start)
         gate, fade = self.gates(x).split(heads, -1)  # [B, T, H]
         gate, decay = gate.sigmoid()[..., None], -functional.softplus(fade)
+        if self.beta == "none":
+            y, M = fast_weight(q / self.prior[:, None], k, gate * v, state["M"], start, decay=decay)
+            y = self.output(y + self.skip[:, None] * v, x)
+            return y, TensorDict({"M": M, "window": window}, [x.shape[0]])
         b = self.importance(x).sigmoid() * functional.softplus(self.importance_scale)
         b = b.unflatten(-1, (heads, -1)) * gate  # [B, T, H, V, 1 or K]
         M, J = state["M"], state["J"]
@@ -141,7 +152,8 @@ class Palimpsa(Memory):
         """Projections and recurrence of one step of one life."""
         heads, V, K = self.shape
         projected = self.project.channels + 2 * heads + 2 * heads * V + self.rank
-        recurrence = 10 * heads * V * K if self.beta == "vector" else 5 * heads * V * K + 6 * heads * K
+        recurrence = 10 * heads * V * K if self.beta == "vector" else 5 * heads * V * K
+        recurrence += 6 * heads * K if self.beta in ("scalar", "key") else 0
         if self.doubt is not None:
             recurrence += 6 * heads * V * K if self.beta == "vector" else 3 * heads * K
             recurrence += 2 * self.doubt.weight.numel()

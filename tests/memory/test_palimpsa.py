@@ -31,6 +31,28 @@ def test_vector_and_scalar_agree_when_all_channels_share_one_importance(bare):
     torch.testing.assert_close(*ys)
 
 
+def test_without_importance_it_is_its_twin_and_evidence_only_fades(bare):
+    x, start = torch.randn(2, 9, 9, dtype=torch.double), torch.rand(2, 9) < 0.2
+    with_importance = bare(Palimpsa(9, heads=1, key_width=3, value_width=3, taps=1))
+    nn.init.constant_(with_importance.importance_scale, -torch.inf)  # softplus: b = 0
+    twin = bare(Palimpsa(9, heads=1, key_width=3, value_width=3, taps=1, beta="none"))
+    twin.load_state_dict(with_importance.state_dict(), strict=False)
+    torch.testing.assert_close(*(m(x, m.initial_state(2), start)[0] for m in (with_importance, twin)))
+    assert set(twin.initial_state(1).keys()) == {"M", "window"}
+
+    twin = bare(Palimpsa(5, heads=1, beta="none", key_width=2, value_width=1, taps=1))
+    x = torch.tensor([[[*KEY, *KEY, v] for v in (4.0, 8.0)]]).double()
+    y, _ = twin(x, twin.initial_state(1), torch.tensor([[False, False]]))
+    # gates of 0: 4 / 2 = 2;  2 / 2 + 8 / 2 = 5
+    torch.testing.assert_close(y.flatten(), torch.tensor([2.0, 5.0]).double(), rtol=1e-5, atol=0)  # unit()'s eps
+
+
+@pytest.mark.parametrize("options", [{"numerator": "beta"}, {"variance": True}])
+def test_what_needs_an_importance_is_refused_without_one(options):
+    with pytest.raises(ValueError, match="beta='none' keeps no importance"):
+        Palimpsa(8, beta="none", **options)
+
+
 def constant_gates(memory, importance):
     """Half is kept, half is written, and b = 1/2 of what is given, per channel."""
     memory.importance_scale.data = torch.tensor(importance).double().mul(2).expm1().log()
@@ -91,7 +113,7 @@ def test_the_variance_is_not_heard_at_first():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beta": "row"}, "beta must be 'vector' or 'scalar' or 'key', got 'row'"),
+        ({"beta": "row"}, "beta must be 'vector' or 'scalar' or 'key' or 'none', got 'row'"),
         ({"numerator": "v"}, "numerator must be 'gate' or 'beta', got 'v'"),
     ],
 )
