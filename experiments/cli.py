@@ -22,6 +22,7 @@ VERBS = {
     "swap": "give a trained agent another memory, keep everything that fits, and go on",
     "capacity": "how many pairs each rule of writing remembers, if nothing is trained",
     "recall": "how much trained memories recall, below and above what they can hold",
+    "cost": "bytes, operations and time of every memory, and recall against them",
     "list": "memories and streams, in one line each",
     "bench": "how fast the kernels are, and how fast agents train, on this machine",
 }

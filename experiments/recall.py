@@ -13,6 +13,7 @@ Runs are kept in OUTPUT/runs.jsonl as they end: the same command goes on where i
 seeds only cost what is new. Then OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
 """
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
@@ -55,6 +56,18 @@ class Sizes:
     batch: int
     layers: int = 2
     times: tuple[int, ...] = (1, 4, 16, 64)
+
+    def to_json(self) -> str:
+        """Return the sizes as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        found: dict[str, Any] = json.loads(text)
+        for name in ("pairs", "times"):
+            found[name] = tuple(found[name])
+        return cls(**found)
 
 
 PRESETS: dict[str, tuple[Sizes, tuple[float, ...]]] = {  # and learning rates
@@ -223,14 +236,21 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
     built = {name: build(name, sizes) for name in memories}  # before anything is trained: some may not fit
     done = _open(config.output, sizes)
-    lines = [(task, name) for task in config.tasks for name in memories]
+    trainings = list(itertools.product(config.tasks, memories))
     tuning = range(_TUNING_SEED, _TUNING_SEED + config.tuning_seeds)
-    _train_all([Run(*line, lr, seed) for line in lines for lr in rates for seed in tuning], config, done, console)
-    best = {
-        line: max(rates, key=lambda lr: sum(_score(done[Run(*line, lr, seed)]) for seed in tuning)) for line in lines
+    tried = {
+        (task, name): {lr: [Run(task, name, lr, seed) for seed in tuning] for lr in rates} for task, name in trainings
     }
-    chosen = {line: [Run(*line, best[line], seed) for seed in range(config.seeds)] for line in lines}
-    _train_all([run for line in lines for run in chosen[line]], config, done, console)
+    _train_all([run for by_rate in tried.values() for runs in by_rate.values() for run in runs], config, done, console)
+    best = {
+        training: max(rates, key=lambda lr: sum(_score(done[run]) for run in by_rate[lr]))
+        for training, by_rate in tried.items()
+    }
+    chosen = {
+        (task, name): [Run(task, name, best[task, name], seed) for seed in range(config.seeds)]
+        for task, name in trainings
+    }
+    _train_all([run for runs in chosen.values() for run in runs], config, done, console)
     facts = [
         Line(
             task,
@@ -241,7 +261,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
             _count(built[name][0]),
             [done[run]["recall"] for run in chosen[task, name]],
         )
-        for task, name in lines
+        for task, name in trainings
     ]
     table = write_report(facts, _settings(sizes), config.output)
     console.print(table, markup=False, soft_wrap=True)
@@ -345,16 +365,16 @@ def _results(todo: Sequence[Run], config: RecallConfig) -> Iterator[tuple[Run, d
 def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
     """Return the runs that the output directory has already, and write the sizes to a new one."""
     path, runs, done = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
-    wanted = json.loads(json.dumps(asdict(sizes)))
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
-    found = json.loads(path.read_text())
-    if other := [name for name in wanted if found.get(name) != wanted[name]]:
-        raise InputError(
-            f"{folder} has runs with {other[0]}={found.get(other[0])}, not {wanted[other[0]]}: "
-            f"take that, or another --output"
-        )
+        path.write_text(sizes.to_json())
+    found = Sizes.from_json(path.read_text())
+    for field in fields(Sizes):
+        there, wanted = getattr(found, field.name), getattr(sizes, field.name)
+        if there != wanted:
+            raise InputError(
+                f"{folder} has runs with {field.name}={there}, not {wanted}: take that, or another --output"
+            )
     text = runs.read_text() if runs.exists() else ""
     whole = text[: text.rfind("\n") + 1]  # the last line may have been cut off while it was written
     if whole != text:

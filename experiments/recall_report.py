@@ -4,6 +4,7 @@ A memory's area is the mean of its recall over all numbers of pairs and all leng
 over seeds; two memories are told apart if the interval of their difference (Welch's) does not hold 0.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ class Line:
     @property
     def area(self) -> Floats:
         """Mean recall of every seed."""
-        return np.array([np.mean([list(by_pairs.values()) for by_pairs in seed.values()]) for seed in self.recall])
+        means = [np.mean([list(by_pairs.values()) for by_pairs in seed.values()]) for seed in self.recall]
+        return np.array(means, np.float64)
 
 
 def half_interval(values: Floats) -> float:
@@ -82,7 +84,7 @@ def difference(a: Floats, b: Floats) -> tuple[float, float]:
 
 
 def write_report(lines: Sequence[Line], settings: str, folder: Path) -> str:
-    """Write `table.md`, `recall-<task>.png` and events for TensorBoard, and return the tables.
+    """Write `table.md`, `areas.json`, `recall-<task>.png` and events for TensorBoard, and return the tables.
 
     Args:
         lines: of all tasks.
@@ -98,6 +100,8 @@ def write_report(lines: Sequence[Line], settings: str, folder: Path) -> str:
         _events(ranked, folder)
     text = "\n".join(part for part in parts if part)
     (folder / "table.md").write_text(text)
+    areas = {task: {line.memory: line.area.mean() for line in lines if line.task == task} for task in tasks}
+    (folder / "areas.json").write_text(json.dumps(areas, indent=1) + "\n")
     return text
 
 

@@ -4,14 +4,32 @@ import functools
 import importlib
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-__all__ = ["Backend", "pick"]
+__all__ = ["Backend", "pick", "plain_loops"]
 
 Backend = Literal["auto", "reference", "chunk", "cpu", "triton"]
+
+_auto: Backend = "auto"  # what "auto" means; see `plain_loops`
+
+
+@contextmanager
+def plain_loops() -> Iterator[None]:
+    """Run the plain loop wherever nothing else is asked for by name, while the block lasts; not thread-safe.
+
+    For looking at a step operation by operation, and for doubts about a compiled form.
+    """
+    global _auto
+    before, _auto = _auto, "reference"
+    try:
+        yield
+    finally:
+        _auto = before
 
 
 def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
@@ -29,6 +47,7 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    backend = _auto if backend == "auto" else backend
     if backend in ("reference", "chunk"):
         return backend
     kinds = {(x.device.type, x.dtype) for x in tensors if x is not None}
