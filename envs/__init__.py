@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gymnasium
 
 if TYPE_CHECKING:
+    from lifelong.envs.action_drift import DelayedActions, ReversedActions, ShuffledActions, StickyActions
     from lifelong.envs.colour_rule import ColourRule
     from lifelong.envs.cued_recall import CuedRecall
+    from lifelong.envs.drift import Drift, Drifted
     from lifelong.envs.gym_stream import GymStream, GymTask
+    from lifelong.envs.observation_drift import (
+        NoisyObservations,
+        RemappedColours,
+        RotatedObservations,
+        ShuffledObservations,
+        SwappedObjects,
+    )
+    from lifelong.envs.physics_drift import Actuators, Damping, Friction, Gravity, Length, Mass
+    from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
     from lifelong.envs.schedule import SCHEDULES, Schedule, parse_schedule
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
 
@@ -23,14 +34,33 @@ __all__ = [
     "ROW",
     "SCHEDULES",
     "STREAMS",
+    "Actuators",
     "ColourRule",
     "CuedRecall",
+    "Damping",
+    "DelayedActions",
+    "DelayedRewards",
+    "Drift",
+    "Drifted",
     "Entry",
+    "Friction",
+    "Gravity",
     "GymStream",
     "GymTask",
+    "Length",
+    "Mass",
+    "NoisyObservations",
     "References",
+    "RemappedColours",
+    "ReversedActions",
+    "RotatedObservations",
+    "ScaledRewards",
     "Schedule",
+    "ShuffledActions",
+    "ShuffledObservations",
+    "StickyActions",
     "StreamError",
+    "SwappedObjects",
     "Task",
     "TaskStream",
     "known_streams",
@@ -59,13 +89,32 @@ STREAMS: dict[str, Entry] = {
 _EXPORTS = {
     "ROW": "stream",
     "SCHEDULES": "schedule",
+    "Actuators": "physics_drift",
     "ColourRule": "colour_rule",
     "CuedRecall": "cued_recall",
+    "Damping": "physics_drift",
+    "DelayedActions": "action_drift",
+    "DelayedRewards": "reward_drift",
+    "Drift": "drift",
+    "Drifted": "drift",
+    "Friction": "physics_drift",
+    "Gravity": "physics_drift",
     "GymStream": "gym_stream",
     "GymTask": "gym_stream",
+    "Length": "physics_drift",
+    "Mass": "physics_drift",
+    "NoisyObservations": "observation_drift",
     "References": "stream",
+    "RemappedColours": "observation_drift",
+    "ReversedActions": "action_drift",
+    "RotatedObservations": "observation_drift",
+    "ScaledRewards": "reward_drift",
     "Schedule": "schedule",
+    "ShuffledActions": "action_drift",
+    "ShuffledObservations": "observation_drift",
+    "StickyActions": "action_drift",
     "StreamError": "stream",
+    "SwappedObjects": "observation_drift",
     "Task": "stream",
     "TaskStream": "stream",
     "parse_schedule": "schedule",

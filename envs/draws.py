@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Purpose", "bits", "integers", "normal", "uniform"]
+__all__ = ["Purpose", "bits", "cycle", "integers", "normal", "uniform"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     RULE = 3  # what is hidden: answers, rules, goals
     CUE = 4  # how a cue looks
     POLICY = 5  # choices of reference policies
+    DRIFT = 6  # what a drift changes
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -61,3 +62,11 @@ def normal(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.floa
     """Return standard normal numbers (Box and Muller); arguments as for `bits`."""
     radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, purpose, *counters, 0)))
     return radius * np.cos(2.0 * np.pi * uniform(seed, purpose, *counters, 1))
+
+
+def cycle(n: int, seed: int, purpose: Purpose) -> NDArray[np.int64]:
+    """Return an order of n things in which none keeps its place, if there are two: one circle through all of them."""
+    around = np.argsort(bits(seed, purpose, np.arange(n)), kind="stable")
+    order = np.empty(n, np.int64)
+    order[around] = np.roll(around, 1)
+    return order

@@ -18,6 +18,8 @@ What a task shows is what the environment shows:
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An environment that ends an episode
 both ways at once is taken to have terminated. `success` of a row is `info["success"]` or `info["is_success"]` of the
 last step, `answer` is `info["answer"]` or the last discrete action.
+
+Tasks of one environment may differ by their drifts, so that a schedule over them is a changing world: see `drift.py`.
 """
 
 import importlib
@@ -31,6 +33,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lifelong.envs.drift import Drift, Drifted, check_effect
 from lifelong.envs.schedule import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
 
@@ -46,12 +49,19 @@ class GymTask(Task):
     Args:
         name: shown in tables.
         references: what its returns are compared with.
-        env_id: as `gymnasium.make` takes it, `module:id` included.
+        env_id: as `gymnasium.make` takes it, `module:id` included; empty if it is the name.
         kwargs: passed to `gymnasium.make`.
+        drifts: what differs from the environment as it is made, the one next to it first; see `drift.py`.
     """
 
     env_id: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    drifts: Sequence[Drift] = ()
+
+    def __post_init__(self) -> None:
+        """Fill in the id, and make the task hashable."""
+        object.__setattr__(self, "env_id", self.env_id or self.name)
+        object.__setattr__(self, "drifts", tuple(self.drifts))
 
 
 class GymStream(TaskStream):
@@ -66,7 +76,8 @@ class GymStream(TaskStream):
         seed: of the lives; `reset(seed=...)` overrides it.
 
     Raises:
-        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first.
+        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first,
+            or if a drift changes nothing in it.
     """
 
     def __init__(
@@ -80,10 +91,14 @@ class GymStream(TaskStream):
         seed: int = 0,
     ) -> None:
         listed = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
-        self._recipes = [GymTask(task, env_id=task) if isinstance(task, str) else task for task in listed]
+        self._recipes = [GymTask(task) if isinstance(task, str) else task for task in listed]
         if not self._recipes:
             raise ValueError("a stream needs at least one task")
         self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
+        for number in range(len(self._recipes)):
+            env = self._environment(0, number)
+            if isinstance(env, Drifted):
+                check_effect(env.env, env.drifts)
         looks, acts = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
         super().__init__(
             num_envs,
@@ -228,7 +243,7 @@ def _make(task: GymTask) -> gymnasium.Env[Any, Any]:
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}") from error
     if _is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid_view").quicken(env.unwrapped)
-    return env
+    return Drifted(env, task.drifts) if task.drifts else env
 
 
 def _is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:

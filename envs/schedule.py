@@ -2,6 +2,9 @@
 
 Every schedule is a frozen dataclass with one method, `next`. It sees the life's history and may draw random numbers
 that depend on nothing but (stream seed, life, episode), so it has no state of its own.
+
+Tasks may stand in an order, say of one drift in rising strength: then `Sweep` and `Walk` make a world that changes bit
+by bit, evenly or at random.
 """
 
 import difflib
@@ -17,12 +20,16 @@ __all__ = [
     "SCHEDULES",
     "Block",
     "Cyclic",
+    "Held",
     "History",
     "Interleaved",
+    "Novelty",
     "RandomHazard",
     "Redrawn",
     "Schedule",
     "SpacedLags",
+    "Sweep",
+    "Walk",
     "parse_schedule",
 ]
 
@@ -59,6 +66,11 @@ class Schedule(Protocol):
 def _positive(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} must be positive: {name}={value}")
+
+
+def _probability(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must lie in [0, 1]: {name}={value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +129,7 @@ class RandomHazard:
 
     def __post_init__(self) -> None:
         """Refuse what is no probability."""
-        if not 0.0 <= self.hazard <= 1.0:
-            raise ValueError(f"hazard must lie in [0, 1]: hazard={self.hazard}")
+        _probability("hazard", self.hazard)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -157,6 +168,94 @@ class Interleaved:
         edges = np.cumsum(np.where(usual.any(1, keepdims=True), usual, weights), axis=1)
         coming: Ints = (edges <= draw(0)[:, None] * edges[:, -1:]).sum(1)
         return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """With probability `novelty` the lowest task never met, as long as there is one; else one that was, all alike.
+
+    A life begins with the first task, and meets what it knows again and again beside what is new.
+    """
+
+    novelty: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        _probability("novelty", self.novelty)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        met = history.met >= 0
+        known = met.sum(1)
+        place = (draw(0) * known).astype(np.int64)  # among those met
+        again = (met.cumsum(1) > place[:, None]).argmax(1)
+        new = (known == 0) | ((draw(1) < self.novelty) & (known < met.shape[1]))
+        coming: Ints = np.where(new, (~met).argmax(1), again)
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """From the first task to the last in `episodes` episodes, evenly, and back in as many, again and again."""
+
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse empty sweeps."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        phase = history.episode % (2 * self.episodes)
+        up = np.minimum(phase, 2 * self.episodes - 1 - phase)
+        coming: Ints = up * history.met.shape[1] // self.episodes
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """After every episode the task changes with probability `rate`, to the next or the one before; the first is drawn.
+
+    Without `pull` both are as likely, and a step over an end is not taken: in the long run all tasks are. With it the
+    step at task x of N goes up with probability 1/2 + pull (1/2 - x / (N - 1)): what is far from the middle comes back,
+    in (N - 1) / (2 rate pull) episodes, as in an Ornstein-Uhlenbeck process. With a pull of 1 that is Ehrenfest's urn:
+    in the long run x is binomial.
+    """
+
+    rate: float
+    pull: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        _probability("rate", self.rate)
+        _probability("pull", self.pull)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        last = history.met.shape[1] - 1
+        first = (draw(0) * (last + 1)).astype(np.int64)
+        up = draw(2) < 0.5 + self.pull * (0.5 - history.task / max(last, 1))
+        step = np.where(draw(1) < self.rate, np.where(up, 1, -1), 0)
+        coming: Ints = np.where(history.task < 0, first, np.clip(history.task + step, 0, last))
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another schedule, which is asked every `episodes` episodes and counts these as one."""
+
+    schedule: Schedule
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse to hold nothing."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        n = self.episodes
+        asked = History(history.episode // n, history.task, history.met // n, history.meetings // n)
+        return np.where(history.episode % n == 0, self.schedule.next(asked, draw), history.task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,19 +315,28 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "redrawn": Redrawn,
     "hazard": RandomHazard,
     "interleaved": Interleaved,
+    "novelty": Novelty,
+    "sweep": Sweep,
+    "walk": Walk,
     "spaced": SpacedLags,
 }
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `block:20`.
+    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `walk:1 every 20`.
 
     Args:
-        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between.
+        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between; then
+            `every` and a number of episodes if it is to be `Held`.
 
     Raises:
         ValueError: if there is no such schedule, or it does not take these numbers.
     """
+    held, every, episodes = text.rpartition(" every ")
+    if every:
+        if not episodes.strip().isdecimal():
+            raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
+        return Held(parse_schedule(held), int(episodes))
     name, _, rest = text.strip().partition(":")
     if name not in SCHEDULES:
         near = difflib.get_close_matches(name, SCHEDULES, n=1)

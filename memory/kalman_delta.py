@@ -14,7 +14,7 @@ the error; here the gain is solved for first, at the same state as Palimpsa with
 becomes stiff and is spared by what follows, so that keys that overlap are told apart by the axes they do not share.
 I does not depend on S: J = I - I_p is a decayed sum, P = I_p + J - b k^2, alpha I = P - (1 - alpha) I_p.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], J [B, H, K, 1] and the
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], J [B, H, K] and the
 convolution's window.
 Cost per step: 7 H V K + 16 H K operations besides the projections; 4 H (V + 1) K bytes of state.
 Source: ours; the gain is that of a Kalman filter with diagonal covariance (Sutton's K1, AAAI 1992, for one output), the
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.linear_scan import linear_scan
 from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
 from lifelong.memory.memory import Memory
 
@@ -80,7 +81,7 @@ class KalmanDelta(Memory):
         heads, V, K = self.shape
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         return TensorDict(
-            {"S": self.zeros(batch, heads, V, K), "J": self.zeros(batch, heads, K, 1), "window": window}, [batch]
+            {"S": self.zeros(batch, heads, V, K), "J": self.zeros(batch, heads, K), "window": window}, [batch]
         )
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -89,9 +90,9 @@ class KalmanDelta(Memory):
         q, k, v, window = self.project(x, state["window"], start)
         trust, fade = self.gates(x).split(heads, -1)  # [B, T, H]
         b, decay = (self.scale.exp() * trust.sigmoid())[..., None], -functional.softplus(fade)
-        gained, one = b * k * k, torch.ones_like(b)  # a key of width 1: the fast weight is then J itself
-        J, J_end = fast_weight(one, one, gained, state["J"], start, decay=decay)
-        P = PRIOR + (J - gained).clamp_min(0.0)  # [B, T, H, K]
+        gained = b * k * k  # [B, T, H, K]
+        J, J_end = linear_scan(gained, decay, state["J"], start)
+        P = PRIOR + (J - gained).clamp_min(0.0)
         spread = k / P
         gain = b * spread / (1 + b * (k * spread).sum(-1, keepdim=True))
         fading = torch.log1p(torch.expm1(decay)[..., None] * (PRIOR / P))  # log(alpha I / P), per key channel

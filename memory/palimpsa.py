@@ -18,7 +18,7 @@ known and falls towards 0; W begins at 0. With vector a pass forms J at every st
 log alpha = -softplus(W x + c). What is written often becomes stiff; forgetting pulls the importance back to I_p = 1.
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width; state M [B, H, V, K], J [B, H, V, K] or
-j [B, H, K, 1], and the convolution's window.
+j [B, H, K], and the convolution's window.
 Cost per step: 10 H V K (vector), 5 H V K + 6 H K (scalar, key) or 5 H V K (none) operations besides the projections;
 the variance costs 6 H V K or 3 H K more.
 Source: arXiv:2602.09075 in the form of its repository (numerator gate and importance gate apart, I_p fixed); its decay
@@ -108,7 +108,7 @@ class Palimpsa(Memory):
         window = self.zeros(batch, self.project.taps - 1, self.project.channels)
         state = {"M": self.zeros(batch, heads, V, K), "window": window}
         if self.beta != "none":
-            state["J"] = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K, 1)))
+            state["J"] = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K,)))
         return TensorDict(state, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -131,8 +131,7 @@ class Palimpsa(Memory):
             u = None if self.doubt is None else self.every_variance(q, k, b, J, start, decay)
             y, M, J = posterior(q, k, w, b, M, J, start, prior=self.prior, decay=decay)
         else:
-            one = torch.ones_like(gate)  # a key of width 1: the fast weight is then j itself, read at every step
-            j, J = fast_weight(one, one, b * k * k, J, start, decay=decay)
+            j, J = linear_scan(b * k * k, decay, J, start)
             precise = q / (j + self.prior[:, None])
             u = None if self.doubt is None else (q * precise).sum(-1, keepdim=True)
             y, M = fast_weight(precise, key, w, M, start, decay=decay)

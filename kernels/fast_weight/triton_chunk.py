@@ -140,7 +140,8 @@ def states_between(k: Tensor, v: Tensor, decay: Tensor | None, start: Tensor, en
 
     All are contiguous, `start` in bytes; `end` holds the state before the first step.
     """
-    size, across, _ = _cut(k, v, decay, chunk, end.dtype)
+    size, across, _ = _cut(k, v, None, chunk, end.dtype)
+    size["CHANNELS"] = decay is not None and decay.ndim == 4  # nothing is formed pairwise: chunks may be long
     T, N, (B, H, V, K) = k.shape[1], triton.cdiv(k.shape[1], size["C"]), end.shape
     before = end.new_empty((B, H, N, V, K))
     _states[(B * H * triton.cdiv(V, across["BLOCK_V"]),)](

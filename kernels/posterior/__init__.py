@@ -28,7 +28,7 @@ def posterior(
     """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
 
     `backend` asks for one form: "reference", "chunk", "cpu", the loop compiled for the CPU, or "triton", for a GPU; the
-    last two are differentiable only once, and take one decay per head.
+    last two are differentiable only once.
 
     Raises:
         ValueError: if shapes, dtypes or devices do not fit each other, naming the argument, or `backend` does not fit
@@ -36,11 +36,6 @@ def posterior(
     """
     check(q, k, w, b, evidence, importance, start, prior, decay)
     chosen = pick(backend, q, k, w, b, evidence, importance, prior, decay)
-    if decay is not None and decay.ndim == 4 and chosen in ("cpu", "triton"):
-        if backend != "auto":
-            head = list(q.shape[:3])
-            raise ValueError(f"backend {backend!r} takes a decay per head, {head}, got {list(decay.shape)}")
-        chosen = "reference" if q.shape[1] == 1 else "chunk"
     if chosen in ("reference", "chunk"):
         form = reference if chosen == "reference" else chunk
     elif chosen == "cpu":

@@ -5,7 +5,7 @@ Gradients, last step first; DM and DJ are those of M and J that came from later 
     g  = dy q^T / I          dq = (M / I)^T dy               dI_p = -sum of g * M / I
     DM <- DM + g             dw = DM k,   dk = DM^T w
     DJ <- DJ - g * M / I     db = DJ k^2, dk = dk + 2 k * (DJ^T b)
-    DM, DJ <- a DM, a DJ     da = sum of (DM before) * M_before + (DJ before) * J_before
+    DM, DJ <- a DM, a DJ     da = sum of (DM before) * M_before + (DJ before) * J_before, over all or over the rows
 
 The forward pass keeps M and J every `CHECKPOINT` steps; the backward pass forms those between again.
 """
@@ -51,6 +51,7 @@ class _Posterior(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         y, M, J, saved = _run(*inputs, save=True)
         ctx.save_for_backward(*saved)
+        ctx.decay_shape = None if inputs[8] is None else inputs[8].shape
         return y, M, J
 
     @staticmethod
@@ -65,7 +66,7 @@ class _Posterior(torch.autograd.Function):
             q.dtype, q, k, w, b, start, prior, kept, marks, dy.contiguous(), dq, dk, dw, db, DM, DJ, dprior, dkept
         )
         spread(_backward, B * H, 6 * T * K * w.shape[-1], arrays)
-        ddecay = None if dkept is None else dkept.mul_(kept).squeeze(-1)
+        ddecay = None if dkept is None else dkept.mul_(kept).view(ctx.decay_shape)
         return dq, dk, dw, db, DM, DJ, None, dprior.sum(0), ddecay
 
 
@@ -86,7 +87,7 @@ def _run(
     B, T, H, K = q.shape
     V = w.shape[-1]
     q, k, w, b, start, prior = (x.detach().contiguous() for x in (q, k, w, b, start, prior))
-    kept = None if decay is None else decay.detach().exp().contiguous().unsqueeze(-1)
+    kept = None if decay is None else decay.detach().exp().contiguous().view(B, T, H, -1)
     y = torch.empty_like(w)
     M, J = (own_state(x) if save else next_state(x) for x in (evidence, importance))
     marks = M.new_empty((2, -(-T // CHECKPOINT), B, H, V, K)) if save else None
@@ -103,7 +104,8 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
     """Run the heads from `first` to before `last`; M and J come as they are before the first step."""
     q, k, w, b, start, prior, kept, y, M, J, marks = arrays
     B, T = start.shape
-    H, V = q.shape[0] // (B * T), w.shape[1]
+    H, K, V = q.shape[0] // (B * T), q.shape[1], w.shape[1]
+    own = np.ones((1, K), q.dtype)
     for head in range(first, last):
         n, h, base = head // H, head % H, head * V
         for t in range(T):
@@ -115,8 +117,8 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
             if start[n, t]:
                 _clear(M, base, V)
                 _clear(J, base, V)
-            a = kept[row, 0] if kept.size else q.dtype.type(1)
-            _step(M, J, base, a, row, w, b, k, prior[0, h], q, y)
+            a, at = _factors(kept, own, row)
+            _step(M, J, base, a, at, row, w, b, k, prior[0, h], q, y)
 
 
 @jit
@@ -128,28 +130,34 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
     empty = np.zeros((V, K), q.dtype)
     M = np.zeros((CHECKPOINT + 1, V, K), q.dtype)  # before and after each step since the checkpoint
     J = np.zeros((CHECKPOINT + 1, V, K), q.dtype)
-    sink = np.zeros(1, q.dtype)
+    own, da, sink = np.ones((1, K), q.dtype), np.zeros((1, K), q.dtype), np.zeros(1, q.dtype)
+    touched = (q, k, w, b, kept, dy, dq, dk, dw, db, dkept)
     for head in range(first, last):
         n, h, base = head // H, head % H, head * V
         dprior[n, h] = 0
         for segment in range((T - 1) // CHECKPOINT, -1, -1):
             t0, t1 = segment * CHECKPOINT, min(T, (segment + 1) * CHECKPOINT)
             mark = (segment * B * H + head) * V
-            sink[0] = _warm((n * T + t0) * H + h, (n * T + t1) * H + h, H, (q, k, w, b, dy, dq, dk, dw, db))
+            sink[0] = _warm((n * T + t0) * H + h, (n * T + t1) * H + h, H, touched)
             _copy(M[0], 0, marks, mark, V)
             _copy(J[0], 0, marks, marks.shape[0] // 2 + mark, V)
             for t in range(t0, t1):
                 row = (n * T + t) * H + h
                 M0, J0 = (empty, empty) if start[n, t] else (M[t - t0], J[t - t0])
-                a = kept[row, 0] if kept.size else q.dtype.type(1)
-                _form(M[t - t0 + 1], J[t - t0 + 1], M0, J0, a, row, w, b, k)
+                a, at = _factors(kept, own, row)
+                _form(M[t - t0 + 1], J[t - t0 + 1], M0, J0, a, at, row, w, b, k)
             for t in range(t1 - 1, t0 - 1, -1):
                 row = (n * T + t) * H + h
                 dprior[n, h] += _undo_read(DM, DJ, base, M[t - t0 + 1], J[t - t0 + 1], prior[0, h], row, q, dy, dq)
                 _undo_write(DM, DJ, base, row, w, b, k, dw, db, dk)
                 if kept.size:
                     M0, J0 = (empty, empty) if start[n, t] else (M[t - t0], J[t - t0])
-                    dkept[row, 0] = _undo_decay(DM, DJ, base, M0, J0, kept[row, 0])
+                    a, at = _factors(kept, own, row)
+                    if kept.shape[1] == K:
+                        _undo_decay(DM, DJ, base, M0, J0, a, at, dkept, row)
+                    else:
+                        _undo_decay(DM, DJ, base, M0, J0, a, at, da, 0)
+                        dkept[row, 0] = da.sum()
                 if start[n, t]:
                     _clear(DM, base, V)
                     _clear(DJ, base, V)
@@ -168,6 +176,17 @@ def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
 
 
 @jit
+def _factors(kept: Array, own: Array, row: int) -> tuple[Array, int]:
+    """Return an array, and the row of it that holds what a step keeps of each key channel; `own` begins as ones."""
+    if kept.shape[1] == own.shape[1]:
+        return kept, row
+    if kept.size:
+        for j in range(own.shape[1]):
+            own[0, j] = kept[row, 0]
+    return own, 0
+
+
+@jit
 def _copy(to: Array, to_base: int, source: Array, base: int, count: int) -> None:
     for i in range(count):
         for j in range(to.shape[1]):
@@ -183,27 +202,28 @@ def _clear(x: Array, base: int, count: int) -> None:
 
 @jit
 def _step(
-    M: Array, J: Array, base: int, a: float, row: int, w: Array, b: Array, k: Array, prior: float, q: Array, y: Array
-) -> None:
+    M: Array, J: Array, base: int, a: Array, at: int, row: int, w: Array, b: Array, k: Array, prior: float, q: Array,
+    y: Array,
+) -> None:  # fmt: skip
     """M <- a M + w k^T;  J <- a J + b (k^2)^T;  y = (M / (J + prior)) q."""
     for i in range(w.shape[1]):
         wi, bi, total = w[row, i], b[row, i], q.dtype.type(0)
         for j in range(k.shape[1]):
-            m = a * M[base + i, j] + wi * k[row, j]
-            n = a * J[base + i, j] + bi * (k[row, j] * k[row, j])
+            m = a[at, j] * M[base + i, j] + wi * k[row, j]
+            n = a[at, j] * J[base + i, j] + bi * (k[row, j] * k[row, j])
             M[base + i, j], J[base + i, j] = m, n
             total += m / (n + prior) * q[row, j]
         y[row, i] = total
 
 
 @jit
-def _form(M: Array, J: Array, M0: Array, J0: Array, a: float, row: int, w: Array, b: Array, k: Array) -> None:
+def _form(M: Array, J: Array, M0: Array, J0: Array, a: Array, at: int, row: int, w: Array, b: Array, k: Array) -> None:
     """M = a M0 + w k^T;  J = a J0 + b (k^2)^T."""
     for i in range(w.shape[1]):
         wi, bi = w[row, i], b[row, i]
         for j in range(k.shape[1]):
-            M[i, j] = a * M0[i, j] + wi * k[row, j]
-            J[i, j] = a * J0[i, j] + bi * (k[row, j] * k[row, j])
+            M[i, j] = a[at, j] * M0[i, j] + wi * k[row, j]
+            J[i, j] = a[at, j] * J0[i, j] + bi * (k[row, j] * k[row, j])
 
 
 @jit
@@ -247,12 +267,12 @@ def _undo_write(
 
 
 @jit
-def _undo_decay(DM: Array, DJ: Array, base: int, M0: Array, J0: Array, a: float) -> float:
-    """DM, DJ <- a DM, a DJ;  return the gradient of a."""
-    da: float = DM.dtype.type(0)
+def _undo_decay(DM: Array, DJ: Array, base: int, M0: Array, J0: Array, a: Array, at: int, da: Array, to: int) -> None:
+    """DM, DJ <- a DM, a DJ;  da is the gradient of a, [K]."""
+    for j in range(M0.shape[1]):
+        da[to, j] = 0
     for i in range(M0.shape[0]):
         for j in range(M0.shape[1]):
-            da += DM[base + i, j] * M0[i, j] + DJ[base + i, j] * J0[i, j]
-            DM[base + i, j] *= a
-            DJ[base + i, j] *= a
-    return da
+            da[to, j] += DM[base + i, j] * M0[i, j] + DJ[base + i, j] * J0[i, j]
+            DM[base + i, j] *= a[at, j]
+            DJ[base + i, j] *= a[at, j]

@@ -55,23 +55,24 @@ def _before(inputs: tuple[Tensor | None, ...], M: Tensor, J: Tensor, chunk: int)
 
 def _after(inputs: tuple[Tensor | None, ...], dM: Tensor, dJ: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
     q, k, w, b, start, prior, decay, dy, marks = cast(tuple[Tensor, ...], inputs)
-    (B, T, H, K), V, size = q.shape, w.shape[-1], tile(q, w)
+    (B, T, H, K), V, size = q.shape, w.shape[-1], tile(q, w, decay)
     P = triton.cdiv(T, chunk)
     M_after, J_after = dM.new_empty((B, H, P, V, K)), dJ.new_empty((B, H, P, V, K))
-    left = dM.new_empty((B, H, P))
+    N = K if size["CHANNELS"] else 1
+    left = dM.new_empty((B, H, P, N))
     _pull[(B * H * P * size["TILES"],)](
         q, k, w, b, decay, start, prior, marks, dy, M_after, J_after, left, B, T, chunk, P, SEGMENT=SEGMENT, **size
     )
     blocks = triton.cdiv(V * K, 1024)
     for last, after in ((dM, M_after), (dJ, J_after)):
-        _carry[(B * H * blocks,)](last, after, left, P, V * K, blocks, BLOCK=1024)
+        _carry[(B * H * blocks,)](last, after, left, P, V * K, N, blocks, BLOCK=1024)
     return M_after, J_after
 
 
 @triton.jit
 def _pull(
     q, k, w, b, decay, start, prior, marks, dy, pull_M, pull_J, left, B, T, C, P,
-    H, K, V, TILES, SEGMENT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    H, K, V, TILES, SEGMENT: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     piece, part = (tl.program_id(0) // TILES).to(tl.int64), tl.program_id(0) % TILES
     head, first = piece // P, piece % P * C
@@ -81,13 +82,13 @@ def _pull(
     mark, segments = marks + (first // SEGMENT * B * H + head) * V * K, (T + SEGMENT - 1) // SEGMENT
     M = tl.load(mark + own, mask=inside, other=0)
     J = tl.load(mark + segments * B * H * V * K + own, mask=inside, other=0)
-    base, e = tl.load(prior + h).to(M.dtype), tl.full([1, 1], 1.0, M.dtype)
+    base, e = tl.load(prior + h).to(M.dtype), tl.full([1, BLOCK_K if CHANNELS else 1], 1.0, M.dtype)
     DM, DJ = tl.zeros([BLOCK_V, BLOCK_K], M.dtype), tl.zeros([BLOCK_V, BLOCK_K], M.dtype)
     for t in range(first, tl.minimum(first + C, T)):
         row = (life * T + t) * H + h
         fresh = tl.load(start + life * T + t) != 0
-        M, J = written(M, J, k, w, b, decay, fresh, row, i, j, K, V)
-        e = tl.where(fresh, 0.0, e) * kept(decay, row, M)
+        M, J = written(M, J, k, w, b, decay, fresh, row, i, j, K, V, CHANNELS)
+        e = tl.where(fresh, 0.0, e) * kept(decay, row, j, K, M, CHANNELS)
         precision = 1.0 / (J + base)
         g = vector(dy, row, i, V, M)[:, None] * vector(q, row, j, K, M)[None, :] * precision
         g = tl.where(e == 0, 0.0, e * g)  # nothing comes back over a start, not even NaN
@@ -96,12 +97,15 @@ def _pull(
     tl.store(pull_M + piece * V * K + own, DM, mask=inside)
     tl.store(pull_J + piece * V * K + own, DJ, mask=inside)
     if part == 0:
-        tl.store(left + piece, tl.sum(e))
+        if CHANNELS:
+            tl.store(left + piece * K + j[None, :], e, mask=(j < K)[None, :])
+        else:
+            tl.store(left + piece, tl.sum(e))
 
 
 @triton.jit
-def _carry(last, after, left, P, S, blocks, BLOCK: tl.constexpr):
-    """Put the gradient after each piece, [S], where its pull stands."""
+def _carry(last, after, left, P, S, N, blocks, BLOCK: tl.constexpr):
+    """Put the gradient after each piece, [S], where its pull stands; `left` is N numbers of each, 1 or K."""
     head, part = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
     s = part * BLOCK + tl.arange(0, BLOCK)
     D = tl.load(last + head * S + s, mask=s < S, other=0)
@@ -109,5 +113,5 @@ def _carry(last, after, left, P, S, blocks, BLOCK: tl.constexpr):
         piece = head * P + P - 1 - ago
         pull = tl.load(after + piece * S + s, mask=s < S, other=0)
         tl.store(after + piece * S + s, D, mask=s < S)
-        g = tl.load(left + piece)
+        g = tl.load(left + piece * N + s % N)
         D = tl.where(g == 0, 0.0, g * D) + pull

@@ -75,7 +75,7 @@ class _Posterior(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dM: Tensor, dJ: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, w, b, start, prior, decay, marks = ctx.saved_tensors
-        (B, T, H, _), size, dy = q.shape, tile(q, w), dy.contiguous()
+        (B, T, H, _), size, dy = q.shape, tile(q, w, decay), dy.contiguous()
         P = triton.cdiv(T, ctx.chunk)
         dM, dJ, dw, db = own_state(dM), own_state(dJ), torch.empty_like(w), torch.empty_like(b)
         M_after, J_after = ctx.after((q, k, w, b, start, prior, decay, dy, marks), dM, dJ, ctx.chunk)
@@ -116,7 +116,7 @@ def _run(
     P = triton.cdiv(T, chunk)
     q, k, w, b, prior = (x.detach().contiguous() for x in (q, k, w, b, prior))
     decay = None if decay is None else decay.detach().contiguous()
-    flags, size, y = start.contiguous().view(torch.uint8), tile(q, w), torch.empty_like(w)
+    flags, size, y = start.contiguous().view(torch.uint8), tile(q, w, decay), torch.empty_like(w)
     M, J = (own_state(x) if save else next_state(x) for x in (evidence, importance))
     marks = M.new_empty((2, triton.cdiv(T, SEGMENT), B, H, w.shape[-1], K)) if save else None
     M_before, J_before = before((q, k, w, b, flags, prior, decay), M, J, chunk)
@@ -126,12 +126,14 @@ def _run(
     return y, M, J, (q, k, w, b, flags, prior, decay, marks)
 
 
-def tile(q: Tensor, w: Tensor) -> dict[str, int]:
+def tile(q: Tensor, w: Tensor, decay: Tensor | None) -> dict[str, int]:
     """Return the sizes of the matrices and how they are cut into tiles, as the kernels name them."""
     H, K, V = q.shape[2], q.shape[3], w.shape[3]
     block_k = triton.next_power_of_2(K)
     block_v = min(max(4, TILE // block_k), triton.next_power_of_2(V))
-    return {"H": H, "K": K, "V": V, "TILES": triton.cdiv(V, block_v), "BLOCK_K": block_k, "BLOCK_V": block_v}
+    channels = decay is not None and decay.ndim == 4
+    return {"H": H, "K": K, "V": V, "TILES": triton.cdiv(V, block_v), "CHANNELS": channels, "BLOCK_K": block_k,
+            "BLOCK_V": block_v}  # fmt: skip
 
 
 # Below, row (b T + t) H + h is step t of head h of life b; `i` are rows of the matrices, `j` their columns.
@@ -144,19 +146,21 @@ def vector(x, row, j, K, like):
 
 
 @triton.jit
-def kept(decay, row, like):
-    """Return the factor of a step, [1, 1], or one."""
+def kept(decay, row, j, K, like, CHANNELS: tl.constexpr):
+    """Return the factor of a step, [1, 1], or those of its key channels, [1, BLOCK_K], or one."""
     if decay is None:
         a = tl.full([1, 1], 1.0, like.dtype)
+    elif CHANNELS:
+        a = tl.exp(vector(decay, row, j, K, like))[None, :]
     else:
         a = tl.exp(tl.load(decay + row).to(like.dtype)) + tl.full([1, 1], 0.0, like.dtype)
     return a
 
 
 @triton.jit
-def written(M, J, k, w, b, decay, fresh, row, i, j, K, V):
+def written(M, J, k, w, b, decay, fresh, row, i, j, K, V, CHANNELS: tl.constexpr):
     """Return both matrices after the write of a step."""
-    a, key = kept(decay, row, M), vector(k, row, j, K, M)[None, :]
+    a, key = kept(decay, row, j, K, M, CHANNELS), vector(k, row, j, K, M)[None, :]
     M = tl.where(fresh, 0.0, M) * a + vector(w, row, i, V, M)[:, None] * key
     J = tl.where(fresh, 0.0, J) * a + vector(b, row, i, V, M)[:, None] * key * key
     return M, J
@@ -165,7 +169,7 @@ def written(M, J, k, w, b, decay, fresh, row, i, j, K, V):
 @triton.jit
 def _forward(
     q, k, w, b, decay, start, prior, M_before, J_before, y, M_end, J_end, marks, B, T, C, P,
-    H, K, V, TILES, SEGMENT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    H, K, V, TILES, SEGMENT: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     piece, part = (tl.program_id(0) // TILES).to(tl.int64), tl.program_id(0) % TILES
     head, first = piece // P, piece % P * C
@@ -182,7 +186,7 @@ def _forward(
                 mark = marks + (t // SEGMENT * B * H + head) * V * K
                 tl.store(mark + own, M, mask=inside)
                 tl.store(mark + segments * B * H * V * K + own, J, mask=inside)
-        M, J = written(M, J, k, w, b, decay, tl.load(start + life * T + t) != 0, row, i, j, K, V)
+        M, J = written(M, J, k, w, b, decay, tl.load(start + life * T + t) != 0, row, i, j, K, V, CHANNELS)
         read = tl.sum(M / (J + base) * vector(q, row, j, K, M)[None, :], 1)
         tl.store(y + row * V + i, read, mask=i < V)
     if first + C >= T:
@@ -193,7 +197,8 @@ def _forward(
 @triton.jit
 def _backward(
     q, k, w, b, decay, start, prior, marks, formed, dy, M_after, J_after, dq, dk, dw, db, ddecay, dprior, dM, dJ,
-    B, T, C, P, parts, H, K, V, TILES, SEGMENT: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    B, T, C, P, parts, H, K, V, TILES, SEGMENT: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     step = BLOCK_V * K  # numbers of one formed state; all of M come first, then all of J
     place = tl.program_id(0).to(tl.int64) * 2 * SEGMENT * step
@@ -218,7 +223,7 @@ def _backward(
             M, J = M0, J0
             for s in range(count):
                 fresh = tl.load(start + life * T + first + s) != 0
-                M, J = written(M, J, k, w, b, decay, fresh, (life * T + first + s) * H + h, i, j, K, V)
+                M, J = written(M, J, k, w, b, decay, fresh, (life * T + first + s) * H + h, i, j, K, V, CHANNELS)
                 tl.store(formed + s * step + place, M, mask=inside)
                 tl.store(formed + (SEGMENT + s) * step + place, J, mask=inside)
             tl.debug_barrier()  # what one thread stored another may load
@@ -231,7 +236,7 @@ def _backward(
                 before = tl.maximum(s - 1, 0)
                 M1 = tl.where(s > 0, tl.load(formed + before * step + place, mask=inside, other=0), M0)
                 J1 = tl.where(s > 0, tl.load(formed + (SEGMENT + before) * step + place, mask=inside, other=0), J0)
-                fresh, a = tl.load(start + life * T + first + s) != 0, kept(decay, row, M)
+                fresh, a = tl.load(start + life * T + first + s) != 0, kept(decay, row, j, K, M, CHANNELS)
                 key, out = vector(k, row, j, K, M), vector(dy, row, i, V, M)
                 precision = 1.0 / (J + base)
                 mean = M * precision
@@ -248,7 +253,10 @@ def _backward(
                 DM, DJ = tl.where(fresh, 0.0, DM * a), tl.where(fresh, 0.0, DJ * a)
                 if decay is not None:
                     flow = tl.where(fresh, 0.0, DM * M1 + DJ * J1)
-                    tl.store(ddecay + total, tl.sum(tl.sum(flow, 0), 0))
+                    if CHANNELS:
+                        tl.store(ddecay + total * K + j, tl.sum(flow, 0), mask=j < K)
+                    else:
+                        tl.store(ddecay + total, tl.sum(tl.sum(flow, 0), 0))
             tl.debug_barrier()  # before the next segment is formed in the same place
         tl.store(dprior + own_part, tl.sum(dbase, 0))
         if begin == 0:

@@ -8,12 +8,16 @@ from lifelong.envs.schedule import (
     SCHEDULES,
     Block,
     Cyclic,
+    Held,
     History,
     Interleaved,
+    Novelty,
     RandomHazard,
     Redrawn,
     Schedule,
     SpacedLags,
+    Sweep,
+    Walk,
     parse_schedule,
 )
 
@@ -42,6 +46,8 @@ def lives(schedule: Schedule, tasks: int, episodes: int, n: int, seed: int = 0) 
         (Block(2), [0, 0, 1, 1, 2, 2, 2, 2]),
         (Cyclic(1), [0, 1, 2, 0, 1, 2, 0, 1]),
         (Cyclic(2), [0, 0, 1, 1, 2, 2, 0, 0]),
+        (Sweep(3), [0, 1, 2, 2, 1, 0, 0, 1]),
+        (Sweep(4), [0, 0, 1, 2, 2, 1, 0, 0]),
     ],
 )
 def test_fixed_schedules_go_through_the_tasks_in_order(schedule: Schedule, expected: list[int]) -> None:
@@ -66,6 +72,78 @@ def test_a_hazard_changes_the_task_as_often_as_it_says(hazard: float) -> None:
 
 def test_a_hazard_with_one_task_has_nowhere_to_go() -> None:
     assert sequence(RandomHazard(1.0), 1, 5) == [0] * 5
+
+
+@pytest.mark.parametrize("episodes", [12, 60])
+def test_a_sweep_gives_every_task_its_share(episodes: int) -> None:
+    tasks = np.array(sequence(Sweep(episodes), 6, 4 * episodes))
+    assert (np.bincount(tasks) == 4 * episodes / 6).all()
+    assert set(np.abs(np.diff(tasks))) == {0, 1}
+    assert np.array_equal(tasks[: 2 * episodes], tasks[: 2 * episodes][::-1])
+
+
+@pytest.mark.parametrize(("pull", "expected"), [(0.0, [1, 1, 1, 1, 1]), (1.0, [1, 4, 6, 4, 1])])
+def test_a_walk_is_where_it_should_be_in_the_long_run(pull: float, expected: list[int]) -> None:
+    tasks = lives(Walk(0.5, pull), 5, 600, 100)
+    assert set(np.abs(np.diff(tasks)).ravel()) == {0, 1}
+    assert np.abs(np.bincount(tasks[:, 0], minlength=5) / 100 - 0.2).max() < 0.12
+    share = np.bincount(tasks[:, 100:].ravel()) / tasks[:, 100:].size
+    assert np.abs(share - np.array(expected) / sum(expected)).max() < 0.015
+
+
+def test_a_walk_takes_a_step_as_often_as_it_says() -> None:
+    tasks = lives(Walk(0.2, 1.0), 9, 500, 40)  # with a pull of 1 no step is lost at an end
+    assert abs((np.diff(tasks) != 0).mean() - 0.2) < 0.01
+    assert sequence(Walk(1.0), 1, 4) == [0] * 4
+
+
+def test_what_was_pulled_away_comes_back_at_the_rate_it_says() -> None:
+    tasks, rate = 21, 0.5
+    history = History(np.ones(4000, int), np.full(4000, 20), np.zeros((4000, tasks), int), np.ones((4000, tasks), int))
+    x = np.full(4000, 20)
+    for episode in range(40):
+        history = History(history.episode, x, history.met, history.meetings)
+        x = Walk(rate, 1.0).next(history, lambda i, e=episode: uniform(1, Purpose.SCHEDULE, np.arange(4000), e, i))
+    assert abs((x.mean() - 10) / 10 - (1 - 2 * rate / (tasks - 1)) ** 40) < 0.02
+
+
+@pytest.mark.parametrize("novelty", [0.0, 0.1, 1.0])
+def test_novelty_comes_in_order_and_as_often_as_it_says(novelty: float) -> None:
+    tasks = lives(Novelty(novelty), 400, 200, 40)
+    best = np.maximum.accumulate(tasks, axis=1)
+    assert (tasks[:, 0] == 0).all()
+    new = np.diff(best)
+    assert set(new.ravel()) <= {0, 1}
+    assert abs(new.mean() - novelty) < 0.01
+
+
+def test_what_was_met_comes_back_all_alike_and_nothing_new_when_all_was() -> None:
+    tasks = lives(Novelty(1.0), 4, 1000, 20)
+    assert (tasks[:, :4] == np.arange(4)).all()
+    assert np.abs(np.bincount(tasks[:, 4:].ravel()) / tasks[:, 4:].size - 0.25).max() < 0.015
+
+
+@pytest.mark.parametrize(
+    ("held", "same"),
+    [
+        (Held(Cyclic(1), 5), Cyclic(5)),
+        (Held(Cyclic(2), 3), Cyclic(6)),
+        (Held(Block(3), 2), Block(6)),
+        (Held(Redrawn(1), 4), Redrawn(4)),
+        (Held(Held(Block(1), 2), 3), Block(6)),
+        (Held(Interleaved(1.0, 1), 1), Interleaved(1.0, 1)),
+    ],
+)
+def test_held_is_the_same_in_slower_time(held: Schedule, same: Schedule) -> None:
+    assert np.array_equal(lives(held, 4, 60, 3), lives(same, 4, 60, 3))
+
+
+def test_held_lags_are_exact_in_visits() -> None:
+    tasks = np.array(sequence(Held(SpacedLags(8), 3), 4, 240)).reshape(80, 3)
+    assert (tasks == tasks[:, :1]).all()
+    for probe in (2, 3):
+        lags = np.diff(np.flatnonzero(tasks[:, 0] == probe))
+        assert np.array_equal(lags, np.resize([1, 2, 4, 8], lags.size))
 
 
 @pytest.mark.parametrize("zipf", [0.0, 1.0])
@@ -124,6 +202,11 @@ def test_a_crowded_grid_is_late_but_meets_everyone() -> None:
         ("redrawn:20", Redrawn(20)),
         ("hazard:0.05", RandomHazard(0.05)),
         ("cyclic:5", Cyclic(5)),
+        ("novelty:0.2", Novelty(0.2)),
+        ("sweep:300", Sweep(300)),
+        ("walk:0.5,pull=1", Walk(0.5, 1.0)),
+        ("walk:1 every 20", Held(Walk(1.0), 20)),
+        ("block:2 every 3 every 4", Held(Held(Block(2), 3), 4)),
         ("spaced", SpacedLags()),
         (" spaced:longest=1024", SpacedLags(1024)),
     ],
@@ -145,6 +228,9 @@ def test_a_schedule_is_read_from_text(text: str, schedule: Schedule) -> None:
         ("block:2.5", "episodes must be an integer, got '2.5'"),
         ("hazard:often", "hazard must be a number, got 'often'"),
         ("hazard:2", r"hazard must lie in \[0, 1\]"),
+        ("walk:0.5,2", r"pull must lie in \[0, 1\]: pull=2"),
+        ("walk:1 every day", "every must be followed by an integer, got 'day'"),
+        ("walk:1 every 0", "episodes must be positive: episodes=0"),
         ("cyclic:0", "episodes=0"),
     ],
 )

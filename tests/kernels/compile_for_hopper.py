@@ -90,7 +90,7 @@ def _fast_weight():
 
 def _posterior():
     for form, steps in (("triton_step", T), ("triton_chunk", 4 * T)):
-        for decay in (None, (B, steps, H)):
+        for decay in (None, (B, steps, H), (B, steps, H, K)):
             keys, values, state = (B, steps, H, K), (B, steps, H, V), (B, H, V, K)
             shapes = {"q": keys, "k": keys, "w": values, "b": values, "evidence": state, "importance": state}
             given = {name: torch.zeros(shape) for name, shape in shapes.items()}

@@ -9,8 +9,10 @@ from torch.nn.functional import normalize
 from lifelong.kernels import compiled
 from lifelong.kernels.posterior import posterior
 
+DECAYS = {"none": lambda *s: None, "head": lambda *s: -torch.rand(s[:3]), "channel": lambda *s: -torch.rand(s)}
 
-def draw(T, decay=True, B=2, H=2, K=5, V=3, start=None):
+
+def draw(T, decay="head", B=2, H=2, K=5, V=3, start=None):
     return {
         "q": torch.randn(B, T, H, K),
         "k": normalize(torch.randn(B, T, H, K), dim=-1),
@@ -20,11 +22,11 @@ def draw(T, decay=True, B=2, H=2, K=5, V=3, start=None):
         "importance": torch.rand(B, H, V, K),
         "start": torch.rand(B, T) < 0.1 if start is None else start,
         "prior": 0.5 + torch.rand(H),
-        "decay": -torch.rand(B, T, H) if decay else None,
+        "decay": DECAYS[decay](B, T, H, K),
     }
 
 
-@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("T", [1, 2, 15, 16, 17, 63, 64, 65])
 def test_every_back_end_says_what_the_plain_loop_says(agree, T, decay):
     agree("posterior", draw(T, decay))
@@ -34,41 +36,29 @@ def test_every_back_end_holds_over_five_hundred_steps(agree):
     agree("posterior", draw(500, B=1, H=1))
 
 
-def test_lives_may_start_anywhere(agree, starts):
-    agree("posterior", draw(50, start=starts(2, 50)))
+@pytest.mark.parametrize("decay", ["head", "channel"])
+def test_lives_may_start_anywhere(agree, starts, decay):
+    agree("posterior", draw(50, decay, start=starts(2, 50)))
 
 
-@pytest.mark.parametrize("T", [1, 7, 8, 9, 40])
-def test_every_key_channel_may_fade_in_its_own_time(agree, forms, T):
-    inputs = draw(T)
-    inputs["decay"] = -torch.rand(2, T, 2, 5)
-    torch.testing.assert_close(posterior(**inputs), posterior(**inputs, backend="reference"))
-    inputs["decay"][:, ::3, :, 1] = -1e4
-    agree("posterior", inputs, only={"chunk": forms("posterior")["chunk"]})
-
-
-def test_one_decay_for_all_channels_is_the_decay_of_the_head():
+@pytest.mark.parametrize("back_end", ["reference", "chunk", "cpu"])
+def test_one_decay_for_all_channels_is_the_decay_of_the_head(back_end):
     inputs = draw(20)
-    want = posterior(**inputs, backend="reference")
+    want = posterior(**inputs, backend=back_end)
     inputs["decay"] = inputs["decay"][..., None].expand(2, 20, 2, 5)
-    torch.testing.assert_close(posterior(**inputs, backend="reference"), want)
-
-
-def test_a_compiled_form_refuses_a_decay_per_key_channel_when_asked_for():
-    inputs = draw(4)
-    inputs["decay"] = torch.zeros(2, 4, 2, 5)
-    with pytest.raises(ValueError, match=r"backend 'cpu' takes a decay per head, \[2, 4, 2\], got \[2, 4, 2, 5\]"):
-        posterior(**inputs, backend="cpu")
+    torch.testing.assert_close(posterior(**inputs, backend=back_end), want)
 
 
 @pytest.mark.parametrize("log_factor", [0.0, -1e4])
-def test_a_factor_may_be_exactly_one_or_zero(agree, log_factor):
-    inputs = draw(33)
-    inputs["decay"][:, 1::3] = log_factor
+@pytest.mark.parametrize("decay", ["head", "channel"])
+def test_a_factor_may_be_exactly_one_or_zero(agree, log_factor, decay):
+    inputs = draw(33, decay)
+    inputs["decay"][:, 1::3, 1:] = log_factor
+    inputs["decay"][:, ::4, ..., -1] = log_factor
     agree("posterior", inputs)
 
 
-@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("decay", DECAYS)
 def test_single_precision_is_as_good_as_it_can_be(agree, decay):
     agree("posterior", draw(65, decay, K=16, V=16), torch.float32)
 
@@ -91,6 +81,7 @@ def test_memory_need_not_be_contiguous(agree):
     inputs = draw(20)
     inputs["q"] = inputs["q"].transpose(1, 2).contiguous().transpose(1, 2)
     inputs["b"] = inputs["b"][:, :, :1].expand(2, 20, 2, 3)
+    inputs["decay"] = inputs["decay"][..., None].expand(2, 20, 2, 5)
     inputs["importance"] = inputs["importance"].mT.contiguous().mT
     agree("posterior", inputs)
 
@@ -103,10 +94,10 @@ def test_back_ends_agree_whatever_the_shapes(agree, data):
     T = data.draw(st.integers(1, 40))
     start = torch.tensor(data.draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T))).view(B, T)
     torch.manual_seed(data.draw(st.integers(0, 99)))
-    agree("posterior", draw(T, data.draw(st.booleans()), B, H, K, V, start))
+    agree("posterior", draw(T, data.draw(st.sampled_from([*DECAYS])), B, H, K, V, start))
 
 
-@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("decay", DECAYS)
 def test_the_compiled_gradients_are_those_of_finite_differences(forms, decay):
     inputs = {
         name: x.double().requires_grad_() if x.is_floating_point() else x
@@ -188,7 +179,7 @@ EVERY_FORM = pytest.mark.parametrize("form", ["triton_step", "triton_chunk"])
 
 
 @EVERY_FORM
-@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("T", ON_GPU)
 def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, form):
     triton_agrees("posterior", draw(T, decay, B=2 if T < 10 else 1, H=2 if T < 10 else 1), form=form)
@@ -202,8 +193,7 @@ def sixteen_at_a_time(monkeypatch):
 
 
 @pytest.mark.usefixtures("sixteen_at_a_time")
-@pytest.mark.parametrize("decay", [False, True])
-@pytest.mark.parametrize("T", [31, 32, 33])
+@pytest.mark.parametrize(("T", "decay"), [(31, "channel"), (32, "none"), (33, "head"), (33, "channel")])
 def test_on_the_gpu_pieces_follow_each_other(triton_agrees, T, decay):
     none = torch.zeros(1, T, dtype=torch.bool)
     triton_agrees("posterior", draw(T, decay, B=1, H=1, start=none), form="triton_chunk")
@@ -217,22 +207,25 @@ def test_on_the_gpu_a_piece_may_have_many_segments(triton_agrees):
 @pytest.mark.usefixtures("sixteen_at_a_time")
 @EVERY_FORM
 def test_on_the_gpu_lives_may_start_anywhere(triton_agrees, starts, form):
-    triton_agrees("posterior", draw(18, B=1, H=1, start=starts(1, 18)), form=form)
+    triton_agrees("posterior", draw(18, "channel", B=1, H=1, start=starts(1, 18)), form=form)
 
 
 @pytest.mark.usefixtures("sixteen_at_a_time")
-@pytest.mark.parametrize("log_factor", [0.0, -1e4, -torch.inf])
+@pytest.mark.parametrize(
+    ("log_factor", "decay"), [(0.0, "head"), (-1e4, "channel"), (-torch.inf, "head"), (-torch.inf, "channel")]
+)
 @EVERY_FORM
-def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, log_factor, form):
-    inputs = draw(18, B=1, H=1)
-    inputs["decay"][:, 1::3] = log_factor
+def test_on_the_gpu_a_factor_may_be_exactly_one_or_zero(triton_agrees, log_factor, decay, form):
+    inputs = draw(18, decay, B=1, H=1)
+    inputs["decay"][:, 1::3, ..., :1] = log_factor
     triton_agrees("posterior", inputs, form=form)
 
 
 @pytest.mark.parametrize(("K", "V"), [(33, 70), (130, 9), (1, 1)])
 @EVERY_FORM
-def test_on_the_gpu_matrices_may_be_many_tiles(triton_agrees, K, V, form):
-    triton_agrees("posterior", draw(3, B=1, H=1, K=K, V=V), torch.float32, form)
+@pytest.mark.parametrize("decay", ["head", "channel"])
+def test_on_the_gpu_matrices_may_be_many_tiles(triton_agrees, K, V, decay, form):
+    triton_agrees("posterior", draw(3, decay, B=1, H=1, K=K, V=V), torch.float32, form)
 
 
 def test_on_the_gpu_one_program_may_do_many_parts_backward(triton_agrees, monkeypatch):

@@ -28,7 +28,7 @@ def test_an_axis_in_use_is_spared(bare):
 def one_write(memory, k, v, S, J):
     """Return the state after one write at q = k."""
     state = memory.initial_state(1)
-    state["S"], state["J"] = S[None, None], J[None, None, :, None]
+    state["S"], state["J"] = S[None, None], J[None, None]
     return memory.step(torch.cat([k, k, v])[None], state, torch.tensor([False]))[1]
 
 
@@ -46,7 +46,7 @@ def test_a_step_is_the_exact_posterior_mean_under_a_diagonal_precision(bare, tru
     precision = torch.diag(P) + b * torch.outer(k, k)  # of every row of S, a Gaussian with mean S alpha I / P
     mean = torch.linalg.solve(precision, (S * alpha * (1 + J) + b * torch.outer(v, k)).mT).mT
     assert_close(after["S"][0, 0], mean, rtol=1e-6, atol=1e-6)  # unit()'s eps
-    assert_close(after["J"][0, 0, :, 0], P + b * k * k - 1, rtol=1e-6, atol=1e-6)
+    assert_close(after["J"][0, 0], P + b * k * k - 1, rtol=1e-6, atol=1e-6)
 
 
 def test_a_certain_observation_is_written_exactly_and_a_worthless_one_not_at_all(bare):
@@ -77,7 +77,7 @@ def test_an_error_shrinks_and_never_turns(bare, precision):
         left = (v - after["S"][0, 0] @ k) / (v - S @ k)  # 1 - k^T g, the same for every value channel
         assert (left > -1e-5).all()  # unit()'s eps
         assert (left < 1).all()
-        S, J = after["S"][0, 0], after["J"][0, 0, :, 0]
+        S, J = after["S"][0, 0], after["J"][0, 0]
 
 
 def test_state_is_that_of_palimpsa_with_a_scalar_beta():
