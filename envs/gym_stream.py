@@ -13,13 +13,14 @@ What a task shows is what the environment shows:
 | Discrete, MultiDiscrete | itself, counted from 0 whatever its `start` |
 | Dict, Tuple | a Dict of the same; the entries of a Tuple are named 0, 1, ... |
 | MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers |
-| MiniGrid's `mission` | not shown: text is not supported |
+| MiniGrid's `mission` | MultiDiscrete: the numbers of its words, see `mission.py`; one that never varies is not shown |
 
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An environment that ends an episode
 both ways at once is taken to have terminated. `success` of a row is `info["success"]` or `info["is_success"]` of the
 last step, `answer` is `info["answer"]` or the last discrete action.
 
 Tasks of one environment may differ by their drifts, so that a schedule over them is a changing world: see `drift.py`.
+Tasks of several have the same spaces, or with `unify` are brought into common ones: see `common_spaces.py`.
 """
 
 import importlib
@@ -33,6 +34,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lifelong.envs.common_spaces import Adapted, common_actions, common_observations
 from lifelong.envs.drift import Drift, Drifted, check_effect
 from lifelong.envs.schedule import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
@@ -68,16 +70,17 @@ class GymStream(TaskStream):
     """Lives in gymnasium environments.
 
     Args:
-        tasks: one id or task, or several with the same spaces.
+        tasks: one id or task, or several.
         num_envs: B, lives side by side.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the agent is told of task changes.
         seed: of the lives; `reset(seed=...)` overrides it.
+        unify: whether tasks with different spaces are brought into common ones; else they are refused.
 
     Raises:
-        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first,
-            or if a drift changes nothing in it.
+        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first
+            that cannot, or should not, be unified; or if a drift changes nothing in it.
     """
 
     def __init__(
@@ -89,56 +92,74 @@ class GymStream(TaskStream):
         life_episodes: int | None = None,
         boundary: Boundary = "none",
         seed: int = 0,
+        unify: bool = False,
     ) -> None:
         listed = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
         self._recipes = [GymTask(task) if isinstance(task, str) else task for task in listed]
         if not self._recipes:
             raise ValueError("a stream needs at least one task")
         self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
+        self._looks: tuple[spaces.Space[Any], ...] = ()
+        self._common: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         for number in range(len(self._recipes)):
             env = self._environment(0, number)
             if isinstance(env, Drifted):
                 check_effect(env.env, env.drifts)
-        looks, acts = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
+        look, act = self._share(unify)
         super().__init__(
             num_envs,
             tasks=self._recipes,
-            observation_space=_from_zero(looks[0]),
-            action_space=_from_zero(acts[0]),
+            observation_space=_from_zero(look),
+            action_space=_from_zero(act),
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
         )
-        self._moves = acts[0]
-        self._shown = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(looks[0])}
-        self._first = {path: leaf.start for path, leaf in _leaves(looks[0]) if hasattr(leaf, "start")}
+        self._moves = act
+        self._shown = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(look)}
+        self._first = {path: leaf.start for path, leaf in _leaves(look) if hasattr(leaf, "start")}
         self._floats = [kept for kept in self._shown.values() if np.issubdtype(kept.dtype, np.inexact)]
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
         self._done: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
         self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
+    def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Return the spaces of all tasks; bring the tasks into common ones if they may, or refuse."""
+        looks, acts = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
+        ids = [recipe.env_id for recipe in self._recipes]
+        for what, found in (("observations", looks), ("actions", acts)):
+            other = next((number for number, space in enumerate(found) if space != found[0]), None)
+            if other is not None and not unify:
+                raise ValueError(
+                    f"the tasks of a stream share their spaces, but {ids[0]} has {what} {found[0]} and {ids[other]} "
+                    f"has {what} {found[other]}; unify=True brings them into common ones"
+                )
+        if all(pair == (looks[0], acts[0]) for pair in zip(looks, acts, strict=True)):
+            return looks[0], acts[0]
+        self._looks, self._common = looks, (common_observations(looks), common_actions(acts))
+        self._envs = {(slot, number): self._adapted(env, number) for (slot, number), env in self._envs.items()}
+        return self._common
+
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        """Return what a task shows and takes; refuse what no agent can read, or differs from the first task's."""
+        """Return what a task shows and takes; refuse what no agent can read."""
         env_id, env = self._recipes[number].env_id, self._environment(0, number)
         grid = env.unwrapped if _is_minigrid(env) else None
         look, act = _readable(env.observation_space, env_id, grid), env.action_space
         if not isinstance(act, spaces.Discrete | spaces.Box):
             raise ValueError(f"{env_id}: actions {act} are not supported; supported are Discrete and Box")
-        if number:
-            first_id, (first_look, first_act) = self._recipes[0].env_id, self._spaces(0)
-            for what, here, first in (("observations", look, first_look), ("actions", act, first_act)):
-                if here != first:
-                    raise ValueError(
-                        f"the tasks of a stream share their spaces, but {first_id} has {what} {first} "
-                        f"and {env_id} has {what} {here}"
-                    )
         return look, act
 
     def _environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
         if (slot, number) not in self._envs:
-            self._envs[slot, number] = _make(self._recipes[number])
+            self._envs[slot, number] = self._adapted(_make(self._recipes[number]), number)
         return self._envs[slot, number]
+
+    def _adapted(self, env: gymnasium.Env[Any, Any], number: int) -> gymnasium.Env[Any, Any]:
+        if self._common is None:
+            return env
+        look, act = self._common
+        return Adapted(env, self._looks[number], look, act)
 
     def close_extras(self) -> None:
         """Close all environments."""
@@ -215,7 +236,9 @@ class GymStream(TaskStream):
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is, the actions of the unfinished episodes included."""
         actions = [move for done in self._done for move in done]
-        return super().position() | {"actions": np.array(actions, self._moves.dtype).reshape(-1, *self._moves.shape)}
+        return super().position() | {
+            "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
+        }
 
     def _replay(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
@@ -243,6 +266,9 @@ def _make(task: GymTask) -> gymnasium.Env[Any, Any]:
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}") from error
     if _is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid_view").quicken(env.unwrapped)
+        mission = importlib.import_module("lifelong.envs.mission")
+        if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
+            env = mission.MissionWords(env)
     return Drifted(env, task.drifts) if task.drifts else env
 
 
@@ -258,7 +284,8 @@ def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
 def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "") -> spaces.Space[Any]:
     """Return the part of a space that is shown; `grid` is the MiniGrid environment, if it is one."""
     if isinstance(space, spaces.Dict):
-        inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission"}
+        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # else it never varies
+        inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission" or words}
         return spaces.Dict({k: _readable(v, env_id, grid, f"{entry}/{k}" if entry else k) for k, v in inner.items()})
     if isinstance(space, spaces.Tuple):
         parts = [_readable(v, env_id, grid, f"{entry}/{i}" if entry else str(i)) for i, v in enumerate(space.spaces)]

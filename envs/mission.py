@@ -1,0 +1,56 @@
+"""What MiniGrid and BabyAI ask for in words, as numbers of words."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from minigrid.core.mission import MissionSpace
+from numpy.typing import NDArray
+
+__all__ = ["LONGEST", "WORDS", "MissionWords", "read", "varies"]
+
+_ALL = (
+    ", a after and at avoid ball behind blue box door end fetch find from front get go goal green grey "
+    "hallway in key lava left matching must near next object of on open opening pick purple put reach red "
+    "right room rooms square the then to traverse unlock up use yellow you your"
+)
+WORDS = tuple(_ALL.split())
+"""All words of the missions that MiniGrid and BabyAI 3 make; a word is its place here, and 2."""
+LONGEST = 72
+"""Words that are shown; four instructions of BabyAI and what joins them fit."""
+
+_NUMBER = {word: number for number, word in enumerate(WORDS, 2)}
+_UNKNOWN = 1  # 0 is no word
+
+
+def read(mission: str) -> NDArray[np.int64]:
+    """Return the numbers of a mission's words, [LONGEST]: 0 after its end, 1 for a word that is not in `WORDS`."""
+    words = mission.lower().replace(",", " , ").split()[:LONGEST]
+    numbers = np.zeros(LONGEST, np.int64)
+    numbers[: len(words)] = [_NUMBER.get(word, _UNKNOWN) for word in words]
+    return numbers
+
+
+def varies(space: spaces.Space[Any]) -> bool:
+    """Return whether a mission may differ between episodes: one that is always the same says nothing."""
+    return isinstance(space, MissionSpace) and (
+        type(space) is not MissionSpace or getattr(space, "ordered_placeholders", None) is not None
+    )
+
+
+class MissionWords(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """An environment whose `mission` is shown as the numbers of its words.
+
+    Args:
+        env: of MiniGrid or BabyAI.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        entries = dict(env.observation_space.spaces)  # type: ignore[attr-defined]
+        self.observation_space = spaces.Dict(entries | {"mission": spaces.MultiDiscrete([len(WORDS) + 2] * LONGEST)})
+
+    def observation(self, observation: Any) -> Any:
+        """Return the observation with its mission read."""
+        return observation | {"mission": read(observation["mission"])}
