@@ -1,6 +1,8 @@
 """Drifts by name, so that a changing world can be written in one line.
 
-make_stream("gym:CartPole-v1", drifts="plain/gravity:4/reversed_actions+noisy_observations:0.1", schedule="cyclic:20")
+    make_stream("gym:CartPole-v1", drifts="plain/gravity:4/reversed_actions+sticky_actions:0.1", schedule="cyclic:20")
+
+makes three tasks of CartPole: as it is, with four times its gravity, and with both of the last two drifts.
 """
 
 from collections.abc import Sequence
