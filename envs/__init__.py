@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lifelong.envs.colour_rule import ColourRule
     from lifelong.envs.cued_recall import CuedRecall
     from lifelong.envs.drift import Drift, Drifted
+    from lifelong.envs.drifts import DRIFTS, drifting, parse_drifts
     from lifelong.envs.gym_stream import GymStream, GymTask
     from lifelong.envs.observation_drift import (
         NoisyObservations,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
 
 __all__ = [
+    "DRIFTS",
     "ROW",
     "SCHEDULES",
     "STREAMS",
@@ -63,8 +65,10 @@ __all__ = [
     "SwappedObjects",
     "Task",
     "TaskStream",
+    "drifting",
     "known_streams",
     "make_stream",
+    "parse_drifts",
     "parse_schedule",
 ]
 
@@ -87,6 +91,7 @@ STREAMS: dict[str, Entry] = {
 }
 
 _EXPORTS = {
+    "DRIFTS": "drifts",
     "ROW": "stream",
     "SCHEDULES": "schedule",
     "Actuators": "physics_drift",
@@ -117,6 +122,8 @@ _EXPORTS = {
     "SwappedObjects": "observation_drift",
     "Task": "stream",
     "TaskStream": "stream",
+    "drifting": "drifts",
+    "parse_drifts": "drifts",
     "parse_schedule": "schedule",
 }
 
@@ -149,7 +156,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     Args:
         name: a key of `known_streams()` (`-` and `_` are the same), or `gym:<id>` for any id of gymnasium.
         num_envs: B, lives side by side.
-        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`.
+        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`, and to `gym:<id>`
+            the drifts of its tasks, see `drifting`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -157,6 +165,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
+    from lifelong.envs.drifts import drifting
     from lifelong.envs.schedule import parse_schedule
     from lifelong.envs.stream import TaskStream
 
@@ -164,7 +173,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         options["schedule"] = parse_schedule(options["schedule"])
     known = {key.replace("_", "-"): entry for key, entry in known_streams().items()}
     if name.startswith("gym:"):
-        entry, options = Entry("lifelong.envs.gym_stream:GymStream", ""), {"tasks": name[len("gym:") :]} | options
+        entry, tasks = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
+        options = {"tasks": drifting(tasks, options.pop("drifts")) if "drifts" in options else tasks} | options
     elif (key := name.replace("_", "-")) in known:
         entry = known[key]
     else:

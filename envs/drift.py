@@ -3,6 +3,8 @@
     GymStream([GymTask("plain", env_id="CartPole-v1"),
                GymTask("heavy", env_id="CartPole-v1", drifts=[Gravity(4.0), StickyActions(0.25)])])
 
+or in text `make_stream("gym:CartPole-v1", drifts="plain/gravity:4+sticky_actions:0.25")`, see `drifts.py`.
+
 | drift | what it does | found in |
 | --- | --- | --- |
 | ReversedActions, ShuffledActions, DelayedActions, StickyActions | what is done of what was chosen | action_drift |

@@ -7,14 +7,15 @@ Tasks may stand in an order, say of one drift in rising strength: then `Sweep` a
 by bit, evenly or at random.
 """
 
-import difflib
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lifelong.envs.from_text import from_text
 
 __all__ = [
     "SCHEDULES",
@@ -337,32 +338,5 @@ def parse_schedule(text: str) -> Schedule:
         if not episodes.strip().isdecimal():
             raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
         return Held(parse_schedule(held), int(episodes))
-    name, _, rest = text.strip().partition(":")
-    if name not in SCHEDULES:
-        near = difflib.get_close_matches(name, SCHEDULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
-        raise ValueError(f"no schedule {name!r}{hint} known: {', '.join(_usage(known) for known in SCHEDULES)}")
-    kind: Any = SCHEDULES[name]
-    wanted = {f.name: f.type for f in fields(kind)}
-    given: dict[str, int | float] = {}
-    for position, part in enumerate(rest.split(",") if rest else ()):
-        key, equals, number = part.strip().partition("=")
-        if not equals:
-            key, number = list(wanted)[position] if position < len(wanted) else part, key
-        if key not in wanted or key in given:
-            raise ValueError(f"schedule {text!r}: cannot place {part.strip()!r}; write {_usage(name)}")
-        try:
-            given[key] = int(number) if wanted[key] is int else float(number)
-        except ValueError:
-            kinds = "an integer" if wanted[key] is int else "a number"
-            raise ValueError(f"schedule {text!r}: {key} must be {kinds}, got {number!r}") from None
-    if missing := [f.name for f in fields(kind) if f.default is MISSING and f.name not in given]:
-        raise ValueError(f"schedule {text!r} needs {', '.join(missing)}; write {_usage(name)}")
-    made: Schedule = kind(**given)
+    made: Schedule = from_text(text, SCHEDULES, "schedule")
     return made
-
-
-def _usage(name: str) -> str:
-    """Return how a schedule is written, with its defaults; what has none is shown as N."""
-    parts = [f"{f.name}={'N' if f.default is MISSING else f.default}" for f in fields(SCHEDULES[name])]  # type: ignore[arg-type]
-    return f"{name}:{','.join(parts)}" if parts else name

@@ -38,7 +38,8 @@ class TrainConfig:
     feedback: Literal["reveal", "reward"] | None = None
     """Of streams that know both: the right answer is shown afterwards, or only the reward tells."""
     schedule: str | None = None
-    """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced; None: the stream's."""
+    """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced, novelty:0.1, sweep:500,
+    walk:0.1; with `every 20` behind it each choice holds for 20 episodes. None: the stream's."""
     boundary: Literal["none", "flag", "task_id"] = "none"
     """What the agent is told of task changes."""
     life_episodes: int | None = None

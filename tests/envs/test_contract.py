@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,13 +11,34 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from lifelong.envs import ROW, ColourRule, CuedRecall, GymStream, GymTask, TaskStream
+from lifelong.envs import (
+    ROW,
+    ColourRule,
+    CuedRecall,
+    DelayedActions,
+    DelayedRewards,
+    Gravity,
+    GymStream,
+    GymTask,
+    Mass,
+    NoisyObservations,
+    ReversedActions,
+    ShuffledObservations,
+    StickyActions,
+    TaskStream,
+)
 from lifelong.envs.draws import Purpose, uniform
-from lifelong.envs.schedule import Cyclic, Interleaved, RandomHazard, Redrawn
+from lifelong.envs.schedule import Cyclic, Interleaved, RandomHazard, Redrawn, Walk
 
 CARTPOLE = GymTask("short", env_id="CartPole-v1", kwargs={"max_episode_steps": 9})
 CARTPOLE_TOO = GymTask("shorter", env_id="CartPole-v1", kwargs={"max_episode_steps": 6})
 PENDULUM = GymTask("swing", env_id="Pendulum-v1", kwargs={"max_episode_steps": 7})
+CARTPOLE_DRIFTED = replace(
+    CARTPOLE, name="drifted", drifts=[Gravity(3.0), StickyActions(), DelayedRewards(2), ShuffledObservations()]
+)
+PENDULUM_DRIFTED = replace(
+    PENDULUM, name="drifted", drifts=[Mass(2.0), DelayedActions(1), NoisyObservations(), ReversedActions()]
+)
 DOORKEY = GymTask("door", env_id="MiniGrid-DoorKey-5x5-v0", kwargs={"max_steps": 8})
 
 STREAMS: dict[str, Callable[..., TaskStream]] = {
@@ -31,6 +53,10 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     ),
     "Pendulum": lambda n, **o: GymStream(PENDULUM, n, schedule=Cyclic(2), life_episodes=3, **o),
     "DoorKey": lambda n, **o: GymStream(DOORKEY, n, **o),
+    "drifting CartPole": lambda n, **o: GymStream(
+        [CARTPOLE, CARTPOLE_DRIFTED], n, schedule=RandomHazard(0.5), life_episodes=5, **o
+    ),
+    "drifting Pendulum": lambda n, **o: GymStream([PENDULUM, PENDULUM_DRIFTED], n, schedule=Walk(0.5), **o),
 }
 every_stream = pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
 

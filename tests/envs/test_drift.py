@@ -1,6 +1,7 @@
 """Drifts change an environment, by as much as they say, and leave nothing behind."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -68,6 +69,11 @@ MUJOCO: dict[str, Sequence[Drift]] = {
     "InvertedPendulum-v5": [Mass(2.0), Actuators(0.4), ReversedActions()],
 }
 IN_MUJOCO = [(env_id, drift) for env_id, drifts in MUJOCO.items() for drift in drifts]
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings where it stands
 
 
 def made(env_id: str) -> gymnasium.Env[Any, Any]:

@@ -7,7 +7,23 @@ import gymnasium
 import pytest
 
 import lifelong.envs
-from lifelong.envs import STREAMS, ColourRule, CuedRecall, GymStream, known_streams, make_stream
+from lifelong.envs import (
+    DRIFTS,
+    STREAMS,
+    Actuators,
+    ColourRule,
+    CuedRecall,
+    DelayedRewards,
+    Drift,
+    Gravity,
+    GymStream,
+    ReversedActions,
+    ScaledRewards,
+    SwappedObjects,
+    known_streams,
+    make_stream,
+    parse_drifts,
+)
 from lifelong.envs.schedule import Interleaved
 
 
@@ -29,6 +45,50 @@ def test_options_reach_the_stream_and_a_schedule_may_be_text() -> None:
     assert stream.schedule == Interleaved(1.0)
     assert isinstance(make_stream("colour_rule"), ColourRule)
     assert isinstance(make_stream("gym:minigrid:MiniGrid-Empty-5x5-v0"), GymStream)
+
+
+def test_a_world_that_changes_may_be_written_in_one_line() -> None:
+    stream = make_stream("gym:CartPole-v1", drifts="plain/gravity:4 + reversed_actions", schedule="cyclic:2")
+    assert [task.name for task in stream.tasks] == ["plain", "gravity:4 + reversed_actions"]
+    assert [task.drifts for task in stream.tasks] == [(), (Gravity(4.0), ReversedActions())]  # type: ignore[attr-defined]
+    assert make_stream("gym:CartPole-v1", drifts=["plain", "mass:2"]).tasks[1].name == "mass:2"
+    with pytest.raises(ValueError, match=r"Gravity\(factor=1.0\) has no effect on CartPole-v1"):
+        make_stream("gym:CartPole-v1", drifts="gravity:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "drifts"),
+    [
+        ("plain", ()),
+        ("actuators:0,2", (Actuators(0.0, 2),)),
+        ("actuators:factor=0.5", (Actuators(0.5),)),
+        ("swapped_objects:key,other=ball+delayed_rewards:3", (SwappedObjects("key", "ball"), DelayedRewards(3))),
+        ("scaled_rewards", (ScaledRewards(-1.0),)),
+    ],
+)
+def test_drifts_are_read_from_text(text: str, drifts: tuple[Drift, ...]) -> None:
+    assert parse_drifts(text) == drifts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gravty:2", "no drift 'gravty'; did you mean 'gravity'.*reversed_actions, .*gravity:factor=N"),
+        ("gravity", "drift 'gravity' needs factor; write gravity:factor=N"),
+        ("gravity:much", "factor must be a number, got 'much'"),
+        ("actuators:1,x", "actuator must be an integer, got 'x'"),
+        ("plain+gravity:2", "no drift 'plain'"),
+        ("", "no drift ''"),
+    ],
+)
+def test_what_is_no_drift_is_refused_with_what_is(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_drifts(text)
+
+
+def test_every_drift_has_a_name() -> None:
+    assert {name.replace("_", "") for name in DRIFTS} == {kind.__name__.lower() for kind in DRIFTS.values()}
+    assert {kind.__name__ for kind in DRIFTS.values()} <= set(lifelong.envs.__all__)
 
 
 @pytest.mark.parametrize(

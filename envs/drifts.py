@@ -1,0 +1,74 @@
+"""Drifts by name, so that a changing world can be written in one line.
+
+    make_stream("gym:CartPole-v1", drifts="plain/gravity:4/reversed_actions+sticky_actions:0.1", schedule="cyclic:20")
+
+makes three tasks of CartPole: as it is, with four times its gravity, and with both of the last two drifts.
+"""
+
+from collections.abc import Sequence
+
+from lifelong.envs.action_drift import DelayedActions, ReversedActions, ShuffledActions, StickyActions
+from lifelong.envs.drift import Drift
+from lifelong.envs.from_text import from_text
+from lifelong.envs.gym_stream import GymTask
+from lifelong.envs.observation_drift import (
+    NoisyObservations,
+    RemappedColours,
+    RotatedObservations,
+    ShuffledObservations,
+    SwappedObjects,
+)
+from lifelong.envs.physics_drift import Actuators, Damping, Friction, Gravity, Length, Mass
+from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
+
+__all__ = ["DRIFTS", "drifting", "parse_drifts"]
+
+PLAIN = "plain"
+
+DRIFTS: dict[str, type[Drift]] = {
+    "reversed_actions": ReversedActions,
+    "shuffled_actions": ShuffledActions,
+    "delayed_actions": DelayedActions,
+    "sticky_actions": StickyActions,
+    "shuffled_observations": ShuffledObservations,
+    "rotated_observations": RotatedObservations,
+    "noisy_observations": NoisyObservations,
+    "remapped_colours": RemappedColours,
+    "swapped_objects": SwappedObjects,
+    "scaled_rewards": ScaledRewards,
+    "delayed_rewards": DelayedRewards,
+    "gravity": Gravity,
+    "mass": Mass,
+    "length": Length,
+    "friction": Friction,
+    "damping": Damping,
+    "actuators": Actuators,
+}
+
+
+def parse_drifts(text: str) -> tuple[Drift, ...]:
+    """Return the drifts that a text names: `gravity:2`, `mass:2+sticky_actions`, or none for `plain`.
+
+    Args:
+        text: keys of `DRIFTS`, each with its strength as `from_text` reads it, the first next to the environment.
+
+    Raises:
+        ValueError: if there is no such drift, or it does not take these numbers.
+    """
+    if text.strip() == PLAIN:
+        return ()
+    return tuple(from_text(part, DRIFTS, "drift") for part in text.split("+"))
+
+
+def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
+    """Return one task for each text, named like it.
+
+    Args:
+        env_id: as `gymnasium.make` takes it.
+        texts: as `parse_drifts` takes them, or all in one with strokes between.
+
+    Raises:
+        ValueError: as `parse_drifts`.
+    """
+    listed = texts.split("/") if isinstance(texts, str) else texts
+    return [GymTask(text.strip(), env_id=env_id, drifts=parse_drifts(text)) for text in listed]
