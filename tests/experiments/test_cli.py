@@ -131,6 +131,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
         (["train", "--entropy", "nan"], "entropy must not be negative: entropy=nan"),
         (["train", "--name", "../../x"], "name must be one plain folder name"),
+        (["train", "--graph", "on"], "graph must be auto or off without a GPU: graph=on, device=cpu"),
         (["train", "--resume", "runs/none"], "runs/none is no run: cannot read runs/none/config.json: No such file"),
         (["retention", "runs/none"], "runs/none is no run"),
         (["retention"], "PATH"),
