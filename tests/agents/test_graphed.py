@@ -204,7 +204,7 @@ def test_there_is_no_graph_without_a_gpu() -> None:
 
 
 @on_a_gpu
-@pytest.mark.parametrize("name", ["gated_delta", "none", "rnn", "palimpsa", "transformer_xl"])
+@pytest.mark.parametrize("name", ["gated_delta", "none", "gru", "lstm", "palimpsa", "transformer_xl"])
 def test_a_graph_on_a_gpu_lives_as_the_policy_does(policy_for: Any, body: Any, name: str) -> None:
     policy = policy_for(body(spaces.Box(-1, 1, (3,)), spaces.Discrete(5)), name).cuda()
     for x, y in zip(lived(GraphedPolicy(policy).act, policy), lived(policy.act, policy), strict=True):
