@@ -162,7 +162,7 @@ class Lifetime:
                 return self.graphed.act(self.observation, self.memory, self.start)
             except CaptureError as error:
                 if self.graph == "on":
-                    raise
+                    raise CaptureError(f"graph must be auto or off with this policy: {error}") from error
                 warnings.warn(f"acting goes on without a CUDA graph, slower: {error}", RuntimeWarning, stacklevel=3)
                 self.graphed = None
         with overwriting():
