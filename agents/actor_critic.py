@@ -71,10 +71,16 @@ class ActorCritic(TensorDictModuleBase):
 
     def distribution(self, hidden: Tensor) -> Distribution:
         """Return the distribution over actions, batch [...], from `hidden` [..., D]."""
-        outputs, head = self.actor[0].module(hidden), self.actor[1]  # what `actor.get_dist` does, without a TensorDict
+        return self._over_actions(self._arguments(hidden))
+
+    def _arguments(self, hidden: Tensor) -> dict[str, Tensor]:
+        outputs = self.actor[0].module(hidden)  # what `actor.get_dist` does, without a TensorDict
         parameters = outputs if isinstance(outputs, tuple) else (outputs,)
-        named = dict(zip(head.dist_params_keys, parameters, strict=True))
-        distribution: Distribution = head.distribution_class(**named, **head.distribution_kwargs)
+        return dict(zip(self.actor[1].dist_params_keys, parameters, strict=True))
+
+    def _over_actions(self, parameters: dict[str, Tensor]) -> Distribution:
+        head = self.actor[1]
+        distribution: Distribution = head.distribution_class(**parameters, **head.distribution_kwargs)
         return distribution
 
     def value(self, hidden: Tensor) -> Tensor:
@@ -93,15 +99,37 @@ class ActorCritic(TensorDictModuleBase):
         Returns:
             A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the memory after the step.
         """
+        parameters, value, memory = self.outputs(observation, memory, start)
+        return self.draw(parameters, value), memory
+
+    def outputs(
+        self, observation: TensorDict, memory: TensorDict, start: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, TensorDict]:
+        """Do all of `act` but what is left to chance.
+
+        Args:
+            observation: [B].
+            memory: [B] before the step; left as it is.
+            start: [B] bool, true where the step is the first of a life.
+
+        Returns:
+            parameters: [B, ...] of the distribution over actions, by name.
+            value: [B].
+            memory: [B] after the step.
+        """
         hidden, memory = self.trunk(observation, memory, start)
-        distribution = self.distribution(hidden)
+        return self._arguments(hidden), self.value(hidden), memory
+
+    def draw(self, parameters: dict[str, Tensor], value: Tensor) -> TensorDict:
+        """Return what `act` returns: an action drawn from the distribution, its log probability, and the value [B]."""
+        distribution = self._over_actions(parameters)
         action = distribution.sample()
         done = {
             "action": action,
             "action_log_prob": distribution.log_prob(action),
-            "state_value": self.value(hidden)[..., None],
+            "state_value": value[..., None],
         }
-        return TensorDict(done, start.shape), memory
+        return TensorDict(done, value.shape)
 
     def forward(self, tensordict: TensorDict) -> TensorDict:
         """Write action, log probability, value and the memory after the last step into `tensordict`."""

@@ -2,9 +2,11 @@
 
 A life is one slot of a vector environment. Its memory is a row of a plain table that this loop alone writes: the
 policy's functions are pure, and nothing the learner does can touch it.
+On a GPU a step is replayed as a CUDA graph; `graph` says whether.
 An episode's end does not end the memory; `carry` says what does.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
@@ -17,12 +19,16 @@ from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.encoder import as_tensors
+from lifelong.agents.graphed import GraphedPolicy
+from lifelong.kernels.capture import CaptureError
 from lifelong.kernels.overwrite import overwriting
 
-__all__ = ["CARRY", "Carry", "Lifetime", "Segment", "World", "join_rows"]
+__all__ = ["CARRY", "GRAPH", "Carry", "Graph", "Lifetime", "Segment", "World", "join_rows"]
 
 Carry = Literal["lifetime", "task", "episode"]
 CARRY: tuple[Carry, ...] = get_args(Carry)
+Graph = Literal["auto", "on", "off"]
+GRAPH: tuple[Graph, ...] = get_args(Graph)
 _START = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
 
 
@@ -68,12 +74,18 @@ class Lifetime:
         carry: when the memory starts anew: `lifetime`, only with a new life; `task`, when the task changes;
             `episode`, at every episode's end (the classical recurrent agent).
         seed: of the world; None keeps its own.
+        graph: whether acting is a CUDA graph: `on`; `off`; `auto`, on a GPU, as far as the policy's step can be one.
+
+    Raises:
+        ValueError: if `carry` or `graph` is unknown, or `graph` is `on` where the policy is not on a GPU.
+        CaptureError: from `segment`, if `graph` is `on` and the policy's step cannot be captured.
     """
 
     policy: ActorCritic
     world: World
     carry: Carry = "lifetime"
     seed: int | None = None
+    graph: Graph = "auto"
     steps: int = field(default=0, init=False)
     """Environment steps lived, of all lives together."""
 
@@ -81,6 +93,12 @@ class Lifetime:
         """Begin all lives."""
         if self.carry not in CARRY:
             raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {self.carry!r}")
+        if self.graph not in GRAPH:
+            raise ValueError(f"graph must be one of {', '.join(GRAPH)}, got {self.graph!r}")
+        place = next(self.policy.parameters()).device.type
+        if self.graph == "on" and place != "cuda":
+            raise ValueError(f"graph must be auto or off where the policy is not on a GPU, got 'on' on {place}")
+        self.graphed = GraphedPolicy(self.policy) if self.graph != "off" and place == "cuda" else None
         self.memory = self.policy.backbone.initial_state(self.world.num_envs)
         self.see(*self.world.reset(seed=self.seed))
 
@@ -108,8 +126,7 @@ class Lifetime:
         self.memory = before.clone()  # the one that is written over, step after step
         following: dict[int, Tensor] = {}  # values after steps that were cut
         for t in range(length):
-            with overwriting():
-                acted, after = self.policy.act(self.observation, self.memory, self.start)
+            acted, after = self._act()
             actions = acted["action"].numpy(force=True).reshape(self.world.action_space.shape)
             observations.append(self.observation)
             starts.append(self.start)
@@ -122,6 +139,8 @@ class Lifetime:
                 rows.append(info["episodes"])
             self.memory = after
             self.see(observation, info)
+        if self.graphed is not None:
+            self.memory = self.memory.clone()  # a graph's own is written over by whoever acts next
         done = TensorDict.stack(acts, 1)
         done["observation"], done["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
         ended, cut = terminated | truncated, truncated & ~terminated
@@ -135,6 +154,19 @@ class Lifetime:
         done["next"] = TensorDict({**after_step, "state_value": value}, done.batch_size)
         self.steps += length * lives
         return Segment(done, before, join_rows(rows))
+
+    def _act(self) -> tuple[TensorDict, TensorDict]:
+        """Do one step, and write the memory after it over the one before."""
+        if self.graphed is not None:
+            try:
+                return self.graphed.act(self.observation, self.memory, self.start)
+            except CaptureError as error:
+                if self.graph == "on":
+                    raise CaptureError(f"graph must be auto or off with this policy: {error}") from error
+                warnings.warn(f"acting goes on without a CUDA graph, slower: {error}", RuntimeWarning, stacklevel=3)
+                self.graphed = None
+        with overwriting():
+            return self.policy.act(self.observation, self.memory, self.start)
 
     def _value(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> Tensor:
         """Return the value [B] of an observation; the memory it makes is dropped."""

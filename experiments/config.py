@@ -96,6 +96,8 @@ class TrainConfig:
     """Threads of torch; with matrices this small one is fastest."""
     device: str = "cpu"
     """Where the agent computes."""
+    graph: Literal["auto", "on", "off"] = "auto"
+    """Whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
@@ -110,6 +112,8 @@ class TrainConfig:
 
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
             raise ConfigError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
+        if self.graph == "on" and self.device.partition(":")[0] != "cuda":
+            raise ConfigError(f"graph must be auto or off without a GPU: graph=on, device={self.device}")
 
     @property
     def run(self) -> Path:

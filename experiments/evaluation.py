@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from lifelong.agents import Carry, Lifetime, join_rows
+from lifelong.agents import Carry, Graph, Lifetime, join_rows
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.config import TrainConfig
@@ -38,6 +38,7 @@ def live_frozen(
     *,
     carry: Carry = "lifetime",
     seed: int = 0,
+    graph: Graph = "auto",
     progress: Callable[[int], None] = lambda lived: None,
 ) -> dict[str, NDArray[Any]]:
     """Let fresh lives go on for some steps and return the rows of their episodes.
@@ -48,13 +49,14 @@ def live_frozen(
         steps: environment steps of every life.
         carry: what ends the memory.
         seed: of the actions.
+        graph: whether acting is a CUDA graph; see `Lifetime`.
         progress: told the steps lived so far, of all lives together.
 
     Returns:
         Columns of `lifelong.envs.stream.ROW`.
     """
     with own_random(seed):
-        lifetime = Lifetime(policy, world, carry)
+        lifetime = Lifetime(policy, world, carry, graph=graph)
         rows = []
         left = steps
         while left > 0:

@@ -3,6 +3,7 @@
 from lifelong.agents import HibernationError
 from lifelong.envs import StreamError
 from lifelong.experiments.config import ConfigError
+from lifelong.kernels.capture import CaptureError
 from lifelong.memory import MemoryContractError
 
 __all__ = ["FAULTS", "InputError"]
@@ -12,4 +13,6 @@ class InputError(ValueError):
     """Something the user gave does not fit."""
 
 
-FAULTS: tuple[type[Exception], ...] = (InputError, ConfigError, HibernationError, StreamError, MemoryContractError)
+FAULTS: tuple[type[Exception], ...] = (
+    InputError, ConfigError, HibernationError, StreamError, MemoryContractError, CaptureError
+)  # fmt: skip

@@ -90,7 +90,13 @@ def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
     name = f"frozen-{steps}" + ("" if carry == "lifetime" else f"-{carry}")
     with Progress(steps * world.num_envs, 0, console) as progress:
         rows = live_frozen(
-            agent, world, steps, carry=carry, seed=config.seed, progress=lambda lived: progress.update(lived, {})
+            agent,
+            world,
+            steps,
+            carry=carry,
+            seed=config.seed,
+            graph=trained.graph,
+            progress=lambda lived: progress.update(lived, {}),
         )
     world.close()
     verdict = judge(rows, world)

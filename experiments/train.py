@@ -101,7 +101,7 @@ class Training:
         self.world = make_world(config)
         self.agent = make_agent(config, self.world)
         self.learner = make_learner(config, self.agent)
-        self.lifetime = Lifetime(self.agent, self.world, config.carry)
+        self.lifetime = Lifetime(self.agent, self.world, config.carry, graph=config.graph)
         self.folder = config.run if resumed else create_run(config)
         facts = restore(self.folder, self.lifetime, self.world, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
@@ -168,7 +168,9 @@ class Training:
         """Let the frozen agent lead fresh lives as long as those of training, and measure them."""
         steps = training_horizon(self.config, self.mean_length)
         world = make_world(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
-        rows = live_frozen(self.agent, world, steps, carry=self.config.carry, seed=self.config.seed)
+        rows = live_frozen(
+            self.agent, world, steps, carry=self.config.carry, seed=self.config.seed, graph=self.config.graph
+        )
         world.close()
         with EpisodeLog(self.folder, "sandbox") as log:
             log.truncate(0)

@@ -50,9 +50,9 @@ class Recurrent(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        inside = start[:, 1:].any(0).nonzero()[:, 0] + 1  # steps where some life starts
+        inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a step waits for no GPU
         ys = []
-        for first, end in pairwise([0, *inside.tolist(), x.shape[1]]):
+        for first, end in pairwise([0, *(t + 1 for t in inside), x.shape[1]]):  # cut where some life starts
             state = self.restart(state, start[:, first])
             vectors = tuple(state[name][None] for name in self.vectors)  # [1, B, N] each
             y, last = self.network(x[:, first:end], vectors if len(vectors) > 1 else vectors[0])  # pyright: ignore[reportGeneralTypeIssues]

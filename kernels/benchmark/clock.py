@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lifelong.kernels.capture import captured
+
 __all__ = ["Call", "Clock", "CudaClock", "in_turns"]
 
 Call = Callable[[], object]
@@ -62,18 +64,7 @@ class CudaClock(Clock):
 
     def captured(self, call: Call) -> Call:
         """Return the replay of a CUDA graph of the call."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):  # compiles, and fills the caches of cuBLAS
-                call()
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            call()
-        replay: Call = graph.replay
-        return replay
+        return captured(call)
 
 
 def in_turns(calls: Mapping[str, Call], repeats: int, clock: Clock) -> tuple[dict[str, list[float]], dict[str, str]]:

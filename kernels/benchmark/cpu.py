@@ -91,13 +91,18 @@ def others(
         clock: the device's.
     """
     rows: list[Row] = []
+    on_gpu = torch.device(device).type == "cuda"
     for shape in shapes:
         source = draw(device)
         for op in (op for op in OPERATIONS if op != DELTA):
             forms = back_ends(OPERATIONS[op], device)
-            rivals = {form: ours(op, form, source, shape, config.starts, verdicts[op, form].fault) for form in forms}
+            rivals = {
+                form: ours(op, form, source, shape, config.starts, verdicts[op, form].fault, captured=on_gpu)
+                for form in forms
+            }
             rows += race(rivals, favourite if favourite in forms else forms[-1], shape, config.repeats, clock)[0]
-    return Table(f"The other operations on the {device.upper().replace('CUDA', 'GPU')}", rows)
+    notes = ["All are CUDA graphs."] if on_gpu else []
+    return Table(f"The other operations on the {device.upper().replace('CUDA', 'GPU')}", rows, [], notes)
 
 
 def _acting(config: BenchConfig, guests: Guests) -> Table:

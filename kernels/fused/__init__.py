@@ -27,12 +27,15 @@ def qkv(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run `reference.qkv`, where the arguments are explained, in the fastest form for these tensors.
 
+    `backend` asks for one form: "reference", "cpu", the compiled loop, or "triton", as of the other operations here;
+    the last two are differentiable only once.
+
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
     """
     check(x, weight, state, start)
     check_qkv(x, heads, key_width)
-    form = _form(backend, x, weight, state)
+    form = _form(backend, max(key_width, x.shape[-1] // heads - 2 * key_width), x, weight, state)
     q, k, v, after = form.qkv(x, weight, state, start, heads, key_width, unit)
     return q, k, v, after
 
@@ -47,7 +50,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, backend
         raise ValueError(f"weight must be {[x.shape[-1]]}, got {list(weight.shape)}")
     if gate is not None and gate.shape != x.shape:
         raise ValueError(f"gate must be {list(x.shape)}, got {list(gate.shape)}")
-    y: Tensor = _form(backend, x, weight, gate).gated_norm(x, weight, gate)
+    y: Tensor = _form(backend, x.shape[-1], x, weight, gate).gated_norm(x, weight, gate)
     return y
 
 
@@ -59,16 +62,29 @@ def gated_linear(z: Tensor, *, backend: Backend = "auto") -> Tensor:
     """
     if z.shape[-1] % 2:
         raise ValueError(f"z must have an even number of channels, got {z.shape[-1]}")
-    y: Tensor = _form(backend, z).gated_linear(z)
+    y: Tensor = _form(backend, 1, z).gated_linear(z)
     return y
 
 
-def _form(backend: Backend, first: Tensor, *others: Tensor | None) -> ModuleType:
-    if pick(backend, first, *others) == "cpu":
+def _form(backend: Backend, widest: int, first: Tensor, *others: Tensor | None) -> ModuleType:
+    """Return the module to run, for sums over at most `widest` channels."""
+    chosen = pick(backend, first, *others)
+    if chosen == "cpu":
         if first.dtype == torch.float32:
             from . import cpu  # numba is imported at the first use
 
             return cpu
         if backend == "cpu":
             raise ValueError("backend 'cpu' is compiled for float32 only, got float64")
+    if chosen == "triton":
+        from . import triton_step  # and so is triton
+
+        if not first.numel():
+            fault = f"needs at least one number, got {list(first.shape)}"
+        elif widest > triton_step.WIDEST:
+            fault = f"sums over at most {triton_step.WIDEST} channels, got {widest}"
+        else:
+            return triton_step
+        if backend == "triton":
+            raise ValueError(f"backend 'triton' {fault}")
     return reference

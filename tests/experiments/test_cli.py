@@ -13,6 +13,7 @@ from lifelong.experiments import cli
 from lifelong.experiments.config import FORMAT, TrainConfig
 from lifelong.experiments.list import listing
 from lifelong.experiments.train import main as train
+from lifelong.kernels.capture import CaptureError
 from lifelong.memory import MEMORIES
 
 Refused = Callable[..., str]
@@ -131,6 +132,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
         (["train", "--entropy", "nan"], "entropy must not be negative: entropy=nan"),
         (["train", "--name", "../../x"], "name must be one plain folder name"),
+        (["train", "--graph", "on"], "graph must be auto or off without a GPU: graph=on, device=cpu"),
         (["train", "--resume", "runs/none"], "runs/none is no run: cannot read runs/none/config.json: No such file"),
         (["retention", "runs/none"], "runs/none is no run"),
         (["retention"], "PATH"),
@@ -182,6 +184,14 @@ def test_what_was_lived_before_such_a_number_is_kept(capsys: pytest.CaptureFixtu
     assert cli.main(["train", *words, "--runs", str(tmp_path)]) == 2
     assert "observation must be finite: nan" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "x" / "checkpoints" / "last" / "manifest.json").exists()
+
+
+def test_a_graph_that_cannot_be_had_is_answered_in_one_line(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    def segment(*_: object) -> None:
+        raise CaptureError("graph must be auto or off with this policy: it waits for the GPU")
+
+    monkeypatch.setattr("lifelong.agents.Lifetime.segment", segment)
+    assert "graph must be auto or off with this policy: it waits for the GPU" in refused("train", *SMALL)
 
 
 def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:

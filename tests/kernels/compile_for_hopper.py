@@ -17,7 +17,7 @@ from triton.compiler import ASTSource
 KERNELS = Path(__file__).parents[2] / "kernels"
 HOPPER = GPUTarget("cuda", 90, 32)
 OPTIONS = ("num_warps", "num_stages")
-TYPES = {torch.float32: "*fp32", torch.uint8: "*u8"}
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.uint8: "*u8"}
 
 
 def main():
@@ -121,8 +121,24 @@ def _layer_step():
         _load("layer_step", "triton_step")(z, bias, conv, norm, window, state, start)
 
 
+def _fused():
+    ops, C = importlib.import_module("lifelong.kernels.fused.triton_step"), H * (2 * K + V)
+    for dtype in (torch.float32, torch.bfloat16):
+        for unit, taps, steps in ((True, 4, T), (False, 1, T), (True, 2, 1)):
+            shapes = {"x": (B, steps, C), "weight": (C, taps), "state": (B, taps - 1, C)}
+            given = {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes.items()}
+            given["start"] = torch.zeros(B, steps, dtype=torch.bool)
+            _both_ways(lambda unit=unit, **given: ops.qkv(**given, heads=H, key_width=K, unit=unit), given)
+        for width in (V, 1000, ops.WIDEST):
+            x, weight, gate = (torch.zeros(shape, dtype=dtype) for shape in ((B, T, width), (width,), (B, T, width)))
+            for given in ({}, {"gate": gate}):
+                _both_ways(lambda **given: (ops.gated_norm(**given),), {"x": x, "weight": weight} | given)
+            _both_ways(lambda **given: (ops.gated_linear(**given),), {"z": torch.zeros(B, T, 2 * width, dtype=dtype)})
+
+
 CASES = {
     "fast_weight": _fast_weight,
+    "fused": _fused,
     "layer_step": _layer_step,
     "linear_scan": _linear_scan,
     "posterior": _posterior,

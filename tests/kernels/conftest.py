@@ -29,6 +29,11 @@ def fresh_memory_is_poisoned():
     torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
+@pytest.fixture(scope="session")
+def tolerance():
+    return TOLERANCE
+
+
 @pytest.fixture(params=STARTS)
 def starts(request):
     return lambda B, T: STARTS[request.param](B, T).bool()
