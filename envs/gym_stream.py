@@ -16,7 +16,8 @@ What a task shows is what the environment shows:
 | MiniGrid's `mission` | MultiDiscrete: the numbers of its words, see `mission.py`; one that never varies is not shown |
 
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An environment that ends an episode
-both ways at once is taken to have terminated. `success` of a row is `info["success"]` or `info["is_success"]` of the
+both ways at once is taken to have terminated. One that raises ends the stream: `StreamError`, whose `report` has the
+seed and the actions that break it again. `success` of a row is `info["success"]` or `info["is_success"]` of the
 last step, `answer` is `info["answer"]` or the last discrete action.
 
 Tasks of one environment may differ by their drifts, so that a schedule over them is a changing world: see `drift.py`.
@@ -25,6 +26,7 @@ Tasks of several have the same spaces, or with `unify` are brought into common o
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,8 +171,11 @@ class GymStream(TaskStream):
     def _begin(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
             env = self._environment(slot, int(self.task[slot]))
-            seen, _ = env.reset(seed=seed)
             self._steps[slot], self._done[slot] = env.step, []
+            try:
+                seen, _ = env.reset(seed=seed)
+            except Exception as error:
+                raise self._crash(slot, [], error) from error
             self._keep(slot, seen)
         self._check()
 
@@ -188,13 +193,26 @@ class GymStream(TaskStream):
                 self._done[slot].append(move)
                 self._keep(slot, seen)
         except Exception as error:
-            error.add_note(
-                f"in task {self.tasks[self.task[slot]].name!r}, life {self.life[slot]}, "
-                f"step {self.life_step[slot]} of the life, episode seed {self.episode_seeds(np.array([slot]))[0]}"
-            )
-            raise
+            raise self._crash(slot, [moves[slot]], error) from error
         self._check()
         return reward, terminated, truncated & ~terminated
+
+    def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
+        """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
+        recipe, seed = self._recipes[self.task[slot]], int(self.episode_seeds(np.array([slot]))[0])
+        actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
+        where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
+        return StreamError(
+            f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {type(error).__name__}: {error}",
+            {
+                "env_id": recipe.env_id,
+                "kwargs": {name: repr(value) for name, value in recipe.kwargs.items()},
+                "drifts": [repr(drift) for drift in recipe.drifts],
+                "seed": seed,
+                "actions": actions,
+                "traceback": traceback.format_exception(error),
+            },
+        )
 
     def _keep(self, slot: int, seen: Any) -> None:
         for path, kept in self._shown.items():

@@ -62,7 +62,16 @@ ROW: dict[str, type[np.generic]] = {
 
 
 class StreamError(RuntimeError):
-    """An environment did what no environment may do; names it, the task and the step."""
+    """An environment did what no environment may do; names it, the task and the step.
+
+    Args:
+        message: what happened.
+        report: how to make it happen again, as JSON can hold it; empty if nothing is known.
+    """
+
+    def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.hibernation`
 runs/<name>/report/             curves as JSON and PNG
 runs/<name>/events.out.*        for TensorBoard
+runs/<name>/crash.json          how to break an environment again that broke; the checkpoint is from just before
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tensordict import TensorDict
 
 from lifelong.agents import PPO, HibernationError, Lifetime, hibernate, wake
@@ -87,17 +89,18 @@ def open_run(folder: Path) -> TrainConfig:
     raise InputError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
 
 
-def save(folder: Path, lifetime: Lifetime, world: TaskStream, learner: PPO, facts: dict[str, Any]) -> None:
+def save(
+    folder: Path, lifetime: Lifetime, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]
+) -> None:
     """Write the run's checkpoint: weights, optimiser, memories, random numbers and where every life is.
 
     Args:
         folder: of the run.
         lifetime: whose memories.
-        world: where its lives are.
+        position: of its world.
         learner: of its policy.
         facts: what else a resumed run needs, as JSON.
     """
-    position = world.position()
     parts = {
         "policy": dict(lifetime.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),

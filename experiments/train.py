@@ -9,6 +9,7 @@
 Ends with the retention of the frozen agent in fresh lives, as a table.
 """
 
+import json
 import shutil
 import signal
 import threading
@@ -18,12 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
-from lifelong.agents import Lifetime, join_rows
+from lifelong.agents import Lifetime, Segment, join_rows
+from lifelong.envs import StreamError
 from lifelong.experiments.assembly import make_agent, make_learner, make_world
 from lifelong.experiments.cli import parse
 from lifelong.experiments.config import TrainConfig
@@ -121,7 +124,8 @@ class Training:
         self.log.close()
         self.writer.close()
         self.world.close()
-        if error is not None and not self.resumed and not self.lifetime.steps:
+        broken = isinstance(error, StreamError)  # and how is kept
+        if error is not None and not self.resumed and not self.lifetime.steps and not broken:
             shutil.rmtree(self.folder)  # nothing was lived: as if it had never begun
 
     def train(self) -> bool:
@@ -132,12 +136,12 @@ class Training:
         assert config.lr is not None  # noqa: S101
         recent: list[Rows] = []
         mark, saved = (time.monotonic(), lifetime.steps), lifetime.steps
-        if not self.resumed:
-            self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
         with _interruptible() as interrupted, Progress(config.steps, lifetime.steps, self.console) as progress:
+            if not self.resumed:
+                self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
             while lifetime.steps < config.steps and not interrupted:
                 began = time.monotonic()
-                segment = lifetime.segment(config.segment)
+                segment = self._live(config.segment)
                 left = max(1.0 - lifetime.steps / config.steps, 0.0)
                 pace = config.pace_final + (1.0 - config.pace_final) * left
                 learned = self.learner.learn(segment, pace) | {"lr": config.lr * pace}
@@ -157,12 +161,26 @@ class Training:
             self.checkpoint()
         return lifetime.steps >= config.steps
 
-    def checkpoint(self) -> None:
-        """Make everything up to here durable."""
+    def _live(self, length: int) -> Segment:
+        """Live one segment; if an environment breaks, keep how, and everything as it was before the segment."""
+        lifetime, position, random = self.lifetime, self.world.position(), torch.get_rng_state()
+        memory = lifetime.memory  # a segment writes over a copy
+        try:
+            return lifetime.segment(length)
+        except StreamError as error:
+            lifetime.memory = memory
+            torch.set_rng_state(random)
+            self.checkpoint(position)
+            path = self.folder / "crash.json"
+            path.write_text(json.dumps({"error": str(error), **error.report}, indent=1) + "\n")
+            raise StreamError(f"{error}; see {path}, and go on with --resume {self.folder}", error.report) from error
+
+    def checkpoint(self, position: dict[str, NDArray[Any]] | None = None) -> None:
+        """Make everything up to here, or to a position of the world, durable."""
         self.log.flush()
         self.writer.flush()
         facts = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
-        save(self.folder, self.lifetime, self.world, self.learner, facts)
+        save(self.folder, self.lifetime, position or self.world.position(), self.learner, facts)
 
     def evaluate(self) -> Verdict:
         """Let the frozen agent lead fresh lives as long as those of training, and measure them."""

@@ -70,16 +70,26 @@ def test_numbers_that_are_not_finite_are_blamed_on_task_life_and_step(fault: str
         stream.step([0, 1])
 
 
-def test_a_crash_says_where() -> None:
+def test_a_crash_says_where_and_can_be_made_again() -> None:
     stream = stream_of(fault="crash")
     stream.reset()
     stream.step([0, 1])
     stream.step([0, 1])
-    with pytest.raises(ZeroDivisionError, match="the cup fell") as caught:
+    seed = stream.episode_seeds(np.array([0]))[0]
+    where = (
+        f"'Room-v0' broke in task 'room', life 0, step 2 of the life, episode seed {seed}: ZeroDivisionError: the cup"
+    )
+    with pytest.raises(StreamError, match=where) as caught:
         stream.step([0, 1])
-    assert caught.value.__notes__ == [
-        f"in task 'room', life 0, step 2 of the life, episode seed {stream.episode_seeds(np.array([0]))[0]}"
-    ]
+    report = caught.value.report
+    assert (report["env_id"], report["seed"], report["kwargs"]) == ("Room-v0", seed, {"fault": "'crash'"})
+    env = Room(fault="crash")
+    env.reset(seed=report["seed"])
+    *before, last = report["actions"]
+    for action in before:
+        env.step(action)
+    with pytest.raises(ZeroDivisionError):
+        env.step(last)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -170,6 +172,53 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err == "lifelong: interrupted\n"
     assert wake(config.run / CHECKPOINT)[1]["steps"] == 64
+
+
+class Fragile(gymnasium.Env[Any, Any]):
+    """Ends every third step, and breaks in the step of that number, counted over all of them."""
+
+    observation_space, action_space = spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(2)
+    breaks, steps = 0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.count = 0
+        return self.np_random.random(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        Fragile.steps += 1
+        if Fragile.steps == Fragile.breaks:
+            raise ZeroDivisionError("the cup fell")
+        self.count += 1
+        return self.np_random.random(2, np.float32), float(action), self.count == 3, False, {}
+
+
+@pytest.mark.parametrize("breaks", [5, 100])  # in the first segment, and later
+def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
+    breaks: int, tiny: Configs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(gymnasium.registry, "Fragile-v0", gymnasium.envs.registration.EnvSpec("Fragile-v0", Fragile))
+    monkeypatch.setattr(Fragile, "breaks", 0)
+    settings: dict[str, Any] = {
+        "stream": "gym:Fragile-v0",
+        "evaluation_lives": 0,
+        "schedule": None,
+        "stream_options": (),
+    }
+    whole = main(tiny(name="whole", **settings))
+    monkeypatch.setattr(Fragile, "steps", 0)
+    monkeypatch.setattr(Fragile, "breaks", breaks)
+    config = tiny(name="broken", **settings)
+    monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
+    assert cli.main(["train"]) == 2
+    said = capsys.readouterr().err
+    assert "'Fragile-v0' broke in task 'Fragile-v0'" in said
+    assert f"see {config.run / 'crash.json'}, and go on with --resume {config.run}" in said
+    report = json.loads((config.run / "crash.json").read_text())
+    assert report["env_id"] == "Fragile-v0"
+    assert len(report["actions"]) <= 3
+    assert "the cup fell" in report["traceback"][-1]
+    assert_same(main(TrainConfig(resume=config.run)).folder, whole.folder)
 
 
 STEPS = ["--num-envs", "4", "--segment", "8", "--width", "16", "--checkpoint-every", "64", "--steps", "100000000"]
