@@ -154,7 +154,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     """Return a new stream.
 
     Args:
-        name: a key of `known_streams()` (`-` and `_` are the same), or `gym:<id>` for any id of gymnasium.
+        name: a key of `known_streams()` (`-` and `_` are the same), `gym:<id>` for any id of gymnasium, or a file (see
+            `stream_file.py`), whose settings these options override.
         num_envs: B, lives side by side.
         **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`, and to `gym:<id>`
             the drifts of its tasks, see `drifting`.
@@ -171,6 +172,13 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
 
     if isinstance(options.get("schedule"), str):
         options["schedule"] = parse_schedule(options["schedule"])
+    if name.endswith((".toml", ".yaml", ".yml")):
+        from lifelong.envs.stream_file import read_stream_file
+
+        found = read_stream_file(name)
+        if found.stream:
+            return make_stream(found.stream, num_envs, **(found.options | options))
+        name, options = "gym:", found.options | options
     known = {key.replace("_", "-"): entry for key, entry in known_streams().items()}
     if name.startswith("gym:"):
         entry, tasks = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
@@ -180,7 +188,9 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     else:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ";"
-        raise KeyError(f"no stream {name!r}{hint} known: {', '.join(sorted(known))}, or gym:<id of gymnasium>")
+        raise KeyError(
+            f"no stream {name!r}{hint} known: {', '.join(sorted(known))}, gym:<id of gymnasium>, or a .toml file"
+        )
     module_name, _, attribute = entry.target.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), attribute)

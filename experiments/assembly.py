@@ -10,6 +10,7 @@ import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig
 from lifelong.envs import TaskStream, make_stream, parse_schedule
+from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.config import TrainConfig, options
 from lifelong.experiments.faults import InputError
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
@@ -30,9 +31,10 @@ def make_world(config: TrainConfig, **changes: Any) -> TaskStream:
     settings: dict[str, Any] = {
         "num_envs": config.num_envs,
         "life_episodes": config.life_episodes or None,
-        "boundary": config.boundary,
         "seed": config.seed,
     }
+    if config.boundary != "none" or not is_stream_file(config.stream):
+        settings["boundary"] = config.boundary
     if config.feedback is not None:
         settings["feedback"] = config.feedback
     try:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 import tyro
 
+from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.presets import preset
 
 __all__ = ["FORMAT", "ConfigError", "TrainConfig", "options"]
@@ -24,7 +25,7 @@ class TrainConfig:
     """Train an agent on a stream of tasks, its memory carried over every episode's end."""
 
     stream: tyro.conf.Positional[str] = "cued-recall"
-    """Name of a stream (see `lifelong list`), or gym:<id> for anything gymnasium can make."""
+    """Name of a stream (see `lifelong list`), gym:<id> for anything gymnasium can make, or a stream file."""
     memory: str = "gated_delta"
     """Name of a memory (see `lifelong list`), or package.module:Class."""
     name: str | None = None
@@ -126,7 +127,21 @@ class TrainConfig:
     def resolved(self) -> Self:
         """Return the same with every open setting taken from the stream's preset."""
         known = preset(self.stream, self.feedback)
+        if is_stream_file(self.stream):
+            known |= self._said_by_file()
         return replace(self, **{name: value for name, value in known.items() if getattr(self, name) is None})
+
+    def _said_by_file(self) -> dict[str, Any]:
+        """Return the settings that a stream file has."""
+        try:
+            found = read_stream_file(self.stream)
+        except StreamFileError as error:
+            raise ConfigError(str(error)) from error
+        open_ = {field.name for field in fields(self) if field.default is None and field.name not in ("name", "resume")}
+        if unknown := sorted(set(found.train) - open_):
+            raise ConfigError(f"{self.stream}: train has no setting {unknown[0]!r}; known: {', '.join(sorted(open_))}")
+        life = found.options.get("life_episodes", 0) or 0
+        return preset(found.stream, None) | {"life_episodes": life} | found.train
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""

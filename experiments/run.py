@@ -1,6 +1,7 @@
 """A run's directory: its config, its rows, its checkpoints.
 
 runs/<name>/config.json         the resolved config, versions, git hash, command, device
+runs/<name>/stream.toml         the stream file it was made with, if there was one
 runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.hibernation`
 runs/<name>/report/             curves as JSON and PNG
@@ -13,6 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tensordict import TensorDict
 from lifelong.agents import PPO, HibernationError, Lifetime, hibernate, wake
 from lifelong.agents.hibernation import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
+from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.config import FORMAT, ConfigError, TrainConfig
 from lifelong.experiments.faults import InputError
 
@@ -52,6 +55,8 @@ def create_run(config: TrainConfig) -> Path:
             raise InputError(f"{folder} is no run, so it is not replaced: it has no config.json")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
+    if is_stream_file(config.stream):
+        shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
     origin = {
         "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
         "git": _git_hash(),
@@ -81,7 +86,9 @@ def open_run(folder: Path) -> TrainConfig:
     try:
         found = int(content["format"])
         if found <= FORMAT:
-            return TrainConfig.from_json(content["config"])
+            config = TrainConfig.from_json(content["config"])
+            kept = folder / f"stream{Path(config.stream).suffix}"
+            return replace(config, stream=str(kept)) if is_stream_file(config.stream) else config
     except ConfigError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:

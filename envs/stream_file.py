@@ -1,0 +1,222 @@
+"""Streams as files, TOML or YAML: a world that changes, written down.
+
+    schedule = "cyclic:50"               as `parse_schedule` reads it
+    life_episodes = 1000                 0 is one endless life
+    boundary = "none"                    what the agent is told of task changes
+    unify = true                         whether tasks with different spaces share common ones
+
+    [[tasks]]
+    name = "plain"                       env if nothing is said
+    env = "CartPole-v1"                  as `gymnasium.make` takes it
+
+    [[tasks]]
+    name = "heavy"
+    env = "CartPole-v1"
+    drifts = "gravity:4+sticky_actions:0.25"             as `parse_drifts` reads it
+    kwargs = { sutton_barto_reward = true }              for `gymnasium.make`
+    references = { random = 22.0, oracle = 500.0 }
+
+    [train]                              settings of `lifelong train`; the command line wins
+    steps = 1_000_000
+
+In place of tasks, `stream = "cued-recall"` and a table `options` take one that has a name. A mistake is answered with
+the file, the line and what is allowed.
+"""
+
+import difflib
+import importlib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lifelong.envs.drifts import parse_drifts
+from lifelong.envs.gym_stream import GymTask
+from lifelong.envs.schedule import parse_schedule
+from lifelong.envs.stream import References
+
+__all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file"]
+
+Place = tuple[str | int, ...]
+"""Where something stands in a file: keys, and numbers in lists."""
+
+_TOP: dict[str, type] = {
+    "stream": str, "options": dict, "tasks": list, "unify": bool,
+    "schedule": str, "life_episodes": int, "boundary": str, "train": dict,
+}  # fmt: skip
+_TASK: dict[str, type] = {"name": str, "env": str, "drifts": str, "kwargs": dict, "references": dict}
+_REFERENCES: dict[str, type] = dict.fromkeys(("random", "within", "cross", "oracle"), float)
+_WORDS = {str: "text", dict: "a table", list: "a list of tables", bool: "true or false", int: "an integer",
+          float: "a number"}  # fmt: skip
+_SUFFIXES = (".toml", ".yaml", ".yml")
+
+
+class StreamFileError(ValueError):
+    """A stream file that cannot be meant; says where and what is allowed."""
+
+
+@dataclass(frozen=True)
+class StreamFile:
+    """What a file says.
+
+    Args:
+        stream: name for `make_stream`, or empty if there are tasks.
+        options: for the stream, the tasks among them.
+        train: settings of training, unchecked.
+    """
+
+    stream: str
+    options: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+def is_stream_file(name: str) -> bool:
+    """Return whether a stream's name is that of a file."""
+    return name.endswith(_SUFFIXES)
+
+
+def read_stream_file(path: Path | str) -> StreamFile:
+    """Return what a file says.
+
+    Raises:
+        StreamFileError: if it cannot be read, or says what cannot be meant; with the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StreamFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    return _Reader(path, text).read()
+
+
+class _Reader:
+    """One file on its way to a stream."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        parse = _parse_toml if path.suffix == ".toml" else _parse_yaml
+        try:
+            self.content, self.lines = parse(text)
+        except StreamFileError as error:
+            raise StreamFileError(f"{path}: {error}") from error.__cause__
+
+    def read(self) -> StreamFile:
+        """Check everything, and return it."""
+        top = self.table(self.content, _TOP, ())
+        if ("stream" in top) == ("tasks" in top):
+            both = "stream and tasks exclude each other" if "tasks" in top else "neither stream nor tasks is there"
+            raise self.fault((), f"{both}; a file has one of them")
+        options: dict[str, Any] = {name: top[name] for name in ("life_episodes", "boundary", "unify") if name in top}
+        if "schedule" in top:
+            options["schedule"] = self.asked(("schedule",), parse_schedule, top["schedule"])
+        if "life_episodes" in options:
+            if options["life_episodes"] < 0:
+                raise self.fault(("life_episodes",), f"life_episodes must not be negative: {options['life_episodes']}")
+            options["life_episodes"] = options["life_episodes"] or None
+        if "stream" in top:
+            if "unify" in top:
+                raise self.fault(("unify",), "unify is for tasks, not for a stream that has a name")
+            return StreamFile(top["stream"], options | top.get("options", {}), top.get("train", {}))
+        if "options" in top:
+            raise self.fault(("options",), "options are for a stream that has a name, not for tasks")
+        if not top["tasks"]:
+            raise self.fault(("tasks",), "a stream needs at least one task")
+        options["tasks"] = [self.task(task, number) for number, task in enumerate(top["tasks"])]
+        return StreamFile("", options, top.get("train", {}))
+
+    def task(self, content: Any, number: int) -> GymTask:
+        """Return one task."""
+        place: Place = ("tasks", number)
+        if not isinstance(content, dict):
+            raise self.fault(place, f"a task must be a table, got {content!r}")
+        task = self.table(content, _TASK, place)
+        if "env" not in task:
+            raise self.fault(place, "a task needs env, the id of an environment")
+        references = self.table(task.get("references", {}), _REFERENCES, (*place, "references"))
+        drifts = self.asked((*place, "drifts"), parse_drifts, task["drifts"]) if "drifts" in task else ()
+        name, kwargs = task.get("name", task["env"]), task.get("kwargs", {})
+        return GymTask(name, References(**references), env_id=task["env"], kwargs=kwargs, drifts=drifts)
+
+    def table(self, content: Mapping[str, Any], known: Mapping[str, type], place: Place) -> dict[str, Any]:
+        """Return a table whose entries are known and of their kinds."""
+        for name, value in content.items():
+            here = (*place, name)
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ";"
+                raise self.fault(here, f"no entry {name!r}{hint} known: {', '.join(known)}")
+            kind = known[name]
+            fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+            if not fits or (isinstance(value, bool) and kind is not bool):
+                raise self.fault(here, f"{name} must be {_WORDS[kind]}, got {value!r}")
+        return dict(content)
+
+    def asked(self, place: Place, read: Callable[[str], Any], text: str) -> Any:
+        """Return what a text names."""
+        try:
+            return read(text)
+        except ValueError as error:
+            raise self.fault(place, str(error)) from error
+
+    def fault(self, place: Place, message: str) -> StreamFileError:
+        """Return the error at a place, or at the nearest around it whose line is known."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        line = self.lines.get(place)
+        return StreamFileError(f"{self.path}{f':{line}' if line else ''}: {message}")
+
+
+def _parse_toml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
+    try:
+        return tomllib.loads(text), _toml_lines(text)
+    except tomllib.TOMLDecodeError as error:  # says line and column
+        raise StreamFileError(f"no TOML: {error}") from error
+
+
+def _toml_lines(text: str) -> dict[Place, int]:
+    """Return the lines of headers and keys; values over several lines and tables in one line have that of their key."""
+    lines: dict[Place, int] = {}
+    place: Place = ()
+    count: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]", line):
+            keys: list[str | int] = []
+            for part in header[2].split("."):
+                name = part.strip().strip("\"'")
+                if header[1] == "[[" and not keys:
+                    count[name] = count.get(name, -1) + 1
+                keys += [name, count[name]] if name in count else [name]
+            place = tuple(keys)
+            lines[place] = number
+            lines.setdefault(place[:1], number)
+        elif key := re.match(r"\s*([\w\"'-]+)\s*=", line):
+            lines[(*place, key[1].strip("\"'"))] = number
+    return lines
+
+
+def _parse_yaml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
+    yaml: Any = importlib.import_module("yaml")
+    lines: dict[Place, int] = {}
+
+    def note(node: Any, place: Place) -> None:
+        lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[(*place, key.value)] = key.start_mark.line + 1
+                note(value, (*place, key.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                note(value, (*place, number))
+
+    try:
+        content, root = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise StreamFileError(f"no YAML: {getattr(error, 'problem', None) or error}{where}") from error
+    if not isinstance(content, dict):
+        raise StreamFileError(f"a stream file is a table of entries, got {type(content).__name__}")
+    note(root, ())
+    return content, lines

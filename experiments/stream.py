@@ -1,0 +1,113 @@
+"""`lifelong stream show NAME`: what a stream is made of, and which task comes when.
+
+lifelong stream show cued-recall
+lifelong stream show gym:CartPole-v1 --schedule "walk:0.5 every 20" --stream-options 'drifts="plain/gravity:4"'
+lifelong stream show my_stream.toml --episodes 500 --output timeline.png
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lifelong.envs import TaskStream
+from lifelong.envs.timeline import show_timeline, timeline
+from lifelong.experiments.assembly import make_world
+from lifelong.experiments.cli import parse
+from lifelong.experiments.config import ConfigError, TrainConfig
+from lifelong.experiments.faults import InputError
+from lifelong.experiments.tensorboard import COLOURS
+
+__all__ = ["ShowConfig", "command", "main"]
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """What a stream is made of, and which task comes when."""
+
+    stream: tyro.conf.Positional[str]
+    """Name of a stream (see `lifelong list`), gym:<id>, or a stream file."""
+    schedule: str | None = None
+    """Which task comes next; None: the stream's."""
+    stream_options: tuple[str, ...] = ()
+    """More settings of the stream, as name=value."""
+    episodes: int = 200
+    """How far to look."""
+    seed: int = 0
+    """Of the lives."""
+    life: int = 0
+    """Number of the life."""
+    output: Path | None = None
+    """Draw it there too, as a picture."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        if self.episodes < 1:
+            raise InputError(f"episodes must be positive: episodes={self.episodes}")
+        for name in ("seed", "life"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must not be negative: {name}={getattr(self, name)}")
+
+
+def command(arguments: list[str]) -> None:
+    """Run what the first word names.
+
+    Raises:
+        ConfigError: if it is not `show`.
+    """
+    what, *rest = arguments or [""]
+    if what in ("-h", "--help"):
+        sys.stdout.write("usage: lifelong stream show NAME [OPTIONS]\n\nlifelong stream show --help tells more.\n")
+    elif what == "show":
+        sys.stdout.write(main(parse(ShowConfig, rest, "stream show")))
+    else:
+        raise ConfigError(f"stream what{f': {what!r}' if what else ''}? known: show")
+
+
+def main(config: ShowConfig) -> str:
+    """Return the stream in words and its timeline, and draw it where asked.
+
+    Args:
+        config: what to show.
+
+    Raises:
+        InputError: if there is no such stream.
+    """
+    said_so = {name: getattr(config, name) for name in ("stream", "schedule", "stream_options", "seed")}
+    trained = TrainConfig(**said_so, num_envs=1)
+    world = make_world(trained.resolved())
+    line = timeline(world.schedule, len(world.tasks), config.episodes, config.seed, config.life)
+    names = [task.name for task in world.tasks]
+    said = [
+        f"stream    {config.stream}",
+        f"tasks     {len(names)}",
+        f"schedule  {world.schedule}",
+        f"life      {'endless' if world.life_episodes is None else f'{world.life_episodes} episodes'}",
+        f"boundary  {world.boundary}",
+        f"actions   {world.single_action_space}",
+        f"shown     {', '.join(world.single_observation_space.spaces)}",  # type: ignore[attr-defined]
+        "",
+        show_timeline(line, names),
+    ]
+    if config.output is not None:
+        _draw(world, line.tolist(), config.output)
+    world.close()
+    return "\n".join(said)
+
+
+def _draw(world: TaskStream, line: list[int], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    names = [task.name for task in world.tasks]
+    figure = Figure(figsize=(10.0, min(8.0, 1.2 + 0.28 * len(names))), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for episode, task in enumerate(line):
+        axes.barh(task, 1.0, left=episode, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
+    axes.set_yticks(range(len(names)), names, fontsize=min(9.0, 220.0 / len(names)))
+    axes.invert_yaxis()
+    axes.set_xlim(0, len(line))
+    axes.set_xlabel(f"episode; {world.schedule}")
+    axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

@@ -1,0 +1,113 @@
+"""Streams written down: what they become, and what is said of mistakes."""
+
+import numpy as np
+import pytest
+
+from lifelong.envs import Gravity, References, StickyActions, make_stream
+from lifelong.envs.schedule import Cyclic, Held, Walk
+from lifelong.envs.stream_file import StreamFileError, read_stream_file
+
+TOML = """\
+schedule = "walk:0.5 every 5"
+life_episodes = 40
+
+[[tasks]]
+env = "CartPole-v1"
+
+[[tasks]]
+name = "heavy"
+env = "CartPole-v1"
+drifts = "gravity:4+sticky_actions:0.25"
+kwargs = { sutton_barto_reward = true }
+references = { random = 22, oracle = 500.0 }
+
+[train]
+steps = 2000
+"""
+YAML = """\
+schedule: walk:0.5 every 5
+life_episodes: 40
+tasks:
+  - env: CartPole-v1
+  - name: heavy
+    env: CartPole-v1
+    drifts: gravity:4+sticky_actions:0.25
+    kwargs: {sutton_barto_reward: true}
+    references: {random: 22, oracle: 500.0}
+train:
+  steps: 2000
+"""
+
+
+@pytest.mark.parametrize(("suffix", "text"), [("toml", TOML), ("yaml", YAML)])
+def test_a_file_becomes_the_stream_it_describes(suffix, text, tmp_path):
+    path = tmp_path / f"seasons.{suffix}"
+    path.write_text(text)
+    assert read_stream_file(path).train == {"steps": 2000}
+    stream = make_stream(str(path), 2, seed=3)
+    plain, heavy = stream.tasks
+    assert (plain.name, plain.drifts, heavy.name) == ("CartPole-v1", (), "heavy")
+    assert heavy.drifts == (Gravity(4), StickyActions(0.25))
+    assert heavy.references == References(random=22.0, oracle=500.0, within=heavy.references.within)
+    assert np.isnan(heavy.references.within)
+    assert heavy.kwargs == {"sutton_barto_reward": True}
+    assert (stream.schedule, stream.life_episodes) == (Held(Walk(0.5), 5), 40)
+    assert make_stream(str(path), 2, schedule="cyclic:3", life_episodes=None).schedule == Cyclic(3)
+
+
+def test_a_file_may_take_a_stream_that_has_a_name(tmp_path):
+    path = tmp_path / "cues.toml"
+    path.write_text('stream = "cued-recall"\nlife_episodes = 0\n[options]\ncues = 5\n')
+    stream = make_stream(str(path), 3)
+    assert (len(stream.tasks), stream.life_episodes, stream.num_envs) == (5, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("gravity:4", "gravty:4", 10, "no drift 'gravty'; did you mean 'gravity'"),
+        ("walk:0.5", "walk:2", 1, "rate must lie in [0, 1]"),
+        ("life_episodes = 40", "life_episodes = true", 2, "life_episodes must be an integer, got True"),
+        ("life_episodes = 40", "life_episodes = -1", 2, "life_episodes must not be negative: -1"),
+        ("life_episodes = 40", "life_episode = 40", 2, "no entry 'life_episode'; did you mean 'life_episodes'"),
+        ("oracle = 500.0", "orcale = 500.0", 12, "no entry 'orcale'; did you mean 'oracle'"),
+        ('name = "heavy"', "name = 7", 8, "name must be text, got 7"),
+        ('[[tasks]]\nenv = "CartPole-v1"\n\n', "[[tasks]]\n\n", 4, "a task needs env"),
+        ("life_episodes = 40", "[options]\ncues = 5", 2, "options are for a stream that has a name"),
+        ("life_episodes = 40", 'stream = "cued-recall"', None, "stream and tasks exclude each other"),
+    ],
+)
+def test_mistakes_are_answered_with_their_line_and_what_is_allowed(old, new, line, message, tmp_path):
+    path = tmp_path / "seasons.toml"
+    assert old in TOML
+    path.write_text(TOML.replace(old, new, 1))
+    with pytest.raises(StreamFileError) as caught:
+        read_stream_file(path)
+    assert str(caught.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_yaml_knows_its_lines_too(tmp_path):
+    path = tmp_path / "seasons.yaml"
+    path.write_text(YAML.replace("oracle", "orcale"))
+    with pytest.raises(StreamFileError, match=r"seasons\.yaml:9: no entry 'orcale'"):
+        read_stream_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.toml", "schedule = \n", "no TOML: .*line 1"),
+        ("x.yaml", "schedule: [", r"no YAML: .*line 1|line 2"),
+        ("x.yaml", "- 1", "a stream file is a table of entries, got list"),
+        ("x.toml", 'schedule = "cyclic:1"', "neither stream nor tasks is there"),
+        ("x.toml", "tasks = []", "a stream needs at least one task"),
+        ("x.toml", None, "cannot read .*No such file"),
+    ],
+)
+def test_what_is_no_stream_file_is_refused(name, text, message, tmp_path):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(StreamFileError, match=message):
+        read_stream_file(path)

@@ -1,0 +1,89 @@
+"""`lifelong stream show`, and training on a stream that was written down."""
+
+import pytest
+
+from lifelong.envs.schedule import Cyclic
+from lifelong.experiments import cli
+from lifelong.experiments.assembly import make_world
+from lifelong.experiments.config import ConfigError, TrainConfig
+from lifelong.experiments.run import open_run
+from lifelong.experiments.train import main as train
+
+FILE = """\
+schedule = "cyclic:2"
+life_episodes = 7
+boundary = "flag"
+[[tasks]]
+env = "FrozenLake-v1"
+[[tasks]]
+name = "slippery"
+env = "FrozenLake-v1"
+drifts = "sticky_actions:0.5"
+[train]
+steps = 64
+num_envs = 2
+"""
+
+
+@pytest.fixture
+def seasons(tmp_path):
+    path = tmp_path / "seasons.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_it_shows_what_a_stream_is_and_draws_it(seasons, tmp_path, capsys):
+    assert cli.main(["stream", "show", str(seasons), "--episodes", "8", "--output", str(tmp_path / "x.png")]) == 0
+    said = capsys.readouterr().out
+    assert "schedule  Cyclic(episodes=2)" in said
+    assert "life      7 episodes" in said
+    assert "FrozenLake-v1 |██  ██  |\nslippery      |  ██  ██|\n" in said
+    assert (tmp_path / "x.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stream"], "stream what? known: show"),
+        (["stream", "shw"], "stream what: 'shw'? known: show"),
+        (["stream", "show", "nothing"], "no stream 'nothing'"),
+        (["stream", "show", "no.toml"], "cannot read no.toml: No such file"),
+        (["stream", "show", "cued-recall", "--episodes", "0"], "episodes must be positive: episodes=0"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_line(words, message, capsys):
+    assert cli.main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_keeps_its_file_and_is_trained_as_it_says(seasons, tmp_path):
+    settings = {
+        "segment": 8,
+        "width": 8,
+        "evaluation_lives": 0,
+        "minibatches": 1,
+        "runs": tmp_path / "runs",
+        "name": "x",
+    }
+    outcome = train(TrainConfig(stream=str(seasons), **settings))
+    assert outcome.steps == 64
+    seasons.write_text("nothing that could be read")
+    trained = open_run(outcome.folder)
+    assert (trained.num_envs, trained.life_episodes) == (2, 7)
+    world = make_world(trained)
+    assert (world.schedule, world.boundary, len(world.tasks)) == (Cyclic(2), "flag", 2)
+
+
+def test_the_command_line_wins_over_the_file(seasons):
+    config = TrainConfig(
+        stream=str(seasons), life_episodes=3, boundary="task_id", steps=10, schedule="hazard:1"
+    ).resolved()
+    world = make_world(config)
+    assert (config.steps, config.num_envs, world.life_episodes, world.boundary) == (10, 2, 3, "task_id")
+    assert str(world.schedule) == "RandomHazard(hazard=1.0)"
+
+
+def test_settings_of_training_that_do_not_exist_are_refused(seasons):
+    seasons.write_text(FILE.replace("steps = 64", "stepz = 64"))
+    with pytest.raises(ConfigError, match=r"train has no setting 'stepz'; known: .*steps"):
+        TrainConfig(stream=str(seasons)).resolved()
