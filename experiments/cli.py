@@ -23,6 +23,7 @@ VERBS = {
     "capacity": "how many pairs each rule of writing remembers, if nothing is trained",
     "recall": "how much trained memories recall, below and above what they can hold",
     "cost": "bytes, operations and time of every memory, and recall against them",
+    "certify": "what reference policies get in a stream, from chance to the oracle: what its scores mean",
     "list": "memories and streams, in one line each",
     "bench": "how fast the kernels are, and how fast agents train, on this machine",
 }

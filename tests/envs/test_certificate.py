@@ -1,0 +1,81 @@
+"""Stored certificates agree with theory, and with fresh lives."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lifelong.envs import STREAMS, make_stream
+from lifelong.envs.certificate import PLANS, ROLES, Certificate, Plan, Score, certify, load, store
+
+CASES = [(name, number) for name, plans in PLANS.items() for number in range(len(plans))]
+FEW = {"colour-rule": 6, "map-change": 40}  # lives where they are slow
+every_certificate = pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{i}" for name, i in CASES])
+
+
+def test_every_stream_has_its_certificates() -> None:
+    assert set(PLANS) == set(STREAMS)
+    for name, plans in PLANS.items():
+        assert not plans[0].settings, "the first is of the stream as it comes"
+        assert [kept.settings for kept in load(name)] == [dict(plan.settings) for plan in plans]
+
+
+@every_certificate
+def test_what_is_stored_is_what_theory_expects(name: str, number: int) -> None:
+    certificate = load(name)[number]
+    for role in ROLES:
+        score = certificate.scores[role]
+        if score.closed_form is not None:
+            allowed = max(0.02 * score.closed_form, 3 / 1.96 * score.half if role == "random" else 0.0)
+            assert score.mean == pytest.approx(score.closed_form, abs=allowed), role
+
+
+@every_certificate
+def test_the_references_are_in_order(name: str, number: int) -> None:
+    random, within, cross, oracle = (load(name)[number].scores[role].mean for role in ROLES)
+    assert random <= within + 0.01
+    assert within <= cross <= oracle
+
+
+@every_certificate
+def test_fresh_lives_agree_with_what_is_stored(name: str, number: int) -> None:
+    plan, kept = PLANS[name][number], load(name)[number]
+    stream = make_stream(name, FEW.get(name, 150), seed=1, **plan.settings)
+    fresh = certify(name, stream, kept.episodes, plan.settings, kept.version)
+    stream.close()
+    assert fresh.scores.keys() == kept.scores.keys()
+    for policy, (difference, allowed) in kept.differences(fresh).items():
+        assert abs(difference) <= allowed + 2e-6, policy
+
+
+def scores(**means: float) -> dict[str, Score]:
+    return {name: Score(mean, 0.01) for name, mean in means.items()}
+
+
+def test_a_stream_without_a_gap_is_a_control() -> None:
+    seen = scores(random=0.2, within=0.5, cross=0.52, oracle=1.0)
+    made = Certificate("x", {}, 10, 10, 0, "0", seen)
+    assert made.control  # .02 is less than twice sqrt(2) * .01
+    assert not replace(made, scores=seen | scores(cross=0.53)).control
+
+
+def test_what_the_first_observation_gives_away_is_told() -> None:
+    assert all(not certificate.leaks for certificate in load("cued-recall"))
+    assert all(certificate.leaks for certificate in load("colour-rule"))
+    assert not load("reversal")[0].leaks
+
+
+def test_what_is_stored_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan({"hazard": 0.1})
+    made = certify("reversal", make_stream("reversal", 5, **plan.settings), 4, plan.settings, "0")
+    monkeypatch.setattr("lifelong.envs.certificate._STORED", tmp_path)
+    path = store([made], tmp_path)
+    assert load("reversal") == [made]
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(ValueError, match="format 2"):
+        load("reversal")
+
+
+def test_a_stream_without_policies_is_refused() -> None:
+    with pytest.raises(ValueError, match="'gym:CartPole-v1' has no reference policies"):
+        certify("gym:CartPole-v1", make_stream("gym:CartPole-v1"), 1, {}, "0")
