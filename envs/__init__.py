@@ -15,6 +15,7 @@ import gymnasium
 if TYPE_CHECKING:
     from lifelong.envs.action_drift import DelayedActions, ReversedActions, ShuffledActions, StickyActions
     from lifelong.envs.colour_rule import ColourRule
+    from lifelong.envs.controls import Control
     from lifelong.envs.cued_recall import CuedRecall
     from lifelong.envs.dark_room import DarkRoom
     from lifelong.envs.doors import Doors
@@ -42,6 +43,7 @@ __all__ = [
     "STREAMS",
     "Actuators",
     "ColourRule",
+    "Control",
     "CuedRecall",
     "Damping",
     "DarkRoom",
@@ -104,6 +106,12 @@ STREAMS: dict[str, Entry] = {
         "lifelong.envs.map_change:MapChange", "the way through four rooms to an unseen goal; 20 episodes of each map"
     ),
     "doors": Entry("lifelong.envs.doors:Doors", "which door the key of a colour opens; one try per episode"),
+    "cartpole-sign": Entry("lifelong.envs.controls:cartpole_sign", "control: left and right change places"),
+    "cartpole-length": Entry("lifelong.envs.controls:cartpole_length", "control: poles of four lengths"),
+    "cartpole-physics": Entry(
+        "lifelong.envs.controls:cartpole_physics", "negative control: other gravity, pushes and masses"
+    ),
+    "pendulum-sign": Entry("lifelong.envs.controls:pendulum_sign", "control: the torque is reversed"),
 }
 
 _EXPORTS = {
@@ -112,6 +120,7 @@ _EXPORTS = {
     "SCHEDULES": "schedule",
     "Actuators": "physics_drift",
     "ColourRule": "colour_rule",
+    "Control": "controls",
     "CuedRecall": "cued_recall",
     "Damping": "physics_drift",
     "DarkRoom": "dark_room",
@@ -153,6 +162,10 @@ gymnasium.register("lifelong/Reversal-v0", vector_entry_point=STREAMS["reversal"
 gymnasium.register("lifelong/DarkRoom-v0", vector_entry_point=STREAMS["dark-room"].target)
 gymnasium.register("lifelong/MapChange-v0", vector_entry_point=STREAMS["map-change"].target)
 gymnasium.register("lifelong/Doors-v0", vector_entry_point=STREAMS["doors"].target)
+gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartpole-sign"].target)
+gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
+gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
+gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
 gymnasium.register(
     "lifelong/ColourRoom-v0",
     entry_point="lifelong.envs.colour_rule:ColourRoom",

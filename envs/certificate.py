@@ -23,6 +23,7 @@ from lifelong.envs.stream import TaskStream
 
 __all__ = [
     "FIRST",
+    "FIXED",
     "FORMAT",
     "PLANS",
     "ROLES",
@@ -39,6 +40,12 @@ FORMAT = 1
 """Version of the files; another one is refused."""
 
 ROLES = ("random", "within", "cross", "oracle")
+
+FIXED = "only"
+"""Policies that act as if there were but one task have names that begin with this word."""
+
+NEGLIGIBLE = 0.02
+"""Gaps below that share of what there is to gain count as none."""
 
 FIRST = "first observation"
 """The policy, if there is one, that forgets as well, but for what the first observation of an episode shows of the one
@@ -83,6 +90,10 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "dark-room": (Plan(), Plan({"schedule": "cyclic:1"})),
     "map-change": (Plan(lives=1000), Plan({"schedule": "cyclic:1"}, lives=1000)),
     "doors": (Plan(), Plan({"doors": 8})),
+    "cartpole-sign": (Plan(lives=20),),
+    "cartpole-length": (Plan(lives=20),),
+    "cartpole-physics": (Plan(lives=6),),
+    "pendulum-sign": (Plan(lives=100),),
 }
 """Of each stream the default settings first."""
 
@@ -95,11 +106,13 @@ class Score:
         mean: return of an episode, averaged over lives.
         half: half its 95 % interval over lives.
         closed_form: what theory expects in the same episodes, or None where it says nothing.
+        tasks: mean return of an episode of each task, by its name, where tasks are to be told apart.
     """
 
     mean: float
     half: float
     closed_form: float | None = None
+    tasks: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,24 @@ class Certificate:
     def control(self) -> bool:
         """Whether a memory across episodes gains nothing, as far as can be told."""
         within, cross = self.scores["within"], self.scores["cross"]
-        return bool(cross.mean - within.mean <= 2 * np.hypot(cross.half, within.half))
+        gap = cross.mean - within.mean
+        return bool(gap <= 2 * np.hypot(cross.half, within.half) or gap <= NEGLIGIBLE * self.scope)
+
+    @property
+    def scope(self) -> float:
+        """What there is to gain: the oracle's score less that of random actions."""
+        return self.scores["oracle"].mean - self.scores["random"].mean
+
+    @property
+    def fixed(self) -> tuple[str, float] | None:
+        """The best of the policies that act as if there were but one task, and what it gets; None if there are none."""
+        scores = [(name, score.mean) for name, score in self.scores.items() if name.startswith(f"{FIXED} ")]
+        return max(scores, key=lambda pair: pair[1], default=None)
+
+    @property
+    def conflict(self) -> bool | None:
+        """Whether no fixed policy that is known does for all tasks; None where none is known."""
+        return None if self.fixed is None else self.scores["oracle"].mean - self.fixed[1] > NEGLIGIBLE * self.scope
 
     @property
     def leaks(self) -> bool:
@@ -217,7 +247,11 @@ def _score(stream: TaskStream, policy: str, rows: dict[str, NDArray[Any]]) -> Sc
         expected = rows[policy] if policy in rows else of_tasks[rows["task"]]
         theory = float(_life_means(rows["life"], expected).mean())
         closed_form = None if np.isnan(theory) else round(theory, 6)
-    return Score(round(float(lives.mean()), 6), round(half, 6), closed_form)
+    tasks = None
+    if getattr(stream, "certifies_tasks", False):
+        returns = {task.name: rows["return"][rows["task"] == number] for number, task in enumerate(stream.tasks)}
+        tasks = {name: round(float(gained.mean()), 6) for name, gained in returns.items() if gained.size}
+    return Score(round(float(lives.mean()), 6), round(half, 6), closed_form, tasks)
 
 
 def _life_means(life: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:

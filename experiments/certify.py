@@ -119,14 +119,30 @@ def table(certificate: Certificate) -> str:
         if score.closed_form is not None:
             theory, difference = f"{score.closed_form:.4f}", f"{score.mean - score.closed_form:+.4f}"
         lines.append(f"| {name} | {score.mean:.4f} ± {score.half:.4f} | {theory} | {difference} |")
+    lines += _by_task(certificate)
     within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
     verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
         verdict = "**a control**, as far as these lives can tell: no gap between within and cross"
+    if certificate.fixed and certificate.conflict:
+        lost = certificate.scores["oracle"].mean - certificate.fixed[1]
+        verdict += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
+    elif certificate.fixed:
+        verdict += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
     if certificate.leaks:
         worth = certificate.scores[FIRST].mean - within
         verdict += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
     return "\n".join([*lines, "", verdict, ""])
+
+
+def _by_task(certificate: Certificate) -> list[str]:
+    """Return the lines that tell the tasks apart, if any."""
+    told = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
+    if not told:
+        return []
+    tasks = list(next(iter(told.values())))
+    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in told.items()]
+    return ["", f"| policy | {' | '.join(tasks)} |", f"| --- |{' --- |' * len(tasks)}", *rows]
 
 
 def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
