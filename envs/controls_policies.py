@@ -43,6 +43,7 @@ _STEADY = 0.0625, 0.307, 5.37, 2.38
 """Of 576 regulators with other weights one that balances poles of 0.1, 0.5, 2 and 4 to the end."""
 
 _STEP = 1e-4  # of differences around upright
+_LOOK = 20  # steps of an episode in which tasks are told apart; after them the guess stays
 _SURE = 1e-6  # squared error of a prediction that is wrong; right ones are off by rounding to float32
 
 
@@ -104,6 +105,7 @@ class Identifying:
         self.worlds, self.controllers, self.wiped = worlds, controllers, wiped
         self.error = np.zeros((num_envs, len(worlds)))
         self.guess = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)  # of this episode
         self.before: Floats | None = None  # what was shown one step ago
 
     def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
@@ -112,7 +114,8 @@ class Identifying:
         started = seen["episode_start"][:, 0] > 0
         self.guess[started if self.wiped else life_start] = 0
         self.error[started] = 0.0
-        unsure = np.sort(self.error, 1)[:, 1] < _SURE
+        self.steps = np.where(started, 0, self.steps + 1)
+        unsure = (np.sort(self.error, 1)[:, 1] < _SURE) & (self.steps <= _LOOK)
         for slot in np.flatnonzero(unsure & ~started):
             assert self.before is not None  # noqa: S101  an episode has begun
             for number, world in enumerate(self.worlds):

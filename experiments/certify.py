@@ -154,7 +154,7 @@ def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
             return certify(name, stream, episodes, plan.settings, _version())
         finally:
             stream.close()
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ImportError, TypeError, ValueError) as error:
         raise InputError(str(error.args[0])) from error
 
 

@@ -27,8 +27,7 @@ def test_what_is_stored_is_what_theory_expects(name: str, number: int) -> None:
     for role in ROLES:
         score = certificate.scores[role]
         if score.closed_form is not None:
-            allowed = max(0.02 * score.closed_form, 3 / 1.96 * score.half if role == "random" else 0.0)
-            assert score.mean == pytest.approx(score.closed_form, abs=allowed), role
+            assert score.mean == pytest.approx(score.closed_form, rel=0.02), role
 
 
 @every_certificate
