@@ -15,10 +15,14 @@ import gymnasium
 if TYPE_CHECKING:
     from lifelong.envs.action_drift import DelayedActions, ReversedActions, ShuffledActions, StickyActions
     from lifelong.envs.colour_rule import ColourRule
+    from lifelong.envs.controls import Control
     from lifelong.envs.cued_recall import CuedRecall
+    from lifelong.envs.dark_room import DarkRoom
+    from lifelong.envs.doors import Doors
     from lifelong.envs.drift import Drift, Drifted
     from lifelong.envs.drifts import DRIFTS, drifting, parse_drifts
     from lifelong.envs.gym_stream import GymStream, GymTask
+    from lifelong.envs.map_change import MapChange
     from lifelong.envs.observation_drift import (
         NoisyObservations,
         RemappedColours,
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
         SwappedObjects,
     )
     from lifelong.envs.physics_drift import Actuators, Damping, Friction, Gravity, Length, Mass
+    from lifelong.envs.reversal import Reversal
     from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
     from lifelong.envs.schedule import SCHEDULES, Schedule, parse_schedule
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
@@ -38,10 +43,13 @@ __all__ = [
     "STREAMS",
     "Actuators",
     "ColourRule",
+    "Control",
     "CuedRecall",
     "Damping",
+    "DarkRoom",
     "DelayedActions",
     "DelayedRewards",
+    "Doors",
     "Drift",
     "Drifted",
     "Entry",
@@ -50,10 +58,12 @@ __all__ = [
     "GymStream",
     "GymTask",
     "Length",
+    "MapChange",
     "Mass",
     "NoisyObservations",
     "References",
     "RemappedColours",
+    "Reversal",
     "ReversedActions",
     "RotatedObservations",
     "ScaledRewards",
@@ -88,6 +98,20 @@ STREAMS: dict[str, Entry] = {
     "colour-rule": Entry(
         "lifelong.envs.colour_rule:ColourRule", "MiniGrid: which colour pays, redrawn every 20 episodes"
     ),
+    "reversal": Entry(
+        "lifelong.envs.reversal:Reversal", "which of two arms pays; one pull per episode, changing without notice"
+    ),
+    "dark-room": Entry("lifelong.envs.dark_room:DarkRoom", "where on a map the unseen goal is; 20 episodes of each"),
+    "map-change": Entry(
+        "lifelong.envs.map_change:MapChange", "the way through four rooms to an unseen goal; 20 episodes of each map"
+    ),
+    "doors": Entry("lifelong.envs.doors:Doors", "which door the key of a colour opens; one try per episode"),
+    "cartpole-sign": Entry("lifelong.envs.controls:cartpole_sign", "control: left and right change places"),
+    "cartpole-length": Entry("lifelong.envs.controls:cartpole_length", "control: poles of four lengths"),
+    "cartpole-physics": Entry(
+        "lifelong.envs.controls:cartpole_physics", "negative control: other gravity, pushes and masses"
+    ),
+    "pendulum-sign": Entry("lifelong.envs.controls:pendulum_sign", "control: the torque is reversed"),
 }
 
 _EXPORTS = {
@@ -96,10 +120,13 @@ _EXPORTS = {
     "SCHEDULES": "schedule",
     "Actuators": "physics_drift",
     "ColourRule": "colour_rule",
+    "Control": "controls",
     "CuedRecall": "cued_recall",
     "Damping": "physics_drift",
+    "DarkRoom": "dark_room",
     "DelayedActions": "action_drift",
     "DelayedRewards": "reward_drift",
+    "Doors": "doors",
     "Drift": "drift",
     "Drifted": "drift",
     "Friction": "physics_drift",
@@ -107,10 +134,12 @@ _EXPORTS = {
     "GymStream": "gym_stream",
     "GymTask": "gym_stream",
     "Length": "physics_drift",
+    "MapChange": "map_change",
     "Mass": "physics_drift",
     "NoisyObservations": "observation_drift",
     "References": "stream",
     "RemappedColours": "observation_drift",
+    "Reversal": "reversal",
     "ReversedActions": "action_drift",
     "RotatedObservations": "observation_drift",
     "ScaledRewards": "reward_drift",
@@ -129,6 +158,14 @@ _EXPORTS = {
 
 gymnasium.register("lifelong/CuedRecall-v0", vector_entry_point=STREAMS["cued-recall"].target)
 gymnasium.register("lifelong/ColourRule-v0", vector_entry_point=STREAMS["colour-rule"].target)
+gymnasium.register("lifelong/Reversal-v0", vector_entry_point=STREAMS["reversal"].target)
+gymnasium.register("lifelong/DarkRoom-v0", vector_entry_point=STREAMS["dark-room"].target)
+gymnasium.register("lifelong/MapChange-v0", vector_entry_point=STREAMS["map-change"].target)
+gymnasium.register("lifelong/Doors-v0", vector_entry_point=STREAMS["doors"].target)
+gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartpole-sign"].target)
+gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
+gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
+gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
 gymnasium.register(
     "lifelong/ColourRoom-v0",
     entry_point="lifelong.envs.colour_rule:ColourRoom",

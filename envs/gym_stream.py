@@ -154,7 +154,7 @@ class GymStream(TaskStream):
 
     def _environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
         if (slot, number) not in self._envs:
-            self._envs[slot, number] = self._adapted(_make(self._recipes[number]), number)
+            self._envs[slot, number] = self._adapted(make_task(self._recipes[number]), number)
         return self._envs[slot, number]
 
     def _adapted(self, env: gymnasium.Env[Any, Any], number: int) -> gymnasium.Env[Any, Any]:
@@ -275,7 +275,7 @@ class GymStream(TaskStream):
                 )
 
 
-def _make(task: GymTask) -> gymnasium.Env[Any, Any]:
+def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
     if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
         importlib.import_module("minigrid")  # registers its environments
     try:

@@ -1,33 +1,37 @@
 """Scripted policies that a stream's reference scores are held to.
 
 They play streams whose episodes ask one question each (`QuestionStream`: CuedRecall, ColourRule), know how to give an
-answer, and differ in what they know of the right one. A policy is a function of the stream and of what its lives have
-learnt so far, and returns the next actions [B].
+answer, and differ in what they know of the right one. Each is a function of the stream and of what its lives have
+learnt so far, and returns the next actions [B]; `QuestionPolicy` does the learning, from observations.
 
 | policy | knows |
 | --- | --- |
 | random_policy | nothing, not even how to answer: uniform actions |
-| within_episode_policy | how to answer; forgets at every episode's end, so it sticks to the first answer |
+| within_episode_policy | how to answer; forgets at every episode's end, so all answers are alike to it |
 | cross_episode_policy | all that its life has shown: it never gives an answer that was wrong before |
 | oracle_policy | what is hidden |
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.envs import policy
 from lifelong.envs.draws import Purpose, integers
-from lifelong.envs.stream import ROW
+from lifelong.envs.policy import Policy
 
 __all__ = [
+    "Choice",
     "Knowledge",
-    "Policy",
+    "QuestionPolicy",
     "QuestionStream",
     "cross_episode_policy",
     "oracle_policy",
     "play",
+    "question_policies",
     "random_policy",
     "within_episode_policy",
 ]
@@ -44,8 +48,8 @@ class QuestionStream(Protocol):
     seed: int
     life: Ints
     life_step: Ints
+    episode: Ints
     answers: int
-    feedback: str
 
     def reset(self) -> tuple[Any, Any]: ...  # noqa: D102
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...  # noqa: D102
@@ -68,21 +72,17 @@ class Knowledge:
 
     def learn(self, slots: Ints, questions: Ints, answers: Ints, success: NDArray[Any]) -> None:
         """Take in the ends of episodes; an answer of -1 was none and says nothing."""
-        for slot, question, answer, right in zip(slots, questions, answers, success > 0, strict=True):
-            wrong = self.wrong[slot, question]
-            if right:
-                wrong[:] = np.arange(wrong.size) != answer
-            elif answer >= 0:
-                wrong[answer] = True
-                if wrong.all():
-                    wrong[:] = np.arange(wrong.size) == answer
+        this = np.arange(self.wrong.shape[-1]) == answers[:, None]
+        wrong = self.wrong[slots, questions] | this
+        wrong = np.where(wrong.all(1, keepdims=True), this, wrong)
+        self.wrong[slots, questions] = np.where((success > 0)[:, None], ~this, wrong)
 
     def forget(self, slots: NDArray[Any]) -> None:
         """Begin new lives."""
         self.wrong[slots] = False
 
 
-Policy = Callable[[QuestionStream, Knowledge], Ints]
+Choice = Callable[[QuestionStream, Knowledge], Ints]
 
 
 def random_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
@@ -92,8 +92,8 @@ def random_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
 
 
 def within_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
-    """Return actions toward the first answer; to a policy that forgets, all answers are alike."""
-    return stream.toward(np.zeros(stream.num_envs, np.int64))
+    """Return actions toward an answer drawn for the episode; to a policy that forgets, all answers are alike."""
+    return stream.toward(integers(stream.answers, stream.seed, Purpose.POLICY, stream.life, stream.episode, 0))
 
 
 def cross_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
@@ -106,29 +106,61 @@ def oracle_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
     return stream.toward(stream.right_answers())
 
 
-def play(stream: QuestionStream, policy: Policy, episodes: int) -> dict[str, NDArray[Any]]:
+class QuestionPolicy:
+    """A policy that sees what an agent sees, but for finding its way to an answer and telling questions apart.
+
+    Args:
+        stream: whose questions.
+        choose: one of the functions above.
+        wiped: whether all is forgotten at every episode's end, but for what the first observation of the next one shows
+            of it; that is taken to be about the same question.
+    """
+
+    def __init__(self, stream: QuestionStream, choose: Choice, *, wiped: bool = False) -> None:
+        self.stream, self.choose, self.wiped = stream, choose, wiped
+        self.knowledge = Knowledge(stream)
+        self.questions = np.zeros(stream.num_envs, np.int64)
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return the next actions."""
+        slots = np.flatnonzero((seen["episode_start"][:, 0] > 0) & ~life_start)
+        shown, paid = seen["observation"], seen["previous_reward"][slots, 0] > 0
+        if "revealed" in shown:
+            answers, right = shown["revealed"][slots], np.ones(slots.size, np.bool_)
+        elif "touched" in shown:
+            answers = np.where(shown["touched"] < self.stream.answers, shown["touched"], -1)[slots]
+            right = paid
+        else:
+            answers, right = seen["previous_action"][slots], paid
+        if self.wiped:
+            self.knowledge.forget(slots)
+            self.questions = self.stream.contexts()
+        self.knowledge.learn(slots, self.questions[slots], answers, right)
+        self.knowledge.forget(life_start)
+        self.questions = self.stream.contexts()
+        return self.choose(self.stream, self.knowledge)
+
+
+def question_policies(stream: QuestionStream) -> dict[str, Callable[[], Policy]]:
+    """Return the reference policies of a stream, by name."""
+    choices = {
+        "random": random_policy,
+        "within": within_episode_policy,
+        "cross": cross_episode_policy,
+        "oracle": oracle_policy,
+    }
+    policies: dict[str, Callable[[], Policy]] = {
+        name: partial(QuestionPolicy, stream, choice) for name, choice in choices.items()
+    }
+    return policies | {"first observation": partial(QuestionPolicy, stream, cross_episode_policy, wiped=True)}
+
+
+def play(stream: QuestionStream, choose: Choice, episodes: int) -> dict[str, NDArray[Any]]:
     """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
 
     Args:
         stream: where.
-        policy: who.
+        choose: who.
         episodes: of each of the B slots.
     """
-    stream.reset()
-    knowledge = Knowledge(stream)
-    ended = np.zeros(stream.num_envs, np.int64)
-    rows: list[dict[str, NDArray[Any]]] = []
-    while (ended < episodes).any():
-        questions, right = stream.contexts(), stream.right_answers()
-        _, _, terminated, truncated, info = stream.step(policy(stream, knowledge))
-        if "episodes" not in info:
-            continue
-        slots, row = np.flatnonzero(terminated | truncated), info["episodes"]
-        if stream.feedback == "reveal":
-            knowledge.learn(slots, questions[slots], right[slots], np.ones(slots.size))
-        else:
-            knowledge.learn(slots, questions[slots], row["answer"].astype(np.int64), row["success"])
-        knowledge.forget(info["life_start"])
-        rows.append({name: column[ended[slots] < episodes] for name, column in row.items()})
-        ended[slots] += 1
-    return {name: np.concatenate([row[name] for row in rows]) for name in ROW}
+    return policy.play(stream, QuestionPolicy(stream, choose), episodes)

@@ -24,6 +24,7 @@ VERBS = {
     "recall": "how much trained memories recall, below and above what they can hold",
     "cost": "bytes, operations and time of every memory, and recall against them",
     "stream": "what a stream is made of, and which task comes when",
+    "certify": "what reference policies get in a stream, from chance to the oracle: what its scores mean",
     "list": "memories and streams, in one line each",
     "bench": "how fast the kernels are, and how fast agents train, on this machine",
 }

@@ -1,4 +1,4 @@
-"""What to train with when nothing is said: settings per stream, as data, each found by measurement.
+"""What to train with when nothing is said: settings per stream, as data, measured unless they say otherwise.
 
 A preset names fields of `TrainConfig`; what the user sets wins.
 """
@@ -33,22 +33,29 @@ _RECALL: dict[str, Any] = {
     "evaluation_lives": 512,
 }
 
+_RULE: dict[str, Any] = {
+    "steps": 2_000_000,
+    "num_envs": 64,
+    "segment": 128,
+    "life_episodes": 80,
+    "lr": 1e-3,
+    "epochs": 3,
+    "minibatches": 8,
+    "entropy": 0.05,
+    "discount": 0.95,
+    "evaluation_lives": 256,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "cued-recall": _RECALL,
     "cued-recall/reward": _RECALL
     | {"entropy": 0.1, "steps": 12_000_000, "life_discount": 0.5, "schedule": "interleaved:gap=1,grow=8"},
-    "colour-rule": {
-        "steps": 2_000_000,
-        "num_envs": 64,
-        "segment": 128,
-        "life_episodes": 80,
-        "lr": 1e-3,
-        "epochs": 3,
-        "minibatches": 8,
-        "entropy": 0.05,
-        "discount": 0.95,
-        "evaluation_lives": 256,
-    },
+    "colour-rule": _RULE,
+    # Not measured yet: colour-rule's, and lives of their own length, as rules are redrawn with the life.
+    "reversal": _RULE | {"life_episodes": 200},
+    "dark-room": _RULE,
+    "map-change": _RULE,
+    "doors": _RULE | {"life_episodes": 96},
 }
 
 

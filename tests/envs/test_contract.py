@@ -15,20 +15,25 @@ from lifelong.envs import (
     ROW,
     ColourRule,
     CuedRecall,
+    DarkRoom,
     DelayedActions,
     DelayedRewards,
+    Doors,
     Gravity,
     GymStream,
     GymTask,
+    MapChange,
     Mass,
     NoisyObservations,
+    Reversal,
     ReversedActions,
     ShuffledObservations,
     StickyActions,
     TaskStream,
 )
 from lifelong.envs.draws import Purpose, uniform
-from lifelong.envs.schedule import Cyclic, Interleaved, RandomHazard, Redrawn, Walk
+from lifelong.envs.schedule import Block, Cyclic, Interleaved, RandomHazard, Redrawn, Walk
+from lifelong.envs.sealed import SealedStream
 
 CARTPOLE = GymTask("short", env_id="CartPole-v1", kwargs={"max_episode_steps": 9})
 CARTPOLE_TOO = GymTask("shorter", env_id="CartPole-v1", kwargs={"max_episode_steps": 6})
@@ -47,6 +52,11 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
         n, cues=4, blanks=2, feedback="reward", schedule=RandomHazard(0.3), life_episodes=None, **o
     ),
     "colour rule": lambda n, **o: ColourRule(n, max_steps=6, schedule=Redrawn(3), life_episodes=7, **o),
+    "reversal": lambda n, **o: Reversal(n, contexts=3, hazard=0.3, life_episodes=9, **o),
+    "reversal, endless": lambda n, **o: Reversal(n, life_episodes=None, **o),
+    "dark room": lambda n, **o: DarkRoom(n, size=3, max_steps=3, maps=3, schedule=Block(2), life_episodes=5, **o),
+    "map change": lambda n, **o: MapChange(n, size=5, max_steps=3, nearest=1, maps=3, life_episodes=5, **o),
+    "doors": lambda n, **o: Doors(n, doors=2, depth=1, colours=3, life_episodes=6, **o),
     "CartPole": lambda n, **o: GymStream(CARTPOLE, n, **o),
     "two CartPoles": lambda n, **o: GymStream(
         [CARTPOLE, CARTPOLE_TOO], n, schedule=Interleaved(), life_episodes=4, **o
@@ -256,11 +266,11 @@ def test_flags_agree(make: Callable[..., TaskStream]) -> None:
         seen, reward, terminated, truncated, info = stream.step(actions)
         assert np.array_equal(info["episode_start"], terminated | truncated)
         assert np.array_equal(info["task_start"], info["life_start"] | (info["task"] != task))
-        fresh = info["life_start"]
+        fresh = info["episode_start"] if isinstance(stream, SealedStream) else info["life_start"]
         assert np.array_equal(seen["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
         assert np.array_equal(seen["previous_action"][~fresh], actions[~fresh])
         assert (seen["previous_action"][fresh] == getattr(stream.single_action_space, "n", 0)).all()
-        task, episode = info["task"], np.where(fresh, 0, episode + (terminated | truncated))
+        task, episode = info["task"], np.where(info["life_start"], 0, episode + (terminated | truncated))
         assert stream.life_episodes is None or (episode < stream.life_episodes).all()
 
 

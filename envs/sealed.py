@@ -1,0 +1,89 @@
+"""Sealed streams: no episode says anything of the one before; only a memory that crosses its end can.
+
+A first observation usually shows the last action and what it paid. That is a memory of one step that nothing wipes: a
+policy that forgets at every episode's end could still repeat what has just paid, or leave itself a note by its last
+action. Here the first observation of an episode shows neither, and what an episode had to say is said in a last step of
+its own, when all is over and no action does anything any more.
+
+What every sealed stream shows besides its own entries:
+
+| entry | meaning |
+| --- | --- |
+| over | [1] 1 in the last step of an episode: its reward has just been given, the action does nothing |
+"""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.stream import TaskStream
+
+__all__ = ["SealedStream"]
+
+Ints = NDArray[np.int64]
+
+
+class SealedStream(TaskStream):
+    """Lives whose episodes are sealed; subclasses say what they are by `_live`, `_begin`, `_try` and `_show`.
+
+    `_begin` of a subclass calls this one's. `success` of a row is whether the episode paid, `answer` what `_try` wrote
+    to `self.answer`.
+
+    Args:
+        num_envs: B, lives side by side.
+        shown: what a task shows, for one life, without `over`.
+        actions: how many there are.
+        **others: passed to `TaskStream`.
+    """
+
+    kept: tuple[str, ...] = ()
+    """Names of the arrays [B, ...] that a subclass changes while it lives; they belong to the position."""
+
+    def __init__(self, num_envs: int, *, shown: dict[str, spaces.Space[Any]], actions: int, **others: Any) -> None:
+        super().__init__(
+            num_envs,
+            observation_space=spaces.Dict({**shown, "over": spaces.Box(0.0, 1.0, (1,), np.float32)}),
+            action_space=spaces.Discrete(actions),
+            **others,
+        )
+        self.actions = actions
+        self.over = np.zeros(num_envs, np.bool_)
+        self.answer = np.full(num_envs, -1)
+
+    def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Do one step in these slots and return reward and whether all is over, [n] each."""
+        raise NotImplementedError
+
+    def _show(self) -> dict[str, NDArray[Any]]:
+        """Return the batch of what the tasks show now, without `over`."""
+        raise NotImplementedError
+
+    def _begin(self, slots: Ints) -> None:
+        self.previous_action[slots], self.previous_reward[slots] = self.actions, 0.0
+        self.over[slots], self.answer[slots] = False, -1
+
+    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        ended, reward = self.over.copy(), np.zeros(self.num_envs)
+        slots = np.flatnonzero(~ended)
+        if slots.size:
+            reward[slots], self.over[slots] = self._try(slots, actions[slots])
+        return reward, ended, np.zeros(self.num_envs, np.bool_)
+
+    def _observe(self) -> dict[str, NDArray[Any]]:
+        return self._show() | {"over": self.over[:, None].astype(np.float32)}
+
+    def _outcome(self, slots: Ints) -> dict[str, Any]:
+        return {"success": self.episode_return[slots] > 0, "answer": self.answer[slots]}
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        """Return all that tells where the stream is, the state of the unfinished episodes included."""
+        return super().position() | {name: getattr(self, name).copy() for name in self._all_kept()}
+
+    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+        for name in ("previous_action", "previous_reward", *self._all_kept()):  # what beginning anew has wiped
+            setattr(self, name, position[name].copy())
+
+    def _all_kept(self) -> tuple[str, ...]:
+        return ("over", "answer", *self.kept)

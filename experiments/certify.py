@@ -1,0 +1,189 @@
+"""What do a stream's scores mean? Its reference policies, from chance to the oracle, in many lives.
+
+    lifelong certify                              all streams
+    lifelong certify reversal                     one of them, in the settings that are certified
+    lifelong certify reversal --stream-options hazard=0.1
+    lifelong certify reversal --check             hold fresh lives to the stored certificate; exit code 1 if they differ
+    lifelong certify reversal --store             write the certificate that comes with the package
+
+A table for each: mean return of an episode with half a 95 % interval over lives; what the stream's rows expect of the
+same episodes, by theory where there is one; and the difference. `within` is the best policy that knows nothing of
+earlier episodes, `cross` the best that remembers its life; where they do not differ the stream is a control.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import tyro
+
+from lifelong.envs import make_stream
+from lifelong.envs.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
+from lifelong.experiments.cli import parse
+from lifelong.experiments.config import options
+from lifelong.experiments.faults import InputError
+
+__all__ = ["CertifyConfig", "command", "main", "table"]
+
+_ENDLESS = 200  # episodes of a life that has no end
+_ROUNDED = 2e-6  # figures are stored with six decimals
+
+
+@dataclass(frozen=True)
+class CertifyConfig:
+    """What do a stream's scores mean? Its reference policies, from chance to the oracle, in many lives."""
+
+    streams: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of streams (see `lifelong list`); none is all that have a certificate."""
+    stream_options: tuple[str, ...] = ()
+    """Settings of the stream, as name=value, in place of those that are certified."""
+    lives: int | None = None
+    """Led by each policy; None is as many as the plan says."""
+    episodes: int | None = None
+    """Of each life; None is as many as the plan or the stream says."""
+    seed: int | None = None
+    """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
+    check: bool = False
+    """Compare with the stored certificates."""
+    store: bool = False
+    """Write the certificates that come with the package."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name, least in (("lives", 2), ("episodes", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} must be at least {least}: {name}={value}")
+        if self.check and self.store:
+            raise InputError("check and store exclude each other: a certificate is not compared with itself")
+        if self.stream_options and (self.check or self.store):
+            raise InputError("stream_options cannot be checked or stored: certificates are for the planned settings")
+        if self.stream_options and len(self.streams) != 1:
+            raise InputError(f"stream_options are those of one stream: streams={list(self.streams)}")
+
+
+def command(arguments: list[str]) -> None:
+    """Run the verb with words from the command line; a check that fails ends with exit code 1."""
+    config = parse(CertifyConfig, arguments, "certify")
+    failed = False
+    for text, holds in main(config):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        failed = failed or not holds
+    if failed:
+        raise SystemExit(1)
+
+
+def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
+    """Yield the table of each certificate as Markdown, and whether it holds.
+
+    Args:
+        config: what to certify.
+
+    Raises:
+        InputError: if a stream does not exist, cannot be certified, or has nothing to be compared with.
+    """
+    for name in config.streams or tuple(PLANS):
+        name = name.replace("_", "-")
+        plans = (Plan(options(config.stream_options)),) if config.stream_options else PLANS.get(name, (Plan(),))
+        stored: list[Certificate | None] = [None] * len(plans)
+        if config.check:
+            stored = [*_stored(name, len(plans))]
+        fresh = []
+        for plan, kept in zip(plans, stored, strict=True):
+            fresh.append(_certified(name, plan, config))
+            text, holds = table(fresh[-1]), True
+            if kept:
+                compared, holds = _compared(kept, fresh[-1])
+                text += compared
+            yield text + "\n", holds
+        if config.store:
+            yield f"written to {store(fresh)}\n\n", True
+
+
+def table(certificate: Certificate) -> str:
+    """Return a certificate as a table in Markdown."""
+    chosen = ", ".join(f"{name}={value}" for name, value in certificate.settings.items()) or "as it comes"
+    lines = [
+        f"## {certificate.stream}, {chosen}",
+        "",
+        f"{certificate.lives} lives of {certificate.episodes} episodes, seed {certificate.seed}, "
+        f"version {certificate.version}; mean return of an episode and half a 95 % interval over lives",
+        "",
+        "| policy | mean | expected | difference |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, score in certificate.scores.items():
+        theory, difference = "", ""
+        if score.closed_form is not None:
+            theory, difference = f"{score.closed_form:.4f}", f"{score.mean - score.closed_form:+.4f}"
+        lines.append(f"| {name} | {score.mean:.4f} ± {score.half:.4f} | {theory} | {difference} |")
+    lines += _by_task(certificate)
+    within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
+    verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
+    if certificate.control:
+        verdict = "**a control**, as far as these lives can tell: no gap between within and cross"
+    if certificate.fixed and certificate.conflict:
+        lost = certificate.scores["oracle"].mean - certificate.fixed[1]
+        verdict += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
+    elif certificate.fixed:
+        verdict += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
+    if certificate.leaks:
+        worth = certificate.scores[FIRST].mean - within
+        verdict += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
+    return "\n".join([*lines, "", verdict, ""])
+
+
+def _by_task(certificate: Certificate) -> list[str]:
+    """Return the lines that tell the tasks apart, if any."""
+    told = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
+    if not told:
+        return []
+    tasks = list(next(iter(told.values())))
+    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in told.items()]
+    return ["", f"| policy | {' | '.join(tasks)} |", f"| --- |{' --- |' * len(tasks)}", *rows]
+
+
+def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
+    seed = config.seed if config.seed is not None else int(config.check)
+    try:
+        stream = make_stream(name, config.lives or plan.lives, seed=seed, **plan.settings)
+        episodes = config.episodes or plan.episodes or stream.life_episodes or _ENDLESS
+        try:
+            return certify(name, stream, episodes, plan.settings, _version())
+        finally:
+            stream.close()
+    except (KeyError, ImportError, TypeError, ValueError) as error:
+        raise InputError(str(error.args[0])) from error
+
+
+def _stored(name: str, plans: int) -> list[Certificate]:
+    try:
+        stored = load(name)
+    except FileNotFoundError:
+        raise InputError(
+            f"stream {name!r} has no stored certificate; lifelong certify {name} --store makes one"
+        ) from None
+    if len(stored) != plans:
+        raise InputError(f"stream {name!r} has {len(stored)} stored certificates and {plans} plans; store them anew")
+    return stored
+
+
+def _compared(kept: Certificate, fresh: Certificate) -> tuple[str, bool]:
+    """Return in words how fresh lives compare with a stored certificate, and whether they agree."""
+    if (kept.settings, kept.episodes, set(kept.scores)) != (fresh.settings, fresh.episodes, set(fresh.scores)):
+        of = f"{kept.episodes} episodes, {kept.settings or 'no settings'}, {', '.join(kept.scores)}"
+        return f"\n**differs**: the stored certificate is for {of}\n", False
+    off = {name: pair for name, pair in kept.differences(fresh).items() if abs(pair[0]) > pair[1] + _ROUNDED}
+    if off:
+        said = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
+        return f"\n**differs** from the stored certificate: {said}\n", False
+    return "\nagrees with the stored certificate\n", True
+
+
+def _version() -> str:
+    try:
+        return version("lifelong-rl")
+    except PackageNotFoundError:  # a bare clone
+        return "unknown"

@@ -1,0 +1,83 @@
+"""`lifelong certify`: tables, and checks that can fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lifelong.envs.certificate import load
+from lifelong.experiments import cli
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep certificates in an empty folder."""
+    monkeypatch.setattr("lifelong.envs.certificate._STORED", tmp_path)
+    return tmp_path
+
+
+SMALL = ["certify", "reversal", "--lives", "40", "--episodes", "10"]
+
+
+def test_a_table_for_every_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(SMALL) == 0
+    said = capsys.readouterr().out
+    assert said.count("| policy | mean | expected | difference |") == 4
+    assert "## reversal, hazard=0.02, reward_probability=1.0" in said
+    assert "\n| oracle | 1.0000 ± 0.0000 | 1.0000 | +0.0000 |" in said
+    assert said.count("memory across episodes is worth") == 4
+
+
+def test_settings_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*SMALL, "--stream-options", "hazard=0.5", "reward_probability=0.8"]) == 0
+    said = capsys.readouterr().out
+    assert "## reversal, hazard=0.5, reward_probability=0.8" in said
+    assert "**a control**" in said, "what changes at every episode with 1/2 cannot be known"
+
+
+def test_what_is_not_sealed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["certify", "colour-rule", "--lives", "8", "--episodes", "20"]) == 0
+    assert "**not sealed**" in capsys.readouterr().out
+
+
+def test_a_check_holds_or_fails(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*SMALL, "--check"]) == 2
+    assert "'reversal' has no stored certificate" in capsys.readouterr().err
+    assert cli.main([*SMALL, "--store"]) == 0
+    assert [kept.lives for kept in load("reversal")] == [40] * 4
+    assert cli.main([*SMALL, "--check"]) == 0
+    assert capsys.readouterr().out.count("agrees with the stored certificate") == 4
+    path = elsewhere / "reversal.json"
+    content = json.loads(path.read_text())
+    content["certificates"][1]["scores"]["cross"]["mean"] -= 0.2
+    path.write_text(json.dumps(content))
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*SMALL, "--check"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert said.count("agrees with the stored certificate") == 3
+    assert "**differs** from the stored certificate: cross by +0.2" in said
+    content["certificates"].pop()
+    path.write_text(json.dumps(content))
+    assert cli.main([*SMALL, "--check"]) == 2
+    assert "3 stored certificates and 4 plans" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "no stream 'nowhere'"),
+        (["gym:CartPole-v1"], "'gym:CartPole-v1' has no reference policies"),
+        (["reversal", "--lives", "1"], "lives must be at least 2: lives=1"),
+        (["reversal", "--check", "--store"], "check and store exclude each other"),
+        (["reversal", "--check", "--stream-options", "hazard=0.1"], "stream_options cannot be checked"),
+        (["--stream-options", "hazard=0.1"], "stream_options are those of one stream"),
+        (["reversal", "--stream-options", "hazard=2"], "hazard must lie in"),
+        (["reversal", "--stream-options", "danger=2"], "danger"),
+    ],
+)
+def test_wrong_words_are_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["certify", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
