@@ -226,7 +226,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise KeyError(
-            f"no stream {name!r}{hint} known: {', '.join(sorted(known))}, gym:<id of gymnasium>, or a .toml file"
+            f"no stream {name!r}{hint} known: {', '.join(sorted(known))}, or gym:<id of gymnasium>, or a .toml file"
         )
     module_name, _, attribute = entry.target.partition(":")
     try:
