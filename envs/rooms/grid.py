@@ -24,6 +24,7 @@ __all__ = [
     "ENDINGS",
     "MARGIN",
     "SIDE",
+    "WORDS",
     "advance",
     "look",
     "steps_ahead",
@@ -32,6 +33,7 @@ __all__ = [
 
 SIDE = 7  # cells of the view, across and ahead
 MARGIN = SIDE - 1
+WORDS = -(-SIDE * SIDE * 3 // 4)  # of 32 bits, lowest byte first, for the 147 numbers of a view
 
 NOTHING = 0  # what is carried by who carries nothing; no cell
 MATCH, MISMATCH = 1, 2  # look empty
@@ -80,6 +82,7 @@ def _shining() -> NDArray[np.uint16]:
 
 
 ENCODED = _encoded()
+_WORDS = ENCODED.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)  # a cell's numbers in one
 _SHINE = _shining()
 _ALL = (1 << SIDE) - 1
 
@@ -102,7 +105,7 @@ def views(stride: int) -> NDArray[np.int64]:
 
 @jit
 def _show(
-    cells: Any, at: Any, direction: Any, carried: Any, b: int, clear: Any, view: Any, seen: Any, image: Any
+    cells: Any, at: Any, direction: Any, carried: Any, b: int, clear: Any, view: Any, seen: Any, words: Any
 ) -> None:
     here = at[b]
     ahead = direction[b]
@@ -115,7 +118,7 @@ def _show(
         opaque = 0
         for i in range(SIDE):
             code = cells[b, here + view[ahead, SIDE * j + i]]
-            seen[SIDE * i + j] = code
+            seen[SIDE * i + j] = _WORDS[code]
             opaque |= (1 if code >= OPAQUE else 0) << i
         if clear:
             continue
@@ -127,15 +130,17 @@ def _show(
                 if hidden >> i & 1:
                     seen[SIDE * i + j] = 0
     held = carried[b]
-    seen[SIDE * (SIDE // 2) + SIDE - 1] = held if held else EMPTY  # the agent's own cell
-    for k in range(SIDE * SIDE):
-        code = seen[k]
-        for c in range(3):
-            image[b, 3 * k + c] = ENCODED[code, c]
+    seen[SIDE * (SIDE // 2) + SIDE - 1] = _WORDS[held if held else EMPTY]  # the agent's own cell
+    for k in range(SIDE * SIDE // 4):  # four cells are three words
+        one, two, three, four = seen[4 * k], seen[4 * k + 1], seen[4 * k + 2], seen[4 * k + 3]
+        words[b, 3 * k] = one | two << 24
+        words[b, 3 * k + 1] = two >> 8 | three << 16
+        words[b, 3 * k + 2] = three >> 16 | four << 8
+    words[b, WORDS - 1] = seen[SIDE * SIDE - 1]
 
 
 @jit
-def look(slots: Any, cells: Any, at: Any, direction: Any, carried: Any, clear: Any, view: Any, image: Any) -> None:
+def look(slots: Any, cells: Any, at: Any, direction: Any, carried: Any, clear: Any, view: Any, words: Any) -> None:
     """Write what is seen in some slots.
 
     Args:
@@ -146,17 +151,17 @@ def look(slots: Any, cells: Any, at: Any, direction: Any, carried: Any, clear: A
         carried: [B] what they carry.
         clear: [B] whether they see through walls.
         view: [4, 49] of `views`.
-        image: [B, 147] for each cell in view, columns first, its three numbers.
+        words: [B, 37] written; their bytes are for each cell in view, columns first, its three numbers.
     """
-    seen = np.empty(SIDE * SIDE, np.uint8)
+    seen = np.empty(SIDE * SIDE, np.uint32)
     for n in range(slots.size):
-        _show(cells, at, direction, carried, slots[n], clear[slots[n]], view, seen, image)
+        _show(cells, at, direction, carried, slots[n], clear[slots[n]], view, seen, words)
 
 
 @jit
 def advance(
     first: int, last: int, actions: Any, cells: Any, at: Any, direction: Any, carried: Any, steps: Any, ending: Any,
-    limit: Any, clear: Any, ahead: Any, view: Any, reward: Any, terminated: Any, truncated: Any, image: Any,
+    limit: Any, clear: Any, ahead: Any, view: Any, reward: Any, terminated: Any, truncated: Any, words: Any,
 ) -> None:  # fmt: skip
     """Do one step in the slots from `first` to before `last`, and write what is seen then.
 
@@ -177,9 +182,9 @@ def advance(
         reward: [B], written.
         terminated: [B], written.
         truncated: [B], written; an episode that ends both ways has terminated.
-        image: [B, 147], written.
+        words: [B, 37], written.
     """
-    seen = np.empty(SIDE * SIDE, np.uint8)
+    seen = np.empty(SIDE * SIDE, np.uint32)
     for b in range(first, last):
         action = actions[b]
         front = at[b] + ahead[direction[b]]
@@ -214,4 +219,4 @@ def advance(
         reward[b] = 1 - 0.9 * ((steps[b] + 1) / limit[b]) if won else 0.0
         terminated[b] = over
         truncated[b] = not over and steps[b] + 1 >= limit[b]
-        _show(cells, at, direction, carried, b, clear[b], view, seen, image)
+        _show(cells, at, direction, carried, b, clear[b], view, seen, words)

@@ -47,7 +47,8 @@ class Grids:
         self.cells = np.zeros((num_envs, rows * self.stride + grid.MARGIN), np.uint8)
         self.carried = np.zeros(num_envs, np.uint8)
         self.at, self.direction, self.mission = (np.zeros(num_envs, np.int64) for _ in range(3))
-        self.image = np.zeros((num_envs, grid.SIDE * grid.SIDE * 3), np.uint8)
+        self._words = np.zeros((num_envs, grid.WORDS), np.dtype("<u4"))
+        self.image = self._words.view(np.uint8)[:, : 3 * grid.SIDE**2].reshape(num_envs, grid.SIDE, grid.SIDE, 3)
         self._recipes = np.array([(FAMILIES[t.family], t.width, t.height, *t.settings) for t in tasks])
         self._rules = np.array([(grid.ENDINGS[t.ending], t.max_steps, t.see_through_walls) for t in tasks])
         self.task, self.ending, self._limit = (np.zeros(num_envs, np.int64) for _ in range(3))
@@ -98,7 +99,7 @@ class Grids:
         reward, terminated, truncated = np.empty(B), np.empty(B, np.bool_), np.empty(B, np.bool_)
         grid.advance(
             0, B, actions, self.cells, self.at, self.direction, self.carried, steps, self.ending, self._limit,
-            self._clear, self.ahead, self._view, reward, terminated, truncated, self.image,
+            self._clear, self.ahead, self._view, reward, terminated, truncated, self._words,
         )  # fmt: skip
         return reward, terminated, truncated
 
@@ -109,4 +110,4 @@ class Grids:
 
     def look(self, slots: Ints) -> None:
         """Bring what is seen in some slots up to date."""
-        grid.look(slots, self.cells, self.at, self.direction, self.carried, self._clear, self._view, self.image)
+        grid.look(slots, self.cells, self.at, self.direction, self.carried, self._clear, self._view, self._words)

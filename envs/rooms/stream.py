@@ -111,8 +111,7 @@ class Rooms(TaskStream):
         return self.grids.step(moves, self.episode_length)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
-        image = self.grids.image.copy().reshape(self.num_envs, SIDE, SIDE, 3)
-        seen: dict[str, NDArray[Any]] = {"image": image, "direction": self.grids.direction.copy()}
+        seen = {"image": self.grids.image.copy(), "direction": self.grids.direction.copy()}
         if self._missions:
             seen["mission"] = self.grids.mission.copy()
         return seen
