@@ -89,7 +89,7 @@ class Rooms(TaskStream):
         super().__init__(
             num_envs,
             tasks=[
-                Task(name, References(random=recipe.random, within=recipe.oracle, oracle=recipe.oracle))
+                Task(name, References(random=recipe.random, oracle=recipe.oracle))
                 for name, recipe in zip(names, recipes, strict=True)
             ],
             observation_space=spaces.Dict(shown),
