@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise ImportError(f"this stream needs numba, which cannot be imported: pip install numba ({error})") from error
 
-__all__ = ["jit"]
+__all__ = ["jit", "ufunc"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,4 +25,15 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
         compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder the result could be kept in
         compiled = numba.njit(**options)(function)
+    return compiled
+
+
+def ufunc(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function of two unsigned integers of 64 bits to one of numpy's kind, when this is called."""
+    vectorize: Any = numba.vectorize
+    signature = ["uint64(uint64, uint64)"]
+    try:
+        compiled: Callable[P, R] = vectorize(signature, cache=True)(function)
+    except RuntimeError:
+        compiled = vectorize(signature)(function)
     return compiled

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lifelong.envs.compiled import ufunc
+
 __all__ = ["Purpose", "bits", "cycle", "integers", "normal", "uniform"]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
 class Purpose(IntEnum):
@@ -27,7 +29,16 @@ class Purpose(IntEnum):
     LEVEL = 7  # levels of natively drawn grid worlds; the seed is the episode's
 
 
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mixed(z: int) -> int:
+    z = (z + _GOLDEN) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+@ufunc
+def _mix(z: Any, counter: Any) -> Any:
+    z = (z ^ counter) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
@@ -41,11 +52,11 @@ def bits(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64
         purpose: what the number is for.
         *counters: non-negative integers or arrays of them, such as life, episode, index.
     """
-    with np.errstate(over="ignore"):
-        z = _mix(np.asarray([seed % 2**64], dtype=np.uint64) + _GOLDEN)
-        for counter in (int(purpose), *counters):
-            z = _mix((z ^ np.asarray(counter).astype(np.uint64)) + _GOLDEN)
-    return z if any(np.ndim(c) for c in counters) else z[0]
+    z: Any = np.uint64(_mixed(_mixed(seed % 2**64) ^ int(purpose)))
+    for counter in counters:
+        z = _mix(z, np.asarray(counter).astype(np.uint64))
+    drawn: NDArray[np.uint64] = z
+    return drawn
 
 
 def uniform(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:

@@ -129,8 +129,9 @@ def _theirs(config: BenchConfig) -> Callable[[], None]:
 def _table(config: BenchConfig, seconds: dict[str, list[float]]) -> str:
     batch = config.num_envs * config.steps
     rival = median(seconds["sb3-contrib RecurrentPPO"])
+    twin = " (ours: its twin in rooms)" if config.rooms else ""
     lines = [
-        f"{config.env}{' (ours: its twin in rooms)' if config.rooms else ''}, {config.num_envs} environments, {config.steps} steps, width {config.width}, "
+        f"{config.env}{twin}, {config.num_envs} environments, {config.steps} steps, width {config.width}, "
         f"{config.epochs} epochs, {config.minibatches} minibatches, {config.threads} thread(s), "
         f"torch {torch.__version__}, {platform.machine()}, median of {config.turns} (least to most)",
         "",

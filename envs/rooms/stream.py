@@ -111,7 +111,10 @@ class Rooms(TaskStream):
         return self.grids.step(moves, self.episode_length)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
-        seen = {"image": self.grids.image.copy(), "direction": self.grids.direction.copy()}
+        seen: dict[str, NDArray[Any]] = {
+            "image": self.grids.image.copy(),
+            "direction": self.grids.direction.copy(),
+        }
         if self._missions:
             seen["mission"] = self.grids.mission.copy()
         return seen

@@ -83,4 +83,51 @@ def _listed() -> list[RoomsTask]:
     ]
 
 
-TASKS: dict[str, RoomsTask] = {task.title.lower(): task for task in _listed()}
+_REFERENCES = {  # random and oracle, as `references.measure(name, 20_480)` finds them
+    "empty-5x5": (0.2021, 0.9550),
+    "empty-6x6": (0.1392, 0.9563),
+    "empty-8x8": (0.0865, 0.9613),
+    "empty-16x16": (0.0386, 0.9763),
+    "empty-random-5x5": (0.3188, 0.9685),
+    "empty-random-6x6": (0.2616, 0.9719),
+    "doorkey-5x5": (0.0342, 0.9645),
+    "doorkey-6x6": (0.0196, 0.9693),
+    "doorkey-8x8": (0.0091, 0.9764),
+    "doorkey-16x16": (0.0023, 0.9881),
+    "fourrooms": (0.0186, 0.8548),
+    "unlock": (0.0219, 0.9707),
+    "multiroom-n2-s4": (0.0098, 0.8424),
+    "multiroom-n4-s5": (0.0000, 0.7702),
+    "multiroom-n6": (0.0000, 0.6510),
+    "keycorridors3r1": (0.0196, 0.9511),
+    "keycorridors3r2": (0.0025, 0.9385),
+    "keycorridors3r3": (0.0006, 0.9313),
+    "keycorridors4r3": (0.0001, 0.9481),
+    "keycorridors5r3": (0.0000, 0.9584),
+    "keycorridors6r3": (0.0000, 0.9655),
+    "lavacrossings9n1": (0.0043, 0.9605),
+    "lavacrossings9n2": (0.0005, 0.9557),
+    "lavacrossings9n3": (0.0006, 0.9544),
+    "lavacrossings11n5": (0.0000, 0.9596),
+    "simplecrossings9n1": (0.0193, 0.9605),
+    "simplecrossings9n2": (0.0118, 0.9557),
+    "simplecrossings9n3": (0.0109, 0.9544),
+    "simplecrossings11n5": (0.0068, 0.9596),
+    "distshift1": (0.0067, 0.9536),
+    "distshift2": (0.0112, 0.9607),
+    "lavagaps5": (0.0397, 0.9461),
+    "lavagaps6": (0.0192, 0.9485),
+    "lavagaps7": (0.0107, 0.9523),
+    "memorys7": (0.1601, 0.9835),
+    "memorys9": (0.1791, 0.9878),
+    "memorys11": (0.1888, 0.9903),
+    "memorys13": (0.1976, 0.9920),
+    "memorys13random": (0.2385, 0.9936),
+    "memorys17random": (0.2719, 0.9956),
+}
+
+TASKS: dict[str, RoomsTask] = {
+    task.title.lower(): task._replace(random=scores[0], oracle=scores[1])
+    for task in _listed()
+    for scores in [_REFERENCES[task.title.lower()]]
+}
