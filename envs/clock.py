@@ -41,26 +41,26 @@ def tick(
 def describe(
     slots: Any, life: Any, episode: Any, life_step: Any, task: Any, visits_lived: Any, visit_episode: Any,
     met: Any, met_step: Any, met_visit: Any, visits: Any, episode_return: Any, episode_length: Any,
-    random: Any, gain: Any, within: Any, cross: Any, integers: Any, numbers: Any,
+    random: Any, gain: Any, within: Any, cross: Any, columns: Any,
 ) -> None:  # fmt: skip
     """Write what is known of the episodes that end in these slots; what is not named here is an array of `TaskStream`.
 
-    `integers` [9, n] gets life, episode, task, visit, index in visit, lags in steps, episodes and tasks, and length;
-    `numbers` [4, n] the return, the normalised return, and what `within` and `cross` say.
+    `columns` are those of `ROW` from "life" to "cross", [n] each.
     """
+    lives, episodes, tasks, visit, index, lag_steps, lag_episodes, lag_tasks, length = columns[:9]
+    returns, normalised, within_here, cross_here = columns[9:]
     for n in range(slots.size):
         b = slots[n]
         i = task[b]
         before = met[b, i] >= 0
-        integers[0, n], integers[1, n], integers[2, n] = life[b], episode[b], i
-        integers[3, n], integers[4, n] = visits[b, i] - 1, visit_episode[b]
-        integers[5, n] = life_step[b] - episode_length[b] - met_step[b, i] if before else -1
-        integers[6, n] = episode[b] - met[b, i] if before else -1
-        integers[7, n] = max(visits_lived[b] - met_visit[b, i] - 1, 0) if before else -1
-        integers[8, n] = episode_length[b]
-        numbers[0, n] = episode_return[b]
-        numbers[1, n] = (episode_return[b] - random[i]) / gain[i]
-        numbers[2, n], numbers[3, n] = within[i], cross[i]
+        lives[n], episodes[n], tasks[n] = life[b], episode[b], i
+        visit[n], index[n] = visits[b, i] - 1, visit_episode[b]
+        lag_steps[n] = life_step[b] - episode_length[b] - met_step[b, i] if before else -1
+        lag_episodes[n] = episode[b] - met[b, i] if before else -1
+        lag_tasks[n] = max(visits_lived[b] - met_visit[b, i] - 1, 0) if before else -1
+        length[n], returns[n] = episode_length[b], episode_return[b]
+        normalised[n] = (episode_return[b] - random[i]) / gain[i]
+        within_here[n], cross_here[n] = within[i], cross[i]
 
 
 @jit

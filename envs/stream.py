@@ -61,8 +61,7 @@ ROW: dict[str, type[np.generic]] = {
     "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
 }
 
-_COUNTED = ("life", "episode", "task", "visit", "index_in_visit", "lag_steps", "lag_episodes", "lag_tasks", "length")
-_SCORED = ("return", "normalised", "within", "cross")
+_COUNTED = tuple(ROW)[tuple(ROW).index("life") : tuple(ROW).index("cross") + 1]  # the stream itself knows these
 
 
 class StreamError(RuntimeError):
@@ -301,28 +300,20 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
     def _end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Close the episodes in these slots and return their rows."""
-        integers, numbers = np.empty((len(_COUNTED), slots.size), np.int64), np.empty((len(_SCORED), slots.size))
+        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
         clock.describe(
             slots, self.life, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
             self.met, self.met_step, self.met_visit, self.visits, self.episode_return, self.episode_length,
-            self._random, self._gain, self._within, self._cross, integers, numbers,
+            self._random, self._gain, self._within, self._cross, tuple(columns[name] for name in _COUNTED),
         )  # fmt: skip
-        rows = {
-            "step": self.vector_steps * self.num_envs,
-            **dict(zip(_COUNTED, integers, strict=True)),
-            **dict(zip(_SCORED, numbers, strict=True)),
-            "success": np.nan,
-            "answer": -1,
-            **self._outcome(slots),
-        }
-        self.last_answer[slots] = rows["answer"]
+        columns["step"][:] = self.vector_steps * self.num_envs
+        for name, value in ({"success": np.nan, "answer": -1} | self._outcome(slots)).items():
+            columns[name][:] = value
+        self.last_answer[slots] = columns["answer"]
         clock.close(
             slots, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
             self.met, self.met_step, self.met_visit, self.meetings,
         )  # fmt: skip
-        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
-        for name, column in columns.items():
-            column[:] = rows[name]
         return columns
 
     def _new_lives(self, slots: NDArray[np.int64]) -> None:
@@ -344,8 +335,9 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._live(slots)
 
     def _new_episodes(self, slots: NDArray[np.int64]) -> None:
-        life, episode = self.life[slots], self.episode[slots]
-        history = History(episode, self.task[slots], self.met[slots], self.meetings[slots])
+        here: Any = slice(None) if slots.size == self.num_envs else slots  # all of them need not be copied
+        life, episode = self.life[here], self.episode[here]
+        history = History(episode, self.task[here], self.met[here], self.meetings[here])
         task = self.schedule.next(history, lambda i: uniform(self.seed, Purpose.SCHEDULE, life, episode, i))
         clock.begin(
             slots, task, self.task, self.visits, self.visits_lived, self.visit_episode,

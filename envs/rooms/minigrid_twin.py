@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
-from minigrid.core.constants import COLOR_TO_IDX
+from minigrid.core.constants import COLOR_TO_IDX, DIR_TO_VEC
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import WorldObj
 from minigrid.minigrid_env import MiniGridEnv
+from numpy.typing import NDArray
 
-from lifelong.envs.rooms.grid import ENCODED, MATCH, MISMATCH
+from lifelong.envs.rooms.grid import ENCODED, MATCH, MISMATCH, SIDE
 from lifelong.envs.rooms.grids import Level
 from lifelong.envs.rooms.levels import COLOURS
 
@@ -47,16 +48,23 @@ def _code(thing: WorldObj | None) -> int:
     return _CODES[numbers]
 
 
-def draw(level: Level, tile: int) -> Any:
-    """Return a picture [height, width, 3] of a level, as MiniGrid draws it.
+def draw(level: Level, image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    """Return a picture [height, width, 3] of a level, as MiniGrid draws it: what the agent sees is lighter.
 
     Args:
         level: what to draw.
+        image: [7, 7, 3] what the agent sees there.
         tile: pixels along a cell's side.
     """
     height, width = level.cells.shape
-    picture = Grid(width, height)
+    picture, lit = Grid(width, height), np.zeros((width, height), np.bool_)
     for y in range(height):
         for x in range(width):
             picture.set(x, y, WorldObj.decode(*ENCODED[level.cells[y, x]].tolist()))
-    return picture.render(tile, (level.x, level.y), level.direction)
+    (ahead_x, ahead_y), (right_x, right_y) = DIR_TO_VEC[level.direction], DIR_TO_VEC[(level.direction + 1) % 4]
+    for across, down in np.argwhere(image[..., 0] > 0):
+        far, aside = SIDE - 1 - down, across - SIDE // 2
+        x, y = level.x + far * ahead_x + aside * right_x, level.y + far * ahead_y + aside * right_y
+        if 0 <= x < width and 0 <= y < height:
+            lit[x, y] = True
+    return picture.render(tile, (level.x, level.y), level.direction, lit)

@@ -22,6 +22,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ from lifelong.envs.stream import Boundary, References, Task, TaskStream
 __all__ = ["Rooms"]
 
 _ACTIONS = 7
+_TILE = 32  # pixels along a cell's side
 _STATE = ("cells", "at", "direction", "carried", "mission")  # of `Grids`: with the task, all that an episode is
 
 
@@ -50,10 +52,13 @@ class Rooms(TaskStream):
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the agent is told of task changes.
         seed: of the lives.
+        render_mode: `rgb_array` to get pictures from `render`, or None.
 
     Raises:
         ValueError: on numbers that make no stream, or if there is no such task.
     """
+
+    metadata = TaskStream.metadata | {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -65,7 +70,10 @@ class Rooms(TaskStream):
         life_episodes: int | None = None,
         boundary: Boundary = "none",
         seed: int = 0,
+        render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
         names = [task] if isinstance(task, str) else list(task)
         if not names:
             raise ValueError("a stream needs at least one task")
@@ -100,6 +108,17 @@ class Rooms(TaskStream):
             seed=seed,
         )
         self.grids = Grids(num_envs, recipes)
+        self.render_mode = render_mode
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Return a picture [height, width, 3] of each world, drawn by MiniGrid; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self.vector_steps < 0:
+            raise gymnasium.error.ResetNeeded("render before the first reset")
+        from lifelong.envs.rooms.minigrid_twin import draw
+
+        return tuple(draw(self.grids.level(slot), self.grids.image[slot], _TILE) for slot in range(self.num_envs))
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
         self.grids.begin(slots, self.task[slots], self.episode_seeds(slots))

@@ -4,6 +4,7 @@ import pytest
 
 from lifelong.envs import Rooms, make_stream
 from lifelong.envs.rooms.planner import plan
+from lifelong.envs.rooms.references import measure
 from lifelong.envs.rooms.tasks import TASKS
 from lifelong.envs.schedule import Cyclic, Redrawn
 
@@ -87,6 +88,7 @@ def test_a_mission_that_is_done_ends_the_episode() -> None:
         ({"task": "dorkey-8x8"}, "no task 'dorkey-8x8'; did you mean 'doorkey-8x8'"),
         ({"task": []}, "at least one task"),
         ({"max_steps": 0}, "max_steps=0"),
+        ({"render_mode": "ansi"}, "render_mode must be rgb_array or None, got 'ansi'"),
     ],
 )
 def test_what_makes_no_stream_is_refused(settings: dict, message: str) -> None:
@@ -115,3 +117,45 @@ def test_every_task_is_registered_with_gymnasium() -> None:
     for name, task in TASKS.items():
         made = gymnasium.make_vec(f"lifelong/Rooms-{task.title}-v{task.version}", num_envs=2)
         assert made.unwrapped.tasks[0].name == name
+
+
+def test_pictures_are_made_when_asked_for() -> None:
+    assert Rooms(2).render() is None
+    stream = gymnasium.make_vec("lifelong/Rooms-Unlock-v0", num_envs=2, render_mode="rgb_array")
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        stream.unwrapped.render()
+    stream.reset()
+    pictures = stream.render()
+    assert [picture.shape for picture in pictures] == [(6 * 32, 11 * 32, 3)] * 2
+    assert pictures[0].max() > 200
+
+
+def test_references_are_told_with_the_rows_and_lie_apart() -> None:
+    stream = Rooms(1, task="empty-random-5x5", seed=3)
+    stream.reset()
+    rows = []
+    while len(rows) < 3:
+        for action in plan(stream.grids, 0):
+            *_, info = stream.step([action])
+        rows.append({name: column[0] for name, column in info["episodes"].items()})
+    for row in rows:
+        task = TASKS["empty-random-5x5"]
+        assert row["return"] == pytest.approx(1 - 0.9 * row["length"] / task.max_steps)
+        assert row["normalised"] == pytest.approx((row["return"] - task.random) / (task.oracle - task.random), rel=1e-5)
+        assert np.isnan([row["within"], row["cross"]]).all()
+    assert all(0 <= task.random < task.oracle - 0.3 < 1 for task in TASKS.values())
+
+
+@pytest.mark.parametrize("name", ["empty-5x5", "lavagaps5"])
+def test_references_are_what_is_measured(name: str) -> None:
+    random, oracle = measure(name, 1000)
+    assert oracle == pytest.approx(TASKS[name].oracle, abs=0.002)
+    assert random == pytest.approx(TASKS[name].random, abs=0.05)  # standard error 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_all_references_are_what_is_measured(name: str) -> None:
+    random, oracle = measure(name, 20_480)
+    assert oracle == pytest.approx(TASKS[name].oracle, abs=1e-4)
+    assert random == pytest.approx(TASKS[name].random, abs=1e-4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs.rooms.grids import Grids
-from lifelong.envs.rooms.minigrid_twin import from_minigrid
+from lifelong.envs.rooms.minigrid_twin import draw, from_minigrid
 from lifelong.envs.rooms.planner import plan
 from lifelong.envs.rooms.tasks import TASKS
 
@@ -96,6 +96,19 @@ def test_closing_locking_carrying_and_putting_down_by_hand() -> None:
     # what is ahead (4 open, 11 closed, 12 locked door) and carried (5 key), from before the first toggle on
     assert told[len(to_door) - 1 :][:5] == [(12, 5), (4, 5), (11, 5), (4, 5), (4, 5)]
     assert (5, 0) in told
+
+
+@pytest.mark.parametrize("name", ["doorkey-8x8", "keycorridors3r2", "memorys7", "lavacrossings9n2", "empty-5x5"])
+def test_pictures_are_minigrids_own(name: str) -> None:
+    world = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True, render_mode="rgb_array").unwrapped
+    grids, rng = Grids(1, [TASKS[name]]), np.random.default_rng(1)
+    for seed in range(4):
+        world.reset(seed=seed)
+        for _ in range(rng.integers(5)):
+            world.step(int(rng.choice(LIVELY[:4])))
+        grids.load(0, 0, from_minigrid(world))
+        drawn = draw(grids.level(0), grids.image[0], 32)
+        np.testing.assert_array_equal(drawn, world.render())
 
 
 def test_what_is_not_minigrids_own_is_refused() -> None:
