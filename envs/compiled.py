@@ -29,11 +29,10 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def ufunc(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function of two unsigned integers of 64 bits to one of numpy's kind, when this is called."""
+    """Compile a function of numbers to one of arrays, of numpy's kind, at its first call; kept as by `jit`."""
     vectorize: Any = numba.vectorize
-    signature = ["uint64(uint64, uint64)"]
     try:
-        compiled: Callable[P, R] = vectorize(signature, cache=True)(function)
+        compiled: Callable[P, R] = vectorize(cache=True)(function)
     except RuntimeError:
-        compiled = vectorize(signature)(function)
+        compiled = vectorize()(function)
     return compiled

@@ -61,7 +61,8 @@ def bits(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64
 
 def uniform(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return numbers in [0, 1), 53 bits each; arguments as for `bits`."""
-    return (bits(seed, purpose, *counters) >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
+    drawn: NDArray[np.float64] = _unit(bits(seed, purpose, *counters))
+    return drawn
 
 
 def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.int64]:
@@ -72,8 +73,14 @@ def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> ND
 
 def normal(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return standard normal numbers (Box and Muller); arguments as for `bits`."""
-    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, purpose, *counters, 0)))
-    return radius * np.cos(2.0 * np.pi * uniform(seed, purpose, *counters, 1))
+    drawn = bits(seed, purpose, *counters)
+    radius = np.sqrt(-2.0 * np.log1p(-_unit(_mix(drawn, np.uint64(0)))))
+    made: NDArray[np.float64] = radius * np.cos(2.0 * np.pi * _unit(_mix(drawn, np.uint64(1))))
+    return made
+
+
+def _unit(drawn: Any) -> Any:
+    return (drawn >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
 
 
 def cycle(n: int, seed: int, purpose: Purpose) -> NDArray[np.int64]:
