@@ -46,7 +46,7 @@ class Rooms(TaskStream):
 
     Args:
         num_envs: B, lives side by side.
-        task: one name of `TASKS`, such as "doorkey-8x8", or several.
+        task: one name of `TASKS`, such as "doorkey-8x8", or several, as a list or with commas between.
         max_steps: steps until an episode is cut short, in all tasks; None for each task's own number.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
@@ -74,7 +74,7 @@ class Rooms(TaskStream):
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
-        names = [task] if isinstance(task, str) else list(task)
+        names = [name.strip() for name in task.split(",")] if isinstance(task, str) else list(task)
         if not names:
             raise ValueError("a stream needs at least one task")
         for name in names:

@@ -50,6 +50,7 @@ def test_several_tasks_in_one_life() -> None:
     assert isinstance(stream, Rooms)
     assert stream.schedule == Cyclic(1)
     assert [task.name for task in stream.tasks] == ["empty-5x5", "multiroom-n2-s4"]
+    assert [task.name for task in Rooms(task="empty-5x5, multiroom-n2-s4").tasks] == ["empty-5x5", "multiroom-n2-s4"]
     stream.reset()
     tasks = [stream.step(np.full(3, DONE))[4]["task"][0] for _ in range(12)]
     assert tasks == [0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1]
