@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 
+from lifelong.envs.rooms.tasks import TASKS
+
 if TYPE_CHECKING:
     from lifelong.envs.action_drift import DelayedActions, ReversedActions, ShuffledActions, StickyActions
     from lifelong.envs.colour_rule import ColourRule
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from lifelong.envs.physics_drift import Actuators, Damping, Friction, Gravity, Length, Mass
     from lifelong.envs.reversal import Reversal
     from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
+    from lifelong.envs.rooms.stream import Rooms
     from lifelong.envs.schedule import SCHEDULES, Schedule, parse_schedule
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
 
@@ -65,6 +68,7 @@ __all__ = [
     "RemappedColours",
     "Reversal",
     "ReversedActions",
+    "Rooms",
     "RotatedObservations",
     "ScaledRewards",
     "Schedule",
@@ -112,6 +116,7 @@ STREAMS: dict[str, Entry] = {
         "lifelong.envs.controls:cartpole_physics", "negative control: other gravity, pushes and masses"
     ),
     "pendulum-sign": Entry("lifelong.envs.controls:pendulum_sign", "control: the torque is reversed"),
+    "rooms": Entry("lifelong.envs.rooms.stream:Rooms", "MiniGrid's own tasks, compiled: millions of steps a second"),
 }
 
 _EXPORTS = {
@@ -143,6 +148,7 @@ _EXPORTS = {
     "ReversedActions": "action_drift",
     "RotatedObservations": "observation_drift",
     "ScaledRewards": "reward_drift",
+    "Rooms": "rooms.stream",
     "Schedule": "schedule",
     "ShuffledActions": "action_drift",
     "ShuffledObservations": "observation_drift",
@@ -166,6 +172,12 @@ gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartp
 gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
 gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
 gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
+for _name, _task in TASKS.items():
+    gymnasium.register(
+        f"lifelong/Rooms-{_task.title}-v{_task.version}",
+        vector_entry_point=STREAMS["rooms"].target,
+        kwargs={"task": _name},
+    )
 gymnasium.register(
     "lifelong/ColourRoom-v0",
     entry_point="lifelong.envs.colour_rule:ColourRoom",

@@ -25,6 +25,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lifelong.envs.compiled import jit
 from lifelong.envs.draws import Purpose, integers, normal
 from lifelong.envs.schedule import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
@@ -35,6 +36,24 @@ if TYPE_CHECKING:
 __all__ = ["CuedRecall"]
 
 Feedback = Literal["reveal", "reward"]
+
+
+@jit
+def _show(
+    vectors: Any, right: Any, task: Any, episode: Any, length: Any, met: Any, cue: Any, revealed: Any, answers: int
+) -> None:
+    """Write the cue [B, size] in the first step of an episode, zeros later, and the right answer of the last decision.
+
+    The last decision was about the cue met one episode ago, in this life.
+    """
+    for b in range(task.size):
+        first, last = length[b] == 0, -1
+        for i in range(cue.shape[1]):
+            cue[b, i] = vectors[b, task[b], i] if first else 0.0
+        if first and episode[b] > 0:
+            for k in range(right.shape[1]):
+                last = max(last, k if met[b, k] == episode[b] - 1 else -1)
+        revealed[b] = right[b, last] if last >= 0 else answers
 
 
 class CuedRecall(TaskStream):
@@ -134,19 +153,18 @@ class CuedRecall(TaskStream):
         return reward, due, self._nothing.copy()
 
     def _observe(self) -> dict[str, NDArray[Any]]:
-        visible = (self.episode_length == 0)[:, None]
-        seen: dict[str, NDArray[Any]] = {"cue": self._vectors[self._everyone, self.task] * visible}
+        cue = np.empty((self.num_envs, self.size), np.float32)
+        revealed = np.empty(self.num_envs, np.int64)
+        _show(
+            self._vectors, self._right, self.task, self.episode, self.episode_length, self.met,
+            cue, revealed, self.answers,
+        )  # fmt: skip
+        seen: dict[str, NDArray[Any]] = {"cue": cue}
         if self.blanks:
             seen["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
         if self.feedback == "reveal":
-            seen["revealed"] = self._revealed()
+            seen["revealed"] = revealed
         return seen
-
-    def _revealed(self) -> NDArray[np.int64]:
-        """Return the right answers of the last decisions: those of the cue met one episode ago, in this life."""
-        last = (self.met == self.episode[:, None] - 1) & (self.met >= 0)
-        shown = last.any(1) & (self.episode_length == 0)
-        return np.where(shown, self._right[self._everyone, last.argmax(1)], self.answers)
 
     def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings[slots, self.task[slots]]  # meetings before this one

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lifelong.envs.compiled import ufunc
+
 __all__ = ["Purpose", "bits", "cycle", "integers", "normal", "uniform"]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
 class Purpose(IntEnum):
@@ -24,9 +26,19 @@ class Purpose(IntEnum):
     CUE = 4  # how a cue looks
     POLICY = 5  # choices of reference policies
     DRIFT = 6  # what a drift changes
+    LEVEL = 7  # levels of natively drawn grid worlds; the seed is the episode's
 
 
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mixed(z: int) -> int:
+    z = (z + _GOLDEN) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+@ufunc
+def _mix(z: Any, counter: Any) -> Any:
+    z = (z ^ counter) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
@@ -40,16 +52,17 @@ def bits(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64
         purpose: what the number is for.
         *counters: non-negative integers or arrays of them, such as life, episode, index.
     """
-    with np.errstate(over="ignore"):
-        z = _mix(np.asarray([seed % 2**64], dtype=np.uint64) + _GOLDEN)
-        for counter in (int(purpose), *counters):
-            z = _mix((z ^ np.asarray(counter).astype(np.uint64)) + _GOLDEN)
-    return z if any(np.ndim(c) for c in counters) else z[0]
+    z: Any = np.uint64(_mixed(_mixed(seed % 2**64) ^ int(purpose)))
+    for counter in counters:
+        z = _mix(z, np.asarray(counter).astype(np.uint64))
+    drawn: NDArray[np.uint64] = z
+    return drawn
 
 
 def uniform(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return numbers in [0, 1), 53 bits each; arguments as for `bits`."""
-    return (bits(seed, purpose, *counters) >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
+    drawn: NDArray[np.float64] = _unit(bits(seed, purpose, *counters))
+    return drawn
 
 
 def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.int64]:
@@ -60,8 +73,14 @@ def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> ND
 
 def normal(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return standard normal numbers (Box and Muller); arguments as for `bits`."""
-    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, purpose, *counters, 0)))
-    return radius * np.cos(2.0 * np.pi * uniform(seed, purpose, *counters, 1))
+    drawn = bits(seed, purpose, *counters)
+    radius = np.sqrt(-2.0 * np.log1p(-_unit(_mix(drawn, np.uint64(0)))))
+    made: NDArray[np.float64] = radius * np.cos(2.0 * np.pi * _unit(_mix(drawn, np.uint64(1))))
+    return made
+
+
+def _unit(drawn: Any) -> Any:
+    return (drawn >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
 
 
 def cycle(n: int, seed: int, purpose: Purpose) -> NDArray[np.int64]:

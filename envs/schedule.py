@@ -10,11 +10,12 @@ by bit, evenly or at random.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.envs.compiled import jit
 from lifelong.envs.from_text import from_text
 
 __all__ = [
@@ -161,14 +162,38 @@ class Interleaved:
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
-        weights = np.broadcast_to(np.arange(1, history.met.shape[1] + 1) ** -self.zipf, history.met.shape)
-        rested = (history.met < 0) | (history.met < history.episode[:, None] - self.gap)
-        if self.grow:
-            weights = weights * (np.arange(weights.shape[1]) < 2 + history.episode[:, None] // self.grow)
-        usual = np.where(rested, weights, 0.0)
-        edges = np.cumsum(np.where(usual.any(1, keepdims=True), usual, weights), axis=1)
-        coming: Ints = (edges <= draw(0)[:, None] * edges[:, -1:]).sum(1)
+        weights = np.arange(1, history.met.shape[1] + 1) ** -self.zipf
+        coming: Ints = _weighted(weights, history.met, history.episode, draw(0), self.gap, self.grow)
         return coming
+
+
+@jit
+def _weighted(weights: Any, met: Any, episode: Any, drawn: Any, gap: int, grow: int) -> Any:
+    """Return [n] tasks, each with a probability in proportion to its weight, or 0 if it rests or is yet to come.
+
+    Args:
+        weights: [N] of the tasks.
+        met: [n, N] episode in which each was last met, -1 if never.
+        episode: [n] episodes lived so far.
+        drawn: [n] in [0, 1).
+        gap: episodes for which a task rests; it counts for nothing if all rest.
+        grow: episodes until one more task may come; 0 if all may.
+    """
+    coming, edges = np.empty(drawn.size, np.int64), np.empty(weights.size)
+    for n in range(drawn.size):
+        known = min(2 + episode[n] // grow, weights.size) if grow else weights.size
+        total = 0.0
+        for resting in (True, False):  # the second time none rests
+            for i in range(weights.size):
+                rests = resting and met[n, i] >= max(episode[n] - gap, 0)
+                total += 0.0 if rests or i >= known else weights[i]
+                edges[i] = total
+            if total > 0:
+                break
+        coming[n] = 0
+        for i in range(weights.size):
+            coming[n] += edges[i] <= drawn[n] * total
+    return coming
 
 
 @dataclass(frozen=True, slots=True)

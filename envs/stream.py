@@ -34,6 +34,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lifelong.envs import clock
 from lifelong.envs.draws import Purpose, bits, uniform
 from lifelong.envs.schedule import History, Schedule
 
@@ -59,6 +60,8 @@ ROW: dict[str, type[np.generic]] = {
     "success": np.float32,  # 1, 0, or NaN if the task does not say
     "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
 }
+
+_COUNTED = tuple(ROW)[tuple(ROW).index("life") : tuple(ROW).index("cross") + 1]  # the stream itself knows these
 
 
 class StreamError(RuntimeError):
@@ -154,7 +157,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             for name in ("random", "within", "cross", "oracle")
         )
         self._gain = oracle - self._random
-        self._everyone = np.arange(num_envs)
+        self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self.vector_steps = -1  # no life yet
 
     def _entries(
@@ -276,21 +279,19 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         if actions.shape != self.previous_action.shape:
             raise ValueError(f"actions must be {list(self.previous_action.shape)}, got {list(actions.shape)}")
         reward, terminated, truncated = self._act(actions)
-        if not np.isfinite(reward).all():
+        ended, late = clock.tick(
+            reward, terminated, truncated, self.life_step, self.episode_return, self.episode_length,
+            self.episode_start, self.task_start, self.life_start, self._ended,
+        )  # fmt: skip
+        if ended < 0:
             self._blame(~np.isfinite(reward), "reward", reward)
         self.vector_steps += 1
-        self.life_step += 1
-        self.episode_return += reward
-        self.episode_length += 1
         self.previous_action, self.previous_reward = actions.astype(self.previous_action.dtype), reward.copy()
-        for flag in (self.episode_start, self.task_start, self.life_start):
-            flag[:] = False
-        ended = terminated | truncated
         said: dict[str, Any] = {}
-        if ended.any():
-            if truncated.any():
+        if ended:
+            if late:
                 said["final_obs"] = self._look()
-            slots = np.flatnonzero(ended)
+            slots = self._ended[:ended].copy()
             said["episodes"] = self._end(slots)
             if self.life_episodes is not None:
                 self._new_lives(slots[self.episode[slots] >= self.life_episodes])
@@ -299,38 +300,20 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
     def _end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Close the episodes in these slots and return their rows."""
-        task = self.task[slots]
-        here = (slots, task)
-        before = self.met[here] < 0
-        began = self.life_step[slots] - self.episode_length[slots]
-        rows = {
-            "step": self.vector_steps * self.num_envs,
-            "life": self.life[slots],
-            "episode": self.episode[slots],
-            "task": task,
-            "visit": self.visits[here] - 1,
-            "index_in_visit": self.visit_episode[slots],
-            "lag_steps": np.where(before, -1, began - self.met_step[here]),
-            "lag_episodes": np.where(before, -1, self.episode[slots] - self.met[here]),
-            "lag_tasks": np.where(before, -1, np.maximum(self.visits_lived[slots] - self.met_visit[here] - 1, 0)),
-            "length": self.episode_length[slots],
-            "return": self.episode_return[slots],
-            "normalised": (self.episode_return[slots] - self._random[task]) / self._gain[task],
-            "within": self._within[task],
-            "cross": self._cross[task],
-            "success": np.nan,
-            "answer": -1,
-            **self._outcome(slots),
-        }
-        self.last_answer[slots] = rows["answer"]
-        self.met[here], self.met_step[here] = self.episode[slots], self.life_step[slots]
-        self.met_visit[here] = self.visits_lived[slots]
-        self.meetings[here] += 1
-        self.episode[slots] += 1
-        self.visit_episode[slots] += 1
         columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
-        for name, column in columns.items():
-            column[:] = rows[name]
+        clock.describe(
+            slots, self.life, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
+            self.met, self.met_step, self.met_visit, self.visits, self.episode_return, self.episode_length,
+            self._random, self._gain, self._within, self._cross, tuple(columns[name] for name in _COUNTED),
+        )  # fmt: skip
+        columns["step"][:] = self.vector_steps * self.num_envs
+        for name, value in ({"success": np.nan, "answer": -1} | self._outcome(slots)).items():
+            columns[name][:] = value
+        self.last_answer[slots] = columns["answer"]
+        clock.close(
+            slots, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
+            self.met, self.met_step, self.met_visit, self.meetings,
+        )  # fmt: skip
         return columns
 
     def _new_lives(self, slots: NDArray[np.int64]) -> None:
@@ -352,16 +335,14 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._live(slots)
 
     def _new_episodes(self, slots: NDArray[np.int64]) -> None:
-        life, episode = self.life[slots], self.episode[slots]
-        history = History(episode, self.task[slots], self.met[slots], self.meetings[slots])
+        here: Any = slice(None) if slots.size == self.num_envs else slots  # all of them need not be copied
+        life, episode = self.life[here], self.episode[here]
+        history = History(episode, self.task[here], self.met[here], self.meetings[here])
         task = self.schedule.next(history, lambda i: uniform(self.seed, Purpose.SCHEDULE, life, episode, i))
-        changed = slots[task != self.task[slots]]
-        self.task[slots] = task
-        self.visits[changed, self.task[changed]] += 1
-        self.visits_lived[changed] += 1
-        self.visit_episode[changed] = 0
-        self.episode_start[slots] = self.task_start[changed] = True
-        self.episode_return[slots] = self.episode_length[slots] = 0
+        clock.begin(
+            slots, task, self.task, self.visits, self.visits_lived, self.visit_episode,
+            self.episode_start, self.task_start, self.episode_return, self.episode_length,
+        )  # fmt: skip
         self._begin(slots)
 
     # ---- what the agent gets --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
     pip install 'lifelong-rl[bench]'
     lifelong bench training
     lifelong bench training --env MiniGrid-DoorKey-8x8-v0 --num-envs 64
+    lifelong bench training --env MiniGrid-DoorKey-8x8-v0 --num-envs 64 --rooms
 
 Ours with two memories beside sb3-contrib's RecurrentPPO, in one process, in turns: the same gymnasium environment and
 observation, width, steps per update, epochs, minibatches and threads. Each turn is one update (collect, then learn);
@@ -21,7 +22,8 @@ import torch
 import tyro
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, Lifetime, PPOConfig
-from lifelong.envs import make_stream
+from lifelong.envs import TaskStream, make_stream
+from lifelong.envs.rooms.tasks import TASKS
 from lifelong.experiments.cli import parse
 from lifelong.memory import make_memory
 
@@ -34,6 +36,8 @@ class BenchConfig:
 
     env: str = "CartPole-v1"
     """A gymnasium id; MiniGrid ids are seen as their 7x7x3 image."""
+    rooms: bool = False
+    """Ours act in `rooms`, the compiled twin of a MiniGrid id; the other acts in MiniGrid."""
     num_envs: int = 16
     """Environments side by side."""
     steps: int = 128
@@ -69,7 +73,7 @@ def main(config: BenchConfig) -> str:
 
 
 def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
-    world = make_stream(f"gym:{config.env}", num_envs=config.num_envs)
+    world = _world(config)
     backbone = Backbone([make_memory(memory, config.width)])
     agent = ActorCritic(Encoder(world.single_observation_space, config.width), backbone, world.single_action_space)
     lifetime = Lifetime(agent, world)
@@ -81,6 +85,15 @@ def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
             raise RuntimeError(f"acting and learning differ: max |ratio - 1| = {report['ratio_error']}")
 
     return turn
+
+
+def _world(config: BenchConfig) -> TaskStream:
+    if not config.rooms:
+        return make_stream(f"gym:{config.env}", num_envs=config.num_envs)
+    twins = {task.minigrid_id: name for name, task in TASKS.items()}
+    if config.env not in twins:
+        raise ValueError(f"--rooms needs an --env that it has a twin of: {', '.join(twins)}, got {config.env!r}")
+    return make_stream("rooms", num_envs=config.num_envs, task=twins[config.env])
 
 
 def _theirs(config: BenchConfig) -> Callable[[], None]:
@@ -116,8 +129,9 @@ def _theirs(config: BenchConfig) -> Callable[[], None]:
 def _table(config: BenchConfig, seconds: dict[str, list[float]]) -> str:
     batch = config.num_envs * config.steps
     rival = median(seconds["sb3-contrib RecurrentPPO"])
+    twin = " (ours: its twin in rooms)" if config.rooms else ""
     lines = [
-        f"{config.env}, {config.num_envs} environments, {config.steps} steps, width {config.width}, "
+        f"{config.env}{twin}, {config.num_envs} environments, {config.steps} steps, width {config.width}, "
         f"{config.epochs} epochs, {config.minibatches} minibatches, {config.threads} thread(s), "
         f"torch {torch.__version__}, {platform.machine()}, median of {config.turns} (least to most)",
         "",

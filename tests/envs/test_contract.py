@@ -27,6 +27,7 @@ from lifelong.envs import (
     NoisyObservations,
     Reversal,
     ReversedActions,
+    Rooms,
     ShuffledObservations,
     StickyActions,
     TaskStream,
@@ -57,6 +58,15 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "dark room": lambda n, **o: DarkRoom(n, size=3, max_steps=3, maps=3, schedule=Block(2), life_episodes=5, **o),
     "map change": lambda n, **o: MapChange(n, size=5, max_steps=3, nearest=1, maps=3, life_episodes=5, **o),
     "doors": lambda n, **o: Doors(n, doors=2, depth=1, colours=3, life_episodes=6, **o),
+    "rooms": lambda n, **o: Rooms(n, task="lavagaps5", max_steps=8, life_episodes=6, **o),
+    "rooms, several": lambda n, **o: Rooms(
+        n,
+        task=["distshift1", "keycorridors3r1", "lavacrossings9n3", "multiroom-n2-s4"],
+        max_steps=7,
+        schedule=Redrawn(2),
+        life_episodes=5,
+        **o,
+    ),
     "CartPole": lambda n, **o: GymStream(CARTPOLE, n, **o),
     "two CartPoles": lambda n, **o: GymStream(
         [CARTPOLE, CARTPOLE_TOO], n, schedule=Interleaved(), life_episodes=4, **o

@@ -42,6 +42,25 @@ def test_normal_numbers_are_normal() -> None:
     assert np.isfinite(drawn).all()
 
 
+def test_normal_numbers_are_made_of_two_uniform_ones() -> None:
+    life, cue = np.arange(5)[:, None], np.arange(7)
+    first, second = (uniform(3, Purpose.CUE, life, cue, i) for i in range(2))
+    expected = np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)
+    np.testing.assert_array_equal(normal(3, Purpose.CUE, life, cue), expected)
+
+
+def test_bits_are_mixed_as_the_recursion_says() -> None:
+    def mix(z: int) -> int:
+        z = (z + 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    for seed, life, episode in ((0, 0, 0), (5, 1, 2), (-3, 2**40, 7)):
+        expected = mix(mix(mix(mix(seed % 2**64) ^ Purpose.LEVEL) ^ life) ^ episode)
+        assert int(bits(seed, Purpose.LEVEL, life, episode)) == expected
+
+
 def test_integers_fill_their_range_evenly() -> None:
     counts = np.bincount(integers(5, 1, Purpose.RULE, np.arange(20_000)), minlength=5)
     assert counts.size == 5

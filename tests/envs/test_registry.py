@@ -132,7 +132,18 @@ def test_plugins_are_known(monkeypatch: pytest.MonkeyPatch, target: str, error: 
 
 
 @pytest.mark.parametrize(
-    "name", ["CuedRecall", "ColourRule", "Reversal", "DarkRoom", "MapChange", "Doors", "CartPoleSign"]
+    "name",
+    [
+        "CuedRecall",
+        "ColourRule",
+        "Reversal",
+        "DarkRoom",
+        "MapChange",
+        "Doors",
+        "CartPoleSign",
+        "Rooms-Unlock",
+        "Rooms-MemoryS17Random",
+    ],
 )
 def test_gymnasium_makes_the_streams(name: str) -> None:
     for module in ("", "lifelong.envs:"):

@@ -253,3 +253,21 @@ def test_every_schedule_keeps_to_the_tasks() -> None:
         schedule = parse_schedule(f"{name}:1")
         for tasks in (1, 2, 7):
             assert np.isin(lives(schedule, tasks, 30, 4), np.arange(tasks)).all()
+
+
+@pytest.mark.parametrize(
+    ("zipf", "gap", "grow", "tasks"),
+    [(0.0, 0, 0, 5), (1.0, 1, 0, 16), (0.5, 3, 4, 8), (2.0, 40, 0, 6), (0.0, 1, 0, 1)],
+)
+def test_interleaved_is_what_whole_arrays_say(zipf: float, gap: int, grow: int, tasks: int) -> None:
+    rng = np.random.default_rng(0)
+    episode, drawn = rng.integers(0, 60, 3000), rng.random(3000)
+    met = np.minimum(rng.integers(-1, 60, (3000, tasks)), episode[:, None] - 1)
+    weights = np.broadcast_to(np.arange(1, tasks + 1) ** -zipf, met.shape)
+    if grow:
+        weights = weights * (np.arange(tasks) < 2 + episode[:, None] // grow)
+    usual = np.where((met < 0) | (met < episode[:, None] - gap), weights, 0.0)
+    edges = np.cumsum(np.where(usual.any(1, keepdims=True), usual, weights), axis=1)
+    expected = (edges <= drawn[:, None] * edges[:, -1:]).sum(1)
+    history = History(episode, met.argmax(1), met, np.zeros_like(met))
+    np.testing.assert_array_equal(Interleaved(zipf, gap, grow).next(history, lambda i: drawn), expected)

@@ -1,0 +1,1 @@
+"""Rooms: MiniGrid's grid worlds, thousands of lives at once; see `stream`."""

@@ -1,0 +1,113 @@
+"""Many grid worlds side by side: the arrays, and what begins, steps and shows them. No lives, no schedules."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs.rooms import grid
+from lifelong.envs.rooms.levels import COLOURS, FAMILIES, begin
+from lifelong.envs.rooms.tasks import RoomsTask
+
+__all__ = ["Grids", "Level"]
+
+Ints = NDArray[np.int64]
+
+
+class Level(NamedTuple):
+    """A moment in one grid world."""
+
+    cells: NDArray[np.uint8]
+    """[height, width] codes as in `grid`."""
+    x: int
+    """Of the agent, from the west."""
+    y: int
+    """Of the agent, from the north."""
+    direction: int
+    """0 east, 1 south, 2 west, 3 north."""
+    carried: int = 0
+    """Code of what the agent carries, 0 for nothing."""
+    mission: int = COLOURS
+    """Colour of the ball to be picked up, or 6."""
+
+
+class Grids:
+    """Grid worlds, each with a task of its own that may change from episode to episode.
+
+    Args:
+        num_envs: B, worlds side by side.
+        tasks: N, what can be begun.
+    """
+
+    def __init__(self, num_envs: int, tasks: Sequence[RoomsTask]) -> None:
+        self.tasks = tuple(tasks)
+        self.stride = max(task.width for task in tasks) + grid.MARGIN
+        rows = max(task.height for task in tasks) + 2 * grid.MARGIN
+        self.cells = np.zeros((num_envs, rows * self.stride + grid.MARGIN), np.uint8)
+        self.carried = np.zeros(num_envs, np.uint8)
+        self.at, self.direction, self.mission = (np.zeros(num_envs, np.int64) for _ in range(3))
+        self._words = np.zeros((num_envs, grid.WORDS), np.dtype("<u4"))
+        self.image = self._words.view(np.uint8)[:, : 3 * grid.SIDE**2].reshape(num_envs, grid.SIDE, grid.SIDE, 3)
+        self._recipes = np.array([(FAMILIES[t.family], t.width, t.height, *t.settings) for t in tasks])
+        self._rules = np.array([(grid.ENDINGS[t.ending], t.max_steps, t.see_through_walls) for t in tasks])
+        self.task, self.ending, self._limit = (np.zeros(num_envs, np.int64) for _ in range(3))
+        self._clear = np.zeros(num_envs, np.bool_)
+        self.ahead, self._view = grid.steps_ahead(self.stride), grid.views(self.stride)
+
+    def begin(self, slots: Ints, tasks: Ints, seeds: Ints) -> None:
+        """Begin episodes.
+
+        Args:
+            slots: [n] where.
+            tasks: [n] of which tasks.
+            seeds: [n] of the levels.
+        """
+        begin(
+            slots, seeds, self._recipes[tasks], self.stride,
+            self.cells, self.at, self.direction, self.carried, self.mission,
+        )  # fmt: skip
+        self._enter(slots, tasks)
+
+    def load(self, slot: int, task: int, level: Level) -> None:
+        """Begin an episode in a given level."""
+        height, width = level.cells.shape
+        self.cells[slot] = 8 * grid.WALL + grid.GREY
+        rows = self.cells[slot, : -grid.MARGIN].reshape(-1, self.stride)
+        rows[grid.MARGIN : grid.MARGIN + height, grid.MARGIN : grid.MARGIN + width] = level.cells
+        self.at[slot] = (grid.MARGIN + level.y) * self.stride + grid.MARGIN + level.x
+        self.direction[slot], self.carried[slot], self.mission[slot] = level.direction, level.carried, level.mission
+        self._enter(np.array([slot]), np.array([task]))
+
+    def level(self, slot: int) -> Level:
+        """Return where a world is now."""
+        task = self.tasks[self.task[slot]]
+        y, x = divmod(int(self.at[slot]), self.stride)
+        rows = self.cells[slot, : -grid.MARGIN].reshape(-1, self.stride)
+        cells = rows[grid.MARGIN : grid.MARGIN + task.height, grid.MARGIN : grid.MARGIN + task.width].copy()
+        place = x - grid.MARGIN, y - grid.MARGIN
+        return Level(cells, *place, int(self.direction[slot]), int(self.carried[slot]), int(self.mission[slot]))
+
+    def step(self, actions: Ints, steps: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Do one step of every world and return reward, terminated and truncated, [B] each.
+
+        Args:
+            actions: [B] in 0 to 6.
+            steps: [B] done in these episodes so far.
+        """
+        B = actions.size
+        reward, terminated, truncated = np.empty(B), np.empty(B, np.bool_), np.empty(B, np.bool_)
+        grid.advance(
+            0, B, actions, self.cells, self.at, self.direction, self.carried, steps, self.ending, self._limit,
+            self._clear, self.ahead, self._view, reward, terminated, truncated, self._words,
+        )  # fmt: skip
+        return reward, terminated, truncated
+
+    def _enter(self, slots: Ints, tasks: Ints) -> None:
+        self.task[slots] = tasks
+        self.ending[slots], self._limit[slots], self._clear[slots] = self._rules[tasks].T
+        self.look(slots)
+
+    def look(self, slots: Ints) -> None:
+        """Bring what is seen in some slots up to date."""
+        grid.look(slots, self.cells, self.at, self.direction, self.carried, self._clear, self._view, self._words)

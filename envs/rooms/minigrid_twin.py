@@ -1,0 +1,70 @@
+"""MiniGrid's own objects and our bytes: its levels for our grids, our grids in its pictures."""
+
+from typing import Any
+
+import numpy as np
+from minigrid.core.constants import COLOR_TO_IDX, DIR_TO_VEC
+from minigrid.core.grid import Grid
+from minigrid.core.world_object import WorldObj
+from minigrid.minigrid_env import MiniGridEnv
+from numpy.typing import NDArray
+
+from lifelong.envs.rooms.grid import ENCODED, MATCH, MISMATCH, SIDE
+from lifelong.envs.rooms.grids import Level
+from lifelong.envs.rooms.levels import COLOURS
+
+__all__ = ["draw", "from_minigrid"]
+
+_CODES = {tuple(numbers): code for code, numbers in enumerate(ENCODED.tolist()) if code > MISMATCH and any(numbers)}
+
+
+def from_minigrid(env: Any) -> Level:
+    """Return where a MiniGrid environment is now, as a level of ours.
+
+    Args:
+        env: an environment of a family we know, after its `reset`.
+
+    Raises:
+        ValueError: if something stands in it that we do not know.
+    """
+    world: MiniGridEnv = env.unwrapped
+    cells = np.array([[_code(world.grid.get(x, y)) for x in range(world.width)] for y in range(world.height)], np.uint8)
+    for name, code in (("success_pos", MATCH), ("failure_pos", MISMATCH)):
+        if hasattr(world, name):
+            x, y = getattr(world, name)
+            cells[y, x] = code
+    pays = getattr(world, "obj", None)
+    mission = COLOURS if pays is None else COLOR_TO_IDX[pays.color]
+    x, y = (int(i) for i in world.agent_pos)
+    held: WorldObj | None = world.carrying
+    carried = 0 if held is None else _code(held)
+    return Level(cells, x, y, int(world.agent_dir), carried, mission)
+
+
+def _code(thing: WorldObj | None) -> int:
+    numbers = (1, 0, 0) if thing is None else tuple(int(i) for i in thing.encode())
+    if numbers not in _CODES or getattr(thing, "contains", None) is not None:
+        raise ValueError(f"a level is made of MiniGrid's own things, and boxes are empty, got {thing}")
+    return _CODES[numbers]
+
+
+def draw(level: Level, image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    """Return a picture [height, width, 3] of a level, as MiniGrid draws it: what the agent sees is lighter.
+
+    Args:
+        level: what to draw.
+        image: [7, 7, 3] what the agent sees there.
+        tile: pixels along a cell's side.
+    """
+    height, width = level.cells.shape
+    picture, lit = Grid(width, height), np.zeros((width, height), np.bool_)
+    for y in range(height):
+        for x in range(width):
+            picture.set(x, y, WorldObj.decode(*ENCODED[level.cells[y, x]].tolist()))
+    (ahead_x, ahead_y), (right_x, right_y) = DIR_TO_VEC[level.direction], DIR_TO_VEC[(level.direction + 1) % 4]
+    for across, down in np.argwhere(image[..., 0] > 0):
+        far, aside = SIDE - 1 - down, across - SIDE // 2
+        x, y = level.x + far * ahead_x + aside * right_x, level.y + far * ahead_y + aside * right_y
+        if 0 <= x < width and 0 <= y < height:
+            lit[x, y] = True
+    return picture.render(tile, (level.x, level.y), level.direction, lit)

@@ -1,0 +1,154 @@
+"""Rooms: MiniGrid's tasks, compiled and natively batched; millions of steps a second.
+
+The worlds are MiniGrid's own to the bit: observation, reward, termination and truncation of every step
+(`tests/envs/test_rooms_parity.py`). Levels are drawn from the episode's seed with MiniGrid's distribution, not with its
+numbers. All tasks share observation and actions, so any of them can follow each other in one life. Nothing is hidden
+that outlives an episode: alone, a task is a control for memories across episodes; several make a sequence that slow
+weights must not forget.
+
+What a task shows:
+
+| entry | meaning |
+| --- | --- |
+| image | [7, 7, 3] object type, colour and state of each cell in view, as MiniGrid numbers them |
+| direction | where the agent looks: 0 east, 1 south, 2 west, 3 north |
+| mission | colour of the ball to be picked up, 6 where there is none; only if some task is a KeyCorridor |
+
+Actions are MiniGrid's: turn left, turn right, walk, pick up, drop, toggle, do nothing. Reaching the end in step t of at
+most T is worth 1 - 0.9 t / T; lava, and in Memory the wrong object, end the episode with 0.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.rooms.grid import SIDE
+from lifelong.envs.rooms.grids import Grids
+from lifelong.envs.rooms.levels import COLOURS
+from lifelong.envs.rooms.tasks import TASKS
+from lifelong.envs.schedule import Cyclic, Schedule
+from lifelong.envs.stream import Boundary, References, Task, TaskStream
+
+__all__ = ["Rooms"]
+
+_ACTIONS = 7
+_TILE = 32  # pixels along a cell's side
+_STATE = ("cells", "at", "direction", "carried", "mission")  # of `Grids`: with the task, all that an episode is
+
+
+class Rooms(TaskStream):
+    """Lives in MiniGrid's worlds.
+
+    Args:
+        num_envs: B, lives side by side.
+        task: one name of `TASKS`, such as "doorkey-8x8", or several, as a list or with commas between.
+        max_steps: steps until an episode is cut short, in all tasks; None for each task's own number.
+        schedule: which task comes next.
+        life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
+        boundary: what the agent is told of task changes.
+        seed: of the lives.
+        render_mode: `rgb_array` to get pictures from `render`, or None.
+
+    Raises:
+        ValueError: on numbers that make no stream, or if there is no such task.
+    """
+
+    metadata = TaskStream.metadata | {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        task: str | Sequence[str] = "doorkey-8x8",
+        max_steps: int | None = None,
+        schedule: Schedule = Cyclic(1),  # noqa: B008  frozen
+        life_episodes: int | None = None,
+        boundary: Boundary = "none",
+        seed: int = 0,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
+        names = [name.strip() for name in task.split(",")] if isinstance(task, str) else list(task)
+        if not names:
+            raise ValueError("a stream needs at least one task")
+        for name in names:
+            if name not in TASKS:
+                near = difflib.get_close_matches(name, TASKS, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ";"
+                raise ValueError(f"no task {name!r}{hint} known: {', '.join(TASKS)}")
+        if max_steps is not None and max_steps < 1:
+            raise ValueError(f"max_steps must be positive or None: max_steps={max_steps}")
+        recipes = [TASKS[name] for name in names]
+        if max_steps is not None:
+            recipes = [recipe.cut_short(max_steps) for recipe in recipes]
+        shown: dict[str, spaces.Space[Any]] = {
+            "image": spaces.MultiDiscrete(np.tile([11, 6, 3], (SIDE, SIDE, 1)), np.uint8),
+            "direction": spaces.Discrete(4),
+        }
+        self._missions = any(recipe.ending == "ball" for recipe in recipes)
+        if self._missions:
+            shown["mission"] = spaces.Discrete(COLOURS + 1)
+        super().__init__(
+            num_envs,
+            tasks=[
+                Task(name, References(random=recipe.random, oracle=recipe.oracle))
+                for name, recipe in zip(names, recipes, strict=True)
+            ],
+            observation_space=spaces.Dict(shown),
+            action_space=spaces.Discrete(_ACTIONS),
+            schedule=schedule,
+            life_episodes=life_episodes,
+            boundary=boundary,
+            seed=seed,
+        )
+        self.grids = Grids(num_envs, recipes)
+        self.render_mode = render_mode
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Return a picture [height, width, 3] of each world, drawn by MiniGrid; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self.vector_steps < 0:
+            raise gymnasium.error.ResetNeeded("render before the first reset")
+        from lifelong.envs.rooms.minigrid_twin import draw
+
+        return tuple(draw(self.grids.level(slot), self.grids.image[slot], _TILE) for slot in range(self.num_envs))
+
+    def _begin(self, slots: NDArray[np.int64]) -> None:
+        self.grids.begin(slots, self.task[slots], self.episode_seeds(slots))
+
+    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        moves = actions.astype(np.int64)
+        if not ((moves >= 0) & (moves < _ACTIONS)).all():
+            raise ValueError(f"actions must be 0 to {_ACTIONS - 1}, got {moves.min()} to {moves.max()}")
+        return self.grids.step(moves, self.episode_length)
+
+    def _observe(self) -> dict[str, NDArray[Any]]:
+        seen: dict[str, NDArray[Any]] = {
+            "image": self.grids.image.copy(),
+            "direction": self.grids.direction.copy(),
+        }
+        if self._missions:
+            seen["mission"] = self.grids.mission.copy()
+        return seen
+
+    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        return {"success": self.episode_return[slots] > 0, "answer": self.previous_action[slots]}
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        """Return all that tells where the stream is, the worlds of the unfinished episodes included."""
+        return super().position() | {name: getattr(self.grids, name).copy() for name in _STATE}
+
+    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+        for name in _STATE:
+            kept = getattr(self.grids, name)
+            if kept.shape != position[name].shape:
+                raise ValueError(f"position has {name} {list(position[name].shape)}, the stream {list(kept.shape)}")
+            kept[:] = position[name]
+        self.grids.look(self._everyone)
