@@ -48,8 +48,9 @@ class MissionWords(gymnasium.ObservationWrapper[Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        entries = dict(env.observation_space.spaces)  # type: ignore[attr-defined]
-        self.observation_space = spaces.Dict(entries | {"mission": spaces.MultiDiscrete([len(WORDS) + 2] * LONGEST)})
+        entries: dict[str, Any] = dict(env.observation_space.spaces)  # type: ignore[attr-defined]
+        entries["mission"] = spaces.MultiDiscrete([len(WORDS) + 2] * LONGEST)
+        self.observation_space = spaces.Dict(entries)
 
     def observation(self, observation: Any) -> Any:
         """Return the observation with its mission read."""

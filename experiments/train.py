@@ -124,7 +124,7 @@ class Training:
         self.log.close()
         self.writer.close()
         self.world.close()
-        broken = isinstance(error, StreamError)  # and how is kept
+        broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
         if error is not None and not self.resumed and not self.lifetime.steps and not broken:
             shutil.rmtree(self.folder)  # nothing was lived: as if it had never begun
 
@@ -168,6 +168,8 @@ class Training:
         try:
             return lifetime.segment(length)
         except StreamError as error:
+            if not lifetime.steps and not error.report:  # nothing was lived, and nothing is known
+                raise
             lifetime.memory = memory
             torch.set_rng_state(random)
             self.checkpoint(position)
