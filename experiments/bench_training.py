@@ -10,6 +10,7 @@ observation, width, steps per update, epochs, minibatches and threads. Each turn
 the first of each is not counted. Prints a Markdown table of medians, their spread, and ratios.
 """
 
+import importlib
 import platform
 import time
 from collections.abc import Callable
@@ -101,6 +102,8 @@ def _theirs(config: BenchConfig) -> Callable[[], None]:
     from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[reportMissingImports]
 
     def make() -> Any:
+        if config.env.startswith(("MiniGrid-", "BabyAI-")):
+            importlib.import_module("minigrid")  # registers its environments
         env = gymnasium.make(config.env)
         if config.env.startswith(("MiniGrid", "BabyAI")):
             from minigrid.wrappers import ImgObsWrapper
