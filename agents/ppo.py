@@ -41,6 +41,9 @@ class PPOConfig:
     """Weight of the entropy bonus."""
     critic: float = 0.5
     """Weight of the value loss."""
+    advantage_floor: float = 1e-6
+    """Least spread that advantages are divided by. Where rewards are rare, most segments hold none: dividing by their
+    own spread would blow the value's errors up to the size of a success."""
     max_norm: float = 0.5
     """Gradient norm that is clipped to."""
     tbptt: int = 0
@@ -48,7 +51,7 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
-        for name in ("lr", "epochs", "minibatches", "clip", "max_norm"):
+        for name in ("lr", "epochs", "minibatches", "clip", "advantage_floor", "max_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")
         for name in ("discount", "life_discount", "trace"):
@@ -154,7 +157,7 @@ class PPO:
             group["lr"] = config.lr * pace
         steps = segment.steps
         advantage, target = advantages(steps, config.discount, config.life_discount, config.trace)
-        scale = advantage.std(correction=0).clamp_min(1e-6)
+        scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
         batch = TensorDict(
             {
                 "action": steps["action"],

@@ -1,4 +1,4 @@
-"""`lifelong bench`: how fast the kernels are, and how fast agents train, on this machine."""
+"""`lifelong bench`: how fast the kernels are, how fast agents train, and how fast worlds are, on this machine."""
 
 import importlib
 import sys
@@ -8,6 +8,8 @@ __all__ = ["SUBJECTS", "command"]
 SUBJECTS = {
     "kernels": "the recurrences: right first, then how fast, beside their rivals",
     "training": "environment steps per second of recurrent PPO, beside sb3-contrib's",
+    "worlds": "environment steps per second of our grid world, beside MiniGrid, EnvPool and XLand-MiniGrid",
+    "life": "whether a long run stayed as fast and as small as it began",
 }
 
 

@@ -20,6 +20,10 @@ class ConfigError(ValueError):
     """Settings that cannot be meant; says which, what it is and what is allowed."""
 
 
+_BEFORE: dict[str, Any] = {"advantage_floor": 1e-6}
+"""Settings that older runs do not name, as they were in them."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train an agent on a stream of tasks, its memory carried over every episode's end."""
@@ -81,6 +85,8 @@ class TrainConfig:
     """How far PPO's ratio of probabilities may move."""
     critic: float = 0.5
     """Weight of the value loss."""
+    advantage_floor: float | None = None
+    """Least spread that advantages are divided by; larger where rewards are rare, lest noise be blown up."""
     max_norm: float = 0.5
     """Gradient norm that is clipped to."""
     evaluation_lives: int | None = None
@@ -159,7 +165,7 @@ class TrainConfig:
             raise ConfigError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         paths: dict[str, Any] = {n: Path(content[n]) for n in ("runs", "resume") if content.get(n) is not None}
         tuples: dict[str, Any] = {n: tuple(content[n]) for n in ("stream_options", "memory_options") if n in content}
-        return cls(**(content | paths | tuples))
+        return cls(**(_BEFORE | content | paths | tuples))
 
 
 def options(words: tuple[str, ...]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _ANY: dict[str, Any] = {
     "entropy": 0.01,
     "discount": 0.99,
     "life_discount": 0.0,
+    "advantage_floor": 1e-6,
     "evaluation_lives": 16,
 }
 
@@ -46,11 +47,24 @@ _RULE: dict[str, Any] = {
     "evaluation_lives": 256,
 }
 
+_GRID: dict[str, Any] = {
+    "steps": 2_000_000,
+    "num_envs": 64,
+    "segment": 128,
+    "lr": 5e-4,
+    "epochs": 4,
+    "minibatches": 8,
+    "entropy": 0.01,
+    "advantage_floor": 0.05,  # a random walk finds DoorKey's goal once in a hundred episodes
+    "evaluation_lives": 64,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "cued-recall": _RECALL,
     "cued-recall/reward": _RECALL
     | {"entropy": 0.1, "steps": 12_000_000, "life_discount": 0.5, "schedule": "interleaved:gap=1,grow=8"},
     "colour-rule": _RULE,
+    "rooms": _GRID,
     # Not measured yet: colour-rule's, and lives of their own length, as rules are redrawn with the life.
     "reversal": _RULE | {"life_episodes": 200},
     "dark-room": _RULE,

@@ -33,6 +33,7 @@ from lifelong.experiments.config import TrainConfig
 from lifelong.experiments.episodes import EpisodeLog
 from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
 from lifelong.experiments.faults import InputError
+from lifelong.experiments.process import resident_bytes
 from lifelong.experiments.progress import Progress
 from lifelong.experiments.retention_curve import Rows
 from lifelong.experiments.run import create_run, flat, open_run, restore, save
@@ -135,7 +136,7 @@ class Training:
         assert config.segment is not None  # noqa: S101
         assert config.lr is not None  # noqa: S101
         recent: list[Rows] = []
-        mark, saved = (time.monotonic(), lifetime.steps), lifetime.steps
+        mark, saved = _now(lifetime.steps), lifetime.steps
         with _interruptible() as interrupted, Progress(config.steps, lifetime.steps, self.console) as progress:
             if not self.resumed:
                 self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
@@ -152,9 +153,10 @@ class Training:
                 progress.update(lifetime.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
                 if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
-                    speed = (lifetime.steps - mark[1]) / (time.monotonic() - mark[0])
-                    self._report(recent, learned, speed)
-                    recent, mark = [], (time.monotonic(), lifetime.steps)
+                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(lifetime.steps), strict=True))
+                    speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
+                    self._report(recent, learned, speeds)
+                    recent, mark = [], _now(lifetime.steps)
                 if config.checkpoint_every and lifetime.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = lifetime.steps
@@ -201,11 +203,12 @@ class Training:
             self.writer.retention(verdict.curve, self.lifetime.steps)
         return verdict
 
-    def _report(self, recent: list[Rows], learned: dict[str, float], speed: float) -> None:
+    def _report(self, recent: list[Rows], learned: dict[str, float], speeds: dict[str, float]) -> None:
         rows = join_rows(recent)
         verdict, step = judge(rows, self.world, resamples=0), self.lifetime.steps
         scalars = {f"train/{name}": value for name, value in learned.items()}
-        scalars |= {"train/reward": verdict.mean_return, "time/steps_per_second": speed}
+        scalars |= {"train/reward": verdict.mean_return, "time/resident_bytes": resident_bytes()}
+        scalars |= {f"time/{name}": value for name, value in speeds.items()}
         scalars |= {"retention/known": verdict.known, "retention/memory_index": verdict.index}
         norms = {"/".join(k): v for k, v in flat(self.lifetime.memory).items() if v.is_floating_point()}
         scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
@@ -228,6 +231,11 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     found = open_run(config.resume)
     folder = config.resume.resolve()  # `.` has no name
     return replace(found, runs=folder.parent, name=folder.name, overwrite=False)
+
+
+def _now(steps: int) -> tuple[float, float, int]:
+    """Return the time by the clock, the processor's own, and the steps so far."""
+    return time.monotonic(), time.process_time(), steps
 
 
 @contextmanager
