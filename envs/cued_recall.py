@@ -47,13 +47,16 @@ def _show(
     The last decision was about the cue met one episode ago, in this life.
     """
     for b in range(task.size):
-        first, last = length[b] == 0, -1
-        for i in range(cue.shape[1]):
-            cue[b, i] = vectors[b, task[b], i] if first else 0.0
-        if first and episode[b] > 0:
-            for k in range(right.shape[1]):
-                last = max(last, k if met[b, k] == episode[b] - 1 else -1)
-        revealed[b] = right[b, last] if last >= 0 else answers
+        revealed[b] = answers
+        if length[b] > 0:
+            cue[b] = 0.0
+            continue
+        shown, last = vectors[b, task[b]], episode[b] - 1
+        for i in range(shown.size):
+            cue[b, i] = shown[i]
+        for k in range(right.shape[1] if last >= 0 else 0):
+            if met[b, k] == last:
+                revealed[b] = right[b, k]
 
 
 class CuedRecall(TaskStream):
