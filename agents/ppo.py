@@ -182,7 +182,8 @@ class PPO:
                     now = self.policy.distribution(hidden.detach()).log_prob(part["action"])
                     first = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
                 losses = self.loss(part.flatten())
-                total = losses["loss_objective"] + losses["loss_critic"] + pace * losses.get("loss_entropy", 0.0)
+                critic = losses.get("loss_critic", torch.zeros(()))  # a weight of 0 leaves it out
+                total = losses["loss_objective"] + critic + pace * losses.get("loss_entropy", 0.0)
                 if not torch.isfinite(total):
                     raise FloatingPointError(f"loss must be finite, got {total.item()}")
                 self.optimizer.zero_grad()
@@ -193,7 +194,7 @@ class PPO:
                 self.optimizer.step()
                 said = {
                     "policy_loss": losses["loss_objective"],
-                    "value_loss": losses["loss_critic"],
+                    "value_loss": critic,
                     "entropy": losses.get("entropy", torch.zeros(())),
                     "kl": losses["kl_approx"],
                     "clip_fraction": losses["clip_fraction"],

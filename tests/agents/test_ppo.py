@@ -116,6 +116,22 @@ def test_learning_changes_every_weight(policy_for: Policies, recall: Streams) ->
     assert all(np.isfinite(value) for value in report.values())
 
 
+def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Streams) -> None:
+    world = recall(4)
+    policy = policy_for(world)
+    segment, start = lived(policy, world), policy.state_dict()
+    start = {name: p.clone() for name, p in start.items()}
+    spread = advantages(segment.steps, 0.99, 0.9, 0.95)[0].std(correction=0).item()
+
+    def norm(floor: float) -> float:
+        policy.load_state_dict(start)
+        config = PPOConfig(epochs=1, minibatches=1, entropy=0, critic=0, advantage_floor=floor)
+        return PPO(policy, config).learn(segment)["gradient_norm"]
+
+    assert norm(1e-6) == norm(0.9 * spread) > 0
+    assert norm(4 * spread) == pytest.approx(norm(1e-6) / 4, rel=1e-4)
+
+
 def test_learning_leaves_the_segment_as_it_is(policy_for: Policies, recall: Streams) -> None:
     world = recall(4)
     policy = policy_for(world)
@@ -159,7 +175,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, r
     ("name", "value", "rule"),
     [
         (name, value, "be positive")
-        for name in ("lr", "epochs", "minibatches", "clip", "max_norm")
+        for name in ("lr", "epochs", "minibatches", "clip", "advantage_floor", "max_norm")
         for value in (0, -1, nan)
     ]
     + [(name, v, r"lie in \[0, 1\]") for name in ("discount", "life_discount", "trace") for v in (-0.1, 1.1, nan)]

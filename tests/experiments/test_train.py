@@ -95,6 +95,14 @@ def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
     assert list(outcome.folder.glob("events.out.tfevents.*"))
 
 
+def test_a_run_from_before_a_setting_is_read_as_it_was(tiny: Configs) -> None:
+    folder = main(tiny(advantage_floor=0.5)).folder
+    content = json.loads((folder / "config.json").read_text())
+    del content["config"]["advantage_floor"]
+    (folder / "config.json").write_text(json.dumps(content))
+    assert open_run(folder).advantage_floor == 1e-6
+
+
 def test_a_run_joins_its_layers_as_it_was_told(tiny: Configs) -> None:
     for residual, gates in (("gated", 2), ("sum", 0)):  # the memory's and the MLP's
         weights = load_file(main(tiny(name=residual, residual=residual)).folder / CHECKPOINT / "policy.safetensors")
