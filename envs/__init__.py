@@ -93,6 +93,8 @@ class Entry(NamedTuple):
     target: str
     """`module:factory`; called as `factory(num_envs=B, **options)`."""
     summary: str
+    extra: str = ""
+    """The extra of this package that it needs, a key of `EXTRAS` in `extras.py`; empty if none."""
 
 
 STREAMS: dict[str, Entry] = {
@@ -116,6 +118,16 @@ STREAMS: dict[str, Entry] = {
         "lifelong.envs.controls:cartpole_physics", "negative control: other gravity, pushes and masses"
     ),
     "pendulum-sign": Entry("lifelong.envs.controls:pendulum_sign", "control: the torque is reversed"),
+    "inverted-pendulum-gear": Entry(
+        "lifelong.envs.controls:inverted_pendulum_gear",
+        "control, MuJoCo: a cart pushed as it is, more weakly, and the wrong way",
+        extra="mujoco",
+    ),
+    "reacher-sign": Entry(
+        "lifelong.envs.controls:reacher_sign",
+        "control, MuJoCo: the torques of an arm are reversed, or change joints",
+        extra="mujoco",
+    ),
     "rooms": Entry("lifelong.envs.rooms.stream:Rooms", "MiniGrid's own tasks, compiled: millions of steps a second"),
 }
 
@@ -172,6 +184,8 @@ gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartp
 gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
 gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
 gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
+gymnasium.register("lifelong/InvertedPendulumGear-v0", vector_entry_point=STREAMS["inverted-pendulum-gear"].target)
+gymnasium.register("lifelong/ReacherSign-v0", vector_entry_point=STREAMS["reacher-sign"].target)
 for _name, _task in TASKS.items():
     gymnasium.register(
         f"lifelong/Rooms-{_task.title}-v{_task.version}",

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.common_spaces import Adapted, common_actions, common_observations
 from lifelong.envs.drift import Drift, Drifted, check_effect
+from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedule import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
 
@@ -281,7 +282,9 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
     try:
         env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
-        raise ValueError(f"cannot make environment {task.env_id!r}: {error}") from error
+        wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
+        hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
+        raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
     if _is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid_view").quicken(env.unwrapped)
         mission = importlib.import_module("lifelong.envs.mission")

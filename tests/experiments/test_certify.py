@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.envs.certificate import load
+from lifelong.envs.certificate import PLANS, load
 from lifelong.experiments import cli
 
 
@@ -38,6 +38,15 @@ def test_settings_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_sealed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["certify", "colour-rule", "--lives", "8", "--episodes", "20"]) == 0
     assert "**not sealed**" in capsys.readouterr().out
+
+
+def test_streams_that_need_what_is_not_installed_are_left_out_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lifelong.experiments.certify.PLANS", {"reacher-sign": PLANS["reacher-sign"]})
+    monkeypatch.setattr("lifelong.experiments.certify.is_installed", lambda extra: extra != "mujoco")
+    assert cli.main(["certify"]) == 0
+    assert "## reacher-sign\n\nleft out: it needs pip install 'lifelong-rl[mujoco]'" in capsys.readouterr().out
 
 
 def test_a_check_holds_or_fails(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
