@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 __all__ = ["EXTRAS", "install_line", "is_installed"]
 
-EXTRAS: dict[str, tuple[str, ...]] = {"mujoco": ("mujoco",)}
+EXTRAS: dict[str, tuple[str, ...]] = {"mujoco": ("mujoco",), "metaworld": ("metaworld", "mujoco")}
 """The modules behind each extra of this package that environments may need."""
 
 
