@@ -93,6 +93,8 @@ class Entry(NamedTuple):
     target: str
     """`module:factory`; called as `factory(num_envs=B, **options)`."""
     summary: str
+    extra: str = ""
+    """The extra of this package that it needs, a key of `EXTRAS` in `extras.py`; empty if none."""
 
 
 STREAMS: dict[str, Entry] = {
@@ -116,6 +118,24 @@ STREAMS: dict[str, Entry] = {
         "lifelong.envs.controls:cartpole_physics", "negative control: other gravity, pushes and masses"
     ),
     "pendulum-sign": Entry("lifelong.envs.controls:pendulum_sign", "control: the torque is reversed"),
+    "inverted-pendulum-gear": Entry(
+        "lifelong.envs.controls:inverted_pendulum_gear",
+        "control, MuJoCo: a cart pushed as it is, more weakly, and the wrong way",
+        extra="mujoco",
+    ),
+    "reacher-sign": Entry(
+        "lifelong.envs.controls:reacher_sign",
+        "control, MuJoCo: the torques of an arm are reversed, or change joints",
+        extra="mujoco",
+    ),
+    "cw10": Entry(
+        "lifelong.envs.meta_world:cw10",
+        "Meta-World: ten tasks of a robot's arm, 5000 episodes of each",
+        extra="metaworld",
+    ),
+    "cw20": Entry(
+        "lifelong.envs.meta_world:cw20", "Meta-World: the ten tasks of cw10, and all of them again", extra="metaworld"
+    ),
     "rooms": Entry("lifelong.envs.rooms.stream:Rooms", "MiniGrid's own tasks, compiled: millions of steps a second"),
 }
 
@@ -172,12 +192,23 @@ gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartp
 gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
 gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
 gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
+gymnasium.register("lifelong/InvertedPendulumGear-v0", vector_entry_point=STREAMS["inverted-pendulum-gear"].target)
+gymnasium.register("lifelong/ReacherSign-v0", vector_entry_point=STREAMS["reacher-sign"].target)
+gymnasium.register("lifelong/CW10-v0", vector_entry_point=STREAMS["cw10"].target)
+gymnasium.register("lifelong/CW20-v0", vector_entry_point=STREAMS["cw20"].target)
 for _name, _task in TASKS.items():
     gymnasium.register(
         f"lifelong/Rooms-{_task.title}-v{_task.version}",
         vector_entry_point=STREAMS["rooms"].target,
         kwargs={"task": _name},
     )
+gymnasium.register(
+    "lifelong/MetaWorld-v0",
+    entry_point="lifelong.envs.meta_world:make_arm",
+    max_episode_steps=200,
+    disable_env_checker=True,
+    order_enforce=False,
+)
 gymnasium.register(
     "lifelong/ColourRoom-v0",
     entry_point="lifelong.envs.colour_rule:ColourRoom",

@@ -9,6 +9,10 @@ policy. So whatever an agent loses here when the task changes, it does not lose 
 | cartpole-length | poles of 1/5, 1, 4 and 8 times the length | yes, but not what is best for the plain pole |
 | cartpole-physics | gravity, pushes and masses of 1/5 to 4 times | yes: what is best for any does for all |
 | pendulum-sign | Pendulum as it is, and with its torque reversed | no |
+| inverted-pendulum-gear | InvertedPendulum with its gear as it is, at 2/5, and turned round | no |
+| reacher-sign | Reacher as it is, with both torques reversed, and with each joint getting the other's | no |
+
+The last two are of MuJoCo: `pip install 'lifelong-rl[mujoco]'`.
 
 A stream where one policy does for all is a negative control: nothing has to be forgotten for what comes next, so what
 is lost there is lost by interference in the slow weights alone.
@@ -17,7 +21,7 @@ is lost there is lost by interference in the slow weights alone.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lifelong.envs.action_drift import ReversedActions
+from lifelong.envs.action_drift import ReversedActions, ShuffledActions
 from lifelong.envs.drift import Drift
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.physics_drift import Actuators, Gravity, Length, Mass, Physics
@@ -27,7 +31,15 @@ from lifelong.envs.stream import References
 if TYPE_CHECKING:
     from lifelong.envs.policy import Policy
 
-__all__ = ["Control", "cartpole_length", "cartpole_physics", "cartpole_sign", "pendulum_sign"]
+__all__ = [
+    "Control",
+    "cartpole_length",
+    "cartpole_physics",
+    "cartpole_sign",
+    "inverted_pendulum_gear",
+    "pendulum_sign",
+    "reacher_sign",
+]
 
 
 _RANDOM = {
@@ -47,6 +59,16 @@ _RANDOM = {
 
 _PENDULUM = References(random=-1204.0, within=-148.0, cross=-146.0, oracle=-146.0)
 """What random torques and the controllers of `controls_policies` get, measured, to 3 %; better ones may exist."""
+
+_INVERTED_PENDULUM = {"plain": 5.0, "gear x 0.4": 9.0, "reversed": 5.0}
+"""What random pushes of InvertedPendulum get, measured, to 3 %."""
+
+_REACHER = {
+    "plain": References(random=-43.0, within=-3.58, cross=-3.6, oracle=-3.58),
+    "reversed": References(random=-43.0, within=-4.85, cross=-3.7, oracle=-3.58),
+    "swapped": References(random=-43.0, within=-3.88, cross=-3.65, oracle=-3.58),
+}
+"""What random torques and the controllers of `mujoco_controllers` get, measured, to 3 %; better ones may exist."""
 
 
 class Control(GymStream):
@@ -84,6 +106,35 @@ def pendulum_sign(num_envs: int = 1, **settings: Any) -> Control:
     """Return lives in which the torque is reversed every 10 episodes; settings as for `GymStream`."""
     drifts: dict[str, Sequence[Drift]] = {"plain": (), "reversed": (ReversedActions(),)}
     tasks = [GymTask(name, _PENDULUM, env_id="Pendulum-v1", drifts=some) for name, some in drifts.items()]
+    return _control(num_envs, tasks, settings)
+
+
+def inverted_pendulum_gear(num_envs: int = 1, **settings: Any) -> Control:
+    """Return lives with a cart pushed as it is, more weakly, and the wrong way, 10 episodes each.
+
+    Settings as for `GymStream`.
+    """
+    drifts: dict[str, Sequence[Drift]] = {
+        "plain": (),
+        "gear x 0.4": (Actuators(0.4),),
+        "reversed": (Actuators(-1.0),),
+    }
+    held = {"within": 1000.0, "cross": 1000.0, "oracle": 1000.0}  # the longest episode, with every step paid
+    tasks = [
+        GymTask(name, References(random=_INVERTED_PENDULUM[name], **held), env_id="InvertedPendulum-v5", drifts=some)
+        for name, some in drifts.items()
+    ]
+    return _control(num_envs, tasks, settings)
+
+
+def reacher_sign(num_envs: int = 1, **settings: Any) -> Control:
+    """Return lives in which torques are reversed or change joints every 10 episodes; settings as for `GymStream`."""
+    drifts: dict[str, Sequence[Drift]] = {
+        "plain": (),
+        "reversed": (ReversedActions(),),
+        "swapped": (ShuffledActions(),),
+    }
+    tasks = [GymTask(name, _REACHER[name], env_id="Reacher-v5", drifts=some) for name, some in drifts.items()]
     return _control(num_envs, tasks, settings)
 
 

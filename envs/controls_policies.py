@@ -11,10 +11,9 @@
 
 The controllers come from the environments themselves. A pole is balanced by the linear-quadratic regulator of the
 environment's own step, linearised around upright; only its sign is used, as CartPole knows two actions. A pendulum is
-swung up by pumping energy and held by the same kind of regulator.
+swung up by pumping energy and held by the same kind of regulator. Those of MuJoCo are in `mujoco_controllers.py`.
 
-Source: the regulator is the textbook's, by the algebraic Riccati equation; swinging up by energy is
-doi:10.1016/S0005-1098(99)00140-5.
+Source: swinging up by energy is doi:10.1016/S0005-1098(99)00140-5.
 """
 
 from collections.abc import Callable
@@ -23,26 +22,24 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
-from scipy.linalg import solve_discrete_are
 
 from lifelong.envs.certificate import FIXED
 from lifelong.envs.controls import Control
-from lifelong.envs.draws import Purpose, uniform
 from lifelong.envs.gym_stream import make_task
-from lifelong.envs.policy import OraclePolicy, Policy
+from lifelong.envs.mujoco_controllers import hold, hold_foreseen, reach, reach_foreseen
+from lifelong.envs.policy import OraclePolicy, Policy, RandomPolicy
+from lifelong.envs.regulator import Controller, Floats, linearised, regulator
 
 __all__ = ["Identifying", "Only", "balance", "control_policies", "swing_up"]
 
-Floats = NDArray[np.float64]
-Controller = Callable[[Floats], NDArray[Any]]
-"""Returns actions [B, ...] for observations [B, ...]."""
+World = gymnasium.Env[Any, Any]
+Foresight = Callable[[World, Floats, Any], Floats]
+"""Returns what a world would show after an action where it shows the observation."""
 
 _STEADY = 0.0625, 0.307, 5.37, 2.38
 """Of 576 regulators with other weights one that balances poles of 0.1, 0.5, 2 and 4 to the end."""
 
-_STEP = 1e-4  # of differences around upright
 _LOOK = 20  # steps of an episode in which tasks are told apart; after them the guess stays
 _SURE = 1e-6  # squared error of a prediction that is wrong; right ones are off by rounding to float32
 
@@ -50,7 +47,8 @@ _SURE = 1e-6  # squared error of a prediction that is wrong; right ones are off 
 def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
     worlds = [_begun(stream, number) for number in range(len(stream.tasks))]
-    design = balance if isinstance(stream.single_action_space, spaces.Discrete) else swing_up
+    first: Any = stream.tasks[0]
+    design, foresee = _DESIGNS[first.env_id]
     controllers = [design(world) for world in worlds]
 
     def knowing() -> NDArray[Any]:
@@ -61,10 +59,10 @@ def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
     if design is balance:
         fixed["steady"] = partial(_pushed, np.array(_STEADY))
     return {
-        "random": lambda: _Random(stream),
+        "random": lambda: RandomPolicy(stream.single_action_space, stream.seed),
         **{f"{FIXED} {name}": partial(Only, controller) for name, controller in fixed.items()},
-        "within": lambda: Identifying(stream.num_envs, worlds, controllers, wiped=True),
-        "cross": lambda: Identifying(stream.num_envs, worlds, controllers),
+        "within": lambda: Identifying(stream.num_envs, worlds, controllers, foresee, wiped=True),
+        "cross": lambda: Identifying(stream.num_envs, worlds, controllers, foresee),
         "oracle": lambda: OraclePolicy(knowing),
     }
 
@@ -91,18 +89,20 @@ class Identifying:
         num_envs: B, lives side by side.
         worlds: an environment of each task, its drifts begun.
         controllers: of each task.
+        foresee: what a world would show after an action.
         wiped: whether an episode begins as if there had been none before.
     """
 
     def __init__(
         self,
         num_envs: int,
-        worlds: list[gymnasium.Env[Any, Any]],
+        worlds: list[World],
         controllers: list[Controller],
+        foresee: Foresight,
         *,
         wiped: bool = False,
     ) -> None:
-        self.worlds, self.controllers, self.wiped = worlds, controllers, wiped
+        self.worlds, self.controllers, self.foresee, self.wiped = worlds, controllers, foresee, wiped
         self.error = np.zeros((num_envs, len(worlds)))
         self.guess = np.zeros(num_envs, np.int64)
         self.steps = np.zeros(num_envs, np.int64)  # of this episode
@@ -119,7 +119,7 @@ class Identifying:
         for slot in np.flatnonzero(unsure & ~started):
             assert self.before is not None  # noqa: S101  an episode has begun
             for number, world in enumerate(self.worlds):
-                foreseen = _moved(world, self.before[slot], seen["previous_action"][slot])
+                foreseen = self.foresee(world, self.before[slot], seen["previous_action"][slot])
                 self.error[slot, number] += np.square(foreseen - shown[slot]).sum()
         told = self.error[np.arange(len(self.guess)), self.guess] > _SURE
         self.guess = np.where(told, self.error.argmin(1), self.guess)
@@ -127,18 +127,18 @@ class Identifying:
         return _chosen([controller(shown) for controller in self.controllers], self.guess)
 
 
-def balance(world: gymnasium.Env[Any, Any]) -> Controller:
+def balance(world: World) -> Controller:
     """Return the sign of the regulator of a CartPole.
 
     Args:
         world: an environment, its drifts begun.
     """
-    A, B = _linearised(world, 4, (0, 1))
-    K = _regulator(A, B, np.diag([1.0, 1.0, 10.0, 1.0]))
+    A, B = linearised(partial(_state_after, world), 4, [(0, 1)])
+    K = regulator(A, B, np.diag([1.0, 1.0, 10.0, 1.0]))
     return partial(_pushed, -K[0])
 
 
-def swing_up(world: gymnasium.Env[Any, Any]) -> Controller:
+def swing_up(world: World) -> Controller:
     """Return the regulator of a Pendulum near upright, and elsewhere what brings it the energy to get there.
 
     Args:
@@ -146,8 +146,8 @@ def swing_up(world: gymnasium.Env[Any, Any]) -> Controller:
     """
     pendulum: Any = world.unwrapped
     one = np.ones(1, np.float32)
-    A, B = _linearised(world, 2, (-one, one))
-    K = _regulator(A, B, np.diag([1.0, 0.1]))
+    A, B = linearised(partial(_state_after, world), 2, [(-one, one)])
+    K = regulator(A, B, np.diag([1.0, 0.1]))
     sign, most, pull = np.sign(B[1, 0]), pendulum.max_torque, 3 * pendulum.g / (2 * pendulum.l)
 
     def control(shown: Floats) -> NDArray[Any]:
@@ -168,26 +168,7 @@ def _pushed(gain: Floats, shown: Floats) -> NDArray[np.int64]:
     return right.astype(np.int64)
 
 
-def _linearised(world: gymnasium.Env[Any, Any], size: int, actions: tuple[Any, Any]) -> tuple[Floats, Floats]:
-    """Return A and B of x' = A x + B u around 0, with u from -1 to 1 for the two actions."""
-    low, high = actions
-
-    def mean(state: Floats) -> Floats:
-        return (_state_after(world, state, low) + _state_after(world, state, high)) / 2
-
-    columns = [(mean(_STEP * unit) - mean(-_STEP * unit)) / (2 * _STEP) for unit in np.eye(size)]
-    push = (_state_after(world, np.zeros(size), high) - _state_after(world, np.zeros(size), low)) / 2
-    return np.stack(columns, 1), push[:, None]
-
-
-def _regulator(A: Floats, B: Floats, Q: Floats) -> Floats:
-    """Return K of u = -K x."""
-    P = solve_discrete_are(A, B, Q, np.eye(1))
-    gain: Floats = np.linalg.solve(np.eye(1) + B.T @ P @ B, B.T @ P @ A)
-    return gain
-
-
-def _begun(stream: Control, number: int) -> gymnasium.Env[Any, Any]:
+def _begun(stream: Control, number: int) -> World:
     """Return an environment of a task, its drifts begun."""
     task: Any = stream.tasks[number]
     world = make_task(task)
@@ -195,14 +176,14 @@ def _begun(stream: Control, number: int) -> gymnasium.Env[Any, Any]:
     return world
 
 
-def _state_after(world: gymnasium.Env[Any, Any], state: Floats, action: Any) -> Floats:
+def _state_after(world: World, state: Floats, action: Any) -> Floats:
     inner: Any = world.unwrapped
     inner.state, inner.steps_beyond_terminated = np.array(state), None
     world.step(action)
     return np.asarray(inner.state, np.float64)
 
 
-def _moved(world: gymnasium.Env[Any, Any], shown: Floats, action: Any) -> Floats:
+def _moved(world: World, shown: Floats, action: Any) -> Floats:
     """Return what a world would show after an action where it shows `shown`."""
     inner: Any = world.unwrapped
     state = shown if len(shown) == 4 else np.array([np.arctan2(shown[1], shown[0]), shown[2]])
@@ -210,22 +191,15 @@ def _moved(world: gymnasium.Env[Any, Any], shown: Floats, action: Any) -> Floats
     return np.asarray(world.step(action)[0], np.float64)
 
 
+_DESIGNS: dict[str, tuple[Callable[[World], Controller], Foresight]] = {
+    "CartPole-v1": (balance, _moved),
+    "Pendulum-v1": (swing_up, _moved),
+    "InvertedPendulum-v5": (hold, hold_foreseen),
+    "Reacher-v5": (reach, reach_foreseen),
+}
+"""How each environment is mastered, and foreseen."""
+
+
 def _chosen(options: list[NDArray[Any]], which: NDArray[np.int64]) -> NDArray[Any]:
     """Return, of each life, the entry of the option with its number."""
     return np.stack(options)[which, np.arange(which.size)]
-
-
-class _Random:
-    """Uniform actions, of a Discrete space or a Box."""
-
-    def __init__(self, stream: Control) -> None:
-        self.space, self.seed, self.steps = stream.single_action_space, stream.seed, 0
-
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
-        self.steps += 1
-        drawn = uniform(self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
-        if isinstance(self.space, spaces.Discrete):
-            return (drawn * int(self.space.n)).astype(np.int64)
-        space: Any = self.space
-        forces: NDArray[Any] = (space.low + drawn[:, None] * (space.high - space.low)).astype(space.dtype)
-        return forces

@@ -29,7 +29,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -38,8 +38,12 @@ from numpy.typing import NDArray
 
 from lifelong.envs.common_spaces import Adapted, common_actions, common_observations
 from lifelong.envs.drift import Drift, Drifted, check_effect
+from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedule import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+
+if TYPE_CHECKING:
+    from lifelong.envs.policy import Policy
 
 __all__ = ["GymStream", "GymTask"]
 
@@ -163,6 +167,19 @@ class GymStream(TaskStream):
         look, act = self._common
         return Adapted(env, self._looks[number], look, act)
 
+    def policies(self) -> "dict[str, Callable[[], Policy]]":
+        """Return the reference policies; there are some if all tasks are MiniGrid's or BabyAI's.
+
+        Raises:
+            ValueError: if they are, but one of them is such that no way through it can be planned.
+        """
+        if not all(_is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))):
+            return {}
+        from lifelong.envs.minigrid_planner import planner_policies
+
+        this: Any = self  # pyright takes a folder and the link to it for two modules
+        return planner_policies(this)
+
     def close_extras(self) -> None:
         """Close all environments."""
         for env in getattr(self, "_envs", {}).values():
@@ -281,7 +298,9 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
     try:
         env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
-        raise ValueError(f"cannot make environment {task.env_id!r}: {error}") from error
+        wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
+        hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
+        raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
     if _is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid_view").quicken(env.unwrapped)
         mission = importlib.import_module("lifelong.envs.mission")

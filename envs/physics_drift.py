@@ -37,18 +37,20 @@ class Physics(Drift):
         factor: what the quantity is multiplied by.
 
     Raises:
-        ValueError: if `factor` is negative or not finite, or 0 where nothing can be 0.
+        ValueError: if `factor` is not finite, or a quantity cannot be 0 or turned round by it.
     """
 
     quantity: ClassVar[str]
     may_vanish: ClassVar[bool] = True
+    may_turn: ClassVar[bool] = False
     factor: float
 
     def __post_init__(self) -> None:
         """Refuse what is no factor."""
-        if not (math.isfinite(self.factor) and (self.factor > 0 or (self.factor == 0 and self.may_vanish))):
-            allowed = "finite and not negative" if self.may_vanish else "finite and positive"
-            raise ValueError(f"factor must be {allowed}: factor={self.factor}")
+        vanishes, turns = self.factor == 0 and not self.may_vanish, self.factor < 0 and not self.may_turn
+        if not math.isfinite(self.factor) or vanishes or turns:
+            sign = "" if self.may_turn else " and not negative" if self.may_vanish else " and positive"
+            raise ValueError(f"factor must be finite{sign}: factor={self.factor}")
 
     def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
         """Edit the environment for the coming episode."""
@@ -116,17 +118,18 @@ class Damping(Physics):
 
 @dataclass(frozen=True, slots=True)
 class Actuators(Physics):
-    """The strength of actuators times a factor: 0.5 is worn, 0 is broken.
+    """The strength of actuators times a factor: 0.5 is worn, 0 is broken, -1 is wired the wrong way.
 
     Args:
-        factor: what the strength is multiplied by.
+        factor: what the strength is multiplied by; not negative for Pendulum, where the strength is a bound.
         actuator: the number of the one that is meant; None for all.
 
     Raises:
-        ValueError: if `factor` or `actuator` is negative, or `factor` not finite.
+        ValueError: if `actuator` is negative, or `factor` not finite.
     """
 
     quantity: ClassVar[str] = "actuators"
+    may_turn: ClassVar[bool] = True
     actuator: int | None = None
 
     def __post_init__(self) -> None:
@@ -141,6 +144,8 @@ class Actuators(Physics):
         count = 1 if model is None else int(model.nu)
         if self.actuator is not None and self.actuator >= count:
             raise ValueError(f"actuator must be below {count}: actuator={self.actuator}")
+        if self.factor < 0 and hasattr(env.unwrapped, "max_torque"):
+            raise ValueError(f"a largest torque cannot be negative: factor={self.factor}; ReversedActions turns it")
         return Physics.begin(self, env, seed)
 
     def _numbers(self, model: Any) -> list[NDArray[np.float64]]:

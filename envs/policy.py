@@ -7,13 +7,15 @@ stream itself is an oracle and says so.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.envs.draws import Purpose, integers
+from lifelong.envs.draws import Purpose, integers, uniform
 from lifelong.envs.stream import ROW
 
-__all__ = ["FixedPolicy", "OraclePolicy", "Policy", "UniformPolicy", "play"]
+__all__ = ["FixedPolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
 
 Ints = NDArray[np.int64]
 Rows = dict[str, NDArray[Any]]
@@ -47,6 +49,32 @@ class UniformPolicy:
         """Return uniform actions."""
         self.steps += 1
         return integers(self.actions, self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
+
+
+class RandomPolicy:
+    """Uniform actions, of a Discrete space or of a Box with bounds.
+
+    Args:
+        space: of one life's actions.
+        seed: of the choices.
+    """
+
+    def __init__(self, space: gymnasium.Space[Any], seed: int = 0) -> None:
+        self.space: Any = space
+        self.seed, self.steps = seed, 0
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return uniform actions."""
+        self.steps += 1
+        lives = np.arange(life_start.size)
+        if isinstance(self.space, spaces.Discrete):
+            drawn = uniform(self.seed, Purpose.POLICY, lives, self.steps)
+            return (drawn * int(self.space.n)).astype(np.int64)
+        low, high = self.space.low, self.space.high
+        numbers = self.steps * low.size + np.arange(low.size).reshape(low.shape)
+        drawn = uniform(self.seed, Purpose.POLICY, lives.reshape(-1, *[1] * low.ndim), numbers)
+        forces: NDArray[Any] = (low + drawn * (high - low)).astype(self.space.dtype)
+        return forces
 
 
 class FixedPolicy:

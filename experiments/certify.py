@@ -1,6 +1,6 @@
 """What do a stream's scores mean? Its reference policies, from chance to the oracle, in many lives.
 
-    lifelong certify                              all streams
+    lifelong certify                              all streams that need nothing which is not installed
     lifelong certify reversal                     one of them, in the settings that are certified
     lifelong certify reversal --stream-options hazard=0.1
     lifelong certify reversal --check             hold fresh lives to the stored certificate; exit code 1 if they differ
@@ -18,8 +18,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import tyro
 
-from lifelong.envs import make_stream
+from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
+from lifelong.envs.extras import install_line, is_installed
 from lifelong.experiments.cli import parse
 from lifelong.experiments.config import options
 from lifelong.experiments.faults import InputError
@@ -86,6 +87,9 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
     """
     for name in config.streams or tuple(PLANS):
         name = name.replace("_", "-")
+        if not config.streams and not is_installed(extra := STREAMS[name].extra):
+            yield f"## {name}\n\nleft out: it needs {install_line(extra)}\n\n", True
+            continue
         plans = (Plan(options(config.stream_options)),) if config.stream_options else PLANS.get(name, (Plan(),))
         stored: list[Certificate | None] = [None] * len(plans)
         if config.check:
@@ -120,8 +124,10 @@ def table(certificate: Certificate) -> str:
             theory, difference = f"{score.closed_form:.4f}", f"{score.mean - score.closed_form:+.4f}"
         lines.append(f"| {name} | {score.mean:.4f} ± {score.half:.4f} | {theory} | {difference} |")
     lines += _by_task(certificate)
-    within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
-    verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
+    verdict = "what memory across episodes is worth is not known: there is no policy for it"
+    if certificate.control is not None:
+        within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
+        verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
         verdict = "**a control**, as far as these lives can tell: no gap between within and cross"
     if certificate.fixed and certificate.conflict:
@@ -130,8 +136,12 @@ def table(certificate: Certificate) -> str:
     elif certificate.fixed:
         verdict += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
     if certificate.leaks:
-        worth = certificate.scores[FIRST].mean - within
+        worth = certificate.scores[FIRST].mean - certificate.scores["within"].mean
         verdict += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
+    for name, score in certificate.scores.items():
+        if score.given_up:
+            episodes = certificate.lives * certificate.episodes
+            verdict += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
     return "\n".join([*lines, "", verdict, ""])
 
 

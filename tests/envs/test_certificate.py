@@ -7,15 +7,27 @@ import pytest
 
 from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.certificate import PLANS, ROLES, Certifiable, Certificate, Plan, Score, certify, load, store
+from lifelong.envs.extras import is_installed
 
 CASES = [(name, number) for name, plans in PLANS.items() for number in range(len(plans))]
-CONTROLS = {"cartpole-sign", "cartpole-length", "cartpole-physics", "pendulum-sign"}
+CONTROLS = {
+    "cartpole-sign",
+    "cartpole-length",
+    "cartpole-physics",
+    "pendulum-sign",
+    "inverted-pendulum-gear",
+    "reacher-sign",
+}
 FEW = dict.fromkeys(CONTROLS, 2) | {"colour-rule": 6, "map-change": 15, "pendulum-sign": 10}  # lives of slow streams
+ROUGH = {"inverted-pendulum-gear"}  # 300 random episodes of 6 ± 4 steps tell their mean to 4 %, the rest is 1000
 every_certificate = pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{i}" for name, i in CASES])
 
 
 def test_every_stream_with_policies_has_its_certificates() -> None:
-    assert {name for name in STREAMS if isinstance(make_stream(name), Certifiable)} == set(PLANS)
+    there = {name for name, entry in STREAMS.items() if is_installed(entry.extra)}
+    streams = [(name, make_stream(name)) for name in there]
+    known = {name: stream.policies() for name, stream in streams if isinstance(stream, Certifiable)}
+    assert {name for name, policies in known.items() if {*ROLES} <= policies.keys()} == there & set(PLANS)
     for name, plans in PLANS.items():
         assert not plans[0].settings, "the first is of the stream as it comes"
         assert [kept.settings for kept in load(name)] == [dict(plan.settings) for plan in plans]
@@ -27,7 +39,8 @@ def test_what_is_stored_is_what_theory_expects(name: str, number: int) -> None:
     for role in ROLES:
         score = certificate.scores[role]
         if score.closed_form is not None:
-            assert score.mean == pytest.approx(score.closed_form, rel=0.02), role
+            chance = 3 / 1.96 * score.half if name in ROUGH else 0.0
+            assert score.mean == pytest.approx(score.closed_form, rel=0.02, abs=chance), role
 
 
 @every_certificate
@@ -47,6 +60,8 @@ def test_the_references_are_in_order(name: str, number: int) -> None:
     ],
 )
 def test_fresh_lives_agree_with_what_is_stored(name: str, number: int) -> None:
+    if not is_installed(STREAMS[name].extra):
+        pytest.skip(f"needs {STREAMS[name].extra}")
     plan, kept = PLANS[name][number], load(name)[number]
     stream = make_stream(name, FEW.get(name, 120), seed=1, **plan.settings)
     fresh = certify(name, stream, kept.episodes, plan.settings, kept.version)

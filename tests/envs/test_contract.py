@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from lifelong.envs import (
     ROW,
+    Actuators,
     ColourRule,
     CuedRecall,
     DarkRoom,
@@ -47,6 +48,15 @@ PENDULUM_DRIFTED = replace(
 )
 DOORKEY = GymTask("door", env_id="MiniGrid-DoorKey-5x5-v0", kwargs={"max_steps": 8})
 
+REACHER = GymTask("reach", env_id="Reacher-v5", kwargs={"max_episode_steps": 7})
+REACHER_DRIFTED = replace(REACHER, name="drifted", drifts=[Actuators(-1.0, 1), Mass(2.0), ReversedActions()])
+
+
+def reachers(n: int, **options: Any) -> GymStream:
+    pytest.importorskip("mujoco")
+    return GymStream([REACHER, REACHER_DRIFTED], n, schedule=RandomHazard(0.5), life_episodes=3, **options)
+
+
 STREAMS: dict[str, Callable[..., TaskStream]] = {
     "cued recall": lambda n, **o: CuedRecall(n, cues=5, life_episodes=14, **o),
     "cued recall, blanks": lambda n, **o: CuedRecall(
@@ -77,6 +87,7 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
         [CARTPOLE, CARTPOLE_DRIFTED], n, schedule=RandomHazard(0.5), life_episodes=5, **o
     ),
     "drifting Pendulum": lambda n, **o: GymStream([PENDULUM, PENDULUM_DRIFTED], n, schedule=Walk(0.5), **o),
+    "drifting Reacher": reachers,
 }
 every_stream = pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
 

@@ -1,14 +1,39 @@
+from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
-from lifelong.envs import make_stream
+from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.certificate import load
-from lifelong.envs.controls import Control, cartpole_length, cartpole_physics, cartpole_sign, pendulum_sign
+from lifelong.envs.controls import (
+    Control,
+    cartpole_length,
+    cartpole_physics,
+    cartpole_sign,
+    inverted_pendulum_gear,
+    pendulum_sign,
+    reacher_sign,
+)
 from lifelong.envs.controls_policies import Identifying, control_policies
+from lifelong.envs.extras import is_installed
 from lifelong.envs.policy import play
 from lifelong.envs.schedule import Cyclic
+
+CONTROLS = [
+    "cartpole-sign",
+    "cartpole-length",
+    "cartpole-physics",
+    "pendulum-sign",
+    "inverted-pendulum-gear",
+    "reacher-sign",
+]
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings where it stands
 
 
 def by_task(stream: Control, policy: str) -> list[float]:
@@ -52,6 +77,44 @@ def test_a_pendulum_is_swung_up_and_held() -> None:
     assert within == pytest.approx(oracle, abs=20), "only its first torque may have been the wrong one"
 
 
+def test_a_cart_is_pushed_the_right_way_whatever_its_gear() -> None:
+    pytest.importorskip("mujoco")
+    stream = inverted_pendulum_gear(2, schedule=Cyclic(1))
+    assert by_task(stream, "oracle") == [1000] * 3
+    assert by_task(stream, "within") == [1000] * 3, "one step tells the gear"
+    for gear in ("plain", "gear x 0.4"):
+        plain, weak, wrong = by_task(stream, f"only {gear}")
+        assert (plain, weak) == (1000, 1000)
+        assert wrong < 15
+    plain, weak, turned = by_task(stream, "only reversed")
+    assert max(plain, weak) < 25
+    assert turned == 1000
+
+
+def test_an_arm_goes_to_its_target_whatever_its_joints_do() -> None:
+    pytest.importorskip("mujoco")
+    stream = reacher_sign(10, schedule=Cyclic(1))
+    oracle, within, random = (by_task(stream, name) for name in ("oracle", "within", "random"))
+    assert min(oracle) > -5.1, "what a regulator by the Jacobian is known to get"
+    assert within[0] == oracle[0]
+    assert within == pytest.approx(oracle, abs=2.5), "only its first torques may have been the wrong ones"
+    assert max(random) < -35
+    for number, fixed in enumerate(("plain", "reversed", "swapped")):
+        got = by_task(stream, f"only {fixed}")
+        assert got[number] == oracle[number]
+        assert max(got[:number] + got[number + 1 :]) < -45, "worse than doing nothing, and than random torques"
+
+
+def test_random_torques_of_two_joints_are_drawn_apart() -> None:
+    pytest.importorskip("mujoco")
+    stream = reacher_sign(2)
+    policy = stream.policies()["random"]()
+    seen, info = stream.reset()
+    drawn = np.stack([policy.act(seen, info["life_start"]) for _ in range(200)])
+    assert np.abs(drawn).max() <= 1
+    assert np.abs(np.corrcoef(drawn.reshape(200, 4).T) - np.eye(4)).max() < 0.3  # of 200 numbers, 4 standard errors
+
+
 def test_the_task_is_found_in_one_step() -> None:
     # CartPole's push changes the speed by about .2 in a step, to one side or the other: squared, far more than 1e-6.
     stream = cartpole_sign(2, schedule=Cyclic(1))
@@ -68,13 +131,26 @@ def test_the_task_is_found_in_one_step() -> None:
     assert policy.error[1, 1] < 1e-12 < 0.1 < policy.error[1, 0]
 
 
-@pytest.mark.parametrize("name", ["cartpole-sign", "cartpole-length", "cartpole-physics", "pendulum-sign"])
+@pytest.mark.parametrize("name", CONTROLS)
 def test_they_are_certified_as_controls(name: str) -> None:
     certificate = load(name)[0]
     assert certificate.control
-    assert certificate.conflict == name.endswith("sign")
+    assert certificate.conflict == name.endswith(("sign", "gear"))
+    if not is_installed(STREAMS[name].extra):
+        return
     tasks = {task.name for task in make_stream(name).tasks}
     assert all(set(score.tasks or ()) == tasks for score in certificate.scores.values())
+
+
+@pytest.mark.parametrize("name", ["inverted-pendulum-gear", "reacher-sign", "gym:Ant-v5"])
+def test_without_mujoco_it_is_said_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise gymnasium.error.DependencyNotInstalled("MuJoCo is not installed")
+
+    monkeypatch.setattr("gymnasium.make", missing)
+    monkeypatch.setattr("lifelong.envs.gym_stream.is_installed", lambda extra: False)
+    with pytest.raises(ValueError, match=r"-v5': MuJoCo is not .*pip install 'lifelong-rl\[mujoco\]'"):
+        make_stream(name)
 
 
 def test_settings_reach_the_stream() -> None:

@@ -47,7 +47,7 @@ ANYWHERE = [
 VECTORS = [ShuffledObservations(1), RotatedObservations(30.0), NoisyObservations(0.1)]
 VIEWS = [ShuffledObservations(1), RotatedObservations(90.0), RotatedObservations(180.0)]
 FITTING: dict[str, Sequence[Drift]] = {
-    "CartPole-v1": [*ANYWHERE, *VECTORS, Gravity(2.0), Mass(3.0), Length(0.5), Actuators(0.5)],
+    "CartPole-v1": [*ANYWHERE, *VECTORS, Gravity(2.0), Mass(3.0), Length(0.5), Actuators(0.5), Actuators(-1.0)],
     "Pendulum-v1": [
         *(drift for drift in ANYWHERE if not isinstance(drift, ShuffledActions)),
         *VECTORS,
@@ -66,7 +66,8 @@ FITTING: dict[str, Sequence[Drift]] = {
 CASES = [(env_id, drift) for env_id, drifts in FITTING.items() for drift in drifts]
 MUJOCO: dict[str, Sequence[Drift]] = {
     "HalfCheetah-v5": [Gravity(0.5), Mass(2.0), Friction(0.3), Damping(3.0), Actuators(0.0, 2), *ANYWHERE, *VECTORS],
-    "InvertedPendulum-v5": [Mass(2.0), Actuators(0.4), ReversedActions()],
+    "InvertedPendulum-v5": [Mass(2.0), Actuators(0.4), Actuators(-1.0), ReversedActions()],
+    "Reacher-v5": [Actuators(-1.0, 1), ShuffledActions(), ReversedActions()],
 }
 IN_MUJOCO = [(env_id, drift) for env_id, drifts in MUJOCO.items() for drift in drifts]
 
@@ -174,6 +175,7 @@ def test_what_is_shown_and_done_stays_in_the_spaces(env_id: str, drift: Drift) -
         ("Pendulum-v1", Actuators(2.0), "has no effect on Pendulum-v1"),  # no action reaches beyond what is cut off
         ("Pendulum-v1", ShuffledActions(), "has no effect on Pendulum-v1"),
         ("Pendulum-v1", RotatedObservations(360.0), "has no effect on Pendulum-v1"),
+        ("Pendulum-v1", Actuators(-1.0), "a largest torque cannot be negative: factor=-1.0; ReversedActions"),
         ("HalfCheetah-v5", Length(2.0), "MuJoCo has no length to change, but gravity, mass, friction, damping"),
         ("HalfCheetah-v5", Actuators(0.5, 6), "actuator must be below 6: actuator=6"),
         ("InvertedPendulum-v5", Friction(0.2), "has no effect on InvertedPendulum-v5"),
@@ -202,6 +204,7 @@ def test_rewards_that_random_actions_do_not_find_are_believed_to_be_there() -> N
         lambda: Mass(0.0),
         lambda: Length(np.inf),
         lambda: Actuators(0.5, -1),
+        lambda: Actuators(np.nan),
         lambda: ScaledRewards(1.0),
         lambda: ScaledRewards(np.nan),
         lambda: DelayedRewards(0),
@@ -218,6 +221,23 @@ def test_rewards_that_random_actions_do_not_find_are_believed_to_be_there() -> N
 def test_a_strength_that_cannot_be_meant_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="must"):
         wrong()
+
+
+def test_what_mujoco_computes_from_its_numbers_is_put_back_too() -> None:
+    env = Drifted(made("InvertedPendulum-v5"), [Actuators(-1.0), Mass(3.0)])
+    model: Any = env.unwrapped.model  # type: ignore[attr-defined]
+    numbers = {name: getattr(model, name) for name in dir(model) if isinstance(getattr(model, name), np.ndarray)}
+    before = {name: kept.copy() for name, kept in numbers.items()}
+    env.reset(seed=1)
+    assert model.actuator_gear[0, 0] == -100
+    assert not np.array_equal(model.body_invweight0, before["body_invweight0"])
+    env.undo()
+    assert [name for name, kept in before.items() if not np.array_equal(kept, numbers[name])] == []
+
+
+def test_a_gear_turned_round_is_a_torque_turned_round() -> None:
+    turned, reversed_ = (Drifted(made("Reacher-v5"), [drift]) for drift in (Actuators(-1.0), ReversedActions()))
+    assert same(episode(turned, 3), episode(reversed_, 3))
 
 
 def test_drifts_are_data() -> None:

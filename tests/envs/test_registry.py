@@ -24,6 +24,7 @@ from lifelong.envs import (
     make_stream,
     parse_drifts,
 )
+from lifelong.envs.extras import is_installed
 from lifelong.envs.schedule import Interleaved
 
 
@@ -33,6 +34,8 @@ def run_python(code: str) -> None:
 
 @pytest.mark.parametrize("name", [*STREAMS, "cued_recall", "gym:CartPole-v1"])
 def test_every_name_makes_its_stream(name: str) -> None:
+    if name in STREAMS and not is_installed(STREAMS[name].extra):
+        pytest.skip(f"needs {STREAMS[name].extra}")
     stream = make_stream(name, 2, seed=3)
     assert (stream.num_envs, stream.seed) == (2, 3)
     stream.reset()

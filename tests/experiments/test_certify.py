@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.envs.certificate import load
+from lifelong.envs.certificate import PLANS, load
 from lifelong.experiments import cli
 
 
@@ -38,6 +38,26 @@ def test_settings_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_sealed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["certify", "colour-rule", "--lives", "8", "--episodes", "20"]) == 0
     assert "**not sealed**" in capsys.readouterr().out
+
+
+def test_streams_of_other_people_are_measured_and_what_was_given_up_is_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = ["gym:BabyAI-KeyInBox-v0", "--stream-options", "life_episodes=1"]
+    assert cli.main(["certify", *stream, "--lives", "2", "--episodes", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "\n| oracle | 0.0000 ± 0.0000 |  |  |" in said
+    assert "what memory across episodes is worth is not known" in said
+    assert "oracle knew no way in 2 episodes of 2, and did nothing there" in said
+
+
+def test_streams_that_need_what_is_not_installed_are_left_out_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lifelong.experiments.certify.PLANS", {"reacher-sign": PLANS["reacher-sign"]})
+    monkeypatch.setattr("lifelong.experiments.certify.is_installed", lambda extra: extra != "mujoco")
+    assert cli.main(["certify"]) == 0
+    assert "## reacher-sign\n\nleft out: it needs pip install 'lifelong-rl[mujoco]'" in capsys.readouterr().out
 
 
 def test_a_check_holds_or_fails(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
