@@ -112,7 +112,7 @@ _END, _HEIGHT = _layers(256, _TAIL)
 
 
 @jit
-def _chance(z: Any, counter: int) -> float:
+def _chance(z: Any, counter: int) -> Any:
     return (_mixing(z, np.uint64(counter)) >> np.uint64(11)) * 2.0**-53
 
 

@@ -116,7 +116,7 @@ def _ours(config: BenchConfig, name: str, **options: Any) -> Turn:
     def turn() -> int:
         for action in actions:
             world.step(action)
-        return actions.size
+        return int(actions.size)
 
     return turn
 
@@ -141,7 +141,7 @@ def _minigrid(config: BenchConfig) -> Turn:
     def turn() -> int:
         for action in actions:
             world.step(action)
-        return actions.size
+        return int(actions.size)
 
     return turn
 
