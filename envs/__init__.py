@@ -1,8 +1,9 @@
 """Streams: lives made of tasks, behind `gymnasium.vector.VectorEnv`; one file each, one table of names.
 
 Importing this registers them with gymnasium, so that `gymnasium.make_vec("lifelong/CuedRecall-v0", num_envs=256)`
-works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`. Nothing here imports a
-stream, or MiniGrid, until it is asked for.
+works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`; `gymnasium.make` gives one
+life of it as an environment like any other, see `single.py`. Nothing here imports a stream, or MiniGrid, until it is
+asked for.
 """
 
 import difflib
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
     from lifelong.envs.rooms.stream import Rooms
     from lifelong.envs.schedule import SCHEDULES, Schedule, parse_schedule
+    from lifelong.envs.single import Single
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "Schedule",
     "ShuffledActions",
     "ShuffledObservations",
+    "Single",
     "StickyActions",
     "StreamError",
     "SwappedObjects",
@@ -81,6 +84,7 @@ __all__ = [
     "TaskStream",
     "drifting",
     "known_streams",
+    "make_single",
     "make_stream",
     "parse_drifts",
     "parse_schedule",
@@ -172,6 +176,7 @@ _EXPORTS = {
     "Schedule": "schedule",
     "ShuffledActions": "action_drift",
     "ShuffledObservations": "observation_drift",
+    "Single": "single",
     "StickyActions": "action_drift",
     "StreamError": "stream",
     "SwappedObjects": "observation_drift",
@@ -182,25 +187,31 @@ _EXPORTS = {
     "parse_schedule": "schedule",
 }
 
-gymnasium.register("lifelong/CuedRecall-v0", vector_entry_point=STREAMS["cued-recall"].target)
-gymnasium.register("lifelong/ColourRule-v0", vector_entry_point=STREAMS["colour-rule"].target)
-gymnasium.register("lifelong/Reversal-v0", vector_entry_point=STREAMS["reversal"].target)
-gymnasium.register("lifelong/DarkRoom-v0", vector_entry_point=STREAMS["dark-room"].target)
-gymnasium.register("lifelong/MapChange-v0", vector_entry_point=STREAMS["map-change"].target)
-gymnasium.register("lifelong/Doors-v0", vector_entry_point=STREAMS["doors"].target)
-gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartpole-sign"].target)
-gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
-gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
-gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
-gymnasium.register("lifelong/InvertedPendulumGear-v0", vector_entry_point=STREAMS["inverted-pendulum-gear"].target)
-gymnasium.register("lifelong/ReacherSign-v0", vector_entry_point=STREAMS["reacher-sign"].target)
-gymnasium.register("lifelong/CW10-v0", vector_entry_point=STREAMS["cw10"].target)
-gymnasium.register("lifelong/CW20-v0", vector_entry_point=STREAMS["cw20"].target)
-for _name, _task in TASKS.items():
+_IDS = {
+    "CuedRecall": "cued-recall",
+    "ColourRule": "colour-rule",
+    "Reversal": "reversal",
+    "DarkRoom": "dark-room",
+    "MapChange": "map-change",
+    "Doors": "doors",
+    "CartPoleSign": "cartpole-sign",
+    "CartPoleLength": "cartpole-length",
+    "CartPolePhysics": "cartpole-physics",
+    "PendulumSign": "pendulum-sign",
+    "InvertedPendulumGear": "inverted-pendulum-gear",
+    "ReacherSign": "reacher-sign",
+    "CW10": "cw10",
+    "CW20": "cw20",
+}
+_MADE: dict[str, dict[str, Any]] = {f"lifelong/{title}-v0": {"name": name} for title, name in _IDS.items()}
+_MADE |= {f"lifelong/Rooms-{t.title}-v{t.version}": {"name": "rooms", "task": name} for name, t in TASKS.items()}
+for _id, _kwargs in _MADE.items():
     gymnasium.register(
-        f"lifelong/Rooms-{_task.title}-v{_task.version}",
-        vector_entry_point=STREAMS["rooms"].target,
-        kwargs={"task": _name},
+        _id,
+        entry_point="lifelong.envs:make_single",
+        vector_entry_point="lifelong.envs:make_stream",
+        order_enforce=False,  # a stream says itself what is out of order
+        kwargs=_kwargs,
     )
 gymnasium.register(
     "lifelong/MetaWorld-v0",
@@ -283,3 +294,10 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     if not isinstance(stream, TaskStream):
         raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
     return stream
+
+
+def make_single(name: str, **options: Any) -> "Single":
+    """Return a new stream of one life as a `gymnasium.Env`; arguments and errors as for `make_stream`."""
+    from lifelong.envs.single import Single
+
+    return Single(make_stream(name, 1, **options))

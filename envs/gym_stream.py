@@ -188,7 +188,7 @@ class GymStream(TaskStream):
     def _begin(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
             env = self._environment(slot, int(self.task[slot]))
-            self._steps[slot], self._done[slot] = env.step, []
+            self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
                 seen, _ = env.reset(seed=seed)
             except Exception as error:

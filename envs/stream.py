@@ -230,7 +230,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._live(self._everyone)
         self._begin(self._everyone)
         self._replay(position)
-        return self._look(), self._said()
+        return self.shown()
 
     # ---- the clock of the lives -----------------------------------------------------------------------------------
 
@@ -239,11 +239,16 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
         Args:
             seed: of the lives; None keeps the present one.
-            options: not used.
+            options: none; there are no options.
 
         Returns:
             The observations and `info`.
+
+        Raises:
+            ValueError: if there are options.
         """
+        if options:
+            raise ValueError(f"a stream has no options of reset, got {options}")
         if isinstance(seed, list):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
@@ -261,7 +266,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self.last_answer = np.full(B, -1, np.int64)  # of each life's last episode
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
-        return self._look(), self._said()
+        return self.shown()
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Do one step of every life.
@@ -273,13 +278,35 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             Observations, rewards [B], terminated [B], truncated [B] and `info`; where an episode ended the observation
             is the next one's first.
         """
+        reward, terminated, truncated, slots = self.advance(actions)
+        said: dict[str, Any] = {}
+        if slots.size:
+            if truncated.any():
+                said["final_obs"] = self._look()
+            said["episodes"] = self.end(slots)
+            self.renew(slots)
+        return self._look(), reward, terminated, truncated, self._said() | said
+
+    def advance(
+        self, actions: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+        """Do one step of every life, and leave the episodes that are over as they are.
+
+        Args:
+            actions: [B, ...] one action for each.
+
+        Returns:
+            Rewards [B], terminated [B], truncated [B], and [n] the slots whose episodes are over: to be given to `end`
+            and then to `renew` before the next step. `step` does all of it.
+
+        Raises:
+            ValueError: if the actions are not of the action space; nothing has happened then.
+        """
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("step before the first reset")
-        actions = np.asarray(actions)
-        if actions.shape != self.previous_action.shape:
-            raise ValueError(f"actions must be {list(self.previous_action.shape)}, got {list(actions.shape)}")
+        actions = self._checked(np.asarray(actions))
         reward, terminated, truncated = self._act(actions)
-        ended, late = clock.tick(
+        ended = clock.tick(
             reward, terminated, truncated, self.life_step, self.episode_return, self.episode_length,
             self.episode_start, self.task_start, self.life_start, self._ended,
         )  # fmt: skip
@@ -287,19 +314,23 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             self._blame(~np.isfinite(reward), "reward", reward)
         self.vector_steps += 1
         self.previous_action, self.previous_reward = actions.astype(self.previous_action.dtype), reward.copy()
-        said: dict[str, Any] = {}
-        if ended:
-            if late:
-                said["final_obs"] = self._look()
-            slots = self._ended[:ended].copy()
-            said["episodes"] = self._end(slots)
-            if self.life_episodes is not None:
-                self._new_lives(slots[self.episode[slots] >= self.life_episodes])
-            self._new_episodes(slots)
-        return self._look(), reward, terminated, truncated, self._said() | said
+        return reward, terminated, truncated, self._ended[:ended].copy()
 
-    def _end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Close the episodes in these slots and return their rows."""
+    def _checked(self, actions: NDArray[Any]) -> NDArray[Any]:
+        if actions.shape != self.previous_action.shape:
+            raise ValueError(f"actions must be {list(self.previous_action.shape)}, got {list(actions.shape)}")
+        space = self._actions
+        if isinstance(space, spaces.Discrete):
+            if actions.dtype.kind not in "iu":
+                raise ValueError(f"actions must be integers, got {actions.dtype}")
+            if (actions.astype(np.uint64) >= np.uint64(space.n)).any():  # what is negative is large there
+                raise ValueError(f"actions must be 0 to {space.n - 1}, got {actions.min()} to {actions.max()}")
+        elif not np.isfinite(actions).all():
+            raise ValueError(f"actions must be finite, got {actions[~np.isfinite(actions)][0]}")
+        return actions
+
+    def end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Count the episodes in these slots, which are over, and return their rows."""
         columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
         clock.describe(
             slots, self.life, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
@@ -310,11 +341,25 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         for name, value in ({"success": np.nan, "answer": -1} | self._outcome(slots)).items():
             columns[name][:] = value
         self.last_answer[slots] = columns["answer"]
+        self._close(slots)
+        return columns
+
+    def give_up(self, slots: NDArray[np.int64]) -> None:
+        """Count the unfinished episodes in these slots, of which no row tells."""
+        self.last_answer[slots] = -1
+        self._close(slots)
+
+    def renew(self, slots: NDArray[np.int64]) -> None:
+        """Begin the next episodes in these slots, and the next lives where all episodes of one were lived."""
+        if self.life_episodes is not None:
+            self._new_lives(slots[self.episode[slots] >= self.life_episodes])
+        self._new_episodes(slots)
+
+    def _close(self, slots: NDArray[np.int64]) -> None:
         clock.close(
             slots, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
             self.met, self.met_step, self.met_visit, self.meetings,
         )  # fmt: skip
-        return columns
 
     def _new_lives(self, slots: NDArray[np.int64]) -> None:
         if not slots.size:
@@ -351,6 +396,10 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         """Return the seeds of the present episodes in these slots, below 2^31."""
         drawn = bits(self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots])
         return (drawn >> np.uint64(33)).astype(np.int64)
+
+    def shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is shown now, and what `info` says of it."""
+        return self._look(), self._said()
 
     def _look(self) -> dict[str, Any]:
         seen: dict[str, Any] = {

@@ -89,7 +89,8 @@ def test_a_mission_that_is_done_ends_the_episode() -> None:
         ({"task": "dorkey-8x8"}, "no task 'dorkey-8x8'; did you mean 'doorkey-8x8'"),
         ({"task": []}, "at least one task"),
         ({"max_steps": 0}, "max_steps=0"),
-        ({"render_mode": "ansi"}, "render_mode must be rgb_array or None, got 'ansi'"),
+        ({"render_mode": "human", "num_envs": 2}, "a window shows one life: render_mode='human', num_envs=2"),
+        ({"render_mode": "ansi"}, "render_mode must be rgb_array, human or None, got 'ansi'"),
     ],
 )
 def test_what_makes_no_stream_is_refused(settings: dict, message: str) -> None:
@@ -97,27 +98,11 @@ def test_what_makes_no_stream_is_refused(settings: dict, message: str) -> None:
         Rooms(**settings)
 
 
-@pytest.mark.parametrize("action", [-1, 7])
-def test_unknown_actions_are_refused_before_anything_happens(action: int) -> None:
-    stream = Rooms(2)
-    stream.reset()
-    before = stream.grids.direction.copy()
-    with pytest.raises(ValueError, match="actions must be 0 to 6"):
-        stream.step([LEFT, action])
-    np.testing.assert_array_equal(stream.grids.direction, before)
-
-
 def test_a_position_of_other_worlds_is_refused() -> None:
     small, large = Rooms(2, task="empty-5x5"), Rooms(2, task="doorkey-8x8")
     small.reset()
     with pytest.raises(ValueError, match="position has cells"):
         large.resume(small.position())
-
-
-def test_every_task_is_registered_with_gymnasium() -> None:
-    for name, task in TASKS.items():
-        made = gymnasium.make_vec(f"lifelong/Rooms-{task.title}-v{task.version}", num_envs=2)
-        assert made.unwrapped.tasks[0].name == name
 
 
 def test_pictures_are_made_when_asked_for() -> None:
