@@ -248,8 +248,9 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         name: a key of `known_streams()` (`-` and `_` are the same), `gym:<id>` for any id of gymnasium, or a file (see
             `stream_file.py`), whose settings these options override.
         num_envs: B, lives side by side.
-        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`, and to `gym:<id>`
-            the drifts of its tasks, see `drifting`.
+        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
+            given `drifts` of its tasks, see `parse_drifts`, with strokes between them, and a `drift_schedule` which
+            says when they change, see `drifted_lives.py`; the tasks of `gym:<id>` are made with them, see `drifting`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -257,12 +258,13 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.drifts import drifting
+    from lifelong.envs.drifts import drifting, kinds_of
     from lifelong.envs.schedule import parse_schedule
     from lifelong.envs.stream import TaskStream
 
-    if isinstance(options.get("schedule"), str):
-        options["schedule"] = parse_schedule(options["schedule"])
+    for key in ("schedule", "drift_schedule"):
+        if isinstance(options.get(key), str):
+            options[key] = parse_schedule(options[key])
     if name.endswith((".toml", ".yaml", ".yml")):
         from lifelong.envs.stream_file import read_stream_file
 
@@ -271,9 +273,14 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
             return make_stream(found.stream, num_envs, **(found.options | options))
         name, options = "gym:", found.options | options
     known = {key.replace("_", "-"): entry for key, entry in known_streams().items()}
+    drifts, drift_schedule = options.pop("drifts", None), options.pop("drift_schedule", None)
+    if drift_schedule is not None and drifts is None:
+        raise ValueError(f"drift_schedule says when drifts change, and there are none: drift_schedule={drift_schedule}")
     if name.startswith("gym:"):
         entry, tasks = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
-        options = {"tasks": drifting(tasks, options.pop("drifts")) if "drifts" in options else tasks} | options
+        if drifts is not None and drift_schedule is None and "tasks" not in options:
+            options["tasks"], drifts = drifting(tasks, drifts), None
+        options = {"tasks": tasks} | options
     elif (key := name.replace("_", "-")) in known:
         entry = known[key]
     else:
@@ -293,6 +300,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         raise TypeError(f"stream {name!r} cannot be made with num_envs={num_envs}, {options}: {error}") from error
     if not isinstance(stream, TaskStream):
         raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
+    if drifts is not None:
+        stream.drift(kinds_of(drifts), drift_schedule)
     return stream
 
 

@@ -187,7 +187,7 @@ class GymStream(TaskStream):
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self._environment(slot, int(self.task[slot]))
+            env = self._environment(slot, int(self.plain_task[slot]))
             self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
                 seen, _ = env.reset(seed=seed)
@@ -216,7 +216,7 @@ class GymStream(TaskStream):
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
         """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
-        recipe, seed = self._recipes[self.task[slot]], int(self.episode_seeds(np.array([slot]))[0])
+        recipe, seed = self._recipes[self.plain_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
         actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
@@ -284,11 +284,11 @@ class GymStream(TaskStream):
                 gained, over = gained + float(reward), over or terminated or truncated
                 self._done[slot].append(move)
                 self._keep(slot, seen)
-            if over or gained != self.episode_return[slot]:
+            if over or gained != self.plain_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
                     f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
-                    f"{self.episode_return[slot]}{', and its episode is over' if over else ''}"
+                    f"{self.plain_return[slot]}{', and its episode is over' if over else ''}"
                 )
 
 

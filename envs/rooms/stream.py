@@ -155,7 +155,7 @@ class Rooms(TaskStream):
             self.render()
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
-        self.grids.begin(slots, self.task[slots], self.episode_seeds(slots))
+        self.grids.begin(slots, self.plain_task[slots], self.episode_seeds(slots))
 
     def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         return self.grids.step(actions.astype(np.int64), self.episode_length)
@@ -170,7 +170,7 @@ class Rooms(TaskStream):
         return seen
 
     def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
-        return {"success": self.episode_return[slots] > 0, "answer": self.previous_action[slots]}
+        return {"success": self.plain_return[slots] > 0, "answer": self.previous_action[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is, the worlds of the unfinished episodes included."""

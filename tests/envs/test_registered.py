@@ -87,6 +87,33 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
         life_episodes=5,
         **o,
     ),
+    "rooms, drifting": lambda n, **o: make_stream(
+        "rooms",
+        n,
+        task="lavagaps5",
+        max_steps=8,
+        life_episodes=6,
+        drifts="plain/reversed_actions+sticky_actions/rotated_observations+delayed_actions:2+delayed_rewards:2",
+        schedule="hazard:0.5",
+        **o,
+    ),
+    "cued recall, drifting": lambda n, **o: make_stream(
+        "cued-recall",
+        n,
+        cues=3,
+        feedback="reward",
+        blanks=1,
+        life_episodes=9,
+        drifts="noisy_observations:0.3,cue+scaled_rewards:-1/plain/shuffled_actions",
+        drift_schedule="redrawn:2",
+        **o,
+    ),
+    "reversal, drifting": lambda n, **o: make_stream(
+        "reversal", n, contexts=2, hazard=0.3, drifts="plain/reversed_actions", drift_schedule="hazard:0.4", **o
+    ),
+    "CartPole, drifting with its stream": lambda n, **o: make_stream(
+        "cartpole-sign", n, drifts="plain/noisy_observations/delayed_rewards", drift_schedule="interleaved", **o
+    ),
     "CartPole": lambda n, **o: GymStream(CARTPOLE, n, **o),
     "two CartPoles": lambda n, **o: GymStream(
         [CARTPOLE, CARTPOLE_TOO], n, schedule=Interleaved(), life_episodes=4, **o

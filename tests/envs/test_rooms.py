@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs import Rooms, make_stream
+from lifelong.envs.rooms.minigrid_twin import draw, from_minigrid
 from lifelong.envs.rooms.planner import plan
 from lifelong.envs.rooms.references import measure
 from lifelong.envs.rooms.tasks import TASKS
@@ -114,6 +115,34 @@ def test_pictures_are_made_when_asked_for() -> None:
     pictures = stream.render()
     assert [picture.shape for picture in pictures] == [(6 * 32, 11 * 32, 3)] * 2
     assert pictures[0].max() > 200
+    env = gymnasium.make("lifelong/Rooms-Unlock-v0", render_mode="rgb_array")
+    env.reset(seed=0)
+    np.testing.assert_array_equal(
+        env.render(), draw(env.unwrapped.stream.grids.level(0), env.unwrapped.stream.grids.image[0], 32)
+    )
+
+
+def test_one_world_is_seen_in_minigrids_window_as_minigrid_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same level in both, with the mission of MiniGrid's, to the last pixel; at the start and after two steps."""
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    world = gymnasium.make("MiniGrid-KeyCorridorS3R1-v0", disable_env_checker=True, render_mode="human").unwrapped
+    env = gymnasium.make("lifelong/Rooms-KeyCorridorS3R1-v0", render_mode="human")
+    env.reset(seed=0)
+    stream = env.unwrapped.stream
+    world.reset(seed=3)
+    stream.grids.load(0, 0, from_minigrid(world))
+    for action in (LEFT, FORWARD):
+        world.step(action)
+        theirs = pygame.surfarray.array3d(world.window)
+        env.step(action)
+        ours = pygame.surfarray.array3d(stream._window.window)
+        np.testing.assert_array_equal(ours, theirs)
+        assert len(np.unique(ours)) > 10
+    assert env.render() is None
+    env.close()
+    env.close()
+    world.window = None  # pygame has quit
 
 
 def test_references_are_told_with_the_rows_and_lie_apart() -> None:
