@@ -111,7 +111,8 @@ class _Mapped(Change):
         self.meaning, self.start = meaning, start
 
     def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
-        return self.meaning[actions - self.start] + self.start
+        meant: NDArray[Any] = self.meaning[actions - self.start] + self.start
+        return meant
 
 
 class _Mirrored(Change):

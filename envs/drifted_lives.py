@@ -89,11 +89,11 @@ class DriftedLives:
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells what the drifts will do in the unfinished episodes."""
         kept = {name: getattr(change, key).copy() for name, change, key in self._kept()}
-        return kept | {"kind": self.kind.copy()}
+        return kept | {"drift kind": self.kind.copy()}
 
     def resume(self, position: dict[str, NDArray[Any]]) -> None:
         """Go on from a position."""
-        self.kind = position["kind"].copy()
+        self.kind = position["drift kind"].copy()
         for name, change, key in self._kept():
             setattr(change, key, position[name].copy())
 

@@ -59,7 +59,7 @@ class ShuffledObservations(Screen):
         if len(space.shape) > 1:
             cells = cycle(space.shape[0] * space.shape[1], self.order, Purpose.DRIFT)
             return _Shown(lambda views: views.reshape(len(views), cells.size, -1)[:, cells].reshape(views.shape), name)
-        partner = np.arange(space.shape[0])
+        partner = np.arange(space.low.size)
         for kind in _kinds(space):
             partner[kind] = kind[cycle(kind.size, self.order, Purpose.DRIFT)]
         return _Shown(_mixer(space, partner, np.zeros(partner.size), np.ones(partner.size)), name)
@@ -96,7 +96,7 @@ class RotatedObservations(Screen):
             if self.degrees % 90 or (space.shape[0] != space.shape[1] and self.degrees % 180):
                 raise ValueError(f"a view {list(space.shape)} cannot be turned by degrees={self.degrees}")
             return _Shown(lambda views: np.rot90(views, round(self.degrees / 90), (1, 2)), name)
-        n = space.shape[0]
+        n = space.low.size
         partner, own, other = np.arange(n), np.ones(n), np.zeros(n)
         cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
         for kind in _kinds(space):
@@ -219,7 +219,8 @@ class _Shown(Change):
         self.look, self.part = look, name
 
     def observation(self, lives: Ints, seen: NDArray[Any]) -> NDArray[Any]:
-        return self.look(seen)
+        shown: NDArray[Any] = self.look(seen)
+        return shown
 
 
 class _Noisy(Change):

@@ -151,15 +151,16 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
             raise ValueError(f"action space must be Discrete or Box, got {action_space}")
         self.num_envs, self.schedule, self.plain_tasks = num_envs, schedule, len(tasks)
+        self._take(tasks)
+        self._drifted: DriftedLives | None = None
         self.life_episodes, self.boundary, self.seed = life_episodes, boundary, seed
         self.single_action_space = self._actions = action_space
         self.single_observation_space = spaces.Dict(self._entries(observation_space, action_space))
         self.action_space = batch_space(action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._take(tasks)
-        self._drifted: DriftedLives | None = None
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self.vector_steps = -1  # no life yet
+        self.task, self.plain_task = np.full(num_envs, -1, np.int64), np.full(num_envs, -1, np.int64)
 
     def _take(self, tasks: Sequence[Task]) -> None:
         self.tasks = tuple(tasks)
@@ -289,7 +290,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             position: of a stream made with the same arguments.
 
         Raises:
-            ValueError: if it is that of a stream with other numbers of lives or tasks.
+            ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts.
             StreamError: if an environment does not do again what it did.
         """
         lives, tasks = position["met"].shape
@@ -297,6 +298,9 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             raise ValueError(f"position has {lives} lives, the stream has num_envs={self.num_envs}")
         if tasks != len(self.tasks):
             raise ValueError(f"position has {tasks} tasks, the stream has {len(self.tasks)}")
+        if ("drift kind" in position) != (self._drifted is not None):
+            there, here = ("no ", "") if self._drifted is not None else ("", "no ")
+            raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
         for name in _POSITION:
             value = position[name].copy()
             setattr(self, name, value if value.ndim else value.item())
@@ -493,8 +497,9 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
     def meetings_of(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return [n] how many episodes of their present tasks the lives in these slots have lived, drifts or none."""
-        meetings: NDArray[np.int64] = self.meetings.reshape(self.num_envs, -1, self.plain_tasks)
-        return meetings[slots, :, self.plain_task[slots]].sum(1)
+        meetings = self.meetings.reshape(self.num_envs, -1, self.plain_tasks)
+        met: NDArray[np.int64] = meetings[slots, :, self.plain_task[slots]].sum(1)
+        return met
 
     def shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is shown now, and what `info` says of it."""

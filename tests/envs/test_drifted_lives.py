@@ -175,6 +175,18 @@ def test_drifts_are_given_once_and_before_the_first_reset() -> None:
         Rooms(task="empty-5x5").drift([("heavy", [Gravity(2.0)])])
 
 
+def test_a_position_with_drifts_is_for_a_stream_with_drifts() -> None:
+    plain, drifting = CuedRecall(2, cues=4), CuedRecall(2, cues=2)
+    drifting.drift(kinds_of("plain/reversed_actions"), Cyclic(1))
+    for one, other, message in (
+        (plain, drifting, "with no drifts"),
+        (drifting, plain, "with drifts, the stream has no"),
+    ):
+        one.reset()
+        with pytest.raises(ValueError, match=message):
+            other.resume(one.position())
+
+
 def test_a_file_may_say_how_a_named_stream_drifts(tmp_path: Path) -> None:
     path = tmp_path / "world.toml"
     path.write_text(

@@ -100,7 +100,7 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "cued recall, drifting": lambda n, **o: make_stream(
         "cued-recall",
         n,
-        cues=3,
+        cues=4,
         feedback="reward",
         blanks=1,
         life_episodes=9,

@@ -122,6 +122,7 @@ def test_pictures_are_made_when_asked_for() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:The system font")  # MiniGrid's; it takes another
 def test_one_world_is_seen_in_minigrids_window_as_minigrid_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same level in both, with the mission of MiniGrid's, to the last pixel; at the start and after two steps."""
     pygame = pytest.importorskip("pygame")
