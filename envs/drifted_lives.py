@@ -8,7 +8,8 @@ the first kind, then all of the second. `drift_schedule` says which kind comes n
 cue; where a stream has but one task there is nothing else to schedule, and its schedule says which kind.
 
 The agent is shown, and rows tell, what it chose and what it was paid. References are those of tasks without drifts, so
-tasks with drifts have none; `success` and `answer` say what they say without drifts.
+tasks with drifts have none, and the reference policies of a stream know nothing of them; `success` and `answer` say
+what they say without drifts.
 """
 
 from collections.abc import Sequence

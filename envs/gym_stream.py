@@ -170,10 +170,14 @@ class GymStream(TaskStream):
     def policies(self) -> "dict[str, Callable[[], Policy]]":
         """Return the reference policies; there are some if all tasks are MiniGrid's or BabyAI's.
 
+        There are none if the stream drifts as a whole; see `drifted_lives.py`.
+
         Raises:
             ValueError: if they are, but one of them is such that no way through it can be planned.
         """
-        if not all(_is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))):
+        if self._drifted is not None or not all(
+            _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
+        ):
             return {}
         from lifelong.envs.minigrid_planner import planner_policies
 
