@@ -256,7 +256,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         """Draw what is hidden in the lives that begin in these slots; `self.life[slots]` has their numbers."""
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
-        """Begin an episode of `self.task[slots]`."""
+        """Begin an episode of `self.plain_task[slots]`: the number of the task, whatever its drifts."""
         raise NotImplementedError
 
     def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
