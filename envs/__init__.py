@@ -1,8 +1,9 @@
 """Streams: lives made of tasks, behind `gymnasium.vector.VectorEnv`; one file each, one table of names.
 
 Importing this registers them with gymnasium, so that `gymnasium.make_vec("lifelong/CuedRecall-v0", num_envs=256)`
-works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`. Nothing here imports a
-stream, or MiniGrid, until it is asked for.
+works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`; `gymnasium.make` gives one
+life of it as an environment like any other, see `single.py`. Nothing here imports a stream, or MiniGrid, until it is
+asked for.
 """
 
 import difflib
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
     from lifelong.envs.rooms.stream import Rooms
     from lifelong.envs.schedule import SCHEDULES, Schedule, parse_schedule
+    from lifelong.envs.single import Single
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "Schedule",
     "ShuffledActions",
     "ShuffledObservations",
+    "Single",
     "StickyActions",
     "StreamError",
     "SwappedObjects",
@@ -81,6 +84,7 @@ __all__ = [
     "TaskStream",
     "drifting",
     "known_streams",
+    "make_single",
     "make_stream",
     "parse_drifts",
     "parse_schedule",
@@ -172,6 +176,7 @@ _EXPORTS = {
     "Schedule": "schedule",
     "ShuffledActions": "action_drift",
     "ShuffledObservations": "observation_drift",
+    "Single": "single",
     "StickyActions": "action_drift",
     "StreamError": "stream",
     "SwappedObjects": "observation_drift",
@@ -182,25 +187,31 @@ _EXPORTS = {
     "parse_schedule": "schedule",
 }
 
-gymnasium.register("lifelong/CuedRecall-v0", vector_entry_point=STREAMS["cued-recall"].target)
-gymnasium.register("lifelong/ColourRule-v0", vector_entry_point=STREAMS["colour-rule"].target)
-gymnasium.register("lifelong/Reversal-v0", vector_entry_point=STREAMS["reversal"].target)
-gymnasium.register("lifelong/DarkRoom-v0", vector_entry_point=STREAMS["dark-room"].target)
-gymnasium.register("lifelong/MapChange-v0", vector_entry_point=STREAMS["map-change"].target)
-gymnasium.register("lifelong/Doors-v0", vector_entry_point=STREAMS["doors"].target)
-gymnasium.register("lifelong/CartPoleSign-v0", vector_entry_point=STREAMS["cartpole-sign"].target)
-gymnasium.register("lifelong/CartPoleLength-v0", vector_entry_point=STREAMS["cartpole-length"].target)
-gymnasium.register("lifelong/CartPolePhysics-v0", vector_entry_point=STREAMS["cartpole-physics"].target)
-gymnasium.register("lifelong/PendulumSign-v0", vector_entry_point=STREAMS["pendulum-sign"].target)
-gymnasium.register("lifelong/InvertedPendulumGear-v0", vector_entry_point=STREAMS["inverted-pendulum-gear"].target)
-gymnasium.register("lifelong/ReacherSign-v0", vector_entry_point=STREAMS["reacher-sign"].target)
-gymnasium.register("lifelong/CW10-v0", vector_entry_point=STREAMS["cw10"].target)
-gymnasium.register("lifelong/CW20-v0", vector_entry_point=STREAMS["cw20"].target)
-for _name, _task in TASKS.items():
+_IDS = {
+    "CuedRecall": "cued-recall",
+    "ColourRule": "colour-rule",
+    "Reversal": "reversal",
+    "DarkRoom": "dark-room",
+    "MapChange": "map-change",
+    "Doors": "doors",
+    "CartPoleSign": "cartpole-sign",
+    "CartPoleLength": "cartpole-length",
+    "CartPolePhysics": "cartpole-physics",
+    "PendulumSign": "pendulum-sign",
+    "InvertedPendulumGear": "inverted-pendulum-gear",
+    "ReacherSign": "reacher-sign",
+    "CW10": "cw10",
+    "CW20": "cw20",
+}
+_MADE: dict[str, dict[str, Any]] = {f"lifelong/{title}-v0": {"name": name} for title, name in _IDS.items()}
+_MADE |= {f"lifelong/Rooms-{t.title}-v{t.version}": {"name": "rooms", "task": name} for name, t in TASKS.items()}
+for _id, _kwargs in _MADE.items():
     gymnasium.register(
-        f"lifelong/Rooms-{_task.title}-v{_task.version}",
-        vector_entry_point=STREAMS["rooms"].target,
-        kwargs={"task": _name},
+        _id,
+        entry_point="lifelong.envs:make_single",
+        vector_entry_point="lifelong.envs:make_stream",
+        order_enforce=False,  # a stream says itself what is out of order
+        kwargs=_kwargs,
     )
 gymnasium.register(
     "lifelong/MetaWorld-v0",
@@ -237,8 +248,9 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         name: a key of `known_streams()` (`-` and `_` are the same), `gym:<id>` for any id of gymnasium, or a file (see
             `stream_file.py`), whose settings these options override.
         num_envs: B, lives side by side.
-        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`, and to `gym:<id>`
-            the drifts of its tasks, see `drifting`.
+        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
+            given `drifts` of its tasks, see `parse_drifts`, with strokes between them, and a `drift_schedule` which
+            says when they change, see `drifted_lives.py`; the tasks of `gym:<id>` are made with them, see `drifting`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -246,12 +258,13 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.drifts import drifting
+    from lifelong.envs.drifts import drifting, kinds_of
     from lifelong.envs.schedule import parse_schedule
     from lifelong.envs.stream import TaskStream
 
-    if isinstance(options.get("schedule"), str):
-        options["schedule"] = parse_schedule(options["schedule"])
+    for key in ("schedule", "drift_schedule"):
+        if isinstance(options.get(key), str):
+            options[key] = parse_schedule(options[key])
     if name.endswith((".toml", ".yaml", ".yml")):
         from lifelong.envs.stream_file import read_stream_file
 
@@ -260,9 +273,14 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
             return make_stream(found.stream, num_envs, **(found.options | options))
         name, options = "gym:", found.options | options
     known = {key.replace("_", "-"): entry for key, entry in known_streams().items()}
+    drifts, drift_schedule = options.pop("drifts", None), options.pop("drift_schedule", None)
+    if drift_schedule is not None and drifts is None:
+        raise ValueError(f"drift_schedule says when drifts change, and there are none: drift_schedule={drift_schedule}")
     if name.startswith("gym:"):
         entry, tasks = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
-        options = {"tasks": drifting(tasks, options.pop("drifts")) if "drifts" in options else tasks} | options
+        if drifts is not None and drift_schedule is None and "tasks" not in options:
+            options["tasks"], drifts = drifting(tasks, drifts), None
+        options = {"tasks": tasks} | options
     elif (key := name.replace("_", "-")) in known:
         entry = known[key]
     else:
@@ -282,4 +300,13 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         raise TypeError(f"stream {name!r} cannot be made with num_envs={num_envs}, {options}: {error}") from error
     if not isinstance(stream, TaskStream):
         raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
+    if drifts is not None:
+        stream.drift(kinds_of(drifts), drift_schedule)
     return stream
+
+
+def make_single(name: str, **options: Any) -> "Single":
+    """Return a new stream of one life as a `gymnasium.Env`; arguments and errors as for `make_stream`."""
+    from lifelong.envs.single import Single
+
+    return Single(make_stream(name, 1, **options))

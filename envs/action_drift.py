@@ -5,39 +5,35 @@ A discrete action counts from the space's `start`; an action that is a Box is dr
 Source: sticky actions, arXiv:1709.06009.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from lifelong.envs.draws import Purpose, cycle, uniform
-from lifelong.envs.drift import Change, Drift
+from lifelong.envs.drift import Change, Ints, Screen
 
 __all__ = ["DelayedActions", "ReversedActions", "ShuffledActions", "StickyActions"]
 
-_BLOCK = 64  # steps that are drawn at once
-
 
 @dataclass(frozen=True, slots=True)
-class ReversedActions(Drift):
+class ReversedActions(Screen):
     """The last action means the first; of a Box, the largest number the smallest, or without bounds its negative."""
 
-    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is done in the coming episode."""
-        space = env.action_space
-        if isinstance(space, spaces.Discrete):
-            return _Mapped([int(space.n) - 1 - a for a in range(int(space.n))], int(space.start))
-        space = _box(space)
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what is done."""
+        if isinstance(taken, spaces.Discrete):
+            return _Mapped(np.arange(int(taken.n))[::-1], int(taken.start))
+        space = _box(taken)
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         middle = np.where(bounded, space.low, 0) + np.where(bounded, space.high, 0)
         return _Mirrored(middle.astype(space.dtype))
 
 
 @dataclass(frozen=True, slots=True)
-class ShuffledActions(Drift):
+class ShuffledActions(Screen):
     """Every action means another one; of a Box, every entry goes where another one belongs.
 
     Args:
@@ -54,19 +50,18 @@ class ShuffledActions(Drift):
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 
-    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is done in the coming episode."""
-        space = env.action_space
-        if isinstance(space, spaces.Discrete):
-            return _Mapped(cycle(int(space.n), self.order, Purpose.DRIFT).tolist(), int(space.start))
-        space = _box(space)
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what is done."""
+        if isinstance(taken, spaces.Discrete):
+            return _Mapped(cycle(int(taken.n), self.order, Purpose.DRIFT), int(taken.start))
+        space = _box(taken)
         if np.unique(space.low).size > 1 or np.unique(space.high).size > 1:
             raise ValueError(f"entries with other bounds cannot take each other's place: {space}")
         return _Permuted(cycle(int(np.prod(space.shape)), self.order, Purpose.DRIFT))
 
 
 @dataclass(frozen=True, slots=True)
-class DelayedActions(Drift):
+class DelayedActions(Screen):
     """Every action is done some steps later, the first one also until then.
 
     Args:
@@ -83,13 +78,13 @@ class DelayedActions(Drift):
         if self.steps < 1:
             raise ValueError(f"steps must be positive: steps={self.steps}")
 
-    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is done in the coming episode."""
-        return _Late(self.steps)
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what is done."""
+        return _Late(self.steps, taken, lives)
 
 
 @dataclass(frozen=True, slots=True)
-class StickyActions(Drift):
+class StickyActions(Screen):
     """Now and then what was done last is done again, whatever was chosen.
 
     Args:
@@ -106,60 +101,73 @@ class StickyActions(Drift):
         if not 0.0 < self.probability <= 1.0:
             raise ValueError(f"probability must lie in (0, 1]: probability={self.probability}")
 
-    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is done in the coming episode."""
-        return _Stuck(self.probability, seed)
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what is done."""
+        return _Stuck(self.probability, taken, lives)
 
 
 class _Mapped(Change):
-    def __init__(self, meaning: list[int], start: int) -> None:
+    def __init__(self, meaning: Ints, start: int) -> None:
         self.meaning, self.start = meaning, start
 
-    def action(self, action: Any) -> Any:
-        return self.meaning[int(action) - self.start] + self.start
+    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        meant: NDArray[Any] = self.meaning[actions - self.start] + self.start
+        return meant
 
 
 class _Mirrored(Change):
     def __init__(self, middle: Any) -> None:
         self.middle = middle  # twice the middle of each entry
 
-    def action(self, action: Any) -> Any:
-        return self.middle - action
+    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        mirrored: NDArray[Any] = self.middle - actions
+        return mirrored
 
 
 class _Permuted(Change):
-    def __init__(self, order: Any) -> None:
+    def __init__(self, order: Ints) -> None:
         self.order = order
 
-    def action(self, action: Any) -> Any:
-        return np.ravel(action)[self.order].reshape(np.shape(action))
+    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        return actions.reshape(lives.size, -1)[:, self.order].reshape(actions.shape)
 
 
 class _Late(Change):
-    def __init__(self, steps: int) -> None:
-        self.waiting: deque[Any] = deque(maxlen=steps + 1)
+    kept = ("waiting", "fresh")
 
-    def action(self, action: Any) -> Any:
-        self.waiting.append(action)
-        if len(self.waiting) == 1:
-            self.waiting.extend([action] * (self.waiting.maxlen or 0))
-        return self.waiting[0]
+    def __init__(self, steps: int, taken: spaces.Space[Any], lives: int) -> None:
+        self.waiting = np.zeros((lives, steps + 1, *(taken.shape or ())), taken.dtype)
+        self.fresh = np.ones(lives, np.bool_)
+
+    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.fresh[lives] = True
+
+    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        fresh = self.fresh[lives]
+        waiting = np.concatenate((self.waiting[lives, 1:], actions[:, None]), 1)
+        waiting[fresh] = actions[fresh, None]
+        self.waiting[lives], self.fresh[lives] = waiting, False
+        return waiting[:, 0]
 
 
 class _Stuck(Change):
-    def __init__(self, probability: float, seed: int) -> None:
-        self.probability, self.seed, self.step, self.last = probability, seed, 0, None
-        self.stuck: list[bool] = []
+    kept = ("seed", "step", "last")
 
-    def action(self, action: Any) -> Any:
-        at = self.step % _BLOCK
-        if at == 0:
-            drawn = uniform(self.seed, Purpose.DRIFT, self.step + np.arange(_BLOCK))
-            self.stuck = (drawn < self.probability).tolist()
-        if self.step == 0 or not self.stuck[at]:
-            self.last = action
-        self.step += 1
-        return self.last
+    def __init__(self, probability: float, taken: spaces.Space[Any], lives: int) -> None:
+        self.probability = probability
+        self.seed, self.step = np.zeros(lives, np.uint64), np.zeros(lives, np.int64)
+        self.last = np.zeros((lives, *(taken.shape or ())), taken.dtype)
+
+    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.seed[lives], self.step[lives] = seeds, 0
+
+    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        step = self.step[lives]
+        stuck = (step > 0) & (uniform(self.seed[lives], Purpose.DRIFT, step) < self.probability)
+        done = actions.copy()
+        done[stuck] = self.last[lives[stuck]]
+        self.last[lives], self.step[lives] = done, step + 1
+        return done
 
 
 def _box(space: spaces.Space[Any]) -> spaces.Box:

@@ -17,14 +17,14 @@ def tick(
     reward: Any, terminated: Any, truncated: Any, life_step: Any, episode_return: Any, episode_length: Any,
     episode_start: Any, task_start: Any, life_start: Any, ended: Any,
 ) -> Any:  # fmt: skip
-    """Count one step of every life and return how many episodes ended, and how many of them were cut short.
+    """Count one step of every life and return how many episodes ended; their slots go to `ended` [B].
 
-    The first go to `ended` [B]. Nothing is counted and -1 returned where a reward is not finite.
+    Nothing is counted and -1 returned where a reward is not finite.
     """
-    over, late = 0, 0
+    over = 0
     for b in range(reward.size):
         if not np.isfinite(reward[b]):
-            return -1, late
+            return -1
     for b in range(reward.size):
         life_step[b] += 1
         episode_return[b] += reward[b]
@@ -33,8 +33,7 @@ def tick(
         if terminated[b] or truncated[b]:
             ended[over] = b
             over += 1
-            late += truncated[b]
-    return over, late
+    return over
 
 
 @jit

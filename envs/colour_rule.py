@@ -209,15 +209,17 @@ class ColourRule(GymStream):
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the colours that pay now."""
-        return self.task.copy()
+        return self.plain_task.copy()
 
     def contexts(self) -> NDArray[np.int64]:
         """Return [B] which question is asked now; here it is always the same."""
-        return np.zeros_like(self.task)
+        return np.zeros_like(self.plain_task)
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the next actions [B] on the shortest ways to giving these answers."""
-        rooms: list[Any] = [self._environment(slot, task).unwrapped for slot, task in enumerate(self.task.tolist())]
+        rooms: list[Any] = [
+            self._environment(slot, task).unwrapped for slot, task in enumerate(self.plain_task.tolist())
+        ]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
 
     def policies(self) -> "dict[str, Callable[[], Policy]]":

@@ -54,9 +54,9 @@ def _show(
         shown, last = vectors[b, task[b]], episode[b] - 1
         for i in range(shown.size):
             cue[b, i] = shown[i]
-        for k in range(right.shape[1] if last >= 0 else 0):
+        for k in range(met.shape[1] if last >= 0 else 0):  # with drifts there are several tasks of each cue
             if met[b, k] == last:
-                revealed[b] = right[b, k]
+                revealed[b] = right[b, k % right.shape[1]]
 
 
 class CuedRecall(TaskStream):
@@ -125,11 +125,11 @@ class CuedRecall(TaskStream):
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the answers to the cues of the present episodes."""
-        return self._right[self._everyone, self.task]
+        return self._right[self._everyone, self.plain_task]
 
     def contexts(self) -> NDArray[np.int64]:
         """Return [B] which question is asked now: the number of the cue."""
-        return self.task.copy()
+        return self.plain_task.copy()
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions [B] that give these answers."""
@@ -159,7 +159,7 @@ class CuedRecall(TaskStream):
         cue = np.empty((self.num_envs, self.size), np.float32)
         revealed = np.empty(self.num_envs, np.int64)
         _show(
-            self._vectors, self._right, self.task, self.episode, self.episode_length, self.met,
+            self._vectors, self._right, self.plain_task, self.episode, self.episode_length, self.met,
             cue, revealed, self.answers,
         )  # fmt: skip
         seen: dict[str, NDArray[Any]] = {"cue": cue}
@@ -170,11 +170,11 @@ class CuedRecall(TaskStream):
         return seen
 
     def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
-        tried = self.meetings[slots, self.task[slots]]  # meetings before this one
+        tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
         guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
         return {
-            "success": self.episode_return[slots],
+            "success": self.plain_return[slots],
             "answer": self.previous_action[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
         }

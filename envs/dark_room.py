@@ -103,7 +103,7 @@ class DarkRoom(SealedStream):
 
     def goals(self) -> Ints:
         """Return [B, 2] the goals of the present maps."""
-        return self._goals[self._everyone, self.task]
+        return self._goals[self._everyone, self.plain_task]
 
     def policies(self) -> "dict[str, Callable[[], Policy]]":
         """Return the reference policies."""
@@ -130,10 +130,10 @@ class DarkRoom(SealedStream):
         return found.astype(np.float64), found | (self.episode_length[slots] + 1 >= self.max_steps)
 
     def _show(self) -> dict[str, NDArray[Any]]:
-        return {"place": self.place.copy(), "map": self.task.copy()}
+        return {"place": self.place.copy(), "map": self.plain_task.copy()}
 
     def _outcome(self, slots: Ints) -> dict[str, Any]:
-        met = self.meetings[slots, self.task[slots]]
+        met = self.meetings_of(slots)
         return super()._outcome(slots) | {"cross": self._chances[np.minimum(met, self._chances.size - 1)]}
 
 

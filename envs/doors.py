@@ -105,7 +105,7 @@ class Doors(SealedStream):
 
     def right_doors(self) -> Ints:
         """Return [B] the doors that the present keys open."""
-        return self._right[self._everyone, self.task]
+        return self._right[self._everyone, self.plain_task]
 
     def policies(self) -> "dict[str, Callable[[], Policy]]":
         """Return the reference policies."""
@@ -133,10 +133,10 @@ class Doors(SealedStream):
 
     def _show(self) -> dict[str, NDArray[Any]]:
         tried = np.where(self.answer >= 0, self.answer, self.doors)
-        return {"place": self.place.copy(), "colour": self.task.copy(), "tried": tried}
+        return {"place": self.place.copy(), "colour": self.plain_task.copy(), "tried": tried}
 
     def _outcome(self, slots: Ints) -> dict[str, Any]:
-        met = self.meetings[slots, self.task[slots]]
+        met = self.meetings_of(slots)
         return super()._outcome(slots) | {"cross": np.minimum((met + 1) / self.doors, 1.0)}
 
 

@@ -18,6 +18,8 @@ from lifelong.envs.compiled import jit, ufunc
 
 __all__ = ["Purpose", "bits", "cycle", "integers", "normal", "uniform"]
 
+Seed = int | NDArray[Any]
+
 _GOLDEN, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
@@ -53,22 +55,26 @@ def _mix(z: Any, counter: Any) -> Any:
     return _mixing(z, counter)
 
 
-def bits(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64]:
+def bits(seed: Seed, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64]:
     """Return 64 random bits for every entry of the broadcast counters.
 
     Args:
-        seed: of the stream.
+        seed: of the stream; or an array of seeds, which is broadcast too.
         purpose: what the number is for.
         *counters: non-negative integers or arrays of them, such as life, episode, index.
     """
-    z: Any = np.uint64(_mixed(_mixed(seed % 2**64) ^ int(purpose)))
+    z: Any
+    if isinstance(seed, np.ndarray):
+        z = _mix(_mix(seed.astype(np.uint64), np.uint64(0)) ^ np.uint64(purpose), np.uint64(0))
+    else:
+        z = np.uint64(_mixed(_mixed(seed % 2**64) ^ int(purpose)))
     for counter in counters:
         z = _mix(z, np.asarray(counter).astype(np.uint64))
     drawn: NDArray[np.uint64] = z
     return drawn
 
 
-def uniform(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
+def uniform(seed: Seed, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return numbers in [0, 1), 53 bits each; arguments as for `bits`."""
     drawn: NDArray[np.float64] = _unit(bits(seed, purpose, *counters))
     return drawn
@@ -80,7 +86,7 @@ def integers(high: int, seed: int, purpose: Purpose, *counters: ArrayLike) -> ND
     return drawn.astype(np.int64)
 
 
-def normal(seed: int, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
+def normal(seed: Seed, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.float64]:
     """Return standard normal numbers; arguments as for `bits`."""
     made: NDArray[np.float64] = _normal(bits(seed, purpose, *counters))
     return made

@@ -13,6 +13,10 @@ or in text `make_stream("gym:CartPole-v1", drifts="plain/gravity:4+sticky_action
 | ScaledRewards, DelayedRewards | what is paid | reward_drift |
 | Gravity, Mass, Length, Friction, Damping, Actuators | the physics | physics_drift |
 
+The drifts of the first three files stand between agent and environment, so any stream can have them, for all its lives
+at once: `make_stream("rooms", drifts="plain/reversed_actions")`, see `drifted_lives.py`. Those of physics are for
+gymnasium's environments.
+
 A drift begins with an episode and is undone before the next. What it draws is a function of the episode's seed, so that
 an episode stays a pure function of (task, episode seed, actions). Several act from the inside out: the first one stands
 next to the environment.
@@ -28,28 +32,54 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from lifelong.envs.draws import Purpose, bits, normal, uniform
 
-__all__ = ["Change", "Drift", "Drifted", "check_effect", "effect"]
+__all__ = [
+    "Change",
+    "Drift",
+    "Drifted",
+    "Screen",
+    "by_themselves_and_together",
+    "check_effect",
+    "effect",
+    "refuse_without_effect",
+    "same",
+    "some_action",
+]
 
+Ints = NDArray[np.int64]
+
+_ALONE = np.zeros(1, np.int64)  # the lives of an environment that has but one
 _EPISODES, _STEPS = 8, 64  # an effect is looked for in that many episodes of that many steps at most
 
 
 class Change:
-    """A drift at work in one episode; this one changes nothing."""
+    """A drift at work in lives side by side; this one changes nothing.
 
-    def action(self, action: Any) -> Any:
-        """Return what is done when `action` was chosen."""
-        return action
+    What it gets has a row for each of `lives` [n].
+    """
 
-    def observation(self, seen: Any) -> Any:
-        """Return what is shown when the environment showed `seen`; not to be written to."""
+    part: str | None = None
+    """The entry of the observation that is changed; empty for all of it, None for nothing."""
+    kept: tuple[str, ...] = ()
+    """Names of the arrays, a row for each life, that an episode changes."""
+
+    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
+        """Begin an episode in these lives, with the seeds of what is drawn in it."""
+
+    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return what is done when `actions` were chosen; called once a step."""
+        return actions
+
+    def observation(self, lives: Ints, seen: NDArray[Any]) -> NDArray[Any]:
+        """Return what is shown when `part` was seen; not to be written to, and changing nothing by itself."""
         return seen
 
-    def reward(self, reward: float, over: bool) -> float:
-        """Return what is paid for a step that was worth `reward`; `over` if it was the last."""
-        return reward
+    def reward(self, lives: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return what is paid for steps that were worth `rewards`; `over` where they were the last."""
+        return rewards
 
     def undo(self) -> None:
         """Put back what was edited in the environment."""
@@ -72,6 +102,29 @@ class Drift(ABC):
         Raises:
             ValueError: if there is nothing in the environment that the drift could change.
         """
+
+
+class Screen(Drift):
+    """A drift that stands between agent and environment, and needs to know no more of it than its spaces."""
+
+    @abstractmethod
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what the drift does in lives side by side; its `begin` is to be called before an episode.
+
+        Args:
+            shown: observations of one life.
+            taken: actions of one life.
+            lives: how many.
+
+        Raises:
+            ValueError: if there is nothing in the spaces that the drift could change.
+        """
+
+    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
+        """Return what the drift does in an episode that is about to be reset; see `Drift`."""
+        change = self.change(env.observation_space, env.action_space, 1)
+        change.begin(_ALONE, np.array([seed], np.uint64))
+        return change
 
 
 class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -113,17 +166,23 @@ class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Do one step as the drifts have it."""
-        for change in reversed(self._changes):
-            action = change.action(action)
+        if self._changes:
+            chosen = np.asarray(action)[None]
+            for change in reversed(self._changes):
+                chosen = change.action(_ALONE, chosen)
+            action = chosen[0]
         seen, reward, terminated, truncated, info = self.env.step(action)
-        paid = float(reward)
+        paid, over = np.array([reward], np.float64), np.array([terminated or truncated])
         for change in self._changes:
-            paid = change.reward(paid, terminated or truncated)
-        return self._shown(seen), paid, terminated, truncated, info
+            paid = change.reward(_ALONE, paid, over)
+        return self._shown(seen), float(paid[0]), terminated, truncated, info
 
     def _shown(self, seen: Any) -> Any:
         for change in self._changes:
-            seen = change.observation(seen)
+            if change.part is not None:
+                part = np.asarray(seen[change.part] if change.part else seen)
+                shown = change.observation(_ALONE, part[None])[0]
+                seen = seen | {change.part: shown} if change.part else shown
         return seen
 
     def close(self) -> None:
@@ -154,13 +213,31 @@ def check_effect(env: gymnasium.Env[Any, Any], drifts: Sequence[Drift]) -> None:
     Raises:
         ValueError: naming the drift and the environment.
     """
-    for some in dict.fromkeys([*((drift,) for drift in drifts), tuple(drifts)]):
+    for some in by_themselves_and_together(drifts):
         differs, paid = _compare(env, some)
-        if not differs and (paid or not all(drift.reward_only for drift in some)):
-            what = some[0] if len(some) == 1 else f"{list(some)} together"
-            raise ValueError(
-                f"{what} has no effect on {_name(env)}: {_EPISODES} episodes of random actions were the same without"
-            )
+        refuse_without_effect(some, differs > 0, paid, f"{_name(env)}: {_EPISODES} episodes")
+
+
+def by_themselves_and_together(drifts: Sequence[Drift]) -> list[tuple[Drift, ...]]:
+    """Return the parts of a task's drifts that must have an effect."""
+    return list(dict.fromkeys([*((drift,) for drift in drifts), tuple(drifts)]))
+
+
+def refuse_without_effect(drifts: Sequence[Drift], differs: bool, paid: bool, where: str) -> None:
+    """Refuse drifts that changed nothing.
+
+    Args:
+        drifts: what was to differ.
+        differs: whether anything did.
+        paid: whether anything was paid without them.
+        where: the environment, and how much of it was tried.
+
+    Raises:
+        ValueError: naming the drifts.
+    """
+    if not differs and (paid or not all(drift.reward_only for drift in drifts)):
+        what = drifts[0] if len(drifts) == 1 else f"{list(drifts)} together"
+        raise ValueError(f"{what} has no effect on {where} of random actions were the same without")
 
 
 def _compare(env: gymnasium.Env[Any, Any], drifts: Sequence[Drift]) -> tuple[float, bool]:
@@ -172,7 +249,7 @@ def _compare(env: gymnasium.Env[Any, Any], drifts: Sequence[Drift]) -> tuple[flo
         wrapped.drifts = tuple(drifts)
         other = _played(wrapped, seed)
         wrapped.undo()
-        differ += abs(len(plain) - len(other)) + sum(not _same(*pair) for pair in zip(plain, other, strict=False))
+        differ += abs(len(plain) - len(other)) + sum(not same(*pair) for pair in zip(plain, other, strict=False))
         total += max(len(plain), len(other))
         paid = paid or any(float(step[1]) != 0 for step in plain[1:])
     return differ / total, paid
@@ -182,14 +259,15 @@ def _played(env: gymnasium.Env[Any, Any], seed: int) -> list[tuple[Any, ...]]:
     """Return what an episode of random actions showed and paid, step by step."""
     steps: list[tuple[Any, ...]] = [(copy.deepcopy(env.reset(seed=seed)[0]),)]
     for step in range(_STEPS):
-        seen, reward, terminated, truncated, _ = env.step(_some_action(env.action_space, seed, step))
+        seen, reward, terminated, truncated, _ = env.step(some_action(env.action_space, seed, step))
         steps.append((copy.deepcopy(seen), reward, terminated, truncated))
         if terminated or truncated:
             break
     return steps
 
 
-def _some_action(space: spaces.Space[Any], seed: int, step: int) -> Any:
+def some_action(space: spaces.Space[Any], seed: int, step: int) -> Any:
+    """Return a random action."""
     if isinstance(space, spaces.Discrete):
         return int(space.start + int(uniform(seed, Purpose.POLICY, step) * int(space.n)))
     if isinstance(space, spaces.Box):
@@ -202,11 +280,12 @@ def _some_action(space: spaces.Space[Any], seed: int, step: int) -> Any:
     raise ValueError(f"actions {space} are not supported; supported are Discrete and Box")
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Return whether all numbers of two observations, or tuples of such, are equal."""
     if isinstance(one, dict):
-        return all(_same(one[key], other[key]) for key in one)
+        return all(same(one[key], other[key]) for key in one)
     if isinstance(one, tuple):
-        return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other, strict=True))
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
     return bool(np.array_equal(one, other))
 
 

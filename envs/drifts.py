@@ -21,7 +21,7 @@ from lifelong.envs.observation_drift import (
 from lifelong.envs.physics_drift import Actuators, Damping, Friction, Gravity, Length, Mass
 from lifelong.envs.reward_drift import DelayedRewards, ScaledRewards
 
-__all__ = ["DRIFTS", "drifting", "parse_drifts"]
+__all__ = ["DRIFTS", "drifting", "kinds_of", "parse_drifts"]
 
 PLAIN = "plain"
 
@@ -60,6 +60,12 @@ def parse_drifts(text: str) -> tuple[Drift, ...]:
     return tuple(from_text(part, DRIFTS, "drift") for part in text.split("+"))
 
 
+def kinds_of(texts: str | Sequence[str]) -> list[tuple[str, tuple[Drift, ...]]]:
+    """Return for each text its name and the drifts that it names; arguments and errors as for `drifting`."""
+    listed = texts.split("/") if isinstance(texts, str) else texts
+    return [(text.strip(), parse_drifts(text)) for text in listed]
+
+
 def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
     """Return one task for each text, named like it.
 
@@ -70,5 +76,4 @@ def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
     Raises:
         ValueError: as `parse_drifts`.
     """
-    listed = texts.split("/") if isinstance(texts, str) else texts
-    return [GymTask(text.strip(), env_id=env_id, drifts=parse_drifts(text)) for text in listed]
+    return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]

@@ -170,10 +170,14 @@ class GymStream(TaskStream):
     def policies(self) -> "dict[str, Callable[[], Policy]]":
         """Return the reference policies; there are some if all tasks are MiniGrid's or BabyAI's.
 
+        There are none if the stream drifts as a whole; see `drifted_lives.py`.
+
         Raises:
             ValueError: if they are, but one of them is such that no way through it can be planned.
         """
-        if not all(_is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))):
+        if self._drifted is not None or not all(
+            _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
+        ):
             return {}
         from lifelong.envs.minigrid_planner import planner_policies
 
@@ -187,8 +191,8 @@ class GymStream(TaskStream):
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self._environment(slot, int(self.task[slot]))
-            self._steps[slot], self._done[slot] = env.step, []
+            env = self._environment(slot, int(self.plain_task[slot]))
+            self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
                 seen, _ = env.reset(seed=seed)
             except Exception as error:
@@ -216,7 +220,7 @@ class GymStream(TaskStream):
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
         """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
-        recipe, seed = self._recipes[self.task[slot]], int(self.episode_seeds(np.array([slot]))[0])
+        recipe, seed = self._recipes[self.plain_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
         actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
@@ -284,11 +288,11 @@ class GymStream(TaskStream):
                 gained, over = gained + float(reward), over or terminated or truncated
                 self._done[slot].append(move)
                 self._keep(slot, seen)
-            if over or gained != self.episode_return[slot]:
+            if over or gained != self.plain_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
                     f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
-                    f"{self.episode_return[slot]}{', and its episode is over' if over else ''}"
+                    f"{self.plain_return[slot]}{', and its episode is over' if over else ''}"
                 )
 
 

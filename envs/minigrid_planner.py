@@ -143,8 +143,8 @@ def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
     done = np.arange(_ACTIONS)
     for drift in reversed(task.drifts):
         if isinstance(drift, _EXCHANGED):
-            change = drift.begin(env, 0)
-            done = np.array([change.action(action) for action in done])
+            change = drift.change(env.observation_space, env.action_space, _ACTIONS)
+            done = change.action(np.arange(_ACTIONS), done)
     return done
 
 

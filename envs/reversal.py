@@ -99,7 +99,7 @@ class Reversal(SealedStream):
 
     def good_arms(self) -> Ints:
         """Return [B] the good arms of the present contexts."""
-        return self.good[self._everyone, self.task]
+        return self.good[self._everyone, self.plain_task]
 
     def policies(self) -> "dict[str, Callable[[], Policy]]":
         """Return the reference policies."""
@@ -113,8 +113,8 @@ class Reversal(SealedStream):
 
     def _begin(self, slots: Ints) -> None:
         super()._begin(slots)
-        context = self.task[slots]
-        met = self.meetings[slots, context]
+        context = self.plain_task[slots]
+        met = self.meetings_of(slots)
         drawn = uniform(self.seed, Purpose.RULE, self.life[slots], context, met)
         self.good[slots, context] ^= (met > 0) & (drawn < self.hazard)
 
@@ -126,10 +126,10 @@ class Reversal(SealedStream):
         return (drawn < chance).astype(np.float64), np.ones(slots.size, np.bool_)
 
     def _show(self) -> dict[str, NDArray[Any]]:
-        return {"context": self.task.copy()}
+        return {"context": self.plain_task.copy()}
 
     def _outcome(self, slots: Ints) -> dict[str, Any]:
-        met = self.meetings[slots, self.task[slots]]
+        met = self.meetings_of(slots)
         return super()._outcome(slots) | {"cross": self._chances[np.minimum(met, self._chances.size - 1)]}
 
 

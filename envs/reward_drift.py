@@ -4,19 +4,20 @@ The references of a task are compared with what is paid: give those of the task 
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
 
-from lifelong.envs.drift import Change, Drift
+from lifelong.envs.drift import Change, Ints, Screen
 
 __all__ = ["DelayedRewards", "ScaledRewards"]
 
 
 @dataclass(frozen=True, slots=True)
-class ScaledRewards(Drift):
+class ScaledRewards(Screen):
     """Every reward times a number; of -1, what was good is bad.
 
     Args:
@@ -34,13 +35,13 @@ class ScaledRewards(Drift):
         if not math.isfinite(self.factor) or self.factor == 1:
             raise ValueError(f"factor must be finite and not 1: factor={self.factor}")
 
-    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is paid in the coming episode."""
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what is paid."""
         return _Scaled(self.factor)
 
 
 @dataclass(frozen=True, slots=True)
-class DelayedRewards(Drift):
+class DelayedRewards(Screen):
     """Every reward is paid some steps later, or at the end of the episode: the return stays the same.
 
     Args:
@@ -58,23 +59,29 @@ class DelayedRewards(Drift):
         if self.steps < 1:
             raise ValueError(f"steps must be positive: steps={self.steps}")
 
-    def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is paid in the coming episode."""
-        return _Owed(self.steps)
+    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+        """Return what is paid."""
+        return _Owed(self.steps, lives)
 
 
 class _Scaled(Change):
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def reward(self, reward: float, over: bool) -> float:
-        return self.factor * reward
+    def reward(self, lives: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return self.factor * rewards
 
 
 class _Owed(Change):
-    def __init__(self, steps: int) -> None:
-        self.owed = deque([0.0] * steps)
+    kept = ("owed",)
 
-    def reward(self, reward: float, over: bool) -> float:
-        self.owed.append(reward)
-        return sum(self.owed) if over else self.owed.popleft()
+    def __init__(self, steps: int, lives: int) -> None:
+        self.owed = np.zeros((lives, steps))
+
+    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.owed[lives] = 0.0
+
+    def reward(self, lives: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
+        owed = np.concatenate((self.owed[lives], rewards[:, None]), 1)
+        self.owed[lives] = owed[:, 1:]
+        return np.where(over, owed.sum(1), owed[:, 0])

@@ -26,6 +26,7 @@ __all__ = [
     "History",
     "Interleaved",
     "Novelty",
+    "Paired",
     "RandomHazard",
     "Redrawn",
     "Schedule",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Ints = NDArray[np.int64]
+_OTHER = 2**32  # numbers from here on are drawn for the second of two schedules
 Draw = Callable[[int], NDArray[np.float64]]
 """draw(i) is the i-th number in [0, 1) of each life's coming episode."""
 
@@ -333,6 +335,38 @@ def _first_meetings(probes: int, rungs: int) -> Ints:
         else:
             firsts.append(2 * probe)
     return np.array(firsts)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two things come next, each by a schedule of its own: one of N tasks, and one of the kinds in which they are met.
+
+    Task k N + i is task i in kind k.
+
+    Args:
+        tasks: which of N comes next.
+        kinds: which kind comes next; its numbers are drawn for it alone.
+        count: how many kinds there are.
+    """
+
+    tasks: Schedule
+    kinds: Schedule
+    count: int
+
+    def __post_init__(self) -> None:
+        """Refuse what has no kind."""
+        _positive("count", self.count)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        n, N = history.met.shape[0], history.met.shape[1] // self.count
+        met, meetings = (counted.reshape(n, self.count, N) for counted in (history.met, history.meetings))
+        born = history.task < 0
+        task, kind = np.where(born, -1, history.task % N), np.where(born, -1, history.task // N)
+        of_tasks = History(history.episode, task, met.max(1), meetings.sum(1))
+        of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2))
+        coming: Ints = self.kinds.next(of_kinds, lambda i: draw(_OTHER + i)) * N + self.tasks.next(of_tasks, draw)
+        return coming
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

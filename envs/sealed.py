@@ -75,7 +75,7 @@ class SealedStream(TaskStream):
         return self._show() | {"over": self.over[:, None].astype(np.float32)}
 
     def _outcome(self, slots: Ints) -> dict[str, Any]:
-        return {"success": self.episode_return[slots] > 0, "answer": self.answer[slots]}
+        return {"success": self.plain_return[slots] > 0, "answer": self.answer[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is, the state of the unfinished episodes included."""

@@ -23,8 +23,8 @@ What the agent sees, a Dict:
 `info["final_obs"]`, when episodes were truncated, is the batch of observations before the reset.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import gymnasium
@@ -36,7 +36,9 @@ from numpy.typing import NDArray
 
 from lifelong.envs import clock
 from lifelong.envs.draws import Purpose, bits, uniform
-from lifelong.envs.schedule import History, Schedule
+from lifelong.envs.drift import Drift, by_themselves_and_together, refuse_without_effect, same, some_action
+from lifelong.envs.drifted_lives import DriftedLives
+from lifelong.envs.schedule import History, Paired, Schedule
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
 
@@ -60,6 +62,8 @@ ROW: dict[str, type[np.generic]] = {
     "success": np.float32,  # 1, 0, or NaN if the task does not say
     "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
 }
+
+_TRIED_STEPS, _TRIED = 64, 512  # an effect is looked for in that many steps, and in that many steps of all lives
 
 _COUNTED = tuple(ROW)[tuple(ROW).index("life") : tuple(ROW).index("cross") + 1]  # the stream itself knows these
 
@@ -146,19 +150,86 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             raise ValueError(f"boundary must be one of {', '.join(get_args(Boundary))}, got {boundary!r}")
         if not isinstance(action_space, spaces.Discrete | spaces.Box):
             raise ValueError(f"action space must be Discrete or Box, got {action_space}")
-        self.num_envs, self.tasks, self.schedule = num_envs, tuple(tasks), schedule
+        self.num_envs, self.schedule, self.plain_tasks = num_envs, schedule, len(tasks)
+        self._take(tasks)
+        self._drifted: DriftedLives | None = None
         self.life_episodes, self.boundary, self.seed = life_episodes, boundary, seed
         self.single_action_space = self._actions = action_space
         self.single_observation_space = spaces.Dict(self._entries(observation_space, action_space))
         self.action_space = batch_space(action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
+        self.vector_steps = -1  # no life yet
+        self.task, self.plain_task = np.full(num_envs, -1, np.int64), np.full(num_envs, -1, np.int64)
+
+    def _take(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
         self._random, self._within, self._cross, oracle = (
             np.array([getattr(task.references, name) for task in self.tasks])
             for name in ("random", "within", "cross", "oracle")
         )
         self._gain = oracle - self._random
-        self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
-        self.vector_steps = -1  # no life yet
+
+    def drift(self, kinds: Sequence[tuple[str, Sequence[Drift]]], schedule: Schedule | None = None) -> None:
+        """Let the tasks be met in several kinds, each with drifts of its own; see `drifted_lives.py`.
+
+        Args:
+            kinds: their names and drifts; no drifts at all are a kind too.
+            schedule: which kind comes next; None if there is but one task, and the stream's schedule says it.
+
+        Raises:
+            ValueError: if there is nothing to do; if the stream has begun, or drifts already, or several tasks and
+                no schedule; or if a drift does not fit, or changes nothing here.
+        """
+        if not kinds:
+            raise ValueError("a stream with drifts needs at least one kind of task")
+        if self.vector_steps >= 0 or self._drifted is not None:
+            raise ValueError("drifts are given to a stream once, before its first reset")
+        if schedule is None and self.plain_tasks > 1:
+            raise ValueError(
+                f"a stream of {self.plain_tasks} tasks needs a drift_schedule, which says when drifts change, such as "
+                f"cyclic:20; its own schedule is {self.schedule}"
+            )
+        shown, taken = self.single_observation_space["observation"], self._actions  # type: ignore[index]
+        for _, drifts in kinds:
+            if drifts:
+                self._check_effect(drifts)
+        self._drifted = DriftedLives([drifts for _, drifts in kinds], shown, taken, self.num_envs)
+        if schedule is not None:
+            self.schedule = Paired(self.schedule, schedule, len(kinds))
+        self._take(
+            [
+                replace(task, name=name if self.plain_tasks == 1 else f"{task.name}, {name}",
+                        references=References() if drifts else task.references)
+                for name, drifts in kinds
+                for task in self.tasks
+            ]
+        )  # fmt: skip
+        self.single_observation_space = spaces.Dict(self._entries(shown, taken))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _check_effect(self, drifts: Sequence[Drift]) -> None:
+        """Refuse drifts that change nothing in the first steps of lives; leaves the stream as if it had not begun."""
+        shown, taken = self.single_observation_space["observation"], self._actions  # type: ignore[index]
+        steps = max(_TRIED_STEPS, -(-_TRIED // self.num_envs))
+        plain = list(self._tried(steps))
+        paid = any(bool(rewards.any()) for _, rewards, _, _ in plain[1:])
+        for some in by_themselves_and_together(drifts):
+            self._drifted = DriftedLives([some], shown, taken, self.num_envs)
+            try:
+                differs = any(not same(*pair) for pair in zip(plain, self._tried(steps), strict=True))
+            finally:
+                self._drifted, self.vector_steps = None, -1
+            refuse_without_effect(some, differs, paid, f"this stream: {steps} steps of {self.num_envs} lives")
+
+    def _tried(self, steps: int) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Yield what new lives show and pay at random actions, the same in all of them."""
+        yield TaskStream.reset(self)[0]["observation"], 0.0, False, False
+        for step in range(steps):
+            action = np.asarray(some_action(self._actions, self.seed, step))
+            seen, *said, _ = TaskStream.step(self, np.repeat(action[None], self.num_envs, 0))
+            yield seen["observation"], said[0], said[1], said[2]
+        self.vector_steps = -1
 
     def _entries(
         self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
@@ -185,7 +256,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         """Draw what is hidden in the lives that begin in these slots; `self.life[slots]` has their numbers."""
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
-        """Begin an episode of `self.task[slots]`."""
+        """Begin an episode of `self.plain_task[slots]`: the number of the task, whatever its drifts."""
         raise NotImplementedError
 
     def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -207,7 +278,10 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         """Return all that tells where the stream is; see `resume`."""
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("position before the first reset")
-        return {name: np.array(value) for name, value in vars(self).items() if name in _POSITION}
+        there = {name: np.array(value) for name, value in vars(self).items() if name in _POSITION}
+        if self._drifted is not None:
+            there |= self._drifted.position() | {"plain_return": self._plain_return.copy()}
+        return there
 
     def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
         """Go on from a position, as if never interrupted, and return what `reset` or `step` returned there.
@@ -216,7 +290,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             position: of a stream made with the same arguments.
 
         Raises:
-            ValueError: if it is that of a stream with other numbers of lives or tasks.
+            ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts.
             StreamError: if an environment does not do again what it did.
         """
         lives, tasks = position["met"].shape
@@ -224,13 +298,20 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             raise ValueError(f"position has {lives} lives, the stream has num_envs={self.num_envs}")
         if tasks != len(self.tasks):
             raise ValueError(f"position has {tasks} tasks, the stream has {len(self.tasks)}")
+        if ("drift kind" in position) != (self._drifted is not None):
+            there, here = ("no ", "") if self._drifted is not None else ("", "no ")
+            raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
         for name in _POSITION:
             value = position[name].copy()
             setattr(self, name, value if value.ndim else value.item())
+        self.plain_task = self.task if self._drifted is None else self.task % self.plain_tasks
         self._live(self._everyone)
         self._begin(self._everyone)
+        if self._drifted is not None:
+            self._plain_return = position["plain_return"].copy()
+            self._drifted.resume(position)
         self._replay(position)
-        return self._look(), self._said()
+        return self.shown()
 
     # ---- the clock of the lives -----------------------------------------------------------------------------------
 
@@ -239,17 +320,22 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
         Args:
             seed: of the lives; None keeps the present one.
-            options: not used.
+            options: none; there are no options.
 
         Returns:
             The observations and `info`.
+
+        Raises:
+            ValueError: if there are options.
         """
+        if options:
+            raise ValueError(f"a stream has no options of reset, got {options}")
         if isinstance(seed, list):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
             self.seed = seed
         B, N = self.num_envs, len(self.tasks)
-        self.vector_steps, self.lives = 0, 0
+        self.vector_steps, self.lives, self._plain_return = 0, 0, np.zeros(B)
         self.life, self.episode, self.life_step = (np.zeros(B, np.int64) for _ in range(3))
         self.task, self.visits_lived, self.visit_episode = (np.zeros(B, np.int64) for _ in range(3))
         self.met, self.met_step, self.met_visit = (np.full((B, N), -1, np.int64) for _ in range(3))
@@ -261,7 +347,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self.last_answer = np.full(B, -1, np.int64)  # of each life's last episode
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
-        return self._look(), self._said()
+        return self.shown()
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Do one step of every life.
@@ -273,13 +359,40 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             Observations, rewards [B], terminated [B], truncated [B] and `info`; where an episode ended the observation
             is the next one's first.
         """
+        reward, terminated, truncated, slots = self.advance(actions)
+        said: dict[str, Any] = {}
+        if slots.size:
+            if truncated.any():
+                said["final_obs"] = self._look()
+            said["episodes"] = self.end(slots)
+            self.renew(slots)
+        return self._look(), reward, terminated, truncated, self._said() | said
+
+    def advance(
+        self, actions: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+        """Do one step of every life, and leave the episodes that are over as they are.
+
+        Args:
+            actions: [B, ...] one action for each.
+
+        Returns:
+            Rewards [B], terminated [B], truncated [B], and [n] the slots whose episodes are over: to be given to `end`
+            and then to `renew` before the next step. `step` does all of it.
+
+        Raises:
+            ValueError: if the actions are not of the action space; nothing has happened then.
+        """
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("step before the first reset")
-        actions = np.asarray(actions)
-        if actions.shape != self.previous_action.shape:
-            raise ValueError(f"actions must be {list(self.previous_action.shape)}, got {list(actions.shape)}")
-        reward, terminated, truncated = self._act(actions)
-        ended, late = clock.tick(
+        actions = self._checked(np.asarray(actions))
+        if self._drifted is None:
+            reward, terminated, truncated = self._act(actions)
+        else:
+            reward, terminated, truncated = self._act(self._drifted.done(actions))
+            self._plain_return += reward
+            reward = self._drifted.paid(reward, terminated | truncated)
+        ended = clock.tick(
             reward, terminated, truncated, self.life_step, self.episode_return, self.episode_length,
             self.episode_start, self.task_start, self.life_start, self._ended,
         )  # fmt: skip
@@ -287,19 +400,23 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             self._blame(~np.isfinite(reward), "reward", reward)
         self.vector_steps += 1
         self.previous_action, self.previous_reward = actions.astype(self.previous_action.dtype), reward.copy()
-        said: dict[str, Any] = {}
-        if ended:
-            if late:
-                said["final_obs"] = self._look()
-            slots = self._ended[:ended].copy()
-            said["episodes"] = self._end(slots)
-            if self.life_episodes is not None:
-                self._new_lives(slots[self.episode[slots] >= self.life_episodes])
-            self._new_episodes(slots)
-        return self._look(), reward, terminated, truncated, self._said() | said
+        return reward, terminated, truncated, self._ended[:ended].copy()
 
-    def _end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Close the episodes in these slots and return their rows."""
+    def _checked(self, actions: NDArray[Any]) -> NDArray[Any]:
+        if actions.shape != self.previous_action.shape:
+            raise ValueError(f"actions must be {list(self.previous_action.shape)}, got {list(actions.shape)}")
+        space = self._actions
+        if isinstance(space, spaces.Discrete):
+            if actions.dtype.kind not in "iu":
+                raise ValueError(f"actions must be integers, got {actions.dtype}")
+            if (actions.astype(np.uint64) >= np.uint64(space.n)).any():  # what is negative is large there
+                raise ValueError(f"actions must be 0 to {space.n - 1}, got {actions.min()} to {actions.max()}")
+        elif not np.isfinite(actions).all():
+            raise ValueError(f"actions must be finite, got {actions[~np.isfinite(actions)][0]}")
+        return actions
+
+    def end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Count the episodes in these slots, which are over, and return their rows."""
         columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
         clock.describe(
             slots, self.life, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
@@ -309,12 +426,29 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         columns["step"][:] = self.vector_steps * self.num_envs
         for name, value in ({"success": np.nan, "answer": -1} | self._outcome(slots)).items():
             columns[name][:] = value
+        if self._drifted is not None:
+            drifting = self._drifted.drifting[self._drifted.kind[slots]]
+            columns["within"][drifting] = columns["cross"][drifting] = np.nan
         self.last_answer[slots] = columns["answer"]
+        self._close(slots)
+        return columns
+
+    def give_up(self, slots: NDArray[np.int64]) -> None:
+        """Count the unfinished episodes in these slots, of which no row tells."""
+        self.last_answer[slots] = -1
+        self._close(slots)
+
+    def renew(self, slots: NDArray[np.int64]) -> None:
+        """Begin the next episodes in these slots, and the next lives where all episodes of one were lived."""
+        if self.life_episodes is not None:
+            self._new_lives(slots[self.episode[slots] >= self.life_episodes])
+        self._new_episodes(slots)
+
+    def _close(self, slots: NDArray[np.int64]) -> None:
         clock.close(
             slots, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
             self.met, self.met_step, self.met_visit, self.meetings,
         )  # fmt: skip
-        return columns
 
     def _new_lives(self, slots: NDArray[np.int64]) -> None:
         if not slots.size:
@@ -343,7 +477,11 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             slots, task, self.task, self.visits, self.visits_lived, self.visit_episode,
             self.episode_start, self.task_start, self.episode_return, self.episode_length,
         )  # fmt: skip
+        self.plain_task = self.task if self._drifted is None else self.task % self.plain_tasks
         self._begin(slots)
+        if self._drifted is not None:
+            self._plain_return[slots] = 0.0
+            self._drifted.begin(slots, self.task[slots] // self.plain_tasks, self.episode_seeds(slots))
 
     # ---- what the agent gets --------------------------------------------------------------------------------------
 
@@ -352,9 +490,24 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         drawn = bits(self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots])
         return (drawn >> np.uint64(33)).astype(np.int64)
 
+    @property
+    def plain_return(self) -> NDArray[np.float64]:
+        """[B] The sum of rewards of the present episodes, as if there were no drifts."""
+        return self.episode_return if self._drifted is None else self._plain_return
+
+    def meetings_of(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return [n] how many episodes of their present tasks the lives in these slots have lived, drifts or none."""
+        meetings = self.meetings.reshape(self.num_envs, -1, self.plain_tasks)
+        met: NDArray[np.int64] = meetings[slots, :, self.plain_task[slots]].sum(1)
+        return met
+
+    def shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is shown now, and what `info` says of it."""
+        return self._look(), self._said()
+
     def _look(self) -> dict[str, Any]:
         seen: dict[str, Any] = {
-            "observation": self._observe(),
+            "observation": self._observe() if self._drifted is None else self._drifted.shown(self._observe()),
             "previous_action": self.previous_action.copy(),
             "previous_reward": self.previous_reward[:, None].astype(np.float32),
             "episode_start": self.episode_start[:, None].astype(np.float32),

@@ -1,10 +1,13 @@
 """MiniGrid's own objects and our bytes: its levels for our grids, our grids in its pictures."""
 
+from functools import lru_cache
 from typing import Any
 
+import gymnasium
 import numpy as np
-from minigrid.core.constants import COLOR_TO_IDX, DIR_TO_VEC
+from minigrid.core.constants import COLOR_TO_IDX, DIR_TO_VEC, IDX_TO_COLOR
 from minigrid.core.grid import Grid
+from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
@@ -13,7 +16,7 @@ from lifelong.envs.rooms.grid import ENCODED, MATCH, MISMATCH, SIDE
 from lifelong.envs.rooms.grids import Level
 from lifelong.envs.rooms.levels import COLOURS
 
-__all__ = ["draw", "from_minigrid"]
+__all__ = ["Window", "draw", "from_minigrid", "mission"]
 
 _CODES = {tuple(numbers): code for code, numbers in enumerate(ENCODED.tolist()) if code > MISMATCH and any(numbers)}
 
@@ -68,3 +71,41 @@ def draw(level: Level, image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]
         if 0 <= x < width and 0 <= y < height:
             lit[x, y] = True
     return picture.render(tile, (level.x, level.y), level.direction, lit)
+
+
+@lru_cache
+def mission(minigrid_id: str, colour: int) -> str:
+    """Return what MiniGrid says is to be done.
+
+    Args:
+        minigrid_id: of the task.
+        colour: of the ball to be picked up, or 6.
+    """
+    world: Any = gymnasium.make(minigrid_id, disable_env_checker=True).unwrapped
+    world.reset(seed=0)  # some missions are only known then
+    text = world.mission
+    if colour < COLOURS:
+        text = world.observation_space["mission"].mission_func(IDX_TO_COLOR[colour], "ball")
+    world.close()
+    return str(text)
+
+
+class Window(MiniGridEnv):
+    """MiniGrid's own window, with our pictures in it."""
+
+    def __init__(self) -> None:
+        nothing = MissionSpace(mission_func=lambda: "")
+        super().__init__(nothing, grid_size=SIDE, render_mode="human")
+        self.picture = np.zeros((1, 1, 3), np.uint8)
+
+    def show(self, picture: NDArray[np.uint8], text: str) -> None:
+        """Show a picture [height, width, 3] and what is to be done."""
+        self.picture, self.mission = picture, text
+        self.render()  # type: ignore[no-untyped-call]
+
+    def get_frame(self, *_: Any, **__: Any) -> NDArray[np.uint8]:
+        """Return the picture that MiniGrid is to show."""
+        return self.picture
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        raise NotImplementedError("a window has no levels of its own")

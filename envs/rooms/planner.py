@@ -10,10 +10,15 @@ Breadth-first search over (cell, direction, whether the door ahead was just open
 | 3 | has put the key down, or there is no lock | x |
 
 A ball can be picked up only with empty hands, so there the search goes through phase 2 first, and then on from every
-place where the key can be put down, each with its cell blocked. The way is the shortest there is, but for one thing:
-where a door is passed twice, opening it is counted twice in comparing ways, though it is done once.
+place where the key can be put down, each with its cell blocked.
+
+The search does not know which doors were opened before, and pays again for one that it passes twice. So there it is
+done for every set of doors that might stand open from the start, whose opening is paid for once and for all, up to sets
+so large that walking and opening them takes as long as the best way so far. Hence the way is the shortest there is.
 """
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -175,20 +180,23 @@ def _dropped_from(state: int, cost: Any, wanted: Any) -> int:
 
 
 @jit
-def _without_closing(actions: Any, row: Any, start: int, ahead: Any) -> Any:
-    """Return a way without the second opening of doors that it passes twice."""
+def _open_when_passed(actions: Any, row: Any, start: int, ahead: Any) -> Any:
+    """Return a way that opens every door that is closed, but not locked, when it is first passed, and only then."""
     opened = np.zeros(row.size, np.bool_)
     direction, cell = start >> 3 & 3, start >> 5
-    kept, count = np.empty_like(actions), 0
+    kept, count = np.empty(2 * actions.size, np.int64), 0
     for action in actions:
         front = cell + ahead[direction]
-        if action == TOGGLE:
-            if opened[front]:
-                continue
-            opened[front] = True
-        elif action in (LEFT, RIGHT):
+        closed = row[front] >> 3 == CLOSED
+        if action == TOGGLE and closed:
+            continue
+        if action in (LEFT, RIGHT):
             direction = (direction + (3 if action == LEFT else 1)) & 3
         elif action == FORWARD:
+            if closed and not opened[front]:
+                kept[count] = TOGGLE
+                count += 1
+                opened[front] = True
             cell = front
         kept[count] = action
         count += 1
@@ -208,5 +216,21 @@ def plan(grids: Grids, slot: int) -> Any:
     has_key = grids.carried[slot] >> 3 == KEY
     phase = (1 if locked else 2) if has_key else (0 if locked else 3)
     start = int(grids.at[slot]) << 5 | int(grids.direction[slot]) << 3 | phase
-    way = _way(row, start, grids.ahead, ending, keys and phase == 0)
-    return _without_closing(way, row, start, grids.ahead)
+
+    def way(doors: Sequence[int]) -> Any:
+        seen = row.copy()
+        seen[list(doors)] -= 8 * (CLOSED - DOOR)
+        return _way(seen, start, grids.ahead, ending, keys and phase == 0)
+
+    best = _open_when_passed(way(()), row, start, grids.ahead)
+    closed = np.flatnonzero(kinds == CLOSED).tolist()
+    if ending != BALL_ENDS or not closed:  # no door is passed twice
+        return best
+    walked = way(closed).size
+    for count in range(1, len(closed) + 1):
+        if walked + count >= best.size:
+            break
+        for doors in combinations(closed, count):
+            other = _open_when_passed(way(doors), row, start, grids.ahead)
+            best = other if other.size < best.size else best
+    return best

@@ -52,13 +52,13 @@ class Rooms(TaskStream):
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the agent is told of task changes.
         seed: of the lives.
-        render_mode: `rgb_array` to get pictures from `render`, or None.
+        render_mode: `rgb_array` to get pictures from `render`, `human` to see one life in MiniGrid's window, or None.
 
     Raises:
-        ValueError: on numbers that make no stream, or if there is no such task.
+        ValueError: on numbers that make no stream, or if there is no such task; or if a window is asked for many lives.
     """
 
-    metadata = TaskStream.metadata | {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = TaskStream.metadata | {"render_modes": ["rgb_array", "human"], "render_fps": 10}
 
     def __init__(
         self,
@@ -73,7 +73,9 @@ class Rooms(TaskStream):
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
+            raise ValueError(f"render_mode must be rgb_array, human or None, got {render_mode!r}")
+        if render_mode == "human" and num_envs != 1:
+            raise ValueError(f"a window shows one life: render_mode='human', num_envs={num_envs}")
         names = [name.strip() for name in task.split(",")] if isinstance(task, str) else list(task)
         if not names:
             raise ValueError("a stream needs at least one task")
@@ -109,25 +111,54 @@ class Rooms(TaskStream):
         )
         self.grids = Grids(num_envs, recipes)
         self.render_mode = render_mode
+        self._window: Any = None
+
+    def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Begin new lives, and show them in the window if there is one; see `TaskStream`."""
+        begun = super().reset(seed=seed, options=options)
+        self._show()
+        return begun
+
+    def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Do one step of every life, and show it in the window if there is one; see `TaskStream`."""
+        done = super().step(actions)
+        self._show()
+        return done
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """Return a picture [height, width, 3] of each world, drawn by MiniGrid; None without a render mode."""
+        """Return a picture [height, width, 3] of each world, drawn by MiniGrid.
+
+        None without a render mode, and where they are shown in the window, as they are after every step.
+        """
         if self.render_mode is None:
             return None
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("render before the first reset")
-        from lifelong.envs.rooms.minigrid_twin import draw
+        from lifelong.envs.rooms.minigrid_twin import Window, draw, mission
 
-        return tuple(draw(self.grids.level(slot), self.grids.image[slot], _TILE) for slot in range(self.num_envs))
+        pictures = tuple(draw(self.grids.level(slot), self.grids.image[slot], _TILE) for slot in range(self.num_envs))
+        if self.render_mode == "rgb_array":
+            return pictures
+        self._window = self._window or Window()
+        recipe = self.grids.tasks[self.grids.task[0]]
+        self._window.show(pictures[0], mission(recipe.minigrid_id, int(self.grids.mission[0])))
+        return None
+
+    def close_extras(self) -> None:
+        """Close the window."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            self.render()
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
-        self.grids.begin(slots, self.task[slots], self.episode_seeds(slots))
+        self.grids.begin(slots, self.plain_task[slots], self.episode_seeds(slots))
 
     def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        moves = actions.astype(np.int64)
-        if not ((moves >= 0) & (moves < _ACTIONS)).all():
-            raise ValueError(f"actions must be 0 to {_ACTIONS - 1}, got {moves.min()} to {moves.max()}")
-        return self.grids.step(moves, self.episode_length)
+        return self.grids.step(actions.astype(np.int64), self.episode_length)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         seen: dict[str, NDArray[Any]] = {
@@ -139,7 +170,7 @@ class Rooms(TaskStream):
         return seen
 
     def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
-        return {"success": self.episode_return[slots] > 0, "answer": self.previous_action[slots]}
+        return {"success": self.plain_return[slots] > 0, "answer": self.previous_action[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is, the worlds of the unfinished episodes included."""

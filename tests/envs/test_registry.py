@@ -134,29 +134,14 @@ def test_plugins_are_known(monkeypatch: pytest.MonkeyPatch, target: str, error: 
             make_stream("my-stream")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "CuedRecall",
-        "ColourRule",
-        "Reversal",
-        "DarkRoom",
-        "MapChange",
-        "Doors",
-        "CartPoleSign",
-        "Rooms-Unlock",
-        "Rooms-MemoryS17Random",
-    ],
-)
-def test_gymnasium_makes_the_streams(name: str) -> None:
-    for module in ("", "lifelong.envs:"):
-        made = gymnasium.make_vec(f"{module}lifelong/{name}-v0", num_envs=3, life_episodes=9)
-        seen, _ = made.reset(seed=4)
-        assert made.observation_space.contains(seen)
-        assert made.num_envs == 3
-        assert made.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
-        made.step(made.action_space.sample())
-        made.close()
+def test_gymnasium_makes_the_streams_without_the_import_too() -> None:
+    run_python(
+        "import gymnasium\n"
+        "made = gymnasium.make_vec('lifelong.envs:lifelong/Reversal-v0', num_envs=3, life_episodes=9).unwrapped\n"
+        "assert (made.num_envs, made.life_episodes) == (3, 9)\n"
+        "made = gymnasium.make('lifelong.envs:lifelong/Reversal-v0', life_episodes=9)\n"
+        "assert made.unwrapped.stream.life_episodes == 9"
+    )
 
 
 def test_gymnasiums_own_vector_wrappers_fit() -> None:

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs import Rooms, make_stream
+from lifelong.envs.rooms.minigrid_twin import draw, from_minigrid
 from lifelong.envs.rooms.planner import plan
 from lifelong.envs.rooms.references import measure
 from lifelong.envs.rooms.tasks import TASKS
@@ -89,7 +90,8 @@ def test_a_mission_that_is_done_ends_the_episode() -> None:
         ({"task": "dorkey-8x8"}, "no task 'dorkey-8x8'; did you mean 'doorkey-8x8'"),
         ({"task": []}, "at least one task"),
         ({"max_steps": 0}, "max_steps=0"),
-        ({"render_mode": "ansi"}, "render_mode must be rgb_array or None, got 'ansi'"),
+        ({"render_mode": "human", "num_envs": 2}, "a window shows one life: render_mode='human', num_envs=2"),
+        ({"render_mode": "ansi"}, "render_mode must be rgb_array, human or None, got 'ansi'"),
     ],
 )
 def test_what_makes_no_stream_is_refused(settings: dict, message: str) -> None:
@@ -97,27 +99,11 @@ def test_what_makes_no_stream_is_refused(settings: dict, message: str) -> None:
         Rooms(**settings)
 
 
-@pytest.mark.parametrize("action", [-1, 7])
-def test_unknown_actions_are_refused_before_anything_happens(action: int) -> None:
-    stream = Rooms(2)
-    stream.reset()
-    before = stream.grids.direction.copy()
-    with pytest.raises(ValueError, match="actions must be 0 to 6"):
-        stream.step([LEFT, action])
-    np.testing.assert_array_equal(stream.grids.direction, before)
-
-
 def test_a_position_of_other_worlds_is_refused() -> None:
     small, large = Rooms(2, task="empty-5x5"), Rooms(2, task="doorkey-8x8")
     small.reset()
     with pytest.raises(ValueError, match="position has cells"):
         large.resume(small.position())
-
-
-def test_every_task_is_registered_with_gymnasium() -> None:
-    for name, task in TASKS.items():
-        made = gymnasium.make_vec(f"lifelong/Rooms-{task.title}-v{task.version}", num_envs=2)
-        assert made.unwrapped.tasks[0].name == name
 
 
 def test_pictures_are_made_when_asked_for() -> None:
@@ -129,6 +115,35 @@ def test_pictures_are_made_when_asked_for() -> None:
     pictures = stream.render()
     assert [picture.shape for picture in pictures] == [(6 * 32, 11 * 32, 3)] * 2
     assert pictures[0].max() > 200
+    env = gymnasium.make("lifelong/Rooms-Unlock-v0", render_mode="rgb_array")
+    env.reset(seed=0)
+    np.testing.assert_array_equal(
+        env.render(), draw(env.unwrapped.stream.grids.level(0), env.unwrapped.stream.grids.image[0], 32)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The system font")  # MiniGrid's; it takes another
+def test_one_world_is_seen_in_minigrids_window_as_minigrid_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same level in both, with the mission of MiniGrid's, to the last pixel; at the start and after two steps."""
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    world = gymnasium.make("MiniGrid-KeyCorridorS3R1-v0", disable_env_checker=True, render_mode="human").unwrapped
+    env = gymnasium.make("lifelong/Rooms-KeyCorridorS3R1-v0", render_mode="human")
+    env.reset(seed=0)
+    stream = env.unwrapped.stream
+    world.reset(seed=3)
+    stream.grids.load(0, 0, from_minigrid(world))
+    for action in (LEFT, FORWARD):
+        world.step(action)
+        theirs = pygame.surfarray.array3d(world.window)
+        env.step(action)
+        ours = pygame.surfarray.array3d(stream._window.window)
+        np.testing.assert_array_equal(ours, theirs)
+        assert len(np.unique(ours)) > 10
+    assert env.render() is None
+    env.close()
+    env.close()
+    world.window = None  # pygame has quit
 
 
 def test_references_are_told_with_the_rows_and_lie_apart() -> None:
