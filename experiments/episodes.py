@@ -58,7 +58,7 @@ class EpisodeLog:
         ValueError: if the mode is none of `MODES`.
     """
 
-    def __init__(self, folder: Path | str, mode: Mode = "train", *, part_rows: int = 2**18) -> None:
+    def __init__(self, folder: Path | str, mode: Mode = "train", *, part_rows: int = 2**15) -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.folder, self.mode, self.part_rows = Path(folder) / "episodes", mode, part_rows
