@@ -65,7 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"entropy": 0.1, "steps": 12_000_000, "life_discount": 0.5, "schedule": "interleaved:gap=1,grow=8"},
     "colour-rule": _RULE,
     "rooms": _GRID,
-    # Not measured yet: colour-rule's, and lives of their own length, as rules are redrawn with the life.
+    # colour-rule's, untuned, with lives of their own length where rules are redrawn with the life.
     "reversal": _RULE | {"life_episodes": 200},
     "dark-room": _RULE,
     "map-change": _RULE,
