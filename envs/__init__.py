@@ -8,6 +8,7 @@ asked for.
 
 import difflib
 import importlib
+import inspect
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -294,6 +295,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ImportError(f"cannot load stream {entry.target!r}: {error}") from error
+    _refuse_unknown(name, factory, options)
     try:
         stream = factory(num_envs=num_envs, **options)
     except TypeError as error:
@@ -303,6 +305,20 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     if drifts is not None:
         stream.drift(kinds_of(drifts), drift_schedule)
     return stream
+
+
+def _refuse_unknown(name: str, factory: Any, options: dict[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return  # it tells no parameters; what cannot be called says so itself
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return  # it hands on what it does not know
+    known = sorted({*parameters, "drifts", "drift_schedule"} - {"num_envs"})
+    for unknown in options.keys() - parameters.keys():
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise TypeError(f"stream {name!r} has no setting {unknown!r}{hint} known: {', '.join(known)}")
 
 
 def make_single(name: str, **options: Any) -> "Single":

@@ -63,7 +63,10 @@ def parse_drifts(text: str) -> tuple[Drift, ...]:
 def kinds_of(texts: str | Sequence[str]) -> list[tuple[str, tuple[Drift, ...]]]:
     """Return for each text its name and the drifts that it names; arguments and errors as for `drifting`."""
     listed = texts.split("/") if isinstance(texts, str) else texts
-    return [(text.strip(), parse_drifts(text)) for text in listed]
+    kinds = [(text.strip(), parse_drifts(text)) for text in listed]
+    if twice := [name for number, (name, _) in enumerate(kinds) if name in [other for other, _ in kinds[:number]]]:
+        raise ValueError(f"kinds of drift are named once each, got {twice[0]!r} twice")
+    return kinds
 
 
 def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:

@@ -56,6 +56,8 @@ def make_agent(config: TrainConfig, world: TaskStream) -> ActorCritic:
         InputError: if there is no such memory, it does not take these settings, or the spaces cannot be read.
         MemoryContractError: if a plug-in breaks the contract; names the clause.
     """
+    if torch.device(config.device).type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"torch sees no GPU here: device={config.device}; --device cpu works everywhere")
     torch.manual_seed(config.seed)
     try:
         layers = [one_memory(config) for _ in range(config.layers)]

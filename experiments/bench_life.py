@@ -42,7 +42,10 @@ def main(config: BenchConfig) -> str:
     edges = np.linspace(0, steps[-1], _PARTS + 1)
     part = np.clip(np.searchsorted(edges, steps) - 1, 0, _PARTS - 1)
     if len(set(part.tolist())) < _PARTS:
-        raise ConfigError(f"{config.run} reported {len(steps)} times, which leaves some of its {_PARTS} tenths empty")
+        raise ConfigError(
+            f"{config.run} reported {len(steps)} times, which leaves some of its {_PARTS} tenths empty; "
+            "a report comes every five seconds of training"
+        )
     medians = np.array([np.median(values[part == n], axis=0) for n in range(_PARTS)])
     lines = [
         f"{config.run.name}: {steps[-1]:,} steps, {len(steps):,} reports",

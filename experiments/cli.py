@@ -10,6 +10,7 @@ import io
 import sys
 from contextlib import redirect_stderr
 from itertools import dropwhile, takewhile
+from pathlib import Path
 from typing import TypeVar
 
 __all__ = ["VERBS", "main", "parse"]
@@ -40,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # a memory or stream of one's own may lie where one is; what is installed comes first
+        sys.path.append(str(Path.cwd()))
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
         return 0

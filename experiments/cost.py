@@ -107,7 +107,7 @@ def main(config: CostConfig) -> str:
     torch.manual_seed(0)
     subjects = [subject for folder in config.recall for subject in _of_recall(folder, config.memories)]
     if not config.recall:
-        subjects = [Measured(name, make_memory(name, config.width), {}) for name in config.memories or tuple(MEMORIES)]
+        subjects = [Measured(name, _made(name, config.width), {}) for name in config.memories or tuple(MEMORIES)]
     costs = _measure(subjects, config)
     table = _table(costs, config)
     folder = config.output or (config.recall[0] if config.recall else None)
@@ -117,6 +117,15 @@ def main(config: CostConfig) -> str:
         for task in dict.fromkeys(task for cost in costs for task in cost.recall):
             _plot([cost for cost in costs if task in cost.recall], task, folder / f"cost-{task}.png")
     return table
+
+
+def _made(name: str, width: int) -> Memory:
+    try:
+        return make_memory(name, width)
+    except KeyError as error:
+        raise InputError(error.args[0]) from error
+    except (ImportError, TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

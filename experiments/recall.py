@@ -304,8 +304,15 @@ def train(run: Run, sizes: Sizes, device: str = "cpu") -> dict[str, Any]:
 
 
 def build(name: str, sizes: Sizes) -> tuple[Backbone, Size]:
-    """Return the backbone of a memory at the size that is asked, and the memory's."""
-    return equal_backbone(name, sizes.width, sizes.layers, sizes.state_bytes, sizes.parameters)
+    """Return the backbone of a memory at the size that is asked, and the memory's.
+
+    Raises:
+        InputError: if there is no such memory, or none of that size.
+    """
+    try:
+        return equal_backbone(name, sizes.width, sizes.layers, sizes.state_bytes, sizes.parameters)
+    except (KeyError, ImportError, TypeError) as error:
+        raise InputError(error.args[0]) from error
 
 
 @torch.no_grad()

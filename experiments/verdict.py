@@ -27,7 +27,8 @@ class Verdict:
         episodes: how many rows.
         mean_return: of the episodes.
         known: P(success) where the task was met before in this life; NaN if the tasks do not tell.
-        index: memory index m of all episodes, exploration included; NaN without references.
+        index: memory index m of all episodes, exploration included; NaN without references, and in a control, where a
+            memory has nothing to gain.
         index_low: lower end of its 95 % interval.
         index_high: upper end.
         curve: retention by lag; None if the stream has neither successes nor answers.
@@ -63,16 +64,28 @@ def judge(rows: Rows, world: TaskStream, resamples: int = 1000) -> Verdict:
             curve = recall_curve(rows, float(world.tasks[0].references.random), resamples=resamples)
         elif (rows["answer"] >= 0).any():
             curve = stay_shift_curve(rows, resamples=resamples)
-    low, high = memory_index_interval(rows, resamples=resamples) if resamples else (float("nan"), float("nan"))
+    index = low = high = float("nan")
+    if _remembering_pays(world):
+        index = memory_index(rows)
+        low, high = memory_index_interval(rows, resamples=resamples) if resamples else (low, high)
     return Verdict(
         episodes=rows["return"].size,
         mean_return=float(rows["return"].mean()),
         known=float(success[told].mean()) if told.any() else float("nan"),
-        index=memory_index(rows),
+        index=index,
         index_low=low,
         index_high=high,
         curve=curve,
     )
+
+
+def _remembering_pays(world: TaskStream) -> bool:
+    """Return whether in some task a memory gains more than a twentieth of the way from chance to the oracle.
+
+    What is not known, since only rows tell, may.
+    """
+    known = [task.references for task in world.tasks]
+    return any(not (scores.cross - scores.within <= 0.05 * (scores.oracle - scores.random)) for scores in known)
 
 
 def show_verdict(verdict: Verdict, title: str, console: Console) -> None:

@@ -5,6 +5,7 @@ Nothing here imports torch until a memory is asked for, so that listing the name
 
 import difflib
 import importlib
+import inspect
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -361,6 +362,7 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ImportError(f"cannot load memory {entry.target!r}: {error}") from error
+    _refuse_unknown(name, factory, options)
     try:
         memory = factory(width, **(entry.options | options))
     except TypeError as error:
@@ -370,3 +372,15 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     if not isinstance(memory, Memory):
         raise TypeError(f"memory {name!r} must be a lifelong.memory.Memory, got {type(memory).__name__}")
     return memory
+
+
+def _refuse_unknown(name: str, factory: Any, options: dict[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return  # it tells no parameters; what cannot be called says so itself
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return  # it hands on what it does not know
+    for unknown in options.keys() - parameters.keys():
+        known = ", ".join(parameter for parameter in parameters if parameter != "width") or "none"
+        raise TypeError(f"memory {name!r} has no setting {unknown!r}; known: {known}")

@@ -84,6 +84,10 @@ class Rooms(TaskStream):
                 near = difflib.get_close_matches(name, TASKS, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ";"
                 raise ValueError(f"no task {name!r}{hint} known: {', '.join(TASKS)}")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"tasks are named once each, got {twice[0]!r} twice; the schedule says how often they come"
+            )
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps must be positive or None: max_steps={max_steps}")
         recipes = [TASKS[name] for name in names]

@@ -203,3 +203,8 @@ def test_many_seeds_draw_what_each_of_them_draws() -> None:
     for of in (bits, uniform, normal):
         alone = [of(int(seed), Purpose.DRIFT, [3, 4]) for seed in seeds]
         assert np.array_equal(of(seeds[:, None], Purpose.DRIFT, [3, 4]), alone)
+
+
+def test_a_kind_of_drift_is_named_once() -> None:
+    with pytest.raises(ValueError, match="kinds of drift are named once each, got 'plain' twice"):
+        kinds_of("plain/reversed_actions/plain")

@@ -87,6 +87,7 @@ def test_a_mission_that_is_done_ends_the_episode() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"task": "doorkey-5x5, doorkey-5x5"}, "tasks are named once each, got 'doorkey-5x5' twice"),
         ({"task": "dorkey-8x8"}, "no task 'dorkey-8x8'; did you mean 'doorkey-8x8'"),
         ({"task": []}, "at least one task"),
         ({"max_steps": 0}, "max_steps=0"),

@@ -277,3 +277,34 @@ assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None:
+    (tmp_path / "leaky.py").write_text("from lifelong.memory import GRU\n\n\nclass Leaky(GRU):\n    pass\n")
+    command = [sys.executable, "-c", "from lifelong.experiments.cli import main; raise SystemExit(main())"]
+    words = ["train", "--memory", "leaky:Leaky", *SMALL]
+    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["cost", "--memories", "gated_deltaa"], "no memory 'gated_deltaa'; did you mean 'gated_delta'"),
+        (
+            ["recall", "--memories", "gated_deltaa", "--output", "{}"],
+            "no memory 'gated_deltaa'; did you mean 'gated_delta'",
+        ),
+        (
+            ["train", "rooms", "--stream-options", "tasks=doorkey-5x5"],
+            "has no setting 'tasks'; did you mean 'task'? known: ",
+        ),
+        (["train", "--memory-options", "foo=3"], "memory 'gated_delta' has no setting 'foo'; known: heads, "),
+    ],
+)
+def test_a_wrong_name_is_answered_with_those_that_are_known(
+    words: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([word.format(tmp_path / "out") for word in words]) == 2
+    assert reason in capsys.readouterr().err
