@@ -64,7 +64,8 @@ def kinds_of(texts: str | Sequence[str]) -> list[tuple[str, tuple[Drift, ...]]]:
     """Return for each text its name and the drifts that it names; arguments and errors as for `drifting`."""
     listed = texts.split("/") if isinstance(texts, str) else texts
     kinds = [(text.strip(), parse_drifts(text)) for text in listed]
-    if twice := [name for number, (name, _) in enumerate(kinds) if name in [other for other, _ in kinds[:number]]]:
+    names = [name for name, _ in kinds]
+    if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"kinds of drift are named once each, got {twice[0]!r} twice")
     return kinds
 

@@ -12,7 +12,7 @@ from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig
 from lifelong.envs import TaskStream, make_stream, parse_schedule
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.config import TrainConfig, options
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.faults import InputError, as_input_error
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 
 __all__ = ["make_agent", "make_learner", "make_world"]
@@ -59,17 +59,13 @@ def make_agent(config: TrainConfig, world: TaskStream) -> ActorCritic:
     if torch.device(config.device).type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"torch sees no GPU here: device={config.device}; --device cpu works everywhere")
     torch.manual_seed(config.seed)
-    try:
+    with as_input_error(RuntimeError):
         layers = [one_memory(config) for _ in range(config.layers)]
         if config.memory.replace("-", "_") not in known_memories():
             check_memory(layers[0], long_life=1000)
         encoder = Encoder(world.single_observation_space, config.width)
         agent = ActorCritic(encoder, Backbone(layers, residual=config.residual), world.single_action_space)
         return agent.to(torch.device(config.device))
-    except KeyError as error:
-        raise InputError(error.args[0]) from error
-    except (ImportError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(str(error)) from error
 
 
 def one_memory(config: TrainConfig) -> Memory:

@@ -111,7 +111,13 @@ def agree(steps: int) -> int:
 def _ours(config: BenchConfig, name: str, **options: Any) -> Turn:
     world = make_stream(name, num_envs=config.num_envs, **options)
     world.reset()
-    actions = _actions(config, int(world.single_action_space.n))  # type: ignore[attr-defined]
+    return _stepping(world, config, int(world.single_action_space.n))  # type: ignore[attr-defined]
+
+
+def _stepping(world: Any, config: BenchConfig, number: int, share: int = 1) -> Turn:
+    """Return turns of a vector environment: a share of the steps, with random ones of so many actions."""
+    rng = np.random.default_rng(0)
+    actions = rng.integers(number, size=(max(1, config.steps // share), config.num_envs)).astype(np.int32)
 
     def turn() -> int:
         for action in actions:
@@ -119,11 +125,6 @@ def _ours(config: BenchConfig, name: str, **options: Any) -> Turn:
         return int(actions.size)
 
     return turn
-
-
-def _actions(config: BenchConfig, number: int, share: int = 1) -> Any:
-    rng = np.random.default_rng(0)
-    return rng.integers(number, size=(max(1, config.steps // share), config.num_envs)).astype(np.int32)
 
 
 def _make_minigrid() -> Any:
@@ -136,28 +137,14 @@ def _minigrid(config: BenchConfig) -> Turn:
 
     world = gymnasium.vector.SyncVectorEnv([lambda: ImgObsWrapper(_make_minigrid())] * config.num_envs)  # type: ignore[no-untyped-call]
     world.reset(seed=0)
-    actions = _actions(config, 7, share=100)
-
-    def turn() -> int:
-        for action in actions:
-            world.step(action)
-        return int(actions.size)
-
-    return turn
+    return _stepping(world, config, 7, share=100)
 
 
 def _envpool(config: BenchConfig) -> Turn:
     envpool: Any = importlib.import_module("envpool")
     world = envpool.make_gymnasium(_ID, num_envs=config.num_envs, num_threads=config.threads)
     world.reset()
-    actions = _actions(config, 7, share=4)
-
-    def turn() -> int:
-        for action in actions:
-            world.step(action)
-        return int(actions.size)
-
-    return turn
+    return _stepping(world, config, 7, share=4)
 
 
 def _xland(config: BenchConfig) -> Turn:

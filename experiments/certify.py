@@ -23,7 +23,7 @@ from lifelong.envs.certificate import FIRST, PLANS, Certificate, Plan, certify, 
 from lifelong.envs.extras import install_line, is_installed
 from lifelong.experiments.cli import parse
 from lifelong.experiments.config import options
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.faults import InputError, as_input_error
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -157,15 +157,13 @@ def _by_task(certificate: Certificate) -> list[str]:
 
 def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
     seed = config.seed if config.seed is not None else int(config.check)
-    try:
+    with as_input_error():
         stream = make_stream(name, config.lives or plan.lives, seed=seed, **plan.settings)
         episodes = config.episodes or plan.episodes or stream.life_episodes or _ENDLESS
         try:
             return certify(name, stream, episodes, plan.settings, _version())
         finally:
             stream.close()
-    except (KeyError, ImportError, TypeError, ValueError) as error:
-        raise InputError(str(error.args[0])) from error
 
 
 def _stored(name: str, plans: int) -> list[Certificate]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lifelong.experiments.cli import parse
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.faults import InputError, as_input_error
 from lifelong.experiments.operation_count import Count, count_step
 from lifelong.experiments.recall import Sizes, build
 from lifelong.experiments.tensorboard import COLOURS
@@ -107,7 +107,9 @@ def main(config: CostConfig) -> str:
     torch.manual_seed(0)
     subjects = [subject for folder in config.recall for subject in _of_recall(folder, config.memories)]
     if not config.recall:
-        subjects = [Measured(name, _made(name, config.width), {}) for name in config.memories or tuple(MEMORIES)]
+        names = config.memories or tuple(MEMORIES)
+        with as_input_error():
+            subjects = [Measured(name, make_memory(name, config.width), {}) for name in names]
     costs = _measure(subjects, config)
     table = _table(costs, config)
     folder = config.output or (config.recall[0] if config.recall else None)
@@ -117,15 +119,6 @@ def main(config: CostConfig) -> str:
         for task in dict.fromkeys(task for cost in costs for task in cost.recall):
             _plot([cost for cost in costs if task in cost.recall], task, folder / f"cost-{task}.png")
     return table
-
-
-def _made(name: str, width: int) -> Memory:
-    try:
-        return make_memory(name, width)
-    except KeyError as error:
-        raise InputError(error.args[0]) from error
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

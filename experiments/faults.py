@@ -1,12 +1,15 @@
 """What a wrong input may raise: the command line answers these with one line and exit code 2."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lifelong.agents import HibernationError
 from lifelong.envs import StreamError
 from lifelong.experiments.config import ConfigError
 from lifelong.kernels.capture import CaptureError
 from lifelong.memory import MemoryContractError
 
-__all__ = ["FAULTS", "InputError"]
+__all__ = ["FAULTS", "InputError", "as_input_error"]
 
 
 class InputError(ValueError):
@@ -16,3 +19,19 @@ class InputError(ValueError):
 FAULTS: tuple[type[Exception], ...] = (
     InputError, ConfigError, HibernationError, StreamError, MemoryContractError, CaptureError
 )  # fmt: skip
+
+
+@contextmanager
+def as_input_error(*others: type[Exception]) -> Iterator[None]:
+    """Raise as `InputError` what a wrong name, or a setting that does not fit, raises inside.
+
+    Args:
+        *others: what else comes of the input there.
+    """
+    wrong: tuple[type[Exception], ...] = (ImportError, TypeError, ValueError, *others)
+    try:
+        yield
+    except KeyError as error:  # as text it would be quoted
+        raise InputError(error.args[0]) from error
+    except wrong as error:
+        raise InputError(str(error)) from error

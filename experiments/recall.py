@@ -35,7 +35,7 @@ from lifelong.agents.backbone import Backbone
 from lifelong.experiments.associative_recall import NO_TARGET, Task, draw_sequences, shortest
 from lifelong.experiments.cli import parse
 from lifelong.experiments.equal_size import Size, equal_backbone
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.faults import InputError, as_input_error
 from lifelong.experiments.recall_report import Line, write_report
 
 __all__ = ["PRESETS", "Model", "RecallConfig", "Run", "Sizes", "build", "command", "main", "train"]
@@ -309,10 +309,8 @@ def build(name: str, sizes: Sizes) -> tuple[Backbone, Size]:
     Raises:
         InputError: if there is no such memory, or none of that size.
     """
-    try:
+    with as_input_error():
         return equal_backbone(name, sizes.width, sizes.layers, sizes.state_bytes, sizes.parameters)
-    except (KeyError, ImportError, TypeError) as error:
-        raise InputError(error.args[0]) from error
 
 
 @torch.no_grad()
