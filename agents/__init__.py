@@ -1,12 +1,12 @@
-"""Who lives: encoder, backbone, actor-critic, PPO, the lifetime loop and hibernation."""
+"""Who lives: encoder, backbone, actor-critic, PPO, the lifetime loop and checkpoint."""
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.backbone import Backbone
+from lifelong.agents.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import Encoder
-from lifelong.agents.graphed import GraphedPolicy
-from lifelong.agents.hibernation import HibernationError, hibernate, wake
-from lifelong.agents.lifetime import CARRY, GRAPH, Carry, Graph, Lifetime, Segment, join_rows
 from lifelong.agents.ppo import PPO, PPOConfig
+from lifelong.agents.rollout import CARRY, GRAPH, Carry, Graph, Rollout, Segment, join_rows
 
 __all__ = [
     "CARRY",
@@ -15,14 +15,14 @@ __all__ = [
     "ActorCritic",
     "Backbone",
     "Carry",
+    "CheckpointError",
+    "CudaGraphPolicy",
     "Encoder",
     "Graph",
-    "GraphedPolicy",
-    "HibernationError",
-    "Lifetime",
     "PPOConfig",
+    "Rollout",
     "Segment",
-    "hibernate",
     "join_rows",
-    "wake",
+    "load_checkpoint",
+    "save_checkpoint",
 ]

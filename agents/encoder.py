@@ -23,7 +23,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents.backbone import GatedMLP
-from lifelong.kernels.lookup import lookup
+from lifelong.kernels.embedding_sum import embedding_sum
 
 __all__ = ["Encoder", "as_tensors"]
 
@@ -158,7 +158,7 @@ class _Choices(nn.Module):
 
     def forward(self, observation: TensorDict) -> Tensor:
         values = _side_by_side(observation, self.dims)
-        return lookup(values if self.from_zero else values - self.first, self.table, self.begin)
+        return embedding_sum(values if self.from_zero else values - self.first, self.table, self.begin)
 
 
 def _side_by_side(observation: TensorDict, dims: dict[_Path, int]) -> Tensor:

@@ -1,7 +1,7 @@
 """PPO on segments: the memory is replayed from where it was, in order, once for every minibatch.
 
 A minibatch is some of the lives over all their steps, so that time is never cut apart. Returns go on over episode ends
-whenever the memory does, discounted there by `life_discount`: what an episode teaches for later ones is part of its
+whenever the memory does, discounted there by `life_gamma`: what an episode teaches for later ones is part of its
 value. The losses and the advantage recursion are TorchRL's.
 """
 
@@ -14,7 +14,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from lifelong.agents.actor_critic import ActorCritic
-from lifelong.agents.lifetime import Segment
+from lifelong.agents.rollout import Segment
 
 __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
 
@@ -29,51 +29,51 @@ class PPOConfig:
     """Passes over every segment."""
     minibatches: int = 4
     """Parts into which the lives of a segment are split."""
-    clip: float = 0.2
+    clip_epsilon: float = 0.2
     """How far the ratio of probabilities may move."""
-    discount: float = 0.99
+    gamma: float = 0.99
     """Of the next step of the same episode."""
-    life_discount: float = 0.9
+    life_gamma: float = 0.9
     """Of the next episode of the same life."""
-    trace: float = 0.95
+    gae_lambda: float = 0.95
     """GAE's lambda."""
-    entropy: float = 0.01
+    entropy_coef: float = 0.01
     """Weight of the entropy bonus."""
-    critic: float = 0.5
+    value_coef: float = 0.5
     """Weight of the value loss."""
     advantage_floor: float = 1e-6
     """Least spread that advantages are divided by. Where rewards are rare, most segments hold none: dividing by their
     own spread would blow the value's errors up to the size of a success."""
-    max_norm: float = 0.5
+    max_grad_norm: float = 0.5
     """Gradient norm that is clipped to."""
     tbptt: int = 0
     """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
-        for name in ("lr", "epochs", "minibatches", "clip", "advantage_floor", "max_norm"):
+        for name in ("lr", "epochs", "minibatches", "clip_epsilon", "advantage_floor", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")
-        for name in ("discount", "life_discount", "trace"):
+        for name in ("gamma", "life_gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]: {name}={getattr(self, name)}")
-        for name in ("entropy", "critic", "tbptt"):
+        for name in ("entropy_coef", "value_coef", "tbptt"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {name}={getattr(self, name)}")
 
 
-def advantages(steps: TensorDict, discount: float, life_discount: float, trace: float) -> tuple[Tensor, Tensor]:
+def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
     """Return advantages and value targets of a segment's steps.
 
-    Inside an episode the next value counts `discount`; over an episode's end that the memory survives, `life_discount`;
+    Inside an episode the next value counts `gamma`; over an episode's end that the memory survives, `life_gamma`;
     where the memory ends, nothing follows; where an episode was truncated the value of its last observation follows
     and the trace stops.
 
     Args:
         steps: [B, T] as in `Segment`.
-        discount: of the next step.
-        life_discount: of the next episode.
-        trace: GAE's lambda.
+        gamma: of the next step.
+        life_gamma: of the next episode.
+        gae_lambda: GAE's lambda.
 
     Returns:
         advantage: [B, T, 1].
@@ -82,10 +82,10 @@ def advantages(steps: TensorDict, discount: float, life_discount: float, trace: 
     after = steps["next"]
     cut = after["cut"]
     crossing = after["boundary"] & ~cut
-    rate = torch.where(crossing, life_discount, discount)
+    rate = torch.where(crossing, life_gamma, gamma)
     advantage, target = generalized_advantage_estimate(
         gamma=rate,  # pyright: ignore[reportArgumentType]  typed as float, but a rate for each step is as good
-        lmbda=trace,
+        lmbda=gae_lambda,
         state_value=steps["state_value"],
         next_state_value=after["state_value"],
         reward=after["reward"],
@@ -131,20 +131,20 @@ class PPO:
         self.loss = ClipPPOLoss(
             policy.actor,
             policy.critic,
-            clip_epsilon=config.clip,
-            entropy_bonus=config.entropy > 0,
-            entropy_coeff=config.entropy,
-            critic_coeff=config.critic,
+            clip_epsilon=config.clip_epsilon,
+            entropy_bonus=config.entropy_coef > 0,
+            entropy_coeff=config.entropy_coef,
+            critic_coeff=config.value_coef,
             loss_critic_type="l2",
             functional=False,
         )
 
-    def learn(self, segment: Segment, pace: float = 1.0) -> dict[str, float]:
+    def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
         """Learn from a segment.
 
         Args:
             segment: just lived by this policy.
-            pace: what is left of the learning rate and of the entropy bonus.
+            lr_fraction: what is left of the learning rate and of the entropy bonus.
 
         Returns:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
@@ -154,9 +154,9 @@ class PPO:
         """
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * pace
+            group["lr"] = config.lr * lr_fraction
         steps = segment.steps
-        advantage, target = advantages(steps, config.discount, config.life_discount, config.trace)
+        advantage, target = advantages(steps, config.gamma, config.life_gamma, config.gae_lambda)
         scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
         batch = TensorDict(
             {
@@ -183,12 +183,12 @@ class PPO:
                     first = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
                 losses = self.loss(part.flatten())
                 critic = losses.get("loss_critic", torch.zeros(()))  # a weight of 0 leaves it out
-                total = losses["loss_objective"] + critic + pace * losses.get("loss_entropy", 0.0)
+                total = losses["loss_objective"] + critic + lr_fraction * losses.get("loss_entropy", 0.0)
                 if not torch.isfinite(total):
                     raise FloatingPointError(f"loss must be finite, got {total.item()}")
                 self.optimizer.zero_grad()
                 total.backward()
-                norm = nn.utils.clip_grad_norm_(self.parameters, config.max_norm)
+                norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
                 if not torch.isfinite(norm):
                     raise FloatingPointError(f"gradient must be finite, its norm is {norm.item()}")
                 self.optimizer.step()

@@ -36,14 +36,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.envs.common_spaces import Adapted, common_actions, common_observations
-from lifelong.envs.drift import Drift, Drifted, check_effect
+from lifelong.envs.drifts.base import Drift, Drifted, check_effect
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
-from lifelong.envs.schedule import Cyclic, Schedule
+from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
 if TYPE_CHECKING:
-    from lifelong.envs.policy import Policy
+    from lifelong.envs.references.policies import Policy
 
 __all__ = ["GymStream", "GymTask"]
 
@@ -179,7 +179,7 @@ class GymStream(TaskStream):
             _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
         ):
             return {}
-        from lifelong.envs.minigrid_planner import planner_policies
+        from lifelong.envs.references.minigrid import planner_policies
 
         this: Any = self  # pyright takes a folder and the link to it for two modules
         return planner_policies(this)
@@ -306,8 +306,8 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
     if _is_minigrid(env):
-        importlib.import_module("lifelong.envs.minigrid_view").quicken(env.unwrapped)
-        mission = importlib.import_module("lifelong.envs.mission")
+        importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
+        mission = importlib.import_module("lifelong.envs.minigrid.mission")
         if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
             env = mission.MissionWords(env)
     return Drifted(env, task.drifts) if task.drifts else env

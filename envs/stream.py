@@ -34,11 +34,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lifelong.envs import clock
-from lifelong.envs.draws import Purpose, bits, uniform
-from lifelong.envs.drift import Drift, by_themselves_and_together, refuse_without_effect, same, some_action
-from lifelong.envs.drifted_lives import DriftedLives
-from lifelong.envs.schedule import History, Paired, Schedule
+from lifelong.envs import counters
+from lifelong.envs.drifts.base import Drift, by_themselves_and_together, refuse_without_effect, same, some_action
+from lifelong.envs.drifts.batched import DriftedLives
+from lifelong.envs.rng import Purpose, bits, uniform
+from lifelong.envs.schedules import History, Paired, Schedule
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
 
@@ -392,7 +392,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             reward, terminated, truncated = self._act(self._drifted.done(actions))
             self._plain_return += reward
             reward = self._drifted.paid(reward, terminated | truncated)
-        ended = clock.tick(
+        ended = counters.tick(
             reward, terminated, truncated, self.life_step, self.episode_return, self.episode_length,
             self.episode_start, self.task_start, self.life_start, self._ended,
         )  # fmt: skip
@@ -418,7 +418,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
     def end(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Count the episodes in these slots, which are over, and return their rows."""
         columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
-        clock.describe(
+        counters.describe(
             slots, self.life, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
             self.met, self.met_step, self.met_visit, self.visits, self.episode_return, self.episode_length,
             self._random, self._gain, self._within, self._cross, tuple(columns[name] for name in _COUNTED),
@@ -445,7 +445,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._new_episodes(slots)
 
     def _close(self, slots: NDArray[np.int64]) -> None:
-        clock.close(
+        counters.close(
             slots, self.episode, self.life_step, self.task, self.visits_lived, self.visit_episode,
             self.met, self.met_step, self.met_visit, self.meetings,
         )  # fmt: skip
@@ -473,7 +473,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         life, episode = self.life[here], self.episode[here]
         history = History(episode, self.task[here], self.met[here], self.meetings[here])
         task = self.schedule.next(history, lambda i: uniform(self.seed, Purpose.SCHEDULE, life, episode, i))
-        clock.begin(
+        counters.begin(
             slots, task, self.task, self.visits, self.visits_lived, self.visit_episode,
             self.episode_start, self.task_start, self.episode_return, self.episode_length,
         )  # fmt: skip

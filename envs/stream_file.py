@@ -32,9 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lifelong.envs.drifts import parse_drifts
+from lifelong.envs.drifts.parse import parse_drifts
 from lifelong.envs.gym_stream import GymTask
-from lifelong.envs.schedule import parse_schedule
+from lifelong.envs.schedules import parse_schedule
 from lifelong.envs.stream import References
 
 __all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.draws import Purpose, uniform
-from lifelong.envs.schedule import History, Schedule
+from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.schedules import History, Schedule
 
 __all__ = ["show_timeline", "timeline"]
 

@@ -9,7 +9,7 @@ SUBJECTS = {
     "kernels": "the recurrences: right first, then how fast, beside their rivals",
     "training": "environment steps per second of recurrent PPO, beside sb3-contrib's",
     "worlds": "environment steps per second of our grid world, beside MiniGrid, EnvPool and XLand-MiniGrid",
-    "life": "whether a long run stayed as fast and as small as it began",
+    "life": "whether a long run stayed as fast and as it began",
 }
 
 
@@ -23,9 +23,11 @@ def command(arguments: list[str]) -> None:
     if subject in ("-h", "--help"):
         sys.stdout.write(_usage())
     elif subject in SUBJECTS:
-        importlib.import_module(f"lifelong.experiments.bench_{subject}").command(rest)
+        importlib.import_module(f"lifelong.experiments.benchmarks.{subject}").command(rest)
     else:
-        from lifelong.experiments.config import ConfigError  # not above: it imports torch, which help can do without
+        from lifelong.experiments.runs.config import (
+            ConfigError,  # not above: it imports torch, which help can do without
+        )
 
         raise ConfigError(f"bench what{f': {subject!r}' if subject else ''}? known: {', '.join(SUBJECTS)}")
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lifelong.experiments.cli import parse
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.runs.errors import InputError
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior

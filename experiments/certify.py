@@ -19,11 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 import tyro
 
 from lifelong.envs import STREAMS, make_stream
-from lifelong.envs.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
 from lifelong.envs.extras import install_line, is_installed
+from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
 from lifelong.experiments.cli import parse
-from lifelong.experiments.config import options
-from lifelong.experiments.faults import InputError, as_input_error
+from lifelong.experiments.runs.config import options
+from lifelong.experiments.runs.errors import InputError, as_input_error
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -40,9 +40,9 @@ class CertifyConfig:
     stream_options: tuple[str, ...] = ()
     """Settings of the stream, as name=value, in place of those that are certified."""
     lives: int | None = None
-    """Led by each policy; None is as many as the plan says."""
+    """Led by each policy; None is as the plan says."""
     episodes: int | None = None
-    """Of each life; None is as many as the plan or the stream says."""
+    """Of each life; None is as the plan or the stream says."""
     seed: int | None = None
     """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
     check: bool = False
@@ -129,7 +129,7 @@ def table(certificate: Certificate) -> str:
         within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
         verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
-        verdict = "**a control**, as far as these lives can tell: no gap between within and cross"
+        verdict = "**a control**, as these lives can tell: no gap between within and cross"
     if certificate.fixed and certificate.conflict:
         lost = certificate.scores["oracle"].mean - certificate.fixed[1]
         verdict += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"

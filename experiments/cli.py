@@ -61,9 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write("lifelong: interrupted\n")
         return 130
     except Exception as fault:
-        from lifelong.experiments.faults import FAULTS  # not above: it imports torch, which `list` can do without
+        from lifelong.experiments.runs.errors import ERRORS  # not above: it imports torch, which `list` can do without
 
-        if not isinstance(fault, FAULTS):
+        if not isinstance(fault, ERRORS):
             raise
         return _fail(" ".join(str(fault).split()))
     return 0
@@ -82,7 +82,7 @@ def parse(config: type[Config], arguments: list[str], verb: str) -> Config:
     """
     import tyro  # not above: `--help` and `list` do without
 
-    from lifelong.experiments.config import ConfigError
+    from lifelong.experiments.runs.config import ConfigError
 
     said = io.StringIO()
     try:

@@ -6,7 +6,7 @@
                                                      against bytes and against time
 
 Operations are those the memory declares, and beside them what counting them one by one in its plain form gives
-(`lifelong.experiments.operation_count`). Times are medians of rounds in which all memories take turns.
+(`lifelong.experiments.benchmarks.operation_count`). Times are medians of rounds in which all memories take turns.
 """
 
 import json
@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lifelong.experiments.benchmarks.operation_count import Count, count_step
 from lifelong.experiments.cli import parse
-from lifelong.experiments.faults import InputError, as_input_error
-from lifelong.experiments.operation_count import Count, count_step
 from lifelong.experiments.recall import Sizes, build
-from lifelong.experiments.tensorboard import COLOURS
+from lifelong.experiments.runs.errors import InputError, as_input_error
+from lifelong.experiments.runs.tensorboard import COLOURS
 from lifelong.kernels.benchmark.clock import Call, Clock, CudaClock, in_turns
 from lifelong.memory import MEMORIES, Memory, make_memory
 

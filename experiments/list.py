@@ -29,7 +29,7 @@ def command(arguments: list[str]) -> None:
         ConfigError: if there is any word but a plea for help.
     """
     if other := sorted(set(arguments) - {"-h", "--help"}):
-        from lifelong.experiments.config import ConfigError  # not above: it imports what the table can do without
+        from lifelong.experiments.runs.config import ConfigError  # not above: it imports what the table can do without
 
         raise ConfigError(f"list takes no settings, got {' '.join(other)}")
     sys.stdout.write(listing())

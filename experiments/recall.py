@@ -4,8 +4,8 @@
     lifelong recall --memories gated_delta kalman_delta --tasks rewrite
     lifelong recall --preset published --device cuda       the sizes of the Palimpsa paper; for a GPU
 
-Trains small backbones on associative recall (`lifelong.experiments.associative_recall`), with several numbers of pairs
-at once, all of equal size: bytes of state per layer at most, parameters as nearly as possible. Each memory first finds
+Trains small backbones on associative recall (`associative_recall/sequences.py`), with several numbers of pairs
+at once, all of equal size: bytes of state per layer at most, parameters as possible. Each memory first finds
 its learning rate, with seeds of their own; then it is trained anew with every seed and tested with its state carried
 on, up to 64 times the length.
 
@@ -32,11 +32,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.agents.backbone import Backbone
-from lifelong.experiments.associative_recall import NO_TARGET, Task, draw_sequences, shortest
+from lifelong.experiments.associative_recall.equal_size import Size, equal_backbone
+from lifelong.experiments.associative_recall.report import Line, write_report
+from lifelong.experiments.associative_recall.sequences import NO_TARGET, Task, draw_sequences, shortest
 from lifelong.experiments.cli import parse
-from lifelong.experiments.equal_size import Size, equal_backbone
-from lifelong.experiments.faults import InputError, as_input_error
-from lifelong.experiments.recall_report import Line, write_report
+from lifelong.experiments.runs.errors import InputError, as_input_error
 
 __all__ = ["PRESETS", "Model", "RecallConfig", "Run", "Sizes", "build", "command", "main", "train"]
 

@@ -17,15 +17,15 @@ import tyro
 from rich.console import Console
 
 from lifelong.agents import Carry
-from lifelong.experiments.assembly import make_agent, make_world
 from lifelong.experiments.cli import parse
-from lifelong.experiments.episodes import EpisodeLog
-from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
-from lifelong.experiments.faults import InputError
-from lifelong.experiments.progress import Progress
-from lifelong.experiments.run import load_policy, open_run
-from lifelong.experiments.tensorboard import RunWriter, plot_curves
-from lifelong.experiments.verdict import Verdict, judge, show_verdict
+from lifelong.experiments.runs.build import make_agent, make_world
+from lifelong.experiments.runs.directory import load_policy, open_run
+from lifelong.experiments.runs.episodes import EpisodeLog
+from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.progress import Progress
+from lifelong.experiments.runs.summary import Verdict, judge, show_verdict
+from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
 
 __all__ = ["RetentionConfig", "command", "main"]
 
@@ -41,7 +41,7 @@ class RetentionConfig:
     times: float = 16.0
     """How many times longer the lives are than in training."""
     lives: int | None = None
-    """Lives side by side; None is as many as evaluated training."""
+    """Lives side by side; None is as evaluated training."""
     carry: Carry | None = None
     """What ends the memory; None is what it was in training."""
     schedule: str | None = None
@@ -73,7 +73,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
 
     Raises:
         InputError: if there is no such run, or its agent cannot live so.
-        HibernationError: if its checkpoint cannot be read.
+        CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
@@ -95,7 +95,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
             steps,
             carry=carry,
             seed=config.seed,
-            graph=trained.graph,
+            cuda_graph=trained.cuda_graph,
             progress=lambda lived: progress.update(lived, {}),
         )
     world.close()

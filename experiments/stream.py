@@ -13,11 +13,11 @@ import tyro
 
 from lifelong.envs import TaskStream
 from lifelong.envs.timeline import show_timeline, timeline
-from lifelong.experiments.assembly import make_world
 from lifelong.experiments.cli import parse
-from lifelong.experiments.config import ConfigError, TrainConfig
-from lifelong.experiments.faults import InputError
-from lifelong.experiments.tensorboard import COLOURS
+from lifelong.experiments.runs.build import make_world
+from lifelong.experiments.runs.config import ConfigError, TrainConfig
+from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.tensorboard import COLOURS
 
 __all__ = ["ShowConfig", "command", "main"]
 

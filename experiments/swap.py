@@ -18,13 +18,13 @@ import tyro
 from rich.console import Console
 from torch import Tensor, nn
 
-from lifelong.agents import wake
-from lifelong.agents.hibernation import restore_optimizer
-from lifelong.experiments.assembly import make_agent
+from lifelong.agents import load_checkpoint
+from lifelong.agents.checkpoint import restore_optimizer
 from lifelong.experiments.cli import parse
-from lifelong.experiments.config import TrainConfig
-from lifelong.experiments.faults import InputError
-from lifelong.experiments.run import open_run
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.errors import InputError
 from lifelong.experiments.train import Training
 
 __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
@@ -43,7 +43,7 @@ class SwapConfig:
     name: str | None = None
     """Name of the new run; None adds the memory's to the old one's."""
     steps: int | None = None
-    """Environment steps of the new run; None is as many as the old one's."""
+    """Environment steps of the new run; None is as the old one's."""
     lr: float | None = None
     """Learning rate of the new run; None is the old one's."""
     overwrite: bool = False
@@ -90,11 +90,11 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
 
     Raises:
         InputError: if there is no such run or memory, or the new run exists.
-        HibernationError: if the checkpoint cannot be read.
+        CheckpointError: if the checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
     trained = open_run(config.run)
-    parts, _ = wake(config.run / "checkpoints" / "last")
+    parts, _ = load_checkpoint(config.run / "checkpoints" / "last")
     changed = replace(
         trained,
         memory=config.memory,

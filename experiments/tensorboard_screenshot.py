@@ -1,7 +1,7 @@
 """Take a picture of TensorBoard's first page: `python experiments/tensorboard_screenshot.py runs retention.png`.
 
 Starts TensorBoard on a loopback port of its own, lets a headless chromium (Debian's; `apt install chromium`) draw the
-page that `lifelong.experiments.tensorboard.first_page` names, and stops both. Chromium is driven over a pipe with the
+page that `runs.tensorboard.first_page` names, and stops both. Chromium is driven over a pipe with the
 DevTools protocol, because the page goes on drawing long after it has loaded.
 """
 
@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 import tyro
 
-from lifelong.experiments.tensorboard import first_page
+from lifelong.experiments.runs.tensorboard import first_page
 
 __all__ = ["screenshot", "serve"]
 

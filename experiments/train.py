@@ -25,20 +25,20 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lifelong.agents import Lifetime, Segment, join_rows
+from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
-from lifelong.experiments.assembly import make_agent, make_learner, make_world
 from lifelong.experiments.cli import parse
-from lifelong.experiments.config import TrainConfig
-from lifelong.experiments.episodes import EpisodeLog
-from lifelong.experiments.evaluation import EVALUATION_SEED, live_frozen, training_horizon
-from lifelong.experiments.faults import InputError
-from lifelong.experiments.process import resident_bytes
-from lifelong.experiments.progress import Progress
-from lifelong.experiments.retention_curve import Rows
-from lifelong.experiments.run import create_run, flat, open_run, restore, save
-from lifelong.experiments.tensorboard import RunWriter, first_page
-from lifelong.experiments.verdict import Verdict, judge, show_verdict
+from lifelong.experiments.metrics.retention import Rows
+from lifelong.experiments.runs.build import make_agent, make_learner, make_world
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.directory import create_run, flat, open_run, restore, save
+from lifelong.experiments.runs.episodes import EpisodeLog
+from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.process import resident_bytes
+from lifelong.experiments.runs.progress import Progress
+from lifelong.experiments.runs.summary import Verdict, judge, show_verdict
+from lifelong.experiments.runs.tensorboard import RunWriter, first_page
 
 __all__ = ["Outcome", "Training", "command", "main"]
 
@@ -105,7 +105,7 @@ class Training:
         self.world = make_world(config)
         self.agent = make_agent(config, self.world)
         self.learner = make_learner(config, self.agent)
-        self.lifetime = Lifetime(self.agent, self.world, config.carry, graph=config.graph)
+        self.lifetime = Rollout(self.agent, self.world, config.carry, cuda_graph=config.cuda_graph)
         self.folder = config.run if resumed else create_run(config)
         facts = restore(self.folder, self.lifetime, self.world, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
@@ -144,8 +144,8 @@ class Training:
                 began = time.monotonic()
                 segment = self._live(config.segment)
                 left = max(1.0 - lifetime.steps / config.steps, 0.0)
-                pace = config.pace_final + (1.0 - config.pace_final) * left
-                learned = self.learner.learn(segment, pace) | {"lr": config.lr * pace}
+                lr_fraction = config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left
+                learned = self.learner.learn(segment, lr_fraction) | {"lr": config.lr * lr_fraction}
                 if segment.episodes:
                     self.log.append(segment.episodes)
                     recent.append(segment.episodes)
@@ -187,11 +187,11 @@ class Training:
         save(self.folder, self.lifetime, position or self.world.position(), self.learner, facts)
 
     def evaluate(self) -> Verdict:
-        """Let the frozen agent lead fresh lives as long as those of training, and measure them."""
+        """Let the frozen agent lead fresh lives as those of training, and measure them."""
         steps = training_horizon(self.config, self.mean_length)
         world = make_world(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
         rows = live_frozen(
-            self.agent, world, steps, carry=self.config.carry, seed=self.config.seed, graph=self.config.graph
+            self.agent, world, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
         world.close()
         with EpisodeLog(self.folder, "sandbox") as log:

@@ -103,7 +103,7 @@ def state_is_a_tensordict(trial: Trial) -> None:
 
 
 def shapes_are_kept(trial: Trial) -> None:
-    """What comes out is as long and as wide as what went in."""
+    """What comes out is as long and as what went in."""
     memory = trial.memory
     x, start = _inputs(memory, trial.steps)
     state = memory.initial_state(B)

@@ -9,7 +9,7 @@ __all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters",
 
 
 def count_heads(width: int, heads: int | None) -> int:
-    """Return H: `heads`, or for None as many as divide the width into parts of about 32.
+    """Return H: `heads`, or for None as divide the width into parts of about 32.
 
     Args:
         width: D, width of the layer.

@@ -94,7 +94,7 @@ class Memory(nn.Module):
 
     @property
     def step_flops(self) -> int:
-        """Floating-point operations of one step of one life, as far as torch counts them (matrix products).
+        """Floating-point operations of one step of one life, as torch counts them (matrix products).
 
         Memories whose step is mostly elementwise override this with the number from their docstring.
         """

@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.posterior import posterior
-from lifelong.memory import make_memory
-from lifelong.memory.additive import Additive
+from lifelong.memory.additive.base import Additive
 from lifelong.memory.memory import Memory
+from lifelong.memory.registry import make_memory
 
 __all__ = ["Metaplastic", "make_metaplastic", "metaplastic"]
 

@@ -9,7 +9,7 @@ on its direction alone, wherever it stands. What is hidden follows a row of seve
 that falls on a row, and what is opaque there, tell what is seen of it and the light on the row behind.
 
 Source: minigrid 3.2 (`MiniGridEnv.step`, `Grid.process_vis`, the environments' own `step`), rebuilt from its behaviour;
-`tests/envs/test_rooms_parity.py` steps both side by side.
+`tests/envs/rooms/test_parity.py` steps both side by side.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.compiled import jit
+from lifelong.envs.jit import jit
 
 __all__ = [
     "ENCODED",

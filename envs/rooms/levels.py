@@ -1,7 +1,7 @@
 """How levels are drawn: MiniGrid's families, each level a pure function of its seed.
 
-The numbers are those of `lifelong.envs.draws.bits(seed, Purpose.LEVEL, i)` for i = 0, 1, ..., so a level is not the one
-MiniGrid makes of the same seed, but has the same distribution; `tests/envs/test_rooms_levels.py` compares the two.
+The numbers are those of `lifelong.envs.rng.bits(seed, Purpose.LEVEL, i)` for i = 0, 1, ..., so a level is not the one
+MiniGrid makes of the same seed, but has the same distribution; `tests/envs/rooms/test_levels.py` compares the two.
 How a cell is coded and where it stands is said in `grid`.
 
 Source: minigrid 3.2, `_gen_grid` of its environments.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.envs.compiled import jit
+from lifelong.envs.jit import jit
 
 __all__ = ["FAMILIES", "begin", "draws"]
 

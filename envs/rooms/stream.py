@@ -1,7 +1,7 @@
 """Rooms: MiniGrid's tasks, compiled and natively batched; millions of steps a second.
 
 The worlds are MiniGrid's own to the bit: observation, reward, termination and truncation of every step
-(`tests/envs/test_rooms_parity.py`). Levels are drawn from the episode's seed with MiniGrid's distribution, not with its
+(`tests/envs/rooms/test_parity.py`). Levels are drawn from the episode's seed with MiniGrid's distribution, not with its
 numbers. All tasks share observation and actions, so any of them can follow each other in one life. Nothing is hidden
 that outlives an episode: alone, a task is a control for memories across episodes; several make a sequence that slow
 weights must not forget.
@@ -31,7 +31,7 @@ from lifelong.envs.rooms.grid import SIDE
 from lifelong.envs.rooms.grids import Grids
 from lifelong.envs.rooms.levels import COLOURS
 from lifelong.envs.rooms.tasks import TASKS
-from lifelong.envs.schedule import Cyclic, Schedule
+from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
 
 __all__ = ["Rooms"]
@@ -138,7 +138,7 @@ class Rooms(TaskStream):
             return None
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("render before the first reset")
-        from lifelong.envs.rooms.minigrid_twin import Window, draw, mission
+        from lifelong.envs.minigrid.bridge import Window, draw, mission
 
         pictures = tuple(draw(self.grids.level(slot), self.grids.image[slot], _TILE) for slot in range(self.num_envs))
         if self.render_mode == "rgb_array":

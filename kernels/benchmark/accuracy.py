@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lifelong.kernels.overwrite import overwriting
+from lifelong.kernels.in_place import in_place
 
 from .operations import Operation, Shape, draw, trial
 
@@ -83,6 +83,6 @@ def _outcome(operation: Operation, backend: str, inputs: dict[str, Any]) -> dict
 def _in_place(operation: Operation, backend: str, inputs: dict[str, Any]) -> dict[str, Tensor]:
     """Return the outputs of a step that may write its state over the old one."""
     own = {name: x.clone() if isinstance(x, Tensor) else x for name, x in inputs.items()}
-    with torch.no_grad(), overwriting():
+    with torch.no_grad(), in_place():
         outputs = trial(operation, backend, own).run()
     return {f"in place, output {n}": x for n, x in enumerate(outputs)}

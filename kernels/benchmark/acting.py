@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lifelong.kernels.overwrite import overwriting
+from lifelong.kernels.in_place import in_place
 
 from .accuracy import TOLERANCE
 from .clock import Call
@@ -26,7 +26,7 @@ def make_layer(guests: Guests, width: int, heads: int | None = None, head_width:
         guests: from the floors above.
         width: D, width of the layer.
         heads: H; None for the layer's own, as for the next.
-        head_width: of keys and values; None makes keys twice as wide as values.
+        head_width: of keys and values; None makes keys twice as values.
     """
     torch.manual_seed(0)
     if guests.layer is not None:
@@ -66,7 +66,7 @@ def examine_layer(step: Step, layer: Any, width: int, device: torch.device | str
             state, true_state = layer.initial_state(4), exact.initial_state(4)
             for t in range(3):
                 x, start = torch.randn(4, width), torch.arange(4) == t
-                with overwriting():
+                with in_place():
                     y, state = step(x.to(device), state, start.to(device))
                 wanted, true_state = exact.step(x.double(), true_state, start)
                 error = ((y.cpu() - wanted).abs().max() / wanted.abs().max().clamp_min(1.0)).item()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lifelong.kernels.capture import captured
+from lifelong.kernels.cuda_graph import captured
 
 __all__ = ["Call", "Clock", "CudaClock", "in_turns"]
 

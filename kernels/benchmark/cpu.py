@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from lifelong.kernels.overwrite import overwriting
+from lifelong.kernels.in_place import in_place
 
 from .accuracy import Verdict
 from .acting import examine_layer, living, make_layer
@@ -125,7 +125,7 @@ def _acting(config: BenchConfig, guests: Guests) -> Table:
         moved = 2 * lives * layer.state_bytes
         rivals[name] = Rival(type(layer).__name__, name, call, None, moved, "GB/s", fault)
     rivals["LSTMCell"] = Rival("LSTM", "torch nn.LSTMCell", recur, None, 2 * lives * 8 * width, "GB/s")
-    with torch.no_grad(), overwriting():
+    with torch.no_grad(), in_place():
         rows, took = race(rivals, "in place", f"B={lives} D={width}", config.repeats, Clock())
     found = {f"{lives} lives, width {width}": quotient(took["in place"], took["LSTMCell"])}
     text = "a whole layer's step takes at most 1.5 × the time of nn.LSTMCell of the same width"

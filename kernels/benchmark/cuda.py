@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lifelong.kernels.overwrite import overwriting
+from lifelong.kernels.in_place import in_place
 from lifelong.kernels.posterior import posterior
 
 from .accuracy import Verdict, examine
@@ -69,7 +69,7 @@ def _steps(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
     rows, peak = _copy(config, place)
     share: dict[str, float | None] = {}
     cost: dict[str, float | None] = {}
-    with torch.no_grad(), overwriting():
+    with torch.no_grad(), in_place():
         for shape in config.sizes.step:
             rivals = {}
             for name, starts in (("none", 0.0), ("some", config.starts)):
@@ -140,7 +140,7 @@ def _layer(config: BenchConfig, guests: Guests, place: Place) -> Table:
             "fla graph": Rival("GatedDeltaNet", "fla, graph of one step", other, captured=True),
             "fla": Rival("GatedDeltaNet", "fla, eager", other),
         }
-    with torch.no_grad(), overwriting():
+    with torch.no_grad(), in_place():
         rows, took = race(rivals, "graph", f"B={B} D={H * d} H={H}", config.repeats, place.clock())
     at, own = f"B={B}", took["graph"]
     goals = [

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
-from lifelong.kernels.overwrite import next_state, own_state
+from lifelong.kernels.in_place import next_state, own_state
+from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 from .turns import in_turns
 
@@ -155,7 +155,7 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
     a, g, own = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
     w, du, dw = np.zeros(V, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
     D, S = np.zeros((V, K), q.dtype), np.zeros(((CHECKPOINT + 1) * V, K), q.dtype)
-    flow = np.zeros(ddecay.shape[1], np.float64)  # dlog a of the step after, or of this one as far as it is known
+    flow = np.zeros(ddecay.shape[1], np.float64)  # dlog a of the step after, or of this one as it is known
     nothing, no_dy = np.zeros((1, K), q.dtype), np.zeros((1, V), q.dtype)
     no_dq, no_dk = np.zeros((1, K), q.dtype), np.zeros((1, K), q.dtype)
     sink = np.zeros(1, q.dtype)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
+from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 __all__ = ["gated_linear", "gated_norm", "qkv"]
 
@@ -186,7 +186,7 @@ def _qkv(first: int, last: int, arrays: Arrays) -> None:
     H, K, V, W = q.shape[0] // (B * T), q.shape[1], v.shape[1], taps.shape[0]
     z = np.zeros(x.shape[1], x.dtype)
     for b in range(first, last):
-        past = W - 1  # inputs of this life before the present one, as far as the convolution sees
+        past = W - 1  # inputs of this life before the present one, as the convolution sees
         for t in range(T):
             row = b * T + t
             if start[b, t]:

@@ -1,7 +1,7 @@
 r"""What surrounds a recurrence, each in one launch; arguments as in `reference.py`.
 
 Nothing here waits for the step before it: a program holds some rows and all channels they are summed over, [BLOCK_N,
-BLOCK], and of `qkv` one head. A row of the convolution looks back over the W - 1 rows before it, as far as its life
+BLOCK], and of `qkv` one head. A row of the convolution looks back over the W - 1 rows before it, as its life
 reaches, and backward over the W - 1 rows after it, with sigma = 1 / (1 + exp(-z)), n = 1 / |s| over a head:
 
     s = z sigma,  q = n s                   ds = n (dq - q (q . dq)),  dz = ds sigma (1 + z (1 - sigma))

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from .chunk import inner_loop as chunk
-from .link import Link
 from .network import Layers, Loss, Norm, size, split
+from .parametrisation import Parametrisation
 from .reference import check, inner_loop as reference
 
 __all__ = ["inner_loop", "size", "split"]
@@ -30,7 +30,7 @@ def inner_loop(
     norm: Norm | None = None,
     loss: Loss = "l2",
     limit: Tensor | None = None,
-    link: Link = "identity",
+    parametrisation: Parametrisation = "identity",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Run the recurrence of `reference.py`, where the arguments are explained, in the faster form for this length.
 
@@ -39,10 +39,10 @@ def inner_loop(
     """
     check(
         q, k, v, rate, weights, frozen, fast, momentum, phase, start, layers, batch,
-        decay, drag, scale, norm, loss, limit, link,
+        decay, drag, scale, norm, loss, limit, parametrisation,
     )  # fmt: skip
     form = reference if q.shape[1] == 1 or batch == 1 else chunk
     return form(
         q, k, v, rate, weights, frozen, fast, momentum, phase, start, layers, batch,
-        decay=decay, drag=drag, scale=scale, norm=norm, loss=loss, limit=limit, link=link,
+        decay=decay, drag=drag, scale=scale, norm=norm, loss=loss, limit=limit, parametrisation=parametrisation,
     )  # fmt: skip

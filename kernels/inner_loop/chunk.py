@@ -9,15 +9,15 @@ linear in them. For one mini-batch, head and layer (rows are steps, X and Z inpu
     G[t, s]        share of the change of step s in D at t >= s, times its rate
     Z = X (A + F)^T + rho ((a X) D^T + (c X) M^T - X F^T - (G * (X X_k^T)) Delta)          and so on to the next layer
     D <- a[C] D + c[C] M - Delta^T (G[C] X_k)
-so the weights of single steps are never formed. (With the link softmax, not linear, they are.)
+so the weights of single steps are never formed. (With the parametrisation softmax, not linear, they are.)
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .link import Link, effective, reaches
 from .network import Layers, Loss, Norm, descent, extend, normalised, split
+from .parametrisation import Parametrisation, effective, reaches
 
 __all__ = ["inner_loop", "products", "slots"]
 
@@ -63,7 +63,7 @@ def inner_loop(
     norm: Norm | None = None,
     loss: Loss = "l2",
     limit: Tensor | None = None,
-    link: Link = "identity",
+    parametrisation: Parametrisation = "identity",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Do what `reference.inner_loop` does, a mini-batch at a time; arguments as there."""
     B = q.shape[0]
@@ -105,9 +105,9 @@ def inner_loop(
         frozen, fast = frozen.masked_fill(fresh[:, n], 0.0), fast.masked_fill(fresh[:, n], 0.0)
         A, F, D = split(weights, layers), split(frozen, layers), split(fast, layers)
         base = [slow + f for slow, f in zip(A, F, strict=True)]
-        reach = reaches(base, link)
+        reach = reaches(base, parametrisation)
         limit_n = None if limits is None else limits[:, n]
-        steps = descent(effective(base, reach, link), X[:, n], target[:, n], norm, loss, limit_n, reach)
+        steps = descent(effective(base, reach, parametrisation), X[:, n], target[:, n], norm, loss, limit_n, reach)
         M, G_n = None, G[:, n]
         own_n, own_m = own[:, n, ..., None], own_momentum[:, n, ..., None]
         if momentum is not None:
@@ -117,13 +117,13 @@ def inner_loop(
         x = Q[:, n]
         for i, (delta, inputs) in enumerate(steps):
             x = extend(functional.silu(x) if i else x, inputs.shape[-1])
-            if link == "softmax":  # the weights of every step, [B, H, C, rows, columns]
+            if parametrisation == "softmax":  # the weights of every step, [B, H, C, rows, columns]
                 D_t = own_n[..., None] * D[i][:, :, None] - torch.einsum("bhts,bhsr,bhsc->bhtrc", G_n, delta, inputs)
                 if M is not None:
                     D_t = D_t + own_m[..., None] * M[i][:, :, None]
                 if rho is not None:
                     D_t = F[i][:, :, None] + rho[..., None] * (D_t - F[i][:, :, None])
-                (W_t,) = effective([A[i][:, None] + D_t], reach, link)
+                (W_t,) = effective([A[i][:, None] + D_t], reach, parametrisation)
                 x = (W_t @ x[..., None])[..., 0]
                 continue
             change = own_n * (x @ D[i].mT) - (G_n * (x @ inputs.mT)) @ delta

@@ -10,10 +10,10 @@ The last line is normalised least mean squares, for any network: to first order 
 no more, however long the inputs and however large the weights. For a matrix and keys of length up to 1 it does nothing.
 n = max(scale^2) / (var(z) + eps) bounds what the layer norm does to an error, whatever its direction: an error that no
 weights can correct has next to no gradient, but all of the curvature. Without a norm n = 1. r_j is what a unit step of
-the accumulated weights moves the effective ones by, 1 unless a link scales them.
+the accumulated weights moves the effective ones by, 1 unless a parametrisation scales them.
 A layer with one column more than its input is wide has a bias: the input is continued by a 1.
 
-    loss      s(e)                                      every one at most as long as e, so that no step overshoots
+    loss      s(e)                                      every one at most as e, so that no step overshoots
     l2        e
     l3        e |e|, held at e / |e| beyond |e| = 1     each channel by itself
     huber     e min(1, limit / |e|)                     |e| the length of the error

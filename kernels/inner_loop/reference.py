@@ -1,11 +1,11 @@
 r"""A small network per head, trained on every step by gradient descent in mini-batches, one step at a time.
 
     F, D, M <- 0, 0, 0,  i <- 0  where a life starts        frozen and present offsets from the slow weights A; momentum
-    g = gradient at link(A + F) of the loss of f(k_t) against v_t, normalised: see `network.py`
+    g = gradient at parametrisation(A + F) of the loss of f(k_t) against v_t, normalised: see `network.py`
     M <- eta_t M - (1 - eta_t) theta_t g                    without momentum, M = -theta_t g
     D <- exp(decay_t) D + M
     E = F + rho_i (D - F)                                   the weights read; without rho, E = D
-    y_t = f(q_t) with the weights link(A + E)               step t sees its own write
+    y_t = f(q_t) with the weights parametrisation(A + E)               step t sees its own write
     i <- i + 1;  at i = C:  F, D <- E, E  and  i <- 0       the mini-batch is over
 
 All gradients of a mini-batch are taken at the weights it began with: C is part of what is computed, and i belongs to
@@ -24,8 +24,8 @@ from torch import Tensor
 
 from lifelong.kernels.arguments import examine
 
-from .link import Link, effective, reaches
 from .network import Layers, Loss, Norm, descent, read, size, split
+from .parametrisation import Parametrisation, effective, reaches
 
 __all__ = ["check", "inner_loop"]
 
@@ -50,7 +50,7 @@ def inner_loop(
     norm: Norm | None = None,
     loss: Loss = "l2",
     limit: Tensor | None = None,
-    link: Link = "identity",
+    parametrisation: Parametrisation = "identity",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Train and read a network at every step.
 
@@ -73,7 +73,7 @@ def inner_loop(
         norm: scale and offset [H, V] of a layer norm at the end of the network.
         loss: `l2`, `l3` or `huber`: see `network.py`.
         limit: [B, T, H] from what length on an error of the loss `huber` counts no more.
-        link: what the weights are of what is accumulated: see `link.py`.
+        parametrisation: what the weights are of what is accumulated: see `parametrisation.py`.
 
     Returns:
         y: [B, T, H, V] what was read.
@@ -88,10 +88,10 @@ def inner_loop(
         frozen, fast = frozen.masked_fill(fresh, 0.0), fast.masked_fill(fresh, 0.0)
         phase = phase.masked_fill(start[:, t, None], 0)
         base = split(weights + frozen, layers)
-        reach = reaches(base, link)
+        reach = reaches(base, parametrisation)
         limit_t = None if limit is None else limit[:, t, :, None]
         steps = descent(
-            effective(base, reach, link), k[:, t, :, None], v[:, t, :, None], norm, loss, limit_t, reach
+            effective(base, reach, parametrisation), k[:, t, :, None], v[:, t, :, None], norm, loss, limit_t, reach
         )  # [B, H, 1, N] each
         pace = rate[:, t]
         if drag is not None:
@@ -107,7 +107,9 @@ def inner_loop(
         seen = fast
         if scale is not None:
             seen = frozen + scale[:, phase[:, 0]].mT[..., None] * (fast - frozen)
-        ys.append(read(effective(split(weights + seen, layers), reach, link), q[:, t, :, None], norm)[:, :, 0])
+        ys.append(
+            read(effective(split(weights + seen, layers), reach, parametrisation), q[:, t, :, None], norm)[:, :, 0]
+        )
         phase = (phase + 1) % batch
         over = (phase == 0)[..., None]
         frozen, fast = torch.where(over, seen, frozen), torch.where(over, seen, fast)
@@ -133,7 +135,7 @@ def check(
     norm: Norm | None,
     loss: Loss,
     limit: Tensor | None,
-    link: Link,
+    parametrisation: Parametrisation,
 ) -> None:
     """Refuse arguments that do not fit each other.
 
@@ -183,7 +185,7 @@ def check(
         raise ValueError(f"loss must be 'l2', 'l3' or 'huber', got {loss!r}")
     if (loss == "huber") != (limit is not None):
         raise ValueError(f"limit belongs to the loss 'huber' and to no other, got loss={loss!r}")
-    if link not in ("identity", "l4", "softmax"):
-        raise ValueError(f"link must be 'identity', 'l4' or 'softmax', got {link!r}")
+    if parametrisation not in ("identity", "l4", "softmax"):
+        raise ValueError(f"parametrisation must be 'identity', 'l4' or 'softmax', got {parametrisation!r}")
     tensors = {name: tensor for name, (tensor, _) in wanted.items()}
     examine({"q": q, **tensors}, states=("weights", "frozen", "fast", "momentum"))

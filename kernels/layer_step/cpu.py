@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
-from lifelong.kernels.overwrite import next_state
+from lifelong.kernels.in_place import next_state
+from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 __all__ = ["layer_step"]
 

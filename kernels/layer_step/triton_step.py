@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lifelong.kernels.overwrite import next_state
+from lifelong.kernels.in_place import next_state
 
 __all__ = ["layer_step"]
 

@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.overwrite import next_state
+from lifelong.kernels.in_place import next_state
 
 from .reference import flatten
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
-from lifelong.kernels.overwrite import next_state, own_state
+from lifelong.kernels.in_place import next_state, own_state
+from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 __all__ = ["posterior"]
 

@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.overwrite import next_state, own_state
+from lifelong.kernels.in_place import next_state, own_state
 
 __all__ = ["SEGMENT", "kept", "posterior", "scan", "tile", "vector", "written"]
 

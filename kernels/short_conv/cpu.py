@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lifelong.kernels.compiled import Array, Arrays, jit, rows, spread
+from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 __all__ = ["short_conv"]
 

@@ -54,7 +54,7 @@ def _run(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tenso
     x, weight, state, start = (z.detach().contiguous() for z in (x, weight, state, start))
     y, after = torch.empty_like(x, dtype=torch.promote_types(x.dtype, state.dtype)), torch.empty_like(state)
     size = _block(x, weight)
-    # Sums are as wide as what the taps are loaded into, which is no narrower than the window.
+    # Sums are as what the taps are loaded into, which is no narrower than the window.
     _forward[(len(x) * size["BLOCKS"],)](
         x, weight.to(_wide(state)), state, start.view(torch.uint8), y, after, x.shape[1], **size
     )

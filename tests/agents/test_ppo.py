@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from lifelong.agents import PPO, ActorCritic, Lifetime, PPOConfig, Segment
+from lifelong.agents import PPO, ActorCritic, PPOConfig, Rollout, Segment
 from lifelong.agents.ppo import advantages, replay
 from lifelong.envs import CuedRecall, make_stream
 from lifelong.memory import MEMORIES
@@ -36,14 +36,14 @@ def test_advantages_are_those_worked_by_hand(what: str, second: dict[str, Any], 
         after[name][1] = value
     value = torch.tensor([1.0, 2.0, 3.0, 4.0])
     steps = TensorDict({"state_value": value, "next": after}, [4])[None].apply(lambda x: x[..., None])
-    advantage, target = advantages(steps, discount=0.5, life_discount=0.25, trace=0.5)
+    advantage, target = advantages(steps, gamma=0.5, life_gamma=0.25, gae_lambda=0.5)
     torch.testing.assert_close(advantage[0, :, 0], torch.tensor(expected))
     torch.testing.assert_close(target[0, :, 0], torch.tensor(expected) + value)
 
 
 def lived(policy: ActorCritic, world: Any, length: int = 12, **options: Any) -> Segment:
     """Return a segment that begins with a memory that is not empty."""
-    lifetime = Lifetime(policy, world, **options)
+    lifetime = Rollout(policy, world, **options)
     lifetime.segment(length)
     return lifetime.segment(length)
 
@@ -125,7 +125,7 @@ def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Str
 
     def norm(floor: float) -> float:
         policy.load_state_dict(start)
-        config = PPOConfig(epochs=1, minibatches=1, entropy=0, critic=0, advantage_floor=floor)
+        config = PPOConfig(epochs=1, minibatches=1, entropy_coef=0, value_coef=0, advantage_floor=floor)
         return PPO(policy, config).learn(segment)["gradient_norm"]
 
     assert norm(1e-6) == norm(0.9 * spread) > 0
@@ -175,11 +175,11 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, r
     ("name", "value", "rule"),
     [
         (name, value, "be positive")
-        for name in ("lr", "epochs", "minibatches", "clip", "advantage_floor", "max_norm")
+        for name in ("lr", "epochs", "minibatches", "clip_epsilon", "advantage_floor", "max_grad_norm")
         for value in (0, -1, nan)
     ]
-    + [(name, v, r"lie in \[0, 1\]") for name in ("discount", "life_discount", "trace") for v in (-0.1, 1.1, nan)]
-    + [(name, value, "not be negative") for name in ("entropy", "critic", "tbptt") for value in (-1, nan)],
+    + [(name, v, r"lie in \[0, 1\]") for name in ("gamma", "life_gamma", "gae_lambda") for v in (-0.1, 1.1, nan)]
+    + [(name, value, "not be negative") for name in ("entropy_coef", "value_coef", "tbptt") for value in (-1, nan)],
 )
 def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must {rule}.*: {name}={value}"):
@@ -195,9 +195,9 @@ def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
 ) -> None:
     world = recall(64, cues=2, answers=2, life_episodes=16, seed=seed)
     policy = policy_for(world, memory, seed=seed, loud=False)
-    learner = PPO(policy, PPOConfig(lr=1e-2, epochs=4, minibatches=2, life_discount=0.0))
+    learner = PPO(policy, PPOConfig(lr=1e-2, epochs=4, minibatches=2, life_gamma=0.0))
     segments = []
-    for _, segment in zip(range(40), Lifetime(policy, world).live(16), strict=False):
+    for _, segment in zip(range(40), Rollout(policy, world).live(16), strict=False):
         learner.learn(segment)
         segments.append(segment.episodes)
     # of the cue of the episode before, the right answer is shown: there is nothing to remember

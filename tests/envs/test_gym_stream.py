@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from lifelong.envs import GymStream, GymTask, References, StreamError
-from lifelong.envs.schedule import Cyclic
+from lifelong.envs.schedules import Cyclic
 
 
 class Room(gymnasium.Env[Any, Any]):

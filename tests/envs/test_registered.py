@@ -42,10 +42,10 @@ from lifelong.envs import (
     make_single,
     make_stream,
 )
-from lifelong.envs.draws import Purpose, uniform
 from lifelong.envs.extras import is_installed
-from lifelong.envs.schedule import Block, Cyclic, Interleaved, RandomHazard, Redrawn, Walk
-from lifelong.envs.sealed import SealedStream
+from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.schedules import Block, Cyclic, Interleaved, RandomHazard, Redrawn, Walk
+from lifelong.envs.streams.sealed import SealedStream
 
 CARTPOLE = GymTask("short", env_id="CartPole-v1", kwargs={"max_episode_steps": 9})
 CARTPOLE_TOO = GymTask("shorter", env_id="CartPole-v1", kwargs={"max_episode_steps": 6})

@@ -25,7 +25,7 @@ from lifelong.envs import (
     parse_drifts,
 )
 from lifelong.envs.extras import is_installed
-from lifelong.envs.schedule import Interleaved
+from lifelong.envs.schedules import Interleaved
 
 
 def run_python(code: str) -> None:
@@ -118,7 +118,7 @@ def test_wrong_options_are_named() -> None:
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
-        ("lifelong.envs.cued_recall:CuedRecall", None, ""),
+        ("lifelong.envs.streams.cued_recall:CuedRecall", None, ""),
         ("lifelong.envs.nowhere:X", ImportError, "cannot load stream 'lifelong.envs.nowhere:X'"),
         ("types:SimpleNamespace", TypeError, "must be a lifelong.envs.TaskStream, got SimpleNamespace"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs import Gravity, References, StickyActions, make_stream
-from lifelong.envs.schedule import Cyclic, Held, Walk
+from lifelong.envs.schedules import Cyclic, Held, Walk
 from lifelong.envs.stream_file import StreamFileError, read_stream_file
 
 TOML = """\

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs import make_stream
-from lifelong.envs.schedule import Block, parse_schedule
+from lifelong.envs.schedules import Block, parse_schedule
 from lifelong.envs.timeline import show_timeline, timeline
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lifelong.experiments.config import TrainConfig
+from lifelong.experiments.runs.config import TrainConfig
 
 _TINY: dict[str, Any] = {
     "stream_options": ("cues=3", "size=4"),

@@ -6,9 +6,10 @@ import pytest
 
 from lifelong.envs.rooms import grids
 from lifelong.envs.rooms.grids import Grids
-from lifelong.experiments import bench, bench_kernels, bench_life, bench_worlds, cli
-from lifelong.experiments.config import ConfigError
-from lifelong.experiments.tensorboard import RunWriter
+from lifelong.experiments import bench, cli
+from lifelong.experiments.benchmarks import kernels as bench_kernels, life as bench_life, worlds as bench_worlds
+from lifelong.experiments.runs.config import ConfigError
+from lifelong.experiments.runs.tensorboard import RunWriter
 
 TINY = ["--device", "cpu", "--shapes", "2x8", "--length", "16", "--heads", "1", "--acting", "2x8", "--threads", "1",
         "--repeats", "1"]  # fmt: skip

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from lifelong.experiments.capacity import RULES, CapacityConfig, draw_keys, main, recall
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.runs.errors import InputError
 
 FIGURES = {  # at 64, 128 and 256 pairs; an independent program, 12 draws
     "hebbian": {"dense": (0.99, 0.90, 0.60), "sparse": (0.92, 0.75, 0.46)},

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.envs.certificate import PLANS, load
+from lifelong.envs.references.certificate import PLANS, load
 from lifelong.experiments import cli
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep certificates in an empty folder."""
-    monkeypatch.setattr("lifelong.envs.certificate._STORED", tmp_path)
+    monkeypatch.setattr("lifelong.envs.references.certificate._STORED", tmp_path)
     return tmp_path
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from lifelong.envs import STREAMS
 from lifelong.experiments import cli
-from lifelong.experiments.config import FORMAT, TrainConfig
 from lifelong.experiments.list import listing
+from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.train import main as train
-from lifelong.kernels.capture import CaptureError
+from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.memory import MEMORIES
 
 Refused = Callable[..., str]
@@ -130,9 +130,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--carry", "forever"], "invalid choice 'forever' for argument '--carry'"),
         (["train", "--stesp", "5"], "--stesp"),
         (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
-        (["train", "--entropy", "nan"], "entropy must not be negative: entropy=nan"),
+        (["train", "--entropy-coef", "nan"], "entropy_coef must not be negative: entropy_coef=nan"),
         (["train", "--name", "../../x"], "name must be one plain folder name"),
-        (["train", "--graph", "on"], "graph must be auto or off without a GPU: graph=on, device=cpu"),
+        (["train", "--cuda-graph", "on"], "cuda_graph must be auto or off without a GPU: cuda_graph=on, device=cpu"),
         (["train", "--resume", "runs/none"], "runs/none is no run: cannot read runs/none/config.json: No such file"),
         (["retention", "runs/none"], "runs/none is no run"),
         (["retention"], "PATH"),
@@ -188,10 +188,10 @@ def test_what_was_lived_before_such_a_number_is_kept(capsys: pytest.CaptureFixtu
 
 def test_a_graph_that_cannot_be_had_is_answered_in_one_line(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     def segment(*_: object) -> None:
-        raise CaptureError("graph must be auto or off with this policy: it waits for the GPU")
+        raise CaptureError("cuda_graph must be auto or off with this policy: it waits for the GPU")
 
-    monkeypatch.setattr("lifelong.agents.Lifetime.segment", segment)
-    assert "graph must be auto or off with this policy: it waits for the GPU" in refused("train", *SMALL)
+    monkeypatch.setattr("lifelong.agents.Rollout.segment", segment)
+    assert "cuda_graph must be auto or off with this policy: it waits for the GPU" in refused("train", *SMALL)
 
 
 def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:

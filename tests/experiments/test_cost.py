@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from lifelong.experiments.benchmarks.operation_count import count_step
 from lifelong.experiments.cost import CostConfig, front, main
-from lifelong.experiments.faults import InputError
-from lifelong.experiments.operation_count import count_step
 from lifelong.experiments.recall import RecallConfig, main as measure_recall
+from lifelong.experiments.runs.errors import InputError
 from lifelong.kernels.backends import pick, plain_loops
 from lifelong.memory import MEMORIES, NoMemory, make_memory
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.associative_recall.report import Line, difference, half_interval
 from lifelong.experiments.recall import Model, RecallConfig, Run, build, main, train
-from lifelong.experiments.recall_report import Line, difference, half_interval
+from lifelong.experiments.runs.errors import InputError
 
 TINY = {"length": 24, "pairs": (2, 4), "times": (1, 2), "keys": 8, "values": 4, "width": 8, "state_bytes": 512,
         "parameters": 2_000, "steps": 3, "batch": 4, "workers": 1}  # fmt: skip

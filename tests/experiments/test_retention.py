@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifelong.experiments.config import TrainConfig
-from lifelong.experiments.episodes import read_episodes
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.metrics.retention import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
-from lifelong.experiments.retention_curve import RetentionCurve
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.episodes import read_episodes
+from lifelong.experiments.runs.errors import InputError
 from lifelong.experiments.train import Outcome, main as train
 
 # 2 cues, 2 answers, lives of 16 episodes; in a few seconds it remembers
 LEARNS = TrainConfig(
     stream_options=("cues=2", "answers=2", "size=4"), name="learnt", steps=40 * 1024, num_envs=64, life_episodes=16,
-    segment=16, width=16, lr=1e-2, pace_final=0.5, epochs=4, minibatches=2, entropy=0.01, evaluation_lives=64,
+    segment=16, width=16, lr=1e-2, final_lr_fraction=0.5, epochs=4, minibatches=2,
+    entropy_coef=0.01, evaluation_lives=64,
 )  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from lifelong.envs.schedule import Cyclic
+from lifelong.envs.schedules import Cyclic
 from lifelong.experiments import cli
-from lifelong.experiments.assembly import make_world
-from lifelong.experiments.config import ConfigError, TrainConfig
-from lifelong.experiments.run import open_run
+from lifelong.experiments.runs.build import make_world
+from lifelong.experiments.runs.config import ConfigError, TrainConfig
+from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.train import main as train
 
 FILE = """\

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from lifelong.agents import wake
+from lifelong.agents import load_checkpoint
 from lifelong.experiments import cli, swap, train
-from lifelong.experiments.faults import InputError
+from lifelong.experiments.runs.errors import InputError
 from lifelong.experiments.swap import SwapConfig
 
 
 def weights(run):
-    return wake(run / "checkpoints" / "last")[0]
+    return load_checkpoint(run / "checkpoints" / "last")[0]
 
 
 def moments(run):

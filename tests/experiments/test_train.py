@@ -16,12 +16,12 @@ from gymnasium import spaces
 from rich.console import Console
 from safetensors.torch import load_file
 
-from lifelong.agents import Lifetime, wake
+from lifelong.agents import Rollout, load_checkpoint
 from lifelong.experiments import cli
-from lifelong.experiments.config import FORMAT, ConfigError, TrainConfig
-from lifelong.experiments.episodes import read_episodes
-from lifelong.experiments.faults import InputError
-from lifelong.experiments.run import open_run
+from lifelong.experiments.runs.config import FORMAT, ConfigError, TrainConfig
+from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.episodes import read_episodes
+from lifelong.experiments.runs.errors import InputError
 from lifelong.experiments.train import Outcome, Training, main
 from lifelong.memory import MEMORIES
 
@@ -43,15 +43,15 @@ def interrupted() -> None:
 
 def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let something happen in the middle of training, when `count` segments were lived and learned."""
-    lived, segment = [0], Lifetime.segment
+    lived, segment = [0], Rollout.segment
 
-    def counted(self: Lifetime, length: int) -> Any:
+    def counted(self: Rollout, length: int) -> Any:
         if lived[0] == count:
             then()
         lived[0] += 1
         return segment(self, length)
 
-    monkeypatch.setattr(Lifetime, "segment", counted)
+    monkeypatch.setattr(Rollout, "segment", counted)
 
 
 def assert_same(found: Path, wanted: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(story: str, tiny: Configs, monkey
         after_segments(3, killed, patch)  # two segments are in the checkpoint, the third only in the logs
         with pytest.raises(KilledError):
             main(config)
-    assert wake(config.run / CHECKPOINT)[1]["steps"] == 64
+    assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
     torch.manual_seed(99)
     resumed = main(TrainConfig(resume=config.run))
     assert resumed.finished
@@ -179,7 +179,7 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
     monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err == "lifelong: interrupted\n"
-    assert wake(config.run / CHECKPOINT)[1]["steps"] == 64
+    assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
 
 
 class Fragile(gymnasium.Env[Any, Any]):
@@ -242,7 +242,7 @@ def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(number: signal.Sign
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    facts, rows = wake(tmp_path / "x" / CHECKPOINT)[1], len(read_episodes(tmp_path / "x")["step"])
+    facts, rows = load_checkpoint(tmp_path / "x" / CHECKPOINT)[1], len(read_episodes(tmp_path / "x")["step"])
     if number == signal.SIGINT:
         assert process.returncode == 0, said
         assert "interrupted; go on with: lifelong train --resume" in said
@@ -367,11 +367,11 @@ def test_the_learning_rate_falls_to_its_last_share(tiny: Configs, monkeypatch: p
     def watched(*given: Any) -> Any:
         learner = learn(*given)
         first = learner.learn
-        learner.learn = lambda segment, pace: (paces.append(pace), first(segment, pace))[1]
+        learner.learn = lambda segment, lr_fraction: (paces.append(lr_fraction), first(segment, lr_fraction))[1]
         return learner
 
     monkeypatch.setattr("lifelong.experiments.train.make_learner", watched)
-    outcome: Outcome = main(tiny(lr=0.01, pace_final=0.1))
+    outcome: Outcome = main(tiny(lr=0.01, final_lr_fraction=0.1))
     assert len(paces) == outcome.steps // 32
     assert paces == sorted(paces, reverse=True)
     assert paces[-1] == pytest.approx(0.1)

@@ -6,7 +6,7 @@ import numba
 import pytest
 import torch
 
-from lifelong.kernels import backends, compiled
+from lifelong.kernels import backends, jit
 from lifelong.kernels.fast_weight import fast_weight
 
 X, S, START = torch.ones(1, 3, 1, 2), torch.zeros(1, 1, 2, 2), torch.zeros(1, 3, dtype=torch.bool)
@@ -96,7 +96,7 @@ def test_where_no_folder_can_be_written_loops_are_compiled_all_the_same(monkeypa
         return plain(**options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    assert compiled.jit(lambda x: x + 1)(2) == 3
+    assert jit.jit(lambda x: x + 1)(2) == 3
 
 
 def test_numba_is_not_imported_before_it_is_used():

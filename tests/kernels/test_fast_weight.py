@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch.nn.functional import normalize
 
-from lifelong.kernels import compiled
+from lifelong.kernels import jit as compiled
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.kernels.overwrite import overwriting
+from lifelong.kernels.in_place import in_place
 
 DECAYS = {"none": lambda B, T, H, K: None, "head": lambda *s: -torch.rand(s[:3]), "channel": lambda *s: -torch.rand(s)}
 
@@ -272,7 +272,7 @@ def test_on_the_gpu_the_state_is_written_over_only_where_it_is_allowed():
     before = inputs["state"].clone()
     wanted, after = triton_step.fast_weight(**inputs)
     assert torch.equal(inputs["state"], before)
-    with overwriting():
+    with in_place():
         y, written = triton_step.fast_weight(**inputs)
     assert written.data_ptr() == inputs["state"].data_ptr()
     assert torch.equal(y, wanted)

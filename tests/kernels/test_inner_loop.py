@@ -16,7 +16,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}  # of the largest number
 
 def draw(
     T, layers=BIASED_MLP, batch=4, B=2, H=2, K=3, V=3, start=None, *,
-    momentum=True, decay=True, scale=True, norm=True, loss="l2", link="identity",
+    momentum=True, decay=True, scale=True, norm=True, loss="l2", parametrisation="identity",
 ):  # fmt: skip
     P = size(layers)
     return {
@@ -36,7 +36,7 @@ def draw(
         "norm_scale": 1 + 0.3 * torch.randn(H, V) if norm else None,
         "norm_offset": torch.randn(H, V) if norm else None,
         "limit": torch.rand(B, T, H) + 0.5 if loss == "huber" else None,
-    }, {"layers": layers, "batch": batch, "loss": loss, "link": link}
+    }, {"layers": layers, "batch": batch, "loss": loss, "parametrisation": parametrisation}
 
 
 def call(form, inputs, fixed):
@@ -83,13 +83,13 @@ def test_mini_batches_say_what_the_plain_loop_says(forms_agree, layers, T):
 @pytest.mark.parametrize("link", ["identity", "l4", "softmax"])
 @pytest.mark.parametrize("loss", ["l2", "l3", "huber"])
 def test_every_loss_and_link(forms_agree, loss, link):
-    forms_agree(draw(11, loss=loss, link=link))
+    forms_agree(draw(11, loss=loss, parametrisation=link))
 
 
 @pytest.mark.parametrize("off", ["momentum", "decay", "scale", "norm"])
 @pytest.mark.parametrize("link", ["identity", "softmax"])
 def test_every_part_may_be_missing(forms_agree, off, link):
-    forms_agree(draw(11, link=link, **{off: False}))
+    forms_agree(draw(11, parametrisation=link, **{off: False}))
 
 
 def test_all_parts_may_be_missing(forms_agree):
@@ -275,7 +275,7 @@ def test_signatures_are_the_same_everywhere(forms):
         ("layers", ((5, 3), (4, 5)), r"layers must end in 3 rows, the width of v, got 4"),
         ("batch", 0, r"batch must be positive: batch=0"),
         ("loss", "l1", r"loss must be 'l2', 'l3' or 'huber', got 'l1'"),
-        ("link", "log", r"link must be 'identity', 'l4' or 'softmax', got 'log'"),
+        ("parametrisation", "log", r"parametrisation must be 'identity', 'l4' or 'softmax', got 'log'"),
     ],
 )
 def test_what_does_not_fit_is_named(name, value, message):

@@ -3,8 +3,8 @@ import importlib
 import pytest
 import torch
 
+from lifelong.kernels.in_place import in_place
 from lifelong.kernels.layer_step import layer_step
-from lifelong.kernels.overwrite import overwriting
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FORMS = ["cpu", "triton_step"]
@@ -61,7 +61,7 @@ def test_window_and_state_are_written_over_only_where_it_is_allowed(form):
     wanted = run(form, inputs)
     assert all(torch.equal(inputs[name], before[name]) for name in inputs)
     if DEVICE == "cpu" or form == "cpu":
-        with overwriting():
+        with in_place():
             got = run(form, inputs)
         assert torch.equal(inputs["window"], wanted[1])
         assert torch.equal(inputs["state"], wanted[2])

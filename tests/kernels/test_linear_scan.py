@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from lifelong.kernels import compiled
+from lifelong.kernels import jit as compiled
+from lifelong.kernels.in_place import in_place
 from lifelong.kernels.linear_scan import linear_scan
-from lifelong.kernels.overwrite import overwriting
 
 DECAYS = {
     "of every number": lambda B, T, *axes: (B, T, *axes),
@@ -189,7 +189,7 @@ def test_the_state_is_written_over_only_where_it_is_allowed(through):
     before = inputs["state"].clone()
     wanted, after = linear_scan(**inputs, backend="cpu")
     assert torch.equal(inputs["state"], before)
-    with overwriting():
+    with in_place():
         y, written = linear_scan(**inputs, backend="cpu")
     assert written.data_ptr() == inputs["state"].data_ptr()
     assert torch.equal(y, wanted)

@@ -9,8 +9,8 @@ import sys
 import pytest
 import torch
 
+from lifelong.kernels.in_place import in_place
 from lifelong.kernels.linear_scan import reference
-from lifelong.kernels.overwrite import overwriting
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu" and "triton" not in sys.modules:
@@ -128,7 +128,7 @@ def test_the_state_is_written_over_only_where_it_is_allowed(form, through):
     before = inputs["state"].clone()
     wanted, after = FORMS[form](**inputs)
     assert torch.equal(inputs["state"], before)
-    with overwriting():
+    with in_place():
         y, written = FORMS[form](**inputs)
     assert written.data_ptr() == inputs["state"].data_ptr()
     assert torch.equal(y, wanted)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch.nn.functional import normalize
 
-from lifelong.kernels import compiled
+from lifelong.kernels import jit as compiled
 from lifelong.kernels.posterior import posterior
 
 DECAYS = {"none": lambda *s: None, "head": lambda *s: -torch.rand(s[:3]), "channel": lambda *s: -torch.rand(s)}
@@ -187,7 +187,7 @@ def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, form):
 
 @pytest.fixture
 def sixteen_at_a_time(monkeypatch):
-    """Let pieces be as short as they may be: the interpreter is too slow for several of the usual length."""
+    """Let pieces be as they may be: the interpreter is too slow for several of the usual length."""
     triton_chunk = pytest.importorskip("lifelong.kernels.posterior.triton_chunk", exc_type=ImportError)
     monkeypatch.setattr(triton_chunk, "posterior", partial(triton_chunk.posterior, chunk=16))
 

@@ -61,7 +61,9 @@ def unimportant(memory):
 @pytest.fixture
 def loops(monkeypatch):
     """Both recurrences as their plain loops."""
-    monkeypatch.setattr("lifelong.memory.additive.fast_weight", functools.partial(fast_weight, backend="reference"))
+    monkeypatch.setattr(
+        "lifelong.memory.additive.base.fast_weight", functools.partial(fast_weight, backend="reference")
+    )
     monkeypatch.setattr("lifelong.memory.metaplasticity.posterior", functools.partial(posterior, backend="reference"))
 
 

@@ -20,10 +20,10 @@ def test_dashes_and_underscores_are_the_same():
 
 
 def test_a_class_of_any_module_is_a_plug_in():
-    assert isinstance(make_memory("lifelong.memory.none:NoMemory", 8), NoMemory)
+    assert isinstance(make_memory("lifelong.memory.controls.none:NoMemory", 8), NoMemory)
 
 
-@pytest.mark.parametrize("target", ["lifelong.memory.none:Nothing", "no_such_module:Memory"])
+@pytest.mark.parametrize("target", ["lifelong.memory.controls.none:Nothing", "no_such_module:Memory"])
 def test_a_plug_in_that_is_not_there_is_named(target):
     with pytest.raises(ImportError, match=f"cannot load memory '{target}'"):
         make_memory(target, 8)

@@ -1,0 +1,100 @@
+"""Acting as one launch: all of a policy's step but chance is a CUDA graph, captured once and replayed.
+
+With few lives a step is a hundred small launches, and the GPU waits for the host. A graph is one, but always reads and
+writes the same memory: observation and start are copied in, and the policy's memory is carried on where it lies.
+Actions are drawn outside of it, from torch's own random source: the same seed draws the same, with a graph or without.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.kernels.cuda_graph import CaptureError, captured
+from lifelong.kernels.in_place import in_place
+
+__all__ = ["Capture", "CudaGraphPolicy"]
+
+Said = tuple[dict[str, Tensor], Tensor]
+Capture = Callable[[Callable[[], Said]], Callable[[], Said]]
+
+
+class CudaGraphPolicy:
+    """The `act` of a policy, captured again whenever shapes or dtypes change, or its weights lie elsewhere.
+
+    Args:
+        policy: who acts; weights that learn where they lie are seen at once.
+        capture: makes a call into its replay.
+    """
+
+    def __init__(self, policy: ActorCritic, capture: Capture = captured) -> None:
+        self.policy, self.capture = policy, capture
+        self._weights = [*policy.parameters(), *policy.buffers()]
+        self._fits: tuple[Any, ...] | None = None  # what is captured
+
+    @torch.no_grad()
+    def act(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
+        """Do one step.
+
+        Args:
+            observation: [B].
+            memory: [B] before the step. The one that the last call returned is written over, any other left as it is.
+            start: [B] bool, true where the step is the first of a life.
+
+        Returns:
+            A TensorDict [B] as of `ActorCritic.act`, and the memory after the step, which is the graph's own: the next
+            call writes over it, whoever makes it.
+
+        Raises:
+            CaptureError: if the policy's step cannot be captured, or changes the entries of the memory.
+        """
+        fits = (_shapes(observation), _shapes(memory), start.shape, *(x.data_ptr() for x in self._weights))
+        if fits != self._fits:
+            self._prepare(observation, memory, start)
+            self._fits = fits
+        _copy(observation, self._observation)
+        self._start.copy_(start)
+        if memory is not self._memory:
+            _copy(memory, self._memory)
+        parameters, value = self._replay()
+        return self.policy.draw(parameters, value.clone()), self._memory
+
+    def _prepare(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> None:
+        """Capture a step on tensors of our own; what it writes while that is done is copied over afterwards."""
+        own_observation, own_memory, own_start = observation.clone(), memory.clone(), start.clone()
+
+        def step() -> Said:
+            with torch.no_grad(), in_place():
+                parameters, value, after = self.policy.outputs(own_observation, own_memory, own_start)
+                _write_over(own_memory, after)
+            return parameters, value
+
+        self._replay = self.capture(step)
+        self._observation, self._memory, self._start = own_observation, own_memory, own_start
+
+
+def _shapes(tree: TensorDict) -> frozenset[Any]:
+    return frozenset((path, x.shape, x.dtype, x.device) for path, x in tree.items(True, True))
+
+
+def _copy(source: TensorDict, to: TensorDict) -> None:
+    for path, x in source.items(True, True):
+        to[path].copy_(x)
+
+
+def _write_over(memory: TensorDict, after: TensorDict) -> None:
+    """Let `memory` hold the numbers of `after`, some of whose tensors may be, or lie in, those of `memory`."""
+    own, new = dict(memory.items(True, True)), dict(after.items(True, True))
+    if own.keys() != new.keys():
+        raise CaptureError(f"a step must keep the entries of the memory, {sorted(own)}, got {sorted(new)}")
+    places = {x.untyped_storage().data_ptr() for x in own.values()}
+    moved = {
+        path: x.clone() if x.untyped_storage().data_ptr() in places else x
+        for path, x in new.items()
+        if x.data_ptr() != own[path].data_ptr() or x.stride() != own[path].stride()
+    }
+    for path, x in moved.items():
+        own[path].copy_(x)

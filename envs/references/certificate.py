@@ -1,0 +1,271 @@
+"""A stream's certificate: what its reference policies get in many lives, and so what its scores mean.
+
+Four policies have roles: `random`; `within`, the best that is known of those that know nothing of earlier episodes;
+`cross`, the best that is known of those that remember their life; `oracle`, which sees what is hidden. A stream where
+`cross` is not clearly better than `within` needs no memory across episodes: it is a control. Of other people's
+environments often only the first and the last are known; nothing is said then of what memories are worth.
+
+`PLANS` says which settings of which stream are certified. Their certificates are files in `envs/certificates`, written
+by `lifelong certify --store`, and `lifelong certify --check` holds fresh lives to them.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs.references.policies import Policy, play
+from lifelong.envs.stream import TaskStream
+
+__all__ = [
+    "FIRST",
+    "FIXED",
+    "FORMAT",
+    "PLANS",
+    "ROLES",
+    "Certifiable",
+    "Certificate",
+    "Plan",
+    "Score",
+    "certify",
+    "load",
+    "store",
+]
+
+FORMAT = 1
+"""Version of the files; another one is refused."""
+
+ROLES = ("random", "within", "cross", "oracle")
+_NEEDED = ("random", "oracle")
+
+FIXED = "only"
+"""Policies that act as if there were but one task have names that begin with this word."""
+
+NEGLIGIBLE = 0.02
+"""Gaps below that share of what there is to gain count as none."""
+
+FIRST = "first observation"
+"""The policy, if there is one, that forgets as well, but for what the first observation of an episode shows of the one
+before."""
+
+_STORED = Path(str(resources.files("lifelong.envs").joinpath("certificates")))
+
+
+@runtime_checkable
+class Certifiable(Protocol):
+    """A stream that has reference policies."""
+
+    def policies(self) -> dict[str, Callable[[], Policy]]:
+        """Return what makes each policy anew, by name; of `ROLES` the first and the last are among them, if any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Settings to be certified.
+
+    Args:
+        settings: of the stream, where they are not its defaults.
+        lives: how many are led by each policy.
+        episodes: of each life; None is `life_episodes` of the stream.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    lives: int = 10_000
+    episodes: int | None = None
+
+
+PLANS: dict[str, tuple[Plan, ...]] = {
+    "cued-recall": (Plan(), Plan({"feedback": "reward"})),
+    "colour-rule": (Plan(lives=250, episodes=40), Plan({"colours": 4}, lives=250, episodes=40)),
+    "reversal": (
+        Plan(),
+        Plan({"hazard": 0.02, "reward_probability": 1.0}),
+        Plan({"hazard": 0.02, "reward_probability": 0.8}),
+        Plan({"contexts": 8}),
+    ),
+    "dark-room": (Plan(), Plan({"schedule": "cyclic:1"})),
+    "map-change": (Plan(lives=1000), Plan({"schedule": "cyclic:1"}, lives=1000)),
+    "doors": (Plan(), Plan({"doors": 8})),
+    "cartpole-sign": (Plan(lives=20),),
+    "cartpole-length": (Plan(lives=20),),
+    "cartpole-physics": (Plan(lives=6),),
+    "pendulum-sign": (Plan(lives=100),),
+    "inverted-pendulum-gear": (Plan(lives=10),),
+    "reacher-sign": (Plan(lives=60),),
+}
+"""Of each stream the default settings first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a policy got.
+
+    Args:
+        mean: return of an episode, averaged over lives.
+        half: half its 95 % interval over lives.
+        closed_form: what theory expects in the same episodes, or None where it says nothing.
+        tasks: mean return of an episode of each task, by its name, where tasks are to be told apart.
+        given_up: episodes in which the policy knew no way and did nothing.
+    """
+
+    mean: float
+    half: float
+    closed_form: float | None = None
+    tasks: Mapping[str, float] | None = None
+    given_up: int = 0
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the reference policies of a stream got.
+
+    Args:
+        stream: its name.
+        settings: where they are not its defaults.
+        lives: led by each policy.
+        episodes: of each life.
+        seed: of the lives.
+        version: of this package.
+        scores: by policy.
+    """
+
+    stream: str
+    settings: dict[str, Any]
+    lives: int
+    episodes: int
+    seed: int
+    version: str
+    scores: dict[str, Score]
+
+    @property
+    def control(self) -> bool | None:
+        """Whether a memory across episodes gains nothing, as can be told; None where it is not known."""
+        if "within" not in self.scores or "cross" not in self.scores:
+            return None
+        within, cross = self.scores["within"], self.scores["cross"]
+        gap = cross.mean - within.mean
+        return bool(gap <= 2 * np.hypot(cross.half, within.half) or gap <= NEGLIGIBLE * self.scope)
+
+    @property
+    def scope(self) -> float:
+        """What there is to gain: the oracle's score less that of random actions."""
+        return self.scores["oracle"].mean - self.scores["random"].mean
+
+    @property
+    def fixed(self) -> tuple[str, float] | None:
+        """The best of the policies that act as if there were but one task, and what it gets; None if there are none."""
+        scores = [(name, score.mean) for name, score in self.scores.items() if name.startswith(f"{FIXED} ")]
+        return max(scores, key=lambda pair: pair[1], default=None)
+
+    @property
+    def conflict(self) -> bool | None:
+        """Whether no fixed policy that is known does for all tasks; None where none is known."""
+        return None if self.fixed is None else self.scores["oracle"].mean - self.fixed[1] > NEGLIGIBLE * self.scope
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the first observation of an episode tells something useful of the one before, as is known."""
+        if FIRST not in self.scores:
+            return False
+        within, first = self.scores["within"], self.scores[FIRST]
+        return bool(first.mean - within.mean > 2 * np.hypot(first.half, within.half))
+
+    def differences(self, fresh: Self) -> dict[str, tuple[float, float]]:
+        """Return of every policy how far fresh lives are from these, and how far they may be.
+
+        Three standard errors are allowed: one comparison in 370 that is all right says otherwise.
+
+        Args:
+            fresh: of the same stream and settings, other lives.
+        """
+        pairs = {name: (score, fresh.scores[name]) for name, score in self.scores.items()}
+        return {
+            name: (other.mean - score.mean, 3 / 1.96 * float(np.hypot(score.half, other.half)))
+            for name, (score, other) in pairs.items()
+        }
+
+
+def certify(name: str, stream: TaskStream, episodes: int, settings: Mapping[str, Any], version: str) -> Certificate:
+    """Let every reference policy lead `num_envs` lives in a stream, and return what they got.
+
+    Args:
+        name: of the stream.
+        stream: where; has reference policies.
+        episodes: of each life.
+        settings: of the stream, as they are to be written down.
+        version: of this package.
+
+    Raises:
+        ValueError: if the stream has no reference policies.
+    """
+    policies = stream.policies() if isinstance(stream, Certifiable) else {}
+    if not policies:
+        raise ValueError(f"stream {name!r} has no reference policies, so it cannot be certified")
+    if missing := [role for role in _NEEDED if role not in policies]:
+        raise ValueError(f"stream {name!r} has no reference policy {missing[0]!r}; needed are {', '.join(_NEEDED)}")
+    scores = {}
+    for role, make in policies.items():
+        policy = make()
+        score = _score(stream, role, play(stream, policy, episodes))
+        scores[role] = replace(score, given_up=getattr(policy, "given_up", 0))
+    return Certificate(name, dict(settings), stream.num_envs, episodes, stream.seed, version, scores)
+
+
+def load(name: str) -> list[Certificate]:
+    """Return the stored certificates of a stream, one for each of its plans.
+
+    Args:
+        name: of the stream, a key of `PLANS`.
+
+    Raises:
+        FileNotFoundError: if there are none.
+        ValueError: if another version wrote them.
+    """
+    content = json.loads((_STORED / f"{name}.json").read_text())
+    if content["format"] != FORMAT:
+        raise ValueError(f"certificate of {name!r} has format {content['format']}, this version reads {FORMAT}")
+    return [
+        Certificate(**(kept | {"scores": {policy: Score(**score) for policy, score in kept["scores"].items()}}))
+        for kept in content["certificates"]
+    ]
+
+
+def store(certificates: list[Certificate], folder: Path | None = None) -> Path:
+    """Write the certificates of one stream and return where.
+
+    Args:
+        certificates: one for each of its plans.
+        folder: where to; None is where `load` looks.
+    """
+    path = (folder or _STORED) / f"{certificates[0].stream}.json"
+    content = {"format": FORMAT, "certificates": [asdict(certificate) for certificate in certificates]}
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def _score(stream: TaskStream, policy: str, rows: dict[str, NDArray[Any]]) -> Score:
+    """Return mean and interval over lives; the closed form of a role is what the rows, or their tasks, expect."""
+    lives = _life_means(rows["life"], rows["return"])
+    half = 1.96 * float(lives.std(ddof=1)) / lives.size**0.5 if lives.size > 1 else float("nan")
+    closed_form = None
+    if policy in ROLES:
+        of_tasks = np.array([getattr(task.references, policy) for task in stream.tasks])
+        expected = rows[policy] if policy in rows else of_tasks[rows["task"]]
+        theory = float(_life_means(rows["life"], expected).mean())
+        closed_form = None if np.isnan(theory) else round(theory, 6)
+    tasks = None
+    if getattr(stream, "certifies_tasks", False):
+        returns = {task.name: rows["return"][rows["task"] == number] for number, task in enumerate(stream.tasks)}
+        tasks = {name: round(float(gained.mean()), 6) for name, gained in returns.items() if gained.size}
+    return Score(round(float(lives.mean()), 6), round(half, 6), closed_form, tasks)
+
+
+def _life_means(life: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
+    _, index = np.unique(life, return_inverse=True)
+    return np.bincount(index, values) / np.bincount(index)

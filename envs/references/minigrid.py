@@ -1,0 +1,168 @@
+"""Who solves MiniGrid's and BabyAI's levels seeing the whole of them: the oracle of `gym:` streams of such ids.
+
+| ids | by |
+| --- | --- |
+| BabyAI-... | minigrid's own bot, which explores and follows the mission |
+| MiniGrid-..., those of `rooms/tasks.py` | the shortest way, `rooms/planner.py` |
+
+What the agent is shown may drift: the oracle looks behind it. Actions may be exchanged for each other: the oracle knows
+for which. Actions that come late or stick, and rewards that are other ones, are nothing it could plan with.
+
+The bot does not know all levels; it fails an assertion of its own. Such an episode is given up: nothing is done until
+it is cut short, and `given_up` counts it.
+
+Source: minigrid (`minigrid.utils.baby_ai_bot`); what it solves is said there and in arXiv:1810.08272.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs.drifts.actions import ReversedActions, ShuffledActions
+from lifelong.envs.drifts.base import Drift
+from lifelong.envs.drifts.observations import (
+    NoisyObservations,
+    RemappedColours,
+    RotatedObservations,
+    ShuffledObservations,
+    SwappedObjects,
+)
+from lifelong.envs.gym_stream import GymStream
+from lifelong.envs.references.planner import plan
+from lifelong.envs.references.policies import Policy, UniformPolicy
+from lifelong.envs.rooms.grids import Grids
+from lifelong.envs.rooms.tasks import TASKS
+
+__all__ = ["Planner", "planner_policies"]
+
+_ACTIONS, _DONE = 7, 6
+_ROOMS = {task.minigrid_id: task for task in TASKS.values()}
+_EXCHANGED = (ReversedActions, ShuffledActions)
+_OTHERWISE_SHOWN = (NoisyObservations, RemappedColours, RotatedObservations, ShuffledObservations, SwappedObjects)
+
+
+class NoWayError(Exception):
+    """No way through a level is known."""
+
+
+Solver = Callable[[], int]
+"""Returns the next action of an episode, when all before were done; or raises `NoWayError`."""
+
+
+def planner_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
+    """Return `random` and `oracle` of a stream of MiniGrid's and BabyAI's levels.
+
+    Args:
+        stream: where they live.
+
+    Raises:
+        ValueError: if it has a level or a drift that no plan can be made for.
+    """
+    for number in range(len(stream.tasks)):
+        _check(stream, number)
+    actions = int(stream.single_action_space.n)  # type: ignore[attr-defined]
+    return {"random": lambda: UniformPolicy(actions, stream.seed), "oracle": lambda: Planner(stream)}
+
+
+class Planner:
+    """Does what solves the level that each life is in.
+
+    Args:
+        stream: where it lives; it looks into its environments.
+    """
+
+    def __init__(self, stream: GymStream) -> None:
+        self.stream = stream
+        self.given_up = 0
+        """Episodes for which no way was found."""
+        self._solvers: list[Solver | None] = [None] * stream.num_envs
+        self._exchanged = [_exchanged(stream, number) for number in range(len(stream.tasks))]
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the next actions."""
+        return np.array([self._next(slot) for slot in range(self.stream.num_envs)])
+
+    def _next(self, slot: int) -> int:
+        number = int(self.stream.task[slot])
+        try:
+            solver = self._solvers[slot]
+            if solver is None or self.stream.episode_start[slot]:
+                solver = self._solvers[slot] = _solver(self.stream._environment(slot, number))
+            wanted = solver()
+        except NoWayError:
+            self.given_up += 1
+            self._solvers[slot], wanted = _idle, _DONE
+        return int(np.flatnonzero(self._exchanged[number] == wanted)[0])
+
+
+def _idle() -> int:
+    return _DONE
+
+
+def _solver(env: Any) -> Solver:
+    """Return who solves the level that an environment has begun."""
+    return _shortest(env) if env.spec.id in _ROOMS else _bot(env)
+
+
+def _bot(env: Any) -> Solver:
+    try:
+        bot = importlib.import_module("minigrid.utils.baby_ai_bot").BabyAIBot(env.unwrapped)
+    except AssertionError as error:
+        raise NoWayError from error
+
+    def solve() -> int:
+        try:
+            return int(bot.replan())
+        except AssertionError as error:
+            raise NoWayError from error
+
+    return solve
+
+
+def _shortest(env: Any) -> Solver:
+    twin = importlib.import_module("lifelong.envs.minigrid.bridge")
+    grids = Grids(1, [_ROOMS[env.spec.id]])
+    grids.load(0, 0, twin.from_minigrid(env))
+    way = plan(grids, 0).tolist()
+
+    def solve() -> int:
+        if not way:
+            raise NoWayError
+        return int(way.pop(0))
+
+    return solve
+
+
+def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
+    """Return for each action what is done when it is chosen."""
+    task: Any = stream.tasks[number]
+    env = stream._environment(0, number).unwrapped
+    done = np.arange(_ACTIONS)
+    for drift in reversed(task.drifts):
+        if isinstance(drift, _EXCHANGED):
+            change = drift.change(env.observation_space, env.action_space, _ACTIONS)
+            done = change.action(np.arange(_ACTIONS), done)
+    return done
+
+
+def _check(stream: GymStream, number: int) -> None:
+    """Refuse a task that no plan can be made for."""
+    task: Any = stream.tasks[number]
+    env: Any = stream._environment(0, number)
+    known = env.spec.id.startswith("BabyAI-") or env.spec.id in _ROOMS
+    if not known:
+        raise ValueError(f"no way through {env.spec.id} can be planned; known are BabyAI's levels and {list(_ROOMS)}")
+    if env.spec.id in _ROOMS:
+        world, room = env.unwrapped, _ROOMS[env.spec.id]
+        if (world.width, world.height) != (room.width, room.height):
+            raise ValueError(
+                f"{task.name!r} is not {env.spec.id} as it comes: "
+                f"width={world.width}, height={world.height}, not {room.width} and {room.height}"
+            )
+    drifts: tuple[Drift, ...] = task.drifts
+    for drift in drifts:
+        if not isinstance(drift, _EXCHANGED + _OTHERWISE_SHOWN):
+            raise ValueError(f"no way through {task.name!r} can be planned with {drift}")

@@ -1,0 +1,205 @@
+"""Who can master a control, from chance to the oracle; all but the oracle see observations only.
+
+| policy | knows |
+| --- | --- |
+| random | nothing |
+| only T | task T, and acts as if there were no other; one for each task |
+| only steady | of CartPole: one regulator that balances poles of very different lengths, found by search |
+| within | all tasks; in each episode it finds out which this one is, from how the environment answers |
+| cross | the same, and begins with the task of the episode before |
+| oracle | all tasks, and which it is |
+
+The controllers come from the environments themselves. A pole is balanced by the linear-quadratic regulator of the
+environment's own step, linearised around upright; only its sign is used, as CartPole knows two actions. A pendulum is
+swung up by pumping energy and held by the same kind of regulator. Those of MuJoCo are in `mujoco_controllers.py`.
+
+Source: swinging up by energy is doi:10.1016/S0005-1098(99)00140-5.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs.gym_stream import make_task
+from lifelong.envs.references.certificate import FIXED
+from lifelong.envs.references.lqr import Controller, Floats, linearised, regulator
+from lifelong.envs.references.mujoco import hold, hold_foreseen, reach, reach_foreseen
+from lifelong.envs.references.policies import OraclePolicy, Policy, RandomPolicy
+from lifelong.envs.streams.negative_controls import Control
+
+__all__ = ["Identifying", "Only", "balance", "control_policies", "swing_up"]
+
+World = gymnasium.Env[Any, Any]
+Foresight = Callable[[World, Floats, Any], Floats]
+"""Returns what a world would show after an action where it shows the observation."""
+
+_STEADY = 0.0625, 0.307, 5.37, 2.38
+"""Of 576 regulators with other weights one that balances poles of 0.1, 0.5, 2 and 4 to the end."""
+
+_LOOK = 20  # steps of an episode in which tasks are told apart; after them the guess stays
+_SURE = 1e-6  # squared error of a prediction that is wrong; right ones are off by rounding to float32
+
+
+def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
+    """Return the reference policies of a stream, by name."""
+    worlds = [_begun(stream, number) for number in range(len(stream.tasks))]
+    first: Any = stream.tasks[0]
+    design, foresee = _DESIGNS[first.env_id]
+    controllers = [design(world) for world in worlds]
+
+    def knowing() -> NDArray[Any]:
+        shown = np.asarray(stream._observe(), np.float64)
+        return _chosen([controller(shown) for controller in controllers], stream.plain_task)
+
+    fixed = {task.name: controller for task, controller in zip(stream.tasks, controllers, strict=True)}
+    if design is balance:
+        fixed["steady"] = partial(_pushed, np.array(_STEADY))
+    return {
+        "random": lambda: RandomPolicy(stream.single_action_space, stream.seed),
+        **{f"{FIXED} {name}": partial(Only, controller) for name, controller in fixed.items()},
+        "within": lambda: Identifying(stream.num_envs, worlds, controllers, foresee, wiped=True),
+        "cross": lambda: Identifying(stream.num_envs, worlds, controllers, foresee),
+        "oracle": lambda: OraclePolicy(knowing),
+    }
+
+
+class Only:
+    """One controller, whatever the task.
+
+    Args:
+        controller: of one task.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the next actions."""
+        return self.controller(np.asarray(seen["observation"], np.float64))
+
+
+class Identifying:
+    """The controller of the task whose environment would have answered as this one did.
+
+    Args:
+        num_envs: B, lives side by side.
+        worlds: an environment of each task, its drifts begun.
+        controllers: of each task.
+        foresee: what a world would show after an action.
+        wiped: whether an episode begins as if there had been none before.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        worlds: list[World],
+        controllers: list[Controller],
+        foresee: Foresight,
+        *,
+        wiped: bool = False,
+    ) -> None:
+        self.worlds, self.controllers, self.foresee, self.wiped = worlds, controllers, foresee, wiped
+        self.error = np.zeros((num_envs, len(worlds)))
+        self.guess = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)  # of this episode
+        self.before: Floats | None = None  # what was shown one step ago
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the next actions."""
+        shown = np.asarray(seen["observation"], np.float64)
+        started = seen["episode_start"][:, 0] > 0
+        self.guess[started if self.wiped else life_start] = 0
+        self.error[started] = 0.0
+        self.steps = np.where(started, 0, self.steps + 1)
+        unsure = (np.sort(self.error, 1)[:, 1] < _SURE) & (self.steps <= _LOOK)
+        for slot in np.flatnonzero(unsure & ~started):
+            assert self.before is not None  # noqa: S101  an episode has begun
+            for number, world in enumerate(self.worlds):
+                foreseen = self.foresee(world, self.before[slot], seen["previous_action"][slot])
+                self.error[slot, number] += np.square(foreseen - shown[slot]).sum()
+        told = self.error[np.arange(len(self.guess)), self.guess] > _SURE
+        self.guess = np.where(told, self.error.argmin(1), self.guess)
+        self.before = shown
+        return _chosen([controller(shown) for controller in self.controllers], self.guess)
+
+
+def balance(world: World) -> Controller:
+    """Return the sign of the regulator of a CartPole.
+
+    Args:
+        world: an environment, its drifts begun.
+    """
+    A, B = linearised(partial(_state_after, world), 4, [(0, 1)])
+    K = regulator(A, B, np.diag([1.0, 1.0, 10.0, 1.0]))
+    return partial(_pushed, -K[0])
+
+
+def swing_up(world: World) -> Controller:
+    """Return the regulator of a Pendulum near upright, and elsewhere what brings it the energy to get there.
+
+    Args:
+        world: an environment, its drifts begun.
+    """
+    pendulum: Any = world.unwrapped
+    one = np.ones(1, np.float32)
+    A, B = linearised(partial(_state_after, world), 2, [(-one, one)])
+    K = regulator(A, B, np.diag([1.0, 0.1]))
+    sign, most, pull = np.sign(B[1, 0]), pendulum.max_torque, 3 * pendulum.g / (2 * pendulum.l)
+
+    def control(shown: Floats) -> NDArray[Any]:
+        angle, speed = np.arctan2(shown[:, 1], shown[:, 0]), shown[:, 2]
+        held = -(K[0, 0] * angle + K[0, 1] * speed)
+        energy = 0.5 * speed**2 + pull * (shown[:, 0] - 1)  # 0 at rest upright
+        pumped = -sign * most * np.sign(energy) * np.where(speed >= 0, 1.0, -1.0)
+        near = np.abs(held) < 2 * most
+        torque: NDArray[Any] = np.clip(np.where(near, held, pumped), -most, most)[:, None].astype(np.float32)
+        return torque
+
+    return control
+
+
+def _pushed(gain: Floats, shown: Floats) -> NDArray[np.int64]:
+    """Return the pushes of CartPole, to the right where the gain says so."""
+    right: NDArray[np.bool_] = shown @ gain > 0
+    return right.astype(np.int64)
+
+
+def _begun(stream: Control, number: int) -> World:
+    """Return an environment of a task, its drifts begun."""
+    task: Any = stream.tasks[number]
+    world = make_task(task)
+    world.reset(seed=0)
+    return world
+
+
+def _state_after(world: World, state: Floats, action: Any) -> Floats:
+    inner: Any = world.unwrapped
+    inner.state, inner.steps_beyond_terminated = np.array(state), None
+    world.step(action)
+    return np.asarray(inner.state, np.float64)
+
+
+def _moved(world: World, shown: Floats, action: Any) -> Floats:
+    """Return what a world would show after an action where it shows `shown`."""
+    inner: Any = world.unwrapped
+    state = shown if len(shown) == 4 else np.array([np.arctan2(shown[1], shown[0]), shown[2]])
+    inner.state, inner.steps_beyond_terminated = state, None
+    return np.asarray(world.step(action)[0], np.float64)
+
+
+_DESIGNS: dict[str, tuple[Callable[[World], Controller], Foresight]] = {
+    "CartPole-v1": (balance, _moved),
+    "Pendulum-v1": (swing_up, _moved),
+    "InvertedPendulum-v5": (hold, hold_foreseen),
+    "Reacher-v5": (reach, reach_foreseen),
+}
+"""How each environment is mastered, and foreseen."""
+
+
+def _chosen(options: list[NDArray[Any]], which: NDArray[np.int64]) -> NDArray[Any]:
+    """Return, of each life, the entry of the option with its number."""
+    return np.stack(options)[which, np.arange(which.size)]

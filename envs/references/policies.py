@@ -1,0 +1,127 @@
+"""Scripted policies see what an agent sees, and `play` lets one live in a stream.
+
+A policy is told the observation and where new lives begin, and keeps what it likes of them. One that looks into the
+stream itself is an oracle and says so.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.rng import Purpose, integers, uniform
+from lifelong.envs.stream import ROW
+
+__all__ = ["FixedPolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
+
+Ints = NDArray[np.int64]
+Rows = dict[str, NDArray[Any]]
+
+
+class Policy(Protocol):
+    """Who lives in a stream, in all its B slots at once."""
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the next actions [B, ...].
+
+        Args:
+            seen: what the stream shows.
+            life_start: [B] where a new life begins: nothing that was learnt counts there.
+        """
+        ...
+
+
+class UniformPolicy:
+    """Every action with the same probability.
+
+    Args:
+        actions: how many there are.
+        seed: of the choices.
+    """
+
+    def __init__(self, actions: int, seed: int = 0) -> None:
+        self.actions, self.seed, self.steps = actions, seed, 0
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return uniform actions."""
+        self.steps += 1
+        return integers(self.actions, self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
+
+
+class RandomPolicy:
+    """Uniform actions, of a Discrete space or of a Box with bounds.
+
+    Args:
+        space: of one life's actions.
+        seed: of the choices.
+    """
+
+    def __init__(self, space: gymnasium.Space[Any], seed: int = 0) -> None:
+        self.space: Any = space
+        self.seed, self.steps = seed, 0
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return uniform actions."""
+        self.steps += 1
+        lives = np.arange(life_start.size)
+        if isinstance(self.space, spaces.Discrete):
+            drawn = uniform(self.seed, Purpose.POLICY, lives, self.steps)
+            return (drawn * int(self.space.n)).astype(np.int64)
+        low, high = self.space.low, self.space.high
+        numbers = self.steps * low.size + np.arange(low.size).reshape(low.shape)
+        drawn = uniform(self.seed, Purpose.POLICY, lives.reshape(-1, *[1] * low.ndim), numbers)
+        forces: NDArray[Any] = (low + drawn * (high - low)).astype(self.space.dtype)
+        return forces
+
+
+class FixedPolicy:
+    """Always the same action.
+
+    Args:
+        action: which.
+    """
+
+    def __init__(self, action: int = 0) -> None:
+        self.action = action
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return that action."""
+        return np.full(life_start.size, self.action)
+
+
+class OraclePolicy:
+    """Knows what is hidden.
+
+    Args:
+        choose: looks into the stream and returns the next actions [B].
+    """
+
+    def __init__(self, choose: Callable[[], NDArray[Any]]) -> None:
+        self.choose = choose
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return what is best."""
+        return self.choose()
+
+
+def play(stream: Any, policy: Policy, episodes: int) -> Rows:
+    """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
+
+    Args:
+        stream: a `TaskStream`.
+        policy: who.
+        episodes: of each of the B slots.
+    """
+    seen, info = stream.reset()
+    ended = np.zeros(stream.num_envs, np.int64)
+    rows: list[Rows] = []
+    while (ended < episodes).any():
+        seen, _, terminated, truncated, info = stream.step(policy.act(seen, info["life_start"]))
+        if "episodes" in info:
+            slots = np.flatnonzero(terminated | truncated)
+            rows.append({name: column[ended[slots] < episodes] for name, column in info["episodes"].items()})
+            ended[slots] += 1
+    return {name: np.concatenate([row[name] for row in rows]) for name in ROW}

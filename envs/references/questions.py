@@ -1,0 +1,166 @@
+"""Scripted policies that a stream's reference scores are held to.
+
+They play streams whose episodes ask one question each (`QuestionStream`: CuedRecall, ColourRule), know how to give an
+answer, and differ in what they know of the right one. Each is a function of the stream and of what its lives have
+learnt so far, and returns the next actions [B]; `QuestionPolicy` does the learning, from observations.
+
+| policy | knows |
+| --- | --- |
+| random_policy | nothing, not even how to answer: uniform actions |
+| within_episode_policy | how to answer; forgets at every episode's end, so all answers are alike to it |
+| cross_episode_policy | all that its life has shown: it never gives an answer that was wrong before |
+| oracle_policy | what is hidden |
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs.references import policies as policy
+from lifelong.envs.references.policies import Policy
+from lifelong.envs.rng import Purpose, integers
+
+__all__ = [
+    "Choice",
+    "Knowledge",
+    "QuestionPolicy",
+    "QuestionStream",
+    "cross_episode_policy",
+    "oracle_policy",
+    "play",
+    "question_policies",
+    "random_policy",
+    "within_episode_policy",
+]
+
+Ints = NDArray[np.int64]
+
+
+class QuestionStream(Protocol):
+    """A stream whose episodes ask one question each; the fields are those of `TaskStream`, CuedRecall, ColourRule."""
+
+    num_envs: int
+    tasks: tuple[Any, ...]
+    single_action_space: Any
+    seed: int
+    life: Ints
+    life_step: Ints
+    episode: Ints
+    answers: int
+
+    def reset(self) -> tuple[Any, Any]: ...  # noqa: D102
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...  # noqa: D102
+    def right_answers(self) -> Ints: ...  # noqa: D102
+    def contexts(self) -> Ints: ...  # noqa: D102
+    def toward(self, answers: Ints) -> Ints: ...  # noqa: D102
+
+
+class Knowledge:
+    """What lives have learnt of their questions: the answers that are ruled out, [B, questions, answers].
+
+    When nothing is left the rule must have changed; then only the last failure counts.
+
+    Args:
+        stream: whose questions.
+    """
+
+    def __init__(self, stream: QuestionStream) -> None:
+        self.wrong = np.zeros((stream.num_envs, len(stream.tasks), stream.answers), np.bool_)
+
+    def learn(self, slots: Ints, questions: Ints, answers: Ints, success: NDArray[Any]) -> None:
+        """Take in the ends of episodes; an answer of -1 was none and says nothing."""
+        this = np.arange(self.wrong.shape[-1]) == answers[:, None]
+        wrong = self.wrong[slots, questions] | this
+        wrong = np.where(wrong.all(1, keepdims=True), this, wrong)
+        self.wrong[slots, questions] = np.where((success > 0)[:, None], ~this, wrong)
+
+    def forget(self, slots: NDArray[Any]) -> None:
+        """Begin new lives."""
+        self.wrong[slots] = False
+
+
+Choice = Callable[[QuestionStream, Knowledge], Ints]
+
+
+def random_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
+    """Return uniform actions."""
+    actions = int(stream.single_action_space.n)
+    return integers(actions, stream.seed, Purpose.POLICY, stream.life, stream.life_step)
+
+
+def within_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
+    """Return actions toward an answer drawn for the episode; to a policy that forgets, all answers are alike."""
+    return stream.toward(integers(stream.answers, stream.seed, Purpose.POLICY, stream.life, stream.episode, 0))
+
+
+def cross_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
+    """Return actions toward the first answer that is not ruled out."""
+    return stream.toward(knowledge.wrong[np.arange(stream.num_envs), stream.contexts()].argmin(1))
+
+
+def oracle_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
+    """Return actions toward the right answer."""
+    return stream.toward(stream.right_answers())
+
+
+class QuestionPolicy:
+    """A policy that sees what an agent sees, but for finding its way to an answer and telling questions apart.
+
+    Args:
+        stream: whose questions.
+        choose: one of the functions above.
+        wiped: whether all is forgotten at every episode's end, but for what the first observation of the next one shows
+            of it; that is taken to be about the same question.
+    """
+
+    def __init__(self, stream: QuestionStream, choose: Choice, *, wiped: bool = False) -> None:
+        self.stream, self.choose, self.wiped = stream, choose, wiped
+        self.knowledge = Knowledge(stream)
+        self.questions = np.zeros(stream.num_envs, np.int64)
+
+    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return the next actions."""
+        slots = np.flatnonzero((seen["episode_start"][:, 0] > 0) & ~life_start)
+        shown, paid = seen["observation"], seen["previous_reward"][slots, 0] > 0
+        if "revealed" in shown:
+            answers, right = shown["revealed"][slots], np.ones(slots.size, np.bool_)
+        elif "touched" in shown:
+            answers = np.where(shown["touched"] < self.stream.answers, shown["touched"], -1)[slots]
+            right = paid
+        else:
+            answers, right = seen["previous_action"][slots], paid
+        if self.wiped:
+            self.knowledge.forget(slots)
+            self.questions = self.stream.contexts()
+        self.knowledge.learn(slots, self.questions[slots], answers, right)
+        self.knowledge.forget(life_start)
+        self.questions = self.stream.contexts()
+        return self.choose(self.stream, self.knowledge)
+
+
+def question_policies(stream: QuestionStream) -> dict[str, Callable[[], Policy]]:
+    """Return the reference policies of a stream, by name."""
+    choices = {
+        "random": random_policy,
+        "within": within_episode_policy,
+        "cross": cross_episode_policy,
+        "oracle": oracle_policy,
+    }
+    policies: dict[str, Callable[[], Policy]] = {
+        name: partial(QuestionPolicy, stream, choice) for name, choice in choices.items()
+    }
+    return policies | {"first observation": partial(QuestionPolicy, stream, cross_episode_policy, wiped=True)}
+
+
+def play(stream: QuestionStream, choose: Choice, episodes: int) -> dict[str, NDArray[Any]]:
+    """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
+
+    Args:
+        stream: where.
+        choose: who.
+        episodes: of each of the B slots.
+    """
+    return policy.play(stream, QuestionPolicy(stream, choose), episodes)

@@ -1,0 +1,147 @@
+"""Names of streams: one table, `make_stream`, and plug-ins of other packages.
+
+Nothing here imports a stream, or MiniGrid, until it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from lifelong.registry import Entry, check_settings, find, known, load, table
+
+if TYPE_CHECKING:
+    from lifelong.envs.single_env import Single
+    from lifelong.envs.stream import TaskStream
+
+__all__ = ["IDS", "STREAMS", "known_streams", "make_single", "make_stream"]
+
+STREAMS = table(
+    "lifelong.envs",
+    {
+        "cued-recall": Entry(
+            "streams.cued_recall:CuedRecall", "which answer belongs to which cue, redrawn for every life"
+        ),
+        "colour-rule": Entry(
+            "streams.colour_rule:ColourRule", "MiniGrid: which colour pays, redrawn every 20 episodes"
+        ),
+        "reversal": Entry(
+            "streams.reversal:Reversal",
+            "which of two arms pays; one pull per episode, changing without notice",
+        ),
+        "dark-room": Entry("streams.dark_room:DarkRoom", "where on a map the unseen goal is; 20 episodes of each"),
+        "map-change": Entry(
+            "streams.map_change:MapChange",
+            "the way through four rooms to an unseen goal; 20 episodes of each map",
+        ),
+        "doors": Entry("streams.doors:Doors", "which door the key of a colour opens; one try per episode"),
+        "cartpole-sign": Entry("streams.negative_controls:cartpole_sign", "control: left and right change places"),
+        "cartpole-length": Entry("streams.negative_controls:cartpole_length", "control: poles of four lengths"),
+        "cartpole-physics": Entry(
+            "streams.negative_controls:cartpole_physics", "negative control: other gravity, pushes and masses"
+        ),
+        "pendulum-sign": Entry("streams.negative_controls:pendulum_sign", "control: the torque is reversed"),
+        "inverted-pendulum-gear": Entry(
+            "streams.negative_controls:inverted_pendulum_gear",
+            "control, MuJoCo: a cart pushed as it is, more weakly, and the wrong way",
+            extra="mujoco",
+        ),
+        "reacher-sign": Entry(
+            "streams.negative_controls:reacher_sign",
+            "control, MuJoCo: the torques of an arm are reversed, or change joints",
+            extra="mujoco",
+        ),
+        "cw10": Entry(
+            "streams.meta_world:cw10",
+            "Meta-World: ten tasks of a robot's arm, 5000 episodes of each",
+            extra="metaworld",
+        ),
+        "cw20": Entry(
+            "streams.meta_world:cw20",
+            "Meta-World: the ten tasks of cw10, and all of them again",
+            extra="metaworld",
+        ),
+        "rooms": Entry("rooms.stream:Rooms", "MiniGrid's own tasks, compiled: millions of steps a second"),
+    },
+)
+
+IDS: dict[str, str] = {
+    "CuedRecall": "cued-recall",
+    "ColourRule": "colour-rule",
+    "Reversal": "reversal",
+    "DarkRoom": "dark-room",
+    "MapChange": "map-change",
+    "Doors": "doors",
+    "CartPoleSign": "cartpole-sign",
+    "CartPoleLength": "cartpole-length",
+    "CartPolePhysics": "cartpole-physics",
+    "PendulumSign": "pendulum-sign",
+    "InvertedPendulumGear": "inverted-pendulum-gear",
+    "ReacherSign": "reacher-sign",
+    "CW10": "cw10",
+    "CW20": "cw20",
+}
+"""Names of streams by the names that gymnasium knows them by: `lifelong/<title>-v0`."""
+
+
+def known_streams() -> dict[str, Entry]:
+    """Return the built-in streams and those of installed plug-ins (entry-point group `lifelong.streams`)."""
+    return known(STREAMS, "lifelong.streams")
+
+
+def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
+    """Return a new stream.
+
+    Args:
+        name: a key of `known_streams()` (`-` and `_` are the same), `gym:<id>` for any id of gymnasium, or a file (see
+            `stream_file.py`), whose settings these options override.
+        num_envs: B, lives side by side.
+        **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
+            given `drifts` of its tasks, see `parse_drifts`, with strokes between them, and a `drift_schedule` which
+            says when they change, see `drifted_lives.py`; the tasks of `gym:<id>` are made with them, see `drifting`.
+
+    Raises:
+        KeyError: if no stream has that name.
+        ImportError: if a plug-in cannot be loaded.
+        TypeError: if it does not take these options, or is no `TaskStream`.
+        ValueError: if it does not take their values, or gymnasium cannot make the environment.
+    """
+    from lifelong.envs.drifts.parse import drifting, kinds_of
+    from lifelong.envs.schedules import parse_schedule
+    from lifelong.envs.stream import TaskStream
+
+    for key in ("schedule", "drift_schedule"):
+        if isinstance(options.get(key), str):
+            options[key] = parse_schedule(options[key])
+    if name.endswith((".toml", ".yaml", ".yml")):
+        from lifelong.envs.stream_file import read_stream_file
+
+        found = read_stream_file(name)
+        if found.stream:
+            return make_stream(found.stream, num_envs, **(found.options | options))
+        name, options = "gym:", found.options | options
+    drifts, drift_schedule = options.pop("drifts", None), options.pop("drift_schedule", None)
+    if drift_schedule is not None and drifts is None:
+        raise ValueError(f"drift_schedule says when drifts change, and there are none: drift_schedule={drift_schedule}")
+    if name.startswith("gym:"):
+        entry, tasks = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
+        if drifts is not None and drift_schedule is None and "tasks" not in options:
+            options["tasks"], drifts = drifting(tasks, drifts), None
+        options = {"tasks": tasks} | options
+    else:
+        entry = find("stream", name, known_streams(), ", or gym:<id of gymnasium>, or a .toml file")
+    factory = load("stream", entry.target)
+    check_settings("stream", name, factory, options, also=("drifts", "drift_schedule"), hidden="num_envs")
+    try:
+        stream = factory(num_envs=num_envs, **options)
+    except TypeError as error:
+        raise TypeError(f"stream {name!r} cannot be made with num_envs={num_envs}, {options}: {error}") from error
+    if not isinstance(stream, TaskStream):
+        raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
+    if drifts is not None:
+        stream.drift(kinds_of(drifts), drift_schedule)
+    return stream
+
+
+def make_single(name: str, **options: Any) -> "Single":
+    """Return a new stream of one life as a `gymnasium.Env`; arguments and errors as for `make_stream`."""
+    from lifelong.envs.single_env import Single
+
+    return Single(make_stream(name, 1, **options))

@@ -1,0 +1,401 @@
+"""A schedule is data: which task the next episode has, given what the life has met so far.
+
+Every schedule is a frozen dataclass with one method, `next`. It sees the life's history and may draw random numbers
+that depend on nothing but (stream seed, life, episode), so it has no state of its own.
+
+Tasks may stand in an order, say of one drift in rising strength: then `Sweep` and `Walk` make a world that changes bit
+by bit, evenly or at random.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs.jit import jit
+from lifelong.envs.parse import from_text
+
+__all__ = [
+    "SCHEDULES",
+    "Block",
+    "Cyclic",
+    "Held",
+    "History",
+    "Interleaved",
+    "Novelty",
+    "Paired",
+    "RandomHazard",
+    "Redrawn",
+    "Schedule",
+    "SpacedLags",
+    "Sweep",
+    "Walk",
+    "parse_schedule",
+]
+
+Ints = NDArray[np.int64]
+_OTHER = 2**32  # numbers from here on are drawn for the second of two schedules
+Draw = Callable[[int], NDArray[np.float64]]
+"""draw(i) is the i-th number in [0, 1) of each life's coming episode."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What n lives have met before the episode that is about to start.
+
+    Args:
+        episode: [n] episodes lived so far.
+        task: [n] task of the last one, -1 before the first.
+        met: [n, N] episode in which each of the N tasks was last met, -1 if never.
+        meetings: [n, N] how many episodes of each task there were.
+    """
+
+    episode: Ints
+    task: Ints
+    met: Ints
+    meetings: Ints
+
+
+class Schedule(Protocol):
+    """Who comes next."""
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode, [n]."""
+        ...
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be positive: {name}={value}")
+
+
+def _probability(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must lie in [0, 1]: {name}={value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Tasks in order, `episodes` of each; the last one stays."""
+
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse empty blocks."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        coming: Ints = np.minimum(history.episode // self.episodes, history.met.shape[1] - 1)
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Cyclic:
+    """Tasks in order, `episodes` of each, again and again."""
+
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse empty blocks."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        coming: Ints = history.episode // self.episodes % history.met.shape[1]
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """Every `episodes` episodes the task is drawn anew, the present one included."""
+
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse empty blocks."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        drawn = (draw(0) * history.met.shape[1]).astype(np.int64)
+        return np.where(history.episode % self.episodes == 0, drawn, history.task)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomHazard:
+    """After every episode the task changes with probability `hazard`, to any other one."""
+
+    hazard: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        _probability("hazard", self.hazard)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        tasks = history.met.shape[1]
+        first = (draw(0) * tasks).astype(np.int64)
+        other = (history.task + 1 + (draw(1) * max(tasks - 1, 1)).astype(np.int64)) % tasks
+        going_on = np.where(draw(2) < self.hazard, other, history.task)
+        return np.where(history.task < 0, first, going_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """Every episode draws its task; the r-th has weight 1 / (r + 1)^zipf, so a large `zipf` spreads the lags.
+
+    At least `gap` episodes of other tasks stand between two of one task, as there are others. With `grow` a
+    life begins with two tasks and may meet one more every `grow` episodes: easy first, in every life.
+    """
+
+    zipf: float = 0.0
+    gap: int = 0
+    grow: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        for name, number in (("gap", self.gap), ("grow", self.grow)):
+            if number < 0:
+                raise ValueError(f"{name} must not be negative: {name}={number}")
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        weights = np.arange(1, history.met.shape[1] + 1) ** -self.zipf
+        coming: Ints = _weighted(weights, history.met, history.episode, draw(0), self.gap, self.grow)
+        return coming
+
+
+@jit
+def _weighted(weights: Any, met: Any, episode: Any, drawn: Any, gap: int, grow: int) -> Any:
+    """Return [n] tasks, each with a probability in proportion to its weight, or 0 if it rests or is yet to come.
+
+    Args:
+        weights: [N] of the tasks.
+        met: [n, N] episode in which each was last met, -1 if never.
+        episode: [n] episodes lived so far.
+        drawn: [n] in [0, 1).
+        gap: episodes for which a task rests; it counts for nothing if all rest.
+        grow: episodes until one more task may come; 0 if all may.
+    """
+    coming, edges = np.empty(drawn.size, np.int64), np.empty(weights.size)
+    for n in range(drawn.size):
+        known = min(2 + episode[n] // grow, weights.size) if grow else weights.size
+        total = 0.0
+        for resting in (True, False):  # the second time none rests
+            for i in range(weights.size):
+                rests = resting and met[n, i] >= max(episode[n] - gap, 0)
+                total += 0.0 if rests or i >= known else weights[i]
+                edges[i] = total
+            if total > 0:
+                break
+        coming[n] = 0
+        for i in range(weights.size):
+            coming[n] += edges[i] <= drawn[n] * total
+    return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """With probability `novelty` the lowest task never met, as there is one; else one that was, all alike.
+
+    A life begins with the first task, and meets what it knows again and again beside what is new.
+    """
+
+    novelty: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        _probability("novelty", self.novelty)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        met = history.met >= 0
+        known = met.sum(1)
+        place = (draw(0) * known).astype(np.int64)  # among those met
+        again = (met.cumsum(1) > place[:, None]).argmax(1)
+        new = (known == 0) | ((draw(1) < self.novelty) & (known < met.shape[1]))
+        coming: Ints = np.where(new, (~met).argmax(1), again)
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """From the first task to the last in `episodes` episodes, evenly, and back in as many, again and again."""
+
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse empty sweeps."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        phase = history.episode % (2 * self.episodes)
+        up = np.minimum(phase, 2 * self.episodes - 1 - phase)
+        coming: Ints = up * history.met.shape[1] // self.episodes
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """After every episode the task changes with probability `rate`, to the next or the one before; the first is drawn.
+
+    Without `pull` both are as likely, and a step over an end is not taken: in the long run all tasks are. With it the
+    step at task x of N goes up with probability 1/2 + pull (1/2 - x / (N - 1)): what is far from the middle comes back,
+    in (N - 1) / (2 rate pull) episodes, as in an Ornstein-Uhlenbeck process. With a pull of 1 that is Ehrenfest's urn:
+    in the long run x is binomial.
+    """
+
+    rate: float
+    pull: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        _probability("rate", self.rate)
+        _probability("pull", self.pull)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        last = history.met.shape[1] - 1
+        first = (draw(0) * (last + 1)).astype(np.int64)
+        up = draw(2) < 0.5 + self.pull * (0.5 - history.task / max(last, 1))
+        step = np.where(draw(1) < self.rate, np.where(up, 1, -1), 0)
+        coming: Ints = np.where(history.task < 0, first, np.clip(history.task + step, 0, last))
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another schedule, which is asked every `episodes` episodes and counts these as one."""
+
+    schedule: Schedule
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Refuse to hold nothing."""
+        _positive("episodes", self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        n = self.episodes
+        asked = History(history.episode // n, history.task, history.met // n, history.meetings // n)
+        return np.where(history.episode % n == 0, self.schedule.next(asked, draw), history.task)
+
+
+@dataclass(frozen=True, slots=True)
+class SpacedLags:
+    """The second half of the tasks come back after 1, 2, 4, ... `longest` episodes, and so on round; the first half,
+    drawn at random, fills the time between. The lags are exact as there is room for all: about
+    2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some episodes.
+    """  # noqa: D205
+
+    longest: int = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse a grid without a lag."""
+        _positive("longest", self.longest)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        tasks, rungs = history.met.shape[1], self.longest.bit_length()
+        fillers = max(tasks // 2, 1)
+        filler: Ints = (draw(0) * fillers).astype(np.int64)
+        if fillers == tasks:
+            return filler
+        met, meetings = history.met[:, fillers:], history.meetings[:, fillers:]
+        rung = np.maximum(meetings - 1, 0) % rungs
+        due = np.where(met < 0, _first_meetings(tasks - fillers, rungs), met + 2**rung)
+        overdue = history.episode[:, None] - due
+        probe = overdue.argmax(1)
+        ripe = np.take_along_axis(overdue, probe[:, None], 1)[:, 0] >= 0
+        coming: Ints = np.where(ripe, fillers + probe, filler)
+        return coming
+
+
+@lru_cache
+def _first_meetings(probes: int, rungs: int) -> Ints:
+    """Return the episodes in which the probes are first met, so that no two are ever due at once while that can be.
+
+    A probe first met in episode s is due again in s + 1, s + 3, s + 7, ..., with period 2^rungs - 1.
+    """
+    period = 2**rungs - 1
+    taken: set[int] = set()
+    firsts: list[int] = []
+    candidate = 0
+    for probe in range(probes):
+        while candidate < period and taken & {(candidate + 2**k - 1) % period for k in range(rungs)}:
+            candidate += 1
+        if candidate < period:
+            taken |= {(candidate + 2**k - 1) % period for k in range(rungs)}
+            firsts.append(candidate)
+        else:
+            firsts.append(2 * probe)
+    return np.array(firsts)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two things come next, each by a schedule of its own: one of N tasks, and one of the kinds in which they are met.
+
+    Task k N + i is task i in kind k.
+
+    Args:
+        tasks: which of N comes next.
+        kinds: which kind comes next; its numbers are drawn for it alone.
+        count: how many kinds there are.
+    """
+
+    tasks: Schedule
+    kinds: Schedule
+    count: int
+
+    def __post_init__(self) -> None:
+        """Refuse what has no kind."""
+        _positive("count", self.count)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        n, N = history.met.shape[0], history.met.shape[1] // self.count
+        met, meetings = (counted.reshape(n, self.count, N) for counted in (history.met, history.meetings))
+        born = history.task < 0
+        task, kind = np.where(born, -1, history.task % N), np.where(born, -1, history.task // N)
+        of_tasks = History(history.episode, task, met.max(1), meetings.sum(1))
+        of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2))
+        coming: Ints = self.kinds.next(of_kinds, lambda i: draw(_OTHER + i)) * N + self.tasks.next(of_tasks, draw)
+        return coming
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "block": Block,
+    "cyclic": Cyclic,
+    "redrawn": Redrawn,
+    "hazard": RandomHazard,
+    "interleaved": Interleaved,
+    "novelty": Novelty,
+    "sweep": Sweep,
+    "walk": Walk,
+    "spaced": SpacedLags,
+}
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `walk:1 every 20`.
+
+    Args:
+        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between; then
+            `every` and a number of episodes if it is to be `Held`.
+
+    Raises:
+        ValueError: if there is no such schedule, or it does not take these numbers.
+    """
+    held, every, episodes = text.rpartition(" every ")
+    if every:
+        if not episodes.strip().isdecimal():
+            raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
+        return Held(parse_schedule(held), int(episodes))
+    made: Schedule = from_text(text, SCHEDULES, "schedule")
+    return made

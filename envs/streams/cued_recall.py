@@ -1,0 +1,180 @@
+"""CuedRecall: which answer belongs to which cue? Only memory across episodes can tell.
+
+Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
+and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before
+it ends, so a policy whose memory is wiped between episodes stays at 1 / `answers`; one that remembers its life is
+right from the second meeting on (`feedback="reveal"`), or as trying has found the answer
+(`feedback="reward"`).
+
+What a task shows:
+
+| entry | meaning |
+| --- | --- |
+| cue | [size] the cue's vector in the first step of the episode, entries of variance 1, then zeros |
+| go | [1] 1 when the decision is due; only if `blanks` > 0 |
+| revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
+
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed,
+or paid, would stand beside the same cue, and no memory would be needed to be right.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.jit import jit
+from lifelong.envs.rng import Purpose, integers, normal
+from lifelong.envs.schedules import Interleaved, Schedule
+from lifelong.envs.stream import Boundary, References, Task, TaskStream
+
+if TYPE_CHECKING:
+    from lifelong.envs.references.policies import Policy
+
+__all__ = ["CuedRecall"]
+
+Feedback = Literal["reveal", "reward"]
+
+
+@jit
+def _show(
+    vectors: Any, right: Any, task: Any, episode: Any, length: Any, met: Any, cue: Any, revealed: Any, answers: int
+) -> None:
+    """Write the cue [B, size] in the first step of an episode, zeros later, and the right answer of the last decision.
+
+    The last decision was about the cue met one episode ago, in this life.
+    """
+    for b in range(task.size):
+        revealed[b] = answers
+        if length[b] > 0:
+            cue[b] = 0.0
+            continue
+        shown, last = vectors[b, task[b]], episode[b] - 1
+        for i in range(shown.size):
+            cue[b, i] = shown[i]
+        for k in range(met.shape[1] if last >= 0 else 0):  # with drifts there are several tasks of each cue
+            if met[b, k] == last:
+                revealed[b] = right[b, k % right.shape[1]]
+
+
+class CuedRecall(TaskStream):
+    """Lives of cues and answers, natively batched.
+
+    Args:
+        num_envs: B, lives side by side.
+        cues: K, cues of a life.
+        answers: A, answers to choose from.
+        size: entries of a cue's vector.
+        blanks: steps between cue and decision.
+        feedback: `reveal`, the right answer is shown after each decision, or `reward`, only the reward tells.
+        schedule: which cue comes next.
+        life_episodes: decisions in a life; None for one endless life.
+        boundary: what the agent is told of task changes.
+        seed: of the lives.
+
+    Raises:
+        ValueError: on numbers that make no stream.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        cues: int = 16,
+        answers: int = 4,
+        size: int = 16,
+        blanks: int = 0,
+        feedback: Feedback = "reveal",
+        schedule: Schedule = Interleaved(gap=1),  # noqa: B008  frozen
+        life_episodes: int | None = 128,
+        boundary: Boundary = "none",
+        seed: int = 0,
+    ) -> None:
+        if feedback not in get_args(Feedback):
+            raise ValueError(f"feedback must be one of {', '.join(get_args(Feedback))}, got {feedback!r}")
+        for name, number, least in (
+            ("cues", cues, 1),
+            ("answers", answers, 2),
+            ("size", size, 1),
+            ("blanks", blanks, 0),
+        ):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}: {name}={number}")
+        self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
+        shown: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
+        if blanks:
+            shown["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
+        if feedback == "reveal":
+            shown["revealed"] = spaces.Discrete(answers + 1)
+        chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
+        super().__init__(
+            num_envs,
+            tasks=[Task(f"cue {k}", chance) for k in range(cues)],
+            observation_space=spaces.Dict(shown),
+            action_space=spaces.Discrete(answers),
+            schedule=schedule,
+            life_episodes=life_episodes,
+            boundary=boundary,
+            seed=seed,
+        )
+        self._vectors = np.zeros((num_envs, cues, size), np.float32)
+        self._right = np.zeros((num_envs, cues), np.int64)
+        self._nothing = np.zeros(num_envs, np.bool_)
+
+    def right_answers(self) -> NDArray[np.int64]:
+        """Return [B] the answers to the cues of the present episodes."""
+        return self._right[self._everyone, self.plain_task]
+
+    def contexts(self) -> NDArray[np.int64]:
+        """Return [B] which question is asked now: the number of the cue."""
+        return self.plain_task.copy()
+
+    def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the actions [B] that give these answers."""
+        return answers
+
+    def policies(self) -> "dict[str, Callable[[], Policy]]":
+        """Return the reference policies."""
+        from lifelong.envs.references.questions import question_policies
+
+        return question_policies(self)
+
+    def _live(self, slots: NDArray[np.int64]) -> None:
+        life, cue = self.life[slots, None], np.arange(self.cues)
+        self._right[slots] = integers(self.answers, self.seed, Purpose.RULE, life, cue)
+        entries = life[..., None], cue[:, None], np.arange(self.size)
+        self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
+
+    def _begin(self, slots: NDArray[np.int64]) -> None:
+        pass  # an episode has no more to it than its cue and the steps since
+
+    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        due = self.episode_length == self.blanks
+        reward = (due & (actions == self.right_answers())).astype(np.float64)
+        return reward, due, self._nothing.copy()
+
+    def _observe(self) -> dict[str, NDArray[Any]]:
+        cue = np.empty((self.num_envs, self.size), np.float32)
+        revealed = np.empty(self.num_envs, np.int64)
+        _show(
+            self._vectors, self._right, self.plain_task, self.episode, self.episode_length, self.met,
+            cue, revealed, self.answers,
+        )  # fmt: skip
+        seen: dict[str, NDArray[Any]] = {"cue": cue}
+        if self.blanks:
+            seen["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
+        if self.feedback == "reveal":
+            seen["revealed"] = revealed
+        return seen
+
+    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        tried = self.meetings_of(slots)  # meetings before this one
+        known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
+        guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
+        return {
+            "success": self.plain_return[slots],
+            "answer": self.previous_action[slots],
+            "cross": np.where(known, 1.0, guess / self.answers),
+        }

@@ -1,0 +1,1 @@
+"""The associative-recall benchmark (MQAR): sequences, training at equal size, reports."""

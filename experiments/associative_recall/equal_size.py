@@ -1,0 +1,115 @@
+"""Give memories of every kind the same size: bytes of state by a dial of their own, parameters by the MLPs around them.
+
+What a memory can hold is bounded by its state, and how well it is used by what surrounds it; a comparison of rules
+keeps both equal. The dial is the first of `DIALS` that the memory's constructor takes.
+"""
+
+from typing import Any, NamedTuple
+
+from lifelong.agents.backbone import Backbone
+from lifelong.experiments.runs.errors import InputError
+from lifelong.memory import Memory, make_memory
+
+__all__ = ["DIALS", "Size", "equal_backbone", "fit"]
+
+DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "key_width", "heads")
+"""Options that say how much a memory keeps, in this order."""
+
+_LARGEST = 4096  # of a dial
+
+
+class Size(NamedTuple):
+    """How large a memory was made.
+
+    Args:
+        options: for `make_memory`.
+        state_bytes: of one layer and life.
+        parameters: of one layer's memory.
+    """
+
+    options: dict[str, Any]
+    state_bytes: int
+    parameters: int
+
+
+def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any) -> Size:
+    """Return the largest size of a memory within a number of bytes and of parameters.
+
+    Args:
+        name: of the memory, as `make_memory` takes it.
+        width: D.
+        state_bytes: at most, per layer and life.
+        parameters: at most, of one layer's memory.
+        **options: of the memory, left as they are; a dial among them is not turned.
+
+    Raises:
+        InputError: if even its smallest state is larger, or it has no dial and does not fit as it is.
+    """
+    dial = next((dial for dial in DIALS if dial not in options and _takes(name, width, dial, options)), None)
+    best: Size | None = None
+    least: Size | None = None
+    for value in range(1, _LARGEST) if dial else [None]:
+        turned = options if value is None or dial is None else options | {dial: value}
+        try:
+            memory = make_memory(name, width, **turned)
+        except ValueError:  # not a size of this memory: heads that do not divide the width, and the like
+            if dial == "heads" and value is not None and value > width:
+                break
+            continue
+        size = Size(turned, memory.state_bytes, _count(memory))
+        least = size if least is None or size.state_bytes < least.state_bytes else least
+        if size.state_bytes <= state_bytes and size.parameters <= parameters:
+            best = size if best is None or size.state_bytes > best.state_bytes else best
+        elif dial != "heads":  # all other dials only make it larger
+            break
+    if best is None:
+        if least is None:
+            raise InputError(f"memory {name!r} cannot be made with width={width}, {options}")
+        raise InputError(
+            f"memory {name!r} has at least {least.state_bytes} bytes of state and {least.parameters} parameters with "
+            f"width={width}; allowed are state_bytes={state_bytes} and {parameters} parameters per layer"
+        )
+    return best
+
+
+def equal_backbone(
+    name: str, width: int, layers: int, state_bytes: int, parameters: int, **options: Any
+) -> tuple[Backbone, Size]:
+    """Return a backbone of that many parameters, whose memories have at most that many bytes.
+
+    Args:
+        name: of the memory, as `make_memory` takes it.
+        width: D.
+        layers: blocks.
+        state_bytes: at most, per layer and life.
+        parameters: of the whole backbone; met as a channel more or less in all MLPs allows.
+        **options: of the memory.
+
+    Raises:
+        InputError: if the memories alone have more.
+    """
+
+    def build(size: Size, channels: int) -> Backbone:
+        return Backbone([make_memory(name, width, **size.options) for _ in range(layers)], channels / width)
+
+    per_channel = layers * (3 * width + 2)  # two maps in with a bias, one out
+    around = _count(Backbone([make_memory("none", width) for _ in range(layers)], 1 / width))
+    around -= layers * _count(make_memory("none", width))
+    size = fit(name, width, state_bytes, (parameters - around) // layers, **options)
+    channels = 1 + round((parameters - around - layers * size.parameters) / per_channel)
+    return build(size, max(1, channels)), size
+
+
+def _takes(name: str, width: int, dial: str, options: dict[str, Any]) -> bool:
+    """Return whether the memory's constructor knows the dial."""
+    try:
+        make_memory(name, width, **options | {dial: 1})
+    except TypeError:
+        return False
+    except ValueError:  # it knows the dial, and refuses 1
+        return True
+    return True
+
+
+def _count(memory: Memory) -> int:
+    return sum(p.numel() for p in memory.parameters())

@@ -1,0 +1,84 @@
+"""Did a long life stay as it began, and its process as small?
+
+    lifelong train rooms --steps 10_000_000 --name long
+    lifelong bench life runs/long
+
+Reads what the run wrote for TensorBoard every few seconds: steps per second by the clock, and by the processor's own
+time, which other work on the machine disturbs less; and the memory that the process held. Prints a Markdown table of
+medians over each tenth of the run, and the last tenth against the first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.config import ConfigError
+
+__all__ = ["TAGS", "BenchConfig", "command", "main"]
+
+TAGS = ("time/steps_per_second", "time/steps_per_cpu_second", "time/resident_bytes")
+_PARTS = 10
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Tell whether a run stayed as fast and as it began."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a run of `lifelong train`."""
+
+
+def main(config: BenchConfig) -> str:
+    """Return the table.
+
+    Raises:
+        ConfigError: if there is no such run, or if it is too short to have tenths.
+    """
+    steps, values = _read(config.run)
+    edges = np.linspace(0, steps[-1], _PARTS + 1)
+    part = np.clip(np.searchsorted(edges, steps) - 1, 0, _PARTS - 1)
+    if len(set(part.tolist())) < _PARTS:
+        raise ConfigError(
+            f"{config.run} reported {len(steps)} times, which leaves some of its {_PARTS} tenths empty; "
+            "a report comes every five seconds of training"
+        )
+    medians = np.array([np.median(values[part == n], axis=0) for n in range(_PARTS)])
+    lines = [
+        f"{config.run.name}: {steps[-1]:,} steps, {len(steps):,} reports",
+        "",
+        "| up to step | steps/s | steps per CPU second | resident MiB |",
+        "| --- | --- | --- | --- |",
+    ]
+    for edge, (wall, cpu, resident) in zip(edges[1:], medians, strict=True):
+        lines.append(f"| {edge:,.0f} | {wall:,.0f} | {cpu:,.0f} | {resident / 2**20:,.1f} |")
+    wall, cpu, resident = medians[-1] / medians[0]
+    lines.append(f"| last / first | {wall:.3f} | {cpu:.3f} | {resident:.4f} |")
+    return "\n".join(lines)
+
+
+def _read(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps [n] of a run's reports, and what they say [n, tags]."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    if not run.is_dir():
+        raise ConfigError(f"{run} is no run: there is no such folder")
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    known = events.Tags()["scalars"]
+    if missing := [tag for tag in TAGS if tag not in known]:
+        raise ConfigError(f"{run} holds no report of {', '.join(missing)}")
+    series = [events.Scalars(tag) for tag in TAGS]
+    return np.array([event.step for event in series[0]]), np.array([[e.value for e in found] for found in series]).T
+
+
+def command(arguments: list[str]) -> None:
+    """Print the table."""
+    print(main(parse(BenchConfig, arguments, "bench life")))
+
+
+if __name__ == "__main__":
+    print(main(tyro.cli(BenchConfig)))

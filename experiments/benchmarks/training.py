@@ -1,0 +1,158 @@
+"""How many environment steps per second does recurrent PPO train at, acting and learning together?
+
+    pip install 'lifelong-rl[bench]'
+    lifelong bench training
+    lifelong bench training --env MiniGrid-DoorKey-8x8-v0 --num-envs 64
+    lifelong bench training --env MiniGrid-DoorKey-8x8-v0 --num-envs 64 --rooms
+
+Ours with two memories beside sb3-contrib's RecurrentPPO, in one process, in turns: the same gymnasium environment and
+observation, width, steps per update, epochs, minibatches and threads. Each turn is one update (collect, then learn);
+the first of each is not counted. Prints a Markdown table of medians, their spread, and ratios.
+"""
+
+import importlib
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import gymnasium
+import torch
+import tyro
+
+from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig, Rollout
+from lifelong.envs import TaskStream, make_stream
+from lifelong.envs.rooms.tasks import TASKS
+from lifelong.experiments.cli import parse
+from lifelong.memory import make_memory
+
+__all__ = ["BenchConfig", "command", "main"]
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure training end to end."""
+
+    env: str = "CartPole-v1"
+    """A gymnasium id; MiniGrid ids are seen as their 7x7x3 image."""
+    rooms: bool = False
+    """Ours act in `rooms`, the compiled twin of a MiniGrid id; the other acts in MiniGrid."""
+    num_envs: int = 16
+    """Environments side by side."""
+    steps: int = 128
+    """Steps of each between two updates."""
+    width: int = 128
+    """Of the backbone, of the LSTM, and of the layers around it."""
+    epochs: int = 4
+    """Passes over every batch."""
+    minibatches: int = 4
+    """Parts of a batch."""
+    turns: int = 5
+    """Updates of each that are counted."""
+    threads: int = 1
+    """Threads of torch."""
+    memories: tuple[str, ...] = ("gated_delta", "gru")
+    """Ours to measure."""
+
+
+def main(config: BenchConfig) -> str:
+    """Measure and return the table."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(0)
+    turns: dict[str, Callable[[], None]] = {f"lifelong {name}": _ours(config, name) for name in config.memories}
+    turns["sb3-contrib RecurrentPPO"] = _theirs(config)
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(config.turns + 1):
+        for name, turn in turns.items():
+            began = time.perf_counter()
+            turn()
+            if number:
+                seconds[name].append(time.perf_counter() - began)
+    return _table(config, seconds)
+
+
+def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
+    world = _world(config)
+    backbone = Backbone([make_memory(memory, config.width)])
+    agent = ActorCritic(Encoder(world.single_observation_space, config.width), backbone, world.single_action_space)
+    lifetime = Rollout(agent, world)
+    learner = PPO(agent, PPOConfig(lr=3e-4, epochs=config.epochs, minibatches=config.minibatches))
+
+    def turn() -> None:
+        report = learner.learn(lifetime.segment(config.steps))
+        if report["ratio_error"] > 1e-4:
+            raise RuntimeError(f"acting and learning differ: max |ratio - 1| = {report['ratio_error']}")
+
+    return turn
+
+
+def _world(config: BenchConfig) -> TaskStream:
+    if not config.rooms:
+        return make_stream(f"gym:{config.env}", num_envs=config.num_envs)
+    twins = {task.minigrid_id: name for name, task in TASKS.items()}
+    if config.env not in twins:
+        raise ValueError(f"--rooms needs an --env that it has a twin of: {', '.join(twins)}, got {config.env!r}")
+    return make_stream("rooms", num_envs=config.num_envs, task=twins[config.env])
+
+
+def _theirs(config: BenchConfig) -> Callable[[], None]:
+    from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]  of the `bench` extra
+    from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[reportMissingImports]
+
+    def make() -> Any:
+        if config.env.startswith(("MiniGrid-", "BabyAI-")):
+            importlib.import_module("minigrid")  # registers its environments
+        env = gymnasium.make(config.env)
+        if config.env.startswith(("MiniGrid", "BabyAI")):
+            from minigrid.wrappers import ImgObsWrapper
+
+            env = gymnasium.wrappers.FlattenObservation(ImgObsWrapper(env))  # type: ignore[no-untyped-call]
+        return env
+
+    batch = config.num_envs * config.steps
+    model = RecurrentPPO(
+        "MlpLstmPolicy",
+        DummyVecEnv([make] * config.num_envs),
+        n_steps=config.steps,
+        batch_size=batch // config.minibatches,
+        n_epochs=config.epochs,
+        policy_kwargs={"lstm_hidden_size": config.width, "net_arch": [config.width], "enable_critic_lstm": False,
+                       "shared_lstm": True},
+        device="cpu",
+    )  # fmt: skip
+
+    def turn() -> None:
+        model.learn(batch, reset_num_timesteps=False)
+
+    return turn
+
+
+def _table(config: BenchConfig, seconds: dict[str, list[float]]) -> str:
+    batch = config.num_envs * config.steps
+    rival = median(seconds["sb3-contrib RecurrentPPO"])
+    twin = " (ours: its twin in rooms)" if config.rooms else ""
+    lines = [
+        f"{config.env}{twin}, {config.num_envs} environments, {config.steps} steps, width {config.width}, "
+        f"{config.epochs} epochs, {config.minibatches} minibatches, {config.threads} thread(s), "
+        f"torch {torch.__version__}, {platform.machine()}, median of {config.turns} (least to most)",
+        "",
+        "| agent | steps/s | spread | ratio |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, times in seconds.items():
+        low, high = batch / max(times), batch / min(times)
+        lines.append(
+            f"| {name} | {batch / median(times):,.0f} | {low:,.0f} to {high:,.0f} | {rival / median(times):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def command(arguments: list[str]) -> None:
+    """Measure and print the table."""
+    print(main(parse(BenchConfig, arguments, "bench training")))
+
+
+if __name__ == "__main__":
+    print(main(tyro.cli(BenchConfig)))

@@ -1,0 +1,185 @@
+"""A run's directory: its config, its rows, its checkpoints.
+
+runs/<name>/config.json         the resolved config, versions, git hash, command, device
+runs/<name>/stream.toml         the stream file it was made with, if there was one
+runs/<name>/episodes/           one row for each episode, Parquet
+runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
+runs/<name>/report/             curves as JSON and PNG
+runs/<name>/events.out.*        for TensorBoard
+runs/<name>/crash.json          how to break an environment again that broke; the checkpoint is from just before
+"""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tensordict import TensorDict
+
+from lifelong.agents import PPO, CheckpointError, Rollout, save_checkpoint, load_checkpoint
+from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
+from lifelong.envs import TaskStream
+from lifelong.envs.stream_file import is_stream_file
+from lifelong.experiments.runs.config import FORMAT, ConfigError, TrainConfig
+from lifelong.experiments.runs.errors import InputError
+
+__all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
+
+_PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
+
+
+def create_run(config: TrainConfig) -> Path:
+    """Make the directory of a new run and write its config.
+
+    Args:
+        config: with every setting resolved.
+
+    Raises:
+        InputError: if there is a run of that name and it may not be replaced.
+    """
+    folder = config.run
+    if folder.exists():
+        if not config.overwrite:
+            raise InputError(
+                f"run {folder} exists: pass --overwrite to replace it, --resume {folder} to go on, or another --name"
+            )
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder} is no run, so it is not replaced: it has no config.json")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    if is_stream_file(config.stream):
+        shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
+    origin = {
+        "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+        "git": _git_hash(),
+        "command": sys.argv,
+        "device": config.device,
+        "threads": config.threads,
+        "machine": platform.machine(),
+    }
+    content = {"format": FORMAT, "config": config.to_json(), "origin": origin}
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
+    return folder
+
+
+def open_run(folder: Path) -> TrainConfig:
+    """Return the config of a run.
+
+    Raises:
+        InputError: if there is none, or a newer version wrote it.
+    """
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{folder} is no run: cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}") from error
+    try:
+        found = int(content["format"])
+        if found <= FORMAT:
+            config = TrainConfig.from_json(content["config"])
+            kept = folder / f"stream{Path(config.stream).suffix}"
+            return replace(config, stream=str(kept)) if is_stream_file(config.stream) else config
+    except ConfigError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no config of a run: {error!r}") from error
+    raise InputError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def save(
+    folder: Path, lifetime: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]
+) -> None:
+    """Write the run's checkpoint: weights, optimiser, memories, random numbers and where every life is.
+
+    Args:
+        folder: of the run.
+        lifetime: whose memories.
+        position: of its world.
+        learner: of its policy.
+        facts: what else a resumed run needs, as JSON.
+    """
+    parts = {
+        "policy": dict(lifetime.policy.state_dict()),
+        "optimizer": optimizer_tensors(learner.optimizer),
+        "memory": {"/".join(key): value for key, value in flat(lifetime.memory).items()},
+        "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
+        "random": {"torch": torch.get_rng_state()},
+    }
+    device = lifetime.start.device
+    if device.type == "cuda":
+        parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
+    shapes = {name: list(value.shape) for name, value in position.items()}
+    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": lifetime.steps, "world_shapes": shapes})
+
+
+def restore(folder: Path, lifetime: Rollout, world: TaskStream, learner: PPO) -> dict[str, Any]:
+    """Put everything back as `save` found it.
+
+    Returns:
+        The facts given to `save`, and `steps`.
+
+    Raises:
+        CheckpointError: if there is no whole checkpoint, or it is of another agent.
+    """
+    parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    load_policy_tensors(lifetime.policy, parts["policy"], folder)
+    restore_optimizer(learner.optimizer, parts["optimizer"])
+    for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
+        lifetime.memory.set(tuple(key.split("/")), value.to(lifetime.start.device))
+    shapes = facts.pop("world_shapes")
+    lifetime.see(*world.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
+    lifetime.steps = facts["steps"]
+    torch.set_rng_state(parts["random"]["torch"])
+    if lifetime.start.device.type == "cuda" and "cuda" in parts["random"]:
+        torch.cuda.set_rng_state(parts["random"]["cuda"], lifetime.start.device)
+    return facts
+
+
+def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
+    """Give a policy the weights of a run's checkpoint, and return the checkpoint's facts."""
+    parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    load_policy_tensors(policy, parts["policy"], folder)
+    return facts
+
+
+def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Load weights.
+
+    Raises:
+        CheckpointError: if they are of another policy.
+    """
+    try:
+        policy.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint of {folder} is of another agent: {error}") from error
+
+
+def flat(memory: TensorDict) -> dict[tuple[str, ...], torch.Tensor]:
+    """Return the tensors of a memory's state by their paths."""
+    return {key if isinstance(key, tuple) else (key,): value for key, value in memory.items(True, True)}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "not installed"
+
+
+def _git_hash() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

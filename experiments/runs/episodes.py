@@ -1,0 +1,207 @@
+"""The episodes table: one row for every episode that ended, in Parquet parts that survive a killed process.
+
+`EpisodeLog` gathers rows in memory and writes them as parts, `<run>/episodes/<mode>-<number>.parquet`. A part is
+written under a temporary name, synced and renamed, so there are whole parts and no others; a killed process loses the
+rows it had not flushed. Columns are those of `lifelong.envs.stream.ROW`, and `mode`: how the agent lived.
+
+| mode | meaning |
+| --- | --- |
+| train | slow weights learn |
+| online | one life goes on while slow weights learn; the stream's own reward is the score |
+| frozen | a copy of the agent, its memory not written |
+| sandbox | a copy of the agent, its memory written and thrown away |
+
+All metrics are functions of this table: see `lifelong.experiments.metrics.retention`.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lifelong.envs.stream import ROW
+from lifelong.experiments.metrics.retention import Rows
+
+__all__ = ["MODES", "EpisodeLog", "Mode", "read_episodes"]
+
+Mode = Literal["train", "frozen", "sandbox", "online"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+_MODE_TYPE = pa.dictionary(pa.int8(), pa.string())
+_SCHEMA = pa.schema(
+    [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in ROW.items()] + [("mode", _MODE_TYPE)]
+)
+# Counters that only grow, or jump by little, are cheapest as differences.
+_GROWING = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
+_ENCODING: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [name for name in _SCHEMA.names if name not in _GROWING],
+    "column_encoding": _GROWING,
+}
+
+
+class EpisodeLog:
+    """Appends the episodes of one mode to a run's table.
+
+    Args:
+        folder: of the run; parts go to its subfolder `episodes`.
+        mode: how the agent lives, see the module.
+        part_rows: rows after which a part is written without being asked.
+
+    Raises:
+        ValueError: if the mode is none of `MODES`.
+    """
+
+    def __init__(self, folder: Path | str, mode: Mode = "train", *, part_rows: int = 2**15) -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self.folder, self.mode, self.part_rows = Path(folder) / "episodes", mode, part_rows
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f".{mode}-*.tmp"):
+            leftover.unlink()
+        self._parts = [(path, pq.read_metadata(path).num_rows) for path in _parts(self.folder, [mode])]
+        self._waiting: list[Rows] = []
+        self._waiting_rows = 0
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Rows of each part on disk."""
+        return tuple(rows for _, rows in self._parts)
+
+    @property
+    def rows(self) -> int:
+        """Rows of this mode, on disk and waiting to be written."""
+        return sum(self.parts) + self._waiting_rows
+
+    def append(self, rows: Rows) -> None:
+        """Add episodes.
+
+        Args:
+            rows: columns of `ROW`, as in `info["episodes"]`; the arrays are kept, not copied, until the next flush.
+
+        Raises:
+            ValueError: if columns are missing, unknown or of unequal length; nothing is added then.
+        """
+        if rows.keys() != ROW.keys():
+            raise ValueError(f"rows need the columns of ROW; missing or unknown: {sorted(rows.keys() ^ ROW.keys())}")
+        count = len(rows["step"])
+        if wrong := [name for name, column in rows.items() if np.shape(column) != (count,)]:
+            raise ValueError(f"columns must be of one length, {count}: {wrong}")
+        self._waiting.append(rows)
+        self._waiting_rows += count
+        if self._waiting_rows >= self.part_rows:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits as one part and make it durable."""
+        if self._waiting_rows:
+            columns = [
+                np.concatenate([rows[name] for rows in self._waiting]).astype(ROW[name], copy=False) for name in ROW
+            ]
+            mode = pa.DictionaryArray.from_arrays(np.zeros(self._waiting_rows, np.int8), [self.mode])
+            table = pa.table([*map(pa.array, columns), mode], schema=_SCHEMA)
+            number = int(self._parts[-1][0].stem.rpartition("-")[2]) + 1 if self._parts else 0
+            path = self.folder / f"{self.mode}-{number:06}.parquet"
+            _write(table, path)
+            self._parts.append((path, self._waiting_rows))
+        self._waiting, self._waiting_rows = [], 0
+
+    def truncate(self, rows: int) -> None:
+        """Forget all but the first rows: what was lived after a checkpoint.
+
+        Args:
+            rows: of this mode to keep, as `rows` said when the checkpoint was made.
+
+        Raises:
+            ValueError: if there are not so many rows; nothing is changed then.
+        """
+        self.flush()
+        if not 0 <= rows <= self.rows:
+            raise ValueError(f"{self.folder} has {self.rows} rows of mode {self.mode}, cannot keep {rows}")
+        while self._parts and self.rows > rows:  # from the end, so that a kill in between leaves a whole beginning
+            path, _ = self._parts.pop()
+            keep = rows - self.rows
+            if keep > 0:
+                _write(pq.read_table(path).slice(0, keep), path)
+                self._parts.append((path, keep))
+            else:
+                path.unlink()
+        _sync(self.folder)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_episodes(
+    folder: Path | str, modes: Iterable[Mode] | None = None, columns: Sequence[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read a run's episodes, in the order in which they ended, mode by mode.
+
+    Args:
+        folder: of the run; it may be written at the same time.
+        modes: to read; None is all.
+        columns: to read; None is all.
+
+    Returns:
+        Columns by name, [rows] each. `mode` is int8, an index into `MODES`.
+
+    Raises:
+        ValueError: if a column is unknown.
+    """
+    names = list(columns if columns is not None else _SCHEMA.names)
+    if unknown := [name for name in names if name not in _SCHEMA.names]:
+        raise ValueError(f"unknown columns {unknown}; there are {', '.join(_SCHEMA.names)}")
+    paths = _parts(Path(folder) / "episodes", modes)
+    stored = [name for name in names if name != "mode"] or ["step"]
+    tables = [pq.read_table(path, columns=stored) for path in paths]
+    table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+    found = {name: table.column(name).to_numpy() for name in stored}
+    if "mode" in names:
+        numbers = [MODES.index(_mode(path)) for path in paths]
+        found["mode"] = np.repeat(np.array(numbers, np.int8), [part.num_rows for part in tables])
+    return {name: found[name] for name in names}
+
+
+def _mode(path: Path) -> Any:
+    return path.stem.rpartition("-")[0]
+
+
+def _parts(folder: Path, modes: Iterable[Mode] | None) -> list[Path]:
+    """Return the parts of these modes, mode by mode, the oldest first."""
+    wanted = MODES if modes is None else tuple(modes)
+    return [path for mode in wanted for path in sorted(folder.glob(f"{mode}-*.parquet"))]
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """Write a part so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.stem}.tmp")
+    with temporary.open("wb") as file:
+        pq.write_table(table, file, **_ENCODING)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make renames and removals in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

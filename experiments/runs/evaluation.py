@@ -1,0 +1,80 @@
+"""Frozen lives: what an agent's memory can do when its slow weights no longer change.
+
+The lives are fresh, or copies of the living; nothing they do reaches the agent, its memory or its random numbers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from lifelong.agents import Carry, Graph, Rollout, join_rows
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.envs import TaskStream
+from lifelong.experiments.runs.config import TrainConfig
+
+__all__ = ["EVALUATION_SEED", "live_frozen", "own_random", "training_horizon"]
+
+EVALUATION_SEED = 2**31
+"""Streams of evaluations start here: no life of training is met again."""
+
+_SEGMENT = 64  # steps between two looks at the clock
+
+
+@contextmanager
+def own_random(seed: int) -> Iterator[None]:
+    """Draw from a random source of one's own, and leave torch's as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def live_frozen(
+    policy: ActorCritic,
+    world: TaskStream,
+    steps: int,
+    *,
+    carry: Carry = "lifetime",
+    seed: int = 0,
+    cuda_graph: Graph = "auto",
+    progress: Callable[[int], None] = lambda lived: None,
+) -> dict[str, NDArray[Any]]:
+    """Let fresh lives go on for some steps and return the rows of their episodes.
+
+    Args:
+        policy: who acts; left as it is.
+        world: where; it is reset.
+        steps: environment steps of every life.
+        carry: what ends the memory.
+        seed: of the actions.
+        cuda_graph: whether acting is a CUDA graph; see `Rollout`.
+        progress: told the steps lived so far, of all lives together.
+
+    Returns:
+        Columns of `lifelong.envs.stream.ROW`.
+    """
+    with own_random(seed):
+        lifetime = Rollout(policy, world, carry, cuda_graph=cuda_graph)
+        rows = []
+        left = steps
+        while left > 0:
+            segment = lifetime.segment(min(left, _SEGMENT))
+            left -= _SEGMENT
+            if segment.episodes:
+                rows.append(segment.episodes)
+            progress(lifetime.steps)
+    return join_rows(rows)
+
+
+def training_horizon(config: TrainConfig, mean_length: float) -> int:
+    """Return the steps of a life in training; with endless lives, those of a segment or of ten episodes.
+
+    Args:
+        config: resolved.
+        mean_length: steps of an episode.
+    """
+    if config.life_episodes:
+        return max(round(config.life_episodes * mean_length), 1)
+    return max(config.segment or 1, round(10 * mean_length))

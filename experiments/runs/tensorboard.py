@@ -1,0 +1,216 @@
+"""What TensorBoard shows of a run: retention first.
+
+`RunWriter` writes into the run's own folder, so every run is one line with one colour in every chart.
+
+| tag | x axis | meaning |
+| --- | --- | --- |
+| Retention/by log2 lag in episodes | log2 of the lag | the newest retention curve: 4 stands for lags 16 to 31 |
+| Retention/by plain lag in episodes | smallest lag of the bin | the same curve |
+| retention_interval/low, /high | log2 of the lag | its 95 % interval |
+| retention/lag_0016-0031, retention/area | environment steps | retention over training |
+| transfer adaptation memory plasticity train time / ... | environment steps | see `GROUPS` |
+
+TensorBoard opens on the page "Time Series" and sorts groups of tags by character, capitals first. So the one
+capital, in `Retention/`, makes the retention curves of all runs the first thing a person sees. The page "Custom
+Scalars" begins with the same curves and their intervals. Lines are smoothed unless told otherwise, and a smoothed
+retention curve is wrong: `first_page` is the address without.
+
+A curve is written anew, from its shortest lag, whenever it is measured; TensorBoard's data server, which comes with it
+on Linux, then shows the newest one. Its slow reader (`--load_fast=false`) draws all of them on top of each other.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lifelong.experiments.metrics.retention import RetentionCurve, bin_edges
+
+if TYPE_CHECKING:  # both take long to import
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "GROUPS", "LAYOUT", "STYLES", "RunWriter", "first_page", "plot_curves"]
+
+GROUPS = ("retention", "transfer", "adaptation", "memory", "plasticity", "train", "time")
+
+_BY_LOG2_LAG = "Retention/by log2 lag in episodes"
+_BY_PLAIN_LAG = "Retention/by plain lag in episodes"
+_LOW, _HIGH = "retention_interval/low", "retention_interval/high"
+
+LAYOUT: dict[str, dict[str, list[Any]]] = {
+    "Retention": {
+        "retention by log2 lag in episodes, and 95 % interval": ["Margin", [_BY_LOG2_LAG, _LOW, _HIGH]],
+    },
+    "Retention over training": {"area under the curve": ["Multiline", ["^retention/area$"]]}
+    | {
+        f"lags of {low} to {high} episodes": ["Multiline", [f"^retention/lag_({lags})$"]]
+        for low, high, lags in (
+            (1, 15, "0001|0002-0003|0004-0007|0008-0015"),
+            (16, 255, "0016-0031|0032-0063|0064-0127|0128-0255"),
+            (256, 4095, "0256-0511|0512-1023|1024-2047|2048-4095"),
+        )
+    },
+    "Training": {
+        "reward": ["Multiline", ["^train/.*(reward|return).*"]],
+        "speed": ["Multiline", ["^time/.*steps_per_second.*"]],
+    },
+}
+"""Custom scalars: charts by category and title. Within a category TensorBoard puts charts with intervals last."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # told apart by all eyes
+STYLES = ("-", "--", "-.", ":")
+
+
+def first_page(address: str = "http://localhost:6006") -> str:
+    """Return the address at which TensorBoard opens on the retention curves of all runs, unsmoothed.
+
+    Args:
+        address: of the server, without a slash at the end.
+    """
+    return f"{address}/?smoothing=0#timeseries"
+
+
+class RunWriter:
+    """Writes one run's events.
+
+    Args:
+        folder: of the run.
+        config: what the run is made of, nested as JSON is; written as text, and as HParams of this very run.
+        purge_step: environment steps of the checkpoint from which the run goes on; what was written from there on is
+            hidden. None for a new run.
+    """
+
+    def __init__(
+        self, folder: Path | str, config: Mapping[str, Any] | None = None, *, purge_step: int | None = None
+    ) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
+        self._writer.add_custom_scalars(LAYOUT)
+        if config is not None:
+            self._describe(config)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write numbers by tag.
+
+        Args:
+            values: by tag, `group/name` with a group of `GROUPS`; NaN, "not known", is left out.
+            step: environment steps so far.
+
+        Raises:
+            ValueError: if a tag's group is unknown; nothing is written then.
+        """
+        if unknown := [tag for tag in values if tag.partition("/")[0] not in GROUPS]:
+            raise ValueError(f"tags begin with {', '.join(GROUPS)} and a slash: {', '.join(unknown)}")
+        for tag, value in values.items():
+            if not math.isnan(value):
+                self._writer.add_scalar(tag, value, step)
+
+    def retention(self, curve: RetentionCurve, step: int | None) -> None:
+        """Write a retention curve by lag, in place of the one before, and its bins over training.
+
+        Args:
+            curve: just measured.
+            step: environment steps so far; None if the slow weights are frozen: the curve by lag alone.
+        """
+        for number, rho in enumerate(curve.rho):
+            if not math.isnan(rho):
+                self._writer.add_scalar(_BY_LOG2_LAG, rho, number)
+                self._writer.add_scalar(_BY_PLAIN_LAG, rho, bin_edges(number)[0])
+                for tag, end in ((_LOW, curve.low[number]), (_HIGH, curve.high[number])):
+                    # a bin without an interval still needs ends, or its point would not be drawn
+                    self._writer.add_scalar(tag, rho if math.isnan(end) else end, number)
+        if step is not None:
+            over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
+            self.scalars(over_training | {"retention/area": curve.area}, step)
+
+    def figure(self, tag: str, figure: "Figure", step: int) -> None:
+        """Write a picture; `figure` is matplotlib's, `step` environment steps so far."""
+        self._writer.add_figure(tag, figure, step, close=False)
+
+    def _describe(self, config: Mapping[str, Any]) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        text = json.dumps(config, indent=2, default=str)
+        self._writer.add_text("config", f"```json\n{text}\n```")
+        # `add_hparams` would write a second folder, a second run; the metrics are read from the tags of this one.
+        for summary in hparams(_flat(config), dict.fromkeys(("retention/area", "train/reward"), 0.0)):
+            self._writer.file_writer.add_summary(summary)
+
+    def flush(self) -> None:
+        """Let TensorBoard see all that was written."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and end."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = None, title: str = "") -> "Figure":
+    """Draw the retention curves of several runs, their intervals as bands.
+
+    Args:
+        curves: by name, drawn in this order.
+        path: PNG file (or what its suffix says) to write; None for none.
+        title: above the axes.
+
+    Returns:
+        The figure, made without pyplot: nothing is to be closed.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 4.5), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    longest = max((len(curve.rho) for curve in curves.values()), default=1)
+    for level, name in ((1.0, "nothing forgotten"), (0.0, "no memory")):
+        axes.axhline(level, color="0.6", linewidth=1.0, zorder=0)
+        axes.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                      textcoords="offset points", ha="right", va="bottom", fontsize=8, color="0.45")  # fmt: skip
+    for number, (name, curve) in enumerate(curves.items()):
+        colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
+        label = name if math.isnan(curve.area) else f"{name}  (area {round(curve.area, 2) + 0.0:.2f})"
+        axes.plot(curve.lag, curve.rho, style, marker="o", markersize=4, linewidth=1.8, color=colour, label=label)
+        axes.fill_between(curve.lag, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+    axes.set_xscale("log", base=2)
+    every = 1 if longest <= 10 else 2
+    axes.set_xticks([2**k for k in range(0, longest, every)], [str(2**k) for k in range(0, longest, every)])
+    axes.minorticks_off()
+    axes.set_ylim(-0.12, 1.12)
+    axes.set_xlabel("lag: episodes since the task was last met")
+    axes.set_ylabel("retention")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if title:
+        axes.set_title(title)
+    if curves:
+        figure.legend(loc="outside lower center", ncols=min(len(curves), 3), frameon=False)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    return figure
+
+
+def _padded(number: int) -> str:
+    low, high = bin_edges(number)
+    return f"{low:04}" if low == high else f"{low:04}-{high:04}"
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
+    """Return nested entries as `outer.inner`, whatever is no number as text."""
+    flat: dict[str, bool | float | str] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat

@@ -1,0 +1,160 @@
+"""How fast are the kernels here, and are they right?
+
+    lifelong bench kernels                        all of it
+    python kernels/benchmark/bench.py --device cuda         on a machine with nothing but torch and triton
+
+Every back end is first held against the plain loop in float64; one that fails is reported and not timed. The rest runs
+in turns with its rivals in one process. Prints Markdown; `--output` writes it to a file too.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+if __name__ == "__main__":  # as a script: this folder, whose files have everybody's names, gives way to the checkout
+    here = Path(__file__).resolve().parent
+    sys.path = [str(here.parent / "src"), *(folder for folder in sys.path if Path(folder).resolve() != here)]
+
+import torch
+
+from lifelong.kernels.benchmark import cpu, cuda
+from lifelong.kernels.benchmark.accuracy import Verdict, examine
+from lifelong.kernels.benchmark.config import BenchConfig, Guests
+from lifelong.kernels.benchmark.operations import OPERATIONS, back_ends
+from lifelong.kernels.benchmark.report import accuracy_table, origin
+
+__all__ = ["OptionError", "main", "options"]
+
+Made = TypeVar("Made")
+
+
+class OptionError(ValueError):
+    """A word of the command line does not fit."""
+
+
+def main(config: BenchConfig, guests: Guests | None = None) -> str:
+    """Measure, and return the report; what is being measured is said on stderr.
+
+    Args:
+        config: settings.
+        guests: what the floors above lend.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        parts = ["# Kernels, measured", origin(config.repeats)]
+        for device in config.devices:
+            parts += _sections(device, config, guests or Guests())
+    finally:
+        torch.set_num_threads(before)
+    if hasattr(os, "getloadavg"):
+        parts.append("Load average after: " + " ".join(f"{x:.2f}" for x in os.getloadavg()))
+    report = "\n\n".join(parts) + "\n"
+    if config.output is not None:
+        config.output.write_text(report)
+    return report
+
+
+def _sections(device: str, config: BenchConfig, guests: Guests) -> Iterator[str]:
+    _say(f"is every back end right on {device}?")
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for name, operation in OPERATIONS.items():
+        for back_end in back_ends(operation, device):
+            verdicts[name, back_end] = examine(operation, back_end, device)
+    yield accuracy_table(verdicts, device)
+    tables = {"cpu": cpu.tables, "cuda": cuda.tables}[device](config, guests, verdicts)
+    for title, table in tables.items():
+        _say(f"{title} on {device}")
+        yield str(table())
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def options(arguments: list[str], program: str) -> BenchConfig:
+    """Return the settings that words of the command line ask for.
+
+    Args:
+        arguments: the words.
+        program: what help calls the command.
+
+    Raises:
+        OptionError: if a word does not fit, in one line.
+    """
+    usual = BenchConfig()
+    parser = _Parser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to measure; auto is both, if there")
+    add("--shapes", nargs="+", type=_pair, default=usual.shapes, metavar="BxD", help=(
+        "training on the CPU: lives x width of a head (default: " + " ".join(f"{B}x{d}" for B, d in usual.shapes) + ")"
+    ))  # fmt: skip
+    add("--length", type=_count, default=usual.length, metavar="T", help="steps of it (default: %(default)s)")
+    add("--heads", type=_count, default=usual.heads, metavar="H", help="heads of it (default: %(default)s)")
+    add("--acting", type=_pair, default=usual.acting, metavar="BxW", help=(
+        f"acting on the CPU: lives x width of the layer (default: {usual.acting[0]}x{usual.acting[1]})"
+    ))  # fmt: skip
+    add("--threads", type=_count, default=usual.threads, metavar="N", help="threads (default: %(default)s)")
+    add("--repeats", type=_count, default=usual.repeats, metavar="N", help="rounds of each race (default: %(default)s)")
+    add("--compile", action="store_true", help="measure acting under torch.compile too; it compiles for half a minute")
+    add("--output", type=Path, metavar="FILE", help="write the report there too")
+    words = parser.parse_args(arguments)
+    there = torch.cuda.is_available()
+    if words.device == "cuda" and not there:
+        raise OptionError("--device cuda needs a GPU that torch can see; there is none")
+    if words.output is not None and not words.output.parent.is_dir():
+        raise OptionError(f"--output {words.output}: there is no folder {words.output.parent}")
+    return BenchConfig(
+        devices=("cpu", "cuda")[: 1 + there] if words.device == "auto" else (words.device,),
+        shapes=tuple(words.shapes),
+        length=words.length,
+        heads=words.heads,
+        acting=words.acting,
+        threads=words.threads,
+        repeats=words.repeats,
+        compile=words.compile,
+        output=words.output,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message} (see {self.prog} --help)")
+
+
+def _checked(make: Callable[[str], Made], wanted: str) -> Callable[[str], Made]:
+    """Return an argument's type whose complaint says what is allowed."""
+
+    def check(word: str) -> Made:
+        try:
+            return make(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {word!r}") from None
+
+    return check
+
+
+def _positive(word: str) -> int:
+    if (number := int(word)) < 1:
+        raise ValueError(word)
+    return number
+
+
+def _two(word: str) -> tuple[int, int]:
+    first, second = word.split("x")
+    return _positive(first), _positive(second)
+
+
+_count = _checked(_positive, "a positive number")
+_pair = _checked(_two, "two positive numbers like 16x32")
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(main(options(sys.argv[1:], "python kernels/benchmark/bench.py")))
+    except OptionError as fault:
+        sys.stderr.write(f"kernels/benchmark/bench.py: {fault}\n")
+        sys.exit(2)

@@ -1,0 +1,24 @@
+"""A sum of rows of a table, one for each place."""
+
+from torch import Tensor
+
+from lifelong.kernels.backends import Backend, pick
+
+from .reference import check, embedding_sum as reference
+
+__all__ = ["embedding_sum"]
+
+
+def embedding_sum(values: Tensor, table: Tensor, begin: Tensor, *, backend: Backend = "auto") -> Tensor:
+    """Run `reference.embedding_sum`, where the arguments are explained, in the fastest form for these tensors.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
+        IndexError: if a value points outside the table.
+    """
+    check(values, table, begin)
+    if pick(backend, table) == "cpu" and not values.is_cuda:
+        from .cpu import embedding_sum as compiled  # numba is imported at the first use
+
+        return compiled(values, table, begin)
+    return reference(values, table, begin)

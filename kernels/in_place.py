@@ -1,0 +1,41 @@
+"""Acting in place: who lives on has no use for the state before the step.
+
+A state is many times larger than what one step writes into it, so that copying it is most of the cost of a step.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["in_place", "next_state", "own_state"]
+
+_ALLOWED = ContextVar("in_place", default=False)
+
+
+@contextmanager
+def in_place() -> Iterator[None]:
+    """Let recurrences write the state after a step over the state before it, while no gradient is recorded."""
+    token = _ALLOWED.set(True)
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
+def next_state(state: Tensor) -> Tensor:
+    """Return a contiguous tensor to write the next state into, which holds the present one: itself, or a copy.
+
+    Args:
+        state: before the step.
+    """
+    if _ALLOWED.get() and not torch.is_grad_enabled() and state.is_contiguous():
+        return state
+    return own_state(state)
+
+
+def own_state(state: Tensor) -> Tensor:
+    """Return a contiguous copy without history."""
+    return state.detach().clone(memory_format=torch.contiguous_format)

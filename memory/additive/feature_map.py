@@ -1,0 +1,167 @@
+r"""Feature maps: what a query and a key become before they meet in a sum of outer products.
+
+    elu       elu(x) + 1                                                  K      arXiv:2006.16236
+    relu      max(x, 0)                                                   K      arXiv:2103.13076
+    taylor    1, x / K^(1/4), x_i x_j / sqrt(K) (i < j; 1/sqrt 2 if i = j)      1 + K + K (K + 1) / 2
+                  phi(q) . phi(k) = 1 + a + a^2 / 2 with a = q . k / sqrt(K)    Based, arXiv:2402.18668
+    dpfp      r_i r_(i - n) for n = 1 ... nu, r = [max(x, 0), max(-x, 0)], divided by their sum
+                                                                          2 K nu  arXiv:2102.11174
+    rebased   (gamma layer_norm(x) + beta)^2, gamma and beta learned      K      arXiv:2402.10644
+    hedgehog  softmax([W x, -W x]), W learned per head, at first the identity     2 K    arXiv:2402.04347
+
+The right column is F, the width of the result. Taylor keeps each product of two channels once, where Based keeps it
+twice: the same scalar products with half the state. DPFP is Schlag's, where the second half of r is not negative.
+
+Shapes: H heads, K key width, F features.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["DPFP", "FeatureMap", "FeatureMapName", "Hedgehog", "Rebased", "Taylor", "make_feature_map"]
+
+FeatureMapName = Literal["elu", "relu", "taylor", "dpfp", "rebased", "hedgehog"]
+
+EPS = 1e-6
+
+
+class FeatureMap(nn.Module):
+    """A map from [..., H, K] to [..., H, F].
+
+    Args:
+        features: F.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, F] of x [..., H, K]."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
+
+
+class ELU(FeatureMap):
+    """Positive: elu(x) + 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, K] of x [..., H, K]."""
+        return functional.elu(x) + 1
+
+
+class ReLU(FeatureMap):
+    """What is positive."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, K] of x [..., H, K]."""
+        return x.relu()
+
+
+class Taylor(FeatureMap):
+    """The exponential to second order, as a scalar product.
+
+    Args:
+        key_width: K.
+    """
+
+    def __init__(self, key_width: int) -> None:
+        super().__init__(1 + key_width + key_width * (key_width + 1) // 2)
+        self.pairs: Tensor
+        self.register_buffer("pairs", torch.triu_indices(key_width, key_width, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, F] of x [..., H, K]."""
+        K, (i, j) = x.shape[-1], self.pairs
+        squares, products = x.square() / (2 * K) ** 0.5, x[..., i] * x[..., j] / K**0.5
+        return torch.cat([torch.ones_like(x[..., :1]), x / K**0.25, squares, products], -1)
+
+
+class DPFP(FeatureMap):
+    """Products of neighbours among the positive and negative parts.
+
+    Args:
+        key_width: K.
+        nu: distances between neighbours.
+
+    Raises:
+        ValueError: if `nu` is not between 1 and 2 K - 1.
+    """
+
+    def __init__(self, key_width: int, nu: int = 1) -> None:
+        if not 0 < nu < 2 * key_width:
+            raise ValueError(f"nu must be between 1 and 2 K - 1 = {2 * key_width - 1}: nu={nu}")
+        super().__init__(2 * key_width * nu)
+        self.nu = nu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, F] of x [..., H, K]."""
+        r = torch.cat([x, -x], -1).relu()
+        products = torch.cat([r * r.roll(n, -1) for n in range(1, self.nu + 1)], -1)
+        return products / (products.sum(-1, keepdim=True) + EPS)
+
+
+class Rebased(FeatureMap):
+    """A learned parabola of every normalised channel.
+
+    Args:
+        heads: H.
+        key_width: K.
+    """
+
+    def __init__(self, heads: int, key_width: int) -> None:
+        super().__init__(key_width)
+        self.scale = nn.Parameter(torch.ones(heads, key_width))
+        self.shift = nn.Parameter(torch.zeros(heads, key_width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, K] of x [..., H, K]."""
+        return (self.scale * functional.layer_norm(x, x.shape[-1:]) + self.shift).square()
+
+
+class Hedgehog(FeatureMap):
+    """A softmax over channels and their negatives, so that the map can be as attention.
+
+    Args:
+        heads: H.
+        key_width: K.
+    """
+
+    def __init__(self, heads: int, key_width: int) -> None:
+        super().__init__(2 * key_width)
+        self.weight = nn.Parameter(torch.eye(key_width).repeat(heads, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features [..., H, F] of x [..., H, K]."""
+        z = (self.weight @ x[..., None])[..., 0]
+        return torch.cat([z, -z], -1).softmax(-1)
+
+
+def make_feature_map(name: FeatureMapName, heads: int, key_width: int, nu: int = 1) -> FeatureMap:
+    """Return a new feature map.
+
+    Args:
+        name: one of the names above.
+        heads: H.
+        key_width: K.
+        nu: of DPFP.
+
+    Raises:
+        ValueError: if there is no feature map of that name.
+    """
+    match name:
+        case "elu":
+            return ELU(key_width)
+        case "relu":
+            return ReLU(key_width)
+        case "taylor":
+            return Taylor(key_width)
+        case "dpfp":
+            return DPFP(key_width, nu)
+        case "rebased":
+            return Rebased(heads, key_width)
+        case "hedgehog":
+            return Hedgehog(heads, key_width)
+    raise ValueError(f"feature_map must be one of {', '.join(get_args(FeatureMapName))}, got {name!r}")

@@ -1,0 +1,85 @@
+r"""Gated linear attention: every key channel fades at a rate of its own, chosen at every step.
+
+    S <- S diag(a_t) + v_t k_t^T                    S_0 = 0
+    y_t = S q_t
+
+q, k, v = SiLU(conv(W x)), q and k of unit length; log a = logsigmoid(W' W'' x + c) / 16 per key channel, W'' of low
+rank. The reading goes through an RMS norm per head, a SiLU gate and a linear map.
+c is initialised for lives: in every head the channels' `horizons` are spread over many thousand environment steps.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+window.
+Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
+Source: arXiv:2312.06635; its c = 0 keeps 0.96 of a write at every step. Convolution and unit keys are ours, no
+1/sqrt(K) since a norm follows.
+"""
+
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.additive.base import Additive, Parts
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+
+__all__ = ["GLA"]
+
+SHARPNESS = 16
+"""What the log of the sigmoid is divided by."""
+
+
+class GLA(Additive):
+    """A matrix per head whose key channels fade by themselves.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K; None for twice width / heads: wide keys leave each other alone.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of a head's first and last key channel.
+        rank: of the map to the decays.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `rank` is not positive, or `horizons` do not rise.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+        rank: int = 16,
+    ) -> None:
+        heads = count_heads(width, heads)
+        if rank < 1:
+            raise ValueError(f"rank must be positive: rank={rank}")
+        K, V = key_width or 2 * width // heads, value_width or width // heads
+        super().__init__(width, heads, K, V)
+        self.rank = rank
+        self.project = Projection(width, heads, K, V, taps)
+        up = nn.Linear(rank, heads * K)
+        up.weight.data *= 0.1  # decays begin near their horizons
+        first, last = horizons
+        up.bias.data = -decay_parameters(K, (first / SHARPNESS, last / SHARPNESS)).repeat(heads)
+        self.fade = nn.Sequential(nn.Linear(width, rank, bias=False), up)
+        self.output = Output(width, heads, V)
+
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return an empty window."""
+        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+
+    def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
+        """Return what is written and read; see `Additive.parts`."""
+        q, k, v, window = self.project(x, state["window"], start)
+        decay = (functional.logsigmoid(self.fade(x)) / SHARPNESS).view(k.shape)
+        return Parts(q, k, v, lambda y: self.output(y, x), decay=decay, rest={"window": window})
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, K = self.shape
+        projected = self.project.channels + 2 * heads * V + self.rank
+        return 2 * self.width * projected + 2 * self.rank * heads * K + 5 * heads * V * K

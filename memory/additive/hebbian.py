@@ -1,0 +1,75 @@
+r"""Hebb's rule: what occurs together is bound together, at one learned rate, and leaks away at another.
+
+    S <- lambda_h S + eta_h v_t k_t^T               S_0 = 0
+    y_t = S q_t
+
+q, k, v = SiLU(conv(W x)), q and k of unit length; eta = softplus(e) and lambda = exp(-softplus(c)) are one number per
+head, the same at every step: no gate decides what is worth writing. The reading goes through an RMS norm per head, a
+SiLU gate and a linear map; n random unit keys of width K disturb each other by about sqrt(n / K).
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+window.
+Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
+Source: the correlation matrix memory, doi:10.1109/TC.1972.5008975, with a leak; convolution, norm and gate are ours.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.additive.base import Additive, Parts
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+
+__all__ = ["Hebbian"]
+
+
+class Hebbian(Additive):
+    """A correlation matrix per head that leaks.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K; None for twice width / heads: wide keys leave each other alone.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has leaked to 1/e, of the first and of the last head.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `horizons` do not rise.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+    ) -> None:
+        heads = count_heads(width, heads)
+        K, V = key_width or 2 * width // heads, value_width or width // heads
+        super().__init__(width, heads, K, V)
+        self.project = Projection(width, heads, K, V, taps)
+        self.rate = nn.Parameter(torch.ones(heads).expm1().log())  # eta = 1
+        self.leak = nn.Parameter(decay_parameters(heads, horizons))
+        self.output = Output(width, heads, V)
+
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return an empty window."""
+        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+
+    def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
+        """Return what is written and read; see `Additive.parts`."""
+        q, k, v, window = self.project(x, state["window"], start)
+        gate, decay = (
+            z.expand(*start.shape, -1) for z in (functional.softplus(self.rate), -functional.softplus(self.leak))
+        )
+        return Parts(q, k, v, lambda y: self.output(y, x), gate=gate, decay=decay, rest={"window": window})
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + 2 * heads * V) + 5 * heads * V * K

@@ -1,0 +1,85 @@
+r"""Linear attention: every step is added, nothing is ever taken away.
+
+    S <- S + v_t phi(k_t)^T        z <- z + phi(k_t)         S_0 = 0, z_0 = 0
+    y_t = S phi(q_t) / (z^T phi(q_t) + eps)
+
+q, k, v = SiLU(conv(W x)); `feature_map` chooses phi, elu(x) + 1 unless told; see `feature_map.py`. The normaliser z is
+one more row of S, its value always 1, so that y is a weighted mean of the values seen. The mean of a long life moves
+little: after n steps a write weighs 1 / n, and float32 stops counting near 10^7 of them.
+
+Shapes: B lives, T steps, D width, H heads, K key width, F features (K for elu), V value width; state S
+[B, H, V + 1, F] and the convolution's window.
+Cost per step: 4 H (V + 1) F floating-point operations besides the projections and phi; 4 H (V + 1) F bytes of state.
+Source: arXiv:2006.16236; the convolution, norm and gate around it are ours, the same for all matrix memories. Taylor
+features are Based's, arXiv:2402.18668, without the window of attention beside them.
+"""
+
+from tensordict import TensorDict
+from torch import Tensor
+
+from lifelong.memory.additive.base import Additive, Parts
+from lifelong.memory.additive.feature_map import FeatureMapName, make_feature_map
+from lifelong.memory.layer import Output, Projection, count_heads
+
+__all__ = ["LinearAttention"]
+
+EPS = 1e-6
+
+
+class LinearAttention(Additive):
+    """A sum of outer products per head, read as a weighted mean.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K; None for width / heads, at most 16 for `taylor`, whose features grow with its square.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        feature_map: phi: `elu`, `relu`, `taylor`, `dpfp`, `rebased` or `hedgehog`.
+        nu: of `dpfp`, distances between the channels that are multiplied.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or there is no such feature map.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        feature_map: FeatureMapName = "elu",
+        nu: int = 1,
+    ) -> None:
+        heads = count_heads(width, heads)
+        usual = min(width // heads, 16) if feature_map == "taylor" else width // heads
+        K, V = key_width or usual, value_width or width // heads
+        of_queries, of_keys = (make_feature_map(feature_map, heads, K, nu) for _ in range(2))
+        super().__init__(width, heads, of_keys.features, V, normaliser=True)
+        self.of_queries, self.of_keys = of_queries, of_keys
+        self.project = Projection(width, heads, K, V, taps, unit=False)
+        self.output = Output(width, heads, V)
+
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return an empty window."""
+        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+
+    def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
+        """Return what is written and read; see `Additive.parts`."""
+        q, k, v, window = self.project(x, state["window"], start)
+
+        def read(sums: Tensor) -> Tensor:
+            y, weight = sums.split([sums.shape[-1] - 1, 1], -1)
+            out: Tensor = self.output(y / (weight + EPS), x)
+            return out
+
+        return Parts(self.of_queries(q), self.of_keys(k), v, read, rest={"window": window})
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, rows, features = self.shape
+        projected = self.project.channels + 2 * heads * (rows - 1)
+        learned = sum(p.numel() for p in [*self.of_queries.parameters(), *self.of_keys.parameters()])
+        return 2 * self.width * projected + 2 * learned + 4 * heads * rows * features

@@ -1,0 +1,95 @@
+r"""Mamba-2: one step size per head and step says both how much is written and how much fades.
+
+    S <- exp(-dt_t A) S + dt_t v_t k_t^T            S_0 = 0
+    y_t = S q_t + D v_t
+
+q, k, v = SiLU(conv(W x)) (its C, B and x; keys are not brought to length 1), dt = softplus(W x + c) and A > 0 per head;
+the reading, with the value itself added, goes through a SiLU gate, then an RMS norm per head and a linear map.
+A step with dt near 0 leaves the memory as it is. dt begins near `step_size` and A so that a write has faded to 1/e
+after `horizons` of many thousand environment steps.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+window.
+Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
+Source: arXiv:2405.21060 with as many groups as heads; its A from 1 to 16 and dt from 0.001 to 0.1 are for sentences,
+and with so small a dt a write that comes once is lost beside D v: ours begins at 1/2. The convolution has no bias.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.additive.base import Additive, Parts
+from lifelong.memory.layer import Output, Projection, count_heads, fade_rates
+
+__all__ = ["Mamba2"]
+
+
+class GateFirst(Output):
+    """The way out with the gate before the norm."""
+
+    def forward(self, reading: Tensor, x: Tensor) -> Tensor:
+        """Return [..., D] from the reading [..., H, V] and the layer's input x [..., D]."""
+        y: Tensor = self.linear(self.norm(reading * functional.silu(self.gate(x)).view(reading.shape)).flatten(-2))
+        return y
+
+
+class Mamba2(Additive):
+    """A matrix per head, written and faded by the same step size.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K; None for twice width / heads: wide keys leave each other alone.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        step_size: initial dt.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `step_size` is not positive, or `horizons` do not rise.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+        step_size: float = 0.5,
+    ) -> None:
+        heads = count_heads(width, heads)
+        if step_size <= 0:
+            raise ValueError(f"step_size must be positive: step_size={step_size}")
+        K, V = key_width or 2 * width // heads, value_width or width // heads
+        super().__init__(width, heads, K, V)
+        self.project = Projection(width, heads, K, V, taps, unit=False)
+        self.step_size = nn.Linear(width, heads)
+        nn.init.constant_(self.step_size.bias, torch.tensor(step_size).expm1().log().item())
+        self.log_rate = nn.Parameter((fade_rates(heads, horizons) / step_size).log())  # A, in logs
+        self.skip = nn.Parameter(torch.ones(heads))
+        self.output = GateFirst(width, heads, V)
+
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return an empty window."""
+        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+
+    def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
+        """Return what is written and read; see `Additive.parts`."""
+        q, k, v, window = self.project(x, state["window"], start)
+        dt = functional.softplus(self.step_size(x))  # [B, T, H]
+
+        def read(y: Tensor) -> Tensor:
+            out: Tensor = self.output(y + self.skip[:, None] * v, x)
+            return out
+
+        return Parts(q, k, v, read, gate=dt, decay=-dt * self.log_rate.exp(), rest={"window": window})
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + heads + 2 * heads * V) + 5 * heads * V * K

@@ -1,0 +1,117 @@
+r"""mLSTM: an exponential input gate weighs steps against each other, and a normaliser keeps the account.
+
+    m_t = max(f_t + m, i_t)                                         m_0 = 0
+    S <- exp(f_t + m - m_t) S + exp(i_t - m_t) v_t k_t^T            S_0 = 0
+    n <- exp(f_t + m - m_t) n + exp(i_t - m_t) k_t                  n_0 = 0
+    y_t = S q_t / max(|n^T q_t|, exp(-m_t))
+
+q, k, v = SiLU(conv(W x)), k divided by sqrt(K); f = logsigmoid(W x + c) and i = 15 tanh((W x + d) / 15) per head. The
+stabiliser m keeps every exponent below 0; S exp(m) and n exp(m), and with them y, are what they would be without it.
+n is one more row of S, its value always 1. c is initialised for lives: `horizons` of many thousand environment steps.
+A pass finds m of all steps by doubling: the maps m -> max(a + m, b) of two neighbouring stretches make one of the same
+form.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V + 1, K], m [B, H] and the
+convolution's window.
+Cost per step: 5 H (V + 1) K floating-point operations besides the projections; 4 H ((V + 1) K + 1) bytes of state.
+Source: arXiv:2405.04517; gates read x, not q, k and v; queries, keys and values are those of all matrix memories here,
+as are norm and gate around the reading; the input gate is soft-capped as in xLSTM-7B, arXiv:2503.13427, the forget
+gate is not, whose logarithm is below 0 anyway. m is not detached: its gradient through y is 0.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.additive.base import Additive, Parts
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+
+__all__ = ["MLSTM"]
+
+CAP = 15.0
+
+
+class MLSTM(Additive):
+    """A normalised matrix per head behind exponential gates.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K; None for twice width / heads: wide keys leave each other alone.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `horizons` do not rise.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+    ) -> None:
+        heads = count_heads(width, heads)
+        K, V = key_width or 2 * width // heads, value_width or width // heads
+        super().__init__(width, heads, K, V, normaliser=True)
+        self.project = Projection(width, heads, K, V, taps, unit=False)
+        self.gates = nn.Linear(width, 2 * heads)
+        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
+        self.gates.bias.data[:heads] = 0.0
+        self.gates.bias.data[heads:] = -decay_parameters(heads, horizons)
+        self.output = Output(width, heads, V)
+
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return an empty window and a stabiliser of 0."""
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        return {"window": window, "m": self.zeros(batch, self.shape[0])}
+
+    def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
+        """Return what is written and read; see `Additive.parts`."""
+        q, k, v, window = self.project(x, state["window"], start)
+        i, f = self.gates(x).split(self.shape[0], -1)  # [B, T, H]
+        i, f = CAP * (i / CAP).tanh(), functional.logsigmoid(f)
+        m = stabiliser(f, i, state["m"], start)
+        before = torch.cat([state["m"][:, None], m[:, :-1]], 1).masked_fill(start[..., None], 0.0)
+        decay = (f + before - m).clamp(max=0.0)  # 0 where m is the old one, but for rounding
+
+        def read(sums: Tensor) -> Tensor:
+            y, weight = sums.split([sums.shape[-1] - 1, 1], -1)
+            out: Tensor = self.output(y / torch.maximum(weight.abs(), (-m).exp()[..., None]), x)
+            return out
+
+        gate = (i - m).exp()
+        return Parts(q, k / k.shape[-1] ** 0.5, v, read, gate, decay, {"window": window, "m": m[:, -1]})
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, rows, K = self.shape
+        projected = self.project.channels + 2 * heads + 2 * heads * (rows - 1)
+        return 2 * self.width * projected + 5 * heads * rows * K
+
+
+def stabiliser(f: Tensor, i: Tensor, m: Tensor, start: Tensor) -> Tensor:
+    """Return m_t = max(f_t + m, i_t) after each of T steps, [B, T, H].
+
+    Args:
+        f: [B, T, H] log decays.
+        i: [B, T, H] log weights of the writes.
+        m: [B, H] before the first step.
+        start: [B, T] bool, true where m counts as 0.
+    """
+    fresh = start[..., None]
+    b = torch.where(fresh, torch.maximum(f, i), i)
+    a = f.masked_fill(fresh, -torch.inf)  # m -> max(a + m, b) over the last `reach` steps
+    reach = 1
+    while reach < f.shape[1]:
+        later = torch.maximum(a[:, reach:] + b[:, :-reach], b[:, reach:])
+        a = torch.cat([a[:, :reach], a[:, reach:] + a[:, :-reach]], 1)
+        b = torch.cat([b[:, :reach], later], 1)
+        reach *= 2
+    return torch.maximum(a + m[:, None], b)

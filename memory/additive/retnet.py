@@ -1,0 +1,107 @@
+r"""Retention: outer products that fade at a fixed rate, met through keys that turn with time.
+
+    S <- gamma_h S + v_t (R_t k_t)^T                S_0 = 0
+    y_t = S R_t q_t
+
+q, k, v = SiLU(conv(W x)), q and k of unit length. R_t turns the pair of channels (2 j, 2 j + 1) by the angle t theta_j,
+t the steps since the start of the life, so that a key is met by how long ago it was written:
+(R_t q) . (R_s k) = sum_j of the pairs' products, turned by (t - s) theta_j. theta falls from 1 to 1 / `base`; a pair
+tells times apart up to 1 / theta_j steps and adds noise beyond, so that the slowest are as the lives are long.
+gamma_h = exp(-1 / horizon_h) is fixed. The reading goes through an RMS norm per head, a SiLU gate and a linear map.
+
+Shapes: B lives, T steps, D width, H heads, K key width (even), V value width; state S [B, H, V, K], steps [B, 1] int64
+and the convolution's window.
+Cost per step: 5 H V K + 6 H K floating-point operations besides the projections; 4 H V K + 8 bytes of state.
+Source: arXiv:2307.08621; its gamma 1 - 2^(-5-h) and base 10^4 are for sentences: `horizons` of many thousand steps
+instead. Convolution and unit keys are ours, no 1/sqrt(K) since a norm follows.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from lifelong.memory.additive.base import Additive, Parts
+from lifelong.memory.layer import Output, Projection, count_heads, fade_rates
+
+__all__ = ["RetNet"]
+
+
+class RetNet(Additive):
+    """A matrix per head that fades at a fixed rate, its keys turned by their age.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        key_width: K, even; None for twice width / heads: wide keys leave each other alone.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+        horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
+        base: steps in which the slowest pair of channels turns by about 1.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `key_width` is odd, `base` is below 1, or `horizons` do not
+            rise.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+        base: float = 1e5,
+    ) -> None:
+        heads = count_heads(width, heads)
+        K, V = key_width or 2 * width // heads, value_width or width // heads
+        if K % 2:
+            raise ValueError(f"key_width must be even, channels turn in pairs: key_width={K}")
+        if base < 1:
+            raise ValueError(f"base must be at least 1: base={base}")
+        super().__init__(width, heads, K, V)
+        self.project = Projection(width, heads, K, V, taps)
+        self.decay: Tensor
+        self.speed: Tensor
+        self.register_buffer("decay", -fade_rates(heads, horizons))
+        self.register_buffer("speed", base ** -torch.linspace(0, 1, K // 2))
+        self.output = Output(width, heads, V)
+
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return an empty window and no steps."""
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        return {"window": window, "steps": torch.zeros(batch, 1, dtype=torch.int64, device=window.device)}
+
+    def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
+        """Return what is written and read; see `Additive.parts`."""
+        q, k, v, window = self.project(x, state["window"], start)
+        age = steps_since_start(state["steps"], start)  # [B, T]
+        angle = age[..., None, None] * self.speed.double()  # [B, T, 1, K / 2]; float32 would lose it in a long life
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        rest = {"window": window, "steps": age[:, -1:] + 1}
+        decay = self.decay.expand(*start.shape, -1)
+        return Parts(turn(q, cos, sin), turn(k, cos, sin), v, lambda y: self.output(y, x), decay=decay, rest=rest)
+
+    @property
+    def step_flops(self) -> int:
+        """Projections and recurrence of one step of one life."""
+        heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + 2 * heads * V) + 5 * heads * V * K + 6 * heads * K
+
+
+def steps_since_start(before: Tensor, start: Tensor) -> Tensor:
+    """Return how many steps of its life lie before each step, [B, T].
+
+    Args:
+        before: [B, 1] int64, steps before the first one.
+        start: [B, T] bool, true where a step is the first of a life.
+    """
+    now = torch.arange(start.shape[1], device=start.device)
+    first = torch.where(start, now, -before).cummax(1).values  # the life's first step, counted from here
+    return now - first
+
+
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return x [..., K] with its pairs of channels turned; cos and sin are [..., K / 2]."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)

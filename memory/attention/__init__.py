@@ -1,0 +1,1 @@
+"""Exact storage: caches read by softmax attention."""

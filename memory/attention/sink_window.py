@@ -1,0 +1,115 @@
+r"""A window with sinks: the last steps of the present life, and its first few, which are never overwritten.
+
+    seen_t = the last W steps of this life, t among them, and its first N
+    p_ts = softmax over s in seen_t of  g q_t^T k_s + b[distance of t and s in the cache]
+    y_t = sum_s p_ts v_s
+
+Positions are places in the cache, not in the life: once the window has left the sinks behind, they stand where they
+would if nothing lay between, so that sink s is N + W - 1 - s steps away for ever.
+q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and a bias b for every distance are learned per head,
+and the reading leaves through the same norm and gate as in the matrix memories.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width, N sinks, W cache; state k [B, N + W - 1, H, K],
+v [B, N + W - 1, H, V] (sinks first), count [B, 1] int64 (steps lived, at most N + W) and the convolution's window.
+Cost per step: 2 (N + W) H (K + V) floating-point operations besides the projections, in a pass up to twice that for the
+window; 4 (N + W - 1) H (K + V) + 8 bytes of state.
+Source: StreamingLLM, arXiv:2309.17453, which turns keys by their place in the cache where we learn a bias for each;
+unit-length queries and keys, arXiv:2010.04245.
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.memory.attention.sliding_window import Band, births
+from lifelong.memory.layer import Output, Projection, count_heads
+from lifelong.memory.memory import Memory
+
+__all__ = ["SinkWindow"]
+
+
+class SinkWindow(Memory):
+    """Attention over a life's first steps and its last.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        sinks: N, first steps of a life that stay.
+        cache: W, last steps it sees, the present among them.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `sinks` is below 1, or `cache` below 2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        sinks: int = 4,
+        cache: int = 32,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+    ) -> None:
+        super().__init__(width)
+        heads = count_heads(width, heads)
+        if sinks < 1:
+            raise ValueError(f"sinks must be at least 1, without any it is the window: sinks={sinks}")
+        if cache < 2:
+            raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
+        K, V = key_width or width // heads, value_width or width // heads
+        self.shape, self.sinks, self.cache = (heads, V, K), sinks, cache
+        self.project = Projection(width, heads, K, V, taps)
+        self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
+        self.bias = nn.Parameter(torch.zeros(heads, sinks + cache))  # by distance
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return an empty cache and an empty window."""
+        heads, V, K = self.shape
+        slots = self.sinks + self.cache - 1
+        k, v = self.zeros(batch, slots, heads, K), self.zeros(batch, slots, heads, V)
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
+        return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        B, T = start.shape
+        N, W = self.sinks, self.cache
+        band = Band(state["count"].clamp(max=W - 1), start, W)
+        q, k, v, window = self.project(x, state["window"], start)
+        q = self.sharpness[:, None] * q
+        k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, N + W - 1 + T, H, K or V]
+
+        born = births(state["count"], start)
+        steps, sink = torch.arange(T, device=x.device), torch.arange(N, device=x.device)
+        first = born[..., None] + sink  # [B, T, N] the steps that are the life's sinks
+        # a sink older than the pass is one of the first N rows
+        place = torch.where(first < 0, sink, (N + W - 1 + first).clamp(max=N + W - 2 + T))
+        lives = torch.arange(B, device=x.device)[:, None, None]
+        distance = steps[:, None] - first  # [B, T, N]
+        bias = self.bias[:, torch.minimum(distance, N + W - 1 - sink).clamp(min=0)]  # [H, B, T, N]
+        scores = torch.einsum("bthk,btnhk->bthn", q, k[lives, place]) + bias.permute(1, 2, 0, 3)
+        left = (distance >= W)[:, :, None]  # in the window itself until then
+        sinks = scores.masked_fill(~left, -torch.inf), v[lives, place]
+
+        recent = band.scores(q, k[:, N:]) + self.bias[:, band.age.clamp(0, W - 1)]
+        y = band.mix(recent, v[:, N:], sinks)
+
+        after = {"count": (T - born[:, -1:]).clamp(max=N + W), "window": window}
+        lived = (first[:, -1] < T)[..., None, None]  # [B, N, 1, 1]
+        for name, z in (("k", k), ("v", v)):
+            kept = torch.where(lived, z[lives[:, 0], place[:, -1]], 0.0)
+            after[name] = torch.cat([kept, band.keep(z[:, N:])], 1)
+        return self.output(y, x), TensorDict(after, [B])
+
+    @property
+    def step_flops(self) -> int:
+        """Projections, scores and reading of one step of one life."""
+        heads, V, K = self.shape
+        projected = self.project.channels + 2 * heads * V
+        return 2 * self.width * projected + 2 * (self.sinks + self.cache) * heads * (K + V)

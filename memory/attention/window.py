@@ -1,0 +1,114 @@
+r"""Softmax attention over the last steps of the present life: exact, and blind beyond its cache.
+
+    seen_t = the last W steps of this life, t among them
+    p_ts = softmax over s in seen_t of  g q_t^T k_s + b[t - s]
+    y_t = sum_s p_ts v_s
+
+q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and a bias b for every age are learned per head:
+positions are relative, and a life of any length looks the same. The reading leaves through the same norm and gate as in
+the matrix memories.
+A slot of the cache counts by `count`, never by being zero: a zero key would still get its share of the softmax.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W - 1, H, K],
+v [B, W - 1, H, V], count [B, 1] int64 (valid slots, at most W - 1: the present step is the W-th) and the convolution's
+window.
+A pass cuts time into N blocks of C = min(T, W) steps, each of which sees itself and the W - 1 steps before it.
+Cost per step: 2 W H (K + V) floating-point operations besides the projections, up to twice that in a pass;
+4 (W - 1) H (K + V) + 8 bytes of state.
+Source: sliding windows, arXiv:2004.05150; unit-length queries and keys, arXiv:2010.04245; a bias per distance,
+arXiv:1910.10683 (here one for each, without buckets).
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.memory.attention.sliding_window import Band
+from lifelong.memory.layer import Output, Projection, count_heads
+from lifelong.memory.memory import Memory
+
+__all__ = ["Window"]
+
+
+class Window(Memory):
+    """Attention over a bounded cache of keys and values.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        cache: W, steps it sees, the present among them.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+        taps: steps the short convolution sees.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `cache` is below 2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        cache: int = 32,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        taps: int = 2,
+    ) -> None:
+        super().__init__(width)
+        heads = count_heads(width, heads)
+        if cache < 2:
+            raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
+        K, V = key_width or width // heads, value_width or width // heads
+        self.shape, self.cache = (heads, V, K), cache
+        self.project = Projection(width, heads, K, V, taps)
+        self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
+        self.bias = nn.Parameter(torch.zeros(heads, cache))  # by age
+        self.output = Output(width, heads, V)
+
+    def initial_state(self, batch: int) -> TensorDict:
+        """Return an empty cache and an empty window."""
+        heads, V, K = self.shape
+        k, v = self.zeros(batch, self.cache - 1, heads, K), self.zeros(batch, self.cache - 1, heads, V)
+        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
+        return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
+
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        return self.attend(x, state, start)
+
+    def attend(
+        self, x: Tensor, state: TensorDict, start: Tensor, others: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, TensorDict]:
+        """Do what `forward` does, while each step sees something besides.
+
+        Args:
+            x: [B, T, D] inputs.
+            state: [B] memory before the first of them.
+            start: [B, T] bool, true where a step is the first of a life.
+            others: E keys [B, T, E, H, K], their values [B, T, E, H, V] and biases [H, E].
+
+        Returns:
+            y: [B, T, D] what was read at each step.
+            state: [B] memory after the last step; `others` leave nothing in it.
+        """
+        band = Band(state["count"], start, self.cache)
+        q, k, v, window = self.project(x, state["window"], start)
+        q = self.sharpness[:, None] * q
+        k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
+        scores = band.scores(q, k) + self.bias[:, band.age.clamp(0, band.past)]
+        if others is None:
+            y = band.mix(scores, v)
+        else:
+            keys, values, bias = others
+            y = band.mix(scores, v, (torch.einsum("bthk,btehk->bthe", q, keys) + bias, values))
+        cache = {"k": band.keep(k), "v": band.keep(v), "count": band.kept.sum(1, keepdim=True)}
+        after = TensorDict(cache | {"window": window}, [x.shape[0]])
+        return self.output(y, x), after
+
+    @property
+    def step_flops(self) -> int:
+        """Projections, scores and reading of one step of one life."""
+        heads, V, K = self.shape
+        projected = self.project.channels + 2 * heads * V
+        return 2 * self.width * projected + 2 * self.cache * heads * (K + V)

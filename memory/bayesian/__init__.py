@@ -1,0 +1,1 @@
+"""Second-order and Bayesian memories."""

@@ -1,0 +1,1 @@
+"""Controls: no memory, recurrent networks, an exact dictionary."""

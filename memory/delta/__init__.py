@@ -1,0 +1,1 @@
+"""Error-correcting memories: the delta rule and its kin."""

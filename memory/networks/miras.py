@@ -1,0 +1,123 @@
+r"""Moneta, Yaad, Memora: networks trained at test time under other losses, and kept in other ways.
+
+    f(x; W) = x + LN(W_2 silu(W_1 x))
+    g_t = gradient at F of the loss of f(k_t; W) against v_t          F: W at the start of the mini-batch
+    A_t = A + alpha_t (A_{t-1} - A) - theta_t g_t                     A_0 = A, learned
+    y_t = f(q_t; W_t)
+
+              loss of the error e                               weights
+    Moneta    sum |e|^3 / 3, linear beyond |e| = 1              W = A_t / |A|_4^2 of each layer, |A| at F
+    Yaad      |e|^2 / 2, linear beyond |e| = delta_t            W = A_t
+    Memora    |e|^2 / 2                                         W = n softmax(A_t) - 1 of each row of n weights
+
+q, k, v = SiLU(conv(W x)), q and k of unit length; theta = sigmoid / C, delta = softplus, log alpha = -softplus of
+linear maps of x, per head. The decay is initialised for lives, not sentences: `horizons` of many thousand environment
+steps.
+All gradients of a mini-batch of C steps are taken where it began; theta <= 1 / C and the normalised gradient (see
+`kernels/inner_loop/network.py`) keep C equal observations in a row from overshooting.
+The last layer of A begins at zero: what was never written says nothing.
+Moneta overlooks small errors, Yaad does not let one great error rewrite it, Memora's weights divide a fixed sum: to
+grow one is to shrink the others of its row.
+
+Shapes: B lives, T steps, D width, H heads, K = V = D / H, N hidden units; P = 2 K N weights of a head; state frozen and
+fast [B, H, P] as offsets from A, phase [B, 1] int64, and the convolution's window.
+Cost per step: 9 H P (Yaad), 14 H P (Moneta) or 17 H P (Memora) floating-point operations and 2 H K N besides the
+projections; 8 H P + 8 bytes of state. A pass of Memora forms the weights of every step of a mini-batch.
+Source: arXiv:2504.13173, from a transcription of its equations. Gates per head, not per channel; Moneta's loss without
+its factor and linear for large errors, its norm held within a mini-batch and as a square root with 1e-4 under it; what
+is kept fades to A, not to zero; Memora's weights are counted from their even share, a difference that the norm hides
+in the last layer and that float32 needs; Huber's loss by the length of the error; our convolution and output layer.
+"""
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.layer import decay_parameters
+from lifelong.memory.networks.inner_network import InnerNetwork
+
+__all__ = ["Memora", "Moneta", "Yaad"]
+
+
+class Miras(InnerNetwork):
+    """What the three share.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        hidden: N, units of the hidden layer; None for twice width / heads.
+        batch: C, steps of a mini-batch.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `hidden` or `batch` is not positive.
+    """
+
+    kind: ClassVar[dict[str, str]]
+    """Loss and parametrisation, as `inner_loop` names them."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        hidden: int | None = None,
+        batch: int = 8,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+    ) -> None:
+        super().__init__(width, heads, 2, hidden, False, None, None, batch, taps, momentum=False)
+        heads, V, _ = self.shape
+        self.limited = self.kind["loss"] == "huber"
+        self.gates = nn.Linear(width, (3 if self.limited else 2) * heads)
+        self.gates.weight.data[heads : 2 * heads] *= 0.1  # decays begin near their horizons
+        self.gates.bias.data[:] = 0.5  # delta = 1
+        self.gates.bias.data[:heads] = 2.0  # writes begin near their bound
+        self.gates.bias.data[heads : 2 * heads] = decay_parameters(heads, horizons)
+        self.norm_scale = nn.Parameter(self.weights.new_ones(heads, V))
+        self.norm_offset = nn.Parameter(self.weights.new_zeros(heads, V))
+
+    def rules(self, x: Tensor) -> dict[str, Any]:
+        """Return rates, decays, the layer norm, loss and parametrisation."""
+        rate, fade, *limit = self.gates(x).split(self.shape[0], -1)  # [B, T, H] each
+        rules = {"rate": rate.sigmoid() / self.batch, "decay": -functional.softplus(fade)}
+        rules |= {"norm": (self.norm_scale, self.norm_offset), **self.kind}
+        if self.limited:
+            rules["limit"] = functional.softplus(limit[0])
+        return rules
+
+    def targets(self, k: Tensor, v: Tensor) -> Tensor:
+        """Return v - k: the network is what is added to k."""
+        return v - k
+
+    def reading(self, q: Tensor, y: Tensor) -> Tensor:
+        """Return q plus what the network says."""
+        return q + y
+
+
+class Moneta(Miras):
+    """A cubic loss, and weights divided by their own norm; arguments as of `Miras`."""
+
+    kind: ClassVar = {"loss": "l3", "parametrisation": "l4"}
+    extra = 6
+
+    def first_weights(self, heads: int) -> Tensor:
+        """Return [H, P] with |A|_4 about 1 in the first layer: there W = A."""
+        rows, columns = self.layers[0]
+        weights: Tensor = super().first_weights(heads) / (3 * rows * columns) ** 0.25  # |A|_4 of normal numbers
+        return weights
+
+
+class Yaad(Miras):
+    """Huber's loss with a limit that depends on the input; arguments as of `Miras`."""
+
+    kind: ClassVar = {"loss": "huber", "parametrisation": "identity"}
+    extra = 1
+
+
+class Memora(Miras):
+    """Weights that are distributions, learned in their logarithms; arguments as of `Miras`."""
+
+    kind: ClassVar = {"loss": "l2", "parametrisation": "softmax"}
+    extra = 9

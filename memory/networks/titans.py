@@ -1,0 +1,82 @@
+r"""Titans' neural memory: a network per head, trained by the surprise of every step, with momentum and weight decay.
+
+    g_t = gradient at F of 1/2 |f(k_t; W) - v_t|^2                   surprise; F: W at the start of the mini-batch
+    M_t = eta_t M_{t-1} - (1 - eta_t) theta_t g_t                    M_0 = 0
+    W_t = A + alpha_t (W_{t-1} - A) + M_t                            W_0 = A, learned
+    y_t = f(q_t; W_t)                                                f: a matrix, or layers with SiLU between them
+
+q, k, v = SiLU(conv(W x)), q and k of unit length; theta = sigmoid / C, eta = sigmoid, log alpha = -softplus of linear
+maps of x, per head. The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
+All gradients of a mini-batch of C steps are taken where it began, so that C equal observations in a row, as an agent
+meets that stands still, are one step of C times the rate: hence theta <= 1 / C, the gradient normalised (see
+`kernels/inner_loop/network.py`), and 1 - eta: together they correct the error and no more.
+The last layer of A begins at zero: what was never written says nothing.
+
+Shapes: B lives, T steps, D width, H heads, K key width, V value width, N hidden units; P weights of a head, V K or
+N (K + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64, and the convolution's window.
+Cost per step: 11 H P floating-point operations, and 2 H V N with two layers, besides the projections;
+12 H P + 8 bytes of state.
+Source: arXiv:2501.00663, the memory alone, without attention beside it. The loss has its factor 1/2, the rate its
+bounds; weights fade to A, not to zero, where a network learns no more; hidden layer twice as wide, not four times,
+without residual; our convolution and output layer.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.memory.layer import decay_parameters
+from lifelong.memory.networks.inner_network import InnerNetwork
+
+__all__ = ["Titans"]
+
+
+class Titans(InnerNetwork):
+    """A network per head that is trained by what surprises it.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        depth: layers of the network; 1 is a matrix.
+        hidden: N, units of a hidden layer; None for twice the value width.
+        key_width: K; None for width / heads.
+        value_width: V; None for width / heads.
+        batch: C, steps of a mini-batch.
+        momentum: whether a surprise lasts beyond its step.
+        taps: steps the short convolution sees.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        depth: int = 2,
+        hidden: int | None = None,
+        key_width: int | None = None,
+        value_width: int | None = None,
+        batch: int = 8,
+        momentum: bool = True,
+        taps: int = 2,
+        horizons: tuple[float, float] = (1e4, 1e5),
+    ) -> None:
+        super().__init__(width, heads, depth, hidden, False, key_width, value_width, batch, taps, momentum)
+        heads = self.shape[0]
+        self.extra = 3 if momentum else 1
+        self.gates = nn.Linear(width, (3 if momentum else 2) * heads)
+        self.gates.weight.data[heads : 2 * heads] *= 0.1  # decays begin near their horizons
+        self.gates.bias.data[:] = 0.0  # eta = 1/2
+        self.gates.bias.data[:heads] = 2.0  # writes begin near their bound
+        self.gates.bias.data[heads : 2 * heads] = decay_parameters(heads, horizons)
+
+    def rules(self, x: Tensor) -> dict[str, Any]:
+        """Return rates, decays and, with momentum, its drag."""
+        rate, fade, *drag = self.gates(x).split(self.shape[0], -1)  # [B, T, H] each
+        rules = {"rate": rate.sigmoid() / self.batch, "decay": -functional.softplus(fade)}
+        if self.momentum:
+            rules["drag"] = drag[0].sigmoid()
+        return rules

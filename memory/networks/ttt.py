@@ -1,0 +1,124 @@
+r"""Test-time training: a linear model or a small network per head that learns, mini-batch by mini-batch, to say v at k.
+
+    f(x; W) = x + LN(net(x; W))                                    net: a matrix, or two layers, with biases
+    g_s = gradient at F of 1/2 |f(k_s; W) - v_s|^2                 F: W at the start of the mini-batch, W_0 = A, learned
+    W_t = F - rho_i sum_{s <= t, same mini-batch} theta_s g_s      i: place of t in its mini-batch of C
+    y_t = f(q_t; W_t)
+
+q, k, v = SiLU(conv(W x)), q and k of unit length, theta = base sigmoid(W x + b) per head, rho_i = max(1/i + c_i, 0)
+with c learned. Mini-batches begin with the life: the place i is part of the state. There is no forgetting, and the
+layer norm does not see how large W is: the longer a life has been, the less a step turns it.
+rho_i <= 1/i makes a mini-batch of equal steps one step, whatever they say; the gradient is normalised besides (see
+`kernels/inner_loop/network.py`), so that theta = 1 corrects the error and no more.
+
+Shapes: B lives, T steps, D width, H heads, K = V = D / H; P weights of a head, K (K + 1) of the matrix or
+N (K + 1) + K (N + 1) with N hidden units; state frozen and fast [B, H, P] as offsets from A, phase [B, 1] int64, and
+the convolution's window.
+Cost per step: 11 H P floating-point operations, and 2 H K (N + 1) with two layers, besides the projections;
+8 H P + 8 bytes of state.
+Source: TTT-Linear and TTT-MLP, arXiv:2407.04620. Keys of length 1 and a normalised gradient in place of the rate's
+factor 1 / K; no rotary embedding within a mini-batch, the convolution sees the order; SiLU for GELU; hidden layer twice
+as wide, not four times; the last layer of A begins at zero, not at random: what was never written says nothing; our
+output layer.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lifelong.memory.networks.inner_network import InnerNetwork
+
+__all__ = ["TTTMLP", "TTTLinear"]
+
+
+class TTT(InnerNetwork):
+    """What the two share: rates, layer norm and residual.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`, and be smaller. None for one in every 32 channels.
+        depth: layers of the network.
+        hidden: units of a hidden layer; None for twice the value width.
+        batch: C, steps of a mini-batch.
+        base: the largest rate.
+        taps: steps the short convolution sees.
+    """
+
+    extra = 3  # rho
+
+    def __init__(
+        self, width: int, heads: int | None, depth: int, hidden: int | None, batch: int, base: float, taps: int
+    ) -> None:
+        super().__init__(width, heads, depth, hidden, True, None, None, batch, taps, momentum=False)
+        if not 0 < base <= 2:
+            raise ValueError(f"base must be in (0, 2], beyond which repeated steps diverge: base={base}")
+        heads, V, _ = self.shape
+        self.base = base
+        self.gates = nn.Linear(width, heads)
+        nn.init.constant_(self.gates.bias, 2.0)  # writes begin near their bound
+        self.place = nn.Parameter(torch.zeros(heads, batch))
+        self.norm_scale = nn.Parameter(torch.ones(heads, V))
+        self.norm_offset = nn.Parameter(torch.zeros(heads, V))
+
+    def rules(self, x: Tensor) -> dict[str, Any]:
+        """Return rates, the shares rho by place, and the layer norm."""
+        mean = 1 / torch.arange(1, self.batch + 1, device=x.device, dtype=self.place.dtype)
+        return {
+            "rate": self.base * self.gates(x).sigmoid(),
+            "scale": (mean + self.place).clamp(min=0.0),
+            "norm": (self.norm_scale, self.norm_offset),
+        }
+
+    def targets(self, k: Tensor, v: Tensor) -> Tensor:
+        """Return v - k: the network is what is added to k."""
+        return v - k
+
+    def reading(self, q: Tensor, y: Tensor) -> Tensor:
+        """Return q plus what the network says."""
+        return q + y
+
+
+class TTTLinear(TTT):
+    """A linear model per head, with layer norm and residual, trained on every step.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        batch: C, steps of a mini-batch.
+        base: the largest rate.
+        taps: steps the short convolution sees.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `batch` is not positive or `base` not in (0, 2].
+    """
+
+    def __init__(self, width: int, heads: int | None = None, batch: int = 16, base: float = 1.0, taps: int = 2) -> None:
+        super().__init__(width, heads, 1, None, batch, base, taps)
+
+
+class TTTMLP(TTT):
+    """A network of two layers per head, with layer norm and residual, trained on every step.
+
+    Args:
+        width: D, width of inputs and outputs.
+        heads: H; must divide `width`. None for one in every 32 channels.
+        hidden: units of the hidden layer; None for twice width / heads.
+        batch: C, steps of a mini-batch.
+        base: the largest rate.
+        taps: steps the short convolution sees.
+
+    Raises:
+        ValueError: if `heads` does not divide `width`, `hidden` or `batch` is not positive or `base` not in (0, 2].
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int | None = None,
+        hidden: int | None = None,
+        batch: int = 16,
+        base: float = 1.0,
+        taps: int = 2,
+    ) -> None:
+        super().__init__(width, heads, 2, hidden, batch, base, taps)

@@ -1,0 +1,186 @@
+"""Names of memories: one table, `make_memory`, and plug-ins of other packages.
+
+Nothing here imports torch until a memory is made, so that listing the names is instant.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from lifelong.registry import Entry, check_settings, find, known, load, table
+
+if TYPE_CHECKING:
+    from lifelong.memory.memory import Memory
+
+__all__ = ["MEMORIES", "known_memories", "make_memory"]
+
+MEMORIES = table(
+    "lifelong.memory",
+    {
+        "none": Entry("controls.none:NoMemory", "forgets everything at once: the control"),
+        "gru": Entry("controls.rnn:GRU", "gated recurrent unit, a vector of state"),
+        "lstm": Entry("controls.rnn:LSTM", "long short-term memory, two vectors of state"),
+        "table": Entry(
+            "controls.table:Table",
+            "a dictionary with keys read off the input: the control of perfect addressing",
+        ),
+        "window": Entry("attention.window:Window", "softmax attention over the last steps only: a bounded cache"),
+        "softmax": Entry(
+            "attention.window:Window",
+            "softmax attention over the whole life; after 1024 steps (cache=) the oldest are dropped",
+            {"cache": 1024},
+        ),
+        "sink_window": Entry(
+            "attention.sink_window:SinkWindow",
+            "softmax attention over a life's first few steps and its last",
+        ),
+        "heavy_hitter": Entry(
+            "attention.heavy_hitter:HeavyHitter", "a bounded cache that drops what has been looked at least"
+        ),
+        "transformer_xl": Entry(
+            "attention.transformer_xl:TransformerXL",
+            "attention over the layer's own last inputs, relative positions",
+        ),
+        "linear_attention": Entry(
+            "additive.linear_attention:LinearAttention", "sum of outer products, nothing is ever taken away"
+        ),
+        "based": Entry(
+            "additive.linear_attention:LinearAttention",
+            "linear attention whose keys meet as exp to second order",
+            {"feature_map": "taylor"},
+        ),
+        "dpfp": Entry(
+            "additive.linear_attention:LinearAttention",
+            "linear attention over products of neighbouring key channels",
+            {"feature_map": "dpfp"},
+        ),
+        "rebased": Entry(
+            "additive.linear_attention:LinearAttention",
+            "linear attention over a learned parabola of every key channel",
+            {"feature_map": "rebased"},
+        ),
+        "hedgehog": Entry(
+            "additive.linear_attention:LinearAttention",
+            "linear attention over a learned softmax of the key's channels",
+            {"feature_map": "hedgehog"},
+        ),
+        "hebbian": Entry("additive.hebbian:Hebbian", "outer products at one learned rate, with a learned leak"),
+        "retnet": Entry("additive.retnet:RetNet", "fixed decay, keys turned by their age"),
+        "gla": Entry("additive.gla:GLA", "a decay for every key channel, chosen at every step"),
+        "mamba2": Entry("additive.mamba2:Mamba2", "one step size per head writes and fades"),
+        "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading"),
+        "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
+        "s4d": Entry("additive.s4d:S4D", "fading waves behind every channel, whatever the input"),
+        "mamba": Entry("additive.mamba:Mamba", "a selective state space, S6: a step size per channel"),
+        "longhorn": Entry("additive.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
+        "lms": Entry("delta.lms:LMS", "correct the error at the key at one constant learned rate"),
+        "delta_net": Entry("delta.delta_net:DeltaNet", "correct the error at the key; nothing fades"),
+        "gated_delta": Entry("delta.gated_delta:GatedDelta", "decay, then correct the error at the key"),
+        "delta_product": Entry(
+            "delta.delta_product:DeltaProduct",
+            "decay once, then several corrections per step, reflections among them",
+        ),
+        "kda": Entry("delta.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule"),
+        "rwkv7": Entry("delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift"),
+        "preconditioned_delta": Entry(
+            "delta.preconditioned_delta:PreconditionedDelta",
+            "gated delta rule whose writes are rescaled by a key channel's past use",
+        ),
+        "recurrent_delta": Entry(
+            "delta.recurrent_delta:RecurrentDelta", "delta rule whose keys hear what was read a step before"
+        ),
+        "srwm": Entry("delta.srwm:SRWM", "self-referential weight matrix: one that rewrites itself"),
+        "mesa": Entry("bayesian.mesa:Mesa", "the ridge regression over everything seen, solved for every query"),
+        "palimpsa": Entry("bayesian.palimpsa:Palimpsa", "Bayesian metaplasticity: an importance for every fast weight"),
+        "palimpsa_scalar": Entry(
+            "bayesian.palimpsa:Palimpsa",
+            "Palimpsa with one importance per key channel, at the cost of GLA",
+            {"beta": "scalar"},
+        ),
+        "palimpsa_key": Entry(
+            "bayesian.palimpsa:Palimpsa",
+            "Palimpsa with an importance gate per key channel, at the cost of GLA",
+            {"beta": "key"},
+        ),
+        "not_palimpsa": Entry("bayesian.palimpsa:Palimpsa", "Palimpsa's twin without metaplasticity", {"beta": "none"}),
+        "meta_mamba2": Entry(
+            "metaplasticity:make_metaplastic",
+            "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",
+            {"host": "mamba2"},
+        ),
+        "metaplastic_linear_attention": Entry(
+            "metaplasticity:make_metaplastic",
+            "linear attention with an importance for every fast weight",
+            {"host": "linear_attention"},
+        ),
+        "kalman_delta": Entry(
+            "bayesian.kalman_delta:KalmanDelta",
+            "correct the error at the key, each axis as it is uncertain",
+        ),
+        "ttt_linear": Entry("networks.ttt:TTTLinear", "test-time training of a linear model, in mini-batches"),
+        "ttt_mlp": Entry("networks.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches"),
+        "titans": Entry("networks.titans:Titans", "a network trained by surprise, with momentum and weight decay"),
+        "moneta": Entry("networks.miras:Moneta", "a network trained on a cubic loss, its weights held at a norm"),
+        "yaad": Entry("networks.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
+        "memora": Entry("networks.miras:Memora", "a network whose weights are distributions, by mirror descent"),
+        "atlas": Entry("networks.atlas:Atlas", "a network trained on the last pairs together, at polynomial keys"),
+        "lact": Entry("networks.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
+        "hope": Entry("networks.hope:Hope", "a matrix that writes its own keys, then networks of ever longer periods"),
+        "hybrid": Entry("hybrids.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
+        "series": Entry("hybrids.hybrid:Series", "two memories (a=, b=), the second behind the first"),
+        "memory_as_context": Entry(
+            "hybrids.memory_as_context:MemoryAsContext",
+            "a window that also sees what a long memory (inner=) recalls",
+        ),
+        "titans_mag": Entry(
+            "hybrids.hybrid:Hybrid", "Titans beside a window, mixed by a gate per channel", {"a": "titans"}
+        ),
+        "titans_mal": Entry("hybrids.hybrid:Series", "Titans as a layer before a window", {"a": "titans"}),
+        "titans_mac": Entry(
+            "hybrids.memory_as_context:MemoryAsContext",
+            "Titans as the context of a window, with learned tokens",
+            {"inner": "titans"},
+        ),
+        "lola": Entry("hybrids.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"),
+        "log_linear": Entry(
+            "hybrids.log_linear:LogLinear",
+            "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps",
+        ),
+    },
+)
+
+
+def known_memories() -> dict[str, Entry]:
+    """Return the built-in memories and those of installed plug-ins (entry-point group `lifelong.memories`)."""
+    return known(MEMORIES, "lifelong.memories")
+
+
+def make_memory(name: str, width: int, **options: Any) -> "Memory":
+    """Return a new memory.
+
+    Args:
+        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`; after `metaplastic:`,
+            the additive memory of that name with an importance for every fast weight.
+        width: D, width of its inputs and outputs.
+        **options: passed to its constructor.
+
+    Raises:
+        KeyError: if no memory has that name.
+        ImportError: if `package.module:Class` cannot be found.
+        TypeError: if it does not take these options, or is no `Memory`.
+    """
+    if name.startswith("metaplastic:"):
+        host = name.removeprefix("metaplastic:")
+        entry = Entry("lifelong.memory.metaplasticity:make_metaplastic", "", {"host": host})
+    elif ":" in name:
+        entry = Entry(name, "")
+    else:
+        entry = find("memory", name, known_memories(), ", or package.module:Class")
+    factory = load("memory", entry.target)
+    check_settings("memory", name, factory, options, hidden="width")
+    try:
+        memory = factory(width, **(entry.options | options))
+    except TypeError as error:
+        raise TypeError(f"memory {name!r} cannot be made with width={width}, {options}: {error}") from error
+    base: type[Memory] = load("memory", "lifelong.memory.memory:Memory")
+    if not isinstance(memory, base):
+        raise TypeError(f"memory {name!r} must be a lifelong.memory.Memory, got {type(memory).__name__}")
+    return memory

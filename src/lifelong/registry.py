@@ -1,0 +1,129 @@
+"""Tables from a name to what is made with it: memories, streams, drifts, schedules and verbs all use this one.
+
+An entry names its target as text, so that a table can be listed and searched without importing what it holds.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Collection, Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+__all__ = ["Entry", "check_settings", "find", "known", "lazy_attribute", "load", "nearest", "table"]
+
+
+class Entry(NamedTuple):
+    """Where something is found and what it is in one line."""
+
+    target: str
+    """`module:attribute`."""
+    summary: str
+    options: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default, never written to
+    """Settings that this name stands for."""
+    extra: str = ""
+    """The extra of this package that it needs; empty if none."""
+
+
+def table(package: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return entries whose targets are relative to a package with absolute ones.
+
+    Args:
+        package: dotted name.
+        entries: by name.
+    """
+    return {name: entry._replace(target=f"{package}.{entry.target}") for name, entry in entries.items()}
+
+
+def known(built_in: Mapping[str, Entry], group: str) -> dict[str, Entry]:
+    """Return the built-in entries and those of installed plug-ins.
+
+    Args:
+        built_in: entries by name; they win over a plug-in of the same name.
+        group: entry-point group of the plug-ins.
+    """
+    return {point.name: Entry(point.value, f"plug-in {point.value}") for point in entry_points(group=group)} | built_in
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return how an error goes on after an unknown name: "; did you mean 'x'?", or ";" if nothing is near."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ";"
+
+
+def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "") -> Entry:
+    """Return the entry of a name, in which `-` and `_` are the same.
+
+    Args:
+        kind: what is named, for the error: "memory".
+        name: of the entry.
+        entries: by name.
+        otherwise: what else would be understood, for the error: ", or package.module:Class".
+
+    Raises:
+        KeyError: if there is none; names the nearest and lists all.
+    """
+    folded = {key.replace("_", "-"): entry for key, entry in entries.items()}
+    try:
+        return folded[name.replace("_", "-")]
+    except KeyError:
+        hint = nearest(name, entries)
+        raise KeyError(f"no {kind} {name!r}{hint} known: {', '.join(sorted(entries))}{otherwise}") from None
+
+
+def load(kind: str, target: str) -> Any:
+    """Import and return what `module:attribute` names.
+
+    Raises:
+        ImportError: if it cannot be found.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"cannot load {kind} {target!r}: {error}") from error
+
+
+def check_settings(
+    kind: str, name: str, factory: Any, settings: Collection[str], *, also: Collection[str] = (), hidden: str = ""
+) -> None:
+    """Validate the names of settings against a factory's parameters.
+
+    Args:
+        kind: what is made, for the error: "memory".
+        name: of what is made.
+        factory: what the settings are for; one that takes any keyword, or tells no parameters, is not checked.
+        settings: names that will be given.
+        also: names that are understood besides the parameters.
+        hidden: a parameter that is not a setting, such as "width".
+
+    Raises:
+        TypeError: if one is unknown; names the nearest and lists all.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    understood = sorted({*parameters, *also} - {hidden})
+    for unknown in sorted(set(settings) - set(understood)):
+        hint = nearest(unknown, understood)
+        listed = ", ".join(understood) or "none"
+        raise TypeError(f"{kind} {name!r} has no setting {unknown!r}{hint} known: {listed}")
+
+
+def lazy_attribute(package: str, exports: Mapping[str, str], name: str) -> Any:
+    """Import a public name of a package when it is first asked for (PEP 562).
+
+    Args:
+        package: its dotted name, `__name__`.
+        exports: from public name to the module, relative to the package, that defines it.
+        name: what is asked for.
+
+    Raises:
+        AttributeError: if the package has no such name.
+    """
+    if name not in exports:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{nearest(name, exports)[:-1]}")
+    return getattr(importlib.import_module(f"{package}.{exports[name]}"), name)

@@ -1,0 +1,211 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from tensordict import TensorDict
+from torch import Tensor
+
+from lifelong.agents import CARRY, ActorCritic, Backbone, Carry, Encoder, Rollout
+from lifelong.agents.encoder import as_tensors
+from lifelong.envs import CuedRecall
+from lifelong.memory import Memory
+
+LENGTHS = np.array([2, 3, 5, 1])  # of the episodes of each slot: ends never come all at once before step 30
+TRUNCATED = np.array([False, True, False, True])
+
+
+class Clockwork:
+    """Four slots: a new task every second episode, a new life every fourth; slots 1 and 3 are truncated, others end."""
+
+    num_envs = 4
+    single_observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    single_action_space = spaces.Discrete(2)
+    action_space = spaces.MultiDiscrete([2, 2, 2, 2])
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        self.now, self.final = np.zeros(4, np.int64), {}
+        return self._shown(self.now), self._said()
+
+    def step(self, actions: NDArray[np.int64]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self.now = self.now + 1
+        ended = self.now % LENGTHS == 0
+        truncated = ended & TRUNCATED
+        said = self._said()
+        if truncated.any():
+            said["final_obs"] = self.final[int(self.now[0])] = self._shown(self.now + 1000)
+        return self._shown(self.now), actions.astype(float), ended & ~truncated, truncated, said
+
+    def starts(self, steps: int) -> dict[Carry, NDArray[np.int64]]:
+        """Return the steps below `steps`, [slot, step], at which a memory starts."""
+        every = {"episode": LENGTHS, "task": 2 * LENGTHS, "lifetime": 4 * LENGTHS}
+        return {carry: np.arange(steps) % lengths[:, None] == 0 for carry, lengths in every.items()}  # type: ignore[misc]
+
+    def _shown(self, now: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.sin(now + 10.0 * np.arange(4), dtype=np.float32)[:, None]
+
+    def _said(self) -> dict[str, Any]:
+        lengths = {"episode_start": LENGTHS, "task_start": 2 * LENGTHS, "life_start": 4 * LENGTHS}
+        return {name: self.now % every == 0 for name, every in lengths.items()}
+
+
+class Age(Memory):
+    """How many steps ago the memory started, this step included."""
+
+    def initial_state(self, batch: int) -> TensorDict:
+        return TensorDict({"age": torch.zeros(batch, 1)}, [batch])
+
+    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        age = self.restart(state, start)["age"] + 1
+        return x + age.log(), TensorDict({"age": age}, state.batch_size)
+
+
+@pytest.fixture
+def aged() -> ActorCritic:
+    torch.manual_seed(0)
+    encoder = Encoder(Clockwork.single_observation_space, 4)
+    return ActorCritic(encoder, Backbone([Age(4)]), Clockwork.single_action_space)
+
+
+def ages(lifetime: Rollout) -> list[int]:
+    return lifetime.memory["0", "age"][:, 0].int().tolist()
+
+
+@pytest.mark.parametrize("carry", CARRY)
+def test_only_what_carry_names_ends_the_memory_of_a_slot(carry: Carry, aged: ActorCritic) -> None:
+    lifetime = Rollout(aged, Clockwork(), carry)
+    every = {"episode": LENGTHS, "task": 2 * LENGTHS, "lifetime": 4 * LENGTHS}[carry]
+    for now in range(25):
+        lifetime.segment(1)
+        assert ages(lifetime) == (now % every + 1).tolist()
+
+
+@pytest.mark.parametrize("carry", CARRY)
+def test_a_segment_says_where_memories_start_and_end(carry: Carry, aged: ActorCritic) -> None:
+    world = Clockwork()
+    steps = Rollout(aged, world, carry).segment(25).steps
+    starts = world.starts(26)[carry]
+    episodes = world.starts(26)["episode"]
+    np.testing.assert_array_equal(steps["start"], starts[:, :-1])
+    np.testing.assert_array_equal(steps["next", "end"][..., 0], starts[:, 1:])
+    np.testing.assert_array_equal(steps["next", "boundary"][..., 0], (episodes & ~starts)[:, 1:])
+    cut = episodes[:, 1:] & TRUNCATED[:, None]
+    np.testing.assert_array_equal(steps["next", "cut"][..., 0], cut)
+
+
+def test_a_segment_begins_with_the_memory_the_last_one_ended_with(aged: ActorCritic) -> None:
+    lifetime = Rollout(aged, Clockwork())
+    segments = lifetime.live(4)
+    assert (next(segments).memory["0", "age"] == 0).all()
+    for _ in range(3):
+        ended = lifetime.memory.clone()
+        began = next(segments).memory
+        assert (began == ended).all()
+
+
+@pytest.mark.parametrize("carry", CARRY)
+def test_values_of_what_follows_are_taken_on_a_copy_of_the_memory(carry: Carry, aged: ActorCritic) -> None:
+    world = Clockwork()
+    torch.manual_seed(1)
+    singly, after = Rollout(aged, Clockwork(), carry), []
+    for _ in range(12):
+        singly.segment(1)
+        after.append(singly.memory)
+    torch.manual_seed(1)
+    lifetime = Rollout(aged, world, carry)
+    steps = lifetime.segment(12).steps
+    assert ages(lifetime) == ages(singly)
+    following = steps["next", "state_value"][..., 0]
+    never = torch.zeros(4, dtype=torch.bool)
+    for t in range(12):
+        present = lifetime.observation if t == 11 else steps["observation"][:, t + 1]
+        start = lifetime.start if t == 11 else steps["start"][:, t + 1]
+        expected = aged.value(aged.trunk(present, after[t], start)[0])
+        final = aged.value(aged.trunk(as_tensors(world.final[t + 1], (4,)), after[t], never)[0])
+        expected = torch.where(steps["next", "cut"][:, t, 0], final, expected)
+        torch.testing.assert_close(following[:, t], expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"blanks": 2, "life_episodes": 3}])
+def test_one_long_segment_is_the_same_life_as_two_short_ones(
+    options: dict[str, Any], policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
+) -> None:
+    policy = policy_for(recall(**options))
+    torch.manual_seed(1)
+    whole = Rollout(policy, recall(**options)).segment(12)
+    torch.manual_seed(1)
+    halves = Rollout(policy, recall(**options))
+    first, second = halves.segment(6), halves.segment(6)
+    torch.testing.assert_close(torch.cat([first.steps, second.steps], 1), whole.steps)
+    for name, column in whole.episodes.items():
+        np.testing.assert_array_equal(np.concatenate([first.episodes[name], second.episodes[name]]), column)
+
+
+def test_rows_agree_with_rewards_and_actions(
+    policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
+) -> None:
+    world = recall()
+    segment = Rollout(policy_for(world), world).segment(20)  # every step is an episode
+    in_time = segment.steps.transpose(0, 1)
+    np.testing.assert_array_equal(segment.episodes["return"], in_time["next", "reward"].flatten())
+    np.testing.assert_array_equal(segment.episodes["answer"], in_time["action"].flatten())
+    assert 0 < segment.episodes["return"].mean() < 1
+
+
+def test_the_agent_sees_its_own_last_action_and_reward(
+    policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
+) -> None:
+    world = recall()
+    steps = Rollout(policy_for(world), world).segment(10).steps
+    assert steps["observation", "previous_action"][:, 1:].equal(steps["action"][:, :-1])
+    assert steps["observation", "previous_reward"][:, 1:].equal(steps["next", "reward"][:, :-1])
+
+
+def test_actions_of_two_axes_reach_the_world_in_their_shape(policy_for: Callable[..., ActorCritic]) -> None:
+    class Canvas(Clockwork):
+        single_action_space = spaces.Box(-1.0, 1.0, (2, 2), np.float32)
+        action_space = spaces.Box(-1.0, 1.0, (4, 2, 2), np.float32)
+
+        def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+            assert actions.shape == (4, 2, 2)
+            return super().step(actions.sum((1, 2)))
+
+    assert Rollout(policy_for(Canvas()), Canvas()).segment(3).steps["action"].shape == (4, 3, 4)
+
+
+def test_new_weights_do_not_touch_the_memories(
+    policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
+) -> None:
+    policy, other = policy_for(recall()), policy_for(recall(), seed=1)
+    lifetime = Rollout(policy, recall())
+    lifetime.segment(5)
+    before = lifetime.memory.clone()
+    assert all(leaf.any() for leaf in before.values(True, True))
+    policy.load_state_dict(other.state_dict())
+    TensorDict.from_module(other).data.to_module(policy)  # as TorchRL's collectors sync weights
+    assert (lifetime.memory == before).all()
+
+
+def test_a_policy_holds_no_memory(policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]) -> None:
+    policy = policy_for(recall())
+    weights = {name: value.clone() for name, value in policy.state_dict().items()}
+    Rollout(policy, recall()).segment(5)
+    assert weights.keys() == dict(policy.named_parameters()).keys()
+    assert all(value.equal(weights[name]) for name, value in policy.state_dict().items())
+
+
+def test_the_policy_may_change_between_segments_and_lives_go_on(
+    policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
+) -> None:
+    lifetime = Rollout(policy_for(recall()), recall())
+    for number, segment in zip(range(1, 4), lifetime.live(5), strict=False):
+        assert lifetime.steps == 15 * number
+        assert segment.episodes["episode"].min() == 5 * (number - 1)
+
+
+def test_an_unknown_carry_is_refused(policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]) -> None:
+    with pytest.raises(ValueError, match="one of lifetime, task, episode, got 'forever'"):
+        Rollout(policy_for(recall()), recall(), "forever")  # type: ignore[arg-type]

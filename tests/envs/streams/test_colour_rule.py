@@ -1,0 +1,109 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from minigrid.minigrid_env import MiniGridEnv
+
+from lifelong.envs import ColourRule
+from lifelong.envs.references.questions import (
+    cross_episode_policy,
+    oracle_policy,
+    play,
+    random_policy,
+    within_episode_policy,
+)
+from lifelong.envs.schedules import Block, Redrawn
+from lifelong.envs.streams.colour_rule import COLOURS, ColourRoom
+
+
+@pytest.mark.parametrize(("colours", "episodes"), [(2, 20), (3, 6)])
+def test_references_are_what_their_policies_get(colours: int, episodes: int) -> None:
+    stream = ColourRule(40, colours=colours, schedule=Redrawn(episodes), life_episodes=3 * episodes)
+    references = stream.tasks[0].references
+    assert references.cross == pytest.approx(1 - (colours - 1) / (2 * episodes))
+    assert references.within == 1 / colours
+    blocks = 40 * 60 // episodes
+    tolerance = 3 * 0.5 / blocks**0.5  # three standard errors of a mean over blocks
+    for policy, expected in ((within_episode_policy, 1 / colours), (oracle_policy, 1.0)):
+        rows = play(stream, policy, 60)
+        assert rows["return"].mean() == pytest.approx(expected, abs=tolerance if expected < 1 else 0)
+        assert (rows["answer"] >= 0).all()
+    rows = play(stream, cross_episode_policy, 60)
+    assert rows["return"].mean() == pytest.approx(references.cross, abs=tolerance * colours / episodes)
+    assert rows["cross"].mean() == pytest.approx(references.cross)
+    for j in range(episodes):
+        here = rows["episode"] % episodes == j
+        assert (rows["cross"][here] == np.float32(min(1, (j + 1) / colours))).all()
+        assert rows["return"][here].mean() == pytest.approx(min(1, (j + 1) / colours), abs=tolerance)
+
+
+def test_the_random_reference_is_what_random_actions_get() -> None:
+    stream = ColourRule(50)
+    rows = play(stream, random_policy, 40)
+    assert rows["return"].mean() == pytest.approx(stream.tasks[0].references.random, abs=0.03)
+    assert np.isnan(ColourRule(1, max_steps=7).tasks[0].references.random)
+
+
+def test_an_episode_looks_the_same_whatever_the_rule() -> None:
+    rooms = [ColourRoom(colours=3, rule=rule) for rule in range(3)]
+    for seed in range(10):
+        (first, _), *others = (room.reset(seed=seed) for room in rooms)
+        assert all(np.array_equal(first["image"], other["image"]) for other, _ in others)
+        steps = [[room.step(action)[0]["image"] for action in (0, 0, 1)] for room in rooms]
+        assert np.array_equal(steps[0], steps[1])
+        assert np.array_equal(steps[0], steps[2])
+    assert len({repr(room.observation_space["image"]) for room in rooms}) == 1
+
+
+def test_the_view_is_minigrids_own() -> None:
+    room, drawn = ColourRoom(colours=4), np.random.default_rng(0)
+    seen, _ = room.reset(seed=0)
+    for _ in range(600):
+        expected = MiniGridEnv.gen_obs(room)
+        assert np.array_equal(seen["image"], expected["image"])
+        assert seen["direction"] == expected["direction"]
+        seen, _, over, _, _ = room.step(drawn.integers(3))
+        if over:
+            seen, _ = room.reset()
+
+
+def test_walking_into_a_ball_ends_the_episode_and_pays_for_one_colour() -> None:
+    for answer in range(3):
+        for rule in range(3):
+            room = ColourRoom(colours=3, rule=rule)
+            room.reset(seed=5)
+            *before, last = room.way_to(answer)
+            for action in before:
+                assert room.step(action)[1:] == (0.0, False, False, {})
+            _, reward, terminated, truncated, info = room.step(last)
+            assert (reward, terminated, truncated) == (float(answer == rule), True, False)
+            assert info == {"answer": answer, "success": reward}
+
+
+def test_running_out_of_time_is_an_end_with_nothing() -> None:
+    room = ColourRoom(max_steps=5)
+    room.reset(seed=0)
+    ends = [room.step(0)[1:] for _ in range(5)]
+    assert ends[:4] == [(0.0, False, False, {})] * 4
+    assert ends[4] == (0.0, True, False, {"answer": -1, "success": 0.0})
+
+
+@pytest.mark.parametrize("colours", [2, 4, 6])
+def test_every_ball_can_be_reached_in_time(colours: int) -> None:
+    room = ColourRoom(colours=colours)
+    for seed in range(60):
+        room.reset(seed=seed)
+        assert all(0 < len(room.way_to(answer)) <= room.max_steps for answer in range(colours))
+
+
+def test_the_best_score_is_unknown_where_no_theory_is() -> None:
+    stream = ColourRule(2, schedule=Block(3))
+    assert np.isnan(stream.tasks[0].references.cross)
+    assert np.isnan(play(stream, oracle_policy, 2)["cross"]).all()
+    assert [task.name for task in stream.tasks] == [f"{colour} pays" for colour in COLOURS[:2]]
+
+
+@pytest.mark.parametrize("wrong", [{"colours": 0}, {"colours": 1}, {"colours": 7}, {"size": 4}, {"max_steps": 0}])
+def test_numbers_that_make_no_room_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ColourRule(**wrong)

@@ -1,0 +1,115 @@
+"""The episodes table: what was flushed is there, what was not is forgotten, and a checkpoint's row count is exact."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from lifelong.envs.stream import ROW
+from lifelong.experiments.runs.episodes import MODES, EpisodeLog, read_episodes
+
+
+def rows(first: int, count: int) -> dict[str, NDArray[Any]]:
+    """Return rows that differ in every column."""
+    numbers = np.arange(first, first + count)
+    return {name: (numbers * (k + 1)).astype(dtype) for k, (name, dtype) in enumerate(ROW.items())}
+
+
+def assert_rows(found: dict[str, NDArray[Any]], count: int) -> None:
+    for name, column in rows(0, count).items():
+        np.testing.assert_array_equal(found[name], column, strict=True)
+
+
+def test_rows_come_back_in_order_and_type(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, part_rows=25) as log:
+        for first in range(0, 100, 10):
+            log.append(rows(first, 10))
+        assert log.parts == (30, 30, 30)
+        assert log.rows == 100
+    assert_rows(read_episodes(tmp_path), 100)
+
+
+def test_nan_survives(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path) as log:
+        log.append(rows(0, 2) | {"success": np.array([np.nan, 1], np.float32)})
+    np.testing.assert_array_equal(read_episodes(tmp_path)["success"], np.array([np.nan, 1], np.float32))
+
+
+def test_other_tools_read_the_mode_as_text(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, "sandbox") as log:
+        log.append(rows(0, 2))
+    assert pq.read_table(tmp_path / "episodes")["mode"].to_pylist() == ["sandbox"] * 2
+
+
+def test_modes_stay_apart(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, "train") as train, EpisodeLog(tmp_path, "frozen") as frozen:
+        train.append(rows(0, 3))
+        frozen.append(rows(0, 4))
+    assert_rows(read_episodes(tmp_path, ["frozen"]), 4)
+    found = read_episodes(tmp_path, columns=["mode", "step"])
+    assert list(found) == ["mode", "step"]
+    assert [MODES[mode] for mode in found["mode"]] == ["train"] * 3 + ["frozen"] * 4
+
+
+def test_a_killed_process_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
+    log = EpisodeLog(tmp_path)
+    log.append(rows(0, 5))
+    log.flush()
+    log.append(rows(5, 5))
+    (tmp_path / "episodes" / ".train-000001.tmp").write_bytes(b"half a part")
+    del log
+    assert_rows(read_episodes(tmp_path), 5)
+    with EpisodeLog(tmp_path) as again:
+        assert again.rows == 5
+        again.append(rows(5, 2))
+    assert_rows(read_episodes(tmp_path), 7)
+    assert not list((tmp_path / "episodes").glob(".*"))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 29, 30, 31, 60, 95, 100])
+def test_truncate_is_exact_to_the_row(tmp_path: Path, keep: int) -> None:
+    log = EpisodeLog(tmp_path, part_rows=30)
+    for first in range(0, 100, 5):
+        log.append(rows(first, 5))
+    log.truncate(keep)
+    assert log.rows == keep
+    assert_rows(read_episodes(tmp_path), keep)
+    log.append(rows(keep, 100 - keep))
+    log.close()
+    assert_rows(read_episodes(tmp_path), 100)
+    assert EpisodeLog(tmp_path).rows == 100
+
+
+@pytest.mark.parametrize("keep", [-1, 11])
+def test_truncate_refuses_rows_that_are_not_there(tmp_path: Path, keep: int) -> None:
+    log = EpisodeLog(tmp_path)
+    log.append(rows(0, 10))
+    with pytest.raises(ValueError, match=f"has 10 rows of mode train, cannot keep {keep}"):
+        log.truncate(keep)
+    assert log.rows == 10
+
+
+def test_append_refuses_other_columns(tmp_path: Path) -> None:
+    log = EpisodeLog(tmp_path)
+    whole = rows(0, 3)
+    with pytest.raises(ValueError, match="missing or unknown: \\['cross'\\]"):
+        log.append({name: column for name, column in whole.items() if name != "cross"})
+    with pytest.raises(ValueError, match="one length, 3: \\['cross'\\]"):
+        log.append(whole | {"cross": np.zeros(2, np.float32)})
+    assert log.rows == 0
+
+
+def test_unknown_modes_and_columns_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mode must be one of train, frozen, sandbox, online, got 'asleep'"):
+        EpisodeLog(tmp_path, "asleep")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown columns \\['reward'\\]"):
+        read_episodes(tmp_path, columns=["reward"])
+
+
+def test_a_run_without_episodes_has_empty_columns(tmp_path: Path) -> None:
+    found = read_episodes(tmp_path)
+    assert set(found) == {*ROW, "mode"}
+    assert_rows(found, 0)
