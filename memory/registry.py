@@ -16,133 +16,235 @@ MEMORIES = table(
     "lifelong.memory",
     {
         "none": Entry("controls.none:NoMemory", "forgets everything at once: the control"),
-        "gru": Entry("controls.rnn:GRU", "gated recurrent unit, a vector of state"),
-        "lstm": Entry("controls.rnn:LSTM", "long short-term memory, two vectors of state"),
+        "gru": Entry("controls.rnn:GRU", "gated recurrent unit, a vector of state", source="1406.1078"),
+        "lstm": Entry(
+            "controls.rnn:LSTM",
+            "long short-term memory, two vectors of state",
+            source="doi.org/10.1162/neco.1997.9.8.1735",
+        ),
         "table": Entry(
             "controls.table:Table",
             "a dictionary with keys read off the input: the control of perfect addressing",
         ),
-        "window": Entry("attention.window:Window", "softmax attention over the last steps only: a bounded cache"),
+        "window": Entry(
+            "attention.window:Window",
+            "softmax attention over the last steps only: a bounded cache",
+            source="2004.05150",
+        ),
         "softmax": Entry(
             "attention.window:Window",
             "softmax attention over the whole life; after 1024 steps (cache=) the oldest are dropped",
             {"cache": 1024},
+            source="1706.03762",
         ),
         "sink_window": Entry(
             "attention.sink_window:SinkWindow",
             "softmax attention over a life's first few steps and its last",
+            source="2309.17453",
         ),
         "heavy_hitter": Entry(
-            "attention.heavy_hitter:HeavyHitter", "a bounded cache that drops what has been looked at least"
+            "attention.heavy_hitter:HeavyHitter",
+            "a bounded cache that drops what has been looked at least",
+            source="2306.14048",
         ),
         "transformer_xl": Entry(
             "attention.transformer_xl:TransformerXL",
             "attention over the layer's own last inputs, relative positions",
+            source="1901.02860",
         ),
         "linear_attention": Entry(
-            "additive.linear_attention:LinearAttention", "sum of outer products, nothing is ever taken away"
+            "additive.linear_attention:LinearAttention",
+            "sum of outer products, nothing is ever taken away",
+            source="2006.16236",
         ),
         "based": Entry(
             "additive.linear_attention:LinearAttention",
             "linear attention whose keys meet as exp to second order",
             {"feature_map": "taylor"},
+            source="2402.18668",
         ),
         "dpfp": Entry(
             "additive.linear_attention:LinearAttention",
             "linear attention over products of neighbouring key channels",
             {"feature_map": "dpfp"},
+            source="2102.11174",
         ),
         "rebased": Entry(
             "additive.linear_attention:LinearAttention",
             "linear attention over a learned parabola of every key channel",
             {"feature_map": "rebased"},
+            source="2402.10644",
         ),
         "hedgehog": Entry(
             "additive.linear_attention:LinearAttention",
             "linear attention over a learned softmax of the key's channels",
             {"feature_map": "hedgehog"},
+            source="2402.04347",
         ),
-        "hebbian": Entry("additive.hebbian:Hebbian", "outer products at one learned rate, with a learned leak"),
-        "retnet": Entry("additive.retnet:RetNet", "fixed decay, keys turned by their age"),
-        "gla": Entry("additive.gla:GLA", "a decay for every key channel, chosen at every step"),
-        "mamba2": Entry("additive.mamba2:Mamba2", "one step size per head writes and fades"),
-        "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading"),
-        "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser"),
-        "s4d": Entry("additive.s4d:S4D", "fading waves behind every channel, whatever the input"),
-        "mamba": Entry("additive.mamba:Mamba", "a selective state space, S6: a step size per channel"),
-        "longhorn": Entry("additive.longhorn:Longhorn", "a state space that regresses every channel on its keys"),
-        "lms": Entry("delta.lms:LMS", "correct the error at the key at one constant learned rate"),
-        "delta_net": Entry("delta.delta_net:DeltaNet", "correct the error at the key; nothing fades"),
-        "gated_delta": Entry("delta.gated_delta:GatedDelta", "decay, then correct the error at the key"),
+        "hebbian": Entry(
+            "additive.hebbian:Hebbian",
+            "outer products at one learned rate, with a learned leak",
+            source="doi.org/10.1109/TC.1972.5008975",
+        ),
+        "retnet": Entry("additive.retnet:RetNet", "fixed decay, keys turned by their age", source="2307.08621"),
+        "gla": Entry("additive.gla:GLA", "a decay for every key channel, chosen at every step", source="2312.06635"),
+        "mamba2": Entry("additive.mamba2:Mamba2", "one step size per head writes and fades", source="2405.21060"),
+        "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading", source="2405.04517"),
+        "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser", source="2405.04517"),
+        "s4d": Entry("additive.s4d:S4D", "fading waves behind every channel, whatever the input", source="2206.11893"),
+        "mamba": Entry(
+            "additive.mamba:Mamba", "a selective state space, S6: a step size per channel", source="2312.00752"
+        ),
+        "longhorn": Entry(
+            "additive.longhorn:Longhorn", "a state space that regresses every channel on its keys", source="2407.14207"
+        ),
+        "lms": Entry(
+            "delta.lms:LMS",
+            "correct the error at the key at one constant learned rate",
+            source="doi.org/10.21236/AD0241531",
+        ),
+        "delta_net": Entry(
+            "delta.delta_net:DeltaNet", "correct the error at the key; nothing fades", source="2406.06484"
+        ),
+        "gated_delta": Entry(
+            "delta.gated_delta:GatedDelta", "decay, then correct the error at the key", source="2412.06464"
+        ),
         "delta_product": Entry(
             "delta.delta_product:DeltaProduct",
             "decay once, then several corrections per step, reflections among them",
+            source="2502.10297",
         ),
-        "kda": Entry("delta.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule"),
-        "rwkv7": Entry("delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift"),
+        "kda": Entry(
+            "delta.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule", source="2510.26692"
+        ),
+        "rwkv7": Entry(
+            "delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift", source="2503.14456"
+        ),
         "preconditioned_delta": Entry(
             "delta.preconditioned_delta:PreconditionedDelta",
             "gated delta rule whose writes are rescaled by a key channel's past use",
+            source="2604.21100",
         ),
         "recurrent_delta": Entry(
-            "delta.recurrent_delta:RecurrentDelta", "delta rule whose keys hear what was read a step before"
+            "delta.recurrent_delta:RecurrentDelta",
+            "delta rule whose keys hear what was read a step before",
+            source="2106.06295",
         ),
-        "srwm": Entry("delta.srwm:SRWM", "self-referential weight matrix: one that rewrites itself"),
-        "mesa": Entry("bayesian.mesa:Mesa", "the ridge regression over everything seen, solved for every query"),
-        "palimpsa": Entry("bayesian.palimpsa:Palimpsa", "Bayesian metaplasticity: an importance for every fast weight"),
+        "srwm": Entry(
+            "delta.srwm:SRWM", "self-referential weight matrix: one that rewrites itself", source="2202.05780"
+        ),
+        "mesa": Entry(
+            "bayesian.mesa:Mesa",
+            "the ridge regression over everything seen, solved for every query",
+            source="2506.05233",
+        ),
+        "palimpsa": Entry(
+            "bayesian.palimpsa:Palimpsa",
+            "Bayesian metaplasticity: an importance for every fast weight",
+            source="2602.09075",
+        ),
         "palimpsa_scalar": Entry(
             "bayesian.palimpsa:Palimpsa",
             "Palimpsa with one importance per key channel, at the cost of GLA",
             {"beta": "scalar"},
+            source="2602.09075",
         ),
         "palimpsa_key": Entry(
             "bayesian.palimpsa:Palimpsa",
             "Palimpsa with an importance gate per key channel, at the cost of GLA",
             {"beta": "key"},
+            source="2602.09075",
         ),
-        "not_palimpsa": Entry("bayesian.palimpsa:Palimpsa", "Palimpsa's twin without metaplasticity", {"beta": "none"}),
+        "not_palimpsa": Entry(
+            "bayesian.palimpsa:Palimpsa",
+            "Palimpsa's twin without metaplasticity",
+            {"beta": "none"},
+            source="2602.09075",
+        ),
         "meta_mamba2": Entry(
             "metaplasticity:make_metaplastic",
             "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",
             {"host": "mamba2"},
+            source="2602.09075",
         ),
         "metaplastic_linear_attention": Entry(
             "metaplasticity:make_metaplastic",
             "linear attention with an importance for every fast weight",
             {"host": "linear_attention"},
+            source="2602.09075",
         ),
         "kalman_delta": Entry(
             "bayesian.kalman_delta:KalmanDelta",
             "correct the error at the key, each axis as it is uncertain",
         ),
-        "ttt_linear": Entry("networks.ttt:TTTLinear", "test-time training of a linear model, in mini-batches"),
-        "ttt_mlp": Entry("networks.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches"),
-        "titans": Entry("networks.titans:Titans", "a network trained by surprise, with momentum and weight decay"),
-        "moneta": Entry("networks.miras:Moneta", "a network trained on a cubic loss, its weights held at a norm"),
-        "yaad": Entry("networks.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it"),
-        "memora": Entry("networks.miras:Memora", "a network whose weights are distributions, by mirror descent"),
-        "atlas": Entry("networks.atlas:Atlas", "a network trained on the last pairs together, at polynomial keys"),
-        "lact": Entry("networks.lact:LaCT", "a network rewritten once a chunk, beside attention over the chunk"),
-        "hope": Entry("networks.hope:Hope", "a matrix that writes its own keys, then networks of ever longer periods"),
+        "ttt_linear": Entry(
+            "networks.ttt:TTTLinear", "test-time training of a linear model, in mini-batches", source="2407.04620"
+        ),
+        "ttt_mlp": Entry(
+            "networks.ttt:TTTMLP", "test-time training of a network of two layers, in mini-batches", source="2407.04620"
+        ),
+        "titans": Entry(
+            "networks.titans:Titans",
+            "a network trained by surprise, with momentum and weight decay",
+            source="2501.00663",
+        ),
+        "moneta": Entry(
+            "networks.miras:Moneta",
+            "a network trained on a cubic loss, its weights held at a norm",
+            source="2504.13173",
+        ),
+        "yaad": Entry(
+            "networks.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it", source="2504.13173"
+        ),
+        "memora": Entry(
+            "networks.miras:Memora", "a network whose weights are distributions, by mirror descent", source="2504.13173"
+        ),
+        "atlas": Entry(
+            "networks.atlas:Atlas",
+            "a network trained on the last pairs together, at polynomial keys",
+            source="2505.23735",
+        ),
+        "lact": Entry(
+            "networks.lact:LaCT",
+            "a network rewritten once a chunk, beside attention over the chunk",
+            source="2505.23884",
+        ),
+        "hope": Entry(
+            "networks.hope:Hope",
+            "a matrix that writes its own keys, then networks of ever longer periods",
+            source="2512.24695",
+        ),
         "hybrid": Entry("hybrids.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
         "series": Entry("hybrids.hybrid:Series", "two memories (a=, b=), the second behind the first"),
         "memory_as_context": Entry(
             "hybrids.memory_as_context:MemoryAsContext",
             "a window that also sees what a long memory (inner=) recalls",
+            source="2501.00663",
         ),
         "titans_mag": Entry(
-            "hybrids.hybrid:Hybrid", "Titans beside a window, mixed by a gate per channel", {"a": "titans"}
+            "hybrids.hybrid:Hybrid",
+            "Titans beside a window, mixed by a gate per channel",
+            {"a": "titans"},
+            source="2501.00663",
         ),
-        "titans_mal": Entry("hybrids.hybrid:Series", "Titans as a layer before a window", {"a": "titans"}),
+        "titans_mal": Entry(
+            "hybrids.hybrid:Series", "Titans as a layer before a window", {"a": "titans"}, source="2501.00663"
+        ),
         "titans_mac": Entry(
             "hybrids.memory_as_context:MemoryAsContext",
             "Titans as the context of a window, with learned tokens",
             {"inner": "titans"},
+            source="2501.00663",
         ),
-        "lola": Entry("hybrids.lola:LoLA", "a window, linear attention, and a cache of what that would recall worst"),
+        "lola": Entry(
+            "hybrids.lola:LoLA",
+            "a window, linear attention, and a cache of what that would recall worst",
+            source="2505.23666",
+        ),
         "log_linear": Entry(
             "hybrids.log_linear:LogLinear",
             "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps",
+            source="2506.04761",
         ),
     },
 )

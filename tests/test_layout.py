@@ -14,12 +14,12 @@ from lifelong.memory import MEMORIES
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("agents", "envs", "experiments", "kernels", "memory")
-MAY_IMPORT = {
+MAY_IMPORT = {  # `registry` is the lowest floor but for `kernels`, which needs nothing but torch, triton and numba
     "kernels": set(),
-    "memory": {"kernels"},
-    "envs": set(),
-    "agents": {"memory", "kernels"},
-    "experiments": {"agents", "envs", "memory", "kernels"},
+    "memory": {"kernels", "registry"},
+    "envs": {"registry"},
+    "agents": {"memory", "kernels", "registry"},
+    "experiments": {"agents", "envs", "memory", "kernels", "registry"},
 }
 MUST_NOT_IMPORT = {  # other people's packages that a floor does without
     "kernels": {"gymnasium", "minigrid", "tensordict", "torchrl"},
@@ -44,6 +44,32 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Return what every module imports of ours: at the top, inside functions, and for type checkers only."""
+    sources = [*LIBRARY, *(ROOT / "src" / "lifelong").glob("*.py")]
+    names = {}
+    for path in sources:
+        parts = path.relative_to(ROOT / "src" if "src" in path.relative_to(ROOT).parts else ROOT).with_suffix("").parts
+        parts = parts if parts[0] == "lifelong" else ("lifelong", *parts)
+        names[".".join(parts).removesuffix(".__init__")] = path
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for module, path in names.items():
+        package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
+        for node in ast.walk(ast.parse(path.read_text())):
+            wanted = []
+            if isinstance(node, ast.Import):
+                wanted = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else []
+                wanted = [".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names]
+            for name in wanted:
+                while name and name not in names:
+                    name = name.rpartition(".")[0]
+                if name and name != module:
+                    graph[module].add(name)
+    return graph
 
 
 def run_python(code: str, cwd: Path) -> None:
@@ -75,6 +101,28 @@ def test_imports_point_down(folder: str) -> None:
             assert head not in MUST_NOT_IMPORT[folder], f"{where} {folder} may not import {head}"
             if head == "lifelong" and target != folder:
                 assert target in MAY_IMPORT[folder], f"{where} {folder} may not import {name}"
+
+
+def test_no_circles_not_even_inside_functions_or_for_types() -> None:
+    with_nothing_below = {module: set(below) for module, below in module_graph().items()}
+    while free := [module for module, below in with_nothing_below.items() if not below]:
+        with_nothing_below = {m: below - set(free) for m, below in with_nothing_below.items() if m not in free}
+    assert not with_nothing_below, f"in or above a circle: {with_nothing_below}"
+
+
+def test_a_circle_would_be_found() -> None:
+    graph = module_graph()
+    assert "lifelong.memory.registry" in graph["lifelong.memory"], "package to module"
+    assert "lifelong.kernels.fast_weight.turns" in graph["lifelong.kernels.fast_weight.cpu"], "relative imports"
+    assert "lifelong.memory.memory" in graph["lifelong.memory.registry"], "imports for type checkers only"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_entry_points_into_a_folder_are_short(folder: str) -> None:
+    for path in FILES[folder]:
+        if path.stem == "__init__":
+            lines = len(path.read_text().splitlines())
+            assert lines <= 120, f"{relative(path)} has {lines} lines: tables belong in a registry"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

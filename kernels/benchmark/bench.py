@@ -1,7 +1,7 @@
 """How fast are the kernels here, and are they right?
 
-    lifelong bench kernels                        all of it
-    python kernels/benchmark/bench.py --device cuda         on a machine with nothing but torch and triton
+    lifelong bench kernels                             all of it
+    python kernels/benchmark/bench.py --device cuda    on a machine with nothing but torch and triton
 
 Every back end is first held against the plain loop in float64; one that fails is reported and not timed. The rest runs
 in turns with its rivals in one process. Prints Markdown; `--output` writes it to a file too.
@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-if __name__ == "__main__":  # as a script: this folder, whose files have everybody's names, gives way to the checkout
-    here = Path(__file__).resolve().parent
-    sys.path = [str(here.parent / "src"), *(folder for folder in sys.path if Path(folder).resolve() != here)]
+if __name__ == "__main__":  # as a script: folders with everybody's names give way to the checkout
+    floor = Path(__file__).resolve().parents[1]
+    outside = [folder for folder in sys.path if floor not in (Path(folder).resolve(), *Path(folder).resolve().parents)]
+    sys.path = [str(floor.parent / "src"), *outside]
 
 import torch
 

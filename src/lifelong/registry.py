@@ -23,6 +23,8 @@ class Entry(NamedTuple):
     """Settings that this name stands for."""
     extra: str = ""
     """The extra of this package that it needs; empty if none."""
+    source: str = ""
+    """Where it was published: an arXiv id, or a DOI with `doi.org/` before it; empty if it is ours or everybody's."""
 
 
 def table(package: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:

@@ -7,6 +7,7 @@ import gymnasium
 import pytest
 
 import lifelong.envs
+import lifelong.registry
 from lifelong.envs import (
     DRIFTS,
     STREAMS,
@@ -125,7 +126,7 @@ def test_wrong_options_are_named() -> None:
 )
 def test_plugins_are_known(monkeypatch: pytest.MonkeyPatch, target: str, error: Any, message: str) -> None:
     found = [EntryPoint("my_stream", target, "lifelong.streams")]
-    monkeypatch.setattr(lifelong.envs, "entry_points", lambda group: found if group == "lifelong.streams" else [])
+    monkeypatch.setattr(lifelong.registry, "entry_points", lambda group: found if group == "lifelong.streams" else [])
     assert known_streams()["my_stream"].target == target
     if error is None:
         assert isinstance(make_stream("my-stream"), CuedRecall)

@@ -235,7 +235,7 @@ def test_as_a_script_it_needs_torch_alone(tmp_path):
 import runpy, sys
 sys.modules |= dict.fromkeys(["gymnasium", "numba", "tensordict", "torchrl", "tyro"])  # importing them now fails
 sys.argv = ["bench.py", *{words.split()}]
-runpy.run_path({str(ROOT / "kernels" / "bench.py")!r}, run_name="__main__")
+runpy.run_path({str(ROOT / "kernels" / "benchmark" / "bench.py")!r}, run_name="__main__")
 """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONSAFEPATH": "1"}
     done = subprocess.run(
