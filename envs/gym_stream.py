@@ -36,7 +36,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.envs.drifts.base import Drift, Drifted, check_effect
+from lifelong.envs.drifts.base import Drift, Drifted
+from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
@@ -175,7 +176,7 @@ class GymStream(TaskStream):
         Raises:
             ValueError: if they are, but one of them is such that no way through it can be planned.
         """
-        if self._drifted is not None or not all(
+        if self.drifting or not all(
             _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
         ):
             return {}

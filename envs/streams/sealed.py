@@ -82,7 +82,7 @@ class SealedStream(TaskStream):
         return super().position() | {name: getattr(self, name).copy() for name in self._all_kept()}
 
     def _replay(self, position: dict[str, NDArray[Any]]) -> None:
-        for name in ("previous_action", "previous_reward", *self._all_kept()):  # what beginning anew has wiped
+        for name in self._all_kept():  # what beginning anew has overwritten
             setattr(self, name, position[name].copy())
 
     def _all_kept(self) -> tuple[str, ...]:
