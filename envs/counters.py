@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lifelong.envs.jit import jit
 from lifelong.envs.task import Task
 
-__all__ = ["Counters", "Scores", "begin_episodes", "count_step", "describe_episodes", "end_episodes", "new_counters"]
+__all__ = ["Counters", "begin_episodes", "count_step", "end_episodes", "new_counters", "reference_scores"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,22 +40,10 @@ class Counters(NamedTuple):
     last_answer: Ints  # [B] answer of the life's last episode
 
 
-class Scores(NamedTuple):
-    """Reference scores, [N] each."""
-
-    random: Floats
-    gain: Floats  # oracle - random
-    within: Floats
-    cross: Floats
-
-    @classmethod
-    def of(cls, tasks: Sequence[Task]) -> "Scores":
-        """Return the reference scores of these tasks."""
-        random, within, cross, oracle = (
-            np.array([getattr(task.references, name) for task in tasks])
-            for name in ("random", "within", "cross", "oracle")
-        )
-        return cls(random, oracle - random, within, cross)
+def reference_scores(tasks: Sequence[Task]) -> Floats:
+    """Return [4, N] the random score of each task, oracle - random, and the scores within and across episodes."""
+    scores = [task.references for task in tasks]
+    return np.array([[r.random, r.oracle - r.random, r.within, r.cross] for r in scores]).T.copy()
 
 
 def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
@@ -83,22 +71,26 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
     )  # fmt: skip
 
 
+# numba takes a plain tuple in half the time of a NamedTuple, so the loops get `tuple(counters)` and name its arrays again
+
+
 @jit
-def count_step(counters: Any, reward: Any, terminated: Any, truncated: Any, ended: Any) -> Any:
+def count_step(arrays: Any, reward: Any, terminated: Any, truncated: Any, ended: Any) -> Any:
     """Count one step of every life, write the slots whose episodes ended to `ended` [B], and return how many.
 
     If a reward is not finite, count nothing and return -1.
     """
+    c = Counters(*arrays)
     over = 0
     for b in range(reward.size):
         if not np.isfinite(reward[b]):
             return -1
     for b in range(reward.size):
-        counters.life_step[b] += 1
-        counters.episode_return[b] += reward[b]
-        counters.episode_length[b] += 1
-        counters.previous_reward[b] = reward[b]
-        counters.episode_start[b] = counters.task_start[b] = counters.life_start[b] = False
+        c.life_step[b] += 1
+        c.episode_return[b] += reward[b]
+        c.episode_length[b] += 1
+        c.previous_reward[b] = reward[b]
+        c.episode_start[b] = c.task_start[b] = c.life_start[b] = False
         if terminated[b] or truncated[b]:
             ended[over] = b
             over += 1
@@ -106,54 +98,50 @@ def count_step(counters: Any, reward: Any, terminated: Any, truncated: Any, ende
 
 
 @jit
-def describe_episodes(slots: Any, counters: Any, scores: Any, columns: Any) -> None:
-    """Write the rows of the episodes that end in these slots.
+def end_episodes(slots: Any, arrays: Any, scores: Any, columns: Any) -> None:
+    """Count the episodes that end in these slots, and write their rows.
 
     Args:
         slots: [n].
-        counters: `Counters`, before `end_episodes`.
-        scores: `Scores`.
+        arrays: `tuple(Counters)`.
+        scores: [4, N] those of `reference_scores`.
         columns: those of `ROW` from "life" to "cross", [n] each.
     """
+    c = Counters(*arrays)
     life, episode, task, visit, index, lag_steps, lag_episodes, lag_tasks, length = columns[:9]
     returns, normalised, within, cross = columns[9:]
     for n in range(slots.size):
         b = slots[n]
-        i = counters.task[b]
-        before = counters.met[b, i] >= 0
-        life[n], episode[n], task[n] = counters.life[b], counters.episode[b], i
-        visit[n], index[n] = counters.visits[b, i] - 1, counters.visit_episode[b]
-        lag_steps[n] = counters.life_step[b] - counters.episode_length[b] - counters.met_step[b, i] if before else -1
-        lag_episodes[n] = counters.episode[b] - counters.met[b, i] if before else -1
-        lag_tasks[n] = max(counters.visits_lived[b] - counters.met_visit[b, i] - 1, 0) if before else -1
-        length[n], returns[n] = counters.episode_length[b], counters.episode_return[b]
-        normalised[n] = (counters.episode_return[b] - scores.random[i]) / scores.gain[i]
-        within[n], cross[n] = scores.within[i], scores.cross[i]
+        i = c.task[b]
+
+        life[n], episode[n], task[n] = c.life[b], c.episode[b], i
+        visit[n], index[n] = c.visits[b, i] - 1, c.visit_episode[b]
+        before = c.met[b, i] >= 0
+        lag_steps[n] = c.life_step[b] - c.episode_length[b] - c.met_step[b, i] if before else -1
+        lag_episodes[n] = c.episode[b] - c.met[b, i] if before else -1
+        lag_tasks[n] = max(c.visits_lived[b] - c.met_visit[b, i] - 1, 0) if before else -1
+        length[n], returns[n] = c.episode_length[b], c.episode_return[b]
+        normalised[n] = (c.episode_return[b] - scores[0, i]) / scores[1, i]
+        within[n], cross[n] = scores[2, i], scores[3, i]
+
+        c.met[b, i], c.met_step[b, i], c.met_visit[b, i] = c.episode[b], c.life_step[b], c.visits_lived[b]
+        c.meetings[b, i] += 1
+        c.episode[b] += 1
+        c.visit_episode[b] += 1
 
 
 @jit
-def end_episodes(slots: Any, counters: Any) -> None:
-    """Count the episodes that end in these slots."""
-    for b in slots:
-        i = counters.task[b]
-        counters.met[b, i], counters.met_step[b, i] = counters.episode[b], counters.life_step[b]
-        counters.met_visit[b, i] = counters.visits_lived[b]
-        counters.meetings[b, i] += 1
-        counters.episode[b] += 1
-        counters.visit_episode[b] += 1
-
-
-@jit
-def begin_episodes(slots: Any, tasks: Any, counters: Any) -> None:
+def begin_episodes(slots: Any, tasks: Any, arrays: Any) -> None:
     """Count the episodes of `tasks` [n] that begin in these slots."""
+    c = Counters(*arrays)
     for n in range(slots.size):
         b, i = slots[n], tasks[n]
-        if i != counters.task[b]:
-            counters.task[b] = i
-            counters.visits[b, i] += 1
-            counters.visits_lived[b] += 1
-            counters.visit_episode[b] = 0
-            counters.task_start[b] = True
-        counters.episode_start[b] = True
-        counters.episode_return[b] = 0
-        counters.episode_length[b] = 0
+        if i != c.task[b]:
+            c.task[b] = i
+            c.visits[b, i] += 1
+            c.visits_lived[b] += 1
+            c.visit_episode[b] = 0
+            c.task_start[b] = True
+        c.episode_start[b] = True
+        c.episode_return[b] = 0
+        c.episode_length[b] = 0

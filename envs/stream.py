@@ -26,6 +26,7 @@ The observation is a Dict:
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import gymnasium
@@ -36,9 +37,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import no_action, observation_entries, validate_actions
-from lifelong.envs.counters import (
-    Counters, Scores, begin_episodes, count_step, describe_episodes, end_episodes, new_counters,
-)  # fmt: skip
+from lifelong.envs.counters import Counters, begin_episodes, count_step, end_episodes, new_counters, reference_scores
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
@@ -53,7 +52,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _EFFECT_STEPS, _EFFECT_STEPS_OF_ALL = 64, 512  # least steps compared with and without drifts: of a life, of all lives
-_COUNTED = tuple(ROW)[tuple(ROW).index("life") : tuple(ROW).index("cross") + 1]  # what `describe_episodes` writes
+_counted = itemgetter(*list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1])  # what `end_episodes` writes
 
 
 class TaskStream(VectorEnv[Any, Any, Any]):
@@ -123,7 +122,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._hold(self._new_counters())
 
     def _set_tasks(self, tasks: Sequence[Task]) -> None:
-        self.tasks, self._scores = tuple(tasks), Scores.of(tasks)
+        self.tasks, self._scores = tuple(tasks), reference_scores(tasks)
         self.single_observation_space = observation_entries(
             self._task_space, self.single_action_space, self.boundary, len(self.tasks)
         )
@@ -137,7 +136,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         )
 
     def _hold(self, counters: Counters) -> None:
-        self._counters = counters
+        self._counters, self._arrays = counters, tuple(counters)
         for name, array in counters._asdict().items():
             setattr(self, name, array)
         self.plain_task = self._drift.base_task(counters.task)
@@ -323,7 +322,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         validate_actions(actions, self.single_action_space, self.previous_action.shape)
         reward, terminated, truncated = self._act(self._drift.action(actions))
         reward = self._drift.reward(reward, terminated, truncated)
-        ended = count_step(self._counters, reward, terminated, truncated, self._ended)
+        ended = count_step(self._arrays, reward, terminated, truncated, self._ended)
         if ended < 0:
             self._blame(~np.isfinite(reward), "reward", reward)
         self.vector_steps += 1
@@ -332,20 +331,24 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
     def end(self, slots: Ints) -> dict[str, NDArray[Any]]:
         """Count the episodes that ended in these slots, and return their rows."""
-        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
-        describe_episodes(slots, self._counters, self._scores, tuple(columns[name] for name in _COUNTED))
-        columns["step"][:] = self.vector_steps * self.num_envs
-        for name, value in ({"success": np.nan, "answer": -1} | self._outcome(slots)).items():
+        more = {"success": np.nan, "answer": -1} | self._outcome(slots)
+        columns = self._end(slots)
+        columns["step"].fill(self.vector_steps * self.num_envs)
+        for name, value in more.items():
             columns[name][:] = value
         self._drift.blank_references(slots, columns)
         self.last_answer[slots] = columns["answer"]
-        end_episodes(slots, self._counters)
         return columns
 
     def give_up(self, slots: Ints) -> None:
         """Count the unfinished episodes in these slots, without rows."""
         self.last_answer[slots] = -1
-        end_episodes(slots, self._counters)
+        self._end(slots)
+
+    def _end(self, slots: Ints) -> dict[str, NDArray[Any]]:
+        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
+        end_episodes(slots, self._arrays, self._scores, _counted(columns))
+        return columns
 
     def renew(self, slots: Ints) -> None:
         """Begin the next episodes in these slots, and new lives where `life_episodes` are over."""
@@ -368,11 +371,11 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._live(slots)
 
     def _new_episodes(self, slots: Ints) -> None:
-        here: Any = slice(None) if slots.size == self.num_envs else slots  # all of them need not be copied
-        life, episode = self.life[here], self.episode[here]
-        history = History(episode, self.task[here], self.met[here], self.meetings[here])
-        task = self.schedule.next(history, lambda i: uniform(self.seed, Purpose.SCHEDULE, life, episode, i))
-        begin_episodes(slots, task, self._counters)
+        held = self.life, self.episode, self.task, self.met, self.meetings
+        life, *known = held if slots.size == self.num_envs else [array[slots] for array in held]
+        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, known[0])
+        task = self.schedule.next(History(*known), draw)
+        begin_episodes(slots, task, self._arrays)
         self.plain_task = self._drift.base_task(self.task)
         self._begin(slots)
         self._drift.begin(slots, self.task, self.episode_seeds)
