@@ -71,7 +71,7 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
     )  # fmt: skip
 
 
-# numba takes a plain tuple in half the time of a NamedTuple, so the loops get `tuple(counters)` and name its arrays again
+# Numba unpacks a plain tuple in half the time of a NamedTuple: the loops take `tuple(counters)` and name its parts.
 
 
 @jit

@@ -176,9 +176,7 @@ class GymStream(TaskStream):
         Raises:
             ValueError: if they are, but one of them is such that no way through it can be planned.
         """
-        if self.drifting or not all(
-            _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
-        ):
+        if self.drifting or not all(_is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))):
             return {}
         from lifelong.envs.references.minigrid import planner_policies
 

@@ -18,44 +18,37 @@ The observation is a Dict:
 | task_start | [1] 1 in the first step of a new task; only with `boundary="flag"` | 1 |
 | task | number of the task; only with `boundary="task_id"` | |
 
-`info` of `reset` and `step` describes the observation that came with it: `episode_start`, `task_start`, `life_start`
-([B] bool) and `task` ([B]). `info["episodes"]`, when episodes ended, has one row for each: see `ROW`.
-`info["final_obs"]`, when episodes were truncated, is the batch of observations before the reset.
+`info` of `reset` and `step` has `episode_start`, `task_start`, `life_start` ([B] bool) and `task` ([B]) of that
+observation; when episodes ended, `info["episodes"]` with a row for each, see `ROW`; and when some were truncated,
+`info["final_obs"]`, the batch of observations before the reset.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import itemgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lifelong.envs.agent_spaces import no_action, observation_entries, validate_actions
-from lifelong.envs.counters import Counters, begin_episodes, count_step, end_episodes, new_counters, reference_scores
+from lifelong.envs.agent_spaces import observation_entries, validate_actions
+from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
-from lifelong.envs.rng import Purpose, bits, uniform
-from lifelong.envs.schedules import History, Paired, Schedule
+from lifelong.envs.lives import Lives
+from lifelong.envs.schedules import Paired, Schedule
 from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
 _EFFECT_STEPS, _EFFECT_STEPS_OF_ALL = 64, 512  # least steps compared with and without drifts: of a life, of all lives
-_counted = itemgetter(*list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1])  # what `end_episodes` writes
 
 
-class TaskStream(VectorEnv[Any, Any, Any]):
+class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     """Lives side by side; subclasses implement `_begin_lives`, `_begin_episodes`, `_step` and `_observe`.
 
     Args:
@@ -74,27 +67,6 @@ class TaskStream(VectorEnv[Any, Any, Any]):
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  as gymnasium has it
 
-    # The arrays of `Counters`, under the same names; write to them in place only.
-    life: Ints
-    episode: Ints
-    life_step: Ints
-    task: Ints
-    visits_lived: Ints
-    visit_episode: Ints
-    met: Ints
-    met_step: Ints
-    met_visit: Ints
-    meetings: Ints
-    visits: Ints
-    episode_return: Floats
-    episode_length: Ints
-    episode_start: Bools
-    task_start: Bools
-    life_start: Bools
-    previous_action: NDArray[Any]
-    previous_reward: Floats
-    last_answer: Ints
-
     def __init__(
         self,
         num_envs: int,
@@ -107,46 +79,24 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         boundary: Boundary = "none",
         seed: int = 0,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
-        if life_episodes is not None and life_episodes < 1:
-            raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.schedule, self.plain_tasks = num_envs, schedule, len(tasks)
-        self.life_episodes, self.boundary, self.seed = life_episodes, boundary, seed
-        self._task_space, self.single_action_space = observation_space, action_space
-        self._drift = NoDrift()
-        self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
-        self._set_tasks(tasks)
-        self.action_space = batch_space(action_space, num_envs)
-        self.vector_steps, self.lives = -1, 0  # no life yet
-        self._hold(self._new_counters())
+        super().__init__(num_envs, tasks, action_space, schedule, life_episodes, seed)
+        self.plain_tasks, self.plain_task, self.boundary = len(tasks), self.task, boundary
+        self._task_space, self._drift = observation_space, NoDrift()
+        self._set_spaces()
 
-    def _set_tasks(self, tasks: Sequence[Task]) -> None:
-        self.tasks, self._scores = tuple(tasks), reference_scores(tasks)
+    def _set_spaces(self) -> None:
         self.single_observation_space = observation_entries(
             self._task_space, self.single_action_space, self.boundary, len(self.tasks)
         )
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-
-    def _new_counters(self) -> Counters:
-        space = self.single_action_space
-        dtype = np.dtype(np.int64) if isinstance(space, spaces.Discrete) else space.dtype
-        return new_counters(
-            self.num_envs, len(self.tasks), np.zeros((self.num_envs, *(space.shape or ())), dtype)
-        )
-
-    def _hold(self, counters: Counters) -> None:
-        self._counters, self._arrays = counters, tuple(counters)
-        for name, array in counters._asdict().items():
-            setattr(self, name, array)
-        self.plain_task = self._drift.base_task(counters.task)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def drift(self, kinds: Sequence[tuple[str, Sequence[Drift]]], schedule: Schedule | None = None) -> None:
         """Make each task into several kinds, each with drifts of its own; see `drifts/batched.py`.
 
         Args:
             kinds: their names and drifts; no drifts at all are a kind too.
-            schedule: which kind comes next; None if there is only one task, then the stream's schedule chooses the kind.
+            schedule: which kind comes next; None for the stream's own, if there is only one task.
 
         Raises:
             ValueError: if there are no kinds; if the stream has begun, or has drifts already, or several tasks and no
@@ -162,21 +112,16 @@ class TaskStream(VectorEnv[Any, Any, Any]):
                 f"cyclic:20; its own schedule is {self.schedule}"
             )
         steps = max(_EFFECT_STEPS, -(-_EFFECT_STEPS_OF_ALL // self.num_envs))
-        for _, drifts in kinds:
-            if drifts:
-                where = f"this stream: {steps} steps of {self.num_envs} lives"
-                check_effect_on_lives(drifts, partial(self._play, steps), where)
+        where = f"this stream: {steps} steps of {self.num_envs} lives"
+        for drifts in (drifts for _, drifts in kinds if drifts):
+            check_effect_on_lives(drifts, partial(self._play, steps), where)
         self._drift = self._drifted_lives([drifts for _, drifts in kinds])
         if schedule is not None:
             self.schedule = Paired(self.schedule, schedule, len(kinds))
         self._set_tasks(
-            [
-                replace(task, name=name if self.plain_tasks == 1 else f"{task.name}, {name}",
-                        references=References() if drifts else task.references)
-                for name, drifts in kinds
-                for task in self.tasks
-            ]
-        )  # fmt: skip
+            [_with_drifts(task, name, drifts, self.plain_tasks) for name, drifts in kinds for task in self.tasks]
+        )
+        self._set_spaces()
 
     def _drifted_lives(self, kinds: Sequence[Sequence[Drift]]) -> DriftedLives:
         return DriftedLives(kinds, self._task_space, self.single_action_space, self.num_envs, self.plain_tasks)
@@ -219,15 +164,11 @@ class TaskStream(VectorEnv[Any, Any, Any]):
     def _replay(self, position: dict[str, NDArray[Any]]) -> None:
         """Bring the unfinished episodes, just begun anew, to where `position` was taken."""
 
-    # ---- position -------------------------------------------------------------------------------------------------
-
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream; see `resume`."""
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("position before the first reset")
-        scalars = {name: np.array(getattr(self, name)) for name in ("seed", "vector_steps", "lives")}
-        counters = {name: array.copy() for name, array in self._counters._asdict().items()}
-        return scalars | counters | self._drift.position()
+        return self._counted() | self._drift.position()
 
     def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
         """Go on from a position, as if never interrupted, and return what `reset` or `step` returned there.
@@ -239,16 +180,12 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts.
             StreamError: if an environment does not repeat what it did.
         """
-        lives, tasks = position["met"].shape
-        if lives != self.num_envs:
-            raise ValueError(f"position has {lives} lives, the stream has num_envs={self.num_envs}")
-        if tasks != len(self.tasks):
-            raise ValueError(f"position has {tasks} tasks, the stream has {len(self.tasks)}")
+        self._check_position(position)
         if ("drift kind" in position) != self.drifting:
             there, here = ("no ", "") if self.drifting else ("", "no ")
             raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
-        self.seed, self.vector_steps, self.lives = (position[name].item() for name in ("seed", "vector_steps", "lives"))
-        self._hold(Counters(**{name: position[name].copy() for name in Counters._fields}))
+        self._recount(position)
+        self.plain_task = self._drift.base_task(self.task)
         self._live(self._everyone)
         self._begin(self._everyone)
         for name, array in self._counters._asdict().items():  # what beginning anew has overwritten
@@ -278,8 +215,8 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
             self.seed = seed
-        self.vector_steps, self.lives = 0, 0
-        self._hold(self._new_counters())
+        self.vector_steps = 0
+        self._reset_counters()
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
         return self.shown()
@@ -322,18 +259,16 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         validate_actions(actions, self.single_action_space, self.previous_action.shape)
         reward, terminated, truncated = self._act(self._drift.action(actions))
         reward = self._drift.reward(reward, terminated, truncated)
-        ended = count_step(self._arrays, reward, terminated, truncated, self._ended)
-        if ended < 0:
+        ended = self._count_step(reward, terminated, truncated)
+        if ended is None:
             self._blame(~np.isfinite(reward), "reward", reward)
-        self.vector_steps += 1
         self.previous_action[...] = actions
-        return reward, terminated, truncated, self._ended[:ended].copy()
+        return reward, terminated, truncated, ended
 
     def end(self, slots: Ints) -> dict[str, NDArray[Any]]:
         """Count the episodes that ended in these slots, and return their rows."""
         more = {"success": np.nan, "answer": -1} | self._outcome(slots)
-        columns = self._end(slots)
-        columns["step"].fill(self.vector_steps * self.num_envs)
+        columns = self._count_ends(slots)
         for name, value in more.items():
             columns[name][:] = value
         self._drift.blank_references(slots, columns)
@@ -343,12 +278,7 @@ class TaskStream(VectorEnv[Any, Any, Any]):
     def give_up(self, slots: Ints) -> None:
         """Count the unfinished episodes in these slots, without rows."""
         self.last_answer[slots] = -1
-        self._end(slots)
-
-    def _end(self, slots: Ints) -> dict[str, NDArray[Any]]:
-        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
-        end_episodes(slots, self._arrays, self._scores, _counted(columns))
-        return columns
+        self._count_ends(slots)
 
     def renew(self, slots: Ints) -> None:
         """Begin the next episodes in these slots, and new lives where `life_episodes` are over."""
@@ -357,35 +287,17 @@ class TaskStream(VectorEnv[Any, Any, Any]):
         self._new_episodes(slots)
 
     def _new_lives(self, slots: Ints) -> None:
-        if not slots.size:
-            return
-        self.life[slots] = self.lives + np.arange(slots.size)
-        self.lives += slots.size
-        for counter in (self.episode, self.life_step, self.visits_lived, self.visit_episode, self.previous_reward):
-            counter[slots] = 0
-        self.previous_action[slots] = no_action(self.single_action_space)
-        self.task[slots] = self.last_answer[slots] = -1
-        self.met[slots] = self.met_step[slots] = self.met_visit[slots] = -1
-        self.meetings[slots] = self.visits[slots] = 0
-        self.life_start[slots] = True
-        self._live(slots)
+        if slots.size:
+            self._count_lives(slots)
+            self._live(slots)
 
     def _new_episodes(self, slots: Ints) -> None:
-        held = self.life, self.episode, self.task, self.met, self.meetings
-        life, *known = held if slots.size == self.num_envs else [array[slots] for array in held]
-        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, known[0])
-        task = self.schedule.next(History(*known), draw)
-        begin_episodes(slots, task, self._arrays)
+        self._count_begins(slots)
         self.plain_task = self._drift.base_task(self.task)
         self._begin(slots)
         self._drift.begin(slots, self.task, self.episode_seeds)
 
     # ---- what the agent gets --------------------------------------------------------------------------------------
-
-    def episode_seeds(self, slots: Ints) -> Ints:
-        """Return the seeds of the present episodes in these slots, below 2^31."""
-        drawn = bits(self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots])
-        return (drawn >> np.uint64(33)).astype(np.int64)
 
     @property
     def plain_return(self) -> Floats:
@@ -423,9 +335,15 @@ class TaskStream(VectorEnv[Any, Any, Any]):
             "task": self.task.copy(),
         }
 
-    def _blame(self, bad: Bools, what: str, value: NDArray[Any]) -> None:
+    def _blame(self, bad: Bools, what: str, value: NDArray[Any]) -> NoReturn:
+        """Raise a `StreamError` for the first of the slots [B] where a value is not finite."""
         slot = int(np.flatnonzero(bad)[0])
         raise StreamError(
             f"{what} must be finite: {value[slot]} from task {self.tasks[self.task[slot]].name!r}, "
             f"life {self.life[slot]}, step {self.life_step[slot]} of the life"
         )
+
+
+def _with_drifts(task: Task, name: str, drifts: Sequence[Drift], tasks: int) -> Task:
+    name = name if tasks == 1 else f"{task.name}, {name}"
+    return replace(task, name=name, references=References() if drifts else task.references)

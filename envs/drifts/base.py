@@ -43,7 +43,9 @@ _ALONE = np.zeros(1, np.int64)  # the lives of an environment that has but one
 
 
 class Change:
-    """The effect of a drift on lives side by side; this one changes nothing. All arrays have a row for each of `lives` [n].
+    """The effect of a drift on lives side by side; this one changes nothing.
+
+    All arrays have a row for each of `lives` [n].
     """
 
     part: str | None = None

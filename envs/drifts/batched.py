@@ -178,9 +178,7 @@ class DriftedLives(NoDrift):
         ]
 
 
-def _change(
-    drift: Drift, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], lives: int
-) -> Change:
+def _change(drift: Drift, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], lives: int) -> Change:
     if not isinstance(drift, Screen):
         raise ValueError(f"{drift} edits an environment of gymnasium; write gym:<id>, or a file with tasks")
     try:
