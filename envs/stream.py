@@ -80,7 +80,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         seed: int = 0,
     ) -> None:
         super().__init__(num_envs, tasks, action_space, schedule, life_episodes, seed)
-        self.plain_tasks, self.plain_task, self.boundary = len(tasks), self.task, boundary
+        self.base_tasks, self.base_task, self.boundary = len(tasks), self.task, boundary
         self._task_space, self._drift = observation_space, NoDrift()
         self._set_spaces()
 
@@ -106,9 +106,9 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             raise ValueError("a stream with drifts needs at least one kind of task")
         if self.vector_steps >= 0 or self._drift.drifting:
             raise ValueError("drifts are given to a stream once, before its first reset")
-        if schedule is None and self.plain_tasks > 1:
+        if schedule is None and self.base_tasks > 1:
             raise ValueError(
-                f"a stream of {self.plain_tasks} tasks needs a drift_schedule, which says when drifts change, such as "
+                f"a stream of {self.base_tasks} tasks needs a drift_schedule, which says when drifts change, such as "
                 f"cyclic:20; its own schedule is {self.schedule}"
             )
         steps = max(_EFFECT_STEPS, -(-_EFFECT_STEPS_OF_ALL // self.num_envs))
@@ -119,12 +119,12 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         if schedule is not None:
             self.schedule = Paired(self.schedule, schedule, len(kinds))
         self._set_tasks(
-            [_with_drifts(task, name, drifts, self.plain_tasks) for name, drifts in kinds for task in self.tasks]
+            [_with_drifts(task, name, drifts, self.base_tasks) for name, drifts in kinds for task in self.tasks]
         )
         self._set_spaces()
 
     def _drifted_lives(self, kinds: Sequence[Sequence[Drift]]) -> DriftedLives:
-        return DriftedLives(kinds, self._task_space, self.single_action_space, self.num_envs, self.plain_tasks)
+        return DriftedLives(kinds, self._task_space, self.single_action_space, self.num_envs, self.base_tasks)
 
     def _play(self, steps: int, drifts: Sequence[Drift]) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Play new lives with these drifts, and leave the stream as if it had not begun."""
@@ -142,14 +142,14 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
     # ---- what a subclass implements -------------------------------------------------------------------------------
 
-    def _live(self, slots: Ints) -> None:
+    def _begin_lives(self, slots: Ints) -> None:
         """Draw the hidden parameters of the lives that begin in these slots; `self.life[slots]` has their numbers."""
 
-    def _begin(self, slots: Ints) -> None:
-        """Begin an episode of `self.plain_task[slots]`: the number of the task, whatever its drifts."""
+    def _begin_episodes(self, slots: Ints) -> None:
+        """Begin an episode of `self.base_task[slots]`: the number of the task, whatever its drifts."""
         raise NotImplementedError
 
-    def _act(self, actions: NDArray[Any]) -> tuple[Floats, Bools, Bools]:
+    def _step(self, actions: NDArray[Any]) -> tuple[Floats, Bools, Bools]:
         """Do one step of every life and return reward, terminated, truncated, [B] each."""
         raise NotImplementedError
 
@@ -157,11 +157,11 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         """Return the batch of the tasks' observations."""
         raise NotImplementedError
 
-    def _outcome(self, slots: Ints) -> dict[str, Any]:
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
         """Return more of episodes that just ended: `success`, `answer`, `within`, `cross`, or some of these."""
         return {}
 
-    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         """Bring the unfinished episodes, just begun anew, to where `position` was taken."""
 
     def position(self) -> dict[str, NDArray[Any]]:
@@ -185,13 +185,13 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             there, here = ("no ", "") if self.drifting else ("", "no ")
             raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
         self._recount(position)
-        self.plain_task = self._drift.base_task(self.task)
-        self._live(self._everyone)
-        self._begin(self._everyone)
+        self.base_task = self._drift.base_task(self.task)
+        self._begin_lives(self._everyone)
+        self._begin_episodes(self._everyone)
         for name, array in self._counters._asdict().items():  # what beginning anew has overwritten
             array[...] = position[name]
         self._drift.resume(position)
-        self._replay(position)
+        self._restore(position)
         return self.shown()
 
     # ---- lives and episodes ---------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             raise gymnasium.error.ResetNeeded("step before the first reset")
         actions = np.asarray(actions)
         validate_actions(actions, self.single_action_space, self.previous_action.shape)
-        reward, terminated, truncated = self._act(self._drift.action(actions))
+        reward, terminated, truncated = self._step(self._drift.action(actions))
         reward = self._drift.reward(reward, terminated, truncated)
         ended = self._count_step(reward, terminated, truncated)
         if ended is None:
@@ -267,7 +267,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
     def end(self, slots: Ints) -> dict[str, NDArray[Any]]:
         """Count the episodes that ended in these slots, and return their rows."""
-        more = {"success": np.nan, "answer": -1} | self._outcome(slots)
+        more = {"success": np.nan, "answer": -1} | self._episode_info(slots)
         columns = self._count_ends(slots)
         for name, value in more.items():
             columns[name][:] = value
@@ -289,25 +289,25 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     def _new_lives(self, slots: Ints) -> None:
         if slots.size:
             self._count_lives(slots)
-            self._live(slots)
+            self._begin_lives(slots)
 
     def _new_episodes(self, slots: Ints) -> None:
         self._count_begins(slots)
-        self.plain_task = self._drift.base_task(self.task)
-        self._begin(slots)
+        self.base_task = self._drift.base_task(self.task)
+        self._begin_episodes(slots)
         self._drift.begin(slots, self.task, self.episode_seeds)
 
     # ---- what the agent gets --------------------------------------------------------------------------------------
 
     @property
-    def plain_return(self) -> Floats:
+    def base_return(self) -> Floats:
         """[B] The sum of rewards of the present episodes, as if there were no drifts."""
         return self._drift.base_return(self.episode_return)
 
     def meetings_of(self, slots: Ints) -> Ints:
         """Return [n] how many episodes of their present tasks the lives in these slots have lived, drifts or none."""
-        meetings = self.meetings.reshape(self.num_envs, -1, self.plain_tasks)
-        met: Ints = meetings[slots, :, self.plain_task[slots]].sum(1)
+        meetings = self.meetings.reshape(self.num_envs, -1, self.base_tasks)
+        met: Ints = meetings[slots, :, self.base_task[slots]].sum(1)
         return met
 
     def shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
