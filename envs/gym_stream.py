@@ -36,7 +36,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.envs.drifts.base import Drift, Drifted, check_effect
+from lifelong.envs.drifts.base import Drift, Drifted
+from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
@@ -175,9 +176,7 @@ class GymStream(TaskStream):
         Raises:
             ValueError: if they are, but one of them is such that no way through it can be planned.
         """
-        if self._drifted is not None or not all(
-            _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
-        ):
+        if self.drifting or not all(_is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))):
             return {}
         from lifelong.envs.references.minigrid import planner_policies
 
@@ -189,9 +188,9 @@ class GymStream(TaskStream):
         for env in getattr(self, "_envs", {}).values():
             env.close()
 
-    def _begin(self, slots: NDArray[np.int64]) -> None:
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self._environment(slot, int(self.plain_task[slot]))
+            env = self._environment(slot, int(self.base_task[slot]))
             self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
                 seen, _ = env.reset(seed=seed)
@@ -200,7 +199,7 @@ class GymStream(TaskStream):
             self._keep(slot, seen)
         self._check()
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         if isinstance(self._moves, spaces.Discrete):
             moves = (actions + self._moves.start).tolist()
         else:
@@ -220,7 +219,7 @@ class GymStream(TaskStream):
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
         """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
-        recipe, seed = self._recipes[self.plain_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
+        recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
         actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
@@ -262,7 +261,7 @@ class GymStream(TaskStream):
             inner[str(path[-1])] = value
         return shown
 
-    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+    def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         ends = [self._last_info[slot] for slot in slots]
         success = [end.get("success", end.get("is_success", np.nan)) for end in ends]
         if isinstance(self._moves, spaces.Discrete):
@@ -279,7 +278,7 @@ class GymStream(TaskStream):
             "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
         }
 
-    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
         for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
@@ -288,11 +287,11 @@ class GymStream(TaskStream):
                 gained, over = gained + float(reward), over or terminated or truncated
                 self._done[slot].append(move)
                 self._keep(slot, seen)
-            if over or gained != self.plain_return[slot]:
+            if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
                     f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
-                    f"{self.plain_return[slot]}{', and its episode is over' if over else ''}"
+                    f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
                 )
 
 
