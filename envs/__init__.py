@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         ShuffledObservations,
         SwappedObjects,
     )
-    from lifelong.envs.drifts.parse import DRIFTS, drifting, parse_drifts
+    from lifelong.envs.drifts.parse import DRIFTS, parse_drifts
     from lifelong.envs.drifts.physics import Actuators, Damping, Friction, Gravity, Length, Mass
     from lifelong.envs.drifts.rewards import DelayedRewards, ScaledRewards
-    from lifelong.envs.gym_stream import GymStream, GymTask
+    from lifelong.envs.gym_stream import GymStream, GymTask, drifting
     from lifelong.envs.rooms.stream import Rooms
     from lifelong.envs.schedules import SCHEDULES, Schedule, parse_schedule
     from lifelong.envs.single_env import Single
@@ -128,7 +128,7 @@ _EXPORTS = {
     "SwappedObjects": "drifts.observations",
     "Task": "stream",
     "TaskStream": "stream",
-    "drifting": "drifts.parse",
+    "drifting": "gym_stream",
     "parse_drifts": "drifts.parse",
     "parse_schedule": "schedules",
 }

@@ -29,7 +29,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -37,15 +37,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.drifts.base import Drift, Drifted, check_effect
+from lifelong.envs.drifts.parse import kinds_of
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
-
-__all__ = ["GymStream", "GymTask"]
+__all__ = ["GymStream", "GymTask", "drifting", "is_minigrid", "make_task"]
 
 _SHOWN = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
 
@@ -89,6 +87,9 @@ class GymStream(TaskStream):
             that cannot, or should not, be unified; or if a drift changes nothing in it.
     """
 
+    drifts_as_a_whole = False
+    """Whether the stream has drifts besides those of its tasks; see `TaskStream.drift`."""
+
     def __init__(
         self,
         tasks: str | GymTask | Sequence[str | GymTask],
@@ -108,7 +109,7 @@ class GymStream(TaskStream):
         self._looks: tuple[spaces.Space[Any], ...] = ()
         self._common: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         for number in range(len(self._recipes)):
-            env = self._environment(0, number)
+            env = self.environment(0, number)
             if isinstance(env, Drifted):
                 check_effect(env.env, env.drifts)
         look, act = self._share(unify)
@@ -149,14 +150,20 @@ class GymStream(TaskStream):
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return what a task shows and takes; refuse what no agent can read."""
-        env_id, env = self._recipes[number].env_id, self._environment(0, number)
-        grid = env.unwrapped if _is_minigrid(env) else None
+        env_id, env = self._recipes[number].env_id, self.environment(0, number)
+        grid = env.unwrapped if is_minigrid(env) else None
         look, act = _readable(env.observation_space, env_id, grid), env.action_space
         if not isinstance(act, spaces.Discrete | spaces.Box):
             raise ValueError(f"{env_id}: actions {act} are not supported; supported are Discrete and Box")
         return look, act
 
-    def _environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
+    def environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
+        """Return the environment of one life and task, made when it is first asked for.
+
+        Args:
+            slot: of the life.
+            number: of the task, without drifts of the whole stream.
+        """
         if (slot, number) not in self._envs:
             self._envs[slot, number] = self._adapted(make_task(self._recipes[number]), number)
         return self._envs[slot, number]
@@ -167,22 +174,14 @@ class GymStream(TaskStream):
         look, act = self._common
         return Adapted(env, self._looks[number], look, act)
 
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies; there are some if all tasks are MiniGrid's or BabyAI's.
+    def drift(self, kinds: Sequence[tuple[str, Sequence[Drift]]], schedule: Schedule | None = None) -> None:
+        """Let the tasks be met in several kinds, each with drifts of its own; see `TaskStream.drift`."""
+        super().drift(kinds, schedule)
+        self.drifts_as_a_whole = True
 
-        There are none if the stream drifts as a whole; see `drifted_lives.py`.
-
-        Raises:
-            ValueError: if they are, but one of them is such that no way through it can be planned.
-        """
-        if self._drifted is not None or not all(
-            _is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))
-        ):
-            return {}
-        from lifelong.envs.references.minigrid import planner_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return planner_policies(this)
+    def base_observation(self) -> Any:
+        """Return the batch of observations without drifts of the whole stream."""
+        return self._observe()
 
     def close_extras(self) -> None:
         """Close all environments."""
@@ -191,7 +190,7 @@ class GymStream(TaskStream):
 
     def _begin(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self._environment(slot, int(self.plain_task[slot]))
+            env = self.environment(slot, int(self.plain_task[slot]))
             self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
                 seen, _ = env.reset(seed=seed)
@@ -296,7 +295,25 @@ class GymStream(TaskStream):
                 )
 
 
+def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
+    """Return one task for each text, named like it.
+
+    Args:
+        env_id: as `gymnasium.make` takes it.
+        texts: as `parse_drifts` takes them, or all in one with strokes between.
+
+    Raises:
+        ValueError: as `parse_drifts`.
+    """
+    return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
+
+
 def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
+    """Return a new environment of a task, its drifts around it.
+
+    Raises:
+        ValueError: if gymnasium cannot make it.
+    """
     if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
         importlib.import_module("minigrid")  # registers its environments
     try:
@@ -305,7 +322,7 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
         wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
-    if _is_minigrid(env):
+    if is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
         if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
@@ -313,7 +330,8 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
     return Drifted(env, task.drifts) if task.drifts else env
 
 
-def _is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
+def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether an environment is one of MiniGrid's or BabyAI's."""
     minigrid = sys.modules.get("minigrid.minigrid_env")  # whoever made one has imported it
     return minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
 

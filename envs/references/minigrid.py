@@ -30,13 +30,13 @@ from lifelong.envs.drifts.observations import (
     ShuffledObservations,
     SwappedObjects,
 )
-from lifelong.envs.gym_stream import GymStream
+from lifelong.envs.gym_stream import GymStream, is_minigrid
 from lifelong.envs.references.planner import plan
 from lifelong.envs.references.policies import Policy, UniformPolicy
 from lifelong.envs.rooms.grids import Grids
 from lifelong.envs.rooms.tasks import TASKS
 
-__all__ = ["Planner", "planner_policies"]
+__all__ = ["Planner", "gym_policies", "planner_policies"]
 
 _ACTIONS, _DONE = 7, 6
 _ROOMS = {task.minigrid_id: task for task in TASKS.values()}
@@ -50,6 +50,24 @@ class NoWayError(Exception):
 
 Solver = Callable[[], int]
 """Returns the next action of an episode, when all before were done; or raises `NoWayError`."""
+
+
+def gym_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
+    """Return the reference policies of a stream of gymnasium's environments: `planner_policies`, or none.
+
+    There are none unless all tasks are MiniGrid's or BabyAI's, and none if the stream drifts as a whole.
+
+    Args:
+        stream: any `GymStream`.
+
+    Raises:
+        ValueError: if it has a level or a drift that no plan can be made for.
+    """
+    if stream.drifts_as_a_whole:
+        return {}
+    if not all(is_minigrid(stream.environment(0, number)) for number in range(len(stream.tasks))):
+        return {}
+    return planner_policies(stream)
 
 
 def planner_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
@@ -90,7 +108,7 @@ class Planner:
         try:
             solver = self._solvers[slot]
             if solver is None or self.stream.episode_start[slot]:
-                solver = self._solvers[slot] = _solver(self.stream._environment(slot, number))
+                solver = self._solvers[slot] = _solver(self.stream.environment(slot, number))
             wanted = solver()
         except NoWayError:
             self.given_up += 1
@@ -139,7 +157,7 @@ def _shortest(env: Any) -> Solver:
 def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
     """Return for each action what is done when it is chosen."""
     task: Any = stream.tasks[number]
-    env = stream._environment(0, number).unwrapped
+    env = stream.environment(0, number).unwrapped
     done = np.arange(_ACTIONS)
     for drift in reversed(task.drifts):
         if isinstance(drift, _EXCHANGED):
@@ -151,7 +169,7 @@ def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
 def _check(stream: GymStream, number: int) -> None:
     """Refuse a task that no plan can be made for."""
     task: Any = stream.tasks[number]
-    env: Any = stream._environment(0, number)
+    env: Any = stream.environment(0, number)
     known = env.spec.id.startswith("BabyAI-") or env.spec.id in _ROOMS
     if not known:
         raise ValueError(f"no way through {env.spec.id} can be planned; known are BabyAI's levels and {list(_ROOMS)}")

@@ -52,7 +52,7 @@ def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
     controllers = [design(world) for world in worlds]
 
     def knowing() -> NDArray[Any]:
-        shown = np.asarray(stream._observe(), np.float64)
+        shown = np.asarray(stream.base_observation(), np.float64)
         return _chosen([controller(shown) for controller in controllers], stream.plain_task)
 
     fixed = {task.name: controller for task, controller in zip(stream.tasks, controllers, strict=True)}

@@ -22,8 +22,7 @@ What a task shows:
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -38,9 +37,6 @@ from numpy.typing import NDArray
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Redrawn, Schedule
 from lifelong.envs.stream import Boundary, References
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["COLOURS", "ColourRoom", "ColourRule"]
 
@@ -218,15 +214,9 @@ class ColourRule(GymStream):
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the next actions [B] on the shortest ways to giving these answers."""
         rooms: list[Any] = [
-            self._environment(slot, task).unwrapped for slot, task in enumerate(self.plain_task.tolist())
+            self.environment(slot, task).unwrapped for slot, task in enumerate(self.plain_task.tolist())
         ]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.questions import question_policies
-
-        return question_policies(self)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         felt = (self.episode_length == 0) & (self.last_answer >= 0)

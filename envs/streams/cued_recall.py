@@ -18,8 +18,7 @@ The tasks of this stream are its cues: visits and lags count cues. No cue comes 
 or paid, would stand beside the same cue, and no memory would be needed to be right.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -29,9 +28,6 @@ from lifelong.envs.jit import jit
 from lifelong.envs.rng import Purpose, integers, normal
 from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["CuedRecall"]
 
@@ -134,12 +130,6 @@ class CuedRecall(TaskStream):
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions [B] that give these answers."""
         return answers
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.questions import question_policies
-
-        return question_policies(self)
 
     def _live(self, slots: NDArray[np.int64]) -> None:
         life, cue = self.life[slots, None], np.arange(self.cues)

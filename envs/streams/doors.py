@@ -20,9 +20,8 @@ Hidden: the door of each colour, drawn for every life; two colours may have the 
 colours; rows have the door that was tried as `answer`.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -33,9 +32,6 @@ from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.grid_moves import MOVES, NORTH
 from lifelong.envs.streams.sealed import SealedStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["Doors", "random_walk_tries"]
 
@@ -106,13 +102,6 @@ class Doors(SealedStream):
     def right_doors(self) -> Ints:
         """Return [B] the doors that the present keys open."""
         return self._right[self._everyone, self.plain_task]
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.doors import doors_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return doors_policies(this)
 
     def _live(self, slots: Ints) -> None:
         colour = np.arange(self.colours)

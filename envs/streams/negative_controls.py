@@ -18,8 +18,8 @@ A stream where one policy does for all is a negative control: nothing has to be 
 is lost there is lost by interference in the slow weights alone.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from lifelong.envs.drifts.actions import ReversedActions, ShuffledActions
 from lifelong.envs.drifts.base import Drift
@@ -27,9 +27,6 @@ from lifelong.envs.drifts.physics import Actuators, Gravity, Length, Mass, Physi
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.stream import References
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = [
     "Control",
@@ -73,15 +70,6 @@ _REACHER = {
 
 class Control(GymStream):
     """Lives in drifting versions of one environment; arguments as for `GymStream`."""
-
-    certifies_tasks = True
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.negative_controls import control_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return control_policies(this)
 
 
 def cartpole_sign(num_envs: int = 1, **settings: Any) -> Control:

@@ -23,9 +23,8 @@ Hidden: the good arm of each context, drawn for every life. The tasks of this st
 pulled arm as `answer`.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -35,9 +34,6 @@ from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.schedules import RandomHazard, Schedule
 from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.sealed import SealedStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["Reversal", "best_rewards"]
 
@@ -100,13 +96,6 @@ class Reversal(SealedStream):
     def good_arms(self) -> Ints:
         """Return [B] the good arms of the present contexts."""
         return self.good[self._everyone, self.plain_task]
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.reversal import reversal_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return reversal_policies(this)
 
     def _live(self, slots: Ints) -> None:
         self.good[slots] = integers(2, self.seed, Purpose.RULE, self.life[slots, None], np.arange(self.contexts), 0)
