@@ -15,6 +15,7 @@ from lifelong.envs.rooms.tasks import TASKS
 from lifelong.registry import Entry, lazy_attribute
 
 if TYPE_CHECKING:
+    from lifelong.envs.check import StreamContractError, check_stream
     from lifelong.envs.drifts.actions import DelayedActions, ReversedActions, ShuffledActions, StickyActions
     from lifelong.envs.drifts.base import Drift, Drifted
     from lifelong.envs.drifts.observations import (
@@ -77,10 +78,12 @@ __all__ = [
     "ShuffledObservations",
     "Single",
     "StickyActions",
+    "StreamContractError",
     "StreamError",
     "SwappedObjects",
     "Task",
     "TaskStream",
+    "check_stream",
     "drifting",
     "known_streams",
     "make_single",
@@ -124,10 +127,12 @@ _EXPORTS = {
     "ShuffledObservations": "drifts.observations",
     "Single": "single_env",
     "StickyActions": "drifts.actions",
+    "StreamContractError": "check",
     "StreamError": "stream",
     "SwappedObjects": "drifts.observations",
     "Task": "stream",
     "TaskStream": "stream",
+    "check_stream": "check",
     "drifting": "gym_stream",
     "parse_drifts": "drifts.parse",
     "parse_schedule": "schedules",
