@@ -36,7 +36,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.envs.drifts.base import Drift, Drifted, check_effect
+from lifelong.envs.drifts.base import Drift, Drifted
+from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.drifts.parse import kinds_of
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedules import Cyclic, Schedule
@@ -86,9 +87,6 @@ class GymStream(TaskStream):
         ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first
             that cannot, or should not, be unified; or if a drift changes nothing in it.
     """
-
-    drifts_as_a_whole = False
-    """Whether the stream has drifts besides those of its tasks; see `TaskStream.drift`."""
 
     def __init__(
         self,
@@ -174,11 +172,6 @@ class GymStream(TaskStream):
         look, act = self._common
         return Adapted(env, self._looks[number], look, act)
 
-    def drift(self, kinds: Sequence[tuple[str, Sequence[Drift]]], schedule: Schedule | None = None) -> None:
-        """Let the tasks be met in several kinds, each with drifts of its own; see `TaskStream.drift`."""
-        super().drift(kinds, schedule)
-        self.drifts_as_a_whole = True
-
     def base_observation(self) -> Any:
         """Return the batch of observations without drifts of the whole stream."""
         return self._observe()
@@ -188,9 +181,9 @@ class GymStream(TaskStream):
         for env in getattr(self, "_envs", {}).values():
             env.close()
 
-    def _begin(self, slots: NDArray[np.int64]) -> None:
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self.environment(slot, int(self.plain_task[slot]))
+            env = self.environment(slot, int(self.base_task[slot]))
             self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
                 seen, _ = env.reset(seed=seed)
@@ -199,7 +192,7 @@ class GymStream(TaskStream):
             self._keep(slot, seen)
         self._check()
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         if isinstance(self._moves, spaces.Discrete):
             moves = (actions + self._moves.start).tolist()
         else:
@@ -219,7 +212,7 @@ class GymStream(TaskStream):
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
         """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
-        recipe, seed = self._recipes[self.plain_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
+        recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
         actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
@@ -261,7 +254,7 @@ class GymStream(TaskStream):
             inner[str(path[-1])] = value
         return shown
 
-    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+    def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         ends = [self._last_info[slot] for slot in slots]
         success = [end.get("success", end.get("is_success", np.nan)) for end in ends]
         if isinstance(self._moves, spaces.Discrete):
@@ -278,7 +271,7 @@ class GymStream(TaskStream):
             "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
         }
 
-    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
         for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
@@ -287,11 +280,11 @@ class GymStream(TaskStream):
                 gained, over = gained + float(reward), over or terminated or truncated
                 self._done[slot].append(move)
                 self._keep(slot, seen)
-            if over or gained != self.plain_return[slot]:
+            if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
                     f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
-                    f"{self.plain_return[slot]}{', and its episode is over' if over else ''}"
+                    f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
                 )
 
 

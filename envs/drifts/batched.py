@@ -7,12 +7,12 @@ The second makes two tasks of every cue, one without drifts and one with reverse
 the first kind, then all of the second. `drift_schedule` says which kind comes next, and the stream's own schedule which
 cue; where a stream has but one task there is nothing else to schedule, and its schedule says which kind.
 
-The agent is shown, and rows tell, what it chose and what it was paid. References are those of tasks without drifts, so
-tasks with drifts have none, and the reference policies of a stream know nothing of them; `success` and `answer` say
-what they say without drifts.
+Observations, `previous_action` and rows have the action that the agent chose and the reward that it got. References are
+those of tasks without drifts: tasks with drifts have none, and the reference policies of a stream know nothing of them.
+`success` and `answer` are those of the task without drifts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,88 +22,154 @@ from numpy.typing import NDArray
 from lifelong.envs.drifts.base import Change, Drift, Screen
 from lifelong.envs.rng import Purpose, bits
 
-__all__ = ["DriftedLives"]
+__all__ = ["DriftedLives", "NoDrift"]
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
-class DriftedLives:
-    """Drifts at work in lives side by side.
+class NoDrift:
+    """The null drift of a stream: everything stays as it is."""
+
+    drifting: bool = False
+    """Whether there are drifts."""
+
+    def base_task(self, task: Ints) -> Ints:
+        """Return [B] the numbers of the tasks without their drifts."""
+        return task
+
+    def base_return(self, episode_return: Floats) -> Floats:
+        """Return [B] the returns of the present episodes without their drifts."""
+        return episode_return
+
+    def begin(self, slots: Ints, task: Ints, seeds: Callable[[Ints], Ints]) -> None:
+        """Begin episodes, and undo the drifts of those before.
+
+        Args:
+            slots: [n] in which.
+            task: [B] of which tasks.
+            seeds: returns [n] the seeds of the episodes in some slots.
+        """
+
+    def action(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return [B, ...] the actions that the tasks get; called once a step."""
+        return actions
+
+    def reward(self, reward: Floats, terminated: Bools, truncated: Bools) -> Floats:
+        """Return [B] the rewards that the agent gets; called once a step."""
+        return reward
+
+    def observation(self, obs: Any) -> Any:
+        """Return the batch of observations that the agent gets."""
+        return obs
+
+    def blank_references(self, slots: Ints, columns: dict[str, NDArray[Any]]) -> None:
+        """Write NaN for the references of tasks with drifts into the rows of these slots."""
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        """Return the state of the drifts in the unfinished episodes."""
+        return {}
+
+    def resume(self, position: dict[str, NDArray[Any]]) -> None:
+        """Restore the state that `position` returned."""
+
+
+class DriftedLives(NoDrift):
+    """Drifts of lives side by side.
 
     Args:
         kinds: the drifts of each kind of task, none of them or more, the one next to the environment first.
-        shown: observations of one life.
-        taken: actions of one life.
+        observation_space: of one life.
+        action_space: of one life.
         lives: B, how many.
+        tasks: how many there are without drifts.
 
     Raises:
         ValueError: if a drift is of a gymnasium environment's own, or does not fit these spaces.
     """
 
+    drifting = True
+
     def __init__(
-        self, kinds: Sequence[Sequence[Drift]], shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int
+        self,
+        kinds: Sequence[Sequence[Drift]],
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lives: int,
+        tasks: int,
     ) -> None:
-        self._changes = [[_begun(drift, shown, taken, lives) for drift in drifts] for drifts in kinds]
-        self.drifting = np.array([bool(drifts) for drifts in kinds])
-        self.kind = np.zeros(lives, np.int64)
+        self._changes = [[_change(drift, observation_space, action_space, lives) for drift in some] for some in kinds]
+        self._has_drifts = np.array([bool(some) for some in kinds])
+        self._kind, self._base_return, self._tasks = np.zeros(lives, np.int64), np.zeros(lives), tasks
 
-    def begin(self, lives: Ints, kinds: Ints, seeds: Ints) -> None:
-        """Begin episodes, which undoes what was different in the last ones.
+    def base_task(self, task: Ints) -> Ints:
+        """Return [B] the numbers of the tasks without their drifts."""
+        return task % self._tasks
 
-        Args:
-            lives: [n] in which.
-            kinds: [n] of which kinds of task.
-            seeds: [n] of the episodes.
-        """
-        self.kind[lives] = kinds
+    def base_return(self, episode_return: Floats) -> Floats:
+        """Return [B] the returns of the present episodes without their drifts."""
+        return self._base_return
+
+    def begin(self, slots: Ints, task: Ints, seeds: Callable[[Ints], Ints]) -> None:
+        """Begin episodes, and undo the drifts of those before; see `NoDrift`."""
+        kinds, drawn = task[slots] // self._tasks, seeds(slots)
+        self._base_return[slots] = 0.0
+        self._kind[slots] = kinds
         for number, changes in enumerate(self._changes):
             here = kinds == number
             for place, change in enumerate(changes):
-                change.begin(lives[here], bits(seeds[here], Purpose.DRIFT, place))
+                change.begin(slots[here], bits(drawn[here], Purpose.DRIFT, place))
 
-    def done(self, chosen: NDArray[Any]) -> NDArray[Any]:
-        """Return [B, ...] what is done when these actions were chosen; called once a step."""
-        done = chosen.copy()
-        for lives, changes in self._at_work():
+    def action(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return [B, ...] the actions that the tasks get; called once a step."""
+        changed = actions.copy()
+        for slots, changes in self._at_work():
             for change in reversed(changes):
-                done[lives] = change.action(lives, done[lives])
-        return done
+                changed[slots] = change.action(slots, changed[slots])
+        return changed
 
-    def paid(self, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return [B] what is paid for steps worth `rewards`, called once a step; `over` where it was the last."""
-        paid = rewards.copy()
-        for lives, changes in self._at_work():
+    def reward(self, reward: Floats, terminated: Bools, truncated: Bools) -> Floats:
+        """Return [B] the rewards that the agent gets; called once a step."""
+        self._base_return += reward
+        changed, over = reward.copy(), terminated | truncated
+        for slots, changes in self._at_work():
             for change in changes:
-                paid[lives] = change.reward(lives, paid[lives], over[lives])
-        return paid
+                changed[slots] = change.reward(slots, changed[slots], over[slots])
+        return changed
 
-    def shown(self, seen: Any) -> Any:
-        """Return the batch of what is shown when this was seen."""
-        for lives, changes in self._at_work():
+    def observation(self, obs: Any) -> Any:
+        """Return the batch of observations that the agent gets."""
+        for slots, changes in self._at_work():
             for change in changes:
                 if change.part is not None:
-                    part = (seen[change.part] if change.part else seen).copy()
-                    part[lives] = change.observation(lives, part[lives])
-                    seen = seen | {change.part: part} if change.part else part
-        return seen
+                    part = (obs[change.part] if change.part else obs).copy()
+                    part[slots] = change.observation(slots, part[slots])
+                    obs = obs | {change.part: part} if change.part else part
+        return obs
+
+    def blank_references(self, slots: Ints, columns: dict[str, NDArray[Any]]) -> None:
+        """Write NaN for the references of tasks with drifts into the rows of these slots."""
+        drifting = self._has_drifts[self._kind[slots]]
+        columns["within"][drifting] = columns["cross"][drifting] = np.nan
 
     def position(self) -> dict[str, NDArray[Any]]:
-        """Return all that tells what the drifts will do in the unfinished episodes."""
-        kept = {name: getattr(change, key).copy() for name, change, key in self._kept()}
-        return kept | {"drift kind": self.kind.copy()}
+        """Return the state of the drifts in the unfinished episodes."""
+        state = {name: getattr(change, key).copy() for name, change, key in self._states()}
+        return state | {"drift kind": self._kind.copy(), "plain_return": self._base_return.copy()}
 
     def resume(self, position: dict[str, NDArray[Any]]) -> None:
-        """Go on from a position."""
-        self.kind = position["drift kind"].copy()
-        for name, change, key in self._kept():
+        """Restore the state that `position` returned."""
+        self._kind, self._base_return = position["drift kind"].copy(), position["plain_return"].copy()
+        for name, change, key in self._states():
             setattr(change, key, position[name].copy())
 
     def _at_work(self) -> list[tuple[Ints, list[Change]]]:
-        """Return the lives of each kind of task that has drifts, and these."""
-        found = [(np.flatnonzero(self.kind == number), changes) for number, changes in enumerate(self._changes)]
-        return [(lives, changes) for lives, changes in found if lives.size and changes]
+        """Return the slots of each kind of task that has drifts, and these."""
+        found = [(np.flatnonzero(self._kind == number), changes) for number, changes in enumerate(self._changes)]
+        return [(slots, changes) for slots, changes in found if slots.size and changes]
 
-    def _kept(self) -> list[tuple[str, Change, str]]:
+    def _states(self) -> list[tuple[str, Change, str]]:
         return [
             (f"drift {number} {place} {key}", change, key)
             for number, changes in enumerate(self._changes)
@@ -112,10 +178,10 @@ class DriftedLives:
         ]
 
 
-def _begun(drift: Drift, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
+def _change(drift: Drift, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], lives: int) -> Change:
     if not isinstance(drift, Screen):
         raise ValueError(f"{drift} edits an environment of gymnasium; write gym:<id>, or a file with tasks")
     try:
-        return drift.change(shown, taken, lives)
+        return drift.change(observation_space, action_space, lives)
     except ValueError as error:
         raise ValueError(f"{drift} does not fit this stream: {error}") from error

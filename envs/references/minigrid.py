@@ -63,7 +63,7 @@ def gym_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
     Raises:
         ValueError: if it has a level or a drift that no plan can be made for.
     """
-    if stream.drifts_as_a_whole:
+    if stream.drifting:
         return {}
     if not all(is_minigrid(stream.environment(0, number)) for number in range(len(stream.tasks))):
         return {}

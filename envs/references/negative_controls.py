@@ -53,7 +53,7 @@ def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
 
     def knowing() -> NDArray[Any]:
         shown = np.asarray(stream.base_observation(), np.float64)
-        return _chosen([controller(shown) for controller in controllers], stream.plain_task)
+        return _chosen([controller(shown) for controller in controllers], stream.base_task)
 
     fixed = {task.name: controller for task, controller in zip(stream.tasks, controllers, strict=True)}
     if design is balance:

@@ -158,10 +158,10 @@ class Rooms(TaskStream):
         if self.render_mode == "human":
             self.render()
 
-    def _begin(self, slots: NDArray[np.int64]) -> None:
-        self.grids.begin(slots, self.plain_task[slots], self.episode_seeds(slots))
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
+        self.grids.begin(slots, self.base_task[slots], self.episode_seeds(slots))
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         return self.grids.step(actions.astype(np.int64), self.episode_length)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
@@ -173,14 +173,14 @@ class Rooms(TaskStream):
             seen["mission"] = self.grids.mission.copy()
         return seen
 
-    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
-        return {"success": self.plain_return[slots] > 0, "answer": self.previous_action[slots]}
+    def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        return {"success": self.base_return[slots] > 0, "answer": self.previous_action[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is, the worlds of the unfinished episodes included."""
         return super().position() | {name: getattr(self.grids, name).copy() for name in _STATE}
 
-    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         for name in _STATE:
             kept = getattr(self.grids, name)
             if kept.shape != position[name].shape:

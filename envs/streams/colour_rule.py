@@ -205,17 +205,15 @@ class ColourRule(GymStream):
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the colours that pay now."""
-        return self.plain_task.copy()
+        return self.base_task.copy()
 
     def contexts(self) -> NDArray[np.int64]:
         """Return [B] which question is asked now; here it is always the same."""
-        return np.zeros_like(self.plain_task)
+        return np.zeros_like(self.base_task)
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the next actions [B] on the shortest ways to giving these answers."""
-        rooms: list[Any] = [
-            self.environment(slot, task).unwrapped for slot, task in enumerate(self.plain_task.tolist())
-        ]
+        rooms: list[Any] = [self.environment(slot, task).unwrapped for slot, task in enumerate(self.base_task.tolist())]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
 
     def _observe(self) -> dict[str, NDArray[Any]]:
@@ -223,10 +221,10 @@ class ColourRule(GymStream):
         seen: dict[str, NDArray[Any]] = super()._observe()
         return seen | {"touched": np.where(felt, self.last_answer, self.answers)}
 
-    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+    def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         known = self._chances.size
         cross = self._chances[self.episode[slots] % known] if known else np.nan
-        return super()._outcome(slots) | {"cross": cross}
+        return super()._episode_info(slots) | {"cross": cross}
 
 
 def _refuse_unless_coloured(colours: int) -> None:

@@ -121,26 +121,26 @@ class CuedRecall(TaskStream):
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the answers to the cues of the present episodes."""
-        return self._right[self._everyone, self.plain_task]
+        return self._right[self._everyone, self.base_task]
 
     def contexts(self) -> NDArray[np.int64]:
         """Return [B] which question is asked now: the number of the cue."""
-        return self.plain_task.copy()
+        return self.base_task.copy()
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the actions [B] that give these answers."""
         return answers
 
-    def _live(self, slots: NDArray[np.int64]) -> None:
+    def _begin_lives(self, slots: NDArray[np.int64]) -> None:
         life, cue = self.life[slots, None], np.arange(self.cues)
         self._right[slots] = integers(self.answers, self.seed, Purpose.RULE, life, cue)
         entries = life[..., None], cue[:, None], np.arange(self.size)
         self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
 
-    def _begin(self, slots: NDArray[np.int64]) -> None:
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         pass  # an episode has no more to it than its cue and the steps since
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
         reward = (due & (actions == self.right_answers())).astype(np.float64)
         return reward, due, self._nothing.copy()
@@ -149,7 +149,7 @@ class CuedRecall(TaskStream):
         cue = np.empty((self.num_envs, self.size), np.float32)
         revealed = np.empty(self.num_envs, np.int64)
         _show(
-            self._vectors, self._right, self.plain_task, self.episode, self.episode_length, self.met,
+            self._vectors, self._right, self.base_task, self.episode, self.episode_length, self.met,
             cue, revealed, self.answers,
         )  # fmt: skip
         seen: dict[str, NDArray[Any]] = {"cue": cue}
@@ -159,12 +159,12 @@ class CuedRecall(TaskStream):
             seen["revealed"] = revealed
         return seen
 
-    def _outcome(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+    def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
         guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
         return {
-            "success": self.plain_return[slots],
+            "success": self.base_return[slots],
             "answer": self.previous_action[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
         }

@@ -99,16 +99,16 @@ class DarkRoom(SealedStream):
 
     def goals(self) -> Ints:
         """Return [B, 2] the goals of the present maps."""
-        return self._goals[self._everyone, self.plain_task]
+        return self._goals[self._everyone, self.base_task]
 
-    def _live(self, slots: Ints) -> None:
+    def _begin_lives(self, slots: Ints) -> None:
         n = self.size
         cell = integers(n * n - 1, self.seed, Purpose.RULE, self.life[slots, None], np.arange(self.maps))
         cell += cell >= n * n // 2  # all but the centre
         self._goals[slots] = np.stack([cell % n, cell // n], -1)
 
-    def _begin(self, slots: Ints) -> None:
-        super()._begin(slots)
+    def _begin_episodes(self, slots: Ints) -> None:
+        super()._begin_episodes(slots)
         self.place[slots] = self._centre
 
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -119,11 +119,11 @@ class DarkRoom(SealedStream):
         return found.astype(np.float64), found | (self.episode_length[slots] + 1 >= self.max_steps)
 
     def _show(self) -> dict[str, NDArray[Any]]:
-        return {"place": self.place.copy(), "map": self.plain_task.copy()}
+        return {"place": self.place.copy(), "map": self.base_task.copy()}
 
-    def _outcome(self, slots: Ints) -> dict[str, Any]:
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
         met = self.meetings_of(slots)
-        return super()._outcome(slots) | {"cross": self._chances[np.minimum(met, self._chances.size - 1)]}
+        return super()._episode_info(slots) | {"cross": self._chances[np.minimum(met, self._chances.size - 1)]}
 
 
 @lru_cache

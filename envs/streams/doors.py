@@ -101,14 +101,14 @@ class Doors(SealedStream):
 
     def right_doors(self) -> Ints:
         """Return [B] the doors that the present keys open."""
-        return self._right[self._everyone, self.plain_task]
+        return self._right[self._everyone, self.base_task]
 
-    def _live(self, slots: Ints) -> None:
+    def _begin_lives(self, slots: Ints) -> None:
         colour = np.arange(self.colours)
         self._right[slots] = integers(self.doors, self.seed, Purpose.RULE, self.life[slots, None], colour)
 
-    def _begin(self, slots: Ints) -> None:
-        super()._begin(slots)
+    def _begin_episodes(self, slots: Ints) -> None:
+        super()._begin_episodes(slots)
         column = integers(self.doors, self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots], 0)
         self.place[slots] = np.stack([column, np.full(slots.size, self.depth - 1)], -1)
 
@@ -122,11 +122,11 @@ class Doors(SealedStream):
 
     def _show(self) -> dict[str, NDArray[Any]]:
         tried = np.where(self.answer >= 0, self.answer, self.doors)
-        return {"place": self.place.copy(), "colour": self.plain_task.copy(), "tried": tried}
+        return {"place": self.place.copy(), "colour": self.base_task.copy(), "tried": tried}
 
-    def _outcome(self, slots: Ints) -> dict[str, Any]:
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
         met = self.meetings_of(slots)
-        return super()._outcome(slots) | {"cross": np.minimum((met + 1) / self.doors, 1.0)}
+        return super()._episode_info(slots) | {"cross": np.minimum((met + 1) / self.doors, 1.0)}
 
 
 @lru_cache

@@ -107,16 +107,16 @@ class MapChange(SealedStream):
 
     def cells(self) -> NDArray[np.int8]:
         """Return [B, n, n] the present maps, [y, x]."""
-        return self._cells[self._everyone, self.plain_task]
+        return self._cells[self._everyone, self.base_task]
 
     def shortest_moves(self) -> Ints:
         """Return [B] moves on shortest ways to the goal."""
         there = self.place[:, None] + MOVES
-        slot, task = self._everyone[:, None], self.plain_task[:, None]
+        slot, task = self._everyone[:, None], self.base_task[:, None]
         moves: Ints = self._away[slot, task, there[..., 1], there[..., 0]].argmin(1)
         return moves
 
-    def _live(self, slots: Ints) -> None:
+    def _begin_lives(self, slots: Ints) -> None:
         life, n = self.life[slots, None], self.size
         maps = np.arange(self.maps)
         cells = np.broadcast_to(four_rooms(n), (slots.size, self.maps, n, n)).astype(np.int8)
@@ -130,16 +130,16 @@ class MapChange(SealedStream):
         self._cells[slots] = cells
         self._away[slots] = distances(cells != WALL, cells == GOAL)
 
-    def _begin(self, slots: Ints) -> None:
-        super()._begin(slots)
-        away = self._away[slots, self.plain_task[slots]].reshape(slots.size, -1)
+    def _begin_episodes(self, slots: Ints) -> None:
+        super()._begin_episodes(slots)
+        away = self._away[slots, self.base_task[slots]].reshape(slots.size, -1)
         count = ((away >= self.nearest) & (away <= self.max_steps)).cumsum(1)
         drawn = uniform(self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots], 0)
         cell = (count <= (drawn * count[:, -1])[:, None]).sum(1)
         self.place[slots] = np.stack([cell % self.size, cell // self.size], -1)
 
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        task, there = self.plain_task[slots], self.place[slots] + MOVES[actions]
+        task, there = self.base_task[slots], self.place[slots] + MOVES[actions]
         cell = self._cells[slots, task, there[:, 1], there[:, 0]]
         place = np.where((cell == WALL)[:, None], self.place[slots], there)
         self.place[slots] = place
@@ -150,7 +150,7 @@ class MapChange(SealedStream):
         around = (self.place[:, None] + self._window[:, None])[..., ::-1].transpose(2, 0, 1)  # y and x, [B, 5] each
         inside = np.clip(around, 0, self.size - 1)  # beyond the outer wall there is more of it
         view = self.cells()[self._everyone[:, None, None], inside[0][:, :, None], inside[1][:, None]]
-        return {"view": view.astype(np.int64), "place": self.place.copy(), "map": self.plain_task.copy()}
+        return {"view": view.astype(np.int64), "place": self.place.copy(), "map": self.base_task.copy()}
 
 
 def four_rooms(size: int) -> NDArray[np.int8]:

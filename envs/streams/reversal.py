@@ -95,14 +95,14 @@ class Reversal(SealedStream):
 
     def good_arms(self) -> Ints:
         """Return [B] the good arms of the present contexts."""
-        return self.good[self._everyone, self.plain_task]
+        return self.good[self._everyone, self.base_task]
 
-    def _live(self, slots: Ints) -> None:
+    def _begin_lives(self, slots: Ints) -> None:
         self.good[slots] = integers(2, self.seed, Purpose.RULE, self.life[slots, None], np.arange(self.contexts), 0)
 
-    def _begin(self, slots: Ints) -> None:
-        super()._begin(slots)
-        context = self.plain_task[slots]
+    def _begin_episodes(self, slots: Ints) -> None:
+        super()._begin_episodes(slots)
+        context = self.base_task[slots]
         met = self.meetings_of(slots)
         drawn = uniform(self.seed, Purpose.RULE, self.life[slots], context, met)
         self.good[slots, context] ^= (met > 0) & (drawn < self.hazard)
@@ -115,11 +115,11 @@ class Reversal(SealedStream):
         return (drawn < chance).astype(np.float64), np.ones(slots.size, np.bool_)
 
     def _show(self) -> dict[str, NDArray[Any]]:
-        return {"context": self.plain_task.copy()}
+        return {"context": self.base_task.copy()}
 
-    def _outcome(self, slots: Ints) -> dict[str, Any]:
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
         met = self.meetings_of(slots)
-        return super()._outcome(slots) | {"cross": self._chances[np.minimum(met, self._chances.size - 1)]}
+        return super()._episode_info(slots) | {"cross": self._chances[np.minimum(met, self._chances.size - 1)]}
 
 
 @lru_cache

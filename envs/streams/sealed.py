@@ -26,10 +26,10 @@ Ints = NDArray[np.int64]
 
 
 class SealedStream(TaskStream):
-    """Lives whose episodes are sealed; subclasses say what they are by `_live`, `_begin`, `_try` and `_show`.
+    """Lives whose episodes are sealed; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
 
-    `_begin` of a subclass calls this one's. `success` of a row is whether the episode paid, `answer` what `_try` wrote
-    to `self.answer`.
+    `_begin_episodes` of a subclass calls this one's. `success` of a row is whether the episode had a reward, `answer`
+    what `_try` wrote to `self.answer`.
 
     Args:
         num_envs: B, lives side by side.
@@ -60,11 +60,11 @@ class SealedStream(TaskStream):
         """Return the batch of what the tasks show now, without `over`."""
         raise NotImplementedError
 
-    def _begin(self, slots: Ints) -> None:
+    def _begin_episodes(self, slots: Ints) -> None:
         self.previous_action[slots], self.previous_reward[slots] = self.actions, 0.0
         self.over[slots], self.answer[slots] = False, -1
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         ended, reward = self.over.copy(), np.zeros(self.num_envs)
         slots = np.flatnonzero(~ended)
         if slots.size:
@@ -74,15 +74,15 @@ class SealedStream(TaskStream):
     def _observe(self) -> dict[str, NDArray[Any]]:
         return self._show() | {"over": self.over[:, None].astype(np.float32)}
 
-    def _outcome(self, slots: Ints) -> dict[str, Any]:
-        return {"success": self.plain_return[slots] > 0, "answer": self.answer[slots]}
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
+        return {"success": self.base_return[slots] > 0, "answer": self.answer[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return all that tells where the stream is, the state of the unfinished episodes included."""
         return super().position() | {name: getattr(self, name).copy() for name in self._all_kept()}
 
-    def _replay(self, position: dict[str, NDArray[Any]]) -> None:
-        for name in ("previous_action", "previous_reward", *self._all_kept()):  # what beginning anew has wiped
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
+        for name in self._all_kept():  # what beginning anew has overwritten
             setattr(self, name, position[name].copy())
 
     def _all_kept(self) -> tuple[str, ...]:

@@ -35,10 +35,10 @@ class Guess(TaskStream):
     def drawn(self) -> NDArray[np.float64]:
         return uniform(self.seed, Purpose.EPISODE, self.life, self.episode, self.episode_length)
 
-    def _begin(self, slots: NDArray[np.int64]) -> None:
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         pass
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         over = self.episode_length == 2
         return self.drawn() * actions, over & (self.task == 0), over & (self.task == 1)
 
@@ -100,12 +100,12 @@ class NotResumed(Guess):
         super().__init__(num_envs, **others)
         self.sum = np.zeros(num_envs)
 
-    def _begin(self, slots: NDArray[np.int64]) -> None:
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         self.sum[slots] = 0
 
-    def _act(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         self.sum += actions + 1
-        return super()._act(actions)
+        return super()._step(actions)
 
     def _observe(self) -> Any:
         return self.sum[:, None].astype(np.float32) + super()._observe()
@@ -220,6 +220,15 @@ def test_what_an_environment_raises_is_filed_under_its_clause() -> None:
 
     with pytest.raises(StreamContractError, match=r"^spaces contain what comes out: OSError: no view$"):
         check_stream(Raising)
+
+
+def test_a_stream_in_which_nothing_is_drawn_says_so() -> None:
+    checked = check_stream("rooms", task="empty-5x5", deterministic=True)
+    assert checked.clauses == tuple(CLAUSES)
+    with pytest.raises(StreamContractError, match=r"^another seed makes other lives: .* if nothing is drawn say so"):
+        check_stream("rooms", task="empty-5x5")
+    with pytest.raises(StreamContractError, match=r"^another seed makes other lives: nothing is drawn, but"):
+        check_stream(Guess, deterministic=True)
 
 
 def test_names_and_settings_are_those_of_make_stream() -> None:

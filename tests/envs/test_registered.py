@@ -156,7 +156,7 @@ def test_every_stream_keeps_its_promises(make: Callable[..., TaskStream]) -> Non
 
 @every_id
 def test_every_id_keeps_its_promises(name: str) -> None:
-    check_stream(REGISTERED[name])
+    check_stream(REGISTERED[name], deterministic=name.startswith(("lifelong/Rooms-Empty-", "lifelong/Rooms-DistShift")))
 
 
 @every_id

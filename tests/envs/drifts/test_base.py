@@ -32,7 +32,7 @@ from lifelong.envs import (
     StickyActions,
     SwappedObjects,
 )
-from lifelong.envs.drifts.base import effect
+from lifelong.envs.drifts.effect import effect
 from lifelong.envs.rng import Purpose, cycle
 from lifelong.envs.schedules import Cyclic
 

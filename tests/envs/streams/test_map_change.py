@@ -127,11 +127,11 @@ def test_walls_hold_and_time_runs_out() -> None:
 
 def test_the_view_worked_out() -> None:
     stream = posed()
-    assert stream._look()["observation"]["view"].tolist() == [
+    assert stream._observation()["observation"]["view"].tolist() == [
         [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 0, 0, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 1]]
     ]
     stream.place[:] = [4, 4]
-    assert stream._look()["observation"]["view"].tolist() == [
+    assert stream._observation()["observation"]["view"].tolist() == [
         [[0, 0, 0, 0, 1], [0, 1, 1, 0, 1], [0, 1, 0, 0, 1], [0, 0, 0, 2, 1], [1, 1, 1, 1, 1]]
     ]
 

@@ -123,8 +123,8 @@ def test_the_task_is_found_in_one_step() -> None:
     assert isinstance(policy, Identifying)
     seen, info = stream.reset()
     stream.task[:] = [0, 1]
-    stream._begin(np.arange(2))
-    seen = stream._look()
+    stream._begin_episodes(np.arange(2))
+    seen = stream._observation()
     seen, _, _, _, info = stream.step(policy.act(seen, info["life_start"]))
     policy.act(seen, info["life_start"])
     assert policy.guess.tolist() == [0, 1]

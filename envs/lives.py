@@ -1,0 +1,163 @@
+"""Lives side by side: their counters, which tasks they meet, and the rows of their episodes."""
+
+from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lifelong.envs.agent_spaces import no_action
+from lifelong.envs.counters import (
+    Bools,
+    Counters,
+    Floats,
+    Ints,
+    begin_episodes,
+    count_step,
+    end_episodes,
+    new_counters,
+    reference_scores,
+)
+from lifelong.envs.rng import Purpose, bits, uniform
+from lifelong.envs.schedules import History, Schedule
+from lifelong.envs.task import ROW, Task
+
+__all__ = ["Lives"]
+
+_SCALARS = ("seed", "vector_steps", "lives")
+_end_columns = itemgetter(
+    *list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1]
+)  # what `end_episodes` writes
+
+
+class Lives:
+    """The counters of lives, and the draws that depend on them only.
+
+    Args:
+        num_envs: B, lives side by side.
+        tasks: what can be met.
+        action_space: for one life.
+        schedule: which task comes next.
+        life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
+        seed: of the lives.
+
+    Raises:
+        ValueError: on numbers out of range.
+    """
+
+    # The arrays of `Counters`, under the same names; write to them in place only.
+    life: Ints
+    episode: Ints
+    life_step: Ints
+    task: Ints
+    visits_lived: Ints
+    visit_episode: Ints
+    met: Ints
+    met_step: Ints
+    met_visit: Ints
+    meetings: Ints
+    visits: Ints
+    episode_return: Floats
+    episode_length: Ints
+    episode_start: Bools
+    task_start: Bools
+    life_start: Bools
+    previous_action: NDArray[Any]
+    previous_reward: Floats
+    last_answer: Ints
+
+    def __init__(
+        self,
+        num_envs: int,
+        tasks: Sequence[Task],
+        action_space: gymnasium.Space[Any],
+        schedule: Schedule,
+        life_episodes: int | None,
+        seed: int,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
+        if life_episodes is not None and life_episodes < 1:
+            raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
+        self.num_envs, self.schedule, self.life_episodes, self.seed = num_envs, schedule, life_episodes, seed
+        self.single_action_space = action_space
+        self.vector_steps = -1  # steps of each slot since the reset; -1 before it
+        self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
+        self._set_tasks(tasks)
+
+    def episode_seeds(self, slots: Ints) -> Ints:
+        """Return the seeds of the present episodes in these slots, below 2^31."""
+        drawn = bits(self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots])
+        return (drawn >> np.uint64(33)).astype(np.int64)
+
+    def _set_tasks(self, tasks: Sequence[Task]) -> None:
+        self.tasks, self._scores = tuple(tasks), reference_scores(tasks)
+        self._reset_counters()
+
+    def _reset_counters(self) -> None:
+        space, self.lives = self.single_action_space, 0  # how many lives have begun
+        dtype = np.dtype(np.int64) if isinstance(space, spaces.Discrete) else space.dtype
+        actions = np.zeros((self.num_envs, *(space.shape or ())), dtype)
+        self._set_counters(new_counters(self.num_envs, len(self.tasks), actions))
+
+    def _set_counters(self, counters: Counters) -> None:
+        self._counters, self._arrays = counters, tuple(counters)
+        for name, array in counters._asdict().items():
+            setattr(self, name, array)
+
+    def _count_lives(self, slots: Ints) -> None:
+        """Count the lives that begin in these slots."""
+        self.life[slots] = self.lives + np.arange(slots.size)
+        self.lives += slots.size
+        for counter in (self.episode, self.life_step, self.visits_lived, self.visit_episode, self.previous_reward):
+            counter[slots] = 0
+        self.previous_action[slots] = no_action(self.single_action_space)
+        self.task[slots] = self.last_answer[slots] = -1
+        self.met[slots] = self.met_step[slots] = self.met_visit[slots] = -1
+        self.meetings[slots] = self.visits[slots] = 0
+        self.life_start[slots] = True
+
+    def _count_begins(self, slots: Ints) -> None:
+        """Draw the tasks of the episodes that begin in these slots, and count these."""
+        every = self.life, self.episode, self.task, self.met, self.meetings
+        life, *known = every if slots.size == self.num_envs else [array[slots] for array in every]
+        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, known[0])
+        begin_episodes(slots, self.schedule.next(History(*known), draw), self._arrays)
+
+    def _count_step(self, reward: Floats, terminated: Bools, truncated: Bools) -> Ints | None:
+        """Count one step and return the slots whose episodes ended; None if a reward is not finite."""
+        ended = count_step(self._arrays, reward, terminated, truncated, self._ended)
+        if ended < 0:
+            return None
+        self.vector_steps += 1
+        return self._ended[:ended].copy()
+
+    def _count_ends(self, slots: Ints) -> dict[str, NDArray[Any]]:
+        """Count the episodes that end in these slots and return their rows, without `success` and `answer`."""
+        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
+        end_episodes(slots, self._arrays, self._scores, _end_columns(columns))
+        columns["step"].fill(self.vector_steps * self.num_envs)
+        return columns
+
+    def _counted(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all counters."""
+        scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}
+        return scalars | {name: array.copy() for name, array in self._counters._asdict().items()}
+
+    def _check_position(self, position: dict[str, NDArray[Any]]) -> None:
+        """Raise a ValueError if a position has other numbers of lives or tasks."""
+        lives, tasks = position["met"].shape
+        if lives != self.num_envs:
+            raise ValueError(f"position has {lives} lives, the stream has num_envs={self.num_envs}")
+        if tasks != len(self.tasks):
+            raise ValueError(f"position has {tasks} tasks, the stream has {len(self.tasks)}")
+
+    def _recount(self, position: dict[str, NDArray[Any]]) -> None:
+        """Set all counters to those of a position."""
+        for name in _SCALARS:
+            setattr(self, name, position[name].item())
+        self._set_counters(Counters(**{name: position[name].copy() for name in Counters._fields}))

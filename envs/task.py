@@ -1,0 +1,72 @@
+"""Tasks, their reference scores, and the row that is written for every episode."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["ROW", "Boundary", "References", "StreamError", "Task"]
+
+Boundary = Literal["none", "flag", "task_id"]
+
+ROW: dict[str, type[np.generic]] = {
+    "step": np.int64,  # environment steps of all lives when the episode ended
+    "life": np.int64,  # number of the life
+    "episode": np.int64,  # index of the episode in its life
+    "task": np.int32,  # number of the task
+    "visit": np.int32,  # how many times the task was visited before; a visit is a run of episodes of one task
+    "index_in_visit": np.int32,  # episodes since the visit began
+    "lag_steps": np.int64,  # steps of this life since the task was last met, -1 if never
+    "lag_episodes": np.int64,  # episodes since then: 1 is the one before, -1 is never
+    "lag_tasks": np.int32,  # visits to other tasks since then, -1 is never
+    "length": np.int32,  # steps of the episode
+    "return": np.float32,  # sum of rewards
+    "normalised": np.float32,  # (return - random) / (oracle - random), NaN without references
+    "within": np.float32,  # expected return here of the best policy that forgets at every episode's end, or NaN
+    "cross": np.float32,  # expected return here of the best policy that remembers its life, or NaN
+    "success": np.float32,  # 1, 0, or NaN if the task does not say
+    "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
+}
+
+
+class StreamError(RuntimeError):
+    """An environment broke its contract; the message names the environment, the task and the step.
+
+    Args:
+        message: what happened.
+        report: how to reproduce it, as JSON can hold it; empty if nothing is known.
+    """
+
+    def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report or {}
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Reference scores of a task; NaN where unknown.
+
+    Args:
+        random: mean return of the random policy.
+        within: best mean return of a policy whose memory is reset at every episode's end.
+        cross: best mean return of a policy that remembers its life.
+        oracle: best mean return of a policy that knows what is hidden.
+    """
+
+    random: float = float("nan")
+    within: float = float("nan")
+    cross: float = float("nan")
+    oracle: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task: a name and its reference scores.
+
+    Args:
+        name: shown in tables.
+        references: what its returns are compared with.
+    """
+
+    name: str
+    references: References = References()
