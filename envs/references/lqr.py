@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_are
 
-__all__ = ["Controller", "Floats", "linearised", "regulator"]
+__all__ = ["Controller", "Floats", "linearised", "lqr"]
 
 Floats = NDArray[np.float64]
 Controller = Callable[[Floats], NDArray[Any]]
@@ -42,7 +42,7 @@ def linearised(
     return np.stack(columns, 1), np.stack(pushes, 1)
 
 
-def regulator(A: Floats, B: Floats, Q: Floats) -> Floats:
+def lqr(A: Floats, B: Floats, Q: Floats) -> Floats:
     """Return K [n, size] of u = -K x, where a step costs x'Q x + u'u.
 
     Args:

@@ -39,13 +39,13 @@ class ExpertPolicy:
         scripts = importlib.import_module("metaworld.policies").ENV_POLICY_MAP
         self.stream, self.experts = stream, [scripts[task.name]() for task in stream.tasks]
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the next actions."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that a script asks for more than 1, which is cut off
             asked = [
-                self.experts[number].get_action(shown)
-                for number, shown in zip(self.stream.task.tolist(), seen["observation"], strict=True)
+                self.experts[number].get_action(observation)
+                for number, observation in zip(self.stream.task.tolist(), obs["observation"], strict=True)
             ]
         actions: NDArray[np.float32] = np.clip(np.stack(asked), -1.0, 1.0).astype(np.float32)
         return actions

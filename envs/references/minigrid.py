@@ -99,7 +99,7 @@ class Planner:
         self._solvers: list[Solver | None] = [None] * stream.num_envs
         self._exchanged = [_exchanged(stream, number) for number in range(len(stream.tasks))]
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the next actions."""
         return np.array([self._next(slot) for slot in range(self.stream.num_envs)])
 

@@ -121,17 +121,17 @@ class QuestionPolicy:
         self.knowledge = Knowledge(stream)
         self.questions = np.zeros(stream.num_envs, np.int64)
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next actions."""
-        slots = np.flatnonzero((seen["episode_start"][:, 0] > 0) & ~life_start)
-        shown, paid = seen["observation"], seen["previous_reward"][slots, 0] > 0
-        if "revealed" in shown:
-            answers, right = shown["revealed"][slots], np.ones(slots.size, np.bool_)
-        elif "touched" in shown:
-            answers = np.where(shown["touched"] < self.stream.answers, shown["touched"], -1)[slots]
-            right = paid
+        slots = np.flatnonzero((obs["episode_start"][:, 0] > 0) & ~life_start)
+        observation, rewarded = obs["observation"], obs["previous_reward"][slots, 0] > 0
+        if "revealed" in observation:
+            answers, right = observation["revealed"][slots], np.ones(slots.size, np.bool_)
+        elif "touched" in observation:
+            answers = np.where(observation["touched"] < self.stream.answers, observation["touched"], -1)[slots]
+            right = rewarded
         else:
-            answers, right = seen["previous_action"][slots], paid
+            answers, right = obs["previous_action"][slots], rewarded
         if self.wiped:
             self.knowledge.forget(slots)
             self.questions = self.stream.contexts()

@@ -117,11 +117,11 @@ class ColourRoom(MiniGridEnv):
         """Do one step; `info` of the last one has the `answer`, the index of the touched colour or -1."""
         ahead: Any = self.grid.get(*self.front_pos) if action == _FORWARD else None
         answer = COLOURS.index(ahead.color) if isinstance(ahead, Ball) else -1
-        seen, _, _, late, _ = super().step(action)
+        obs, _, _, late, _ = super().step(action)
         if answer < 0 and not late:
-            return seen, 0.0, False, False, {}
+            return obs, 0.0, False, False, {}
         reward = float(answer == self.rule)
-        return seen, reward, True, False, {"answer": answer, "success": reward}
+        return obs, reward, True, False, {"answer": answer, "success": reward}
 
     def way_to(self, colour: int) -> list[int]:
         """Return the shortest way into a ball, as actions; empty if there is none."""
@@ -198,9 +198,9 @@ class ColourRule(GymStream):
             boundary=boundary,
             seed=seed,
         )
-        seen: Any = self.single_observation_space
-        shown = spaces.Dict({**seen["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
-        self.single_observation_space = spaces.Dict({**seen.spaces, "observation": shown})
+        space: Any = self.single_observation_space
+        observation = spaces.Dict({**space["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
+        self.single_observation_space = spaces.Dict({**space.spaces, "observation": observation})
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
     def right_answers(self) -> NDArray[np.int64]:
@@ -218,8 +218,8 @@ class ColourRule(GymStream):
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         felt = (self.episode_length == 0) & (self.last_answer >= 0)
-        seen: dict[str, NDArray[Any]] = super()._observe()
-        return seen | {"touched": np.where(felt, self.last_answer, self.answers)}
+        obs: dict[str, NDArray[Any]] = super()._observe()
+        return obs | {"touched": np.where(felt, self.last_answer, self.answers)}
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         known = self._chances.size

@@ -47,9 +47,9 @@ def _show(
         if length[b] > 0:
             cue[b] = 0.0
             continue
-        shown, last = vectors[b, task[b]], episode[b] - 1
-        for i in range(shown.size):
-            cue[b, i] = shown[i]
+        vector, last = vectors[b, task[b]], episode[b] - 1
+        for i in range(vector.size):
+            cue[b, i] = vector[i]
         for k in range(met.shape[1] if last >= 0 else 0):  # with drifts there are several tasks of each cue
             if met[b, k] == last:
                 revealed[b] = right[b, k % right.shape[1]]
@@ -99,16 +99,16 @@ class CuedRecall(TaskStream):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
-        shown: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
+        entries: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if blanks:
-            shown["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
+            entries["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         if feedback == "reveal":
-            shown["revealed"] = spaces.Discrete(answers + 1)
+            entries["revealed"] = spaces.Discrete(answers + 1)
         chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
         super().__init__(
             num_envs,
             tasks=[Task(f"cue {k}", chance) for k in range(cues)],
-            observation_space=spaces.Dict(shown),
+            observation_space=spaces.Dict(entries),
             action_space=spaces.Discrete(answers),
             schedule=schedule,
             life_episodes=life_episodes,
@@ -152,12 +152,12 @@ class CuedRecall(TaskStream):
             self._vectors, self._right, self.base_task, self.episode, self.episode_length, self.met,
             cue, revealed, self.answers,
         )  # fmt: skip
-        seen: dict[str, NDArray[Any]] = {"cue": cue}
+        obs: dict[str, NDArray[Any]] = {"cue": cue}
         if self.blanks:
-            seen["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
+            obs["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
         if self.feedback == "reveal":
-            seen["revealed"] = revealed
-        return seen
+            obs["revealed"] = revealed
+        return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings_of(slots)  # meetings before this one

@@ -86,7 +86,7 @@ class DarkRoom(SealedStream):
         )
         super().__init__(
             num_envs,
-            shown={"place": spaces.MultiDiscrete([size, size]), "map": spaces.Discrete(maps)},
+            entries={"place": spaces.MultiDiscrete([size, size]), "map": spaces.Discrete(maps)},
             actions=4,
             tasks=[Task(f"map {k}", references) for k in range(maps)],
             schedule=schedule,

@@ -84,7 +84,7 @@ class Doors(SealedStream):
         references = References(random=tries / doors, within=1 / doors, oracle=1.0)
         super().__init__(
             num_envs,
-            shown={
+            entries={
                 "place": spaces.MultiDiscrete([doors, depth]),
                 "colour": spaces.Discrete(colours),
                 "tried": spaces.Discrete(doors + 1),

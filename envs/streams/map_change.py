@@ -87,7 +87,7 @@ class MapChange(SealedStream):
         references = References(**_MEASURED if usual else {}, oracle=1.0)
         super().__init__(
             num_envs,
-            shown={
+            entries={
                 "view": spaces.MultiDiscrete(np.full((2 * RADIUS + 1, 2 * RADIUS + 1), 3)),
                 "place": spaces.MultiDiscrete([size, size]),
                 "map": spaces.Discrete(maps),

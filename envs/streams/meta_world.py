@@ -95,14 +95,14 @@ class Arm(gymnasium.Wrapper[Any, Any, Any, Any]):
         if seed is not None:
             arm.seed(seed)
         self._solved = False
-        seen, info = arm.reset()
-        return seen, info
+        obs, info = arm.reset()
+        return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Do one step."""
-        seen, reward, terminated, truncated, info = self.env.step(action)
+        obs, reward, terminated, truncated, info = self.env.step(action)
         self._solved = self._solved or info["success"] > 0
-        return seen, reward, terminated, truncated, info | {"success": float(self._solved)}
+        return obs, reward, terminated, truncated, info | {"success": float(self._solved)}
 
 
 def cw10(num_envs: int = 1, **settings: Any) -> MetaWorld:

@@ -83,7 +83,7 @@ class Reversal(SealedStream):
         references = References(random=0.5, within=0.5, cross=float(self._chances[-1]), oracle=reward_probability)
         super().__init__(
             num_envs,
-            shown={"context": spaces.Discrete(contexts)},
+            entries={"context": spaces.Discrete(contexts)},
             actions=2,
             tasks=[Task(f"context {k}", references) for k in range(contexts)],
             schedule=schedule,

@@ -33,7 +33,7 @@ class SealedStream(TaskStream):
 
     Args:
         num_envs: B, lives side by side.
-        shown: what a task shows, for one life, without `over`.
+        entries: spaces of the observation of one life, without `over`.
         actions: how many there are.
         **others: passed to `TaskStream`.
     """
@@ -41,10 +41,10 @@ class SealedStream(TaskStream):
     kept: tuple[str, ...] = ()
     """Names of the arrays [B, ...] that a subclass changes while it lives; they belong to the position."""
 
-    def __init__(self, num_envs: int, *, shown: dict[str, spaces.Space[Any]], actions: int, **others: Any) -> None:
+    def __init__(self, num_envs: int, *, entries: dict[str, spaces.Space[Any]], actions: int, **others: Any) -> None:
         super().__init__(
             num_envs,
-            observation_space=spaces.Dict({**shown, "over": spaces.Box(0.0, 1.0, (1,), np.float32)}),
+            observation_space=spaces.Dict({**entries, "over": spaces.Box(0.0, 1.0, (1,), np.float32)}),
             action_space=spaces.Discrete(actions),
             **others,
         )
