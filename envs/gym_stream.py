@@ -1,4 +1,4 @@
-"""GymStream: anything `gymnasium.make` takes, as the tasks of a life.
+"""GymStream: gymnasium environments as the tasks of a life.
 
 Each life has a Python environment of its own for every task it meets, made when it first meets it. An episode is
 `reset(seed=...)` with the seed the stream draws, then steps; so an unfinished episode is resumed exactly by resetting
@@ -51,7 +51,7 @@ _SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of th
 
 @dataclass(frozen=True, slots=True)
 class GymTask(Task):
-    """An environment to be met.
+    """A task that is a gymnasium environment.
 
     Args:
         name: shown in tables.

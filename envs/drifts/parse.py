@@ -1,4 +1,4 @@
-"""Drifts by name, so that a changing world can be written in one line.
+"""Parse drifts by name, so that a changing environment is one line of text.
 
     make_stream("gym:CartPole-v1", drifts="plain/gravity:4/reversed_actions+sticky_actions:0.1", schedule="cyclic:20")
 

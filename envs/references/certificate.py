@@ -1,4 +1,4 @@
-"""A stream's certificate: what its reference policies get in many lives, and so what its scores mean.
+"""Certificates of streams: mean returns of the reference policies over many lives.
 
 Four policies have roles: `random`; `within`, the best that is known of those that know nothing of earlier episodes;
 `cross`, the best that is known of those that remember their life; `oracle`, which sees what is hidden. A stream where
@@ -95,7 +95,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a policy got.
+    """Mean return of a policy.
 
     Args:
         mean: return of an episode, averaged over lives.
@@ -114,7 +114,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the reference policies of a stream got.
+    """Scores of the reference policies of a stream.
 
     Args:
         stream: its name.
@@ -183,7 +183,7 @@ class Certificate:
 
 
 def certify(name: str, stream: TaskStream, episodes: int, settings: Mapping[str, Any], version: str) -> Certificate:
-    """Let every reference policy lead `num_envs` lives in a stream, and return what they got.
+    """Run every reference policy for `num_envs` lives of a stream, and return their scores.
 
     Args:
         name: of the stream.

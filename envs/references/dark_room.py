@@ -1,4 +1,4 @@
-"""Who can search a dark room, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of DarkRoom, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |

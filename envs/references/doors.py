@@ -1,4 +1,4 @@
-"""Who can find the right door, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of Doors, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""The linear-quadratic regulator of anything that steps: u = -K x near a state that is to be held.
+"""Linear-quadratic regulator (LQR) of an environment's step function: u = -K x near a state to be held.
 
 The step is linearised by differences, so nothing is known of an environment but what it does; where actions mean
 something else, the regulator's gains are others.
@@ -43,7 +43,7 @@ def linearised(
 
 
 def lqr(A: Floats, B: Floats, Q: Floats) -> Floats:
-    """Return K [n, size] of u = -K x, where a step costs x'Q x + u'u.
+    """Return the gain K [n, size] of the LQR u = -K x, where a step costs x'Q x + u'u.
 
     Args:
         A: [size, size] from `linearised`.

@@ -1,4 +1,4 @@
-"""Who can find the way through four rooms, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of MapChange, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |

@@ -29,7 +29,7 @@ def meta_world_policies(stream: TaskStream) -> dict[str, Callable[[], Policy]]:
 
 
 class ExpertPolicy:
-    """Knows the task, and does what Meta-World's script for it does.
+    """Oracle: Meta-World's own script of the present task.
 
     Args:
         stream: where it lives; it looks at the number of the task.

@@ -1,9 +1,9 @@
-"""Who solves MiniGrid's and BabyAI's levels seeing the whole of them: the oracle of `gym:` streams of such ids.
+"""Reference policies of `gym:` streams of MiniGrid's and BabyAI's levels: the oracle plans on the whole level.
 
 | ids | by |
 | --- | --- |
 | BabyAI-... | minigrid's own bot, which explores and follows the mission |
-| MiniGrid-..., those of `rooms/tasks.py` | the shortest way, `rooms/planner.py` |
+| MiniGrid-..., those of `rooms/tasks.py` | the shortest way, `planner.py` |
 
 What the agent is shown may drift: the oracle looks behind it. Actions may be exchanged for each other: the oracle knows
 for which. Actions that come late or stick, and rewards that are other ones, are nothing it could plan with.
@@ -86,7 +86,7 @@ def planner_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
 
 
 class Planner:
-    """Does what solves the level that each life is in.
+    """Oracle: the actions that solve the level of each life.
 
     Args:
         stream: where it lives; it looks into its environments.
@@ -121,7 +121,7 @@ def _idle() -> int:
 
 
 def _solver(env: Any) -> Solver:
-    """Return who solves the level that an environment has begun."""
+    """Return the solver of the level that an environment has begun."""
     return _shortest(env) if env.spec.id in _ROOMS else _bot(env)
 
 

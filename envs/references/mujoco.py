@@ -1,4 +1,4 @@
-"""Who masters MuJoCo's InvertedPendulum and Reacher, worked out from how each of them answers an action.
+"""Controllers of MuJoCo's InvertedPendulum and Reacher, computed from how each of them responds to an action.
 
 A pole is held by the regulator of its cart. An arm goes to where its fingertip is on the target: of the two bends of
 the elbow that reach it the nearer one, by a regulator of its joints. Both regulators are those of the step of the task

@@ -1,4 +1,4 @@
-"""Who can master a control, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of the controls, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |
@@ -11,7 +11,7 @@
 
 The controllers come from the environments themselves. A pole is balanced by the linear-quadratic regulator of the
 environment's own step, linearised around upright; only its sign is used, as CartPole knows two actions. A pendulum is
-swung up by pumping energy and held by the same kind of regulator. Those of MuJoCo are in `mujoco_controllers.py`.
+swung up by pumping energy and held by the same kind of regulator. Those of MuJoCo are in `mujoco.py`.
 
 Source: swinging up by energy is doi:10.1016/S0005-1098(99)00140-5.
 """

@@ -1,4 +1,4 @@
-"""Scripted policies see what an agent sees, and `play` lets one live in a stream.
+"""Scripted policies that act on observations, and `play`, which runs one in a stream.
 
 A policy is told the observation and where new lives begin, and keeps what it likes of them. One that looks into the
 stream itself is an oracle and says so.
@@ -22,7 +22,7 @@ Rows = dict[str, NDArray[Any]]
 
 
 class Policy(Protocol):
-    """Who lives in a stream, in all its B slots at once."""
+    """A policy that acts in all B slots of a stream at once."""
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the next actions [B, ...].
@@ -78,7 +78,7 @@ class RandomPolicy:
 
 
 class FixedPolicy:
-    """Always the same action.
+    """A constant action.
 
     Args:
         action: which.
@@ -93,7 +93,7 @@ class FixedPolicy:
 
 
 class OraclePolicy:
-    """Knows what is hidden.
+    """A policy that reads hidden parameters from the stream.
 
     Args:
         choose: looks into the stream and returns the next actions [B].
@@ -108,7 +108,7 @@ class OraclePolicy:
 
 
 def play(stream: Any, policy: Policy, episodes: int) -> Rows:
-    """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
+    """Run a policy in a stream from its reset, and return the rows of the first `episodes` episodes of every slot.
 
     Args:
         stream: a `TaskStream`.

@@ -1,8 +1,8 @@
-"""Scripted policies that a stream's reference scores are held to.
+"""Reference policies of streams whose episodes ask one question each: CuedRecall, ColourRule.
 
-They play streams whose episodes ask one question each (`QuestionStream`: CuedRecall, ColourRule), know how to give an
-answer, and differ in what they know of the right one. Each is a function of the stream and of what its lives have
-learnt so far, and returns the next actions [B]; `QuestionPolicy` does the learning, from observations.
+They know how to give an answer (`QuestionStream`), and differ in what they know of the right one. Each is a function of
+the stream and of what its lives have learnt so far, and returns the next actions [B]; `QuestionPolicy` does the
+learning, from observations.
 
 | policy | knows |
 | --- | --- |
@@ -59,7 +59,7 @@ class QuestionStream(Protocol):
 
 
 class Knowledge:
-    """What lives have learnt of their questions: the answers that are ruled out, [B, questions, answers].
+    """Answers that each life has ruled out, [B, questions, answers].
 
     When nothing is left the rule must have changed; then only the last failure counts.
 
@@ -71,14 +71,14 @@ class Knowledge:
         self.wrong = np.zeros((stream.num_envs, len(stream.tasks), stream.answers), np.bool_)
 
     def learn(self, slots: Ints, questions: Ints, answers: Ints, success: NDArray[Any]) -> None:
-        """Take in the ends of episodes; an answer of -1 was none and says nothing."""
+        """Update on the ends of episodes; an answer of -1 was none and says nothing."""
         this = np.arange(self.wrong.shape[-1]) == answers[:, None]
         wrong = self.wrong[slots, questions] | this
         wrong = np.where(wrong.all(1, keepdims=True), this, wrong)
         self.wrong[slots, questions] = np.where((success > 0)[:, None], ~this, wrong)
 
     def forget(self, slots: NDArray[Any]) -> None:
-        """Begin new lives."""
+        """Clear what is known in these slots."""
         self.wrong[slots] = False
 
 
@@ -156,7 +156,7 @@ def question_policies(stream: QuestionStream) -> dict[str, Callable[[], Policy]]
 
 
 def play(stream: QuestionStream, choose: Choice, episodes: int) -> dict[str, NDArray[Any]]:
-    """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
+    """Run a policy in a stream from its reset, and return the rows of the first `episodes` episodes of every slot.
 
     Args:
         stream: where.

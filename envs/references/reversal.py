@@ -1,4 +1,4 @@
-"""Who can play Reversal, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of Reversal, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""ColourRule: which colour pays? In MiniGrid, and only memory across episodes can tell.
+"""ColourRule: a MiniGrid room in which one colour is rewarded, hidden and constant over episodes.
 
 A room of MiniGrid has one ball of each of n colours, in random cells; the agent starts in a random cell and turns or
 walks (left, right, forward). Walking into a ball ends the episode: reward 1 if it has the colour of the present rule,
@@ -48,7 +48,7 @@ _RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # what random acti
 
 
 class ColourRoom(MiniGridEnv):
-    """One room, one rule.
+    """A room in which the ball of one colour is rewarded.
 
     It is MiniGrid's own environment but for `gen_obs`, which cuts a window out of the encoded grid instead of encoding
     a window of the grid: the same numbers many times faster. The agent sees through walls, which is faster too and
@@ -144,7 +144,7 @@ class ColourRoom(MiniGridEnv):
 
 
 class ColourRule(GymStream):
-    """Lives in rooms where one colour pays.
+    """Lives in rooms where one colour is rewarded.
 
     Args:
         num_envs: B, lives side by side.

@@ -1,4 +1,4 @@
-"""CuedRecall: which answer belongs to which cue? Only memory across episodes can tell.
+"""CuedRecall: a hidden answer for each cue, constant over episodes and redrawn for each life.
 
 Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
 and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before

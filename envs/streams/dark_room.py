@@ -1,4 +1,4 @@
-"""DarkRoom: where is the goal that cannot be seen? It stays where it is for many episodes.
+"""DarkRoom: search for an unobserved goal that stays in its cell for many episodes.
 
 A room of n x n cells; the agent starts in its centre, sees where it is and on which map, and moves north, east, south
 or west (into a wall: not at all). One cell, never the centre, is the goal of the map: to step on it pays 1 and ends the

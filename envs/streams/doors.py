@@ -1,4 +1,4 @@
-"""Doors: which door does the key of this colour open? One try per episode.
+"""Doors: a hidden map from key colours to doors, with one try per episode.
 
 A hall of n columns and some rows, with a door above each column; the agent starts in a random column of the lowest row,
 holds a key of one of K colours, and moves north, east, south or west (into a wall: not at all). To move north from the

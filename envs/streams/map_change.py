@@ -1,4 +1,4 @@
-"""MapChange: the way through four rooms, whose openings and goal stay for many episodes and then are others.
+"""MapChange: navigation through four rooms whose hidden openings and goal change every few episodes.
 
 A square of n x n cells with a wall around it and a cross of walls inside; each of the cross's four arms has one
 opening. The agent sees the 5 x 5 cells around it, through walls too, and moves north, east, south or west (into a wall:

@@ -1,4 +1,4 @@
-"""Meta-World: ten things that a robot's arm can do, one after another; the sequence CW10 of Continual World.
+"""Meta-World: sequences of ten manipulation tasks, CW10 and CW20 of Continual World.
 
 | entry of the observation | meaning |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""Controls: lives in which a memory across episodes has nothing to gain, though the world changes.
+"""Control streams: tasks change, and memory across episodes gains nothing.
 
 What differs between the tasks of a control shows in the first steps of every episode, or makes no difference to a good
 policy. So whatever an agent loses here when the task changes, it does not lose for want of a memory.
@@ -55,7 +55,7 @@ _RANDOM = {
 """What random pushes of CartPole get, measured, to 3 %."""
 
 _PENDULUM = References(random=-1204.0, within=-148.0, cross=-146.0, oracle=-146.0)
-"""What random torques and the controllers of `controls_policies` get, measured, to 3 %; better ones may exist."""
+"""What random torques and the controllers of `control_policies` get, measured, to 3 %; better ones may exist."""
 
 _INVERTED_PENDULUM = {"plain": 5.0, "gear x 0.4": 9.0, "reversed": 5.0}
 """What random pushes of InvertedPendulum get, measured, to 3 %."""
@@ -65,7 +65,7 @@ _REACHER = {
     "reversed": References(random=-43.0, within=-4.85, cross=-3.7, oracle=-3.58),
     "swapped": References(random=-43.0, within=-3.88, cross=-3.65, oracle=-3.58),
 }
-"""What random torques and the controllers of `mujoco_controllers` get, measured, to 3 %; better ones may exist."""
+"""What random torques and the controllers of `references/mujoco.py` get, measured, to 3 %; better ones may exist."""
 
 
 class Control(GymStream):

@@ -1,4 +1,4 @@
-"""Reversal: which of two arms pays now? One pull per episode, and the better arm changes without notice.
+"""Reversal: a two-armed bandit with one pull per episode, whose better arm switches without notice.
 
 The good arm pays 1 with probability p, the other with 1 - p. After every episode of a context the arms change places
 with probability h. An episode is one pull and one more step in which its outcome is seen (`SealedStream`), so a policy

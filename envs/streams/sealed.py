@@ -1,4 +1,4 @@
-"""Sealed streams: no episode says anything of the one before; only a memory that crosses its end can.
+"""Base of streams whose first observations carry no information about the episode before.
 
 A first observation usually shows the last action and what it paid. That is a memory of one step that nothing wipes: a
 policy that forgets at every episode's end could still repeat what has just paid, or leave itself a note by its last
@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 
 class SealedStream(TaskStream):
-    """Lives whose episodes are sealed; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
+    """Lives of sealed episodes; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
 
     `_begin_episodes` of a subclass calls this one's. `success` of a row is whether the episode had a reward, `answer`
     what `_try` wrote to `self.answer`.
