@@ -1,4 +1,4 @@
-"""GymStream: anything `gymnasium.make` takes, as the tasks of a life.
+"""GymStream: gymnasium environments as the tasks of a life.
 
 Each life has a Python environment of its own for every task it meets, made when it first meets it. An episode is
 `reset(seed=...)` with the seed the stream draws, then steps; so an unfinished episode is resumed exactly by resetting
@@ -29,7 +29,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -38,22 +38,20 @@ from numpy.typing import NDArray
 
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
+from lifelong.envs.drifts.parse import kinds_of
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
+__all__ = ["GymStream", "GymTask", "drifting", "is_minigrid", "make_task"]
 
-__all__ = ["GymStream", "GymTask"]
-
-_SHOWN = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
+_SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
 
 
 @dataclass(frozen=True, slots=True)
 class GymTask(Task):
-    """An environment to be met.
+    """A task that is a gymnasium environment.
 
     Args:
         name: shown in tables.
@@ -106,58 +104,64 @@ class GymStream(TaskStream):
         if not self._recipes:
             raise ValueError("a stream needs at least one task")
         self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
-        self._looks: tuple[spaces.Space[Any], ...] = ()
+        self._obs_spaces: tuple[spaces.Space[Any], ...] = ()
         self._common: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         for number in range(len(self._recipes)):
-            env = self._environment(0, number)
+            env = self.environment(0, number)
             if isinstance(env, Drifted):
                 check_effect(env.env, env.drifts)
-        look, act = self._share(unify)
+        obs_space, act_space = self._share(unify)
         super().__init__(
             num_envs,
             tasks=self._recipes,
-            observation_space=_from_zero(look),
-            action_space=_from_zero(act),
+            observation_space=_from_zero(obs_space),
+            action_space=_from_zero(act_space),
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
         )
-        self._moves = act
-        self._shown = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(look)}
-        self._first = {path: leaf.start for path, leaf in _leaves(look) if hasattr(leaf, "start")}
-        self._floats = [kept for kept in self._shown.values() if np.issubdtype(kept.dtype, np.inexact)]
+        self._moves = act_space
+        self._obs = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(obs_space)}
+        self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
+        self._floats = [kept for kept in self._obs.values() if np.issubdtype(kept.dtype, np.inexact)]
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
         self._done: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
         self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the spaces of all tasks; bring the tasks into common ones if they may, or refuse."""
-        looks, acts = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
+        obs_spaces, act_spaces = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
         ids = [recipe.env_id for recipe in self._recipes]
-        for what, found in (("observations", looks), ("actions", acts)):
+        for what, found in (("observations", obs_spaces), ("actions", act_spaces)):
             other = next((number for number, space in enumerate(found) if space != found[0]), None)
             if other is not None and not unify:
                 raise ValueError(
                     f"the tasks of a stream share their spaces, but {ids[0]} has {what} {found[0]} and {ids[other]} "
                     f"has {what} {found[other]}; unify=True brings them into common ones"
                 )
-        if all(pair == (looks[0], acts[0]) for pair in zip(looks, acts, strict=True)):
-            return looks[0], acts[0]
-        self._looks, self._common = looks, (common_observations(looks), common_actions(acts))
+        if all(pair == (obs_spaces[0], act_spaces[0]) for pair in zip(obs_spaces, act_spaces, strict=True)):
+            return obs_spaces[0], act_spaces[0]
+        self._obs_spaces, self._common = obs_spaces, (common_observations(obs_spaces), common_actions(act_spaces))
         self._envs = {(slot, number): self._adapted(env, number) for (slot, number), env in self._envs.items()}
         return self._common
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return what a task shows and takes; refuse what no agent can read."""
-        env_id, env = self._recipes[number].env_id, self._environment(0, number)
-        grid = env.unwrapped if _is_minigrid(env) else None
-        look, act = _readable(env.observation_space, env_id, grid), env.action_space
-        if not isinstance(act, spaces.Discrete | spaces.Box):
-            raise ValueError(f"{env_id}: actions {act} are not supported; supported are Discrete and Box")
-        return look, act
+        env_id, env = self._recipes[number].env_id, self.environment(0, number)
+        grid = env.unwrapped if is_minigrid(env) else None
+        obs_space, act_space = _readable(env.observation_space, env_id, grid), env.action_space
+        if not isinstance(act_space, spaces.Discrete | spaces.Box):
+            raise ValueError(f"{env_id}: actions {act_space} are not supported; supported are Discrete and Box")
+        return obs_space, act_space
 
-    def _environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
+    def environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
+        """Return the environment of one life and task, made when it is first asked for.
+
+        Args:
+            slot: of the life.
+            number: of the task, without drifts of the whole stream.
+        """
         if (slot, number) not in self._envs:
             self._envs[slot, number] = self._adapted(make_task(self._recipes[number]), number)
         return self._envs[slot, number]
@@ -165,23 +169,12 @@ class GymStream(TaskStream):
     def _adapted(self, env: gymnasium.Env[Any, Any], number: int) -> gymnasium.Env[Any, Any]:
         if self._common is None:
             return env
-        look, act = self._common
-        return Adapted(env, self._looks[number], look, act)
+        obs_space, act_space = self._common
+        return Adapted(env, self._obs_spaces[number], obs_space, act_space)
 
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies; there are some if all tasks are MiniGrid's or BabyAI's.
-
-        There are none if the stream drifts as a whole; see `drifted_lives.py`.
-
-        Raises:
-            ValueError: if they are, but one of them is such that no way through it can be planned.
-        """
-        if self.drifting or not all(_is_minigrid(self._environment(0, number)) for number in range(len(self.tasks))):
-            return {}
-        from lifelong.envs.references.minigrid import planner_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return planner_policies(this)
+    def base_observation(self) -> Any:
+        """Return the batch of observations without drifts of the whole stream."""
+        return self._observe()
 
     def close_extras(self) -> None:
         """Close all environments."""
@@ -190,13 +183,13 @@ class GymStream(TaskStream):
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self._environment(slot, int(self.base_task[slot]))
+            env = self.environment(slot, int(self.base_task[slot]))
             self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
             try:
-                seen, _ = env.reset(seed=seed)
+                obs, _ = env.reset(seed=seed)
             except Exception as error:
                 raise self._crash(slot, [], error) from error
-            self._keep(slot, seen)
+            self._keep(slot, obs)
         self._check()
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -209,9 +202,9 @@ class GymStream(TaskStream):
         infos, slot = self._last_info, 0
         try:
             for slot, move in enumerate(moves):
-                seen, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
+                obs, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
                 self._done[slot].append(move)
-                self._keep(slot, seen)
+                self._keep(slot, obs)
         except Exception as error:
             raise self._crash(slot, [moves[slot]], error) from error
         self._check()
@@ -234,9 +227,9 @@ class GymStream(TaskStream):
             },
         )
 
-    def _keep(self, slot: int, seen: Any) -> None:
-        for path, kept in self._shown.items():
-            part = seen
+    def _keep(self, slot: int, obs: Any) -> None:
+        for path, kept in self._obs.items():
+            part = obs
             for key in path:
                 part = part[key]
             kept[slot] = part
@@ -250,16 +243,16 @@ class GymStream(TaskStream):
                 self._blame(np.asarray(bad.any(1)), "observation", value)
 
     def _observe(self) -> Any:
-        shown: dict[Any, Any] = {}
-        for path, kept in self._shown.items():
+        obs: dict[Any, Any] = {}
+        for path, kept in self._obs.items():
             value = kept - self._first[path] if path in self._first else kept.copy()
             if not path:
                 return value
-            inner = shown
+            inner = obs
             for key in path[:-1]:
                 inner = inner.setdefault(str(key), {})
             inner[str(path[-1])] = value
-        return shown
+        return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         ends = [self._last_info[slot] for slot in slots]
@@ -283,10 +276,10 @@ class GymStream(TaskStream):
         for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
             for move in done.tolist() if isinstance(self._moves, spaces.Discrete) else list(done):
-                seen, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
+                obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
                 gained, over = gained + float(reward), over or terminated or truncated
                 self._done[slot].append(move)
-                self._keep(slot, seen)
+                self._keep(slot, obs)
             if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
@@ -295,7 +288,25 @@ class GymStream(TaskStream):
                 )
 
 
+def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
+    """Return one task for each text, named like it.
+
+    Args:
+        env_id: as `gymnasium.make` takes it.
+        texts: as `parse_drifts` takes them, or all in one with strokes between.
+
+    Raises:
+        ValueError: as `parse_drifts`.
+    """
+    return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
+
+
 def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
+    """Return a new environment of a task, its drifts around it.
+
+    Raises:
+        ValueError: if gymnasium cannot make it.
+    """
     if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
         importlib.import_module("minigrid")  # registers its environments
     try:
@@ -304,7 +315,7 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
         wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
-    if _is_minigrid(env):
+    if is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
         if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
@@ -312,7 +323,8 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
     return Drifted(env, task.drifts) if task.drifts else env
 
 
-def _is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
+def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether an environment is one of MiniGrid's or BabyAI's."""
     minigrid = sys.modules.get("minigrid.minigrid_env")  # whoever made one has imported it
     return minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
 
@@ -342,7 +354,7 @@ def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "")
     if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
         return space
     where = f" of {entry!r}" if entry else ""
-    raise ValueError(f"{env_id}: observations {space}{where} are not supported; supported are {_SHOWN}")
+    raise ValueError(f"{env_id}: observations {space}{where} are not supported; supported are {_SUPPORTED}")
 
 
 def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:

@@ -62,21 +62,13 @@ STREAMS = table(
     },
 )
 
+_TITLES = {"cartpole": "CartPole", "cw10": "CW10", "cw20": "CW20"}
+"""How words of names are written in ids, where it is not with one capital."""
+
 IDS: dict[str, str] = {
-    "CuedRecall": "cued-recall",
-    "ColourRule": "colour-rule",
-    "Reversal": "reversal",
-    "DarkRoom": "dark-room",
-    "MapChange": "map-change",
-    "Doors": "doors",
-    "CartPoleSign": "cartpole-sign",
-    "CartPoleLength": "cartpole-length",
-    "CartPolePhysics": "cartpole-physics",
-    "PendulumSign": "pendulum-sign",
-    "InvertedPendulumGear": "inverted-pendulum-gear",
-    "ReacherSign": "reacher-sign",
-    "CW10": "cw10",
-    "CW20": "cw20",
+    "".join(_TITLES.get(word, word.capitalize()) for word in name.split("-")): name
+    for name in STREAMS
+    if name != "rooms"  # has an id for each of its tasks
 }
 """Names of streams by the names that gymnasium knows them by: `lifelong/<title>-v0`."""
 
@@ -103,7 +95,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.drifts.parse import drifting, kinds_of
+    from lifelong.envs.drifts.parse import kinds_of
+    from lifelong.envs.gym_stream import drifting
     from lifelong.envs.schedules import parse_schedule
     from lifelong.envs.stream import TaskStream
 

@@ -1,4 +1,4 @@
-"""Drifts by name, so that a changing world can be written in one line.
+"""Parse drifts by name, so that a changing environment is one line of text.
 
     make_stream("gym:CartPole-v1", drifts="plain/gravity:4/reversed_actions+sticky_actions:0.1", schedule="cyclic:20")
 
@@ -18,10 +18,9 @@ from lifelong.envs.drifts.observations import (
 )
 from lifelong.envs.drifts.physics import Actuators, Damping, Friction, Gravity, Length, Mass
 from lifelong.envs.drifts.rewards import DelayedRewards, ScaledRewards
-from lifelong.envs.gym_stream import GymTask
 from lifelong.envs.parse import from_text
 
-__all__ = ["DRIFTS", "drifting", "kinds_of", "parse_drifts"]
+__all__ = ["DRIFTS", "kinds_of", "parse_drifts"]
 
 PLAIN = "plain"
 
@@ -61,23 +60,17 @@ def parse_drifts(text: str) -> tuple[Drift, ...]:
 
 
 def kinds_of(texts: str | Sequence[str]) -> list[tuple[str, tuple[Drift, ...]]]:
-    """Return for each text its name and the drifts that it names; arguments and errors as for `drifting`."""
+    """Return for each text its name and the drifts that it names.
+
+    Args:
+        texts: as `parse_drifts` takes them, or all in one with strokes between.
+
+    Raises:
+        ValueError: as `parse_drifts`, or if a text comes twice.
+    """
     listed = texts.split("/") if isinstance(texts, str) else texts
     kinds = [(text.strip(), parse_drifts(text)) for text in listed]
     names = [name for name, _ in kinds]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"kinds of drift are named once each, got {twice[0]!r} twice")
     return kinds
-
-
-def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
-    """Return one task for each text, named like it.
-
-    Args:
-        env_id: as `gymnasium.make` takes it.
-        texts: as `parse_drifts` takes them, or all in one with strokes between.
-
-    Raises:
-        ValueError: as `parse_drifts`.
-    """
-    return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]

@@ -1,4 +1,4 @@
-"""What a MiniGrid agent sees, the same numbers several times faster.
+"""MiniGrid's observations, the same numbers several times faster.
 
 MiniGrid copies the cells ahead into a new grid, turns that grid cell by cell and walks through it twice. Here the cells
 ahead are fetched by one list of indices for each place and direction, and what hides what is looked up a row at a time.

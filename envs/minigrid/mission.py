@@ -1,4 +1,4 @@
-"""What MiniGrid and BabyAI ask for in words, as numbers of words."""
+"""Missions of MiniGrid and BabyAI as the indices of their words."""
 
 from typing import Any
 

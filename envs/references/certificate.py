@@ -1,4 +1,4 @@
-"""A stream's certificate: what its reference policies get in many lives, and so what its scores mean.
+"""Certificates of streams: mean returns of the reference policies over many lives.
 
 Four policies have roles: `random`; `within`, the best that is known of those that know nothing of earlier episodes;
 `cross`, the best that is known of those that remember their life; `oracle`, which sees what is hidden. A stream where
@@ -10,16 +10,17 @@ by `lifelong certify --store`, and `lifelong certify --check` holds fresh lives 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import Policy, play
+from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.stream import TaskStream
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "FORMAT",
     "PLANS",
     "ROLES",
-    "Certifiable",
     "Certificate",
     "Plan",
     "Score",
@@ -54,15 +54,6 @@ FIRST = "first observation"
 before."""
 
 _STORED = Path(str(resources.files("lifelong.envs").joinpath("certificates")))
-
-
-@runtime_checkable
-class Certifiable(Protocol):
-    """A stream that has reference policies."""
-
-    def policies(self) -> dict[str, Callable[[], Policy]]:
-        """Return what makes each policy anew, by name; of `ROLES` the first and the last are among them, if any."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +95,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a policy got.
+    """Mean return of a policy.
 
     Args:
         mean: return of an episode, averaged over lives.
@@ -123,7 +114,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the reference policies of a stream got.
+    """Scores of the reference policies of a stream.
 
     Args:
         stream: its name.
@@ -192,7 +183,7 @@ class Certificate:
 
 
 def certify(name: str, stream: TaskStream, episodes: int, settings: Mapping[str, Any], version: str) -> Certificate:
-    """Let every reference policy lead `num_envs` lives in a stream, and return what they got.
+    """Run every reference policy for `num_envs` lives of a stream, and return their scores.
 
     Args:
         name: of the stream.
@@ -204,15 +195,16 @@ def certify(name: str, stream: TaskStream, episodes: int, settings: Mapping[str,
     Raises:
         ValueError: if the stream has no reference policies.
     """
-    policies = stream.policies() if isinstance(stream, Certifiable) else {}
+    policies = reference_policies(stream)
     if not policies:
         raise ValueError(f"stream {name!r} has no reference policies, so it cannot be certified")
     if missing := [role for role in _NEEDED if role not in policies]:
         raise ValueError(f"stream {name!r} has no reference policy {missing[0]!r}; needed are {', '.join(_NEEDED)}")
+    by_task = any(role.startswith(f"{FIXED} ") for role in policies)
     scores = {}
     for role, make in policies.items():
         policy = make()
-        score = _score(stream, role, play(stream, policy, episodes))
+        score = _score(stream, role, play(stream, policy, episodes), by_task=by_task)
         scores[role] = replace(score, given_up=getattr(policy, "given_up", 0))
     return Certificate(name, dict(settings), stream.num_envs, episodes, stream.seed, version, scores)
 
@@ -249,7 +241,7 @@ def store(certificates: list[Certificate], folder: Path | None = None) -> Path:
     return path
 
 
-def _score(stream: TaskStream, policy: str, rows: dict[str, NDArray[Any]]) -> Score:
+def _score(stream: TaskStream, policy: str, rows: dict[str, NDArray[Any]], *, by_task: bool) -> Score:
     """Return mean and interval over lives; the closed form of a role is what the rows, or their tasks, expect."""
     lives = _life_means(rows["life"], rows["return"])
     half = 1.96 * float(lives.std(ddof=1)) / lives.size**0.5 if lives.size > 1 else float("nan")
@@ -260,7 +252,7 @@ def _score(stream: TaskStream, policy: str, rows: dict[str, NDArray[Any]]) -> Sc
         theory = float(_life_means(rows["life"], expected).mean())
         closed_form = None if np.isnan(theory) else round(theory, 6)
     tasks = None
-    if getattr(stream, "certifies_tasks", False):
+    if by_task:
         returns = {task.name: rows["return"][rows["task"] == number] for number, task in enumerate(stream.tasks)}
         tasks = {name: round(float(gained.mean()), 6) for name, gained in returns.items() if gained.size}
     return Score(round(float(lives.mean()), 6), round(half, 6), closed_form, tasks)

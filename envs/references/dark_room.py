@@ -1,4 +1,4 @@
-"""Who can search a dark room, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of DarkRoom, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |
@@ -46,18 +46,18 @@ class Sweep:
         self.goal = np.full((stream.num_envs, stream.maps, 2), -1)
         self.steps = np.zeros(stream.num_envs, np.int64)  # of this episode
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the next moves."""
-        started = seen["episode_start"][:, 0] > 0
+        started = obs["episode_start"][:, 0] > 0
         forgotten = started if self.wiped else life_start
         self.in_vain[forgotten], self.goal[forgotten] = 0, -1
         self.steps = np.where(started, 0, self.steps + 1)
-        shown, everyone = seen["observation"], np.arange(life_start.size)
-        over, paid = shown["over"][:, 0] > 0, seen["previous_reward"][:, 0] > 0
-        here = everyone, shown["map"]
-        self.goal[here] = np.where((over & paid)[:, None], shown["place"], self.goal[here])
-        self.in_vain[here] += over & ~paid
+        observation, everyone = obs["observation"], np.arange(life_start.size)
+        over, rewarded = observation["over"][:, 0] > 0, obs["previous_reward"][:, 0] > 0
+        here = everyone, observation["map"]
+        self.goal[here] = np.where((over & rewarded)[:, None], observation["place"], self.goal[here])
+        self.in_vain[here] += over & ~rewarded
         known = self.goal[here][:, 0] >= 0
         tour = np.minimum(self.in_vain[here], len(self.tours) - 1)  # past the last only when it no longer matters
         move = self.tours[tour, np.minimum(self.steps, self.tours.shape[1] - 1)]
-        return np.where(known & ~over, walk_toward(shown["place"], self.goal[here]), move)
+        return np.where(known & ~over, walk_toward(observation["place"], self.goal[here]), move)

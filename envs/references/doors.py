@@ -1,4 +1,4 @@
-"""Who can find the right door, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of Doors, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |
@@ -45,15 +45,15 @@ class Elimination:
         self.wiped = wiped
         self.wrong = np.zeros((stream.num_envs, stream.colours, stream.doors), np.bool_)
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next moves."""
-        self.wrong[seen["episode_start"][:, 0] > 0 if self.wiped else life_start] = False
-        shown, doors = seen["observation"], np.arange(self.wrong.shape[-1])
-        here = np.arange(life_start.size), shown["colour"]
-        this = doors == shown["tried"][:, None]  # none where none was tried
-        opened = (seen["previous_reward"] > 0) & this.any(1, keepdims=True)
+        self.wrong[obs["episode_start"][:, 0] > 0 if self.wiped else life_start] = False
+        observation, doors = obs["observation"], np.arange(self.wrong.shape[-1])
+        here = np.arange(life_start.size), observation["colour"]
+        this = doors == observation["tried"][:, None]  # none where none was tried
+        opened = (obs["previous_reward"] > 0) & this.any(1, keepdims=True)
         self.wrong[here] = np.where(opened, ~this, self.wrong[here] | this)
-        return _walk(shown["place"], self.wrong[here].argmin(1))
+        return _walk(observation["place"], self.wrong[here].argmin(1))
 
 
 def _walk(place: Ints, door: Ints) -> Ints:

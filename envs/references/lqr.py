@@ -1,4 +1,4 @@
-"""The linear-quadratic regulator of anything that steps: u = -K x near a state that is to be held.
+"""Linear-quadratic regulator (LQR) of an environment's step function: u = -K x near a state to be held.
 
 The step is linearised by differences, so nothing is known of an environment but what it does; where actions mean
 something else, the regulator's gains are others.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_are
 
-__all__ = ["Controller", "Floats", "linearised", "regulator"]
+__all__ = ["Controller", "Floats", "linearised", "lqr"]
 
 Floats = NDArray[np.float64]
 Controller = Callable[[Floats], NDArray[Any]]
@@ -42,8 +42,8 @@ def linearised(
     return np.stack(columns, 1), np.stack(pushes, 1)
 
 
-def regulator(A: Floats, B: Floats, Q: Floats) -> Floats:
-    """Return K [n, size] of u = -K x, where a step costs x'Q x + u'u.
+def lqr(A: Floats, B: Floats, Q: Floats) -> Floats:
+    """Return the gain K [n, size] of the LQR u = -K x, where a step costs x'Q x + u'u.
 
     Args:
         A: [size, size] from `linearised`.

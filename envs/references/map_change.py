@@ -1,4 +1,4 @@
-"""Who can find the way through four rooms, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of MapChange, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |
@@ -53,15 +53,15 @@ class Explorer:
         self.seen, self.wall, self.goal = (np.zeros(shape, np.bool_) for _ in range(3))
         self.too_near = np.zeros((stream.num_envs, stream.size, stream.size), np.bool_)  # of this episode
 
-    def act(self, seen: dict[str, Any], life_start: Bools) -> NDArray[np.int64]:
+    def act(self, obs: dict[str, Any], life_start: Bools) -> NDArray[np.int64]:
         """Return the next moves."""
-        started = seen["episode_start"][:, 0] > 0
+        started = obs["episode_start"][:, 0] > 0
         for known in (self.seen, self.wall, self.goal):
             known[started if self.wiped else life_start] = False
-        shown, everyone = seen["observation"], np.arange(life_start.size)
-        x, y = shown["place"].T
-        here = everyone, shown["map"]
-        self._look(here, x, y, shown["view"])
+        observation, everyone = obs["observation"], np.arange(life_start.size)
+        x, y = observation["place"].T
+        here = everyone, observation["map"]
+        self._note_view(here, x, y, observation["view"])
         seen_here, wall, goal = self.seen[here], self.wall[here], self.goal[here]
         if started.any():
             self.too_near[started] = self._near(seen_here[started] & ~wall[started], x[started], y[started])
@@ -72,7 +72,7 @@ class Explorer:
         moves: NDArray[np.int64] = np.where(open_[beside], away[beside], FAR).argmin(1)
         return moves
 
-    def _look(self, here: Any, x: NDArray[np.int64], y: NDArray[np.int64], view: NDArray[np.int64]) -> None:
+    def _note_view(self, here: Any, x: NDArray[np.int64], y: NDArray[np.int64], view: NDArray[np.int64]) -> None:
         """Note what is in view."""
         side = np.arange(-RADIUS, RADIUS + 1)
         rows = np.clip(y[:, None] + side, 0, self.size - 1)[:, :, None]

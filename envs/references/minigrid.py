@@ -1,9 +1,9 @@
-"""Who solves MiniGrid's and BabyAI's levels seeing the whole of them: the oracle of `gym:` streams of such ids.
+"""Reference policies of `gym:` streams of MiniGrid's and BabyAI's levels: the oracle plans on the whole level.
 
 | ids | by |
 | --- | --- |
 | BabyAI-... | minigrid's own bot, which explores and follows the mission |
-| MiniGrid-..., those of `rooms/tasks.py` | the shortest way, `rooms/planner.py` |
+| MiniGrid-..., those of `rooms/tasks.py` | the shortest way, `planner.py` |
 
 What the agent is shown may drift: the oracle looks behind it. Actions may be exchanged for each other: the oracle knows
 for which. Actions that come late or stick, and rewards that are other ones, are nothing it could plan with.
@@ -30,13 +30,13 @@ from lifelong.envs.drifts.observations import (
     ShuffledObservations,
     SwappedObjects,
 )
-from lifelong.envs.gym_stream import GymStream
+from lifelong.envs.gym_stream import GymStream, is_minigrid
 from lifelong.envs.references.planner import plan
 from lifelong.envs.references.policies import Policy, UniformPolicy
 from lifelong.envs.rooms.grids import Grids
 from lifelong.envs.rooms.tasks import TASKS
 
-__all__ = ["Planner", "planner_policies"]
+__all__ = ["Planner", "gym_policies", "planner_policies"]
 
 _ACTIONS, _DONE = 7, 6
 _ROOMS = {task.minigrid_id: task for task in TASKS.values()}
@@ -50,6 +50,24 @@ class NoWayError(Exception):
 
 Solver = Callable[[], int]
 """Returns the next action of an episode, when all before were done; or raises `NoWayError`."""
+
+
+def gym_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
+    """Return the reference policies of a stream of gymnasium's environments: `planner_policies`, or none.
+
+    There are none unless all tasks are MiniGrid's or BabyAI's, and none if the stream drifts as a whole.
+
+    Args:
+        stream: any `GymStream`.
+
+    Raises:
+        ValueError: if it has a level or a drift that no plan can be made for.
+    """
+    if stream.drifting:
+        return {}
+    if not all(is_minigrid(stream.environment(0, number)) for number in range(len(stream.tasks))):
+        return {}
+    return planner_policies(stream)
 
 
 def planner_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
@@ -68,7 +86,7 @@ def planner_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
 
 
 class Planner:
-    """Does what solves the level that each life is in.
+    """Oracle: the actions that solve the level of each life.
 
     Args:
         stream: where it lives; it looks into its environments.
@@ -81,7 +99,7 @@ class Planner:
         self._solvers: list[Solver | None] = [None] * stream.num_envs
         self._exchanged = [_exchanged(stream, number) for number in range(len(stream.tasks))]
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the next actions."""
         return np.array([self._next(slot) for slot in range(self.stream.num_envs)])
 
@@ -90,7 +108,7 @@ class Planner:
         try:
             solver = self._solvers[slot]
             if solver is None or self.stream.episode_start[slot]:
-                solver = self._solvers[slot] = _solver(self.stream._environment(slot, number))
+                solver = self._solvers[slot] = _solver(self.stream.environment(slot, number))
             wanted = solver()
         except NoWayError:
             self.given_up += 1
@@ -103,7 +121,7 @@ def _idle() -> int:
 
 
 def _solver(env: Any) -> Solver:
-    """Return who solves the level that an environment has begun."""
+    """Return the solver of the level that an environment has begun."""
     return _shortest(env) if env.spec.id in _ROOMS else _bot(env)
 
 
@@ -139,7 +157,7 @@ def _shortest(env: Any) -> Solver:
 def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
     """Return for each action what is done when it is chosen."""
     task: Any = stream.tasks[number]
-    env = stream._environment(0, number).unwrapped
+    env = stream.environment(0, number).unwrapped
     done = np.arange(_ACTIONS)
     for drift in reversed(task.drifts):
         if isinstance(drift, _EXCHANGED):
@@ -151,7 +169,7 @@ def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
 def _check(stream: GymStream, number: int) -> None:
     """Refuse a task that no plan can be made for."""
     task: Any = stream.tasks[number]
-    env: Any = stream._environment(0, number)
+    env: Any = stream.environment(0, number)
     known = env.spec.id.startswith("BabyAI-") or env.spec.id in _ROOMS
     if not known:
         raise ValueError(f"no way through {env.spec.id} can be planned; known are BabyAI's levels and {list(_ROOMS)}")

@@ -1,4 +1,4 @@
-"""Who masters MuJoCo's InvertedPendulum and Reacher, worked out from how each of them answers an action.
+"""Controllers of MuJoCo's InvertedPendulum and Reacher, computed from how each of them responds to an action.
 
 A pole is held by the regulator of its cart. An arm goes to where its fingertip is on the target: of the two bends of
 the elbow that reach it the nearer one, by a regulator of its joints. Both regulators are those of the step of the task
@@ -16,11 +16,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.lqr import Controller, Floats, linearised, regulator
+from lifelong.envs.references.lqr import Controller, Floats, linearised, lqr
 
 __all__ = ["hold", "hold_foreseen", "reach", "reach_foreseen"]
 
-World = gymnasium.Env[Any, Any]
+Env = gymnasium.Env[Any, Any]
 
 _UPPER, _LOWER = 0.1, 0.11
 """Lengths of Reacher's links, from joint to joint and from there to the fingertip."""
@@ -29,44 +29,44 @@ _ANGLE = 0.1
 """What the square of an angle costs the regulator of Reacher where that of a torque costs 1; found by search."""
 
 
-def hold(world: World) -> Controller:
+def hold(env: Env) -> Controller:
     """Return the regulator of an InvertedPendulum around upright.
 
     Args:
-        world: an environment, its drifts begun.
+        env: an environment, its drifts begun.
     """
     one = np.ones(1, np.float32)
-    A, B = linearised(partial(_state_after, world), 4, [(-one, one)])
-    return partial(_held, regulator(A, B, np.diag([1.0, 10.0, 1.0, 1.0])), _most(world))
+    A, B = linearised(partial(_state_after, env), 4, [(-one, one)])
+    return partial(_held, lqr(A, B, np.diag([1.0, 10.0, 1.0, 1.0])), _most(env))
 
 
-def hold_foreseen(world: World, shown: Floats, action: Any) -> Floats:
-    """Return what an InvertedPendulum would show after an action where it shows `shown`."""
-    return _state_after(world, shown, action)
+def hold_foreseen(env: Env, observation: Floats, action: Any) -> Floats:
+    """Return what an InvertedPendulum would show after an action where it shows `observation`."""
+    return _state_after(env, observation, action)
 
 
-def reach(world: World) -> Controller:
+def reach(env: Env) -> Controller:
     """Return the regulator of the joints of a Reacher, toward its target.
 
     Args:
-        world: an environment, its drifts begun.
+        env: an environment, its drifts begun.
     """
     units = np.eye(2, dtype=np.float32)
-    A, B = linearised(partial(_arm_after, world), 4, [(-unit, unit) for unit in units])
-    gain, most = regulator(A, B, np.diag([_ANGLE, _ANGLE, 0.0, 0.0])), _most(world)
+    A, B = linearised(partial(_arm_after, env), 4, [(-unit, unit) for unit in units])
+    gain, most = lqr(A, B, np.diag([_ANGLE, _ANGLE, 0.0, 0.0])), _most(env)
 
-    def control(shown: Floats) -> NDArray[Any]:
-        return _held(gain, most, np.concatenate((-_bends_to(shown), shown[:, 6:8]), 1))
+    def control(observation: Floats) -> NDArray[Any]:
+        return _held(gain, most, np.concatenate((-_bends_to(observation), observation[:, 6:8]), 1))
 
     return control
 
 
-def reach_foreseen(world: World, shown: Floats, action: Any) -> Floats:
-    """Return what a Reacher would show after an action where it shows `shown`."""
-    inner: Any = world.unwrapped
-    angles = _angles(shown[None])[0]
-    inner.set_state(np.concatenate((angles, shown[4:6])), np.concatenate((shown[6:8], np.zeros(2))))
-    return np.asarray(world.step(action)[0], np.float64)
+def reach_foreseen(env: Env, observation: Floats, action: Any) -> Floats:
+    """Return what a Reacher would show after an action where it shows `observation`."""
+    inner: Any = env.unwrapped
+    angles = _angles(observation[None])[0]
+    inner.set_state(np.concatenate((angles, observation[4:6])), np.concatenate((observation[6:8], np.zeros(2))))
+    return np.asarray(env.step(action)[0], np.float64)
 
 
 def _held(gain: Floats, most: Floats, state: Floats) -> NDArray[Any]:
@@ -75,36 +75,36 @@ def _held(gain: Floats, most: Floats, state: Floats) -> NDArray[Any]:
     return torque
 
 
-def _most(world: World) -> Floats:
-    space: Any = world.action_space
+def _most(env: Env) -> Floats:
+    space: Any = env.action_space
     return np.asarray(space.high, np.float64)
 
 
-def _state_after(world: World, state: Floats, action: Any) -> Floats:
-    inner: Any = world.unwrapped
+def _state_after(env: Env, state: Floats, action: Any) -> Floats:
+    inner: Any = env.unwrapped
     half = len(state) // 2
     inner.set_state(np.array(state[:half]), np.array(state[half:]))
-    return np.asarray(world.step(action)[0], np.float64)
+    return np.asarray(env.step(action)[0], np.float64)
 
 
-def _arm_after(world: World, state: Floats, action: Any) -> Floats:
+def _arm_after(env: Env, state: Floats, action: Any) -> Floats:
     """Return angles and speeds of the joints of a Reacher after an action, its target at rest."""
-    inner: Any = world.unwrapped
+    inner: Any = env.unwrapped
     still = np.zeros(2)
     inner.set_state(np.concatenate((state[:2], still)), np.concatenate((state[2:], still)))
-    world.step(action)
+    env.step(action)
     return np.concatenate((inner.data.qpos[:2], inner.data.qvel[:2]))
 
 
-def _angles(shown: Floats) -> Floats:
+def _angles(observation: Floats) -> Floats:
     """Return the angles [B, 2] of the joints."""
-    return np.arctan2(shown[:, 2:4], shown[:, 0:2])
+    return np.arctan2(observation[:, 2:4], observation[:, 0:2])
 
 
-def _bends_to(shown: Floats) -> Floats:
+def _bends_to(observation: Floats) -> Floats:
     """Return by how much the joints [B, 2] are to turn until the fingertip is on the target, or as it goes."""
-    angles = _angles(shown)
-    target = shown[:, 4:6]
+    angles = _angles(observation)
+    target = observation[:, 4:6]
     far = np.hypot(*target.T)
     bend = np.arccos(np.clip((far**2 - _UPPER**2 - _LOWER**2) / (2 * _UPPER * _LOWER), -1.0, 1.0))
     ways = []

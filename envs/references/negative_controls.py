@@ -1,4 +1,4 @@
-"""Who can master a control, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of the controls, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |
@@ -11,7 +11,7 @@
 
 The controllers come from the environments themselves. A pole is balanced by the linear-quadratic regulator of the
 environment's own step, linearised around upright; only its sign is used, as CartPole knows two actions. A pendulum is
-swung up by pumping energy and held by the same kind of regulator. Those of MuJoCo are in `mujoco_controllers.py`.
+swung up by pumping energy and held by the same kind of regulator. Those of MuJoCo are in `mujoco.py`.
 
 Source: swinging up by energy is doi:10.1016/S0005-1098(99)00140-5.
 """
@@ -26,16 +26,16 @@ from numpy.typing import NDArray
 
 from lifelong.envs.gym_stream import make_task
 from lifelong.envs.references.certificate import FIXED
-from lifelong.envs.references.lqr import Controller, Floats, linearised, regulator
+from lifelong.envs.references.lqr import Controller, Floats, linearised, lqr
 from lifelong.envs.references.mujoco import hold, hold_foreseen, reach, reach_foreseen
 from lifelong.envs.references.policies import OraclePolicy, Policy, RandomPolicy
 from lifelong.envs.streams.negative_controls import Control
 
 __all__ = ["Identifying", "Only", "balance", "control_policies", "swing_up"]
 
-World = gymnasium.Env[Any, Any]
-Foresight = Callable[[World, Floats, Any], Floats]
-"""Returns what a world would show after an action where it shows the observation."""
+Env = gymnasium.Env[Any, Any]
+Foresight = Callable[[Env, Floats, Any], Floats]
+"""Returns what an environment would show after an action where it shows the observation."""
 
 _STEADY = 0.0625, 0.307, 5.37, 2.38
 """Of 576 regulators with other weights one that balances poles of 0.1, 0.5, 2 and 4 to the end."""
@@ -46,14 +46,14 @@ _SURE = 1e-6  # squared error of a prediction that is wrong; right ones are off 
 
 def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    worlds = [_begun(stream, number) for number in range(len(stream.tasks))]
+    envs = [_begun(stream, number) for number in range(len(stream.tasks))]
     first: Any = stream.tasks[0]
     design, foresee = _DESIGNS[first.env_id]
-    controllers = [design(world) for world in worlds]
+    controllers = [design(env) for env in envs]
 
     def knowing() -> NDArray[Any]:
-        shown = np.asarray(stream._observe(), np.float64)
-        return _chosen([controller(shown) for controller in controllers], stream.base_task)
+        observation = np.asarray(stream.base_observation(), np.float64)
+        return _chosen([controller(observation) for controller in controllers], stream.base_task)
 
     fixed = {task.name: controller for task, controller in zip(stream.tasks, controllers, strict=True)}
     if design is balance:
@@ -61,8 +61,8 @@ def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
     return {
         "random": lambda: RandomPolicy(stream.single_action_space, stream.seed),
         **{f"{FIXED} {name}": partial(Only, controller) for name, controller in fixed.items()},
-        "within": lambda: Identifying(stream.num_envs, worlds, controllers, foresee, wiped=True),
-        "cross": lambda: Identifying(stream.num_envs, worlds, controllers, foresee),
+        "within": lambda: Identifying(stream.num_envs, envs, controllers, foresee, wiped=True),
+        "cross": lambda: Identifying(stream.num_envs, envs, controllers, foresee),
         "oracle": lambda: OraclePolicy(knowing),
     }
 
@@ -77,9 +77,9 @@ class Only:
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the next actions."""
-        return self.controller(np.asarray(seen["observation"], np.float64))
+        return self.controller(np.asarray(obs["observation"], np.float64))
 
 
 class Identifying:
@@ -87,73 +87,73 @@ class Identifying:
 
     Args:
         num_envs: B, lives side by side.
-        worlds: an environment of each task, its drifts begun.
+        envs: an environment of each task, its drifts begun.
         controllers: of each task.
-        foresee: what a world would show after an action.
+        foresee: what an environment would show after an action.
         wiped: whether an episode begins as if there had been none before.
     """
 
     def __init__(
         self,
         num_envs: int,
-        worlds: list[World],
+        envs: list[Env],
         controllers: list[Controller],
         foresee: Foresight,
         *,
         wiped: bool = False,
     ) -> None:
-        self.worlds, self.controllers, self.foresee, self.wiped = worlds, controllers, foresee, wiped
-        self.error = np.zeros((num_envs, len(worlds)))
+        self.envs, self.controllers, self.foresee, self.wiped = envs, controllers, foresee, wiped
+        self.error = np.zeros((num_envs, len(envs)))
         self.guess = np.zeros(num_envs, np.int64)
         self.steps = np.zeros(num_envs, np.int64)  # of this episode
         self.before: Floats | None = None  # what was shown one step ago
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the next actions."""
-        shown = np.asarray(seen["observation"], np.float64)
-        started = seen["episode_start"][:, 0] > 0
+        observation = np.asarray(obs["observation"], np.float64)
+        started = obs["episode_start"][:, 0] > 0
         self.guess[started if self.wiped else life_start] = 0
         self.error[started] = 0.0
         self.steps = np.where(started, 0, self.steps + 1)
         unsure = (np.sort(self.error, 1)[:, 1] < _SURE) & (self.steps <= _LOOK)
         for slot in np.flatnonzero(unsure & ~started):
             assert self.before is not None  # noqa: S101  an episode has begun
-            for number, world in enumerate(self.worlds):
-                foreseen = self.foresee(world, self.before[slot], seen["previous_action"][slot])
-                self.error[slot, number] += np.square(foreseen - shown[slot]).sum()
-        told = self.error[np.arange(len(self.guess)), self.guess] > _SURE
-        self.guess = np.where(told, self.error.argmin(1), self.guess)
-        self.before = shown
-        return _chosen([controller(shown) for controller in self.controllers], self.guess)
+            for number, env in enumerate(self.envs):
+                foreseen = self.foresee(env, self.before[slot], obs["previous_action"][slot])
+                self.error[slot, number] += np.square(foreseen - observation[slot]).sum()
+        refuted = self.error[np.arange(len(self.guess)), self.guess] > _SURE
+        self.guess = np.where(refuted, self.error.argmin(1), self.guess)
+        self.before = observation
+        return _chosen([controller(observation) for controller in self.controllers], self.guess)
 
 
-def balance(world: World) -> Controller:
+def balance(env: Env) -> Controller:
     """Return the sign of the regulator of a CartPole.
 
     Args:
-        world: an environment, its drifts begun.
+        env: an environment, its drifts begun.
     """
-    A, B = linearised(partial(_state_after, world), 4, [(0, 1)])
-    K = regulator(A, B, np.diag([1.0, 1.0, 10.0, 1.0]))
+    A, B = linearised(partial(_state_after, env), 4, [(0, 1)])
+    K = lqr(A, B, np.diag([1.0, 1.0, 10.0, 1.0]))
     return partial(_pushed, -K[0])
 
 
-def swing_up(world: World) -> Controller:
+def swing_up(env: Env) -> Controller:
     """Return the regulator of a Pendulum near upright, and elsewhere what brings it the energy to get there.
 
     Args:
-        world: an environment, its drifts begun.
+        env: an environment, its drifts begun.
     """
-    pendulum: Any = world.unwrapped
+    pendulum: Any = env.unwrapped
     one = np.ones(1, np.float32)
-    A, B = linearised(partial(_state_after, world), 2, [(-one, one)])
-    K = regulator(A, B, np.diag([1.0, 0.1]))
+    A, B = linearised(partial(_state_after, env), 2, [(-one, one)])
+    K = lqr(A, B, np.diag([1.0, 0.1]))
     sign, most, pull = np.sign(B[1, 0]), pendulum.max_torque, 3 * pendulum.g / (2 * pendulum.l)
 
-    def control(shown: Floats) -> NDArray[Any]:
-        angle, speed = np.arctan2(shown[:, 1], shown[:, 0]), shown[:, 2]
+    def control(observation: Floats) -> NDArray[Any]:
+        angle, speed = np.arctan2(observation[:, 1], observation[:, 0]), observation[:, 2]
         held = -(K[0, 0] * angle + K[0, 1] * speed)
-        energy = 0.5 * speed**2 + pull * (shown[:, 0] - 1)  # 0 at rest upright
+        energy = 0.5 * speed**2 + pull * (observation[:, 0] - 1)  # 0 at rest upright
         pumped = -sign * most * np.sign(energy) * np.where(speed >= 0, 1.0, -1.0)
         near = np.abs(held) < 2 * most
         torque: NDArray[Any] = np.clip(np.where(near, held, pumped), -most, most)[:, None].astype(np.float32)
@@ -162,36 +162,38 @@ def swing_up(world: World) -> Controller:
     return control
 
 
-def _pushed(gain: Floats, shown: Floats) -> NDArray[np.int64]:
+def _pushed(gain: Floats, observation: Floats) -> NDArray[np.int64]:
     """Return the pushes of CartPole, to the right where the gain says so."""
-    right: NDArray[np.bool_] = shown @ gain > 0
+    right: NDArray[np.bool_] = observation @ gain > 0
     return right.astype(np.int64)
 
 
-def _begun(stream: Control, number: int) -> World:
+def _begun(stream: Control, number: int) -> Env:
     """Return an environment of a task, its drifts begun."""
     task: Any = stream.tasks[number]
-    world = make_task(task)
-    world.reset(seed=0)
-    return world
+    env = make_task(task)
+    env.reset(seed=0)
+    return env
 
 
-def _state_after(world: World, state: Floats, action: Any) -> Floats:
-    inner: Any = world.unwrapped
+def _state_after(env: Env, state: Floats, action: Any) -> Floats:
+    inner: Any = env.unwrapped
     inner.state, inner.steps_beyond_terminated = np.array(state), None
-    world.step(action)
+    env.step(action)
     return np.asarray(inner.state, np.float64)
 
 
-def _moved(world: World, shown: Floats, action: Any) -> Floats:
-    """Return what a world would show after an action where it shows `shown`."""
-    inner: Any = world.unwrapped
-    state = shown if len(shown) == 4 else np.array([np.arctan2(shown[1], shown[0]), shown[2]])
+def _moved(env: Env, observation: Floats, action: Any) -> Floats:
+    """Return what an environment would show after an action where it shows `observation`."""
+    inner: Any = env.unwrapped
+    state = (
+        observation if len(observation) == 4 else np.array([np.arctan2(observation[1], observation[0]), observation[2]])
+    )
     inner.state, inner.steps_beyond_terminated = state, None
-    return np.asarray(world.step(action)[0], np.float64)
+    return np.asarray(env.step(action)[0], np.float64)
 
 
-_DESIGNS: dict[str, tuple[Callable[[World], Controller], Foresight]] = {
+_DESIGNS: dict[str, tuple[Callable[[Env], Controller], Foresight]] = {
     "CartPole-v1": (balance, _moved),
     "Pendulum-v1": (swing_up, _moved),
     "InvertedPendulum-v5": (hold, hold_foreseen),

@@ -1,4 +1,4 @@
-"""The shortest way to what pays, for one who sees the whole level: the oracle of Rooms.
+"""Shortest paths to the reward of a fully observed level: the oracle of Rooms.
 
 Breadth-first search over (cell, direction, whether the door ahead was just opened, phase). The phases:
 

@@ -1,4 +1,4 @@
-"""Scripted policies see what an agent sees, and `play` lets one live in a stream.
+"""Scripted policies that act on observations, and `play`, which runs one in a stream.
 
 A policy is told the observation and where new lives begin, and keeps what it likes of them. One that looks into the
 stream itself is an oracle and says so.
@@ -22,13 +22,13 @@ Rows = dict[str, NDArray[Any]]
 
 
 class Policy(Protocol):
-    """Who lives in a stream, in all its B slots at once."""
+    """A policy that acts in all B slots of a stream at once."""
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the next actions [B, ...].
 
         Args:
-            seen: what the stream shows.
+            obs: observation of the stream.
             life_start: [B] where a new life begins: nothing that was learnt counts there.
         """
         ...
@@ -45,7 +45,7 @@ class UniformPolicy:
     def __init__(self, actions: int, seed: int = 0) -> None:
         self.actions, self.seed, self.steps = actions, seed, 0
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return uniform actions."""
         self.steps += 1
         return integers(self.actions, self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
@@ -63,7 +63,7 @@ class RandomPolicy:
         self.space: Any = space
         self.seed, self.steps = seed, 0
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return uniform actions."""
         self.steps += 1
         lives = np.arange(life_start.size)
@@ -78,7 +78,7 @@ class RandomPolicy:
 
 
 class FixedPolicy:
-    """Always the same action.
+    """A constant action.
 
     Args:
         action: which.
@@ -87,13 +87,13 @@ class FixedPolicy:
     def __init__(self, action: int = 0) -> None:
         self.action = action
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return that action."""
         return np.full(life_start.size, self.action)
 
 
 class OraclePolicy:
-    """Knows what is hidden.
+    """A policy that reads hidden parameters from the stream.
 
     Args:
         choose: looks into the stream and returns the next actions [B].
@@ -102,24 +102,24 @@ class OraclePolicy:
     def __init__(self, choose: Callable[[], NDArray[Any]]) -> None:
         self.choose = choose
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return what is best."""
         return self.choose()
 
 
 def play(stream: Any, policy: Policy, episodes: int) -> Rows:
-    """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
+    """Run a policy in a stream from its reset, and return the rows of the first `episodes` episodes of every slot.
 
     Args:
         stream: a `TaskStream`.
         policy: who.
         episodes: of each of the B slots.
     """
-    seen, info = stream.reset()
+    obs, info = stream.reset()
     ended = np.zeros(stream.num_envs, np.int64)
     rows: list[Rows] = []
     while (ended < episodes).any():
-        seen, _, terminated, truncated, info = stream.step(policy.act(seen, info["life_start"]))
+        obs, _, terminated, truncated, info = stream.step(policy.act(obs, info["life_start"]))
         if "episodes" in info:
             slots = np.flatnonzero(terminated | truncated)
             rows.append({name: column[ended[slots] < episodes] for name, column in info["episodes"].items()})

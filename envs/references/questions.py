@@ -1,8 +1,8 @@
-"""Scripted policies that a stream's reference scores are held to.
+"""Reference policies of streams whose episodes ask one question each: CuedRecall, ColourRule.
 
-They play streams whose episodes ask one question each (`QuestionStream`: CuedRecall, ColourRule), know how to give an
-answer, and differ in what they know of the right one. Each is a function of the stream and of what its lives have
-learnt so far, and returns the next actions [B]; `QuestionPolicy` does the learning, from observations.
+They know how to give an answer (`QuestionStream`), and differ in what they know of the right one. Each is a function of
+the stream and of what its lives have learnt so far, and returns the next actions [B]; `QuestionPolicy` does the
+learning, from observations.
 
 | policy | knows |
 | --- | --- |
@@ -59,7 +59,7 @@ class QuestionStream(Protocol):
 
 
 class Knowledge:
-    """What lives have learnt of their questions: the answers that are ruled out, [B, questions, answers].
+    """Answers that each life has ruled out, [B, questions, answers].
 
     When nothing is left the rule must have changed; then only the last failure counts.
 
@@ -71,14 +71,14 @@ class Knowledge:
         self.wrong = np.zeros((stream.num_envs, len(stream.tasks), stream.answers), np.bool_)
 
     def learn(self, slots: Ints, questions: Ints, answers: Ints, success: NDArray[Any]) -> None:
-        """Take in the ends of episodes; an answer of -1 was none and says nothing."""
+        """Update on the ends of episodes; an answer of -1 was none and says nothing."""
         this = np.arange(self.wrong.shape[-1]) == answers[:, None]
         wrong = self.wrong[slots, questions] | this
         wrong = np.where(wrong.all(1, keepdims=True), this, wrong)
         self.wrong[slots, questions] = np.where((success > 0)[:, None], ~this, wrong)
 
     def forget(self, slots: NDArray[Any]) -> None:
-        """Begin new lives."""
+        """Clear what is known in these slots."""
         self.wrong[slots] = False
 
 
@@ -121,17 +121,17 @@ class QuestionPolicy:
         self.knowledge = Knowledge(stream)
         self.questions = np.zeros(stream.num_envs, np.int64)
 
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next actions."""
-        slots = np.flatnonzero((seen["episode_start"][:, 0] > 0) & ~life_start)
-        shown, paid = seen["observation"], seen["previous_reward"][slots, 0] > 0
-        if "revealed" in shown:
-            answers, right = shown["revealed"][slots], np.ones(slots.size, np.bool_)
-        elif "touched" in shown:
-            answers = np.where(shown["touched"] < self.stream.answers, shown["touched"], -1)[slots]
-            right = paid
+        slots = np.flatnonzero((obs["episode_start"][:, 0] > 0) & ~life_start)
+        observation, rewarded = obs["observation"], obs["previous_reward"][slots, 0] > 0
+        if "revealed" in observation:
+            answers, right = observation["revealed"][slots], np.ones(slots.size, np.bool_)
+        elif "touched" in observation:
+            answers = np.where(observation["touched"] < self.stream.answers, observation["touched"], -1)[slots]
+            right = rewarded
         else:
-            answers, right = seen["previous_action"][slots], paid
+            answers, right = obs["previous_action"][slots], rewarded
         if self.wiped:
             self.knowledge.forget(slots)
             self.questions = self.stream.contexts()
@@ -156,7 +156,7 @@ def question_policies(stream: QuestionStream) -> dict[str, Callable[[], Policy]]
 
 
 def play(stream: QuestionStream, choose: Choice, episodes: int) -> dict[str, NDArray[Any]]:
-    """Reset a stream, let a policy live in it, and return the rows of the first `episodes` episodes of every slot.
+    """Run a policy in a stream from its reset, and return the rows of the first `episodes` episodes of every slot.
 
     Args:
         stream: where.

@@ -1,4 +1,4 @@
-"""Who can play Reversal, from chance to the oracle; all but the oracle see observations only.
+"""Reference policies of Reversal, from uniform actions to the oracle; all but the oracle see observations only.
 
 | policy | knows |
 | --- | --- |
@@ -47,11 +47,11 @@ class WinStayLoseShift:
     def __init__(self, num_envs: int, contexts: int) -> None:
         self.arm = np.zeros((num_envs, contexts), np.int64)
 
-    def act(self, seen: dict[str, Any], life_start: Bools) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: Bools) -> Ints:
         """Return the next pulls."""
         self.arm[life_start] = 0
-        everyone, context, over, paid = np.arange(life_start.size), *_outcome(seen)
-        self.arm[everyone, context] ^= over & ~paid
+        everyone, context, over, rewarded = np.arange(life_start.size), *_outcome(obs)
+        self.arm[everyone, context] ^= over & ~rewarded
         return self.arm[everyone, context]
 
 
@@ -69,13 +69,13 @@ class BayesFilter:
         self.hazard, self.reward_probability = hazard, reward_probability
         self.belief = np.full((num_envs, contexts), 0.5)  # that the second arm is the good one
 
-    def act(self, seen: dict[str, Any], life_start: Bools) -> Ints:
+    def act(self, obs: dict[str, Any], life_start: Bools) -> Ints:
         """Return the next pulls."""
         self.belief[life_start] = 0.5
-        everyone, context, over, paid = np.arange(life_start.size), *_outcome(seen)
+        everyone, context, over, rewarded = np.arange(life_start.size), *_outcome(obs)
         here = everyone[over], context[over]
         b, p, h = self.belief[here], self.reward_probability, self.hazard
-        second = (seen["previous_action"] == 1) == paid  # it was pulled and paid, or the other was and did not
+        second = (obs["previous_action"] == 1) == rewarded  # it was pulled and paid, or the other was and did not
         likelihood = np.where(second[over], p, 1 - p)
         b = b * likelihood / (b * likelihood + (1 - b) * (1 - likelihood))
         self.belief[here] = b * (1 - h) + (1 - b) * h
@@ -92,7 +92,7 @@ def win_stay_lose_shift_reward(hazard: float, reward_probability: float) -> floa
     return right * p + (1 - right) * (1 - p)
 
 
-def _outcome(seen: dict[str, Any]) -> tuple[Ints, Bools, Bools]:
+def _outcome(obs: dict[str, Any]) -> tuple[Ints, Bools, Bools]:
     """Return the context, whether an outcome is seen, and whether the pull paid, [B] each."""
-    shown = seen["observation"]
-    return shown["context"], shown["over"][:, 0] > 0, seen["previous_reward"][:, 0] > 0
+    observation = obs["observation"]
+    return observation["context"], observation["over"][:, 0] > 0, obs["previous_reward"][:, 0] > 0

@@ -1,4 +1,4 @@
-"""What the reference scores of Rooms are, measured: uniform actions, and the planner that sees the whole level.
+"""Measured reference scores of Rooms: uniform actions, and the planner on the whole level.
 
 The numbers in `tasks` are those of `measure(name, 20_480)`. What the best policy gets that sees what the agent sees is
 not known; it is the same with and without memory across episodes, for nothing outlives one.
@@ -18,7 +18,7 @@ _BATCH = 2048
 
 
 def random_returns(name: str, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what uniform actions get in the levels with these seeds, [n]."""
+    """Return the returns of uniform actions in the levels with these seeds, [n]."""
     grids = _begun(name, seeds)
     returns, going_on = np.zeros(seeds.size), np.ones(seeds.size, np.bool_)
     for step in range(TASKS[name].max_steps):
@@ -32,7 +32,7 @@ def random_returns(name: str, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def oracle_returns(name: str, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what the planner gets in the levels with these seeds, [n]."""
+    """Return the returns of the planner in the levels with these seeds, [n]."""
     grids = _begun(name, seeds)
     lengths = np.array([plan(grids, slot).size for slot in range(seeds.size)])
     return 1 - 0.9 * lengths / TASKS[name].max_steps

@@ -1,4 +1,4 @@
-"""ColourRule: which colour pays? In MiniGrid, and only memory across episodes can tell.
+"""ColourRule: a MiniGrid room in which one colour is rewarded, hidden and constant over episodes.
 
 A room of MiniGrid has one ball of each of n colours, in random cells; the agent starts in a random cell and turns or
 walks (left, right, forward). Walking into a ball ends the episode: reward 1 if it has the colour of the present rule,
@@ -22,8 +22,7 @@ What a task shows:
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -39,9 +38,6 @@ from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Redrawn, Schedule
 from lifelong.envs.stream import Boundary, References
 
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
-
 __all__ = ["COLOURS", "ColourRoom", "ColourRule"]
 
 COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
@@ -52,7 +48,7 @@ _RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # what random acti
 
 
 class ColourRoom(MiniGridEnv):
-    """One room, one rule.
+    """A room in which the ball of one colour is rewarded.
 
     It is MiniGrid's own environment but for `gen_obs`, which cuts a window out of the encoded grid instead of encoding
     a window of the grid: the same numbers many times faster. The agent sees through walls, which is faster too and
@@ -121,11 +117,11 @@ class ColourRoom(MiniGridEnv):
         """Do one step; `info` of the last one has the `answer`, the index of the touched colour or -1."""
         ahead: Any = self.grid.get(*self.front_pos) if action == _FORWARD else None
         answer = COLOURS.index(ahead.color) if isinstance(ahead, Ball) else -1
-        seen, _, _, late, _ = super().step(action)
+        obs, _, _, late, _ = super().step(action)
         if answer < 0 and not late:
-            return seen, 0.0, False, False, {}
+            return obs, 0.0, False, False, {}
         reward = float(answer == self.rule)
-        return seen, reward, True, False, {"answer": answer, "success": reward}
+        return obs, reward, True, False, {"answer": answer, "success": reward}
 
     def way_to(self, colour: int) -> list[int]:
         """Return the shortest way into a ball, as actions; empty if there is none."""
@@ -148,7 +144,7 @@ class ColourRoom(MiniGridEnv):
 
 
 class ColourRule(GymStream):
-    """Lives in rooms where one colour pays.
+    """Lives in rooms where one colour is rewarded.
 
     Args:
         num_envs: B, lives side by side.
@@ -202,9 +198,9 @@ class ColourRule(GymStream):
             boundary=boundary,
             seed=seed,
         )
-        seen: Any = self.single_observation_space
-        shown = spaces.Dict({**seen["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
-        self.single_observation_space = spaces.Dict({**seen.spaces, "observation": shown})
+        space: Any = self.single_observation_space
+        observation = spaces.Dict({**space["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
+        self.single_observation_space = spaces.Dict({**space.spaces, "observation": observation})
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
     def right_answers(self) -> NDArray[np.int64]:
@@ -217,21 +213,13 @@ class ColourRule(GymStream):
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the next actions [B] on the shortest ways to giving these answers."""
-        rooms: list[Any] = [
-            self._environment(slot, task).unwrapped for slot, task in enumerate(self.base_task.tolist())
-        ]
+        rooms: list[Any] = [self.environment(slot, task).unwrapped for slot, task in enumerate(self.base_task.tolist())]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.questions import question_policies
-
-        return question_policies(self)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         felt = (self.episode_length == 0) & (self.last_answer >= 0)
-        seen: dict[str, NDArray[Any]] = super()._observe()
-        return seen | {"touched": np.where(felt, self.last_answer, self.answers)}
+        obs: dict[str, NDArray[Any]] = super()._observe()
+        return obs | {"touched": np.where(felt, self.last_answer, self.answers)}
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         known = self._chances.size

@@ -1,4 +1,4 @@
-"""CuedRecall: which answer belongs to which cue? Only memory across episodes can tell.
+"""CuedRecall: a hidden answer for each cue, constant over episodes and redrawn for each life.
 
 Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
 and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before
@@ -18,8 +18,7 @@ The tasks of this stream are its cues: visits and lags count cues. No cue comes 
 or paid, would stand beside the same cue, and no memory would be needed to be right.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -29,9 +28,6 @@ from lifelong.envs.jit import jit
 from lifelong.envs.rng import Purpose, integers, normal
 from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["CuedRecall"]
 
@@ -51,9 +47,9 @@ def _show(
         if length[b] > 0:
             cue[b] = 0.0
             continue
-        shown, last = vectors[b, task[b]], episode[b] - 1
-        for i in range(shown.size):
-            cue[b, i] = shown[i]
+        vector, last = vectors[b, task[b]], episode[b] - 1
+        for i in range(vector.size):
+            cue[b, i] = vector[i]
         for k in range(met.shape[1] if last >= 0 else 0):  # with drifts there are several tasks of each cue
             if met[b, k] == last:
                 revealed[b] = right[b, k % right.shape[1]]
@@ -103,16 +99,16 @@ class CuedRecall(TaskStream):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
-        shown: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
+        entries: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if blanks:
-            shown["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
+            entries["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         if feedback == "reveal":
-            shown["revealed"] = spaces.Discrete(answers + 1)
+            entries["revealed"] = spaces.Discrete(answers + 1)
         chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
         super().__init__(
             num_envs,
             tasks=[Task(f"cue {k}", chance) for k in range(cues)],
-            observation_space=spaces.Dict(shown),
+            observation_space=spaces.Dict(entries),
             action_space=spaces.Discrete(answers),
             schedule=schedule,
             life_episodes=life_episodes,
@@ -135,12 +131,6 @@ class CuedRecall(TaskStream):
         """Return the actions [B] that give these answers."""
         return answers
 
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.questions import question_policies
-
-        return question_policies(self)
-
     def _begin_lives(self, slots: NDArray[np.int64]) -> None:
         life, cue = self.life[slots, None], np.arange(self.cues)
         self._right[slots] = integers(self.answers, self.seed, Purpose.RULE, life, cue)
@@ -162,12 +152,12 @@ class CuedRecall(TaskStream):
             self._vectors, self._right, self.base_task, self.episode, self.episode_length, self.met,
             cue, revealed, self.answers,
         )  # fmt: skip
-        seen: dict[str, NDArray[Any]] = {"cue": cue}
+        obs: dict[str, NDArray[Any]] = {"cue": cue}
         if self.blanks:
-            seen["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
+            obs["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
         if self.feedback == "reveal":
-            seen["revealed"] = revealed
-        return seen
+            obs["revealed"] = revealed
+        return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings_of(slots)  # meetings before this one

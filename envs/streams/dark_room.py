@@ -1,4 +1,4 @@
-"""DarkRoom: where is the goal that cannot be seen? It stays where it is for many episodes.
+"""DarkRoom: search for an unobserved goal that stays in its cell for many episodes.
 
 A room of n x n cells; the agent starts in its centre, sees where it is and on which map, and moves north, east, south
 or west (into a wall: not at all). One cell, never the centre, is the goal of the map: to step on it pays 1 and ends the
@@ -21,9 +21,8 @@ each is met for 20 episodes and never again, with `Cyclic` or `RandomHazard` the
 episode ended as `answer`, y n + x.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -34,9 +33,6 @@ from lifelong.envs.schedules import Block, Schedule
 from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.grid_moves import MOVES
 from lifelong.envs.streams.sealed import SealedStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["DarkRoom", "random_walk_success", "tours"]
 
@@ -90,7 +86,7 @@ class DarkRoom(SealedStream):
         )
         super().__init__(
             num_envs,
-            shown={"place": spaces.MultiDiscrete([size, size]), "map": spaces.Discrete(maps)},
+            entries={"place": spaces.MultiDiscrete([size, size]), "map": spaces.Discrete(maps)},
             actions=4,
             tasks=[Task(f"map {k}", references) for k in range(maps)],
             schedule=schedule,
@@ -104,13 +100,6 @@ class DarkRoom(SealedStream):
     def goals(self) -> Ints:
         """Return [B, 2] the goals of the present maps."""
         return self._goals[self._everyone, self.base_task]
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.dark_room import dark_room_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return dark_room_policies(this)
 
     def _begin_lives(self, slots: Ints) -> None:
         n = self.size

@@ -1,4 +1,4 @@
-"""Doors: which door does the key of this colour open? One try per episode.
+"""Doors: a hidden map from key colours to doors, with one try per episode.
 
 A hall of n columns and some rows, with a door above each column; the agent starts in a random column of the lowest row,
 holds a key of one of K colours, and moves north, east, south or west (into a wall: not at all). To move north from the
@@ -20,9 +20,8 @@ Hidden: the door of each colour, drawn for every life; two colours may have the 
 colours; rows have the door that was tried as `answer`.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -33,9 +32,6 @@ from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.grid_moves import MOVES, NORTH
 from lifelong.envs.streams.sealed import SealedStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["Doors", "random_walk_tries"]
 
@@ -88,7 +84,7 @@ class Doors(SealedStream):
         references = References(random=tries / doors, within=1 / doors, oracle=1.0)
         super().__init__(
             num_envs,
-            shown={
+            entries={
                 "place": spaces.MultiDiscrete([doors, depth]),
                 "colour": spaces.Discrete(colours),
                 "tried": spaces.Discrete(doors + 1),
@@ -106,13 +102,6 @@ class Doors(SealedStream):
     def right_doors(self) -> Ints:
         """Return [B] the doors that the present keys open."""
         return self._right[self._everyone, self.base_task]
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.doors import doors_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return doors_policies(this)
 
     def _begin_lives(self, slots: Ints) -> None:
         colour = np.arange(self.colours)

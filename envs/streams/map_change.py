@@ -1,4 +1,4 @@
-"""MapChange: the way through four rooms, whose openings and goal stay for many episodes and then are others.
+"""MapChange: navigation through four rooms whose hidden openings and goal change every few episodes.
 
 A square of n x n cells with a wall around it and a cross of walls inside; each of the cross's four arms has one
 opening. The agent sees the 5 x 5 cells around it, through walls too, and moves north, east, south or west (into a wall:
@@ -21,8 +21,7 @@ Hidden: openings and goal of each map, drawn for every life. The tasks of this s
 have the cell in which the episode ended as `answer`, y n + x.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -33,9 +32,6 @@ from lifelong.envs.schedules import Block, Schedule
 from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.grid_moves import MOVES, distances
 from lifelong.envs.streams.sealed import SealedStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["FLOOR", "GOAL", "RADIUS", "WALL", "MapChange", "arms", "four_rooms"]
 
@@ -91,7 +87,7 @@ class MapChange(SealedStream):
         references = References(**_MEASURED if usual else {}, oracle=1.0)
         super().__init__(
             num_envs,
-            shown={
+            entries={
                 "view": spaces.MultiDiscrete(np.full((2 * RADIUS + 1, 2 * RADIUS + 1), 3)),
                 "place": spaces.MultiDiscrete([size, size]),
                 "map": spaces.Discrete(maps),
@@ -112,13 +108,6 @@ class MapChange(SealedStream):
     def cells(self) -> NDArray[np.int8]:
         """Return [B, n, n] the present maps, [y, x]."""
         return self._cells[self._everyone, self.base_task]
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.map_change import map_change_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return map_change_policies(this)
 
     def shortest_moves(self) -> Ints:
         """Return [B] moves on shortest ways to the goal."""

@@ -1,4 +1,4 @@
-"""Meta-World: ten things that a robot's arm can do, one after another; the sequence CW10 of Continual World.
+"""Meta-World: sequences of ten manipulation tasks, CW10 and CW20 of Continual World.
 
 | entry of the observation | meaning |
 | --- | --- |
@@ -28,23 +28,15 @@ package metaworld 3.1, which `pip install 'lifelong-rl[metaworld]'` brings.
 """
 
 import importlib
-import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
-import numpy as np
-from numpy.typing import NDArray
 
 from lifelong.envs.gym_stream import GymStream, GymTask
-from lifelong.envs.references.policies import Policy, RandomPolicy
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.stream import References
 
-if TYPE_CHECKING:
-    from lifelong.envs.stream import TaskStream
-
-__all__ = ["CW10", "ExpertPolicy", "MetaWorld", "cw10", "cw20", "make_arm"]
+__all__ = ["CW10", "MetaWorld", "cw10", "cw20", "make_arm"]
 
 _VISIT = 5000  # episodes: a million steps
 
@@ -85,37 +77,6 @@ class MetaWorld(GymStream):
         usual: dict[str, Any] = {"schedule": Cyclic(_VISIT), "life_episodes": episodes, "unify": True}
         super().__init__(tasks, num_envs, **(usual | settings))
 
-    def policies(self) -> dict[str, Callable[[], Policy]]:
-        """Return the reference policies."""
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return {
-            "random": lambda: RandomPolicy(self.single_action_space, self.seed),
-            "oracle": lambda: ExpertPolicy(this),
-        }
-
-
-class ExpertPolicy:
-    """Knows the task, and does what Meta-World's script for it does.
-
-    Args:
-        stream: where it lives; it looks at the number of the task.
-    """
-
-    def __init__(self, stream: "TaskStream") -> None:
-        scripts = importlib.import_module("metaworld.policies").ENV_POLICY_MAP
-        self.stream, self.experts = stream, [scripts[task.name]() for task in stream.tasks]
-
-    def act(self, seen: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the next actions."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that a script asks for more than 1, which is cut off
-            asked = [
-                self.experts[number].get_action(shown)
-                for number, shown in zip(self.stream.task.tolist(), seen["observation"], strict=True)
-            ]
-        actions: NDArray[np.float32] = np.clip(np.stack(asked), -1.0, 1.0).astype(np.float32)
-        return actions
-
 
 class Arm(gymnasium.Wrapper[Any, Any, Any, Any]):
     """One of Meta-World's environments with everything drawn from the seed, and successes kept until the end.
@@ -134,14 +95,14 @@ class Arm(gymnasium.Wrapper[Any, Any, Any, Any]):
         if seed is not None:
             arm.seed(seed)
         self._solved = False
-        seen, info = arm.reset()
-        return seen, info
+        obs, info = arm.reset()
+        return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Do one step."""
-        seen, reward, terminated, truncated, info = self.env.step(action)
+        obs, reward, terminated, truncated, info = self.env.step(action)
         self._solved = self._solved or info["success"] > 0
-        return seen, reward, terminated, truncated, info | {"success": float(self._solved)}
+        return obs, reward, terminated, truncated, info | {"success": float(self._solved)}
 
 
 def cw10(num_envs: int = 1, **settings: Any) -> MetaWorld:

@@ -1,4 +1,4 @@
-"""Controls: lives in which a memory across episodes has nothing to gain, though the world changes.
+"""Control streams: tasks change, and memory across episodes gains nothing.
 
 What differs between the tasks of a control shows in the first steps of every episode, or makes no difference to a good
 policy. So whatever an agent loses here when the task changes, it does not lose for want of a memory.
@@ -18,8 +18,8 @@ A stream where one policy does for all is a negative control: nothing has to be 
 is lost there is lost by interference in the slow weights alone.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from lifelong.envs.drifts.actions import ReversedActions, ShuffledActions
 from lifelong.envs.drifts.base import Drift
@@ -27,9 +27,6 @@ from lifelong.envs.drifts.physics import Actuators, Gravity, Length, Mass, Physi
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.stream import References
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = [
     "Control",
@@ -58,7 +55,7 @@ _RANDOM = {
 """What random pushes of CartPole get, measured, to 3 %."""
 
 _PENDULUM = References(random=-1204.0, within=-148.0, cross=-146.0, oracle=-146.0)
-"""What random torques and the controllers of `controls_policies` get, measured, to 3 %; better ones may exist."""
+"""What random torques and the controllers of `control_policies` get, measured, to 3 %; better ones may exist."""
 
 _INVERTED_PENDULUM = {"plain": 5.0, "gear x 0.4": 9.0, "reversed": 5.0}
 """What random pushes of InvertedPendulum get, measured, to 3 %."""
@@ -68,20 +65,11 @@ _REACHER = {
     "reversed": References(random=-43.0, within=-4.85, cross=-3.7, oracle=-3.58),
     "swapped": References(random=-43.0, within=-3.88, cross=-3.65, oracle=-3.58),
 }
-"""What random torques and the controllers of `mujoco_controllers` get, measured, to 3 %; better ones may exist."""
+"""What random torques and the controllers of `references/mujoco.py` get, measured, to 3 %; better ones may exist."""
 
 
 class Control(GymStream):
     """Lives in drifting versions of one environment; arguments as for `GymStream`."""
-
-    certifies_tasks = True
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.negative_controls import control_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return control_policies(this)
 
 
 def cartpole_sign(num_envs: int = 1, **settings: Any) -> Control:

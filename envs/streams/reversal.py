@@ -1,4 +1,4 @@
-"""Reversal: which of two arms pays now? One pull per episode, and the better arm changes without notice.
+"""Reversal: a two-armed bandit with one pull per episode, whose better arm switches without notice.
 
 The good arm pays 1 with probability p, the other with 1 - p. After every episode of a context the arms change places
 with probability h. An episode is one pull and one more step in which its outcome is seen (`SealedStream`), so a policy
@@ -23,9 +23,8 @@ Hidden: the good arm of each context, drawn for every life. The tasks of this st
 pulled arm as `answer`.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -35,9 +34,6 @@ from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.schedules import RandomHazard, Schedule
 from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.sealed import SealedStream
-
-if TYPE_CHECKING:
-    from lifelong.envs.references.policies import Policy
 
 __all__ = ["Reversal", "best_rewards"]
 
@@ -87,7 +83,7 @@ class Reversal(SealedStream):
         references = References(random=0.5, within=0.5, cross=float(self._chances[-1]), oracle=reward_probability)
         super().__init__(
             num_envs,
-            shown={"context": spaces.Discrete(contexts)},
+            entries={"context": spaces.Discrete(contexts)},
             actions=2,
             tasks=[Task(f"context {k}", references) for k in range(contexts)],
             schedule=schedule,
@@ -100,13 +96,6 @@ class Reversal(SealedStream):
     def good_arms(self) -> Ints:
         """Return [B] the good arms of the present contexts."""
         return self.good[self._everyone, self.base_task]
-
-    def policies(self) -> "dict[str, Callable[[], Policy]]":
-        """Return the reference policies."""
-        from lifelong.envs.references.reversal import reversal_policies
-
-        this: Any = self  # pyright takes a folder and the link to it for two modules
-        return reversal_policies(this)
 
     def _begin_lives(self, slots: Ints) -> None:
         self.good[slots] = integers(2, self.seed, Purpose.RULE, self.life[slots, None], np.arange(self.contexts), 0)

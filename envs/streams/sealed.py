@@ -1,4 +1,4 @@
-"""Sealed streams: no episode says anything of the one before; only a memory that crosses its end can.
+"""Base of streams whose first observations carry no information about the episode before.
 
 A first observation usually shows the last action and what it paid. That is a memory of one step that nothing wipes: a
 policy that forgets at every episode's end could still repeat what has just paid, or leave itself a note by its last
@@ -26,14 +26,14 @@ Ints = NDArray[np.int64]
 
 
 class SealedStream(TaskStream):
-    """Lives whose episodes are sealed; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
+    """Lives of sealed episodes; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
 
     `_begin_episodes` of a subclass calls this one's. `success` of a row is whether the episode had a reward, `answer`
     what `_try` wrote to `self.answer`.
 
     Args:
         num_envs: B, lives side by side.
-        shown: what a task shows, for one life, without `over`.
+        entries: spaces of the observation of one life, without `over`.
         actions: how many there are.
         **others: passed to `TaskStream`.
     """
@@ -41,10 +41,10 @@ class SealedStream(TaskStream):
     kept: tuple[str, ...] = ()
     """Names of the arrays [B, ...] that a subclass changes while it lives; they belong to the position."""
 
-    def __init__(self, num_envs: int, *, shown: dict[str, spaces.Space[Any]], actions: int, **others: Any) -> None:
+    def __init__(self, num_envs: int, *, entries: dict[str, spaces.Space[Any]], actions: int, **others: Any) -> None:
         super().__init__(
             num_envs,
-            observation_space=spaces.Dict({**shown, "over": spaces.Box(0.0, 1.0, (1,), np.float32)}),
+            observation_space=spaces.Dict({**entries, "over": spaces.Box(0.0, 1.0, (1,), np.float32)}),
             action_space=spaces.Discrete(actions),
             **others,
         )

@@ -69,4 +69,4 @@ def test_streams_of_minigrid_tasks_use_it():
     from lifelong.envs import make_stream
 
     stream = make_stream("gym:MiniGrid-Empty-5x5-v0", num_envs=1)
-    assert "gen_obs" in vars(stream._environment(0, 0).unwrapped)
+    assert "gen_obs" in vars(stream.environment(0, 0).unwrapped)

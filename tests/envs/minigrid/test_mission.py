@@ -29,7 +29,7 @@ def test_a_mission_that_varies_is_shown_and_all_its_words_are_known(env_id):
     shown = observation["observation"]["mission"]
     assert stream.observation_space.contains(observation)
     for slot, numbers in enumerate(shown):
-        mission = stream._environment(slot, 0).unwrapped.mission
+        mission = stream.environment(slot, 0).unwrapped.mission
         assert back(numbers).replace(" ,", ",") == mission
     assert (shown != 1).all()
     assert len(np.unique(shown, axis=0)) > 1

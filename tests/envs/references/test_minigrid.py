@@ -18,13 +18,14 @@ from lifelong.envs import (
 from lifelong.envs.references.certificate import certify
 from lifelong.envs.references.minigrid import Planner
 from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.rooms.tasks import TASKS
 
 pytest.importorskip("minigrid")
 
 
 def solved(stream: GymStream, episodes: int) -> tuple[Planner, Any]:
-    planner = stream.policies()["oracle"]()
+    planner = reference_policies(stream)["oracle"]()
     assert isinstance(planner, Planner)
     return planner, play(stream, planner, episodes)["return"]
 
@@ -49,7 +50,7 @@ def test_it_acts_through_exchanged_actions_and_other_looks() -> None:
     drifts = [(), [ReversedActions()], [ShuffledActions(1), ReversedActions()], [RemappedColours(1)]]
     tasks = [GymTask(str(i), env_id="BabyAI-GoToObj-v0", drifts=some) for i, some in enumerate(drifts)]
     stream = GymStream(tasks, 2, seed=5)
-    rows = play(stream, stream.policies()["oracle"](), 8)
+    rows = play(stream, reference_policies(stream)["oracle"](), 8)
     for number in range(4):
         assert rows["return"][rows["task"] == number].min() > 0.5
 
@@ -75,13 +76,13 @@ def test_a_level_that_the_bot_cannot_solve_is_given_up_and_counted() -> None:
 
 def test_what_cannot_be_planned_is_refused() -> None:
     with pytest.raises(ValueError, match="no way through MiniGrid-Fetch-5x5-N2-v0 can be planned; known are BabyAI's"):
-        GymStream("MiniGrid-Fetch-5x5-N2-v0").policies()
+        reference_policies(GymStream("MiniGrid-Fetch-5x5-N2-v0"))
     for drift in (StickyActions(0.5), ScaledRewards(-1.0)):
         with pytest.raises(ValueError, match=rf"no way through 'x' can be planned with {type(drift).__name__}"):
-            GymStream(GymTask("x", env_id="BabyAI-GoToObj-v0", drifts=[drift])).policies()
+            reference_policies(GymStream(GymTask("x", env_id="BabyAI-GoToObj-v0", drifts=[drift])))
     with pytest.raises(ValueError, match="'y' is not MiniGrid-Empty-5x5-v0 as it comes: width=7"):
-        GymStream(GymTask("y", env_id="MiniGrid-Empty-5x5-v0", kwargs={"size": 7})).policies()
-    assert GymStream("CartPole-v1").policies() == {}
+        reference_policies(GymStream(GymTask("y", env_id="MiniGrid-Empty-5x5-v0", kwargs={"size": 7})))
+    assert reference_policies(GymStream("CartPole-v1")) == {}
 
 
 def test_such_streams_can_be_certified() -> None:

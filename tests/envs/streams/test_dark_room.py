@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.streams.dark_room import DarkRoom, random_walk_success, tours
 from lifelong.envs.streams.grid_moves import EAST, MOVES, NORTH, SOUTH, WEST, walk_toward
@@ -47,7 +48,7 @@ def test_random_walks_worked_out() -> None:
 def test_references_are_what_their_policies_get() -> None:
     stream = DarkRoom(1500, life_episodes=40, maps=2)
     references = stream.tasks[0].references
-    scores = {name: play(stream, make(), 40) for name, make in stream.policies().items()}
+    scores = {name: play(stream, make(), 40) for name, make in reference_policies(stream).items()}
     assert references.within == 0.2
     assert scores["random"]["return"].mean() == pytest.approx(references.random, abs=0.006)
     assert scores["within"]["return"].mean() == pytest.approx(0.2, abs=0.025)  # 3,000 goals: three standard errors
@@ -62,7 +63,7 @@ def test_references_are_what_their_policies_get() -> None:
 
 def test_what_is_known_of_a_map_is_as_good_when_it_comes_back() -> None:
     stream = DarkRoom(50, maps=3, schedule=Cyclic(1), life_episodes=60)
-    rows = play(stream, stream.policies()["cross"](), 60)
+    rows = play(stream, reference_policies(stream)["cross"](), 60)
     assert (rows["return"][rows["visit"] >= len(tours(9, 16)[0]) - 1] == 1).all()
 
 
@@ -110,7 +111,7 @@ def test_goals_are_drawn_evenly_and_never_in_the_centre() -> None:
 
 def test_policies_are_told_nothing_but_observations() -> None:
     stream = DarkRoom(64, life_episodes=40)
-    policies = stream.policies()
+    policies = reference_policies(stream)
     for name in ("within", "cross"):
         seen, info = stream.reset()
         first = policies[name]().act(seen, info["life_start"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.streams.doors import Doors, random_walk_tries
 from lifelong.envs.streams.grid_moves import EAST, NORTH, WEST
@@ -13,7 +14,7 @@ from lifelong.envs.streams.grid_moves import EAST, NORTH, WEST
 def test_references_are_what_their_policies_get(doors: int, depth: int) -> None:
     stream = Doors(800, doors=doors, depth=depth, colours=4, life_episodes=40)
     references = stream.tasks[0].references
-    scores = {name: play(stream, make(), 40) for name, make in stream.policies().items()}
+    scores = {name: play(stream, make(), 40) for name, make in reference_policies(stream).items()}
     assert references.within == 1 / doors
     assert scores["random"]["return"].mean() == pytest.approx(references.random, abs=0.01)
     assert scores["within"]["return"].mean() == pytest.approx(1 / doors, abs=0.025)
@@ -28,7 +29,7 @@ def test_references_are_what_their_policies_get(doors: int, depth: int) -> None:
 def test_the_expected_score_of_a_life_worked_out() -> None:
     # 4 doors, every colour met 10 times: (1/4 + 2/4 + 3/4 + 7) / 10 = .85, as 1 - (n - 1) / (2 E).
     stream = Doors(5, colours=3, schedule=Cyclic(1), life_episodes=30)
-    rows = play(stream, stream.policies()["cross"](), 30)
+    rows = play(stream, reference_policies(stream)["cross"](), 30)
     assert rows["cross"].mean() == pytest.approx(0.85) == 1 - 3 / 20
 
 

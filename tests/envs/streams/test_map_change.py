@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.streams.grid_moves import EAST, FAR, MOVES, NORTH, SOUTH, WEST, distances
 from lifelong.envs.streams.map_change import _MEASURED, FLOOR, GOAL, WALL, MapChange, arms, four_rooms
 
@@ -137,7 +138,7 @@ def test_the_view_worked_out() -> None:
 
 def test_memory_of_a_map_is_worth_much_and_the_oracle_is_always_in_time() -> None:
     stream = MapChange(100, life_episodes=40, maps=2)
-    rows = {name: play(stream, make(), 40) for name, make in stream.policies().items()}
+    rows = {name: play(stream, make(), 40) for name, make in reference_policies(stream).items()}
     assert (rows["oracle"]["return"] == 1).all()
     for name, expected in _MEASURED.items():
         allowed = 0.06 if name == "within" else 0.02  # 4,000 episodes in 200 maps
@@ -151,10 +152,10 @@ def test_the_explorer_is_told_nothing_but_observations() -> None:
     stream = MapChange(64)
     for name in ("within", "cross"):
         seen, info = stream.reset()
-        first = stream.policies()[name]().act(seen, info["life_start"])
+        first = reference_policies(stream)[name]().act(seen, info["life_start"])
         stream._cells[:] = stream._cells[..., ::-1]
         stream._away[:] = 0
-        assert np.array_equal(stream.policies()[name]().act(seen, info["life_start"]), first)
+        assert np.array_equal(reference_policies(stream)[name]().act(seen, info["life_start"]), first)
 
 
 def test_what_is_measured_is_told_of_the_default_rooms_only() -> None:

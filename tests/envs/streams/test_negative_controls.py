@@ -10,6 +10,7 @@ from lifelong.envs.extras import is_installed
 from lifelong.envs.references.certificate import load
 from lifelong.envs.references.negative_controls import Identifying, control_policies
 from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.streams.negative_controls import (
     Control,
@@ -38,7 +39,7 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def by_task(stream: Control, policy: str) -> list[float]:
     """Return the mean return of each task's episodes, one of each per life."""
-    rows = play(stream, stream.policies()[policy](), len(stream.tasks))
+    rows = play(stream, reference_policies(stream)[policy](), len(stream.tasks))
     return [float(rows["return"][rows["task"] == number].mean()) for number in range(len(stream.tasks))]
 
 
@@ -108,7 +109,7 @@ def test_an_arm_goes_to_its_target_whatever_its_joints_do() -> None:
 def test_random_torques_of_two_joints_are_drawn_apart() -> None:
     pytest.importorskip("mujoco")
     stream = reacher_sign(2)
-    policy = stream.policies()["random"]()
+    policy = reference_policies(stream)["random"]()
     seen, info = stream.reset()
     drawn = np.stack([policy.act(seen, info["life_start"]) for _ in range(200)])
     assert np.abs(drawn).max() <= 1

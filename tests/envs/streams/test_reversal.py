@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lifelong.envs.references.policies import play
+from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.references.reversal import (
     BayesFilter,
     WinStayLoseShift,
@@ -57,7 +58,7 @@ def test_long_lives_get_what_was_found_elsewhere(h: float, p: float, cross: floa
 @pytest.mark.parametrize(("h", "p", "contexts"), [(0.05, 0.9, 1), (0.02, 1.0, 1), (0.02, 0.8, 3)])
 def test_references_are_what_their_policies_get(h: float, p: float, contexts: int) -> None:
     stream = Reversal(400, hazard=h, reward_probability=p, contexts=contexts, life_episodes=100)
-    scores = {name: play(stream, make(), 100) for name, make in stream.policies().items()}
+    scores = {name: play(stream, make(), 100) for name, make in reference_policies(stream).items()}
     assert scores["random"]["return"].mean() == pytest.approx(0.5, abs=0.01)
     assert scores["within"]["return"].mean() == pytest.approx(0.5, abs=0.05)
     assert scores["oracle"]["return"].mean() == pytest.approx(p, abs=0.006)

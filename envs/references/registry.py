@@ -1,0 +1,58 @@
+"""Reference policies by stream: one table from the class of a stream to what makes its policies.
+
+A stream does not know its reference policies; they know the stream. Nothing here imports either until it is asked for.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lifelong.registry import Entry, known, load, table
+
+if TYPE_CHECKING:
+    from lifelong.envs.references.policies import Policy
+    from lifelong.envs.stream import TaskStream
+
+__all__ = ["REFERENCE_POLICIES", "known_reference_policies", "reference_policies"]
+
+REFERENCE_POLICIES = table(
+    "lifelong.envs.references",
+    {
+        "lifelong.envs.gym_stream.GymStream": Entry("minigrid:gym_policies", "of MiniGrid's and BabyAI's levels only"),
+        "lifelong.envs.streams.colour_rule.ColourRule": Entry("questions:question_policies", "one question an episode"),
+        "lifelong.envs.streams.cued_recall.CuedRecall": Entry("questions:question_policies", "one question an episode"),
+        "lifelong.envs.streams.dark_room.DarkRoom": Entry("dark_room:dark_room_policies", "search for an unseen goal"),
+        "lifelong.envs.streams.doors.Doors": Entry("doors:doors_policies", "elimination of doors"),
+        "lifelong.envs.streams.map_change.MapChange": Entry("map_change:map_change_policies", "exploration of maps"),
+        "lifelong.envs.streams.meta_world.MetaWorld": Entry("meta_world:meta_world_policies", "Meta-World's scripts"),
+        "lifelong.envs.streams.negative_controls.Control": Entry(
+            "negative_controls:control_policies", "controllers worked out from the environment"
+        ),
+        "lifelong.envs.streams.reversal.Reversal": Entry("reversal:reversal_policies", "Bayes' filter"),
+    },
+)
+"""By the stream's class, as `module.Class`; a subclass without an entry has the policies of its base."""
+
+
+def known_reference_policies() -> dict[str, Entry]:
+    """Return the built-in entries and those of installed plug-ins (entry-point group `lifelong.reference_policies`)."""
+    return known(REFERENCE_POLICIES, "lifelong.reference_policies")
+
+
+def reference_policies(stream: "TaskStream") -> "dict[str, Callable[[], Policy]]":
+    """Return what makes each reference policy of a stream anew, by name; empty if it has none.
+
+    Of the roles in `certificate.ROLES` the first and the last are among them, if any.
+
+    Args:
+        stream: which the policies will play; all but the oracle see its observations only.
+
+    Raises:
+        ImportError: if a plug-in cannot be loaded.
+        ValueError: if the stream is of MiniGrid's levels, and no way through one of them can be planned.
+    """
+    entries = known_reference_policies()
+    for kind in type(stream).__mro__:
+        if entry := entries.get(f"{kind.__module__}.{kind.__qualname__}"):
+            policies: dict[str, Callable[[], Policy]] = load("reference policies", entry.target)(stream)
+            return policies
+    return {}
