@@ -43,52 +43,52 @@ class KalmanDelta(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head, where nothing was
             written since.
         precision: initial b / I_p; the first write at a key then goes precision / (1 + precision) of the way.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `precision` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `precision` is not positive.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         precision: float = 10.0,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if not precision > 0:
             raise ValueError(f"precision must be positive: precision={precision}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.scale = nn.Parameter(torch.full((heads,), math.log(2 * precision)))
-        self.output = Output(width, heads, V)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        self.shape = (num_heads, V, K)
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.gates = write_and_fade(width, num_heads, horizons)
+        self.scale = nn.Parameter(torch.full((num_heads,), math.log(2 * precision)))
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices, the prior's importance and an empty window."""
-        heads, V, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        num_heads, V, K = self.shape
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return TensorDict(
-            {"S": self.zeros(batch, heads, V, K), "J": self.zeros(batch, heads, K), "window": window}, [batch]
+            {"S": self.zeros(batch, num_heads, V, K), "J": self.zeros(batch, num_heads, K), "window": window}, [batch]
         )
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        heads = self.shape[0]
+        num_heads = self.shape[0]
         q, k, v, window = self.project(x, state["window"], start)
-        trust, fade = self.gates(x).split(heads, -1)  # [B, T, H]
+        trust, fade = self.gates(x).split(num_heads, -1)  # [B, T, H]
         b, decay = (self.scale.exp() * trust.sigmoid())[..., None], -functional.softplus(fade)
         gained = b * k * k  # [B, T, H, K]
         J, J_end = linear_scan(gained, decay, state["J"], start)
@@ -102,6 +102,6 @@ class KalmanDelta(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V
-        return 2 * self.width * projected + 7 * heads * V * K + 16 * heads * K
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads + 2 * num_heads * V
+        return 2 * self.width * projected + 7 * num_heads * V * K + 16 * num_heads * K

@@ -33,39 +33,39 @@ class DeltaNet(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         style: `modern`, keys of unit length, or `2021`, positive keys of sum 1.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `style` is neither word.
+        ValueError: if `num_heads` does not divide `width`, or `style` is neither word.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         style: Literal["modern", "2021"] = "modern",
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if style not in ("modern", "2021"):
             raise ValueError(f"style must be 'modern' or '2021', got {style!r}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.style = (heads, V, K), style
-        self.project = Projection(width, heads, K, V, taps, unit=style == "modern")
-        self.gate = nn.Linear(width, heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        self.shape, self.style = (num_heads, V, K), style
+        self.project = Projection(width, num_heads, K, V, conv_size, unit=style == "modern")
+        self.gate = nn.Linear(width, num_heads)
         nn.init.zeros_(self.gate.bias)  # beta = 1/2
-        self.output = Output(width, heads, V)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -79,9 +79,9 @@ class DeltaNet(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + heads + 2 * heads * V
-        return 2 * self.width * projected + 6 * heads * V * K
+        num_heads, V, K = self.shape
+        projected = self.project.channels + num_heads + 2 * num_heads * V
+        return 2 * self.width * projected + 6 * num_heads * V * K
 
 
 def _positive(z: Tensor) -> Tensor:

@@ -39,59 +39,59 @@ class DeltaProduct(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         corrections: n, keys and values per step.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `corrections` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `corrections` is not positive.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         corrections: int = 2,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if corrections < 1:
             raise ValueError(f"corrections must be positive: corrections={corrections}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.corrections = (heads, V, K), corrections
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        self.shape, self.corrections = (num_heads, V, K), corrections
         further = (corrections - 1) * (K + V)  # keys and values after the first travel with the values
-        self.project = Projection(width, heads, K, V + further, taps)
-        rates = corrections * heads
-        self.gates = nn.Linear(width, rates + heads)
+        self.project = Projection(width, num_heads, K, V + further, conv_size)
+        rates = corrections * num_heads
+        self.gates = nn.Linear(width, rates + num_heads)
         self.gates.weight.data[rates:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:rates] = -math.log(3)  # beta = 2 / 4
-        self.gates.bias.data[rates:] = decay_parameters(heads, horizons)
-        self.output = Output(width, heads, V)
+        self.gates.bias.data[rates:] = decay_parameters(num_heads, horizons)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        heads, V, K = self.shape
+        num_heads, V, K = self.shape
         n = self.corrections
         q, k, v, window = self.project(x, state["window"], start)
-        rates, fade = self.gates(x).split([n * heads, heads], -1)
+        rates, fade = self.gates(x).split([n * num_heads, num_heads], -1)
         v, keys, values = v.split([V, (n - 1) * K, (n - 1) * V], -1)
         keys = keys.unflatten(-1, (n - 1, K))
         keys = keys * (keys.square().sum(-1, keepdim=True) + TINY).rsqrt()
         keys = torch.cat([k[..., None, :], keys], 3)  # [B, T, H, n, K]
         values = torch.cat([v[..., None, :], values.unflatten(-1, (n - 1, V))], 3)
-        beta = 2 * rates.sigmoid().unflatten(-1, (n, heads))  # [B, T, n, H]
+        beta = 2 * rates.sigmoid().unflatten(-1, (n, num_heads))  # [B, T, n, H]
         decay = -functional.softplus(fade)
         y, S = fast_weight(
             q.repeat_interleave(n, 1),
@@ -107,9 +107,9 @@ class DeltaProduct(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + (self.corrections + 1) * heads + 2 * heads * V
-        return 2 * self.width * projected + (6 * self.corrections + 1) * heads * V * K
+        num_heads, V, K = self.shape
+        projected = self.project.channels + (self.corrections + 1) * num_heads + 2 * num_heads * V
+        return 2 * self.width * projected + (6 * self.corrections + 1) * num_heads * V * K
 
 
 def _first(x: Tensor, n: int) -> Tensor:

@@ -31,41 +31,41 @@ class KDA(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last channel of every head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`.
+        ValueError: if `num_heads` does not divide `width`.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gate = nn.Linear(width, heads)
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        self.shape = (num_heads, V, K)
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.gate = nn.Linear(width, num_heads)
         nn.init.zeros_(self.gate.bias)  # beta = 1/2
-        self.fade = nn.Sequential(nn.Linear(width, V, bias=False), nn.Linear(V, heads * K))
+        self.fade = nn.Sequential(nn.Linear(width, V, bias=False), nn.Linear(V, num_heads * K))
         last = self.fade.get_submodule("1")
         last.get_parameter("weight").data *= 0.1  # decays begin near their horizons
-        last.get_parameter("bias").data[:] = decay_parameters(K, horizons).repeat(heads)
-        self.output = Output(width, heads, V)
+        last.get_parameter("bias").data[:] = decay_parameters(K, horizons).repeat(num_heads)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -78,6 +78,6 @@ class KDA(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + heads + 2 * heads * V + V
-        return 2 * self.width * projected + 2 * V * heads * K + 7 * heads * V * K
+        num_heads, V, K = self.shape
+        projected = self.project.channels + num_heads + 2 * num_heads * V + V
+        return 2 * self.width * projected + 2 * V * num_heads * K + 7 * num_heads * V * K

@@ -33,36 +33,36 @@ class LMS(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         normalised: whether the rate is divided by the key's squared length, instead of the key by its length.
 
     Raises:
-        ValueError: if `heads` does not divide `width`.
+        ValueError: if `num_heads` does not divide `width`.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         normalised: bool = False,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.normalised = (heads, V, K), normalised
-        self.project = Projection(width, heads, K, V, taps, unit=not normalised)
-        self.rate = nn.Parameter(torch.zeros(heads))  # beta = 1/2
-        self.output = Output(width, heads, V)
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        self.shape, self.normalised = (num_heads, V, K), normalised
+        self.project = Projection(width, num_heads, K, V, conv_size, unit=not normalised)
+        self.rate = nn.Parameter(torch.zeros(num_heads))  # beta = 1/2
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -77,5 +77,5 @@ class LMS(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + 2 * heads * V) + 6 * heads * V * K
+        num_heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + 2 * num_heads * V) + 6 * num_heads * V * K

@@ -38,45 +38,45 @@ class PreconditionedDelta(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`.
+        ValueError: if `num_heads` does not divide `width`.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.output = Output(width, heads, V)
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        self.shape = (num_heads, V, K)
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.gates = write_and_fade(width, num_heads, horizons)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices, no past use and an empty window."""
-        heads, _, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        state = {"S": self.zeros(batch, *self.shape), "A": self.zeros(batch, heads, K), "window": window}
+        num_heads, _, K = self.shape
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
+        state = {"S": self.zeros(batch, *self.shape), "A": self.zeros(batch, num_heads, K), "window": window}
         return TensorDict(state, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        heads = self.shape[0]
+        num_heads = self.shape[0]
         q, k, v, window = self.project(x, state["window"], start)
-        beta, fade = self.gates(x).split(heads, -1)  # [B, T, H]
+        beta, fade = self.gates(x).split(num_heads, -1)  # [B, T, H]
         beta, decay = beta.sigmoid()[..., None], -functional.softplus(fade)
         use, A = linear_scan(beta * k * k, decay, state["A"], start)
         r = torch.log(use + 1e-6) + 0.2
@@ -87,6 +87,6 @@ class PreconditionedDelta(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V
-        return 2 * self.width * projected + 7 * heads * V * K + 12 * heads * K
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads + 2 * num_heads * V
+        return 2 * self.width * projected + 7 * num_heads * V * K + 12 * num_heads * K

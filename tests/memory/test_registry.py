@@ -40,14 +40,14 @@ def test_options_reach_the_constructor():
 
 
 def test_an_unknown_option_is_named_with_its_memory():
-    with pytest.raises(TypeError, match="memory 'gru' has no setting 'heads'; known: hidden"):
-        make_memory("gru", 8, heads=2)
+    with pytest.raises(TypeError, match="memory 'gru' has no setting 'num_heads'; known: hidden"):
+        make_memory("gru", 8, num_heads=2)
 
 
 @pytest.mark.parametrize("name", ["window", "linear_attention", "gated_delta", "palimpsa"])
 def test_heads_must_divide_the_width(name):
-    with pytest.raises(ValueError, match="heads must divide width: width=10, heads=4"):
-        make_memory(name, 10, heads=4)
+    with pytest.raises(ValueError, match="num_heads must divide width: width=10, num_heads=4"):
+        make_memory(name, 10, num_heads=4)
 
 
 @pytest.mark.parametrize("name", sorted(MEMORIES))
