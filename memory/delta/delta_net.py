@@ -21,27 +21,22 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
 
 __all__ = ["DeltaNet"]
 
 
-class DeltaNet(Memory):
-    """A matrix per head, corrected towards the value at each key, without decay.
+class DeltaNet(DeltaRule):
+    """A matrix per head, corrected towards the value at each key, without decay; see `DeltaRule` for the others.
 
     Args:
-        width: D, width of inputs and outputs.
-        num_heads: H; must divide `width`. None for one in every 32 channels.
         style: `modern`, keys of unit length, or `2021`, positive keys of sum 1.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
-        value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, or `style` is neither word.
     """
+
+    entry_flops = 6
 
     def __init__(
         self,
@@ -52,36 +47,21 @@ class DeltaNet(Memory):
         value_dim: int | None = None,
         conv_size: int = 2,
     ) -> None:
-        super().__init__(width)
-        num_heads = count_heads(width, num_heads)
         if style not in ("modern", "2021"):
             raise ValueError(f"style must be 'modern' or '2021', got {style!r}")
-        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
-        self.shape, self.style = (num_heads, V, K), style
-        self.project = Projection(width, num_heads, K, V, conv_size, unit=style == "modern")
-        self.gate = nn.Linear(width, num_heads)
-        nn.init.zeros_(self.gate.bias)  # beta = 1/2
-        self.output = Output(width, num_heads, V)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size)
+        self.style, self.project.unit = style, style == "modern"
 
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
+    def add_gates(self, horizons: tuple[float, float]) -> None:
+        """Add the write strength, at first 1/2."""
+        self.gate = nn.Linear(self.width, self.num_heads)
+        nn.init.zeros_(self.gate.bias)
 
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        q, k, v, window = self.project(x, state["window"], start)
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Correct by a share that the input chooses."""
         if self.style == "2021":
             q, k = _positive(q), _positive(k)
-        y, S = fast_weight(q, k, v, state["S"], start, rate=self.gate(x).sigmoid())
-        return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + num_heads + 2 * num_heads * V
-        return 2 * self.width * projected + 6 * num_heads * V * K
+        return Correction(q, k, v, rate=self.gate(x).sigmoid())
 
 
 def _positive(z: Tensor) -> Tensor:
