@@ -12,6 +12,7 @@ from lifelong.registry import Entry, lazy_attribute
 if TYPE_CHECKING:
     from lifelong.memory.additive.base import Additive, Parts
     from lifelong.memory.check import MemoryContractError, check_memory
+    from lifelong.memory.delta.base import Correction, DeltaRule
     from lifelong.memory.memory import Memory
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
     from lifelong.memory.torchrl_module import MemoryModule
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MEMORIES",
     "Additive",
+    "Correction",
+    "DeltaRule",
     "Entry",
     "Memory",
     "MemoryContractError",
@@ -33,6 +36,8 @@ __all__ = [
 
 _EXPORTS = {
     "Additive": "additive.base",
+    "Correction": "delta.base",
+    "DeltaRule": "delta.base",
     "Memory": "memory",
     "MemoryContractError": "check",
     "MemoryModule": "torchrl_module",

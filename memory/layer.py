@@ -8,23 +8,23 @@ from lifelong.kernels.fused import gated_norm, qkv
 __all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters", "fade_rates", "write_and_fade"]
 
 
-def count_heads(width: int, heads: int | None) -> int:
-    """Return H: `heads`, or for None as divide the width into parts of about 32.
+def count_heads(width: int, num_heads: int | None) -> int:
+    """Return H: `num_heads`, or for None as divide the width into parts of about 32.
 
     Args:
         width: D, width of the layer.
-        heads: what was asked for.
+        num_heads: what was asked for.
 
     Raises:
-        ValueError: if `width` is not positive, or `heads` does not divide it.
+        ValueError: if `width` is not positive, or `num_heads` does not divide it.
     """
     if width < 1:
         raise ValueError(f"width must be positive: width={width}")
-    if heads is None:
+    if num_heads is None:
         return max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
-    if heads < 1 or width % heads:
-        raise ValueError(f"heads must divide width: width={width}, heads={heads}")
-    return heads
+    if num_heads < 1 or width % num_heads:
+        raise ValueError(f"num_heads must divide width: width={width}, num_heads={num_heads}")
+    return num_heads
 
 
 class Projection(nn.Module):
@@ -32,23 +32,23 @@ class Projection(nn.Module):
 
     Args:
         width: D, width of the input.
-        heads: H.
-        key_width: K.
-        value_width: V.
-        taps: W, steps the convolution sees, the present among them; 1 is no convolution.
+        num_heads: H.
+        key_dim: K.
+        value_dim: V.
+        conv_size: W, steps the convolution sees, the present among them; 1 is no convolution.
         unit: whether queries and keys get L2 norm 1.
     """
 
     def __init__(
-        self, width: int, heads: int, key_width: int, value_width: int, taps: int, *, unit: bool = True
+        self, width: int, num_heads: int, key_dim: int, value_dim: int, conv_size: int, *, unit: bool = True
     ) -> None:
         super().__init__()
-        if taps < 1:
-            raise ValueError(f"taps must be positive: taps={taps}")
-        self.heads, self.key_width, self.taps, self.unit = heads, key_width, taps, unit
-        self.channels, keys = heads * (2 * key_width + value_width), heads * key_width
+        if conv_size < 1:
+            raise ValueError(f"conv_size must be positive: conv_size={conv_size}")
+        self.num_heads, self.key_dim, self.conv_size, self.unit = num_heads, key_dim, conv_size, unit
+        self.channels, keys = num_heads * (2 * key_dim + value_dim), num_heads * key_dim
         self.linear = nn.Linear(width, self.channels, bias=False)
-        self.conv = nn.Parameter(torch.full((self.channels, taps), 1 / taps))
+        self.conv = nn.Parameter(torch.full((self.channels, conv_size), 1 / conv_size))
         self.linear.weight.data[:keys] = self.linear.weight.data[keys : 2 * keys]
         # queries start as the keys' equals: what looks alike is recalled from the first step
 
@@ -63,7 +63,7 @@ class Projection(nn.Module):
         Returns:
             q [B, T, H, K], k [B, T, H, K], v [B, T, H, V], and the window after the last step.
         """
-        return qkv(self.linear(x), self.conv, window, start, self.heads, self.key_width, self.unit)
+        return qkv(self.linear(x), self.conv, window, start, self.num_heads, self.key_dim, self.unit)
 
 
 class RMSNorm(nn.Module):
@@ -87,15 +87,15 @@ class Output(nn.Module):
 
     Args:
         width: D, width of the layer.
-        heads: H.
-        value_width: V, width of a head's reading.
+        num_heads: H.
+        value_dim: V, width of a head's reading.
     """
 
-    def __init__(self, width: int, heads: int, value_width: int) -> None:
+    def __init__(self, width: int, num_heads: int, value_dim: int) -> None:
         super().__init__()
-        self.norm = RMSNorm(value_width)
-        self.gate = nn.Linear(width, heads * value_width, bias=False)
-        self.linear = nn.Linear(heads * value_width, width, bias=False)
+        self.norm = RMSNorm(value_dim)
+        self.gate = nn.Linear(width, num_heads * value_dim, bias=False)
+        self.linear = nn.Linear(num_heads * value_dim, width, bias=False)
 
     def forward(self, reading: Tensor, x: Tensor) -> Tensor:
         """Return [..., D] from the reading [..., H, V] and the layer's input x [..., D]."""
@@ -103,28 +103,28 @@ class Output(nn.Module):
         return y
 
 
-def write_and_fade(width: int, heads: int, horizons: tuple[float, float]) -> nn.Linear:
+def write_and_fade(width: int, num_heads: int, horizons: tuple[float, float]) -> nn.Linear:
     """Return a map to two gates per head: writes, sigmoid of the first H, and log decays, -softplus of the others.
 
     Writes are choosy from the start, at 1/2 on average; decays begin near their horizons.
 
     Args:
         width: D, width of the input.
-        heads: H.
+        num_heads: H.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
     """
-    gates = nn.Linear(width, 2 * heads)
-    gates.weight.data[heads:] *= 0.1
-    gates.bias.data[:heads] = 0.0
-    gates.bias.data[heads:] = decay_parameters(heads, horizons)
+    gates = nn.Linear(width, 2 * num_heads)
+    gates.weight.data[num_heads:] *= 0.1
+    gates.bias.data[:num_heads] = 0.0
+    gates.bias.data[num_heads:] = decay_parameters(num_heads, horizons)
     return gates
 
 
-def fade_rates(heads: int, horizons: tuple[float, float]) -> Tensor:
+def fade_rates(num_heads: int, horizons: tuple[float, float]) -> Tensor:
     """Return the rates [H] at which writes fade: a step keeps exp(-rate).
 
     Args:
-        heads: H.
+        num_heads: H.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
 
     Raises:
@@ -133,17 +133,17 @@ def fade_rates(heads: int, horizons: tuple[float, float]) -> Tensor:
     first, last = horizons
     if not 0 < first <= last:
         raise ValueError(f"horizons must be positive and rising: horizons={horizons}")
-    return torch.logspace(-torch.log10(torch.tensor(first)).item(), -torch.log10(torch.tensor(last)).item(), heads)
+    return torch.logspace(-torch.log10(torch.tensor(first)).item(), -torch.log10(torch.tensor(last)).item(), num_heads)
 
 
-def decay_parameters(heads: int, horizons: tuple[float, float]) -> Tensor:
+def decay_parameters(num_heads: int, horizons: tuple[float, float]) -> Tensor:
     """Return the initial bias [H] of a gate whose log decay is -softplus(bias).
 
     Args:
-        heads: H.
+        num_heads: H.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
 
     Raises:
         ValueError: if `horizons` are not positive and rising.
     """
-    return fade_rates(heads, horizons).expm1().log()
+    return fade_rates(num_heads, horizons).expm1().log()

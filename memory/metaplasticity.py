@@ -63,16 +63,16 @@ class Metaplastic(Memory):
         if not importance > 0:
             raise ValueError(f"importance must be positive: importance={importance}")
         super().__init__(host.width)
-        heads, rows, _ = host.shape
+        num_heads, rows, _ = host.shape
         values = rows - host.normaliser
         self.host, self.rank = host, -(-host.width // 16)
-        down, up = nn.Linear(host.width, self.rank, bias=False), nn.Linear(self.rank, heads * values, bias=False)
+        down, up = nn.Linear(host.width, self.rank, bias=False), nn.Linear(self.rank, num_heads * values, bias=False)
         like = host.zeros()
         self.importance = nn.Sequential(down, up).to(like)
         scale = torch.tensor(2 * importance).expm1().log()  # the sigmoid begins around 1/2
-        self.importance_scale = nn.Parameter(scale.repeat(heads * values).to(like))
+        self.importance_scale = nn.Parameter(scale.repeat(num_heads * values).to(like))
         self.prior: Tensor
-        self.register_buffer("prior", torch.ones(heads).to(like))
+        self.register_buffer("prior", torch.ones(num_heads).to(like))
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the host's initial state, and no importance beyond the prior."""
@@ -96,9 +96,9 @@ class Metaplastic(Memory):
     @property
     def step_flops(self) -> int:
         """The host's step, and the importance."""
-        heads, rows, K = self.host.shape
-        channels = heads * (rows - self.host.normaliser)
-        return self.host.step_flops + 2 * self.rank * (self.width + channels) + 5 * heads * rows * K
+        num_heads, rows, K = self.host.shape
+        channels = num_heads * (rows - self.host.normaliser)
+        return self.host.step_flops + 2 * self.rank * (self.width + channels) + 5 * num_heads * rows * K
 
 
 def metaplastic(memory: Memory, importance: float = 1e-3) -> Metaplastic:

@@ -3,6 +3,8 @@
 Nothing here imports torch until a memory is made, so that listing the names is instant.
 """
 
+import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lifelong.registry import Entry, check_settings, find, known, load, table
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from lifelong.memory.memory import Memory
 
 __all__ = ["MEMORIES", "known_memories", "make_memory"]
+
+RENAMED = {"heads": "num_heads", "key_width": "key_dim", "value_width": "value_dim", "taps": "conv_size"}
+"""Options of version 0.1 and their names since: run directories and scripts hold the old ones."""
 
 MEMORIES = table(
     "lifelong.memory",
@@ -277,6 +282,7 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     else:
         entry = find("memory", name, known_memories(), ", or package.module:Class")
     factory = load("memory", entry.target)
+    options = _current_options(factory, options)
     check_settings("memory", name, factory, options, hidden="width")
     try:
         memory = factory(width, **(entry.options | options))
@@ -286,3 +292,15 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     if not isinstance(memory, base):
         raise TypeError(f"memory {name!r} must be a lifelong.memory.Memory, got {type(memory).__name__}")
     return memory
+
+
+def _current_options(factory: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename options of version 0.1 where the factory has the new name, and not the old, and the new is not given."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return dict(options)
+    renamed = {
+        old: new for old, new in RENAMED.items() if new in parameters and old not in parameters and new not in options
+    }
+    return {renamed.get(name, name): value for name, value in options.items()}

@@ -53,15 +53,15 @@ class Additive(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H.
-        key_width: K, as it is written: after a feature map.
-        value_width: V.
+        num_heads: H.
+        key_dim: K, as it is written: after a feature map.
+        value_dim: V.
         normaliser: whether the sum of the gated keys is kept as one more row.
     """
 
-    def __init__(self, width: int, heads: int, key_width: int, value_width: int, *, normaliser: bool = False) -> None:
+    def __init__(self, width: int, num_heads: int, key_dim: int, value_dim: int, *, normaliser: bool = False) -> None:
         super().__init__(width)
-        self.shape, self.normaliser = (heads, value_width + normaliser, key_width), normaliser
+        self.shape, self.normaliser = (num_heads, value_dim + normaliser, key_dim), normaliser
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return queries, keys, values, gates and decays of T steps.

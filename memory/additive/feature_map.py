@@ -64,13 +64,13 @@ class Taylor(FeatureMap):
     """The exponential to second order, as a scalar product.
 
     Args:
-        key_width: K.
+        key_dim: K.
     """
 
-    def __init__(self, key_width: int) -> None:
-        super().__init__(1 + key_width + key_width * (key_width + 1) // 2)
+    def __init__(self, key_dim: int) -> None:
+        super().__init__(1 + key_dim + key_dim * (key_dim + 1) // 2)
         self.pairs: Tensor
-        self.register_buffer("pairs", torch.triu_indices(key_width, key_width, 1), persistent=False)
+        self.register_buffer("pairs", torch.triu_indices(key_dim, key_dim, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, F] of x [..., H, K]."""
@@ -83,17 +83,17 @@ class DPFP(FeatureMap):
     """Products of neighbours among the positive and negative parts.
 
     Args:
-        key_width: K.
+        key_dim: K.
         nu: distances between neighbours.
 
     Raises:
         ValueError: if `nu` is not between 1 and 2 K - 1.
     """
 
-    def __init__(self, key_width: int, nu: int = 1) -> None:
-        if not 0 < nu < 2 * key_width:
-            raise ValueError(f"nu must be between 1 and 2 K - 1 = {2 * key_width - 1}: nu={nu}")
-        super().__init__(2 * key_width * nu)
+    def __init__(self, key_dim: int, nu: int = 1) -> None:
+        if not 0 < nu < 2 * key_dim:
+            raise ValueError(f"nu must be between 1 and 2 K - 1 = {2 * key_dim - 1}: nu={nu}")
+        super().__init__(2 * key_dim * nu)
         self.nu = nu
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,14 +107,14 @@ class Rebased(FeatureMap):
     """A learned parabola of every normalised channel.
 
     Args:
-        heads: H.
-        key_width: K.
+        num_heads: H.
+        key_dim: K.
     """
 
-    def __init__(self, heads: int, key_width: int) -> None:
-        super().__init__(key_width)
-        self.scale = nn.Parameter(torch.ones(heads, key_width))
-        self.shift = nn.Parameter(torch.zeros(heads, key_width))
+    def __init__(self, num_heads: int, key_dim: int) -> None:
+        super().__init__(key_dim)
+        self.scale = nn.Parameter(torch.ones(num_heads, key_dim))
+        self.shift = nn.Parameter(torch.zeros(num_heads, key_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, K] of x [..., H, K]."""
@@ -125,13 +125,13 @@ class Hedgehog(FeatureMap):
     """A softmax over channels and their negatives, so that the map can be as attention.
 
     Args:
-        heads: H.
-        key_width: K.
+        num_heads: H.
+        key_dim: K.
     """
 
-    def __init__(self, heads: int, key_width: int) -> None:
-        super().__init__(2 * key_width)
-        self.weight = nn.Parameter(torch.eye(key_width).repeat(heads, 1, 1))
+    def __init__(self, num_heads: int, key_dim: int) -> None:
+        super().__init__(2 * key_dim)
+        self.weight = nn.Parameter(torch.eye(key_dim).repeat(num_heads, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, F] of x [..., H, K]."""
@@ -139,13 +139,13 @@ class Hedgehog(FeatureMap):
         return torch.cat([z, -z], -1).softmax(-1)
 
 
-def make_feature_map(name: FeatureMapName, heads: int, key_width: int, nu: int = 1) -> FeatureMap:
+def make_feature_map(name: FeatureMapName, num_heads: int, key_dim: int, nu: int = 1) -> FeatureMap:
     """Return a new feature map.
 
     Args:
         name: one of the names above.
-        heads: H.
-        key_width: K.
+        num_heads: H.
+        key_dim: K.
         nu: of DPFP.
 
     Raises:
@@ -153,15 +153,15 @@ def make_feature_map(name: FeatureMapName, heads: int, key_width: int, nu: int =
     """
     match name:
         case "elu":
-            return ELU(key_width)
+            return ELU(key_dim)
         case "relu":
-            return ReLU(key_width)
+            return ReLU(key_dim)
         case "taylor":
-            return Taylor(key_width)
+            return Taylor(key_dim)
         case "dpfp":
-            return DPFP(key_width, nu)
+            return DPFP(key_dim, nu)
         case "rebased":
-            return Rebased(heads, key_width)
+            return Rebased(num_heads, key_dim)
         case "hedgehog":
-            return Hedgehog(heads, key_width)
+            return Hedgehog(num_heads, key_dim)
     raise ValueError(f"feature_map must be one of {', '.join(get_args(FeatureMapName))}, got {name!r}")

@@ -32,44 +32,44 @@ class GLA(Additive):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of a head's first and last key channel.
         rank: of the map to the decays.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `rank` is not positive, or `horizons` do not rise.
+        ValueError: if `num_heads` does not divide `width`, `rank` is not positive, or `horizons` do not rise.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         rank: int = 16,
     ) -> None:
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if rank < 1:
             raise ValueError(f"rank must be positive: rank={rank}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        super().__init__(width, heads, K, V)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        super().__init__(width, num_heads, K, V)
         self.rank = rank
-        self.project = Projection(width, heads, K, V, taps)
-        up = nn.Linear(rank, heads * K)
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        up = nn.Linear(rank, num_heads * K)
         up.weight.data *= 0.1  # decays begin near their horizons
         first, last = horizons
-        up.bias.data = -decay_parameters(K, (first / SHARPNESS, last / SHARPNESS)).repeat(heads)
+        up.bias.data = -decay_parameters(K, (first / SHARPNESS, last / SHARPNESS)).repeat(num_heads)
         self.fade = nn.Sequential(nn.Linear(width, rank, bias=False), up)
-        self.output = Output(width, heads, V)
+        self.output = Output(width, num_heads, V)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -80,6 +80,6 @@ class GLA(Additive):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads * V + self.rank
-        return 2 * self.width * projected + 2 * self.rank * heads * K + 5 * heads * V * K
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads * V + self.rank
+        return 2 * self.width * projected + 2 * self.rank * num_heads * K + 5 * num_heads * V * K

@@ -29,36 +29,36 @@ class Hebbian(Additive):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has leaked to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `horizons` do not rise.
+        ValueError: if `num_heads` does not divide `width`, or `horizons` do not rise.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        super().__init__(width, heads, K, V)
-        self.project = Projection(width, heads, K, V, taps)
-        self.rate = nn.Parameter(torch.ones(heads).expm1().log())  # eta = 1
-        self.leak = nn.Parameter(decay_parameters(heads, horizons))
-        self.output = Output(width, heads, V)
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        super().__init__(width, num_heads, K, V)
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.rate = nn.Parameter(torch.ones(num_heads).expm1().log())  # eta = 1
+        self.leak = nn.Parameter(decay_parameters(num_heads, horizons))
+        self.output = Output(width, num_heads, V)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -71,5 +71,5 @@ class Hebbian(Additive):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + 2 * heads * V) + 5 * heads * V * K
+        num_heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + 2 * num_heads * V) + 5 * num_heads * V * K

@@ -31,39 +31,39 @@ class LinearAttention(Additive):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for width / heads, at most 16 for `taylor`, whose features grow with its square.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for width / num_heads, at most 16 for `taylor`, whose features grow with its square.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         feature_map: phi: `elu`, `relu`, `taylor`, `dpfp`, `rebased` or `hedgehog`.
         nu: of `dpfp`, distances between the channels that are multiplied.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or there is no such feature map.
+        ValueError: if `num_heads` does not divide `width`, or there is no such feature map.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         feature_map: FeatureMapName = "elu",
         nu: int = 1,
     ) -> None:
-        heads = count_heads(width, heads)
-        usual = min(width // heads, 16) if feature_map == "taylor" else width // heads
-        K, V = key_width or usual, value_width or width // heads
-        of_queries, of_keys = (make_feature_map(feature_map, heads, K, nu) for _ in range(2))
-        super().__init__(width, heads, of_keys.features, V, normaliser=True)
+        num_heads = count_heads(width, num_heads)
+        usual = min(width // num_heads, 16) if feature_map == "taylor" else width // num_heads
+        K, V = key_dim or usual, value_dim or width // num_heads
+        of_queries, of_keys = (make_feature_map(feature_map, num_heads, K, nu) for _ in range(2))
+        super().__init__(width, num_heads, of_keys.features, V, normaliser=True)
         self.of_queries, self.of_keys = of_queries, of_keys
-        self.project = Projection(width, heads, K, V, taps, unit=False)
-        self.output = Output(width, heads, V)
+        self.project = Projection(width, num_heads, K, V, conv_size, unit=False)
+        self.output = Output(width, num_heads, V)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -79,7 +79,7 @@ class LinearAttention(Additive):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, rows, features = self.shape
-        projected = self.project.channels + 2 * heads * (rows - 1)
+        num_heads, rows, features = self.shape
+        projected = self.project.channels + 2 * num_heads * (rows - 1)
         learned = sum(p.numel() for p in [*self.of_queries.parameters(), *self.of_keys.parameters()])
-        return 2 * self.width * projected + 2 * learned + 4 * heads * rows * features
+        return 2 * self.width * projected + 2 * learned + 4 * num_heads * rows * features

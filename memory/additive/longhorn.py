@@ -30,7 +30,7 @@ class Longhorn(Selective):
         width: D, width of inputs and outputs.
         channels: E; None for twice the width.
         states: N, states behind each channel.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         horizons: initial writes with a key of 1 until a state has faded to 1/e, of the first and of the last channel.
 
     Raises:
@@ -42,10 +42,10 @@ class Longhorn(Selective):
         width: int,
         channels: int | None = None,
         states: int = 16,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e2, 1e4),
     ) -> None:
-        super().__init__(width, channels, states, taps)
+        super().__init__(width, channels, states, conv_size)
         if horizons[0] <= 1:
             raise ValueError(f"horizons must be above 1, beta is below: horizons={horizons}")
         self.rate.bias.data = fade_rates(self.shape[0], horizons).logit()

@@ -31,7 +31,7 @@ class Mamba(Selective):
         width: D, width of inputs and outputs.
         channels: E; None for twice the width.
         states: N, states behind each channel.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of a channel's first and last state.
         step_size: initial dt.
 
@@ -44,11 +44,11 @@ class Mamba(Selective):
         width: int,
         channels: int | None = None,
         states: int = 16,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e2, 1e5),
         step_size: float = 0.5,
     ) -> None:
-        super().__init__(width, channels, states, taps)
+        super().__init__(width, channels, states, conv_size)
         if step_size <= 0:
             raise ValueError(f"step_size must be positive: step_size={step_size}")
         nn.init.constant_(self.rate.bias, torch.tensor(step_size).expm1().log().item())

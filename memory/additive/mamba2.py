@@ -40,42 +40,42 @@ class Mamba2(Additive):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
         step_size: initial dt.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `step_size` is not positive, or `horizons` do not rise.
+        ValueError: if `num_heads` does not divide `width`, `step_size` is not positive, or `horizons` do not rise.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         step_size: float = 0.5,
     ) -> None:
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if step_size <= 0:
             raise ValueError(f"step_size must be positive: step_size={step_size}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        super().__init__(width, heads, K, V)
-        self.project = Projection(width, heads, K, V, taps, unit=False)
-        self.step_size = nn.Linear(width, heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        super().__init__(width, num_heads, K, V)
+        self.project = Projection(width, num_heads, K, V, conv_size, unit=False)
+        self.step_size = nn.Linear(width, num_heads)
         nn.init.constant_(self.step_size.bias, torch.tensor(step_size).expm1().log().item())
-        self.log_rate = nn.Parameter((fade_rates(heads, horizons) / step_size).log())  # A, in logs
-        self.skip = nn.Parameter(torch.ones(heads))
-        self.output = GateFirst(width, heads, V)
+        self.log_rate = nn.Parameter((fade_rates(num_heads, horizons) / step_size).log())  # A, in logs
+        self.skip = nn.Parameter(torch.ones(num_heads))
+        self.output = GateFirst(width, num_heads, V)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -91,5 +91,5 @@ class Mamba2(Additive):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + heads + 2 * heads * V) + 5 * heads * V * K
+        num_heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + num_heads + 2 * num_heads * V) + 5 * num_heads * V * K

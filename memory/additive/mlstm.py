@@ -37,38 +37,38 @@ class MLSTM(Additive):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `horizons` do not rise.
+        ValueError: if `num_heads` does not divide `width`, or `horizons` do not rise.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        super().__init__(width, heads, K, V, normaliser=True)
-        self.project = Projection(width, heads, K, V, taps, unit=False)
-        self.gates = nn.Linear(width, 2 * heads)
-        self.gates.weight.data[heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
-        self.gates.bias.data[:heads] = 0.0
-        self.gates.bias.data[heads:] = -decay_parameters(heads, horizons)
-        self.output = Output(width, heads, V)
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        super().__init__(width, num_heads, K, V, normaliser=True)
+        self.project = Projection(width, num_heads, K, V, conv_size, unit=False)
+        self.gates = nn.Linear(width, 2 * num_heads)
+        self.gates.weight.data[num_heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
+        self.gates.bias.data[:num_heads] = 0.0
+        self.gates.bias.data[num_heads:] = -decay_parameters(num_heads, horizons)
+        self.output = Output(width, num_heads, V)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window and a stabiliser of 0."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return {"window": window, "m": self.zeros(batch, self.shape[0])}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
@@ -91,9 +91,9 @@ class MLSTM(Additive):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, rows, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * (rows - 1)
-        return 2 * self.width * projected + 5 * heads * rows * K
+        num_heads, rows, K = self.shape
+        projected = self.project.channels + 2 * num_heads + 2 * num_heads * (rows - 1)
+        return 2 * self.width * projected + 5 * num_heads * rows * K
 
 
 def stabiliser(f: Tensor, i: Tensor, m: Tensor, start: Tensor) -> Tensor:

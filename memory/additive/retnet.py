@@ -31,45 +31,45 @@ class RetNet(Additive):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K, even; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K, even; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
         base: steps in which the slowest pair of channels turns by about 1.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `key_width` is odd, `base` is below 1, or `horizons` do not
+        ValueError: if `num_heads` does not divide `width`, `key_dim` is odd, `base` is below 1, or `horizons` do not
             rise.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         base: float = 1e5,
     ) -> None:
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
         if K % 2:
-            raise ValueError(f"key_width must be even, channels turn in pairs: key_width={K}")
+            raise ValueError(f"key_dim must be even, channels turn in pairs: key_dim={K}")
         if base < 1:
             raise ValueError(f"base must be at least 1: base={base}")
-        super().__init__(width, heads, K, V)
-        self.project = Projection(width, heads, K, V, taps)
+        super().__init__(width, num_heads, K, V)
+        self.project = Projection(width, num_heads, K, V, conv_size)
         self.decay: Tensor
         self.speed: Tensor
-        self.register_buffer("decay", -fade_rates(heads, horizons))
+        self.register_buffer("decay", -fade_rates(num_heads, horizons))
         self.register_buffer("speed", base ** -torch.linspace(0, 1, K // 2))
-        self.output = Output(width, heads, V)
+        self.output = Output(width, num_heads, V)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window and no steps."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return {"window": window, "steps": torch.zeros(batch, 1, dtype=torch.int64, device=window.device)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
@@ -85,8 +85,8 @@ class RetNet(Additive):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + 2 * heads * V) + 5 * heads * V * K + 6 * heads * K
+        num_heads, V, K = self.shape
+        return 2 * self.width * (self.project.channels + 2 * num_heads * V) + 5 * num_heads * V * K + 6 * num_heads * K
 
 
 def steps_since_start(before: Tensor, start: Tensor) -> Tensor:

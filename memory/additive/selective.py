@@ -31,21 +31,21 @@ class Selective(Memory):
         width: D, width of inputs and outputs.
         channels: E; None for twice the width.
         states: N.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
 
     Raises:
         ValueError: if a size is not positive.
     """
 
-    def __init__(self, width: int, channels: int | None, states: int, taps: int) -> None:
+    def __init__(self, width: int, channels: int | None, states: int, conv_size: int) -> None:
         super().__init__(width)
         channels = 2 * width if channels is None else channels
-        for name, size in (("channels", channels), ("states", states), ("taps", taps)):
+        for name, size in (("channels", channels), ("states", states), ("conv_size", conv_size)):
             if size < 1:
                 raise ValueError(f"{name} must be positive: {name}={size}")
-        self.shape, self.taps, self.rank = (channels, states), taps, -(-width // 16)
+        self.shape, self.conv_size, self.rank = (channels, states), conv_size, -(-width // 16)
         self.enter = nn.Linear(width, 2 * channels, bias=False)
-        self.conv = nn.Parameter(torch.full((channels, taps), 1 / taps))
+        self.conv = nn.Parameter(torch.full((channels, conv_size), 1 / conv_size))
         self.select = nn.Linear(channels, self.rank + 2 * states, bias=False)
         self.select.weight.data[-states:] = self.select.weight.data[-2 * states : -states]  # q begins as k's equal
         self.rate = nn.Linear(self.rank, channels)
@@ -65,7 +65,7 @@ class Selective(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty states and an empty window."""
-        window = self.zeros(batch, self.taps - 1, self.shape[0])
+        window = self.zeros(batch, self.conv_size - 1, self.shape[0])
         return TensorDict({"h": self.zeros(batch, *self.shape), "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:

@@ -36,34 +36,34 @@ class SLSTM(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H, blocks of cells that hear each other; must divide `width`. None for one in every 32 cells.
-        taps: steps the short convolution sees.
+        num_heads: H, blocks of cells that hear each other; must divide `width`. None for one in every 32 cells.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last cell.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `taps` is not positive, or `horizons` do not rise.
+        ValueError: if `num_heads` does not divide `width`, `conv_size` is not positive, or `horizons` do not rise.
     """
 
     def __init__(
-        self, width: int, heads: int | None = None, taps: int = 2, horizons: tuple[float, float] = (10, 1e5)
+        self, width: int, num_heads: int | None = None, conv_size: int = 2, horizons: tuple[float, float] = (10, 1e5)
     ) -> None:
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         super().__init__(width)
-        if taps < 1:
-            raise ValueError(f"taps must be positive: taps={taps}")
-        self.heads, self.taps = heads, taps
-        self.conv = nn.Parameter(torch.full((width, taps), 1 / taps))
+        if conv_size < 1:
+            raise ValueError(f"conv_size must be positive: conv_size={conv_size}")
+        self.num_heads, self.conv_size = num_heads, conv_size
+        self.conv = nn.Parameter(torch.full((width, conv_size), 1 / conv_size))
         self.gates, self.cells = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width)
         self.gates.bias.data[:width] = 0.0
         self.gates.bias.data[width:] = -decay_parameters(width, horizons)
-        self.recurrent = nn.Parameter(torch.zeros(heads, 4 * width // heads, width // heads))
-        self.norm = RMSNorm(width // heads)
+        self.recurrent = nn.Parameter(torch.zeros(num_heads, 4 * width // num_heads, width // num_heads))
+        self.norm = RMSNorm(width // num_heads)
         self.output = nn.Linear(width, width, bias=False)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty cells and an empty window."""
         cells = {name: self.zeros(batch, self.width) for name in ("c", "n", "h")}
-        window = self.zeros(batch, self.taps - 1, self.width)
+        window = self.zeros(batch, self.conv_size - 1, self.width)
         return TensorDict({**cells, "m": self.zeros(batch, self.width) + NEVER, "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -76,7 +76,7 @@ class SLSTM(Memory):
             fresh = start[:, t, None]
             c, n, h = (z.masked_fill(fresh, 0.0) for z in (c, n, h))
             m = m.masked_fill(fresh, NEVER)
-            heard = (self.recurrent @ h.unflatten(-1, (self.heads, -1))[..., None])[..., 0]  # [B, H, 4 D / H]
+            heard = (self.recurrent @ h.unflatten(-1, (self.num_heads, -1))[..., None])[..., 0]  # [B, H, 4 D / H]
             heard = heard.unflatten(-1, (4, -1)).transpose(1, 2).flatten(1)  # [B, 4 D]
             i, f, z, o = (given[:, t] + heard).chunk(4, -1)
             kept = functional.logsigmoid(f) + m
@@ -85,10 +85,10 @@ class SLSTM(Memory):
             c, n = keep * c + write * z.tanh(), keep * n + write
             h = o.sigmoid() * c / n
             hs.append(h)
-        y = self.norm(torch.stack(hs, 1).unflatten(-1, (self.heads, -1))).flatten(-2)
+        y = self.norm(torch.stack(hs, 1).unflatten(-1, (self.num_heads, -1))).flatten(-2)
         return self.output(y), TensorDict({"c": c, "n": n, "m": m, "h": h, "window": window}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        return 10 * self.width**2 + 8 * self.width**2 // self.heads + 20 * self.width
+        return 10 * self.width**2 + 8 * self.width**2 // self.num_heads + 20 * self.width

@@ -39,47 +39,47 @@ class HeavyHitter(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         cache: W, steps it sees, the present among them.
         recent: R, last steps that are never dropped; None for half the cache.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `cache` is below 2, or `recent` is not within 1 .. cache - 1.
+        ValueError: if `num_heads` does not divide `width`, `cache` is below 2, or `recent` is outside 1 .. cache - 1.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         cache: int = 32,
         recent: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if cache < 2:
             raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
         recent = cache // 2 if recent is None else recent
         if not 1 <= recent < cache:
             raise ValueError(f"recent must be within 1 .. cache - 1: recent={recent}, cache={cache}")
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.cache, self.recent = (heads, V, K), cache, recent
-        self.project = Projection(width, heads, K, V, taps)
-        self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
-        self.bias = nn.Parameter(torch.zeros(heads, recent + 1))  # by age
-        self.output = Output(width, heads, V)
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.cache, self.recent = (num_heads, V, K), cache, recent
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.sharpness = nn.Parameter(torch.full((num_heads,), 10.0))
+        self.bias = nn.Parameter(torch.zeros(num_heads, recent + 1))  # by age
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty cache and an empty window."""
-        heads, V, K = self.shape
-        k, v = self.zeros(batch, self.cache, heads, K), self.zeros(batch, self.cache, heads, V)
-        score = torch.zeros(batch, self.cache, heads, dtype=torch.int64, device=k.device)
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        num_heads, V, K = self.shape
+        k, v = self.zeros(batch, self.cache, num_heads, K), self.zeros(batch, self.cache, num_heads, V)
+        score = torch.zeros(batch, self.cache, num_heads, dtype=torch.int64, device=k.device)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return TensorDict({"k": k, "v": v, "score": score, "age": score - 1, "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -106,8 +106,8 @@ class HeavyHitter(Memory):
         new = slots == rank.argmin(1, keepdim=True)  # [B, W, H]
         age = torch.where(age < 0, age, (age + 1).clamp(max=self.recent)).masked_fill(new, 0)
         keys, values = torch.where(new[..., None], k[:, None], keys), torch.where(new[..., None], v[:, None], values)
-        heads = torch.arange(q.shape[1], device=q.device)
-        scores = torch.einsum("bhk,bwhk->bwh", q, keys) + self.bias[heads, age.clamp(min=0)]
+        head = torch.arange(q.shape[1], device=q.device)
+        scores = torch.einsum("bhk,bwhk->bwh", q, keys) + self.bias[head, age.clamp(min=0)]
         weight = scores.masked_fill(age < 0, -torch.inf).softmax(1)
         y = torch.einsum("bwh,bwhv->bhv", weight, values)
         score = score.masked_fill(new, 0) + (weight.detach() * UNIT).round().long()
@@ -116,6 +116,6 @@ class HeavyHitter(Memory):
     @property
     def step_flops(self) -> int:
         """Projections, scores and reading of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads * V
-        return 2 * self.width * projected + 2 * self.cache * heads * (K + V)
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads * V
+        return 2 * self.width * projected + 2 * self.cache * num_heads * (K + V)

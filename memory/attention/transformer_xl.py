@@ -38,37 +38,37 @@ class TransformerXL(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         mem_len: M, steps it sees before the present one.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `mem_len` is below 1.
+        ValueError: if `num_heads` does not divide `width`, or `mem_len` is below 1.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         mem_len: int = 32,
-        key_width: int | None = None,
-        value_width: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if mem_len < 1:
             raise ValueError(f"mem_len must be positive: mem_len={mem_len}")
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.mem_len = (heads, V, K), mem_len
-        self.query = nn.Linear(width, heads * K, bias=False)
-        self.keys_values = nn.Linear(width, heads * (K + V), bias=False)
-        self.distance = nn.Linear(width, heads * K, bias=False)  # W_R
-        self.content_bias = nn.Parameter(torch.zeros(heads, K))  # u
-        self.distance_bias = nn.Parameter(torch.zeros(heads, K))  # w
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.mem_len = (num_heads, V, K), mem_len
+        self.query = nn.Linear(width, num_heads * K, bias=False)
+        self.keys_values = nn.Linear(width, num_heads * (K + V), bias=False)
+        self.distance = nn.Linear(width, num_heads * K, bias=False)  # W_R
+        self.content_bias = nn.Parameter(torch.zeros(num_heads, K))  # u
+        self.distance_bias = nn.Parameter(torch.zeros(num_heads, K))  # w
         self.codes: Tensor
         self.register_buffer("codes", sinusoids(mem_len + 1, width), persistent=False)  # [M + 1, D] R
-        self.output = Output(width, heads, V)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty cache."""
@@ -77,14 +77,14 @@ class TransformerXL(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        heads, V, K = self.shape
+        num_heads, V, K = self.shape
         band = Band(state["count"], start, self.mem_len + 1)
         cached = torch.cat([state["x"], x], 1)  # [B, M + T, D]
-        k, v = self.keys_values(cached).unflatten(-1, (heads, K + V)).split([K, V], -1)
-        q = self.query(x).unflatten(-1, (heads, K)) * K**-0.5
+        k, v = self.keys_values(cached).unflatten(-1, (num_heads, K + V)).split([K, V], -1)
+        q = self.query(x).unflatten(-1, (num_heads, K)) * K**-0.5
         # both biases are added to the scaled query: K^-1/2 is theirs, too
         content = band.scores(q + self.content_bias * K**-0.5, k)
-        codes = self.distance(self.codes).unflatten(-1, (heads, K))  # [M + 1, H, K]
+        codes = self.distance(self.codes).unflatten(-1, (num_heads, K))  # [M + 1, H, K]
         by_distance = torch.einsum("bnchk,dhk->bnhcd", band.rows(q + self.distance_bias * K**-0.5), codes)
         age = band.age.clamp(0, self.mem_len).expand(*by_distance.shape[:3], -1, -1)
         y = band.mix(content + by_distance.gather(-1, age), v)
@@ -94,10 +94,10 @@ class TransformerXL(Memory):
     @property
     def step_flops(self) -> int:
         """Projections of the present step and of the cache, codes, scores and reading of one step of one life."""
-        heads, V, K = self.shape
+        num_heads, V, K = self.shape
         seen = self.mem_len + 1
         projected = K + 2 * V + seen * (K + V) + seen * K  # q, gate and output; keys and values; codes
-        return 2 * self.width * heads * projected + 2 * seen * heads * (2 * K + V)
+        return 2 * self.width * num_heads * projected + 2 * seen * num_heads * (2 * K + V)
 
 
 def sinusoids(distances: int, width: int) -> Tensor:

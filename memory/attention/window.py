@@ -35,41 +35,41 @@ class Window(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         cache: W, steps it sees, the present among them.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `cache` is below 2.
+        ValueError: if `num_heads` does not divide `width`, or `cache` is below 2.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         cache: int = 32,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if cache < 2:
             raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.cache = (heads, V, K), cache
-        self.project = Projection(width, heads, K, V, taps)
-        self.sharpness = nn.Parameter(torch.full((heads,), 10.0))
-        self.bias = nn.Parameter(torch.zeros(heads, cache))  # by age
-        self.output = Output(width, heads, V)
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.cache = (num_heads, V, K), cache
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.sharpness = nn.Parameter(torch.full((num_heads,), 10.0))
+        self.bias = nn.Parameter(torch.zeros(num_heads, cache))  # by age
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty cache and an empty window."""
-        heads, V, K = self.shape
-        k, v = self.zeros(batch, self.cache - 1, heads, K), self.zeros(batch, self.cache - 1, heads, V)
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        num_heads, V, K = self.shape
+        k, v = self.zeros(batch, self.cache - 1, num_heads, K), self.zeros(batch, self.cache - 1, num_heads, V)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
         return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
 
@@ -109,6 +109,6 @@ class Window(Memory):
     @property
     def step_flops(self) -> int:
         """Projections, scores and reading of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads * V
-        return 2 * self.width * projected + 2 * self.cache * heads * (K + V)
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads * V
+        return 2 * self.width * projected + 2 * self.cache * num_heads * (K + V)

@@ -26,82 +26,56 @@ import math
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
-from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
 
 __all__ = ["KalmanDelta"]
 
 PRIOR = 1.0  # I_p: only b / I_p matters, and b has a scale
 
 
-class KalmanDelta(Memory):
+class KalmanDelta(DeltaRule):
     """A matrix per head with an importance per key channel, corrected by a diagonal Kalman gain.
 
+    See `DeltaRule` for the other arguments; `horizons` hold where nothing was written since.
+
     Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
-        horizons: initial steps until a write has faded to 1/e, of the first and of the last head, where nothing was
-            written since.
         precision: initial b / I_p; the first write at a key then goes precision / (1 + precision) of the way.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `precision` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `precision` is not positive.
     """
+
+    key_flops = 16
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         precision: float = 10.0,
     ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
         if not precision > 0:
             raise ValueError(f"precision must be positive: precision={precision}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.scale = nn.Parameter(torch.full((heads,), math.log(2 * precision)))
-        self.output = Output(width, heads, V)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, horizons)
+        self.scale = nn.Parameter(torch.full((self.num_heads,), math.log(2 * precision)))
 
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices, the prior's importance and an empty window."""
-        heads, V, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        return TensorDict(
-            {"S": self.zeros(batch, heads, V, K), "J": self.zeros(batch, heads, K), "window": window}, [batch]
-        )
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return the prior's importance."""
+        return {"J": self.zeros(batch, self.num_heads, self.key_dim)}
 
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        heads = self.shape[0]
-        q, k, v, window = self.project(x, state["window"], start)
-        trust, fade = self.gates(x).split(heads, -1)  # [B, T, H]
-        b, decay = (self.scale.exp() * trust.sigmoid())[..., None], -functional.softplus(fade)
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Read the error at k and write it along the Kalman gain."""
+        trust, decay = self.strength_and_decay(x)  # [B, T, H]
+        b = (self.scale.exp() * trust)[..., None]
         gained = b * k * k  # [B, T, H, K]
         J, J_end = linear_scan(gained, decay, state["J"], start)
         P = PRIOR + (J - gained).clamp_min(0.0)
         spread = k / P
         gain = b * spread / (1 + b * (k * spread).sum(-1, keepdim=True))
         fading = torch.log1p(torch.expm1(decay)[..., None] * (PRIOR / P))  # log(alpha I / P), per key channel
-        y, S = fast_weight(q, gain, v, state["S"], start, decay=fading, erase=k)
-        return self.output(y, x), TensorDict({"S": S, "J": J_end, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V
-        return 2 * self.width * projected + 7 * heads * V * K + 16 * heads * K
+        return Correction(q, gain, v, decay=fading, erase=k, rest={"J": J_end})

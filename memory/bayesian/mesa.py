@@ -47,43 +47,43 @@ class Mesa(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
         iterations: n, of conjugate gradients per query.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `iterations` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `iterations` is not positive.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         iterations: int = 30,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if iterations < 1:
             raise ValueError(f"iterations must be positive: iterations={iterations}")
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.iterations = (heads, V, K), iterations
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.ridge = nn.Parameter(torch.full((heads, K), 1 - RIDGE).expm1().log())  # lambda = 1
-        self.output = Output(width, heads, V)
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.iterations = (num_heads, V, K), iterations
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.gates = write_and_fade(width, num_heads, horizons)
+        self.ridge = nn.Parameter(torch.full((num_heads, K), 1 - RIDGE).expm1().log())  # lambda = 1
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty sums and an empty window."""
-        heads, V, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        state = {"H": self.zeros(batch, heads, K, K), "G": self.zeros(batch, heads, V, K), "window": window}
+        num_heads, V, K = self.shape
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
+        state = {"H": self.zeros(batch, num_heads, K, K), "G": self.zeros(batch, num_heads, V, K), "window": window}
         return TensorDict(state, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -134,10 +134,10 @@ class Mesa(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V
-        solved = self.iterations * heads * (2 * K * K + 16 * K)
-        return 2 * self.width * projected + 5 * heads * K * (K + V) + solved
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads + 2 * num_heads * V
+        solved = self.iterations * num_heads * (2 * K * K + 16 * K)
+        return 2 * self.width * projected + 5 * num_heads * K * (K + V) + solved
 
 
 class Solved(torch.autograd.Function):

@@ -35,8 +35,7 @@ from torch.nn import functional
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
-from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import DeltaRule
 
 __all__ = ["Palimpsa"]
 
@@ -44,85 +43,88 @@ Beta = Literal["vector", "scalar", "key", "none"]
 Numerator = Literal["gate", "beta"]
 
 
-class Palimpsa(Memory):
+class Palimpsa(DeltaRule):
     """A factorised Gaussian posterior over a matrix per head.
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         beta: `vector`, an importance gate per value channel; `scalar`, one per head (cheaper, half the state); `key`,
             one per key channel, at the cost of scalar; `none`, no importance.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
         numerator: what scales the evidence: `gate`, the write gate, or `beta`, the importance gate.
         variance: whether the predictive variance leaves beside the reading.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `beta` or `numerator` is none of its words, or the numerator or
+        ValueError: if `num_heads` does not divide `width`, `beta` or `numerator` is unknown, or the numerator or
             the variance is to come from an importance that `beta="none"` does not have.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         beta: Beta = "vector",
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
         numerator: Numerator = "gate",
         variance: bool = False,
     ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
         for name, word, allowed in (("beta", beta, get_args(Beta)), ("numerator", numerator, get_args(Numerator))):
             if word not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {word!r}")
         if beta == "none" and (numerator == "beta" or variance):
             raise ValueError(f"beta='none' keeps no importance: numerator={numerator!r}, variance={variance}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.beta, self.numerator = (heads, V, K), beta, numerator
-        channels = heads * {"vector": V, "scalar": 1, "key": K, "none": 0}[beta]
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.rank, self.channels = -(-width // 16) if channels else 0, channels
-        if channels:
-            down, up = nn.Linear(width, self.rank, bias=False), nn.Linear(self.rank, channels, bias=False)
-            self.importance = nn.Sequential(down, up)
-            self.importance_scale = nn.Parameter(torch.ones(channels))
-        self.skip = nn.Parameter(torch.ones(heads))
-        self.prior: Tensor
-        self.register_buffer("prior", torch.ones(heads))
-        self.output = Output(width, heads, V)
+        self.beta, self.numerator = beta, numerator  # the layers' sizes depend on them
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, horizons)
+        H, V, _ = self.shape
+        self.entry_flops = 10 if beta == "vector" else 5
+        self.key_flops = 6 if beta in ("scalar", "key") else 0
         self.doubt: nn.Linear | None = None
         if variance:
-            self.doubt = nn.Linear(heads * V if beta == "vector" else heads, width, bias=False)
+            self.doubt = nn.Linear(H * V if beta == "vector" else H, width, bias=False)
             nn.init.zeros_(self.doubt.weight)
+            self.entry_flops += 6 if beta == "vector" else 0
+            self.key_flops += 0 if beta == "vector" else 3
+
+    def add_gates(self, horizons: tuple[float, float]) -> None:
+        """Add the write strength and decay, the importance gate, the skip and the prior."""
+        super().add_gates(horizons)
+        H, V, K = self.shape
+        channels = H * {"vector": V, "scalar": 1, "key": K, "none": 0}[self.beta]
+        if channels:
+            rank = -(-self.width // 16)
+            down, up = nn.Linear(self.width, rank, bias=False), nn.Linear(rank, channels, bias=False)
+            self.importance = nn.Sequential(down, up)
+            self.importance_scale = nn.Parameter(torch.ones(channels))
+        self.skip = nn.Parameter(torch.ones(H))
+        self.prior: Tensor
+        self.register_buffer("prior", torch.ones(H))
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no evidence, the prior's importance and an empty window."""
-        heads, V, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        state = {"M": self.zeros(batch, heads, V, K), "window": window}
+        H, V, K = self.shape
+        state = {"M": self.zeros(batch, H, V, K), "window": self.initial_window(batch)}
         if self.beta != "none":
-            state["J"] = self.zeros(batch, heads, *((V, K) if self.beta == "vector" else (K,)))
+            state["J"] = self.zeros(batch, H, *((V, K) if self.beta == "vector" else (K,)))
         return TensorDict(state, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        heads = self.shape[0]
         q, k, v, window = self.project(x, state["window"], start)
-        gate, fade = self.gates(x).split(heads, -1)  # [B, T, H]
-        gate, decay = gate.sigmoid()[..., None], -functional.softplus(fade)
+        gate, decay = self.strength_and_decay(x)  # [B, T, H]
+        gate = gate[..., None]
         if self.beta == "none":
             y, M = fast_weight(q / self.prior[:, None], k, gate * v, state["M"], start, decay=decay)
             y = self.output(y + self.skip[:, None] * v, x)
             return y, TensorDict({"M": M, "window": window}, [x.shape[0]])
         b = self.importance(x).sigmoid() * functional.softplus(self.importance_scale)
-        b = b.unflatten(-1, (heads, -1)) * gate  # [B, T, H, V, 1 or K]
+        b = b.unflatten(-1, (self.num_heads, -1)) * gate  # [B, T, H, V, 1 or K]
         M, J = state["M"], state["J"]
         w, key = gate * v, k
         if self.numerator == "beta":
@@ -145,15 +147,3 @@ class Palimpsa(Memory):
         squares = b[..., :, None] * k.square()[..., None, :]  # [B, T, H, V, K]
         importance, _ = linear_scan(squares, decay, J, start)
         return (q.square()[..., None, :] / (importance + self.prior[:, None, None])).sum(-1)
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V + self.rank
-        recurrence = 10 * heads * V * K if self.beta == "vector" else 5 * heads * V * K
-        recurrence += 6 * heads * K if self.beta in ("scalar", "key") else 0
-        if self.doubt is not None:
-            recurrence += 6 * heads * V * K if self.beta == "vector" else 3 * heads * K
-            recurrence += 2 * self.doubt.weight.numel()
-        return 2 * self.width * projected + 2 * self.rank * self.channels + recurrence

@@ -37,36 +37,36 @@ class Table(Memory):
 
     Args:
         width: D, width of inputs and outputs; at least 2.
-        key_width: K, first channels of x that name the key; None for half of them.
+        key_dim: K, first channels of x that name the key; None for half of them.
         slots: N, keys it can hold; at least 2.
         quantum: two keys are the same if they round to the same multiple of this in every channel.
 
     Raises:
-        ValueError: if `key_width` is not within 1 .. width - 1, `slots` is below 2, or `quantum` not positive.
+        ValueError: if `key_dim` is not within 1 .. width - 1, `slots` is below 2, or `quantum` not positive.
     """
 
-    def __init__(self, width: int, key_width: int | None = None, slots: int = 64, quantum: float = 0.1) -> None:
+    def __init__(self, width: int, key_dim: int | None = None, slots: int = 64, quantum: float = 0.1) -> None:
         super().__init__(width)
-        key_width = width // 2 if key_width is None else key_width
-        if not 1 <= key_width < width:
-            raise ValueError(f"key_width must be within 1 .. width - 1: width={width}, key_width={key_width}")
+        key_dim = width // 2 if key_dim is None else key_dim
+        if not 1 <= key_dim < width:
+            raise ValueError(f"key_dim must be within 1 .. width - 1: width={width}, key_dim={key_dim}")
         if slots < 2:
             raise ValueError(f"slots must be at least 2, one is overwritten before it is read: slots={slots}")
         if not quantum > 0:
             raise ValueError(f"quantum must be positive: quantum={quantum}")
-        self.key_width, self.slots, self.quantum = key_width, slots, quantum
-        self.output = nn.Linear(width - key_width + 1, width, bias=False)
+        self.key_dim, self.slots, self.quantum = key_dim, slots, quantum
+        self.output = nn.Linear(width - key_dim + 1, width, bias=False)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty table."""
-        value = self.zeros(batch, self.slots, self.width - self.key_width)
-        key = torch.zeros(batch, self.slots, self.key_width, dtype=torch.int64, device=value.device)
-        last, lived, known = (key.new_zeros(batch, n) for n in (self.key_width, 1, 1))
+        value = self.zeros(batch, self.slots, self.width - self.key_dim)
+        key = torch.zeros(batch, self.slots, self.key_dim, dtype=torch.int64, device=value.device)
+        last, lived, known = (key.new_zeros(batch, n) for n in (self.key_dim, 1, 1))
         return TensorDict({"key": key, "value": value, "last": last, "lived": lived, "known": known}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        K = self.key_width
+        K = self.key_dim
         asked = (x[..., :K].detach() / self.quantum).round().clamp(-FAR, FAR).long()  # [B, T, K]
         last = torch.cat([state["last"][:, None], asked[:, :-1]], 1)
         lived = torch.cat([state["lived"], torch.ones_like(asked[:, 1:, 0])], 1).masked_fill(start, 0)  # [B, T]
@@ -102,4 +102,4 @@ class Table(Memory):
     @property
     def step_flops(self) -> int:
         """Two searches and the linear map of one step of one life."""
-        return 6 * self.slots * self.key_width + 2 * (self.width - self.key_width + 1) * self.width
+        return 6 * self.slots * self.key_dim + 2 * (self.width - self.key_dim + 1) * self.width

@@ -21,67 +21,47 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
 
 __all__ = ["DeltaNet"]
 
 
-class DeltaNet(Memory):
-    """A matrix per head, corrected towards the value at each key, without decay.
+class DeltaNet(DeltaRule):
+    """A matrix per head, corrected towards the value at each key, without decay; see `DeltaRule` for the others.
 
     Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
         style: `modern`, keys of unit length, or `2021`, positive keys of sum 1.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `style` is neither word.
+        ValueError: if `num_heads` does not divide `width`, or `style` is neither word.
     """
+
+    entry_flops = 6
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         style: Literal["modern", "2021"] = "modern",
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
     ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
         if style not in ("modern", "2021"):
             raise ValueError(f"style must be 'modern' or '2021', got {style!r}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.style = (heads, V, K), style
-        self.project = Projection(width, heads, K, V, taps, unit=style == "modern")
-        self.gate = nn.Linear(width, heads)
-        nn.init.zeros_(self.gate.bias)  # beta = 1/2
-        self.output = Output(width, heads, V)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size)
+        self.style, self.project.unit = style, style == "modern"
 
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
+    def add_gates(self, horizons: tuple[float, float]) -> None:
+        """Add the write strength, at first 1/2."""
+        self.gate = nn.Linear(self.width, self.num_heads)
+        nn.init.zeros_(self.gate.bias)
 
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        q, k, v, window = self.project(x, state["window"], start)
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Correct by a share that the input chooses."""
         if self.style == "2021":
             q, k = _positive(q), _positive(k)
-        y, S = fast_weight(q, k, v, state["S"], start, rate=self.gate(x).sigmoid())
-        return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + heads + 2 * heads * V
-        return 2 * self.width * projected + 6 * heads * V * K
+        return Correction(q, k, v, rate=self.gate(x).sigmoid())
 
 
 def _positive(z: Tensor) -> Tensor:

@@ -26,90 +26,73 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import DeltaRule
+from lifelong.memory.layer import decay_parameters
 
 __all__ = ["DeltaProduct"]
 
 TINY = 1e-6  # under the root of a squared length, so that zero stays zero and its gradient finite
 
 
-class DeltaProduct(Memory):
-    """A matrix per head, corrected at several keys per step.
+class DeltaProduct(DeltaRule):
+    """A matrix per head, corrected at several keys per step; see `DeltaRule` for the other arguments.
 
     Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
         corrections: n, keys and values per step.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
-        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `corrections` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `corrections` is not positive.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         corrections: int = 2,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
         if corrections < 1:
             raise ValueError(f"corrections must be positive: corrections={corrections}")
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.corrections = (heads, V, K), corrections
-        further = (corrections - 1) * (K + V)  # keys and values after the first travel with the values
-        self.project = Projection(width, heads, K, V + further, taps)
-        rates = corrections * heads
-        self.gates = nn.Linear(width, rates + heads)
+        self.corrections, self.entry_flops = corrections, 6 * corrections + 1  # the layers' sizes depend on it
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, horizons)
+
+    @property
+    def value_channels(self) -> int:
+        """Channels of the values and of the keys after the first, which travel with them."""
+        return self.value_dim + (self.corrections - 1) * (self.key_dim + self.value_dim)
+
+    def add_gates(self, horizons: tuple[float, float]) -> None:
+        """Add n write strengths, at first 1/2, and a decay per head."""
+        rates = self.corrections * self.num_heads
+        self.gates = nn.Linear(self.width, rates + self.num_heads)
         self.gates.weight.data[rates:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:rates] = -math.log(3)  # beta = 2 / 4
-        self.gates.bias.data[rates:] = decay_parameters(heads, horizons)
-        self.output = Output(width, heads, V)
-
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
+        self.gates.bias.data[rates:] = decay_parameters(self.num_heads, horizons)
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        heads, V, K = self.shape
-        n = self.corrections
+        """Write n times and read once, T times; see `Memory.forward`."""
+        (H, V, K), n = self.shape, self.corrections
         q, k, v, window = self.project(x, state["window"], start)
-        rates, fade = self.gates(x).split([n * heads, heads], -1)
+        rates, fade = self.gates(x).split([n * H, H], -1)
         v, keys, values = v.split([V, (n - 1) * K, (n - 1) * V], -1)
         keys = keys.unflatten(-1, (n - 1, K))
         keys = keys * (keys.square().sum(-1, keepdim=True) + TINY).rsqrt()
         keys = torch.cat([k[..., None, :], keys], 3)  # [B, T, H, n, K]
         values = torch.cat([v[..., None, :], values.unflatten(-1, (n - 1, V))], 3)
-        beta = 2 * rates.sigmoid().unflatten(-1, (n, heads))  # [B, T, n, H]
-        decay = -functional.softplus(fade)
+        beta = 2 * rates.sigmoid().unflatten(-1, (n, H))  # [B, T, n, H]
         y, S = fast_weight(
             q.repeat_interleave(n, 1),
             keys.movedim(3, 2).flatten(1, 2),
             values.movedim(3, 2).flatten(1, 2),
             state["S"],
             _first(start, n),
-            decay=_first(decay, n),
+            decay=_first(-functional.softplus(fade), n),
             rate=beta.flatten(1, 2),
         )
         return self.output(y[:, n - 1 :: n], x), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + (self.corrections + 1) * heads + 2 * heads * V
-        return 2 * self.width * projected + (6 * self.corrections + 1) * heads * V * K
 
 
 def _first(x: Tensor, n: int) -> Tensor:

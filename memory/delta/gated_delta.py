@@ -21,53 +21,22 @@ from tensordict import TensorDict
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.layer_step import layer_step
-from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
 
 __all__ = ["GatedDelta"]
 
 
-class GatedDelta(Memory):
-    """A matrix per head, corrected towards the value at each key.
+class GatedDelta(DeltaRule):
+    """A matrix per head, corrected towards the value at each key; see `DeltaRule` for the arguments."""
 
-    Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
-        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
-
-    Raises:
-        ValueError: if `heads` does not divide `width`.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
-        horizons: tuple[float, float] = (1e4, 1e5),
-    ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.output = Output(width, heads, V)
-
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Fade and correct."""
+        beta, decay = self.strength_and_decay(x)
+        return Correction(q, k, v, decay=decay, rate=beta)
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
+        """Write and read once, without gradients in one fused kernel; see `Memory.step`."""
         if torch.is_grad_enabled():
             return super().step(x, state, start)
         gates = functional.linear(x, self.gates.weight)  # its bias is added inside
@@ -76,19 +45,3 @@ class GatedDelta(Memory):
             z, self.gates.bias, self.project.conv, self.output.norm.weight, state["window"], state["S"], start
         )
         return self.output.linear(y), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        heads = self.shape[0]
-        q, k, v, window = self.project(x, state["window"], start)
-        beta, fade = self.gates(x).split(heads, -1)  # [B, T, H]
-        decay = -functional.softplus(fade)
-        y, S = fast_weight(q, k, v, state["S"], start, decay=decay, rate=beta.sigmoid())
-        return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V
-        return 2 * self.width * projected + 7 * heads * V * K

@@ -19,65 +19,29 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
+from lifelong.memory.layer import decay_parameters
 
 __all__ = ["KDA"]
 
 
-class KDA(Memory):
-    """A matrix per head with a decay per key channel, corrected towards the value at each key.
+class KDA(DeltaRule):
+    """A matrix per head with a decay per key channel; see `DeltaRule` for the arguments.
 
-    Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
-        horizons: initial steps until a write has faded to 1/e, of the first and of the last channel of every head.
-
-    Raises:
-        ValueError: if `heads` does not divide `width`.
+    `horizons` are those of the first and of the last channel of every head.
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
-        horizons: tuple[float, float] = (1e4, 1e5),
-    ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gate = nn.Linear(width, heads)
-        nn.init.zeros_(self.gate.bias)  # beta = 1/2
-        self.fade = nn.Sequential(nn.Linear(width, V, bias=False), nn.Linear(V, heads * K))
-        last = self.fade.get_submodule("1")
-        last.get_parameter("weight").data *= 0.1  # decays begin near their horizons
-        last.get_parameter("bias").data[:] = decay_parameters(K, horizons).repeat(heads)
-        self.output = Output(width, heads, V)
+    def add_gates(self, horizons: tuple[float, float]) -> None:
+        """Add the write strength, at first 1/2, and the decays, at first near their horizons."""
+        self.gate = nn.Linear(self.width, self.num_heads)
+        nn.init.zeros_(self.gate.bias)
+        down = nn.Linear(self.width, self.value_dim, bias=False)
+        up = nn.Linear(self.value_dim, self.num_heads * self.key_dim)
+        self.fade = nn.Sequential(down, up)
+        up.weight.data *= 0.1
+        up.bias.data[:] = decay_parameters(self.key_dim, horizons).repeat(self.num_heads)
 
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
-
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        q, k, v, window = self.project(x, state["window"], start)
-        decay = -functional.softplus(self.fade(x)).unflatten(-1, (self.shape[0], -1))  # [B, T, H, K]
-        y, S = fast_weight(q, k, v, state["S"], start, decay=decay, rate=self.gate(x).sigmoid())
-        return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + heads + 2 * heads * V + V
-        return 2 * self.width * projected + 2 * V * heads * K + 7 * heads * V * K
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Fade every key channel at its own pace and correct."""
+        decay = -functional.softplus(self.fade(x)).unflatten(-1, (self.num_heads, -1))  # [B, T, H, K]
+        return Correction(q, k, v, decay=decay, rate=self.gate(x).sigmoid())

@@ -19,63 +19,41 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
 
 __all__ = ["LMS"]
 
 EPS = 1e-6
 
 
-class LMS(Memory):
-    """A matrix per head, corrected at a constant learned rate.
+class LMS(DeltaRule):
+    """A matrix per head, corrected at a constant learned rate; see `DeltaRule` for the other arguments.
 
     Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
         normalised: whether the rate is divided by the key's squared length, instead of the key by its length.
-
-    Raises:
-        ValueError: if `heads` does not divide `width`.
     """
+
+    entry_flops = 6
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        num_heads: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         normalised: bool = False,
     ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape, self.normalised = (heads, V, K), normalised
-        self.project = Projection(width, heads, K, V, taps, unit=not normalised)
-        self.rate = nn.Parameter(torch.zeros(heads))  # beta = 1/2
-        self.output = Output(width, heads, V)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size)
+        self.normalised, self.project.unit = normalised, not normalised
 
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and an empty window."""
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        return TensorDict({"S": self.zeros(batch, *self.shape), "window": window}, [batch])
+    def add_gates(self, horizons: tuple[float, float]) -> None:
+        """Add the rate, at first 1/2."""
+        self.rate = nn.Parameter(torch.zeros(self.num_heads))
 
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        q, k, v, window = self.project(x, state["window"], start)
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Correct by a constant share."""
         beta = self.rate.sigmoid().expand(k.shape[:-1])  # [B, T, H]
         if self.normalised:
             beta = beta / (EPS + k.square().sum(-1))
-        y, S = fast_weight(q, k, v, state["S"], start, rate=beta)
-        return self.output(y, x), TensorDict({"S": S, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + 2 * heads * V) + 6 * heads * V * K
+        return Correction(q, k, v, rate=beta)

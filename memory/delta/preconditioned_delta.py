@@ -23,70 +23,27 @@ import math
 import torch
 from tensordict import TensorDict
 from torch import Tensor
-from torch.nn import functional
 
-from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
-from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import Correction, DeltaRule
 
 __all__ = ["PreconditionedDelta"]
 
 
-class PreconditionedDelta(Memory):
-    """A matrix per head, corrected along a key that its past use has rescaled.
+class PreconditionedDelta(DeltaRule):
+    """A matrix per head, corrected along a key that its past use has rescaled; see `DeltaRule` for the arguments."""
 
-    Args:
-        width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for twice width / heads: wide keys leave each other alone.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
-        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+    key_flops = 12
 
-    Raises:
-        ValueError: if `heads` does not divide `width`.
-    """
+    def initial_rest(self, batch: int) -> dict[str, Tensor]:
+        """Return no past use."""
+        return {"A": self.zeros(batch, self.num_heads, self.key_dim)}
 
-    def __init__(
-        self,
-        width: int,
-        heads: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
-        horizons: tuple[float, float] = (1e4, 1e5),
-    ) -> None:
-        super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or 2 * width // heads, value_width or width // heads
-        self.shape = (heads, V, K)
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.output = Output(width, heads, V)
-
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices, no past use and an empty window."""
-        heads, _, K = self.shape
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
-        state = {"S": self.zeros(batch, *self.shape), "A": self.zeros(batch, heads, K), "window": window}
-        return TensorDict(state, [batch])
-
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read T times; see `Memory.forward`."""
-        heads = self.shape[0]
-        q, k, v, window = self.project(x, state["window"], start)
-        beta, fade = self.gates(x).split(heads, -1)  # [B, T, H]
-        beta, decay = beta.sigmoid()[..., None], -functional.softplus(fade)
+    def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
+        """Read the error at k and write it along g."""
+        beta, decay = self.strength_and_decay(x)
+        beta = beta[..., None]
         use, A = linear_scan(beta * k * k, decay, state["A"], start)
         r = torch.log(use + 1e-6) + 0.2
         g = k * torch.exp(-math.log(1.5) * r / (1 + r.abs()))
-        y, S = fast_weight(q, g, beta * v, state["S"], start, decay=decay, erase=beta * k)
-        return self.output(y, x), TensorDict({"S": S, "A": A, "window": window}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads + 2 * heads * V
-        return 2 * self.width * projected + 7 * heads * V * K + 12 * heads * K
+        return Correction(q, g, beta * v, decay=decay, erase=beta * k, rest={"A": A})

@@ -31,25 +31,25 @@ class RecurrentDelta(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
 
     Raises:
-        ValueError: if `heads` does not divide `width`.
+        ValueError: if `num_heads` does not divide `width`.
     """
 
     def __init__(
-        self, width: int, heads: int | None = None, key_width: int | None = None, value_width: int | None = None
+        self, width: int, num_heads: int | None = None, key_dim: int | None = None, value_dim: int | None = None
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.sizes = (heads, V, K), [K, K, V, 1]
-        self.input = nn.Linear(width, heads * sum(self.sizes))
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.sizes = (num_heads, V, K), [K, K, V, 1]
+        self.input = nn.Linear(width, num_heads * sum(self.sizes))
         nn.init.zeros_(self.input.bias)  # beta = 1/2
-        self.feedback = nn.Parameter(0.1 * torch.randn(heads, sum(self.sizes), V) / V**0.5)
-        self.output = Output(width, heads, V)
+        self.feedback = nn.Parameter(0.1 * torch.randn(num_heads, sum(self.sizes), V) / V**0.5)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and nothing read."""
@@ -57,9 +57,9 @@ class RecurrentDelta(Memory):
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read once; see `Memory.step`."""
-        heads = self.shape[0]
+        num_heads = self.shape[0]
         heard = state["y"].masked_fill(start[:, None, None], 0.0).tanh()
-        z = self.input(x).unflatten(-1, (heads, -1)) + (self.feedback @ heard[..., None])[..., 0]
+        z = self.input(x).unflatten(-1, (num_heads, -1)) + (self.feedback @ heard[..., None])[..., 0]
         q, k, v, b = z[:, None].split(self.sizes, -1)  # [B, 1, H, ...]
         y, S = fast_weight(q.softmax(-1), k.softmax(-1), v, state["S"], start[:, None], rate=b[..., 0].sigmoid())
         return self.output(y[:, 0], x), TensorDict({"S": S, "y": y[:, 0]}, [x.shape[0]])
@@ -67,6 +67,6 @@ class RecurrentDelta(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        projected = heads * (sum(self.sizes) + 2 * V)
-        return 2 * self.width * projected + 6 * heads * V * K + 2 * heads * V * sum(self.sizes)
+        num_heads, V, K = self.shape
+        projected = num_heads * (sum(self.sizes) + 2 * V)
+        return 2 * self.width * projected + 6 * num_heads * V * K + 2 * num_heads * V * sum(self.sizes)

@@ -41,40 +41,40 @@ class RWKV7(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         rank: width of the low-rank maps; None for width / 4, at least 4.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last channel of every head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or a horizon is not between 2 steps and the next one.
+        ValueError: if `num_heads` does not divide `width`, or a horizon is not between 2 steps and the next one.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         rank: int | None = None,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         first, last = horizons
         if not 2 <= first <= last:
             raise ValueError(f"horizons must be rising and at least 2: horizons={horizons}")
-        K, self.rank = width // heads, rank or max(4, width // 4)
-        self.shape = (heads, K, K)
+        K, self.rank = width // num_heads, rank or max(4, width // 4)
+        self.shape = (num_heads, K, K)
         self.mix = nn.Parameter(torch.linspace(0, 1, width).repeat(INPUTS, 1))
         self.r, self.k, self.v, self.output = (nn.Linear(width, width, bias=False) for _ in range(4))
         self.down = nn.Parameter(torch.empty(3, width, self.rank).uniform_(-1, 1) / math.sqrt(width))
         self.up = nn.Parameter(torch.empty(3, self.rank, width).uniform_(-1, 1) / math.sqrt(self.rank))
         self.up.data[0] *= 0.1  # decays begin near their horizons
         share = torch.logspace(-math.log10(first), -math.log10(last), K) / FASTEST
-        self.fade = nn.Parameter(share.logit().repeat(heads))
+        self.fade = nn.Parameter(share.logit().repeat(num_heads))
         self.rate = nn.Parameter(torch.zeros(width))  # a = 1/2
         self.removed = nn.Parameter(torch.full((width,), 0.85))
         self.spared = nn.Parameter(torch.ones(width))
-        self.bonus = nn.Parameter(torch.full((heads, K), -0.04))
-        self.norm = nn.GroupNorm(heads, width, eps=64e-5)
+        self.bonus = nn.Parameter(torch.full((num_heads, K), -0.04))
+        self.norm = nn.GroupNorm(num_heads, width, eps=64e-5)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and no input before the first."""
@@ -102,5 +102,5 @@ class RWKV7(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, K = self.shape
-        return 2 * self.width * (4 * self.width + 6 * self.rank) + 9 * heads * V * K
+        num_heads, V, K = self.shape
+        return 2 * self.width * (4 * self.width + 6 * self.rank) + 9 * num_heads * V * K

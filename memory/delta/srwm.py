@@ -32,24 +32,24 @@ class SRWM(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         limit: greatest length of a row of the offset.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `limit` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `limit` is not positive.
     """
 
-    def __init__(self, width: int, heads: int | None = None, limit: float = 100.0) -> None:
+    def __init__(self, width: int, num_heads: int | None = None, limit: float = 100.0) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if not limit > 0:
             raise ValueError(f"limit must be positive: limit={limit}")
-        N = width // heads
+        N = width // num_heads
         self.sizes, self.limit = [N, N, N, 4], limit
         self.input = nn.Linear(width, width, bias=False)
-        self.weight = nn.Parameter(torch.randn(heads, sum(self.sizes), N) / N**0.5)
+        self.weight = nn.Parameter(torch.randn(num_heads, sum(self.sizes), N) / N**0.5)
         self.weight.data[:, -4:] -= 1.0  # of rows that meet a softmax: rates begin near sigmoid(-1)
-        self.output = Output(width, heads, N)
+        self.output = Output(width, num_heads, N)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset."""
@@ -73,5 +73,5 @@ class SRWM(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, R, N = self.weight.shape
-        return 2 * self.width * 3 * self.width + 11 * heads * R * N
+        num_heads, R, N = self.weight.shape
+        return 2 * self.width * 3 * self.width + 11 * num_heads * R * N

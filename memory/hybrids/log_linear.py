@@ -46,59 +46,59 @@ class LogLinear(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         levels: L; the top one holds all from before the present block of 2^(L - 2) steps.
         rule: the host: `delta`, corrected at the key, or `additive`.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `levels` is not within 1 .. 40, or `rule` is neither word.
+        ValueError: if `num_heads` does not divide `width`, `levels` is not within 1 .. 40, or `rule` is neither word.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         levels: int = 12,
         rule: Literal["delta", "additive"] = "delta",
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if not 1 <= levels <= 40:
             raise ValueError(f"levels must be within 1 .. 40: levels={levels}")
         if rule not in ("delta", "additive"):
             raise ValueError(f"rule must be 'delta' or 'additive', got {rule!r}")
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.rule = (heads, levels, V, K), rule
-        self.project = Projection(width, heads, K, V, taps)
-        self.gates = write_and_fade(width, heads, horizons)
-        self.scales = nn.Linear(width, heads * levels)
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.rule = (num_heads, levels, V, K), rule
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.gates = write_and_fade(width, num_heads, horizons)
+        self.scales = nn.Linear(width, num_heads * levels)
         self.scales.weight.data *= 0.1
         self.scales.bias.data.fill_(torch.tensor(1.0).expm1().log())  # lambda = 1
-        self.output = Output(width, heads, V)
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices and an empty window."""
         S = self.zeros(batch, *self.shape)
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         count = torch.zeros(batch, 1, dtype=torch.int64, device=S.device)
         return TensorDict({"S": S, "count": count, "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         B, T = start.shape
-        heads, levels = self.shape[:2]
+        num_heads, levels = self.shape[:2]
         q, k, v, window = self.project(x, state["window"], start)
-        beta, fade = self.gates(x).split(heads, -1)  # [B, T, H]
+        beta, fade = self.gates(x).split(num_heads, -1)  # [B, T, H]
         rate, decay = beta.sigmoid(), -functional.softplus(fade)
-        scale = functional.softplus(self.scales(x)).unflatten(-1, (heads, levels))
+        scale = functional.softplus(self.scales(x)).unflatten(-1, (num_heads, levels))
         now = torch.arange(T, device=x.device) - births(state["count"], start)  # [B, T] steps since birth
         S, ys = state["S"], []
         for given in zip(*(z.split(CHUNK, 1) for z in (q, k, v, decay, rate, scale, now, start)), strict=True):
@@ -120,20 +120,20 @@ class LogLinear(Memory):
         start: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Live C steps: what was there before moves as whole levels, what is written here step by step."""
-        heads, levels, V, K = self.shape
+        num_heads, levels, V, K = self.shape
         B, C = now.shape
         if self.rule == "additive":
             v = rate[..., None] * v
-        ones = torch.eye(C, dtype=S.dtype, device=S.device)[:, None].expand(B, C, heads, C)
-        values = torch.cat([ones.new_zeros(B, C, heads, levels * V), ones], -1)
-        rows = torch.cat([S.flatten(2, 3), S.new_zeros(B, heads, C, K)], 2)
+        ones = torch.eye(C, dtype=S.dtype, device=S.device)[:, None].expand(B, C, num_heads, C)
+        values = torch.cat([ones.new_zeros(B, C, num_heads, levels * V), ones], -1)
+        rows = torch.cat([S.flatten(2, 3), S.new_zeros(B, num_heads, C, K)], 2)
         read, rows = fast_weight(q, k, values, rows, start, decay=decay, rate=rate if self.rule == "delta" else None)
         old, weight = read.split([levels * V, C], -1)  # weight [B, C, H, C]: how much of v_s a reading at t is
 
         top = levels - 1
         level = highest_bit(now[:, :, None] ^ now[:, None]).clamp(max=top)  # [B, C, C] where s is at t
         moved = moved_levels(levels, (now[:, :1] - 1).clamp(min=0), now)  # [B, C, L] where a whole level is at t
-        per_step, per_level = (scale.gather(-1, z[:, :, None].expand(-1, -1, heads, -1)) for z in (level, moved))
+        per_step, per_level = (scale.gather(-1, z[:, :, None].expand(-1, -1, num_heads, -1)) for z in (level, moved))
         y = torch.einsum("bchs,bshv->bchv", per_step * weight, v)
         y = y + torch.einsum("bchl,bchlv->bchv", per_level, old.unflatten(-1, (levels, V)))
 
@@ -147,9 +147,9 @@ class LogLinear(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, levels, V, K = self.shape
-        projected = self.project.channels + 2 * heads + heads * levels + 2 * heads * V
-        return 2 * self.width * projected + 10 * heads * levels * V * K
+        num_heads, levels, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads + num_heads * levels + 2 * num_heads * V
+        return 2 * self.width * projected + 10 * num_heads * levels * V * K
 
 
 def highest_bit(n: Tensor) -> Tensor:

@@ -44,50 +44,50 @@ class LoLA(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         window: W, last steps it sees, the present among them.
         cache: L, older pairs that are kept.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
-        taps: steps the short convolution sees.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
+        conv_size: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `window` is below 2, or `cache` below 1.
+        ValueError: if `num_heads` does not divide `width`, `window` is below 2, or `cache` below 1.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         window: int = 16,
         cache: int = 16,
-        key_width: int | None = None,
-        value_width: int | None = None,
-        taps: int = 2,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+        conv_size: int = 2,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
+        num_heads = count_heads(width, num_heads)
         if window < 2:
             raise ValueError(f"window must be at least 2, the present and one step before it: window={window}")
         if cache < 1:
             raise ValueError(f"cache must be positive: cache={cache}")
-        K, V = key_width or width // heads, value_width or width // heads
-        self.shape, self.window, self.cache = (heads, V, K), window, cache
-        self.project = Projection(width, heads, K, V, taps)
-        self.sharpness = nn.Parameter(torch.full((heads,), SHARPNESS))
-        self.bias = nn.Parameter(torch.zeros(heads, window))  # by age
-        self.features = nn.Parameter(SHARPNESS**0.5 * torch.eye(K).repeat(heads, 1, 1))  # A
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        self.shape, self.window, self.cache = (num_heads, V, K), window, cache
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.sharpness = nn.Parameter(torch.full((num_heads,), SHARPNESS))
+        self.bias = nn.Parameter(torch.zeros(num_heads, window))  # by age
+        self.features = nn.Parameter(SHARPNESS**0.5 * torch.eye(K).repeat(num_heads, 1, 1))  # A
         average = min(SHARPNESS, SHARPNESS**2 / (2 * K))  # log of exp(g q^T k), q and k drawn from the sphere
-        self.linear_bias = nn.Parameter(torch.full((heads,), average) + torch.tensor(2 * K).log())  # m
-        self.output = Output(width, heads, V)
+        self.linear_bias = nn.Parameter(torch.full((num_heads,), average) + torch.tensor(2 * K).log())  # m
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty caches, empty sums and an empty window."""
-        heads, V, K = self.shape
+        num_heads, V, K = self.shape
         slots = self.cache + self.window - 1
-        k, v = self.zeros(batch, slots, heads, K), self.zeros(batch, slots, heads, V)
-        S = self.zeros(batch, heads, V + 1, 2 * K)
-        window = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        k, v = self.zeros(batch, slots, num_heads, K), self.zeros(batch, slots, num_heads, V)
+        S = self.zeros(batch, num_heads, V + 1, 2 * K)
+        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
         return TensorDict({"k": k, "v": v, "S": S, "count": count, "window": window}, [batch])
 
@@ -167,11 +167,11 @@ class LoLA(Memory):
     @property
     def step_flops(self) -> int:
         """Projections, window, cache, errors and sums of one step of one life."""
-        heads, V, K = self.shape
-        projected = self.project.channels + 2 * heads * V
+        num_heads, V, K = self.shape
+        projected = self.project.channels + 2 * num_heads * V
         linear = 2 * K**2 + 4 * K * (V + 1)  # features, and the matrix read or written at them
         recurrence = 2 * (self.window + self.cache) * (K + V) + (self.cache + 3) * linear
-        return 2 * self.width * projected + heads * recurrence
+        return 2 * self.width * projected + num_heads * recurrence
 
 
 def divided(S: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,12 +40,12 @@ class MemoryAsContext(Memory):
         width: D, width of inputs and outputs.
         inner: name of the long memory, or a memory.
         tokens: P, learned keys and values that are always seen.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         cache: W, steps of the window, the present among them.
         inner_options: settings of the long memory, if it is named.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `cache` is below 2, `tokens` is below 1, or the inner memory has
+        ValueError: if `num_heads` does not divide `width`, `cache` < 2, `tokens` < 1, or the inner memory has
             another width.
     """
 
@@ -54,7 +54,7 @@ class MemoryAsContext(Memory):
         width: int,
         inner: str | Memory = "gated_delta",
         tokens: int = 4,
-        heads: int | None = None,
+        num_heads: int | None = None,
         cache: int = 32,
         inner_options: dict[str, Any] | None = None,
     ) -> None:
@@ -62,12 +62,12 @@ class MemoryAsContext(Memory):
         if tokens < 1:
             raise ValueError(f"tokens must be positive: tokens={tokens}")
         self.inner = inner_memory(width, inner, inner_options)
-        self.attention = Window(width, heads, cache)
-        heads, V, K = self.attention.shape
-        self.recall = nn.Linear(width, heads * (K + V), bias=False)
-        self.token_keys = nn.Parameter(torch.randn(tokens, heads, K))
-        self.token_values = nn.Parameter(torch.randn(tokens, heads, V) / V**0.5)
-        self.bias = nn.Parameter(torch.zeros(heads, 1 + tokens))  # of the reading and the tokens
+        self.attention = Window(width, num_heads, cache)
+        num_heads, V, K = self.attention.shape
+        self.recall = nn.Linear(width, num_heads * (K + V), bias=False)
+        self.token_keys = nn.Parameter(torch.randn(tokens, num_heads, K))
+        self.token_values = nn.Parameter(torch.randn(tokens, num_heads, V) / V**0.5)
+        self.bias = nn.Parameter(torch.zeros(num_heads, 1 + tokens))  # of the reading and the tokens
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial states of the window and of the inner memory."""
@@ -88,8 +88,8 @@ class MemoryAsContext(Memory):
 
     def _attend(self, x: Tensor, read: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Let each step see the window, its reading and the tokens."""
-        heads, V, K = self.attention.shape
-        k, v = self.recall(read).unflatten(-1, (heads, K + V)).split([K, V], -1)
+        num_heads, V, K = self.attention.shape
+        k, v = self.recall(read).unflatten(-1, (num_heads, K + V)).split([K, V], -1)
         shape = (*x.shape[:2], -1, -1, -1)
         keys = torch.cat([k[:, :, None], self.token_keys.expand(shape)], 2)  # [B, T, 1 + P, H, K]
         keys = keys * torch.rsqrt(keys.square().sum(-1, keepdim=True) + TINY)
@@ -99,6 +99,6 @@ class MemoryAsContext(Memory):
     @property
     def step_flops(self) -> int:
         """The inner memory, the window, and what it sees besides."""
-        heads, V, K = self.attention.shape
-        besides = 2 * heads * (K + V) * (self.width + self.bias.shape[1])
+        num_heads, V, K = self.attention.shape
+        besides = 2 * num_heads * (K + V) * (self.width + self.bias.shape[1])
         return self.inner.step_flops + self.attention.step_flops + besides

@@ -50,66 +50,66 @@ class Atlas(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         recent: c, pairs of the window, the present one among them.
         depth: layers of the network; 1 is a matrix.
         hidden: N, units of a hidden layer; None for twice the value width.
-        key_width: K; None for width / heads, but 8 at most.
-        value_width: V; None for width / heads.
+        key_dim: K; None for width / num_heads, but 8 at most.
+        value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
         muon: whether the momentum is made orthogonal before it is added.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `recent`, `depth`, `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `recent`, `depth`, `hidden` or `batch` is not positive.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         recent: int = 4,
         depth: int = 2,
         hidden: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
         batch: int = 8,
         muon: bool = False,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or min(width // heads, 8), value_width or width // heads
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or min(width // num_heads, 8), value_dim or width // num_heads
         hidden = 2 * V if hidden is None else hidden
         for name, number in (("recent", recent), ("depth", depth), ("hidden", hidden), ("batch", batch)):
             if number < 1:
                 raise ValueError(f"{name} must be positive: {name}={number}")
-        self.shape, self.recent, self.batch, self.muon = (heads, V, K), recent, batch, muon
+        self.shape, self.recent, self.batch, self.muon = (num_heads, V, K), recent, batch, muon
         widths = [K + K * (K + 1) // 2, *[hidden] * (depth - 1), V]
         self.layers = tuple((rows, columns) for columns, rows in pairwise(widths))
-        self.project = Projection(width, heads, K, V, taps)
-        first = [torch.randn(heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers)]
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        first = [torch.randn(num_heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers)]
         first[-1].zero_()  # what was never written says nothing
         self.weights = nn.Parameter(torch.cat([layer.flatten(1) for layer in first], 1))
-        self.powers = nn.Parameter(torch.tensor([1.0, 0.5]).expand(heads, 2).clone())
-        self.gates = nn.Linear(width, 4 * heads)
-        self.gates.weight.data[heads : 2 * heads] *= 0.1  # decays begin near their horizons
+        self.powers = nn.Parameter(torch.tensor([1.0, 0.5]).expand(num_heads, 2).clone())
+        self.gates = nn.Linear(width, 4 * num_heads)
+        self.gates.weight.data[num_heads : 2 * num_heads] *= 0.1  # decays begin near their horizons
         self.gates.bias.data[:] = 0.0  # eta = 1/2
-        self.gates.bias.data[:heads] = 2.0  # writes begin near their bound
-        self.gates.bias.data[heads : 2 * heads] = decay_parameters(heads, horizons)
-        self.gates.bias.data[3 * heads :] = 2.0
-        self.output = Output(width, heads, V)
+        self.gates.bias.data[:num_heads] = 2.0  # writes begin near their bound
+        self.gates.bias.data[num_heads : 2 * num_heads] = decay_parameters(num_heads, horizons)
+        self.gates.bias.data[3 * num_heads :] = 2.0
+        self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from the slow weights, no pairs and an empty window."""
-        heads, V, K = self.shape
-        state = TensorDict({n: self.zeros(batch, heads, size(self.layers)) for n in STATE}, [batch])
+        num_heads, V, K = self.shape
+        state = TensorDict({n: self.zeros(batch, num_heads, size(self.layers)) for n in STATE}, [batch])
         state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
-        for name, shape in (("k", (heads, K)), ("v", (heads, V)), ("gamma", (heads,))):
+        for name, shape in (("k", (num_heads, K)), ("v", (num_heads, V)), ("gamma", (num_heads,))):
             state[name] = self.zeros(batch, self.recent - 1, *shape)
-        state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -204,14 +204,14 @@ class Atlas(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, _ = self.shape
+        num_heads, V, _ = self.shape
         P = size(self.layers)
-        projected = self.project.channels + 4 * heads + 2 * heads * V
+        projected = self.project.channels + 4 * num_heads + 2 * num_heads * V
         recurrence = (8 + 4 * self.recent) * P + 2 * self.recent * size(self.layers[1:])
         if self.muon:
             small, large = (tuple(f(shape) for shape in self.layers) for f in (min, max))
             recurrence += sum(len(STEPS) * (4 * r * r * s + 2 * r**3) for r, s in zip(small, large, strict=True))
-        return 2 * self.width * projected + heads * recurrence
+        return 2 * self.width * projected + num_heads * recurrence
 
 
 def _sum(by: Tensor, delta: Tensor, inputs: Tensor) -> Tensor:

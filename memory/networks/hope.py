@@ -53,56 +53,56 @@ class Hope(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         batch: C, steps of a mini-batch of the matrix.
         periods: P_l, steps between two updates of each network; each a multiple of the one before it, and of C.
-        hidden: N, units of a network; None for width / heads.
-        taps: steps the short convolution sees.
+        hidden: N, units of a network; None for width / num_heads.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `batch` or `hidden` is not positive, or `periods` do not fit.
+        ValueError: if `num_heads` does not divide `width`, `batch` or `hidden` is not positive, or `periods` are unfit.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         batch: int = 8,
         periods: tuple[int, ...] = (16, 256),
         hidden: int | None = None,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K = width // heads
+        num_heads = count_heads(width, num_heads)
+        K = width // num_heads
         N = K if hidden is None else hidden
         for name, number in (("batch", batch), ("hidden", N)):
             if number < 1:
                 raise ValueError(f"{name} must be positive: {name}={number}")
         if not periods or any(after < 1 or after % before for before, after in pairwise((batch, *periods))):
             raise ValueError(f"periods must be multiples, each of the one before: batch={batch}, periods={periods}")
-        self.shape, self.batch, self.periods, self.layers = (heads, 3 * K + 2, K), batch, periods, ((N, K), (K, N))
+        self.shape, self.batch, self.periods, self.layers = (num_heads, 3 * K + 2, K), batch, periods, ((N, K), (K, N))
         self.parts = [K, K, 1, 1, K]
-        self.project = Projection(width, heads, K, K, taps)
+        self.project = Projection(width, num_heads, K, K, conv_size)
         first = torch.cat([torch.randn(2 * K, K) / K**0.5, 0.1 * torch.randn(2, K), torch.eye(K)])
-        self.matrix = nn.Parameter(first.expand(heads, -1, -1).clone())
-        self.rate_bias = nn.Parameter(torch.full((heads,), 2.0))  # writes begin near their bound
-        self.fade_bias = nn.Parameter(decay_parameters(heads, horizons))
-        networks = torch.randn(heads, len(periods), N * K)  # units of size 1 for inputs of length 1
+        self.matrix = nn.Parameter(first.expand(num_heads, -1, -1).clone())
+        self.rate_bias = nn.Parameter(torch.full((num_heads,), 2.0))  # writes begin near their bound
+        self.fade_bias = nn.Parameter(decay_parameters(num_heads, horizons))
+        networks = torch.randn(num_heads, len(periods), N * K)  # units of size 1 for inputs of length 1
         self.networks = nn.Parameter(torch.cat([networks, torch.zeros_like(networks)], -1))  # that say nothing yet
-        self.level_bias = nn.Parameter(torch.full((heads, len(periods)), 2.0))
-        self.output = Output(width, heads, K)
+        self.level_bias = nn.Parameter(torch.full((num_heads, len(periods)), 2.0))
+        self.output = Output(width, num_heads, K)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from what is learned slowly, nothing gathered and an empty window."""
-        heads, levels = self.shape[0], (len(self.periods), size(self.layers))
+        num_heads, levels = self.shape[0], (len(self.periods), size(self.layers))
         state = TensorDict({name: self.zeros(batch, *self.shape) for name in ("frozen", "fast")}, [batch])
         for name in ("levels", "gathered"):
-            state[name] = self.zeros(batch, heads, *levels)
+            state[name] = self.zeros(batch, num_heads, *levels)
         state["age"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.matrix.device)
-        state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -186,10 +186,10 @@ class Hope(Memory):
     @property
     def step_flops(self) -> int:
         """Projections, matrix and chain of one step of one life."""
-        heads, R, K = self.shape
+        num_heads, R, K = self.shape
         level = 8 * size(self.layers) + 2 * size(self.layers[1:])
-        projected = self.project.channels + 2 * heads * K
-        return 2 * self.width * projected + heads * (16 * R * K + len(self.periods) * level)
+        projected = self.project.channels + 2 * num_heads * K
+        return 2 * self.width * projected + num_heads * (16 * R * K + len(self.periods) * level)
 
 
 def _short(u: Tensor) -> Tensor:

@@ -33,18 +33,18 @@ class InnerNetwork(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: L, layers of the network: 1 is a matrix.
         hidden: units of a hidden layer; None for twice the value width.
         bias: whether the layers have one.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         momentum: whether there is one.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
     """
 
     extra: int
@@ -53,37 +53,37 @@ class InnerNetwork(Memory):
     def __init__(
         self,
         width: int,
-        heads: int | None,
+        num_heads: int | None,
         depth: int,
         hidden: int | None,
         bias: bool,
-        key_width: int | None,
-        value_width: int | None,
+        key_dim: int | None,
+        value_dim: int | None,
         batch: int,
-        taps: int,
+        conv_size: int,
         momentum: bool,
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K, V = key_width or width // heads, value_width or width // heads
+        num_heads = count_heads(width, num_heads)
+        K, V = key_dim or width // num_heads, value_dim or width // num_heads
         hidden = 2 * V if hidden is None else hidden
         for name, number in (("depth", depth), ("hidden", hidden), ("batch", batch)):
             if number < 1:
                 raise ValueError(f"{name} must be positive: {name}={number}")
-        self.shape, self.batch, self.momentum = (heads, V, K), batch, momentum
+        self.shape, self.batch, self.momentum = (num_heads, V, K), batch, momentum
         widths = [K, *[hidden] * (depth - 1), V]
         self.layers = tuple((rows, columns + bias) for columns, rows in pairwise(widths))
-        self.project = Projection(width, heads, K, V, taps)
-        self.weights = nn.Parameter(self.first_weights(heads))
-        self.output = Output(width, heads, V)
+        self.project = Projection(width, num_heads, K, V, conv_size)
+        self.weights = nn.Parameter(self.first_weights(num_heads))
+        self.output = Output(width, num_heads, V)
 
-    def first_weights(self, heads: int) -> Tensor:
+    def first_weights(self, num_heads: int) -> Tensor:
         """Return [H, P]: units of size about 1 for keys of length 1; the last layer is 0, nothing is said yet."""
         last = self.layers[-1]
         hidden = [
-            torch.randn(heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers[:-1])
+            torch.randn(num_heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers[:-1])
         ]
-        return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(heads, *last))], 1)
+        return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(num_heads, *last))], 1)
 
     def rules(self, x: Tensor) -> dict[str, Any]:
         """Return the arguments of `inner_loop` that the memory is made of, `rate` [B, T, H] among them."""
@@ -99,11 +99,11 @@ class InnerNetwork(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from the slow weights, and an empty window."""
-        heads, P = self.shape[0], size(self.layers)
+        num_heads, P = self.shape[0], size(self.layers)
         names = ("frozen", "fast", "momentum") if self.momentum else ("frozen", "fast")
-        state = TensorDict({name: self.zeros(batch, heads, P) for name in names}, [batch])
+        state = TensorDict({name: self.zeros(batch, num_heads, P) for name in names}, [batch])
         state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
-        state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
@@ -123,7 +123,7 @@ class InnerNetwork(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        heads, V, _ = self.shape
+        num_heads, V, _ = self.shape
         gates = sum(w.numel() for name, w in self.named_parameters() if "gates" in name and w.ndim == 2)
-        projected = self.width * (self.project.channels + 2 * heads * V) + gates
-        return 2 * projected + heads * ((8 + self.extra) * size(self.layers) + 2 * size(self.layers[1:]))
+        projected = self.width * (self.project.channels + 2 * num_heads * V) + gates
+        return 2 * projected + num_heads * ((8 + self.extra) * size(self.layers) + 2 * size(self.layers[1:]))

@@ -47,30 +47,30 @@ class LaCT(Memory):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        hidden: N, units of the hidden layer; None for twice width / heads.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        hidden: N, units of the hidden layer; None for twice width / num_heads.
         chunk: C, steps between two updates.
         cache: steps that the attention sees, at least C; None for C.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `hidden` or `chunk` is too small, or `cache` is below `chunk`.
+        ValueError: if `num_heads` does not divide `width`, `hidden` or `chunk` is too small, or `cache` < `chunk`.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         hidden: int | None = None,
         chunk: int = 16,
         cache: int | None = None,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e3, 1e4),
     ) -> None:
         super().__init__(width)
-        heads = count_heads(width, heads)
-        K = width // heads
+        num_heads = count_heads(width, num_heads)
+        K = width // num_heads
         N, cache = 2 * K if hidden is None else hidden, chunk if cache is None else cache
         if chunk < 2:
             raise ValueError(f"chunk must be at least 2: chunk={chunk}")
@@ -78,34 +78,34 @@ class LaCT(Memory):
             raise ValueError(f"hidden must be positive: hidden={hidden}")
         if cache < chunk:
             raise ValueError(f"cache must be at least chunk, or steps are seen by nobody: cache={cache}, chunk={chunk}")
-        self.shape, self.chunk, self.layers = (heads, K, N), chunk, ((N, K), (K, N), (N, K))
-        self.project = Projection(width, heads, K, K, taps)
+        self.shape, self.chunk, self.layers = (num_heads, K, N), chunk, ((N, K), (K, N), (N, K))
+        self.project = Projection(width, num_heads, K, K, conv_size)
         self.weights = nn.Parameter(
-            torch.cat([torch.randn(heads, rows * columns) / columns**0.5 for rows, columns in self.layers], 1)
+            torch.cat([torch.randn(num_heads, rows * columns) / columns**0.5 for rows, columns in self.layers], 1)
         )
-        self.gates = nn.Linear(width, 3 * heads)
+        self.gates = nn.Linear(width, 3 * num_heads)
         nn.init.constant_(self.gates.bias, 0.5)  # eta = 1
-        fade = functional.softplus(decay_parameters(heads, horizons))
+        fade = functional.softplus(decay_parameters(num_heads, horizons))
         share = 2 * chunk * max(1.0, N / K) * fade  # lambda^2 of a write that fades so
         self.log_step = nn.Parameter(share.log() / 2)
-        self.drag = nn.Parameter(torch.zeros(heads))  # m = 1/2
-        self.output = Output(width, heads, K)
-        self.attention = Window(width, heads, cache, taps=taps)
+        self.drag = nn.Parameter(torch.zeros(num_heads))  # m = 1/2
+        self.output = Output(width, num_heads, K)
+        self.attention = Window(width, num_heads, cache, conv_size=conv_size)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from the slow weights, nothing gathered, and empty windows."""
-        heads, P = self.shape[0], size(self.layers)
-        state = TensorDict({n: self.zeros(batch, heads, P) for n in ("fast", "gradient", "momentum")}, [batch])
+        num_heads, P = self.shape[0], size(self.layers)
+        state = TensorDict({n: self.zeros(batch, num_heads, P) for n in ("fast", "gradient", "momentum")}, [batch])
         state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
-        state["window"] = self.zeros(batch, self.project.taps - 1, self.project.channels)
+        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
         return state.update(_named(self.attention.initial_state(batch)))
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         B, T, _ = x.shape
-        heads = self.shape[0]
+        num_heads = self.shape[0]
         q, k, v, window = self.project(x, state["window"], start)
-        eta = functional.softplus(self.gates(x)).unflatten(-1, (heads, 3))
+        eta = functional.softplus(self.gates(x)).unflatten(-1, (num_heads, 3))
         cached = {name: state[PREFIX + name] for name in ("k", "v", "count", "window")}
         seen, attention = self.attention(x, TensorDict(cached, [B]), start)
 
@@ -154,11 +154,11 @@ class LaCT(Memory):
     @property
     def step_flops(self) -> int:
         """Projections, recurrence and attention of one step of one life, a chunk's update shared among its steps."""
-        heads, K, N = self.shape
+        num_heads, K, N = self.shape
         P, small, large = size(self.layers), min(K, N), max(K, N)
-        projected = self.project.channels + 3 * heads + 2 * heads * K
+        projected = self.project.channels + 3 * num_heads + 2 * num_heads * K
         update = 3 * len(STEPS) * (4 * small * small * large + 2 * small**3) + 10 * P
-        return 2 * self.width * projected + heads * (8 * P + update // self.chunk) + self.attention.step_flops
+        return 2 * self.width * projected + num_heads * (8 * P + update // self.chunk) + self.attention.step_flops
 
 
 def _named(attention: TensorDict) -> dict[str, Tensor]:

@@ -45,14 +45,14 @@ class Miras(InnerNetwork):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        hidden: N, units of the hidden layer; None for twice width / heads.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        hidden: N, units of the hidden layer; None for twice width / num_heads.
         batch: C, steps of a mini-batch.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `hidden` or `batch` is not positive.
     """
 
     kind: ClassVar[dict[str, str]]
@@ -61,22 +61,22 @@ class Miras(InnerNetwork):
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         hidden: int | None = None,
         batch: int = 8,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        super().__init__(width, heads, 2, hidden, False, None, None, batch, taps, momentum=False)
-        heads, V, _ = self.shape
+        super().__init__(width, num_heads, 2, hidden, False, None, None, batch, conv_size, momentum=False)
+        num_heads, V, _ = self.shape
         self.limited = self.kind["loss"] == "huber"
-        self.gates = nn.Linear(width, (3 if self.limited else 2) * heads)
-        self.gates.weight.data[heads : 2 * heads] *= 0.1  # decays begin near their horizons
+        self.gates = nn.Linear(width, (3 if self.limited else 2) * num_heads)
+        self.gates.weight.data[num_heads : 2 * num_heads] *= 0.1  # decays begin near their horizons
         self.gates.bias.data[:] = 0.5  # delta = 1
-        self.gates.bias.data[:heads] = 2.0  # writes begin near their bound
-        self.gates.bias.data[heads : 2 * heads] = decay_parameters(heads, horizons)
-        self.norm_scale = nn.Parameter(self.weights.new_ones(heads, V))
-        self.norm_offset = nn.Parameter(self.weights.new_zeros(heads, V))
+        self.gates.bias.data[:num_heads] = 2.0  # writes begin near their bound
+        self.gates.bias.data[num_heads : 2 * num_heads] = decay_parameters(num_heads, horizons)
+        self.norm_scale = nn.Parameter(self.weights.new_ones(num_heads, V))
+        self.norm_offset = nn.Parameter(self.weights.new_zeros(num_heads, V))
 
     def rules(self, x: Tensor) -> dict[str, Any]:
         """Return rates, decays, the layer norm, loss and parametrisation."""
@@ -102,10 +102,10 @@ class Moneta(Miras):
     kind: ClassVar = {"loss": "l3", "parametrisation": "l4"}
     extra = 6
 
-    def first_weights(self, heads: int) -> Tensor:
+    def first_weights(self, num_heads: int) -> Tensor:
         """Return [H, P] with |A|_4 about 1 in the first layer: there W = A."""
         rows, columns = self.layers[0]
-        weights: Tensor = super().first_weights(heads) / (3 * rows * columns) ** 0.25  # |A|_4 of normal numbers
+        weights: Tensor = super().first_weights(num_heads) / (3 * rows * columns) ** 0.25  # |A|_4 of normal numbers
         return weights
 
 

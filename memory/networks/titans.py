@@ -37,41 +37,41 @@ class Titans(InnerNetwork):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: layers of the network; 1 is a matrix.
         hidden: N, units of a hidden layer; None for twice the value width.
-        key_width: K; None for width / heads.
-        value_width: V; None for width / heads.
+        key_dim: K; None for width / num_heads.
+        value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
         momentum: whether a surprise lasts beyond its step.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         depth: int = 2,
         hidden: int | None = None,
-        key_width: int | None = None,
-        value_width: int | None = None,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
         batch: int = 8,
         momentum: bool = True,
-        taps: int = 2,
+        conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        super().__init__(width, heads, depth, hidden, False, key_width, value_width, batch, taps, momentum)
-        heads = self.shape[0]
+        super().__init__(width, num_heads, depth, hidden, False, key_dim, value_dim, batch, conv_size, momentum)
+        num_heads = self.shape[0]
         self.extra = 3 if momentum else 1
-        self.gates = nn.Linear(width, (3 if momentum else 2) * heads)
-        self.gates.weight.data[heads : 2 * heads] *= 0.1  # decays begin near their horizons
+        self.gates = nn.Linear(width, (3 if momentum else 2) * num_heads)
+        self.gates.weight.data[num_heads : 2 * num_heads] *= 0.1  # decays begin near their horizons
         self.gates.bias.data[:] = 0.0  # eta = 1/2
-        self.gates.bias.data[:heads] = 2.0  # writes begin near their bound
-        self.gates.bias.data[heads : 2 * heads] = decay_parameters(heads, horizons)
+        self.gates.bias.data[:num_heads] = 2.0  # writes begin near their bound
+        self.gates.bias.data[num_heads : 2 * num_heads] = decay_parameters(num_heads, horizons)
 
     def rules(self, x: Tensor) -> dict[str, Any]:
         """Return rates, decays and, with momentum, its drag."""

@@ -37,29 +37,29 @@ class TTT(InnerNetwork):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`, and be smaller. None for one in every 32 channels.
+        num_heads: H; must divide `width`, and be smaller. None for one in every 32 channels.
         depth: layers of the network.
         hidden: units of a hidden layer; None for twice the value width.
         batch: C, steps of a mini-batch.
         base: the largest rate.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
     """
 
     extra = 3  # rho
 
     def __init__(
-        self, width: int, heads: int | None, depth: int, hidden: int | None, batch: int, base: float, taps: int
+        self, width: int, num_heads: int | None, depth: int, hidden: int | None, batch: int, base: float, conv_size: int
     ) -> None:
-        super().__init__(width, heads, depth, hidden, True, None, None, batch, taps, momentum=False)
+        super().__init__(width, num_heads, depth, hidden, True, None, None, batch, conv_size, momentum=False)
         if not 0 < base <= 2:
             raise ValueError(f"base must be in (0, 2], beyond which repeated steps diverge: base={base}")
-        heads, V, _ = self.shape
+        num_heads, V, _ = self.shape
         self.base = base
-        self.gates = nn.Linear(width, heads)
+        self.gates = nn.Linear(width, num_heads)
         nn.init.constant_(self.gates.bias, 2.0)  # writes begin near their bound
-        self.place = nn.Parameter(torch.zeros(heads, batch))
-        self.norm_scale = nn.Parameter(torch.ones(heads, V))
-        self.norm_offset = nn.Parameter(torch.zeros(heads, V))
+        self.place = nn.Parameter(torch.zeros(num_heads, batch))
+        self.norm_scale = nn.Parameter(torch.ones(num_heads, V))
+        self.norm_offset = nn.Parameter(torch.zeros(num_heads, V))
 
     def rules(self, x: Tensor) -> dict[str, Any]:
         """Return rates, the shares rho by place, and the layer norm."""
@@ -84,17 +84,19 @@ class TTTLinear(TTT):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
         batch: C, steps of a mini-batch.
         base: the largest rate.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `batch` is not positive or `base` not in (0, 2].
+        ValueError: if `num_heads` does not divide `width`, `batch` is not positive or `base` not in (0, 2].
     """
 
-    def __init__(self, width: int, heads: int | None = None, batch: int = 16, base: float = 1.0, taps: int = 2) -> None:
-        super().__init__(width, heads, 1, None, batch, base, taps)
+    def __init__(
+        self, width: int, num_heads: int | None = None, batch: int = 16, base: float = 1.0, conv_size: int = 2
+    ) -> None:
+        super().__init__(width, num_heads, 1, None, batch, base, conv_size)
 
 
 class TTTMLP(TTT):
@@ -102,23 +104,23 @@ class TTTMLP(TTT):
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H; must divide `width`. None for one in every 32 channels.
-        hidden: units of the hidden layer; None for twice width / heads.
+        num_heads: H; must divide `width`. None for one in every 32 channels.
+        hidden: units of the hidden layer; None for twice width / num_heads.
         batch: C, steps of a mini-batch.
         base: the largest rate.
-        taps: steps the short convolution sees.
+        conv_size: steps the short convolution sees.
 
     Raises:
-        ValueError: if `heads` does not divide `width`, `hidden` or `batch` is not positive or `base` not in (0, 2].
+        ValueError: if `num_heads` does not divide `width`, `hidden` or `batch` is not positive or `base` not in (0, 2].
     """
 
     def __init__(
         self,
         width: int,
-        heads: int | None = None,
+        num_heads: int | None = None,
         hidden: int | None = None,
         batch: int = 16,
         base: float = 1.0,
-        taps: int = 2,
+        conv_size: int = 2,
     ) -> None:
-        super().__init__(width, heads, 2, hidden, batch, base, taps)
+        super().__init__(width, num_heads, 2, hidden, batch, base, conv_size)

@@ -9,12 +9,12 @@ class Given(nn.Module):
 
     def __init__(self, project):
         super().__init__()
-        self.heads, self.channels, self.taps = project.heads, project.channels, 1
-        keys = project.heads * project.key_width
+        self.num_heads, self.channels, self.conv_size = project.num_heads, project.channels, 1
+        keys = project.num_heads * project.key_dim
         self.sizes, self.unit = [keys, keys, project.channels - 2 * keys], project.unit
 
     def forward(self, x, window, start):
-        q, k, v = (z.unflatten(-1, (self.heads, -1)) for z in x.split(self.sizes, -1))
+        q, k, v = (z.unflatten(-1, (self.num_heads, -1)) for z in x.split(self.sizes, -1))
         if self.unit:
             q, k = nn.functional.normalize(q, dim=-1), nn.functional.normalize(k, dim=-1)
         return q, k, v, window

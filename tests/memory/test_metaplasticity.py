@@ -26,7 +26,7 @@ class Own(Additive):
     """A user's own: keys are the input, values too."""
 
     def __init__(self, width):
-        super().__init__(width, heads=1, key_width=width, value_width=width)
+        super().__init__(width, num_heads=1, key_dim=width, value_dim=width)
         self.scale = nn.Parameter(torch.ones(1))
 
     def parts(self, x, state, start):
@@ -38,12 +38,12 @@ class SimpleGLA(Additive):
     """What is left of a Palimpsa without importance."""
 
     def __init__(self, palimpsa):
-        heads, V, K = palimpsa.shape
-        super().__init__(palimpsa.width, heads, K, V)
+        num_heads, V, K = palimpsa.shape
+        super().__init__(palimpsa.width, num_heads, K, V)
         self.project, self.gates, self.output = palimpsa.project, palimpsa.gates, palimpsa.output
 
     def initial_rest(self, batch):
-        return {"window": self.zeros(batch, self.project.taps - 1, self.project.channels)}
+        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x, state, start):
         q, k, v, window = self.project(x, state["window"], start)
@@ -73,7 +73,7 @@ def lived(memory, starts=0.2):
 
 
 def test_the_gate_stands_in_evidence_and_importance_once(bare):
-    memory = metaplastic(bare(Hebbian(5, heads=1, key_width=2, value_width=1, taps=1)))
+    memory = metaplastic(bare(Hebbian(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1)))
     nn.init.constant_(memory.host.rate, math.log(math.expm1(3.0)))  # gate 3; softplus(0) = log 2 leaves half
     nn.init.zeros_(memory.importance[1].weight)
     nn.init.constant_(memory.importance_scale, math.log(math.expm1(4.0)))  # b = 4 / 2 = 2
@@ -85,7 +85,7 @@ def test_the_gate_stands_in_evidence_and_importance_once(bare):
 
 
 def test_a_normaliser_goes_on_counting(bare):
-    memory = metaplastic(bare(LinearAttention(3, heads=1, key_width=1, value_width=1, taps=1))).double()
+    memory = metaplastic(bare(LinearAttention(3, num_heads=1, key_dim=1, value_dim=1, conv_size=1))).double()
     nn.init.zeros_(memory.importance[1].weight)
     nn.init.constant_(memory.importance_scale, math.log(math.expm1(2.0)))  # b = 1
     x = torch.tensor([[[0.0, 1.0, 6.0], [0.0, 1.0, 15.0]]]).double()  # phi adds 1: queries 1, keys 2
@@ -174,10 +174,10 @@ def test_any_additive_memory_is_reached_by_its_name():
 
 def test_the_cost_is_the_hosts_and_the_importances():
     host = make_memory("mlstm", 64)
-    heads, rows, K = host.shape
+    num_heads, rows, K = host.shape
     memory = metaplastic(host)
-    assert memory.step_flops == host.step_flops + 2 * 4 * (64 + 64) + 5 * heads * rows * K
-    assert memory.state_bytes == host.state_bytes + 4 * heads * rows * K
+    assert memory.step_flops == host.step_flops + 2 * 4 * (64 + 64) + 5 * num_heads * rows * K
+    assert memory.state_bytes == host.state_bytes + 4 * num_heads * rows * K
 
 
 # A memory in use.

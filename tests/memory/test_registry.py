@@ -39,15 +39,25 @@ def test_options_reach_the_constructor():
     assert make_memory("palimpsa_scalar", 8).beta == "scalar"
 
 
+def test_the_options_of_version_0_1_are_understood():
+    old = make_memory("gated_delta", 8, heads=2, key_width=3, value_width=5, taps=4)
+    new = make_memory("gated_delta", 8, num_heads=2, key_dim=3, value_dim=5, conv_size=4)
+    assert old.shape == new.shape == (2, 5, 3)
+    assert old.project.conv_size == new.project.conv_size == 4
+    assert make_memory("metaplastic:gla", 8, heads=2).host.shape[0] == 2
+    with pytest.raises(TypeError, match="has no setting 'heads'"):
+        make_memory("gated_delta", 8, heads=2, num_heads=2)
+
+
 def test_an_unknown_option_is_named_with_its_memory():
-    with pytest.raises(TypeError, match="memory 'gru' has no setting 'heads'; known: hidden"):
-        make_memory("gru", 8, heads=2)
+    with pytest.raises(TypeError, match="memory 'gru' has no setting 'num_heads'; known: hidden"):
+        make_memory("gru", 8, num_heads=2)
 
 
 @pytest.mark.parametrize("name", ["window", "linear_attention", "gated_delta", "palimpsa"])
 def test_heads_must_divide_the_width(name):
-    with pytest.raises(ValueError, match="heads must divide width: width=10, heads=4"):
-        make_memory(name, 10, heads=4)
+    with pytest.raises(ValueError, match="num_heads must divide width: width=10, num_heads=4"):
+        make_memory(name, 10, num_heads=4)
 
 
 @pytest.mark.parametrize("name", sorted(MEMORIES))

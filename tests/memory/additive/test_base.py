@@ -9,7 +9,7 @@ class Counting(Additive):
     """A user's own: a scalar memory that adds up x, half of it fading, and divides by its normaliser."""
 
     def __init__(self, width):
-        super().__init__(width, heads=1, key_width=1, value_width=width, normaliser=True)
+        super().__init__(width, num_heads=1, key_dim=1, value_dim=width, normaliser=True)
         self.linear = nn.Linear(width, 2)
 
     def initial_rest(self, batch):
@@ -48,7 +48,7 @@ def test_a_users_own_keeps_the_contract():
 
 
 def test_parts_must_be_defined():
-    memory = Additive(2, heads=1, key_width=1, value_width=1)
+    memory = Additive(2, num_heads=1, key_dim=1, value_dim=1)
     with pytest.raises(NotImplementedError, match="Additive must define parts"):
         memory(torch.zeros(1, 1, 2), memory.initial_state(1), torch.zeros(1, 1, dtype=torch.bool))
 

@@ -51,7 +51,7 @@ def test_hedgehog_is_a_softmax_over_both_signs():
     ("name", "features"), [("elu", 3), ("relu", 3), ("taylor", 10), ("dpfp", 12), ("rebased", 3), ("hedgehog", 6)]
 )
 def test_every_map_says_how_wide_it_is(name, features):
-    phi = make_feature_map(name, heads=2, key_width=3, nu=2)
+    phi = make_feature_map(name, num_heads=2, key_dim=3, nu=2)
     assert phi(torch.randn(5, 2, 3)).shape == (5, 2, features) == (5, 2, phi.features)
 
 

@@ -8,7 +8,7 @@ from lifelong.memory import GLA, Hebbian
 
 
 def test_each_key_channel_fades_by_itself(bare):
-    memory = bare(GLA(5, heads=1, key_width=2, value_width=1, taps=1, rank=1))
+    memory = bare(GLA(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1, rank=1))
     # logsigmoid(c) / 16 = -log 2 and -log 4: a half is kept in the first key channel, a quarter in the second
     kept = torch.tensor([2.0**-16, 4.0**-16]).double()
     memory.fade[1].bias.data = torch.log(kept / (1 - kept))
@@ -35,7 +35,7 @@ def test_a_rank_of_nothing_is_refused():
 
 def test_it_is_hebbs_rule_when_all_channels_fade_alike(bare):
     x, start = torch.randn(2, 9, 9, dtype=torch.double), torch.rand(2, 9) < 0.2
-    gla, hebbian = (bare(kind(9, heads=1, key_width=3, value_width=3, taps=1)) for kind in (GLA, Hebbian))
+    gla, hebbian = (bare(kind(9, num_heads=1, key_dim=3, value_dim=3, conv_size=1)) for kind in (GLA, Hebbian))
     nn.init.constant_(hebbian.leak, math.log(math.expm1(math.log(2) / 16)))  # log sigmoid(0) / 16 = -log 2 / 16
     nn.init.constant_(hebbian.rate, math.log(math.expm1(1)))
     begin = hebbian.initial_state(2)

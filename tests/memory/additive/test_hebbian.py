@@ -7,7 +7,7 @@ from lifelong.memory import Hebbian
 
 
 def test_every_step_is_written_at_the_rate_and_leaks(bare):
-    memory = bare(Hebbian(5, heads=1, key_width=2, value_width=1, taps=1))
+    memory = bare(Hebbian(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1))
     nn.init.constant_(memory.rate, math.log(math.expm1(3.0)))  # eta = 3, and softplus(0) = log 2 leaves half
     x = torch.tensor([[[2.0, 0.0, 5.0, 0.0, v] for v in (4.0, 1.0, 2.0)]]).double()
     y, _ = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))

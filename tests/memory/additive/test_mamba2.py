@@ -10,7 +10,7 @@ from lifelong.memory.additive.mamba2 import GateFirst
 
 
 def test_the_step_size_writes_and_fades_once(bare):
-    memory = bare(Mamba2(5, heads=1, key_width=2, value_width=1, taps=1))
+    memory = bare(Mamba2(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1))
     nn.init.constant_(memory.step_size.bias, math.log(math.expm1(2.0)))  # dt = 2
     nn.init.constant_(memory.log_rate, math.log(math.log(2) / 2))  # exp(-dt A) = 1/2
     nn.init.constant_(memory.skip, 10.0)

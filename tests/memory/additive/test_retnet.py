@@ -7,7 +7,9 @@ from lifelong.memory import RetNet
 
 
 def test_a_key_is_met_at_the_angle_of_its_age(bare):
-    memory = bare(RetNet(5, heads=1, key_width=2, value_width=1, taps=1, horizons=(1 / math.log(2), 1 / math.log(2))))
+    memory = bare(
+        RetNet(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1, horizons=(1 / math.log(2), 1 / math.log(2)))
+    )
     key = [1.0, 0.0]
     x = torch.tensor([[[*key, *key, v] for v in (4.0, 6.0, 8.0, 2.0)]]).double()
     start = torch.tensor([[False, False, False, True]])
@@ -39,7 +41,7 @@ def test_the_steps_of_a_life_are_counted_from_its_start():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"key_width": 3}, "key_width must be even"), ({"base": 0.5}, "base must be at least 1: base=0.5")],
+    [({"key_dim": 3}, "key_dim must be even"), ({"base": 0.5}, "base must be at least 1: base=0.5")],
 )
 def test_what_cannot_turn_is_refused(options, message):
     with pytest.raises(ValueError, match=message):

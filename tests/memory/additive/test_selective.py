@@ -33,7 +33,7 @@ def read(memory, *values):
 
 
 def test_mamba_writes_and_fades_by_its_step_size():
-    memory = stripped(Mamba(1, channels=1, states=1, taps=1))
+    memory = stripped(Mamba(1, channels=1, states=1, conv_size=1))
     nn.init.constant_(memory.rate.bias, math.log(math.expm1(2.0)))  # dt = 2
     nn.init.constant_(memory.log_fade, math.log(math.log(2) / 2))  # exp(-dt A) = 1/2
     nn.init.constant_(memory.skip, 0.5)
@@ -43,7 +43,7 @@ def test_mamba_writes_and_fades_by_its_step_size():
 
 
 def test_longhorn_moves_towards_the_input_by_an_implicit_step():
-    memory = stripped(Longhorn(1, channels=1, states=1, taps=1))
+    memory = stripped(Longhorn(1, channels=1, states=1, conv_size=1))
     # beta = 1/2: delta = (1/2) / (1 + 9/2) = 1/11, h = 30 * 3 / 11, read at 3;  (1/2) / (1 + 16/2) = 1/18,
     # h = (1 - 16/18) 90/11 + 40 * 4 / 18 = 10/11 + 80/9, read at 4;  a new life: (1/2) / (1 + 25/2) = 1/27, 250/27 at 5
     want = torch.tensor([270 / 11, 40 / 11 + 320 / 9, 1250 / 27]).double()
@@ -79,7 +79,7 @@ def test_mambas_states_fade_within_the_horizons():
     torch.testing.assert_close(-1 / decay[0, 0, 3, [0, -1]], torch.tensor([100.0, 1e5]), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("size", ["channels", "states", "taps"])
+@pytest.mark.parametrize("size", ["channels", "states", "conv_size"])
 @pytest.mark.parametrize("kind", [Mamba, Longhorn])
 def test_sizes_of_nothing_are_refused(kind, size):
     with pytest.raises(ValueError, match=f"{size} must be positive: {size}=0"):

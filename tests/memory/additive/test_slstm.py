@@ -9,7 +9,7 @@ from lifelong.memory import SLSTM
 
 def stripped():
     """One cell: half is kept, i = 0, z = x, the output gate half open."""
-    memory = SLSTM(1, taps=1)
+    memory = SLSTM(1, conv_size=1)
     memory.norm, memory.output = nn.Identity(), nn.Identity()
     for p in memory.parameters():
         nn.init.zeros_(p)

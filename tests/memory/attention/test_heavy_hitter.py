@@ -11,7 +11,7 @@ UNIT = 4096
 
 
 def test_what_was_looked_at_least_makes_room(bare):
-    memory = bare(HeavyHitter(5, heads=1, cache=3, recent=1, key_width=2, value_width=1, taps=1))
+    memory = bare(HeavyHitter(5, num_heads=1, cache=3, recent=1, key_dim=2, value_dim=1, conv_size=1))
     nn.init.constant_(memory.sharpness, math.log(3))  # a key that fits weighs three times
     steps = [(FIRST, FIRST, 8.0), (FIRST, SECOND, 4.0), (FIRST, FIRST, 1.0), (FIRST, FIRST, 15.0), (FIRST, FIRST, 2.0)]
     x = torch.tensor([[[*q, *k, v] for q, k, v in steps]]).double()
@@ -30,7 +30,7 @@ def test_what_was_looked_at_least_makes_room(bare):
 
 
 def test_a_recent_step_is_kept_however_little_it_was_looked_at(bare):
-    memory = bare(HeavyHitter(5, heads=1, cache=3, recent=2, key_width=2, value_width=1, taps=1))
+    memory = bare(HeavyHitter(5, num_heads=1, cache=3, recent=2, key_dim=2, value_dim=1, conv_size=1))
     nn.init.constant_(memory.sharpness, 50.0)  # the second step's key is never looked at
     steps = [(FIRST, FIRST, 8.0), (FIRST, SECOND, 4.0), (FIRST, FIRST, 1.0), (FIRST, FIRST, 15.0)]
     x = torch.tensor([[[*q, *k, v] for q, k, v in steps]]).double()
@@ -40,7 +40,7 @@ def test_a_recent_step_is_kept_however_little_it_was_looked_at(bare):
 
 def test_where_all_but_one_are_recent_it_is_a_window():
     torch.manual_seed(0)
-    heavy, window = HeavyHitter(8, heads=2, cache=5, recent=4).double(), Window(8, heads=2, cache=5).double()
+    heavy, window = HeavyHitter(8, num_heads=2, cache=5, recent=4).double(), Window(8, num_heads=2, cache=5).double()
     nn.init.normal_(heavy.bias)
     window.load_state_dict(heavy.state_dict())
     x, start = torch.randn(3, 30, 8, dtype=torch.double), torch.rand(3, 30) < 0.1
@@ -49,7 +49,7 @@ def test_where_all_but_one_are_recent_it_is_a_window():
 
 
 def test_a_small_cache_keeps_the_contract():
-    check_memory(HeavyHitter(8, heads=2, cache=3, recent=1), steps=12, long_life=1000)
+    check_memory(HeavyHitter(8, num_heads=2, cache=3, recent=1), steps=12, long_life=1000)
 
 
 @pytest.mark.parametrize("recent", [0, 4])

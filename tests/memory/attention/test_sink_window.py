@@ -10,7 +10,7 @@ KEY = [2.0, 0.0]
 
 
 def test_the_first_step_is_seen_for_ever_at_the_distance_of_the_cache(bare):
-    memory = bare(SinkWindow(5, heads=1, sinks=1, cache=2, key_width=2, value_width=1, taps=1))
+    memory = bare(SinkWindow(5, num_heads=1, sinks=1, cache=2, key_dim=2, value_dim=1, conv_size=1))
     memory.bias.data[0] = torch.tensor([0.0, math.log(2), math.log(3)])  # the one before counts twice, the sink thrice
     x = torch.tensor([[[*KEY, *KEY, v] for v in (6.0, 12.0, 18.0, 30.0, 9.0, 3.0)]]).double()
     start = torch.tensor([[False, False, False, False, True, False]])
@@ -30,7 +30,7 @@ def test_the_count_stops_when_the_sinks_have_left_the_window():
 
 def test_while_all_fits_it_is_a_window_as_wide_as_sinks_and_cache():
     torch.manual_seed(0)
-    sinks, wide = SinkWindow(8, heads=2, sinks=3, cache=4).double(), Window(8, heads=2, cache=7).double()
+    sinks, wide = SinkWindow(8, num_heads=2, sinks=3, cache=4).double(), Window(8, num_heads=2, cache=7).double()
     nn.init.normal_(sinks.bias)
     wide.load_state_dict(sinks.state_dict())
     x, start = torch.randn(3, 20, 8, dtype=torch.double), torch.rand(3, 20) < 0.4
@@ -39,7 +39,7 @@ def test_while_all_fits_it_is_a_window_as_wide_as_sinks_and_cache():
 
 
 def test_a_small_cache_keeps_the_contract():
-    check_memory(SinkWindow(8, heads=2, sinks=2, cache=2), steps=12, long_life=1000)
+    check_memory(SinkWindow(8, num_heads=2, sinks=2, cache=2), steps=12, long_life=1000)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"sinks": 0}, "sinks=0"), ({"cache": 1}, "cache=1")])

@@ -20,7 +20,7 @@ def without_output(memory):
 
 
 def test_what_a_head_looks_for_and_how_far_back_add_up():
-    memory = without_output(TransformerXL(2, heads=1, mem_len=1, key_width=1, value_width=1))
+    memory = without_output(TransformerXL(2, num_heads=1, mem_len=1, key_dim=1, value_dim=1))
     for p in memory.parameters():
         nn.init.zeros_(p)
     memory.keys_values.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).double()  # x is (k, v)
@@ -38,7 +38,7 @@ def test_what_a_head_looks_for_and_how_far_back_add_up():
 
 def test_it_is_attention_with_the_published_scores():
     torch.manual_seed(0)
-    memory = without_output(TransformerXL(6, heads=2, mem_len=3))
+    memory = without_output(TransformerXL(6, num_heads=2, mem_len=3))
     nn.init.normal_(memory.content_bias), nn.init.normal_(memory.distance_bias)
     x = torch.randn(1, 7, 6, dtype=torch.double)
     y, _ = memory(x, memory.initial_state(1), torch.zeros(1, 7, dtype=torch.bool))
@@ -72,7 +72,7 @@ def test_the_codes_are_sines_then_cosines_of_falling_frequency():
 
 
 def test_a_small_cache_keeps_the_contract():
-    check_memory(TransformerXL(8, heads=2, mem_len=2), steps=12, long_life=1000)
+    check_memory(TransformerXL(8, num_heads=2, mem_len=2), steps=12, long_life=1000)
 
 
 def test_a_cache_of_nothing_is_refused():

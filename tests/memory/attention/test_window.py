@@ -10,7 +10,7 @@ FIRST, SECOND = [2.0, 0.0], [0.0, 3.0]  # two keys, brought to length 1
 
 
 def test_a_key_that_fits_weighs_three_times_and_the_third_step_has_forgotten_the_first(bare):
-    memory = bare(Window(5, heads=1, cache=2, key_width=2, value_width=1, taps=1))
+    memory = bare(Window(5, num_heads=1, cache=2, key_dim=2, value_dim=1, conv_size=1))
     nn.init.constant_(memory.sharpness, math.log(3))
     nn.init.constant_(memory.bias[0, 1], math.log(2))  # one step ago counts twice
     x = torch.tensor([[[*FIRST, *k, v] for k, v in [(FIRST, 7.0), (SECOND, 14.0), (FIRST, 8.0), (SECOND, 9.0)]]])
@@ -44,7 +44,7 @@ def test_a_cache_without_a_past_is_refused():
 
 
 def test_softmax_is_full_attention_until_its_cache_is_full(bare):
-    memory = bare(make_memory("softmax", 12, heads=2, key_width=2, value_width=2, taps=1, cache=6))
+    memory = bare(make_memory("softmax", 12, num_heads=2, key_dim=2, value_dim=2, conv_size=1, cache=6))
     nn.init.constant_(memory.sharpness, 3.0)
     x = torch.randn(2, 7, 12, dtype=torch.double)
     y, _ = memory(x, memory.initial_state(2), torch.zeros(2, 7, dtype=torch.bool))

@@ -9,7 +9,7 @@ FIRST, SECOND, BOTH = [2.0, 0.0], [0.0, 3.0], [1.0, 1.0]  # keys and queries, br
 
 
 def test_an_axis_in_use_is_spared(bare):
-    memory = bare(KalmanDelta(5, heads=1, key_width=2, value_width=1, taps=1))  # of 0: alpha = b = 1/2
+    memory = bare(KalmanDelta(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1))  # of 0: alpha = b = 1/2
     steps = [(FIRST, FIRST, 3.0), (BOTH, BOTH, 6.0), (FIRST, FIRST, 4.0)]
     x = torch.tensor([[[*q, *k, v] for q, k, v in steps]]).double()
     y, state = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))
@@ -36,7 +36,7 @@ def one_write(memory, k, v, S, J):
 def test_a_step_is_the_exact_posterior_mean_under_a_diagonal_precision(bare, trust):
     torch.manual_seed(0)
     K, V = 6, 3
-    memory = bare(KalmanDelta(2 * K + V, heads=1, key_width=K, value_width=V, taps=1))
+    memory = bare(KalmanDelta(2 * K + V, num_heads=1, key_dim=K, value_dim=V, conv_size=1))
     memory.gates.bias.data[:] = torch.tensor([trust, -1.0])
     b, alpha = torch.tensor(trust).double().sigmoid(), (-softplus(torch.tensor(-1.0).double())).exp()
     k, v, S, J = (torch.randn(n).double() for n in (K, V, V * K, K))
@@ -52,7 +52,7 @@ def test_a_step_is_the_exact_posterior_mean_under_a_diagonal_precision(bare, tru
 def test_a_certain_observation_is_written_exactly_and_a_worthless_one_not_at_all(bare):
     torch.manual_seed(1)
     K, V = 6, 3
-    memory = bare(KalmanDelta(2 * K + V, heads=1, key_width=K, value_width=V, taps=1))
+    memory = bare(KalmanDelta(2 * K + V, num_heads=1, key_dim=K, value_dim=V, conv_size=1))
     memory.gates.bias.data[1] = -50.0  # alpha = 1
     k, v, S, J = (torch.randn(n).double() for n in (K, V, V * K, K))
     S, J, k = S.view(V, K), J.abs(), normalize(k, dim=0)
@@ -67,7 +67,7 @@ def test_a_certain_observation_is_written_exactly_and_a_worthless_one_not_at_all
 def test_an_error_shrinks_and_never_turns(bare, precision):
     torch.manual_seed(2)
     K, V = 6, 3
-    memory = bare(KalmanDelta(2 * K + V, heads=1, key_width=K, value_width=V, taps=1))
+    memory = bare(KalmanDelta(2 * K + V, num_heads=1, key_dim=K, value_dim=V, conv_size=1))
     memory.gates.bias.data[1] = -50.0  # alpha = 1
     memory.scale.data[:] = torch.tensor(2 * precision).log()
     S, J = torch.zeros(V, K).double(), torch.zeros(K).double()

@@ -9,7 +9,7 @@ FIRST, BOTH = [2.0, 0.0], [1.0, 1.0]
 
 
 def test_two_observations_by_hand(bare):
-    memory = bare(Mesa(5, heads=1, key_width=2, value_width=1, taps=1))  # alpha = beta = 1/2
+    memory = bare(Mesa(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1))  # alpha = beta = 1/2
     memory.ridge.data[:] = torch.tensor(0.75).double().expm1().log()  # lambda = 1
     x = torch.tensor([[[*FIRST, *FIRST, 6.0], [*FIRST, *BOTH, 4.0], [*BOTH, *FIRST, 6.0]]]).double()
     y, state = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))
@@ -30,7 +30,7 @@ def inputs(K, V, T):
 
 def test_it_is_the_dense_ridge_regression_with_its_gradient(bare):
     K, V, T = 6, 4, 20
-    memory = bare(Mesa(2 * K + V, heads=1, key_width=K, value_width=V, taps=1))
+    memory = bare(Mesa(2 * K + V, num_heads=1, key_dim=K, value_dim=V, conv_size=1))
     torch.nn.init.normal_(memory.ridge)
     torch.nn.init.normal_(memory.gates.weight)
     x, start, *_ = inputs(K, V, T)
@@ -59,7 +59,7 @@ def test_it_is_the_dense_ridge_regression_with_its_gradient(bare):
 
 def test_it_is_the_posterior_mean_of_palimpsa_with_full_covariance(bare):
     K, V, T = 5, 3, 30
-    memory = bare(Mesa(2 * K + V, heads=1, key_width=K, value_width=V, taps=1))  # alpha = beta = 1/2
+    memory = bare(Mesa(2 * K + V, num_heads=1, key_dim=K, value_dim=V, conv_size=1))  # alpha = beta = 1/2
     x, start, q, k, v = inputs(K, V, T)
     y, _ = memory(x, memory.initial_state(2), start)
     prior = (RIDGE + softplus(torch.zeros(1).double())) * torch.eye(K).double()
@@ -75,7 +75,7 @@ def test_it_is_the_posterior_mean_of_palimpsa_with_full_covariance(bare):
 
 
 def test_few_iterations_give_the_same_in_a_pass_as_in_steps():
-    memory = Mesa(32, heads=1, iterations=3).double()  # far from solved
+    memory = Mesa(32, num_heads=1, iterations=3).double()  # far from solved
     x, start = torch.randn(2, 40, 32).double(), torch.rand(2, 40) < 0.1
     state = memory.initial_state(2)
     torch.testing.assert_close(memory(x, state, start)[0], Memory.forward(memory, x, state, start)[0])

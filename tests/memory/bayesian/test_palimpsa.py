@@ -11,7 +11,7 @@ KEY = [2.0, 0.0]  # brought to length 1
 
 @pytest.mark.parametrize("beta", ["vector", "scalar", "key"])
 def test_evidence_is_divided_by_importance_and_prior(bare, beta):
-    memory = bare(Palimpsa(5, heads=1, beta=beta, key_width=2, value_width=1, taps=1))
+    memory = bare(Palimpsa(5, num_heads=1, beta=beta, key_dim=2, value_dim=1, conv_size=1))
     # gates of 0: half is kept, half is written;  importance 1/2 * 1/2 * 4 = 1;  and the value itself is added
     nn.init.constant_(memory.importance_scale, math.log(math.expm1(4.0)))
     nn.init.ones_(memory.skip)
@@ -26,21 +26,21 @@ def test_vector_and_scalar_agree_when_all_channels_share_one_importance(bare):
     x, start = torch.randn(2, 9, 9, dtype=torch.double), torch.rand(2, 9) < 0.2
     ys = []
     for beta in ("vector", "scalar"):
-        memory = bare(Palimpsa(9, heads=1, beta=beta, key_width=3, value_width=3, taps=1))
+        memory = bare(Palimpsa(9, num_heads=1, beta=beta, key_dim=3, value_dim=3, conv_size=1))
         ys.append(memory(x, memory.initial_state(2), start)[0])
     torch.testing.assert_close(*ys)
 
 
 def test_without_importance_it_is_its_twin_and_evidence_only_fades(bare):
     x, start = torch.randn(2, 9, 9, dtype=torch.double), torch.rand(2, 9) < 0.2
-    with_importance = bare(Palimpsa(9, heads=1, key_width=3, value_width=3, taps=1))
+    with_importance = bare(Palimpsa(9, num_heads=1, key_dim=3, value_dim=3, conv_size=1))
     nn.init.constant_(with_importance.importance_scale, -torch.inf)  # softplus: b = 0
-    twin = bare(Palimpsa(9, heads=1, key_width=3, value_width=3, taps=1, beta="none"))
+    twin = bare(Palimpsa(9, num_heads=1, key_dim=3, value_dim=3, conv_size=1, beta="none"))
     twin.load_state_dict(with_importance.state_dict(), strict=False)
     torch.testing.assert_close(*(m(x, m.initial_state(2), start)[0] for m in (with_importance, twin)))
     assert set(twin.initial_state(1).keys()) == {"M", "window"}
 
-    twin = bare(Palimpsa(5, heads=1, beta="none", key_width=2, value_width=1, taps=1))
+    twin = bare(Palimpsa(5, num_heads=1, beta="none", key_dim=2, value_dim=1, conv_size=1))
     x = torch.tensor([[[*KEY, *KEY, v] for v in (4.0, 8.0)]]).double()
     y, _ = twin(x, twin.initial_state(1), torch.tensor([[False, False]]))
     # gates of 0: 4 / 2 = 2;  2 / 2 + 8 / 2 = 5
@@ -60,7 +60,7 @@ def constant_gates(memory, importance):
 
 
 def test_an_importance_gate_per_key_channel_divides_its_channel(bare):
-    memory = constant_gates(bare(Palimpsa(5, heads=1, beta="key", key_width=2, value_width=1, taps=1)), [2.0, 6.0])
+    memory = constant_gates(bare(Palimpsa(5, num_heads=1, beta="key", key_dim=2, value_dim=1, conv_size=1)), [2.0, 6.0])
     diagonal = [1.0, 1.0]  # of length 1: squares of 1/2
     x = torch.tensor([[[*diagonal, *diagonal, 8.0]]]).double()
     y, state = memory(x, memory.initial_state(1), torch.tensor([[False]]))
@@ -73,7 +73,7 @@ def test_an_importance_gate_per_key_channel_divides_its_channel(bare):
 
 @pytest.mark.parametrize(("beta", "importance"), [("vector", [6.0]), ("scalar", [6.0]), ("key", [6.0, 6.0])])
 def test_evidence_can_be_written_as_strongly_as_importance(bare, beta, importance):
-    memory = Palimpsa(5, heads=1, beta=beta, key_width=2, value_width=1, taps=1, numerator="beta")
+    memory = Palimpsa(5, num_heads=1, beta=beta, key_dim=2, value_dim=1, conv_size=1, numerator="beta")
     memory = constant_gates(bare(memory), importance)
     x = torch.tensor([[[*KEY, *KEY, v] for v in (4.0, 9.0)]]).double()
     y, _ = memory(x, memory.initial_state(1), torch.tensor([[False, False]]))
@@ -83,7 +83,7 @@ def test_evidence_can_be_written_as_strongly_as_importance(bare, beta, importanc
 
 @pytest.mark.parametrize(("beta", "importance"), [("vector", [6.0, 2.0]), ("scalar", [6.0]), ("key", [6.0, 2.0])])
 def test_the_variance_falls_where_something_was_written(bare, beta, importance):
-    memory = Palimpsa(6, heads=1, beta=beta, key_width=2, value_width=2, taps=1, variance=True)
+    memory = Palimpsa(6, num_heads=1, beta=beta, key_dim=2, value_dim=2, conv_size=1, variance=True)
     memory = constant_gates(bare(memory), importance)
     memory.doubt = nn.Identity()
     other = [0.0, 3.0]  # the second key channel

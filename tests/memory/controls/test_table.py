@@ -13,7 +13,7 @@ class First(nn.Module):
 
 
 def read(steps, starts=(), **options):
-    memory = Table(3, key_width=2, **options).double()
+    memory = Table(3, key_dim=2, **options).double()
     memory.output = First()
     x = torch.tensor([steps]).double()
     start = torch.zeros(1, len(steps), dtype=torch.bool)
@@ -58,10 +58,10 @@ def test_huge_keys_are_told_from_small_ones():
 
 @pytest.mark.parametrize("slots", [2, 3])
 def test_a_small_table_keeps_the_contract(slots):
-    check_memory(Table(8, key_width=2, slots=slots, quantum=1.0), steps=20, long_life=1000)
+    check_memory(Table(8, key_dim=2, slots=slots, quantum=1.0), steps=20, long_life=1000)
 
 
-@pytest.mark.parametrize("options", [{"key_width": 0}, {"key_width": 4}, {"slots": 1}, {"quantum": 0.0}])
+@pytest.mark.parametrize("options", [{"key_dim": 0}, {"key_dim": 4}, {"slots": 1}, {"quantum": 0.0}])
 def test_what_makes_no_table_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Table(4, **options)

@@ -7,7 +7,7 @@ FIRST, BOTH = [1.0, 0.0], [1.0, 1.0]
 
 
 def test_keys_of_sum_one_correct_by_their_length(bare):
-    memory = bare(DeltaNet(5, heads=1, style="2021", key_width=2, value_width=1, taps=1))  # beta = 1/2
+    memory = bare(DeltaNet(5, num_heads=1, style="2021", key_dim=2, value_dim=1, conv_size=1))  # beta = 1/2
     x = torch.tensor([[[*BOTH, *BOTH, 8.0], [*FIRST, *FIRST, 9.0], [*BOTH, *BOTH, 8.0]]]).double()
     y, _ = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))
     # elu + 1 of (1, 1) is (2, 2), of (1, 0) is (2, 1): keys (1/2, 1/2) and (2/3, 1/3)
@@ -19,7 +19,7 @@ def test_modern_without_a_look_at_the_input_is_lms(bare):
     x, start = torch.randn(2, 9, 9).double(), torch.rand(2, 9) < 0.2
     ys = []
     for make in (LMS, DeltaNet):
-        memory = bare(make(9, heads=1, key_width=3, value_width=3, taps=1))
+        memory = bare(make(9, num_heads=1, key_dim=3, value_dim=3, conv_size=1))
         ys.append(memory(x, memory.initial_state(2), start)[0])
     torch.testing.assert_close(*ys)
 

@@ -10,7 +10,7 @@ FIRST, SECOND = [3.0, 0.0], [0.0, 3.0]
 
 
 def test_two_corrections_and_one_decay_between_two_readings(bare):
-    memory = bare(DeltaProduct(8, heads=1, corrections=2, key_width=2, value_width=1, taps=1))
+    memory = bare(DeltaProduct(8, num_heads=1, corrections=2, key_dim=2, value_dim=1, conv_size=1))
     memory.gates.bias.data[:2] = torch.tensor([0.0, -math.log(3)]).double()  # beta 1, then 1/2; alpha is 1/2
     both = [1.0, 1.0]
     x = torch.tensor([[[*both, *FIRST, 4.0, *SECOND, 2.0], [*both, *FIRST, 6.0, *FIRST, 4.0]]]).double()
@@ -23,7 +23,7 @@ def test_two_corrections_and_one_decay_between_two_readings(bare):
 
 
 def test_two_reflections_turn_the_memory(bare):
-    memory = bare(DeltaProduct(8, heads=1, corrections=2, key_width=2, value_width=1, taps=1))
+    memory = bare(DeltaProduct(8, num_heads=1, corrections=2, key_dim=2, value_dim=1, conv_size=1))
     memory.gates.bias.data[:] = torch.tensor([50.0, 50.0, -50.0]).double()  # beta 2, nothing fades
     state = memory.initial_state(1)
     state["S"][:] = torch.tensor([2.0, 1.0]).double()
@@ -34,8 +34,8 @@ def test_two_reflections_turn_the_memory(bare):
 
 
 def test_one_correction_is_the_gated_delta_rule(bare):
-    product = bare(DeltaProduct(9, heads=1, corrections=1, key_width=3, value_width=3, taps=1))
-    gated = bare(GatedDelta(9, heads=1, key_width=3, value_width=3, taps=1))
+    product = bare(DeltaProduct(9, num_heads=1, corrections=1, key_dim=3, value_dim=3, conv_size=1))
+    gated = bare(GatedDelta(9, num_heads=1, key_dim=3, value_dim=3, conv_size=1))
     product.gates.bias.data[0] = -math.log(3)  # 2 sigmoid = 1/2
     x, start = torch.randn(2, 9, 9).double(), torch.rand(2, 9) < 0.2
     torch.testing.assert_close(
@@ -44,7 +44,7 @@ def test_one_correction_is_the_gated_delta_rule(bare):
 
 
 def test_three_corrections_keep_the_contract_and_none_is_refused():
-    check_memory(DeltaProduct(8, heads=2, corrections=3))
+    check_memory(DeltaProduct(8, num_heads=2, corrections=3))
     memory = DeltaProduct(8)
     torch.testing.assert_close(2 * memory.gates.bias[:2].detach().sigmoid(), torch.full((2,), 0.5))
     assert isinstance(memory.gates, nn.Linear)

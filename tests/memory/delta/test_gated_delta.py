@@ -6,7 +6,7 @@ FIRST, SECOND, BOTH = [2.0, 0.0], [0.0, 3.0], [1.0, 1.0]  # keys and queries, br
 
 
 def test_half_is_kept_and_half_of_the_error_is_corrected(bare):
-    memory = bare(GatedDelta(5, heads=1, key_width=2, value_width=1, taps=1))  # gates of 0: alpha = beta = 1/2
+    memory = bare(GatedDelta(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1))  # gates of 0: alpha = beta = 1/2
     steps = [(FIRST, FIRST, 4.0), (FIRST, FIRST, 4.0), (BOTH, SECOND, 2.0), (FIRST, FIRST, 6.0)]
     x = torch.tensor([[[*q, *k, v] for q, k, v in steps]]).double()
     y, state = memory(x, memory.initial_state(1), torch.tensor([[False, False, False, True]]))
@@ -17,6 +17,6 @@ def test_half_is_kept_and_half_of_the_error_is_corrected(bare):
 
 
 def test_an_untouched_write_fades_to_one_e_th_in_the_horizon_of_its_head():
-    memory = GatedDelta(8, heads=2, horizons=(10.0, 1000.0))
+    memory = GatedDelta(8, num_heads=2, horizons=(10.0, 1000.0))
     kept = torch.exp(-torch.nn.functional.softplus(memory.gates.bias[2:].detach()))
     torch.testing.assert_close(kept ** torch.tensor([10.0, 1000.0]), torch.full((2,), 1 / torch.e), rtol=1e-3, atol=0)

@@ -8,7 +8,7 @@ FIRST = [3.0, 0.0]
 
 
 def test_a_correction_is_scaled_by_past_use(bare):
-    memory = bare(PreconditionedDelta(5, heads=1, key_width=2, value_width=1, taps=1))  # alpha = beta = 1/2
+    memory = bare(PreconditionedDelta(5, num_heads=1, key_dim=2, value_dim=1, conv_size=1))  # alpha = beta = 1/2
     x = torch.tensor([[[*FIRST, *FIRST, 4.0]] * 3]).double()
     y, state = memory(x, memory.initial_state(1), torch.tensor([[False, False, True]]))
     # A = 1/2, then 1/4 + 1/2 = 3/4;  r = log A + 0.2 = -0.49315, -0.08768;  g = 1.5^(0.49315 / 1.49315), 1.5^(...)
@@ -21,7 +21,7 @@ def test_a_correction_is_scaled_by_past_use(bare):
 
 
 def test_the_scale_stays_within_its_bounds(bare):
-    memory = bare(PreconditionedDelta(3, heads=1, key_width=1, value_width=1, taps=1))
+    memory = bare(PreconditionedDelta(3, num_heads=1, key_dim=1, value_dim=1, conv_size=1))
     x, no = torch.ones(1, 3).double(), torch.tensor([False])
     for past, gate in ((1e12, 0.0), (0.0, -50.0)):  # much use, and hardly any
         memory.gates.bias.data[0] = gate
@@ -35,8 +35,8 @@ def test_the_scale_stays_within_its_bounds(bare):
 
 
 def test_it_is_the_gated_delta_rule_where_its_scale_is_one(bare):
-    memory = bare(PreconditionedDelta(3, heads=1, key_width=1, value_width=1, taps=1))
-    gated = bare(GatedDelta(3, heads=1, key_width=1, value_width=1, taps=1))
+    memory = bare(PreconditionedDelta(3, num_heads=1, key_dim=1, value_dim=1, conv_size=1))
+    gated = bare(GatedDelta(3, num_heads=1, key_dim=1, value_dim=1, conv_size=1))
     memory.gates.bias.data[1] = gated.gates.bias.data[1] = 50.0  # all fades: A = beta, S = beta v
     memory.gates.bias.data[0] = gated.gates.bias.data[0] = math.log(1 / (math.exp(0.2) - 1))  # A = exp(-0.2): r = 0
     x, no = torch.randn(2, 9, 3).double(), torch.zeros(2, 9, dtype=torch.bool)

@@ -13,7 +13,7 @@ class Reading(nn.Module):
 
 def plain(K, V):
     """One head; x is q, k, v, b before softmax and sigmoid."""
-    memory = RecurrentDelta(2 * K + V + 1, heads=1, key_width=K, value_width=V).double()
+    memory = RecurrentDelta(2 * K + V + 1, num_heads=1, key_dim=K, value_dim=V).double()
     for p in memory.parameters():
         nn.init.zeros_(p)
     nn.init.eye_(memory.input.weight)
@@ -45,7 +45,10 @@ def test_it_can_store_and_read_at_different_keys():
 
 def test_without_feedback_it_is_a_delta_net(bare):
     K, V = 3, 2
-    memory, delta = plain(K, V), bare(DeltaNet(2 * K + V, heads=1, style="2021", key_width=K, value_width=V, taps=1))
+    memory, delta = (
+        plain(K, V),
+        bare(DeltaNet(2 * K + V, num_heads=1, style="2021", key_dim=K, value_dim=V, conv_size=1)),
+    )
     x, start = torch.randn(2, 9, 2 * K + V).double(), torch.rand(2, 9) < 0.2
     y, _ = memory(nn.functional.pad(x, (0, 1)), memory.initial_state(2), start)
     q, k, v = x.split([K, K, V], -1)

@@ -49,7 +49,7 @@ def test_the_input_before_is_mixed_in_but_not_across_a_start(plain):
 
 
 def test_the_step_is_the_recursion_as_written():
-    memory = RWKV7(8, heads=2).double()
+    memory = RWKV7(8, num_heads=2).double()
     state, x = memory.initial_state(1), torch.randn(1, 2, 8).double()
     no = torch.zeros(1, 2, dtype=torch.bool)
     seen = []
@@ -68,7 +68,7 @@ def test_the_step_is_the_recursion_as_written():
 
 
 def test_channels_begin_at_the_horizons_and_never_fade_faster_than_the_bound():
-    memory = RWKV7(8, heads=4, horizons=(10.0, 1000.0))
+    memory = RWKV7(8, num_heads=4, horizons=(10.0, 1000.0))
     kept = torch.exp(-FASTEST * memory.fade.detach().sigmoid())
     want = torch.full((8,), 1 / math.e)
     torch.testing.assert_close(kept ** torch.tensor([10.0, 1000.0] * 4), want, rtol=1e-3, atol=0)

@@ -17,7 +17,7 @@ class Reading(nn.Module):
 @pytest.fixture
 def plain():
     """One head of two channels, x is what the softmax sees."""
-    memory = SRWM(2, heads=1).double()
+    memory = SRWM(2, num_heads=1).double()
     nn.init.eye_(memory.input.weight)
     memory.output = Reading()
     return memory
@@ -52,7 +52,7 @@ def test_each_block_has_its_own_rate(plain):
 
 
 def test_a_row_of_the_offset_is_no_longer_than_the_limit():
-    memory = SRWM(2, heads=1, limit=0.5).double()
+    memory = SRWM(2, num_heads=1, limit=0.5).double()
     state = memory.initial_state(1)
     state["F"][:] = 3.0
     _, state = memory.step(torch.randn(1, 2).double(), state, torch.tensor([False]))

@@ -9,12 +9,12 @@ from lifelong.memory import GatedDelta, LogLinear, check_memory
 
 def fenwick(memory, x, start):
     """The docstring's recursion, word for word, of one life after another."""
-    heads, levels, V, K = memory.shape
+    num_heads, levels, V, K = memory.shape
     q, k, v, _ = memory.project(x, memory.initial_state(1)["window"], start)
-    beta, fade = memory.gates(x).split(heads, -1)
+    beta, fade = memory.gates(x).split(num_heads, -1)
     beta, alpha = beta.sigmoid(), torch.exp(-nn.functional.softplus(fade))
-    scale = nn.functional.softplus(memory.scales(x)).unflatten(-1, (heads, levels))
-    S, ys = [torch.zeros(heads, V, K).double()] * levels, []
+    scale = nn.functional.softplus(memory.scales(x)).unflatten(-1, (num_heads, levels))
+    S, ys = [torch.zeros(num_heads, V, K).double()] * levels, []
     now = -1
     for t in range(x.shape[1]):
         now = 0 if start[0, t] else now + 1
@@ -39,7 +39,7 @@ def fenwick(memory, x, start):
 @pytest.mark.parametrize("levels", [1, 2, 4, 12])
 def test_it_is_the_recursion_it_says(rule, levels):
     torch.manual_seed(0)
-    memory = LogLinear(8, heads=2, levels=levels, rule=rule, horizons=(5.0, 50.0)).double()
+    memory = LogLinear(8, num_heads=2, levels=levels, rule=rule, horizons=(5.0, 50.0)).double()
     nn.init.normal_(memory.scales.weight)
     x, start = torch.randn(1, 150, 8, dtype=torch.double), torch.zeros(1, 150, dtype=torch.bool)
     start[0, [3, 4, 90]] = True
@@ -50,7 +50,7 @@ def test_it_is_the_recursion_it_says(rule, levels):
 
 
 def test_where_a_write_goes(bare):
-    memory = bare(LogLinear(3, heads=1, levels=3, rule="additive", key_width=1, value_width=1, taps=1))
+    memory = bare(LogLinear(3, num_heads=1, levels=3, rule="additive", key_dim=1, value_dim=1, conv_size=1))
     memory.gates.bias.data = torch.tensor([1e3, -1e3]).double()  # all is written, all is kept
     memory.scales.bias.data = torch.tensor([1.0, 10.0, 100.0]).expm1().log().nan_to_num(posinf=100.0).double()
     x = torch.tensor([[[5.0, 5.0, v] for v in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)]]).double()
@@ -66,10 +66,10 @@ def test_where_a_write_goes(bare):
 @pytest.mark.parametrize("levels", [1, 3, 12])
 def test_where_all_levels_count_alike_it_is_its_host(levels):
     torch.manual_seed(0)
-    memory = LogLinear(8, heads=2, levels=levels, key_width=5).double()
+    memory = LogLinear(8, num_heads=2, levels=levels, key_dim=5).double()
     nn.init.zeros_(memory.scales.weight)
     memory.scales.bias.data.fill_(math.log(math.e - 1))
-    host = GatedDelta(8, heads=2, key_width=5).double()
+    host = GatedDelta(8, num_heads=2, key_dim=5).double()
     host.load_state_dict({k: v for k, v in memory.state_dict().items() if not k.startswith("scales")})
     x, start = torch.randn(3, 99, 8, dtype=torch.double), torch.rand(3, 99) < 0.05
     got, want = memory(x, memory.initial_state(3), start), host(x, host.initial_state(3), start)
@@ -77,7 +77,7 @@ def test_where_all_levels_count_alike_it_is_its_host(levels):
     torch.testing.assert_close(got[1]["S"].sum(2), want[1]["S"])
 
 
-@pytest.mark.parametrize("options", [{"levels": 1}, {"levels": 3, "rule": "additive", "heads": 2}])
+@pytest.mark.parametrize("options", [{"levels": 1}, {"levels": 3, "rule": "additive", "num_heads": 2}])
 def test_other_levels_and_hosts_keep_the_contract(options):
     check_memory(LogLinear(8, **options), steps=20, long_life=1000)
 

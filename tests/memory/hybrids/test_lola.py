@@ -11,7 +11,7 @@ FIRST, SECOND = [2.0, 0.0], [0.0, 3.0]  # two keys, brought to length 1
 
 def small(bare, **options):
     """With A = 0 all four features are 1/4: linear attention is then the mean of what it was given."""
-    memory = bare(LoLA(5, heads=1, window=2, cache=1, key_width=2, value_width=1, taps=1, **options))
+    memory = bare(LoLA(5, num_heads=1, window=2, cache=1, key_dim=2, value_dim=1, conv_size=1, **options))
     nn.init.constant_(memory.linear_bias, math.log(4))  # 1/4 * 1/4 * 4 features * 4: each pair weighs 1
     return memory
 
@@ -59,7 +59,7 @@ def test_a_new_life_recalls_nothing(bare):
 
 def test_it_is_a_window_until_the_first_step_has_left_it():
     torch.manual_seed(0)
-    memory, window = LoLA(8, heads=2, window=5, cache=2).double(), Window(8, heads=2, cache=5).double()
+    memory, window = LoLA(8, num_heads=2, window=5, cache=2).double(), Window(8, num_heads=2, cache=5).double()
     nn.init.normal_(memory.bias)
     window.load_state_dict({k: v for k, v in memory.state_dict().items() if k not in ("features", "linear_bias")})
     x, start = torch.randn(3, 30, 8, dtype=torch.double), torch.rand(3, 30) < 0.2
@@ -71,7 +71,7 @@ def test_it_is_a_window_until_the_first_step_has_left_it():
 
 def test_at_birth_the_sums_weigh_an_average_pair_as_the_softmax_does():
     torch.manual_seed(0)
-    memory = LoLA(32, heads=1, key_width=32).double()
+    memory = LoLA(32, num_heads=1, key_dim=32).double()
     q, k = (nn.functional.normalize(torch.randn(10_000, 1, 32).double(), dim=-1) for _ in range(2))
     exact = (10 * (q * k).sum(-1)).exp().mean()
     linear = memory.linear_bias.exp() * (memory.phi(q) * memory.phi(k)).sum(-1).mean()
@@ -79,8 +79,8 @@ def test_at_birth_the_sums_weigh_an_average_pair_as_the_softmax_does():
 
 
 def test_small_caches_keep_the_contract():
-    check_memory(LoLA(8, heads=2, window=2, cache=1), steps=12, long_life=1000)
-    check_memory(LoLA(8, heads=1, window=3, cache=4), steps=20, long_life=1000)
+    check_memory(LoLA(8, num_heads=2, window=2, cache=1), steps=12, long_life=1000)
+    check_memory(LoLA(8, num_heads=1, window=3, cache=4), steps=20, long_life=1000)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"window": 1}, "window=1"), ({"cache": 0}, "cache=0")])

@@ -8,10 +8,10 @@ from lifelong.memory import MemoryAsContext, Window, check_memory
 
 
 def made_bare(bare, **options):
-    memory = MemoryAsContext(3, inner="none", heads=1, cache=2, **options)
+    memory = MemoryAsContext(3, inner="none", num_heads=1, cache=2, **options)
     for p in memory.parameters():
         nn.init.zeros_(p)
-    memory.attention = bare(Window(3, heads=1, cache=2, key_width=1, value_width=1, taps=1))
+    memory.attention = bare(Window(3, num_heads=1, cache=2, key_dim=1, value_dim=1, conv_size=1))
     return memory.double()
 
 
@@ -44,7 +44,7 @@ def test_without_reading_and_tokens_it_is_the_window():
     assert (state["attention"] == window).all()
 
 
-@pytest.mark.parametrize("options", [{"tokens": 1}, {"inner": "none"}, {"inner": "gru", "heads": 2}])
+@pytest.mark.parametrize("options", [{"tokens": 1}, {"inner": "none"}, {"inner": "gru", "num_heads": 2}])
 def test_other_parts_keep_the_contract(options):
     check_memory(MemoryAsContext(8, cache=3, **options), steps=6, long_life=1000)
 

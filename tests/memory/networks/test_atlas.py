@@ -8,7 +8,7 @@ NEVER = -99.0
 
 
 def test_a_step_is_trained_on_the_last_two_pairs(bare):
-    memory = bare(Atlas(3, heads=1, recent=2, depth=1, key_width=1, value_width=1, batch=1, taps=1))
+    memory = bare(Atlas(3, num_heads=1, recent=2, depth=1, key_dim=1, value_dim=1, batch=1, conv_size=1))
     # gates of 0: theta = eta = gamma = 1/2; nothing fades
     nn.init.constant_(memory.gates.bias[1:2], NEVER)
     memory.powers.data[:] = torch.tensor([3.0, 4.0])  # phi(1) = (0.6, 0.8), phi(-1) = (-0.6, 0.8), 0.28 of it
@@ -24,8 +24,8 @@ def test_a_step_is_trained_on_the_last_two_pairs(bare):
 
 def test_a_window_of_one_pair_at_plain_keys_is_titans(bare):
     torch.manual_seed(0)
-    atlas = bare(Atlas(9, heads=1, recent=1, depth=1, key_width=3, value_width=3, batch=4))
-    titans = bare(Titans(9, heads=1, depth=1, key_width=3, value_width=3, batch=4))
+    atlas = bare(Atlas(9, num_heads=1, recent=1, depth=1, key_dim=3, value_dim=3, batch=4))
+    titans = bare(Titans(9, num_heads=1, depth=1, key_dim=3, value_dim=3, batch=4))
     nn.init.constant_(atlas.powers[:, 0], 1.0)
     nn.init.constant_(atlas.gates.bias[3:], 99.0)  # gamma = 1
     for memory in (atlas, titans):
@@ -35,7 +35,7 @@ def test_a_window_of_one_pair_at_plain_keys_is_titans(bare):
 
 
 def test_features_of_unit_keys_are_of_unit_length():
-    memory = Atlas(8, key_width=4)
+    memory = Atlas(8, key_dim=4)
     x = nn.functional.normalize(torch.randn(2, 2, 1, 5, 4), dim=-1)
     first, second = memory._features(x)
     torch.testing.assert_close(first.norm(dim=-1), torch.ones(2, 1, 5))
@@ -52,7 +52,7 @@ def test_it_keeps_its_promises_with_muon(recent):
 def test_muon_moves_by_the_rate_whatever_the_error(bare):
     ys = []
     for v in (5.0, 5000.0):
-        memory = bare(Atlas(3, heads=1, depth=1, key_width=1, value_width=1, batch=1, taps=1, muon=True))
+        memory = bare(Atlas(3, num_heads=1, depth=1, key_dim=1, value_dim=1, batch=1, conv_size=1, muon=True))
         nn.init.constant_(memory.powers[:, 0], 1.0)
         y, _ = memory(torch.tensor([[[1.0, 1.0, v]]]).double(), memory.initial_state(1), torch.tensor([[False]]))
         ys.append(y.item())

@@ -17,14 +17,14 @@ class Blind(nn.Module):
 
 
 def test_a_chunk_is_read_before_it_is_learned(bare):
-    memory = bare(LaCT(2, heads=1, hidden=1, chunk=2))
+    memory = bare(LaCT(2, num_heads=1, hidden=1, chunk=2))
     memory.attention, memory.gates = Blind(), nn.Linear(6, 3).double()
     memory.weights.data = torch.tensor(
         [[0.0, 1.0, 1.0, 1.0, 1.0, 0.0]]
     ).double()  # W_0 = (0, 1), W_1 = (1; 1), W_2 = (1, 0)
     x = torch.tensor([[[1.0, 0.0, 1.0, 0.0, 2.0, 1.0]]]).double().expand(1, 5, 6)  # q = k = (1, 0), v = (2, 1)
     never = torch.zeros(1, 5, dtype=torch.bool)
-    y, state = memory(x, LaCT.initial_state(LaCT(2, heads=1, hidden=1, chunk=2).double(), 1), never)
+    y, state = memory(x, LaCT.initial_state(LaCT(2, num_heads=1, hidden=1, chunk=2).double(), 1), never)
     # W_0 k = 0, W_2 k = 1: nothing is said, and only W_0 has a gradient, along k. Made orthogonal it is of length s;
     # lambda = 1: W_0 = (s, 1), brought back to length 1.
     s = 1.0

@@ -9,7 +9,7 @@ FIRST, SECOND, BOTH = [2.0, 0.0], [0.0, 3.0], [1.0, 1.0]  # keys and queries, br
 
 
 def test_half_of_half_the_error_now_and_half_of_the_momentum_ever_after(bare):
-    memory = bare(Titans(5, heads=1, depth=1, key_width=2, value_width=1, batch=1, taps=1))
+    memory = bare(Titans(5, num_heads=1, depth=1, key_dim=2, value_dim=1, batch=1, conv_size=1))
     # gates of 0: theta = eta = alpha = 1/2
     steps = [(FIRST, FIRST, 4.0), (FIRST, FIRST, 4.0), (BOTH, SECOND, 2.0), (FIRST, FIRST, 6.0)]
     x = torch.tensor([[[*q, *k, v] for q, k, v in steps]]).double()
@@ -22,7 +22,7 @@ def test_half_of_half_the_error_now_and_half_of_the_momentum_ever_after(bare):
 
 
 def test_within_a_mini_batch_the_error_is_that_at_its_beginning(bare):
-    memory = bare(Titans(3, heads=1, depth=1, key_width=1, value_width=1, batch=2, momentum=False, taps=1))
+    memory = bare(Titans(3, num_heads=1, depth=1, key_dim=1, value_dim=1, batch=2, momentum=False, conv_size=1))
     nn.init.constant_(memory.gates.bias[1:], -99.0)  # nothing fades; theta = 1/2 / 2
     x = torch.tensor([[[1.0, 1.0, 8.0]]]).double().expand(1, 4, 3)
     y, _ = memory(x, memory.initial_state(1), torch.zeros(1, 4, dtype=torch.bool))
@@ -31,7 +31,7 @@ def test_within_a_mini_batch_the_error_is_that_at_its_beginning(bare):
 
 
 def test_a_matrix_without_mini_batches_momentum_and_decay_is_the_delta_rule(bare):
-    memory = bare(Titans(9, heads=1, depth=1, key_width=3, value_width=3, batch=1, momentum=False, taps=1))
+    memory = bare(Titans(9, num_heads=1, depth=1, key_dim=3, value_dim=3, batch=1, momentum=False, conv_size=1))
     nn.init.normal_(memory.gates.weight[:1])
     nn.init.constant_(memory.gates.bias[1:], -99.0)
     x, start = torch.randn(2, 30, 9).double(), torch.rand(2, 30) < 0.1
@@ -46,7 +46,7 @@ def test_a_matrix_without_mini_batches_momentum_and_decay_is_the_delta_rule(bare
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_any_depth_learns_four_pairs(bare, depth):
     torch.manual_seed(0)
-    memory = Titans(12, heads=1, depth=depth, key_width=4, value_width=4, hidden=16, taps=1)
+    memory = Titans(12, num_heads=1, depth=depth, key_dim=4, value_dim=4, hidden=16, conv_size=1)
     slow = memory.weights.detach().double()
     memory = bare(memory)
     memory.weights.data = slow

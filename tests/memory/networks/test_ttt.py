@@ -6,7 +6,7 @@ from lifelong.memory import TTTMLP, TTTLinear
 
 
 def test_a_repeated_step_counts_once_in_its_mini_batch(bare):
-    memory = bare(TTTLinear(2, heads=1, batch=2))
+    memory = bare(TTTLinear(2, num_heads=1, batch=2))
     memory.gates = nn.Linear(6, 1).double()
     for p in memory.gates.parameters():
         nn.init.zeros_(p)  # theta = 1/2
@@ -27,7 +27,7 @@ def test_a_repeated_step_counts_once_in_its_mini_batch(bare):
 @pytest.mark.parametrize("kind", [TTTLinear, TTTMLP])
 def test_pairs_that_come_again_are_learned(bare, kind):
     torch.manual_seed(0)
-    memory = kind(4, heads=1)
+    memory = kind(4, num_heads=1)
     slow = memory.weights.detach().double()
     memory = bare(memory)
     memory.weights.data, memory.norm_scale.data[:] = slow, 1.0
