@@ -17,7 +17,7 @@ def command(arguments: list[str]) -> None:
     """Run the measurement that the first word names.
 
     Raises:
-        ConfigError: if it names none, or its settings do not fit.
+        UserError: if it names none, or its settings do not fit.
     """
     subject, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if subject in ("-h", "--help"):
@@ -26,10 +26,10 @@ def command(arguments: list[str]) -> None:
         importlib.import_module(f"lifelong.experiments.benchmarks.{subject}").command(rest)
     else:
         from lifelong.experiments.runs.config import (
-            ConfigError,  # not above: it imports torch, which help can do without
+            UserError,  # not above: it imports torch, which help can do without
         )
 
-        raise ConfigError(f"bench what{f': {subject!r}' if subject else ''}? known: {', '.join(SUBJECTS)}")
+        raise UserError(f"bench what{f': {subject!r}' if subject else ''}? known: {', '.join(SUBJECTS)}")
 
 
 def _usage() -> str:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.experiments.cli import parse
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
@@ -54,15 +54,15 @@ class CapacityConfig:
     def __post_init__(self) -> None:
         """Refuse numbers and names that cannot be meant."""
         if min(self.pairs, default=0) < 1:
-            raise InputError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
+            raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
         if self.repeats < 2:
-            raise InputError(f"repeats must be 2 or more: repeats={self.repeats}")
+            raise UserError(f"repeats must be 2 or more: repeats={self.repeats}")
         if self.width < LOAD:
-            raise InputError(f"width must be at least {LOAD}: width={self.width}")
+            raise UserError(f"width must be at least {LOAD}: width={self.width}")
         if max(self.pairs) > CODES:
-            raise InputError(f"pairs must be at most {CODES}, one for each code vector: pairs={max(self.pairs)}")
+            raise UserError(f"pairs must be at most {CODES}, one for each code vector: pairs={max(self.pairs)}")
         if unknown := sorted(set(self.rules) - set(RULES)):
-            raise InputError(f"no rule {unknown[0]!r}; known: {', '.join(RULES)}")
+            raise UserError(f"no rule {unknown[0]!r}; known: {', '.join(RULES)}")
 
 
 def command(arguments: list[str]) -> None:

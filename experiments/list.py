@@ -26,10 +26,10 @@ def command(arguments: list[str]) -> None:
     """Print the table.
 
     Raises:
-        ConfigError: if there is any word but a plea for help.
+        UserError: if there is any word but a plea for help.
     """
     if other := sorted(set(arguments) - {"-h", "--help"}):
-        from lifelong.experiments.runs.config import ConfigError  # not above: it imports what the table can do without
+        from lifelong.experiments.runs.config import UserError  # not above: it imports what the table can do without
 
-        raise ConfigError(f"list takes no settings, got {' '.join(other)}")
+        raise UserError(f"list takes no settings, got {' '.join(other)}")
     sys.stdout.write(listing())

@@ -25,7 +25,7 @@ import tyro
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig, Rollout
 from lifelong.envs import TaskStream, make_stream
 from lifelong.envs.rooms.tasks import TASKS
-from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.arguments import parse
 from lifelong.memory import make_memory
 
 __all__ = ["BenchConfig", "command", "main"]
@@ -74,14 +74,14 @@ def main(config: BenchConfig) -> str:
 
 
 def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
-    world = _world(config)
+    env = _world(config)
     backbone = Backbone([make_memory(memory, config.width)])
-    agent = ActorCritic(Encoder(world.single_observation_space, config.width), backbone, world.single_action_space)
-    lifetime = Rollout(agent, world)
+    agent = ActorCritic(Encoder(env.single_observation_space, config.width), backbone, env.single_action_space)
+    rollout = Rollout(agent, env)
     learner = PPO(agent, PPOConfig(lr=3e-4, epochs=config.epochs, minibatches=config.minibatches))
 
     def turn() -> None:
-        report = learner.learn(lifetime.segment(config.steps))
+        report = learner.learn(rollout.segment(config.steps))
         if report["ratio_error"] > 1e-4:
             raise RuntimeError(f"acting and learning differ: max |ratio - 1| = {report['ratio_error']}")
 

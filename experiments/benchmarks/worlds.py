@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 
 from lifelong.envs import make_stream
-from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.arguments import parse
 
 __all__ = ["BenchConfig", "command", "main"]
 

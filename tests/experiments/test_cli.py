@@ -8,8 +8,8 @@ from pathlib import Path
 import gymnasium
 import pytest
 
+from lifelong import cli
 from lifelong.envs import STREAMS
-from lifelong.experiments import cli
 from lifelong.experiments.list import listing
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.train import main as train
@@ -112,7 +112,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, capacity"),
+        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, report, capacity"),
         (["frobnicate"], "no verb 'frobnicate'; known: train"),
         (["list", "--all"], "list takes no settings, got --all"),
         (["train", "--memory", "gated_dleta"], "no memory 'gated_dleta'; did you mean 'gated_delta'?"),
@@ -267,7 +267,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_and_list_import_nothing_heavy(tmp_path: Path) -> None:
     code = """
 import sys
-from lifelong.experiments.cli import main
+from lifelong.cli import main
 for words in (["--help"], ["list"], ["--version"], ["frobnicate"]):
     main(words)
 assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid"} & sys.modules.keys(), sys.modules
@@ -281,7 +281,7 @@ assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid
 
 def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text("from lifelong.memory import GRU\n\n\nclass Leaky(GRU):\n    pass\n")
-    command = [sys.executable, "-c", "from lifelong.experiments.cli import main; raise SystemExit(main())"]
+    command = [sys.executable, "-c", "from lifelong.cli import main; raise SystemExit(main())"]
     words = ["train", "--memory", "leaky:Leaky", *SMALL]
     done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
