@@ -23,7 +23,7 @@ from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import options
-from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -51,7 +51,9 @@ class CertifyConfig:
     """Write the certificates that come with the package."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate the settings."""
+        check_sizes(self, ("lives", "episodes"))
+        check_sizes(self, ("seed",), 0)
         for name, least in (("lives", 2), ("episodes", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -103,7 +105,7 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
                 text += compared
             yield text + "\n", holds
         if config.store:
-            yield f"written to {store(fresh)}\n\n", True
+            yield f"wrote {store(fresh)}\n\n", True
 
 
 def table(certificate: Certificate) -> str:

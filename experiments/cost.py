@@ -22,7 +22,7 @@ import torch
 from lifelong.experiments.associative_recall.trial import Sizes, build
 from lifelong.experiments.benchmarks.operation_count import Count, count_step
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_device, check_output, check_sizes
 from lifelong.experiments.runs.tensorboard import COLOURS
 from lifelong.kernels.benchmark.clock import Call, Clock, CudaClock, in_turns
 from lifelong.memory import MEMORIES, Memory, make_memory
@@ -56,10 +56,9 @@ class CostConfig:
     """Directory to write cost.md and the pictures to; with --recall, the first of those if nothing is said."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        for name in ("width", "lives", "batch", "length", "repeats", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be positive: {name}={getattr(self, name)}")
+        """Validate the settings."""
+        check_sizes(self, ("width", "lives", "batch", "length", "repeats", "threads"))
+        check_output(self.output, folder=True)
 
 
 class Measured(NamedTuple):
@@ -103,6 +102,7 @@ def main(config: CostConfig) -> str:
     Raises:
         UserError: if a memory does not fit a size, or there are no measurements where they should be.
     """
+    check_device(config.device)
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
     subjects = [subject for folder in config.recall for subject in _of_recall(folder, config.memories)]
@@ -115,9 +115,12 @@ def main(config: CostConfig) -> str:
     folder = config.output or (config.recall[0] if config.recall else None)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "cost.md").write_text(table)
+        written = [folder / "cost.md"]
+        written[0].write_text(table)
         for task in dict.fromkeys(task for cost in costs for task in cost.recall):
-            _plot([cost for cost in costs if task in cost.recall], task, folder / f"cost-{task}.png")
+            written.append(folder / f"cost-{task}.png")
+            _plot([cost for cost in costs if task in cost.recall], task, written[-1])
+        sys.stderr.writelines(f"wrote {path}\n" for path in written)
     return table
 
 
@@ -142,7 +145,7 @@ def _of_recall(folder: Path, memories: tuple[str, ...]) -> list[Measured]:
     try:
         sizes = Sizes.from_json((folder / "config.json").read_text())
         areas: dict[str, dict[str, float]] = json.loads((folder / "areas.json").read_text())
-    except OSError as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{folder} has no finished measurement of lifelong recall: {error}") from error
     names = memories or tuple(dict.fromkeys(name for by_name in areas.values() for name in by_name))
     if unknown := [name for name in names if not any(name in by_name for by_name in areas.values())]:

@@ -32,7 +32,7 @@ from lifelong.experiments.associative_recall.report import Line, write_report
 from lifelong.experiments.associative_recall.sequences import Task, shortest
 from lifelong.experiments.associative_recall.trial import PRESETS, TUNING_SEED, Run, Sizes, build, train
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, check_device, check_output, check_sizes
 
 __all__ = ["RecallConfig", "command", "main"]
 
@@ -99,12 +99,10 @@ class RecallConfig:
     """Directory of the runs and of what is made of them."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        for name in ("length", "keys", "values", "width", "layers", "state_bytes", "parameters", "steps", "batch",
-                     "tuning_seeds", "seeds"):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be positive: {name}={value}")
+        """Validate the settings."""
+        check_sizes(self, ("length", "keys", "values", "width", "layers", "state_bytes", "parameters", "steps", "batch",
+                           "tuning_seeds", "seeds"))  # fmt: skip
+        check_output(self.output, folder=True)
         for name in ("memories", "tasks", "pairs", "times", "learning_rates"):
             value = getattr(self, name)
             if value is not None and not value:
@@ -148,6 +146,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
             runs of other settings.
     """
     console, sizes = console or Console(quiet=True), config.sizes()
+    check_device(config.device)
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
     built = {name: build(name, sizes) for name in memories}  # before anything is trained: some may not fit
@@ -181,6 +180,8 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     ]
     table = write_report(facts, _settings(sizes), config.output)
     console.print(table, markup=False, soft_wrap=True)
+    for name in ("table.md", "areas.json", *(f"recall-{task}.png" for task in config.tasks), "tensorboard"):
+        console.print(f"wrote {config.output / name}", markup=False, highlight=False, soft_wrap=True)
     return table
 
 
@@ -223,7 +224,10 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(sizes.to_json())
-    found = Sizes.from_json(path.read_text())
+    try:
+        found = Sizes.from_json(path.read_text())
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder} holds no runs of lifelong recall: {path} cannot be read: {error!r}") from error
     for field in fields(Sizes):
         there, wanted = getattr(found, field.name), getattr(sizes, field.name)
         if there != wanted:

@@ -1,7 +1,7 @@
 """Markdown tables of finished runs: retention by lag, pooled over seeds, with the worst seed beside it.
 
-    python experiments/report.py runs                       the frozen agents right after training
-    python experiments/report.py runs --report frozen-2048  what `lifelong retention` measured
+    lifelong report runs                       the frozen agents right after training
+    lifelong report runs --report frozen-2048  what `lifelong retention` measured
 
 Runs that differ only in their seed are one line; a cell is P(correct) of all seeds, of the worst seed,
 and retention rho. Everything is computed from the episode rows.
@@ -16,17 +16,19 @@ import tyro
 
 from lifelong.agents import load_checkpoint
 from lifelong.experiments.metrics.retention import Rows, join_runs
+from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.summary import Summary, summarise
 
-__all__ = ["SummaryConfig", "main"]
+__all__ = ["ReportConfig", "command", "main"]
 
 
 @dataclass(frozen=True)
-class SummaryConfig:
+class ReportConfig:
     """Summarise finished runs as Markdown."""
 
     runs: tyro.conf.Positional[Path] = Path("runs")
@@ -35,8 +37,19 @@ class SummaryConfig:
     """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
 
 
-def main(config: SummaryConfig) -> str:
-    """Return the tables."""
+def command(arguments: list[str]) -> None:
+    """Run the verb with words from the command line."""
+    print(main(parse(ReportConfig, arguments, "report")))
+
+
+def main(config: ReportConfig) -> str:
+    """Return the tables.
+
+    Raises:
+        UserError: if there are no finished runs, or none has the report.
+    """
+    if not config.runs.is_dir():
+        raise UserError(f"no folder {config.runs}")
     groups: dict[str, list[tuple[TrainConfig, Rows, float]]] = defaultdict(list)
     for path in sorted(config.runs.glob("*/config.json")):
         folder, trained = path.parent, open_run(path.parent)
@@ -45,6 +58,9 @@ def main(config: SummaryConfig) -> str:
             seconds = load_checkpoint(folder / "checkpoints" / "last")[1]["seconds"]
             rows = read_episodes(source, ["sandbox"])
             groups[_line(trained)].append((trained, rows, seconds))
+    if not groups:
+        what = "finished run with an evaluation" if config.report is None else f"run with a report {config.report!r}"
+        raise UserError(f"{config.runs} holds no {what}")
     tables: dict[str, list[tuple[str, Summary, list[Summary], list[float]]]] = defaultdict(list)
     for name, runs in groups.items():
         env = make_env(runs[0][0], num_envs=1)
@@ -86,7 +102,3 @@ def _row(bins: int, name: str, pooled: Summary, single: list[Summary], seconds: 
     cells.append(f"{pooled.mean_return:.3f}")
     cells.append(f"{np.mean(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})")
     return "| " + " | ".join(cells) + " |"
-
-
-if __name__ == "__main__":
-    print(main(tyro.cli(SummaryConfig)))

@@ -21,7 +21,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import check_sizes
 from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.summary import Summary, show_summary, summarise
@@ -52,11 +52,9 @@ class RetentionConfig:
     """Threads of torch."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        for name in ("steps", "times", "lives", "threads"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"{name} must be positive: {name}={value}")
+        """Validate the settings."""
+        check_sizes(self, ("steps", "times", "lives", "threads"))
+        check_sizes(self, ("seed",), 0)
 
 
 def command(arguments: list[str]) -> None:
@@ -76,8 +74,8 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
-    trained = open_run(config.run)
     if config.schedule is not None:
         trained = replace(trained, schedule=config.schedule)
     lives = config.lives or trained.evaluation_lives or trained.num_envs
@@ -102,14 +100,19 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     summary = summarise(rows, env)
     report = config.run / "report"
     report.mkdir(exist_ok=True)
+    written: list[Path] = []
     with EpisodeLog(report / name, "sandbox") as log:
         log.truncate(0)
         if rows:  # no episode may have ended
             log.append(rows)
     if summary.curve is not None:
-        (report / f"{name}.json").write_text(summary.curve.to_json() + "\n")
-        plot_curves({f"{config.run.name}, {steps:,} steps": summary.curve}, report / f"{name}.png")
+        written += [report / f"{name}.json", report / f"{name}.png"]
+        written[0].write_text(summary.curve.to_json() + "\n")
+        plot_curves({f"{config.run.name}, {steps:,} steps": summary.curve}, written[1])
         with RunWriter(config.run / name) as writer:
             writer.retention(summary.curve, None)
+        written.append(config.run / name)
     show_summary(summary, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
+    for path in [report / name / "episodes", *written]:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     return summary

@@ -8,6 +8,7 @@ lifelong stream show my_stream.toml --episodes 500 --output timeline.png
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -16,7 +17,7 @@ from lifelong.envs.timeline import show_timeline, timeline
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
 from lifelong.experiments.runs.tensorboard import COLOURS
 
 __all__ = ["ShowConfig", "command", "main"]
@@ -32,6 +33,12 @@ class ShowConfig:
     """Which task comes next; None: the stream's."""
     stream_options: tuple[str, ...] = ()
     """More settings of the stream, as name=value."""
+    feedback: Literal["reveal", "reward"] | None = None
+    """As in `lifelong train`."""
+    boundary: Literal["none", "flag", "task_id"] = "none"
+    """As in `lifelong train`."""
+    life_episodes: int | None = None
+    """As in `lifelong train`; None: the stream's."""
     episodes: int = 200
     """How far to look."""
     seed: int = 0
@@ -42,12 +49,10 @@ class ShowConfig:
     """Draw it there too, as a picture."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        if self.episodes < 1:
-            raise UserError(f"episodes must be positive: episodes={self.episodes}")
-        for name in ("seed", "life"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative: {name}={getattr(self, name)}")
+        """Validate the settings."""
+        check_sizes(self, ("episodes",))
+        check_sizes(self, ("seed", "life", "life_episodes"), 0)
+        check_output(self.output)
 
 
 def command(arguments: list[str]) -> None:
@@ -74,7 +79,10 @@ def main(config: ShowConfig) -> str:
     Raises:
         UserError: if there is no such stream.
     """
-    said_so = {name: getattr(config, name) for name in ("stream", "schedule", "stream_options", "seed")}
+    said_so = {
+        name: getattr(config, name)
+        for name in ("stream", "schedule", "stream_options", "seed", "feedback", "boundary", "life_episodes")
+    }
     trained = TrainConfig(**said_so, num_envs=1)
     env = make_env(trained.resolved())
     line = timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life)
@@ -92,6 +100,7 @@ def main(config: ShowConfig) -> str:
     ]
     if config.output is not None:
         _draw(env, line.tolist(), config.output)
+        sys.stderr.write(f"wrote {config.output}\n")
     env.close()
     return "\n".join(said)
 

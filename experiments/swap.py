@@ -24,7 +24,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, check_sizes
 from lifelong.experiments.runs.trainer import Trainer
 
 __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
@@ -48,6 +48,10 @@ class SwapConfig:
     """Learning rate of the new run; None is the old one's."""
     overwrite: bool = False
     """Replace a run of the new name."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("steps",))
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         restore_optimizer(training.learner.optimizer, moved)
         training.checkpoint()
     console.print(str(done), markup=False, highlight=False)
+    console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
     return done
 

@@ -93,7 +93,14 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
 def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
     """Print what came out, and where to look further."""
     speed = outcome.steps / max(outcome.seconds, 1e-9)
-    console.print(f"{outcome.steps:,} steps in {outcome.seconds:,.0f} s ({speed:,.0f} steps/s) · {outcome.folder}")
+    console.print(
+        f"{outcome.steps:,} steps in {outcome.seconds:,.0f} s ({speed:,.0f} steps/s) · {outcome.folder}",
+        soft_wrap=True,
+    )
+    if outcome.finished and config.steps is not None and outcome.steps > config.steps:
+        console.print(f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}")
+    for name in ("config.json", "episodes", "checkpoints/last"):
+        console.print(f"wrote {outcome.folder / name}", markup=False, highlight=False, soft_wrap=True)
     if not outcome.finished:
         console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
     if outcome.summary is not None:

@@ -29,7 +29,7 @@ from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, check_output
 
 __all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
 
@@ -46,6 +46,7 @@ def create_run(config: TrainConfig) -> Path:
         UserError: if there is a run of that name and it may not be replaced.
     """
     folder = config.run
+    check_output(folder, folder=True)
     if folder.exists():
         if not config.overwrite:
             raise UserError(
@@ -54,7 +55,10 @@ def create_run(config: TrainConfig) -> Path:
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder} is no run, so it is not replaced: it has no config.json")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}") from error
     if is_stream_file(config.stream):
         shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
     origin = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from lifelong.envs import StreamError
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.memory import MemoryContractError
 
-__all__ = ["ERRORS", "UserError", "as_user_error", "check_device", "check_sizes"]
+__all__ = ["ERRORS", "UserError", "as_user_error", "check_device", "check_output", "check_sizes"]
 
 
 class UserError(ValueError):
@@ -22,7 +23,8 @@ ERRORS: tuple[type[Exception], ...] = (
     UserError, CheckpointError, StreamError, MemoryContractError, CaptureError, MemoryError, torch.OutOfMemoryError
 )  # fmt: skip
 
-_MOST = {"threads": 1024, "layers": 1024, "width": 2**16, "num_envs": 2**22, "lives": 2**22, "minibatches": 2**22}
+_MOST = {"threads": 1024, "layers": 1024, "width": 2**16, "num_envs": 2**22, "lives": 2**22, "minibatches": 2**22,
+         "segment": 2**24, "length": 2**24, "batch": 2**22, "repeats": 2**20, "episodes": 2**24}  # fmt: skip
 """Largest values of sizes that would otherwise freeze the machine; others may be up to 2**62."""
 
 
@@ -64,6 +66,25 @@ def check_sizes(settings: Any, names: Collection[str], least: int = 1) -> None:
             raise UserError(f"{name} must {'be positive' if least == 1 else 'not be negative'}: {name}={value}")
         if value > most:
             raise UserError(f"{name} must be at most {most:,}: {name}={value}")
+
+
+def check_output(path: Path | None, *, folder: bool = False) -> None:
+    """Validate a path that will be written to.
+
+    Args:
+        path: of a file; None is none.
+        folder: whether it is a folder instead.
+
+    Raises:
+        UserError: if something in its way is no folder, or a folder stands in its place.
+    """
+    if path is None:
+        return
+    if not folder and path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder")
+    for place in [path, *path.parents] if folder else path.parents:
+        if place.exists() and not place.is_dir():
+            raise UserError(f"cannot write {path}: {place} is no folder")
 
 
 def check_device(name: str) -> torch.device:

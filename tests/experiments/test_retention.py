@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lifelong.agents.ppo import PPOConfig
 from lifelong.experiments.metrics.retention import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
 from lifelong.experiments.runs.config import TrainConfig
@@ -15,8 +16,8 @@ from lifelong.experiments.train import Outcome, main as train
 # 2 cues, 2 answers, lives of 16 episodes; in a few seconds it remembers
 LEARNS = TrainConfig(
     stream_options=("cues=2", "answers=2", "size=4"), name="learnt", steps=40 * 1024, num_envs=64, life_episodes=16,
-    segment=16, width=16, lr=1e-2, final_lr_fraction=0.5, epochs=4, minibatches=2,
-    entropy_coef=0.01, evaluation_lives=64,
+    segment=16, width=16, ppo=PPOConfig(lr=1e-2, epochs=4, minibatches=2, entropy_coef=0.01), final_lr_fraction=0.5,
+    evaluation_lives=64,
 )  # fmt: skip
 
 

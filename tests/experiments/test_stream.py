@@ -5,7 +5,7 @@ import pytest
 from lifelong import cli
 from lifelong.envs.schedules import Cyclic
 from lifelong.experiments.runs.build import make_env
-from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.train import main as train
@@ -62,7 +62,7 @@ def test_a_run_keeps_its_file_and_is_trained_as_it_says(seasons, tmp_path):
         "segment": 8,
         "width": 8,
         "evaluation_lives": 0,
-        "minibatches": 1,
+        "ppo": PPOOverrides(minibatches=1),
         "runs": tmp_path / "runs",
         "name": "x",
     }
@@ -86,5 +86,5 @@ def test_the_command_line_wins_over_the_file(seasons):
 
 def test_settings_of_training_that_do_not_exist_are_refused(seasons):
     seasons.write_text(FILE.replace("steps = 64", "stepz = 64"))
-    with pytest.raises(UserError, match=r"train has no setting 'stepz'; known: .*steps"):
+    with pytest.raises(UserError, match=r"train has no setting 'stepz'; did you mean 'steps'\? known: .*steps"):
         TrainConfig(stream=str(seasons)).resolved()

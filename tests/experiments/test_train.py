@@ -91,7 +91,7 @@ def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
     assert len(content["origin"]["git"] or "0" * 40) == 40
     assert content["origin"]["command"] == sys.argv
     assert content["origin"]["device"] == "cpu"
-    assert content["config"]["lr"] == 2e-3  # what was open is resolved
+    assert content["config"]["ppo"]["lr"] == 2e-3  # what was open is resolved
     assert open_run(outcome.folder) == tiny(memory="gru", seed=3).resolved()
     assert list(outcome.folder.glob("events.out.tfevents.*"))
 
