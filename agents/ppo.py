@@ -33,7 +33,7 @@ class PPOConfig:
     """How far the ratio of probabilities may move."""
     gamma: float = 0.99
     """Of the next step of the same episode."""
-    life_gamma: float = 0.9
+    life_gamma: float = 0.0
     """Of the next episode of the same life."""
     gae_lambda: float = 0.95
     """GAE's lambda."""
@@ -50,7 +50,7 @@ class PPOConfig:
     """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
+        """Validate the ranges."""
         for name in ("lr", "epochs", "minibatches", "clip_epsilon", "advantage_floor", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")

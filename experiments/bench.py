@@ -1,5 +1,6 @@
 """`lifelong bench`: how fast the kernels are, how fast agents train, and how fast worlds are, on this machine."""
 
+import difflib
 import importlib
 import sys
 
@@ -17,7 +18,7 @@ def command(arguments: list[str]) -> None:
     """Run the measurement that the first word names.
 
     Raises:
-        ConfigError: if it names none, or its settings do not fit.
+        UserError: if it names none, or its settings do not fit.
     """
     subject, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if subject in ("-h", "--help"):
@@ -25,11 +26,10 @@ def command(arguments: list[str]) -> None:
     elif subject in SUBJECTS:
         importlib.import_module(f"lifelong.experiments.benchmarks.{subject}").command(rest)
     else:
-        from lifelong.experiments.runs.config import (
-            ConfigError,  # not above: it imports torch, which help can do without
-        )
+        from lifelong.experiments.runs.errors import UserError  # not above: it imports torch, which help does without
 
-        raise ConfigError(f"bench what{f': {subject!r}' if subject else ''}? known: {', '.join(SUBJECTS)}")
+        near = f"; did you mean {near[0]!r}" if (near := difflib.get_close_matches(subject, SUBJECTS, n=1)) else ""
+        raise UserError(f"bench what{f': {subject!r}' if subject else ''}{near}? known: {', '.join(SUBJECTS)}")
 
 
 def _usage() -> str:

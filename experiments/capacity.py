@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.experiments.cli import parse
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
+from lifelong.registry import nearest
 
 __all__ = ["RULES", "CapacityConfig", "Keys", "command", "draw_keys", "main", "recall"]
 
@@ -52,17 +53,20 @@ class CapacityConfig:
     """Write the table there too."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers and names that cannot be meant."""
+        """Validate numbers and names."""
+        check_sizes(self, ("width", "repeats"))
+        check_sizes(self, ("seed",), 0)
+        check_output(self.output)
         if min(self.pairs, default=0) < 1:
-            raise InputError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
+            raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
         if self.repeats < 2:
-            raise InputError(f"repeats must be 2 or more: repeats={self.repeats}")
+            raise UserError(f"repeats must be 2 or more: repeats={self.repeats}")
         if self.width < LOAD:
-            raise InputError(f"width must be at least {LOAD}: width={self.width}")
+            raise UserError(f"width must be at least {LOAD}: width={self.width}")
         if max(self.pairs) > CODES:
-            raise InputError(f"pairs must be at most {CODES}, one for each code vector: pairs={max(self.pairs)}")
+            raise UserError(f"pairs must be at most {CODES}, one for each code vector: pairs={max(self.pairs)}")
         if unknown := sorted(set(self.rules) - set(RULES)):
-            raise InputError(f"no rule {unknown[0]!r}; known: {', '.join(RULES)}")
+            raise UserError(f"no rule {unknown[0]!r}{nearest(unknown[0], RULES)} known: {', '.join(RULES)}")
 
 
 def command(arguments: list[str]) -> None:
@@ -90,7 +94,9 @@ def main(config: CapacityConfig) -> str:
         lines.append(f"| {rule} | {' | '.join(cells)} |")
     table = "\n".join(lines) + "\n"
     if config.output:
+        config.output.parent.mkdir(parents=True, exist_ok=True)
         config.output.write_text(table)
+        sys.stderr.write(f"wrote {config.output}\n")
     return table
 
 

@@ -21,9 +21,9 @@ import tyro
 from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
-from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import options
-from lifelong.experiments.runs.errors import InputError, as_input_error
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -51,17 +51,19 @@ class CertifyConfig:
     """Write the certificates that come with the package."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate the settings."""
+        check_sizes(self, ("lives", "episodes"))
+        check_sizes(self, ("seed",), 0)
         for name, least in (("lives", 2), ("episodes", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InputError(f"{name} must be at least {least}: {name}={value}")
+                raise UserError(f"{name} must be at least {least}: {name}={value}")
         if self.check and self.store:
-            raise InputError("check and store exclude each other: a certificate is not compared with itself")
+            raise UserError("check and store exclude each other: a certificate is not compared with itself")
         if self.stream_options and (self.check or self.store):
-            raise InputError("stream_options cannot be checked or stored: certificates are for the planned settings")
+            raise UserError("stream_options cannot be checked or stored: certificates are for the planned settings")
         if self.stream_options and len(self.streams) != 1:
-            raise InputError(f"stream_options are those of one stream: streams={list(self.streams)}")
+            raise UserError(f"stream_options are those of one stream: streams={list(self.streams)}")
 
 
 def command(arguments: list[str]) -> None:
@@ -83,7 +85,7 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
         config: what to certify.
 
     Raises:
-        InputError: if a stream does not exist, cannot be certified, or has nothing to be compared with.
+        UserError: if a stream does not exist, cannot be certified, or has nothing to be compared with.
     """
     for name in config.streams or tuple(PLANS):
         name = name.replace("_", "-")
@@ -103,7 +105,7 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
                 text += compared
             yield text + "\n", holds
         if config.store:
-            yield f"written to {store(fresh)}\n\n", True
+            yield f"wrote {store(fresh)}\n\n", True
 
 
 def table(certificate: Certificate) -> str:
@@ -157,7 +159,7 @@ def _by_task(certificate: Certificate) -> list[str]:
 
 def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
     seed = config.seed if config.seed is not None else int(config.check)
-    with as_input_error():
+    with as_user_error():
         stream = make_stream(name, config.lives or plan.lives, seed=seed, **plan.settings)
         episodes = config.episodes or plan.episodes or stream.life_episodes or _ENDLESS
         try:
@@ -170,11 +172,11 @@ def _stored(name: str, plans: int) -> list[Certificate]:
     try:
         stored = load(name)
     except FileNotFoundError:
-        raise InputError(
+        raise UserError(
             f"stream {name!r} has no stored certificate; lifelong certify {name} --store makes one"
         ) from None
     if len(stored) != plans:
-        raise InputError(f"stream {name!r} has {len(stored)} stored certificates and {plans} plans; store them anew")
+        raise UserError(f"stream {name!r} has {len(stored)} stored certificates and {plans} plans; store them anew")
     return stored
 
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lifelong.experiments.associative_recall.trial import Sizes, build
 from lifelong.experiments.benchmarks.operation_count import Count, count_step
-from lifelong.experiments.cli import parse
-from lifelong.experiments.recall import Sizes, build
-from lifelong.experiments.runs.errors import InputError, as_input_error
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_device, check_output, check_sizes
 from lifelong.experiments.runs.tensorboard import COLOURS
 from lifelong.kernels.benchmark.clock import Call, Clock, CudaClock, in_turns
 from lifelong.memory import MEMORIES, Memory, make_memory
@@ -56,10 +56,9 @@ class CostConfig:
     """Directory to write cost.md and the pictures to; with --recall, the first of those if nothing is said."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        for name in ("width", "lives", "batch", "length", "repeats", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be positive: {name}={getattr(self, name)}")
+        """Validate the settings."""
+        check_sizes(self, ("width", "lives", "batch", "length", "repeats", "threads"))
+        check_output(self.output, folder=True)
 
 
 class Measured(NamedTuple):
@@ -101,23 +100,27 @@ def main(config: CostConfig) -> str:
         config: what to measure.
 
     Raises:
-        InputError: if a memory does not fit a size, or there are no measurements where they should be.
+        UserError: if a memory does not fit a size, or there are no measurements where they should be.
     """
+    check_device(config.device)
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
     subjects = [subject for folder in config.recall for subject in _of_recall(folder, config.memories)]
     if not config.recall:
         names = config.memories or tuple(MEMORIES)
-        with as_input_error():
+        with as_user_error():
             subjects = [Measured(name, make_memory(name, config.width), {}) for name in names]
     costs = _measure(subjects, config)
     table = _table(costs, config)
     folder = config.output or (config.recall[0] if config.recall else None)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "cost.md").write_text(table)
+        written = [folder / "cost.md"]
+        written[0].write_text(table)
         for task in dict.fromkeys(task for cost in costs for task in cost.recall):
-            _plot([cost for cost in costs if task in cost.recall], task, folder / f"cost-{task}.png")
+            written.append(folder / f"cost-{task}.png")
+            _plot([cost for cost in costs if task in cost.recall], task, written[-1])
+        sys.stderr.writelines(f"wrote {path}\n" for path in written)
     return table
 
 
@@ -142,11 +145,11 @@ def _of_recall(folder: Path, memories: tuple[str, ...]) -> list[Measured]:
     try:
         sizes = Sizes.from_json((folder / "config.json").read_text())
         areas: dict[str, dict[str, float]] = json.loads((folder / "areas.json").read_text())
-    except OSError as error:
-        raise InputError(f"{folder} has no finished measurement of lifelong recall: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{folder} has no finished measurement of lifelong recall: {error}") from error
     names = memories or tuple(dict.fromkeys(name for by_name in areas.values() for name in by_name))
     if unknown := [name for name in names if not any(name in by_name for by_name in areas.values())]:
-        raise InputError(f"{folder} has not measured {unknown[0]!r}; it has {', '.join(next(iter(areas.values())))}")
+        raise UserError(f"{folder} has not measured {unknown[0]!r}; it has {', '.join(next(iter(areas.values())))}")
     options = {name: build(name, sizes)[1].options for name in names}
     return [
         Measured(
@@ -169,7 +172,7 @@ def _measure(subjects: Sequence[Measured], config: CostConfig) -> list[Cost]:
     times, faults = in_turns(calls, config.repeats, clock)
     if faults:
         name, fault = next(iter(faults.items()))
-        raise InputError(f"memory {subjects[int(name.split()[1])].name!r} does not run: {fault}")
+        raise UserError(f"memory {subjects[int(name.split()[1])].name!r} does not run: {fault}")
     return [
         Cost(
             name,

@@ -1,7 +1,7 @@
 """Markdown tables of finished runs: retention by lag, pooled over seeds, with the worst seed beside it.
 
-    python experiments/report.py runs                       the frozen agents right after training
-    python experiments/report.py runs --report frozen-2048  what `lifelong retention` measured
+    lifelong report runs                       the frozen agents right after training
+    lifelong report runs --report frozen-2048  what `lifelong retention` measured
 
 Runs that differ only in their seed are one line; a cell is P(correct) of all seeds, of the worst seed,
 and retention rho. Everything is computed from the episode rows.
@@ -16,17 +16,19 @@ import tyro
 
 from lifelong.agents import load_checkpoint
 from lifelong.experiments.metrics.retention import Rows, join_runs
-from lifelong.experiments.runs.build import make_world
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
-from lifelong.experiments.runs.summary import Verdict, judge
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.summary import Summary, summarise
 
-__all__ = ["SummaryConfig", "main"]
+__all__ = ["ReportConfig", "command", "main"]
 
 
 @dataclass(frozen=True)
-class SummaryConfig:
+class ReportConfig:
     """Summarise finished runs as Markdown."""
 
     runs: tyro.conf.Positional[Path] = Path("runs")
@@ -35,8 +37,19 @@ class SummaryConfig:
     """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
 
 
-def main(config: SummaryConfig) -> str:
-    """Return the tables."""
+def command(arguments: list[str]) -> None:
+    """Run the verb with words from the command line."""
+    print(main(parse(ReportConfig, arguments, "report")))
+
+
+def main(config: ReportConfig) -> str:
+    """Return the tables.
+
+    Raises:
+        UserError: if there are no finished runs, or none has the report.
+    """
+    if not config.runs.is_dir():
+        raise UserError(f"no folder {config.runs}")
     groups: dict[str, list[tuple[TrainConfig, Rows, float]]] = defaultdict(list)
     for path in sorted(config.runs.glob("*/config.json")):
         folder, trained = path.parent, open_run(path.parent)
@@ -45,11 +58,14 @@ def main(config: SummaryConfig) -> str:
             seconds = load_checkpoint(folder / "checkpoints" / "last")[1]["seconds"]
             rows = read_episodes(source, ["sandbox"])
             groups[_line(trained)].append((trained, rows, seconds))
-    tables: dict[str, list[tuple[str, Verdict, list[Verdict], list[float]]]] = defaultdict(list)
+    if not groups:
+        what = "finished run with an evaluation" if config.report is None else f"run with a report {config.report!r}"
+        raise UserError(f"{config.runs} holds no {what}")
+    tables: dict[str, list[tuple[str, Summary, list[Summary], list[float]]]] = defaultdict(list)
     for name, runs in groups.items():
-        world = make_world(runs[0][0], num_envs=1)
-        single = [judge(rows, world, resamples=0) for _, rows, _ in runs]
-        pooled = judge(join_runs([rows for _, rows, _ in runs]), world)
+        env = make_env(runs[0][0], num_envs=1)
+        single = [summarise(rows, env, resamples=0) for _, rows, _ in runs]
+        pooled = summarise(join_runs([rows for _, rows, _ in runs]), env)
         kind = "no curve" if pooled.curve is None else pooled.curve.kind
         tables[kind].append((name, pooled, single, [seconds for *_, seconds in runs]))
     return "\n\n".join(_table(lines) for lines in tables.values())
@@ -62,18 +78,18 @@ def _line(config: TrainConfig) -> str:
     return " ".join(words)
 
 
-def _table(lines: list[tuple[str, Verdict, list[Verdict], list[float]]]) -> str:
+def _table(lines: list[tuple[str, Summary, list[Summary], list[float]]]) -> str:
     bins = max((pooled.curve.bins for _, pooled, *_ in lines if pooled.curve is not None), key=len, default=())
     names = ["agent", "seeds", *(f"lag {b}" for b in bins), "area (95 %)", "memory index (95 %)", "return", "seconds"]
     heading = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     return "\n".join([*heading, *(_row(len(bins), *line) for line in lines)])
 
 
-def _row(bins: int, name: str, pooled: Verdict, single: list[Verdict], seconds: list[float]) -> str:
+def _row(bins: int, name: str, pooled: Summary, single: list[Summary], seconds: list[float]) -> str:
     cells = [name, str(len(single))]
     if pooled.curve is not None:
         for k, score in enumerate(pooled.curve.score):
-            curves = [verdict.curve for verdict in single if verdict.curve is not None]
+            curves = [summary.curve for summary in single if summary.curve is not None]
             worst = min((c.score[k] for c in curves if k < len(c.score) and c.count[k] >= c.minimum), default=np.nan)
             rho = pooled.curve.rho[k]
             cells.append("-" if np.isnan(rho) else f"{score:.3f} (worst {worst:.3f}, rho {rho:.3f})")
@@ -81,12 +97,8 @@ def _row(bins: int, name: str, pooled: Verdict, single: list[Verdict], seconds: 
         cells.append(f"{pooled.curve.area:.3f} ({pooled.curve.area_low:.3f} to {pooled.curve.area_high:.3f})")
     else:
         cells.append("-")
-    worst = min(verdict.index for verdict in single)
+    worst = min(summary.index for summary in single)
     cells.append(f"{pooled.index:.3f} ({pooled.index_low:.3f} to {pooled.index_high:.3f}, worst {worst:.3f})")
     cells.append(f"{pooled.mean_return:.3f}")
     cells.append(f"{np.mean(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})")
     return "| " + " | ".join(cells) + " |"
-
-
-if __name__ == "__main__":
-    print(main(tyro.cli(SummaryConfig)))

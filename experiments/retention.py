@@ -17,14 +17,14 @@ import tyro
 from rich.console import Console
 
 from lifelong.agents import Carry
-from lifelong.experiments.cli import parse
-from lifelong.experiments.runs.build import make_agent, make_world
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import check_sizes
 from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
 from lifelong.experiments.runs.progress import Progress
-from lifelong.experiments.runs.summary import Verdict, judge, show_verdict
+from lifelong.experiments.runs.summary import Summary, show_summary, summarise
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
 
 __all__ = ["RetentionConfig", "command", "main"]
@@ -52,11 +52,9 @@ class RetentionConfig:
     """Threads of torch."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        for name in ("steps", "times", "lives", "threads"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be positive: {name}={value}")
+        """Validate the settings."""
+        check_sizes(self, ("steps", "times", "lives", "threads"))
+        check_sizes(self, ("seed",), 0)
 
 
 def command(arguments: list[str]) -> None:
@@ -64,7 +62,7 @@ def command(arguments: list[str]) -> None:
     main(parse(RetentionConfig, arguments, "retention"), Console(stderr=True))
 
 
-def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
+def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     """Measure a run's agent.
 
     Args:
@@ -72,44 +70,49 @@ def main(config: RetentionConfig, console: Console | None = None) -> Verdict:
         console: where progress and the table go; None keeps quiet.
 
     Raises:
-        InputError: if there is no such run, or its agent cannot live so.
+        UserError: if there is no such run, or its agent cannot live so.
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
-    trained = open_run(config.run)
     if config.schedule is not None:
         trained = replace(trained, schedule=config.schedule)
     lives = config.lives or trained.evaluation_lives or trained.num_envs
-    world = make_world(trained, num_envs=lives, life_episodes=None, seed=EVALUATION_SEED + config.seed)
-    agent = make_agent(trained, world)
+    env = make_env(trained, num_envs=lives, life_episodes=None, seed=EVALUATION_SEED + config.seed)
+    agent = make_agent(trained, env)
     facts = load_policy(config.run, agent)
     horizon = training_horizon(trained, facts["mean_length"])
     steps = config.steps or round(config.times * horizon)
     carry = config.carry or trained.carry
     name = f"frozen-{steps}" + ("" if carry == "lifetime" else f"-{carry}")
-    with Progress(steps * world.num_envs, 0, console) as progress:
+    with Progress(steps * env.num_envs, 0, console) as progress:
         rows = live_frozen(
             agent,
-            world,
+            env,
             steps,
             carry=carry,
             seed=config.seed,
             cuda_graph=trained.cuda_graph,
             progress=lambda lived: progress.update(lived, {}),
         )
-    world.close()
-    verdict = judge(rows, world)
+    env.close()
+    summary = summarise(rows, env)
     report = config.run / "report"
     report.mkdir(exist_ok=True)
+    written: list[Path] = []
     with EpisodeLog(report / name, "sandbox") as log:
         log.truncate(0)
         if rows:  # no episode may have ended
             log.append(rows)
-    if verdict.curve is not None:
-        (report / f"{name}.json").write_text(verdict.curve.to_json() + "\n")
-        plot_curves({f"{config.run.name}, {steps:,} steps": verdict.curve}, report / f"{name}.png")
+    if summary.curve is not None:
+        written += [report / f"{name}.json", report / f"{name}.png"]
+        written[0].write_text(summary.curve.to_json() + "\n")
+        plot_curves({f"{config.run.name}, {steps:,} steps": summary.curve}, written[1])
         with RunWriter(config.run / name) as writer:
-            writer.retention(verdict.curve, None)
-    show_verdict(verdict, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
-    return verdict
+            writer.retention(summary.curve, None)
+        written.append(config.run / name)
+    show_summary(summary, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
+    for path in [report / name / "episodes", *written]:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    return summary

@@ -8,15 +8,16 @@ lifelong stream show my_stream.toml --episodes 500 --output timeline.png
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 from lifelong.envs import TaskStream
 from lifelong.envs.timeline import show_timeline, timeline
-from lifelong.experiments.cli import parse
-from lifelong.experiments.runs.build import make_world
-from lifelong.experiments.runs.config import ConfigError, TrainConfig
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
 from lifelong.experiments.runs.tensorboard import COLOURS
 
 __all__ = ["ShowConfig", "command", "main"]
@@ -32,6 +33,12 @@ class ShowConfig:
     """Which task comes next; None: the stream's."""
     stream_options: tuple[str, ...] = ()
     """More settings of the stream, as name=value."""
+    feedback: Literal["reveal", "reward"] | None = None
+    """As in `lifelong train`."""
+    boundary: Literal["none", "flag", "task_id"] = "none"
+    """As in `lifelong train`."""
+    life_episodes: int | None = None
+    """As in `lifelong train`; None: the stream's."""
     episodes: int = 200
     """How far to look."""
     seed: int = 0
@@ -42,19 +49,17 @@ class ShowConfig:
     """Draw it there too, as a picture."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        if self.episodes < 1:
-            raise InputError(f"episodes must be positive: episodes={self.episodes}")
-        for name in ("seed", "life"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must not be negative: {name}={getattr(self, name)}")
+        """Validate the settings."""
+        check_sizes(self, ("episodes",))
+        check_sizes(self, ("seed", "life", "life_episodes"), 0)
+        check_output(self.output)
 
 
 def command(arguments: list[str]) -> None:
     """Run what the first word names.
 
     Raises:
-        ConfigError: if it is not `show`.
+        UserError: if it is not `show`.
     """
     what, *rest = arguments or [""]
     if what in ("-h", "--help"):
@@ -62,7 +67,7 @@ def command(arguments: list[str]) -> None:
     elif what == "show":
         sys.stdout.write(main(parse(ShowConfig, rest, "stream show")))
     else:
-        raise ConfigError(f"stream what{f': {what!r}' if what else ''}? known: show")
+        raise UserError(f"stream what{f': {what!r}' if what else ''}? known: show")
 
 
 def main(config: ShowConfig) -> str:
@@ -72,34 +77,38 @@ def main(config: ShowConfig) -> str:
         config: what to show.
 
     Raises:
-        InputError: if there is no such stream.
+        UserError: if there is no such stream.
     """
-    said_so = {name: getattr(config, name) for name in ("stream", "schedule", "stream_options", "seed")}
+    said_so = {
+        name: getattr(config, name)
+        for name in ("stream", "schedule", "stream_options", "seed", "feedback", "boundary", "life_episodes")
+    }
     trained = TrainConfig(**said_so, num_envs=1)
-    world = make_world(trained.resolved())
-    line = timeline(world.schedule, len(world.tasks), config.episodes, config.seed, config.life)
-    names = [task.name for task in world.tasks]
+    env = make_env(trained.resolved())
+    line = timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life)
+    names = [task.name for task in env.tasks]
     said = [
         f"stream    {config.stream}",
         f"tasks     {len(names)}",
-        f"schedule  {world.schedule}",
-        f"life      {'endless' if world.life_episodes is None else f'{world.life_episodes} episodes'}",
-        f"boundary  {world.boundary}",
-        f"actions   {world.single_action_space}",
-        f"shown     {', '.join(world.single_observation_space.spaces)}",  # type: ignore[attr-defined]
+        f"schedule  {env.schedule}",
+        f"life      {'endless' if env.life_episodes is None else f'{env.life_episodes} episodes'}",
+        f"boundary  {env.boundary}",
+        f"actions   {env.single_action_space}",
+        f"shown     {', '.join(env.single_observation_space.spaces)}",  # type: ignore[attr-defined]
         "",
         show_timeline(line, names),
     ]
     if config.output is not None:
-        _draw(world, line.tolist(), config.output)
-    world.close()
+        _draw(env, line.tolist(), config.output)
+        sys.stderr.write(f"wrote {config.output}\n")
+    env.close()
     return "\n".join(said)
 
 
-def _draw(world: TaskStream, line: list[int], path: Path) -> None:
+def _draw(env: TaskStream, line: list[int], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    names = [task.name for task in world.tasks]
+    names = [task.name for task in env.tasks]
     figure = Figure(figsize=(10.0, min(8.0, 1.2 + 0.28 * len(names))), dpi=150, layout="constrained")
     axes = figure.subplots()
     for episode, task in enumerate(line):
@@ -107,7 +116,7 @@ def _draw(world: TaskStream, line: list[int], path: Path) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=min(9.0, 220.0 / len(names)))
     axes.invert_yaxis()
     axes.set_xlim(0, len(line))
-    axes.set_xlabel(f"episode; {world.schedule}")
+    axes.set_xlabel(f"episode; {env.schedule}")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

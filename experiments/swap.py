@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from lifelong.agents import load_checkpoint
 from lifelong.agents.checkpoint import restore_optimizer
-from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent
-from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
-from lifelong.experiments.runs.errors import InputError
-from lifelong.experiments.train import Training
+from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.trainer import Trainer
 
 __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
 
@@ -48,6 +48,10 @@ class SwapConfig:
     """Learning rate of the new run; None is the old one's."""
     overwrite: bool = False
     """Replace a run of the new name."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("steps",))
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,11 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         console: where the list of weights goes; None keeps quiet.
 
     Raises:
-        InputError: if there is no such run or memory, or the new run exists.
+        UserError: if there is no such run or memory, or the new run exists.
         CheckpointError: if the checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = open_run(config.run)
+    trained = open_run(config.run).resolved()
     parts, _ = load_checkpoint(config.run / "checkpoints" / "last")
     changed = replace(
         trained,
@@ -102,12 +106,12 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         name=config.name or _plain(f"{config.run.resolve().name}-{config.memory}"),
         runs=config.run.resolve().parent,
         steps=config.steps or trained.steps,
-        lr=config.lr or trained.lr,
+        ppo=PPOOverrides(lr=config.lr).over(trained.learning),
         overwrite=config.overwrite,
     )
     if changed.run == config.run.resolve():
-        raise InputError(f"the new run would replace the old one, {config.run}: give it another --name")
-    with Training(changed, resumed=False, console=Console(quiet=True)) as training:
+        raise UserError(f"the new run would replace the old one, {config.run}: give it another --name")
+    with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
         done = transplant(training.agent, parts["policy"])
         names = _names(training.agent)
         old = {name: i for i, name in enumerate(_names(_like(trained, training)))}
@@ -120,6 +124,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         restore_optimizer(training.learner.optimizer, moved)
         training.checkpoint()
     console.print(str(done), markup=False, highlight=False)
+    console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
     return done
 
@@ -154,10 +159,10 @@ def _names(agent: nn.Module) -> list[str]:
     return [name for name, _ in agent.named_parameters()]
 
 
-def _like(config: TrainConfig, training: Training) -> nn.Module:
+def _like(config: TrainConfig, training: Trainer) -> nn.Module:
     """Return an untrained agent of a config."""
     with torch.random.fork_rng():
-        return make_agent(config, training.world)
+        return make_agent(config, training.env)
 
 
 def _plain(name: str) -> str:

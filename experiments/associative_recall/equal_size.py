@@ -7,7 +7,7 @@ keeps both equal. The dial is the first of `DIALS` that the memory's constructor
 from typing import Any, NamedTuple
 
 from lifelong.agents.backbone import Backbone
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.memory import Memory, make_memory
 
 __all__ = ["DIALS", "Size", "equal_backbone", "fit"]
@@ -43,7 +43,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
         **options: of the memory, left as they are; a dial among them is not turned.
 
     Raises:
-        InputError: if even its smallest state is larger, or it has no dial and does not fit as it is.
+        UserError: if even its smallest state is larger, or it has no dial and does not fit as it is.
     """
     dial = next((dial for dial in DIALS if dial not in options and _takes(name, width, dial, options)), None)
     best: Size | None = None
@@ -64,8 +64,8 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
             break
     if best is None:
         if least is None:
-            raise InputError(f"memory {name!r} cannot be made with width={width}, {options}")
-        raise InputError(
+            raise UserError(f"memory {name!r} cannot be made with width={width}, {options}")
+        raise UserError(
             f"memory {name!r} has at least {least.state_bytes} bytes of state and {least.parameters} parameters with "
             f"width={width}; allowed are state_bytes={state_bytes} and {parameters} parameters per layer"
         )
@@ -86,7 +86,7 @@ def equal_backbone(
         **options: of the memory.
 
     Raises:
-        InputError: if the memories alone have more.
+        UserError: if the memories alone have more.
     """
 
     def build(size: Size, channels: int) -> Backbone:

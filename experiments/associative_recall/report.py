@@ -128,8 +128,8 @@ def _answers(ranked: Sequence[Line]) -> str:
     for a, b in QUESTIONS:
         if a in areas and b in areas:
             mean, half = difference(areas[a], areas[b])
-            verdict = "not told apart" if not _apart(mean, half) else "better" if mean > 0 else "worse"
-            said.append(f"| `{a}` - `{b}` | {mean:+.3f} ± {half:.3f} | {verdict} |\n")
+            summary = "not told apart" if not _apart(mean, half) else "better" if mean > 0 else "worse"
+            said.append(f"| `{a}` - `{b}` | {mean:+.3f} ± {half:.3f} | {summary} |\n")
     return "".join(["| area | difference | |\n| --- | --- | --- |\n", *said]) if said else ""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lifelong.experiments.runs.config import ConfigError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.kernels.benchmark.bench import OptionError, main, options
 from lifelong.kernels.benchmark.config import Guests
 from lifelong.kernels.benchmark.operations import Shape, Trial
@@ -62,10 +62,10 @@ def command(arguments: list[str]) -> None:
     """Measure and print the report.
 
     Raises:
-        ConfigError: if a word does not fit.
+        UserError: if a word does not fit.
     """
     try:
         config = options(arguments, "lifelong bench kernels")
     except OptionError as fault:
-        raise ConfigError(str(fault)) from None
+        raise UserError(str(fault)) from None
     sys.stdout.write(main(config, guests()))

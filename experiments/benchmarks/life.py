@@ -15,8 +15,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from lifelong.experiments.cli import parse
-from lifelong.experiments.runs.config import ConfigError
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError
 
 __all__ = ["TAGS", "BenchConfig", "command", "main"]
 
@@ -36,13 +36,13 @@ def main(config: BenchConfig) -> str:
     """Return the table.
 
     Raises:
-        ConfigError: if there is no such run, or if it is too short to have tenths.
+        UserError: if there is no such run, or if it is too short to have tenths.
     """
     steps, values = _read(config.run)
     edges = np.linspace(0, steps[-1], _PARTS + 1)
     part = np.clip(np.searchsorted(edges, steps) - 1, 0, _PARTS - 1)
     if len(set(part.tolist())) < _PARTS:
-        raise ConfigError(
+        raise UserError(
             f"{config.run} reported {len(steps)} times, which leaves some of its {_PARTS} tenths empty; "
             "a report comes every five seconds of training"
         )
@@ -65,12 +65,12 @@ def _read(run: Path) -> tuple[np.ndarray, np.ndarray]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not run.is_dir():
-        raise ConfigError(f"{run} is no run: there is no such folder")
+        raise UserError(f"{run} is no run: there is no such folder")
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
     known = events.Tags()["scalars"]
     if missing := [tag for tag in TAGS if tag not in known]:
-        raise ConfigError(f"{run} holds no report of {', '.join(missing)}")
+        raise UserError(f"{run} holds no report of {', '.join(missing)}")
     series = [events.Scalars(tag) for tag in TAGS]
     return np.array([event.step for event in series[0]]), np.array([[e.value for e in found] for found in series]).T
 

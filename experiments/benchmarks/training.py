@@ -11,6 +11,7 @@ the first of each is not counted. Prints a Markdown table of medians, their spre
 """
 
 import importlib
+import importlib.util
 import platform
 import time
 from collections.abc import Callable
@@ -25,7 +26,8 @@ import tyro
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig, Rollout
 from lifelong.envs import TaskStream, make_stream
 from lifelong.envs.rooms.tasks import TASKS
-from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
 from lifelong.memory import make_memory
 
 __all__ = ["BenchConfig", "command", "main"]
@@ -56,12 +58,21 @@ class BenchConfig:
     memories: tuple[str, ...] = ("gated_delta", "gru")
     """Ours to measure."""
 
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("num_envs", "steps", "width", "epochs", "minibatches", "turns", "threads"))
+        if not self.memories:
+            raise UserError("memories must not be empty")
+        if not importlib.util.find_spec("sb3_contrib"):
+            raise UserError("sb3-contrib is not installed: pip install 'lifelong-rl[bench]'")
+
 
 def main(config: BenchConfig) -> str:
     """Measure and return the table."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
-    turns: dict[str, Callable[[], None]] = {f"lifelong {name}": _ours(config, name) for name in config.memories}
+    with as_user_error():
+        turns: dict[str, Callable[[], None]] = {f"lifelong {name}": _ours(config, name) for name in config.memories}
     turns["sb3-contrib RecurrentPPO"] = _theirs(config)
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(config.turns + 1):
@@ -74,14 +85,14 @@ def main(config: BenchConfig) -> str:
 
 
 def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
-    world = _world(config)
+    env = _world(config)
     backbone = Backbone([make_memory(memory, config.width)])
-    agent = ActorCritic(Encoder(world.single_observation_space, config.width), backbone, world.single_action_space)
-    lifetime = Rollout(agent, world)
+    agent = ActorCritic(Encoder(env.single_observation_space, config.width), backbone, env.single_action_space)
+    rollout = Rollout(agent, env)
     learner = PPO(agent, PPOConfig(lr=3e-4, epochs=config.epochs, minibatches=config.minibatches))
 
     def turn() -> None:
-        report = learner.learn(lifetime.segment(config.steps))
+        report = learner.learn(rollout.segment(config.steps))
         if report["ratio_error"] > 1e-4:
             raise RuntimeError(f"acting and learning differ: max |ratio - 1| = {report['ratio_error']}")
 
@@ -93,7 +104,7 @@ def _world(config: BenchConfig) -> TaskStream:
         return make_stream(f"gym:{config.env}", num_envs=config.num_envs)
     twins = {task.minigrid_id: name for name, task in TASKS.items()}
     if config.env not in twins:
-        raise ValueError(f"--rooms needs an --env that it has a twin of: {', '.join(twins)}, got {config.env!r}")
+        raise UserError(f"--rooms needs an --env that it has a twin of: {', '.join(twins)}, got {config.env!r}")
     return make_stream("rooms", num_envs=config.num_envs, task=twins[config.env])
 
 

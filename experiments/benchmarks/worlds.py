@@ -24,7 +24,8 @@ import numpy as np
 import tyro
 
 from lifelong.envs import make_stream
-from lifelong.experiments.cli import parse
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, check_sizes
 
 __all__ = ["BenchConfig", "command", "main"]
 
@@ -49,10 +50,10 @@ class BenchConfig:
     """Threads that EnvPool and JAX may use; ours use one."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
-        for name in ("num_envs", "steps", "turns", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")
+        """Validate the settings."""
+        check_sizes(self, ("num_envs", "steps", "turns", "threads"))
+        if self.num_envs * self.steps > 2**33:  # actions are drawn before the clock starts
+            raise UserError(f"num_envs * steps must be at most {2**33:,}: num_envs={self.num_envs}, steps={self.steps}")
 
 
 def main(config: BenchConfig) -> str:

@@ -3,22 +3,22 @@
 Whatever a user's words can get wrong goes wrong here, before anything is written.
 """
 
-from dataclasses import fields
+import re
 from typing import Any
 
 import torch
 
-from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig
-from lifelong.envs import TaskStream, make_stream, parse_schedule
+from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
+from lifelong.envs import TaskStream, known_streams, make_stream, parse_schedule
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.errors import InputError, as_input_error
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_device
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 
-__all__ = ["make_agent", "make_learner", "make_world"]
+__all__ = ["is_gymnasium_id", "make_agent", "make_env", "make_learner", "one_memory"]
 
 
-def make_world(config: TrainConfig, **changes: Any) -> TaskStream:
+def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
     """Return the stream a resolved config names.
 
     Args:
@@ -26,7 +26,7 @@ def make_world(config: TrainConfig, **changes: Any) -> TaskStream:
         **changes: settings of the stream that win over the config's.
 
     Raises:
-        InputError: if there is no such stream, or it does not take these settings.
+        UserError: if there is no such stream, or it does not take these settings.
     """
     settings: dict[str, Any] = {
         "num_envs": config.num_envs,
@@ -37,35 +37,32 @@ def make_world(config: TrainConfig, **changes: Any) -> TaskStream:
         settings["boundary"] = config.boundary
     if config.feedback is not None:
         settings["feedback"] = config.feedback
-    try:
+    if is_gymnasium_id(config.stream):
+        raise UserError(f"no stream {config.stream!r}; did you mean 'gym:{config.stream}'?")
+    with as_user_error(prefix=f"stream {config.stream!r}: "):
         if config.schedule is not None:
             settings["schedule"] = parse_schedule(config.schedule)
         return make_stream(config.stream, **(settings | options(config.stream_options) | changes))
-    except KeyError as error:
-        raise InputError(error.args[0]) from error
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f"stream {config.stream!r}: {error}") from error
 
 
-def make_agent(config: TrainConfig, world: TaskStream) -> ActorCritic:
+def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
     """Return a new agent, its weights drawn from the config's seed.
 
     A memory that is not one of ours must first keep the contract.
 
     Raises:
-        InputError: if there is no such memory, it does not take these settings, or the spaces cannot be read.
+        UserError: if there is no such memory, it does not take these settings, or the spaces cannot be read.
         MemoryContractError: if a plug-in breaks the contract; names the clause.
     """
-    if torch.device(config.device).type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"torch sees no GPU here: device={config.device}; --device cpu works everywhere")
+    device = check_device(config.device)
     torch.manual_seed(config.seed)
-    with as_input_error(RuntimeError):
+    with as_user_error(RuntimeError):
         layers = [one_memory(config) for _ in range(config.layers)]
         if config.memory.replace("-", "_") not in known_memories():
             check_memory(layers[0], long_life=1000)
-        encoder = Encoder(world.single_observation_space, config.width)
-        agent = ActorCritic(encoder, Backbone(layers, residual=config.residual), world.single_action_space)
-        return agent.to(torch.device(config.device))
+        encoder = Encoder(env.single_observation_space, config.width)
+        agent = ActorCritic(encoder, Backbone(layers, residual=config.residual), env.single_action_space)
+        return agent.to(device)
 
 
 def one_memory(config: TrainConfig) -> Memory:
@@ -74,8 +71,13 @@ def one_memory(config: TrainConfig) -> Memory:
 
 
 def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
-    """Return the learner of an agent, with the settings that config and learner share."""
-    try:
-        return PPO(agent, PPOConfig(**{field.name: getattr(config, field.name) for field in fields(PPOConfig)}))
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    """Return the learner of an agent."""
+    with as_user_error():
+        return PPO(agent, config.learning)
+
+
+def is_gymnasium_id(name: str) -> bool:
+    """Return whether a name that is no stream's is, or looks like, an id of gymnasium: `[module:][namespace/]Name-v0`."""
+    if name.startswith("gym:") or is_stream_file(name) or name.replace("_", "-") in known_streams():
+        return False
+    return re.fullmatch(r"([\w.]+:)?([\w-]+/)?[\w:.-]+-v\d+", name) is not None

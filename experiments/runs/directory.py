@@ -24,12 +24,12 @@ import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
 
-from lifelong.agents import PPO, CheckpointError, Rollout, save_checkpoint, load_checkpoint
+from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
 from lifelong.envs.stream_file import is_stream_file
-from lifelong.experiments.runs.config import FORMAT, ConfigError, TrainConfig
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.config import FORMAT, TrainConfig
+from lifelong.experiments.runs.errors import UserError, check_output
 
 __all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
 
@@ -43,18 +43,22 @@ def create_run(config: TrainConfig) -> Path:
         config: with every setting resolved.
 
     Raises:
-        InputError: if there is a run of that name and it may not be replaced.
+        UserError: if there is a run of that name and it may not be replaced.
     """
     folder = config.run
+    check_output(folder, folder=True)
     if folder.exists():
         if not config.overwrite:
-            raise InputError(
+            raise UserError(
                 f"run {folder} exists: pass --overwrite to replace it, --resume {folder} to go on, or another --name"
             )
         if not (folder / "config.json").is_file():
-            raise InputError(f"{folder} is no run, so it is not replaced: it has no config.json")
+            raise UserError(f"{folder} is no run, so it is not replaced: it has no config.json")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}") from error
     if is_stream_file(config.stream):
         shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
     origin = {
@@ -74,55 +78,55 @@ def open_run(folder: Path) -> TrainConfig:
     """Return the config of a run.
 
     Raises:
-        InputError: if there is none, or a newer version wrote it.
+        UserError: if there is none, or a newer version wrote it.
     """
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"{folder} is no run: cannot read {path}: {error.strerror}") from error
+        raise UserError(f"{folder} is no run: cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
+        raise UserError(f"{path} is no JSON: {error}") from error
     try:
         found = int(content["format"])
         if found <= FORMAT:
             config = TrainConfig.from_json(content["config"])
             kept = folder / f"stream{Path(config.stream).suffix}"
             return replace(config, stream=str(kept)) if is_stream_file(config.stream) else config
-    except ConfigError as error:
-        raise InputError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no config of a run: {error!r}") from error
-    raise InputError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+        raise UserError(f"{path} is no config of a run: {error!r}") from error
+    raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
 
 
 def save(
-    folder: Path, lifetime: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]
+    folder: Path, rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]
 ) -> None:
     """Write the run's checkpoint: weights, optimiser, memories, random numbers and where every life is.
 
     Args:
         folder: of the run.
-        lifetime: whose memories.
-        position: of its world.
+        rollout: whose memories.
+        position: of its env.
         learner: of its policy.
         facts: what else a resumed run needs, as JSON.
     """
     parts = {
-        "policy": dict(lifetime.policy.state_dict()),
+        "policy": dict(rollout.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),
-        "memory": {"/".join(key): value for key, value in flat(lifetime.memory).items()},
+        "memory": {"/".join(key): value for key, value in flat(rollout.memory).items()},
         "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
-    device = lifetime.start.device
+    device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
     shapes = {name: list(value.shape) for name, value in position.items()}
-    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": lifetime.steps, "world_shapes": shapes})
+    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "world_shapes": shapes})
 
 
-def restore(folder: Path, lifetime: Rollout, world: TaskStream, learner: PPO) -> dict[str, Any]:
+def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> dict[str, Any]:
     """Put everything back as `save` found it.
 
     Returns:
@@ -132,16 +136,16 @@ def restore(folder: Path, lifetime: Rollout, world: TaskStream, learner: PPO) ->
         CheckpointError: if there is no whole checkpoint, or it is of another agent.
     """
     parts, facts = load_checkpoint(folder / "checkpoints" / "last")
-    load_policy_tensors(lifetime.policy, parts["policy"], folder)
+    load_policy_tensors(rollout.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"])
     for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
-        lifetime.memory.set(tuple(key.split("/")), value.to(lifetime.start.device))
+        rollout.memory.set(tuple(key.split("/")), value.to(rollout.start.device))
     shapes = facts.pop("world_shapes")
-    lifetime.see(*world.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
-    lifetime.steps = facts["steps"]
+    rollout.see(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
+    rollout.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
-    if lifetime.start.device.type == "cuda" and "cuda" in parts["random"]:
-        torch.cuda.set_rng_state(parts["random"]["cuda"], lifetime.start.device)
+    if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
+        torch.cuda.set_rng_state(parts["random"]["cuda"], rollout.start.device)
     return facts
 
 

@@ -33,7 +33,7 @@ def own_random(seed: int) -> Iterator[None]:
 
 def live_frozen(
     policy: ActorCritic,
-    world: TaskStream,
+    env: TaskStream,
     steps: int,
     *,
     carry: Carry = "lifetime",
@@ -45,7 +45,7 @@ def live_frozen(
 
     Args:
         policy: who acts; left as it is.
-        world: where; it is reset.
+        env: where; it is reset.
         steps: environment steps of every life.
         carry: what ends the memory.
         seed: of the actions.
@@ -56,15 +56,15 @@ def live_frozen(
         Columns of `lifelong.envs.stream.ROW`.
     """
     with own_random(seed):
-        lifetime = Rollout(policy, world, carry, cuda_graph=cuda_graph)
+        rollout = Rollout(policy, env, carry, cuda_graph=cuda_graph)
         rows = []
         left = steps
         while left > 0:
-            segment = lifetime.segment(min(left, _SEGMENT))
+            segment = rollout.segment(min(left, _SEGMENT))
             left -= _SEGMENT
             if segment.episodes:
                 rows.append(segment.episodes)
-            progress(lifetime.steps)
+            progress(rollout.steps)
     return join_rows(rows)
 
 

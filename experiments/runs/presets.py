@@ -1,9 +1,11 @@
-"""What to train with when nothing is said: settings per stream, as data, measured unless they say otherwise.
+"""Presets: settings of training per stream, as data, measured unless they say otherwise.
 
-A preset names fields of `TrainConfig`; what the user sets wins.
+A preset names fields of `TrainConfig`, `ppo` among them; what the user sets wins.
 """
 
 from typing import Any
+
+from lifelong.agents.ppo import PPOConfig
 
 __all__ = ["PRESETS", "preset"]
 
@@ -12,26 +14,18 @@ _ANY: dict[str, Any] = {
     "num_envs": 16,
     "segment": 128,
     "life_episodes": 0,
-    "lr": 1e-3,
-    "epochs": 4,
-    "minibatches": 4,
-    "entropy_coef": 0.01,
-    "gamma": 0.99,
-    "life_gamma": 0.0,
-    "advantage_floor": 1e-6,
     "evaluation_lives": 16,
+    "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
 
+_RECALL_PPO = {"lr": 2e-3, "epochs": 2, "minibatches": 8}
 _RECALL: dict[str, Any] = {
     "steps": 4_000_000,
     "num_envs": 128,
     "segment": 128,
     "life_episodes": 128,
-    "lr": 2e-3,
-    "epochs": 2,
-    "minibatches": 8,
-    "entropy_coef": 0.03,
     "evaluation_lives": 512,
+    "ppo": PPOConfig(**_RECALL_PPO, entropy_coef=0.03),
 }
 
 _RULE: dict[str, Any] = {
@@ -39,30 +33,27 @@ _RULE: dict[str, Any] = {
     "num_envs": 64,
     "segment": 128,
     "life_episodes": 80,
-    "lr": 1e-3,
-    "epochs": 3,
-    "minibatches": 8,
-    "entropy_coef": 0.05,
-    "gamma": 0.95,
     "evaluation_lives": 256,
+    "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.05, gamma=0.95),
 }
 
 _GRID: dict[str, Any] = {
     "steps": 2_000_000,
     "num_envs": 64,
     "segment": 128,
-    "lr": 5e-4,
-    "epochs": 4,
-    "minibatches": 8,
-    "entropy_coef": 0.01,
-    "advantage_floor": 0.05,  # a random walk finds DoorKey's goal once in a hundred episodes
     "evaluation_lives": 64,
+    # the floor: a random walk finds DoorKey's goal once in a hundred episodes
+    "ppo": PPOConfig(lr=5e-4, epochs=4, minibatches=8, advantage_floor=0.05),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cued-recall": _RECALL,
     "cued-recall/reward": _RECALL
-    | {"entropy_coef": 0.1, "steps": 12_000_000, "life_gamma": 0.5, "schedule": "interleaved:gap=1,grow=8"},
+    | {
+        "steps": 12_000_000,
+        "schedule": "interleaved:gap=1,grow=8",
+        "ppo": PPOConfig(**_RECALL_PPO, entropy_coef=0.1, life_gamma=0.5),
+    },
     "colour-rule": _RULE,
     "rooms": _GRID,
     # colour-rule's, untuned, with lives of their own length where rules are redrawn with the life.

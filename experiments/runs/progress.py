@@ -1,5 +1,9 @@
-"""A progress bar for lives: steps per second, reward, what is known so far, time left."""
+"""Progress of a run: steps per second, return, what is known so far, time left.
 
+On a terminal it is a bar; elsewhere, in a log, one plain line every 30 seconds.
+"""
+
+import time
 from collections import deque
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +16,7 @@ from rich.console import Console
 __all__ = ["Progress"]
 
 _RECENT = 20  # segments whose episodes the numbers are of
+_LINE_EVERY = 30.0  # seconds between two lines where there is no terminal
 
 
 class _Speed(bars.ProgressColumn):
@@ -21,7 +26,7 @@ class _Speed(bars.ProgressColumn):
 
 
 class Progress:
-    """Shows how far a run is, while the block lasts.
+    """Shows the progress of a run while the block lasts.
 
     Args:
         total: environment steps of the run.
@@ -38,9 +43,12 @@ class Progress:
             bars.TextColumn("{task.fields[numbers]}"),
             bars.TimeRemainingColumn(),
             console=console,
-            disable=console.quiet,
+            disable=console.quiet or not console.is_terminal,
         )
-        self.task = self.bar.add_task("living", total=total, completed=done, numbers="")
+        self.task = self.bar.add_task("training", total=total, completed=done, numbers="")
+        self.total, self.first, self.console = total, done, console
+        self.plain = not console.quiet and not console.is_terminal
+        self.began = self.told = time.monotonic()
         self.recent: deque[dict[str, NDArray[Any]]] = deque(maxlen=_RECENT)
 
     def __enter__(self) -> Self:
@@ -66,10 +74,22 @@ class Progress:
         if rows:
             self.recent.append(rows)
         numbers = ""
-        if self.recent and not self.bar.disable:
+        tell = self.plain and time.monotonic() - self.told >= _LINE_EVERY
+        if self.recent and (tell or not self.bar.disable):
             reward, met, success = (
                 np.concatenate([part[name] for part in self.recent]) for name in ("return", "lag_episodes", "success")
             )
             known = success[(met >= 1) & ~np.isnan(success)]
             numbers = f"return {reward.mean():.3f}" + (f" · known {known.mean():.3f}" if known.size else "")
         self.bar.update(self.task, completed=done, numbers=numbers)
+        if tell:
+            self._tell(done, numbers)
+
+    def _tell(self, done: int, numbers: str) -> None:
+        """Write one line, not wrapped."""
+        self.told = time.monotonic()
+        speed = (done - self.first) / max(self.told - self.began, 1e-9)
+        left = (self.total - done) / speed if speed else float("nan")
+        parts = [f"{done:,} of {self.total:,} steps", f"{speed:,.0f} steps/s", numbers, f"{left:,.0f} s left"]
+        self.console.file.write(" · ".join(part for part in parts if part) + "\n")
+        self.console.file.flush()

@@ -16,11 +16,11 @@ from lifelong.experiments.metrics.retention import (
     stay_shift_curve,
 )
 
-__all__ = ["Verdict", "judge", "show_verdict"]
+__all__ = ["Summary", "summarise", "show_summary"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Summary:
     """Measures of some rows.
 
     Args:
@@ -43,32 +43,32 @@ class Verdict:
     curve: RetentionCurve | None
 
 
-def judge(rows: Rows, world: TaskStream, resamples: int = 1000) -> Verdict:
+def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
     """Measure rows of a stream.
 
     Retention is recall where the stream reveals answers, win-stay minus lose-stay where only the reward tells.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
-        world: the stream they are of.
+        env: the stream they are of.
         resamples: of the bootstrap; 0 for no intervals.
     """
     if not rows or not rows["return"].size:
         nothing = float("nan")
-        return Verdict(0, nothing, nothing, nothing, nothing, nothing, None)
+        return Summary(0, nothing, nothing, nothing, nothing, nothing, None)
     success, met = rows["success"], rows["lag_episodes"] >= 1
     told = met & ~np.isnan(success)
     curve = None
     if told.any():
-        if getattr(world, "feedback", None) == "reveal":
-            curve = recall_curve(rows, float(world.tasks[0].references.random), resamples=resamples)
+        if getattr(env, "feedback", None) == "reveal":
+            curve = recall_curve(rows, float(env.tasks[0].references.random), resamples=resamples)
         elif (rows["answer"] >= 0).any():
             curve = stay_shift_curve(rows, resamples=resamples)
     index = low = high = float("nan")
-    if _remembering_pays(world):
+    if _remembering_pays(env):
         index = memory_index(rows)
         low, high = memory_index_interval(rows, resamples=resamples) if resamples else (low, high)
-    return Verdict(
+    return Summary(
         episodes=rows["return"].size,
         mean_return=float(rows["return"].mean()),
         known=float(success[told].mean()) if told.any() else float("nan"),
@@ -79,34 +79,34 @@ def judge(rows: Rows, world: TaskStream, resamples: int = 1000) -> Verdict:
     )
 
 
-def _remembering_pays(world: TaskStream) -> bool:
+def _remembering_pays(env: TaskStream) -> bool:
     """Return whether in some task a memory gains more than a twentieth of the way from chance to the oracle.
 
     What is not known, since only rows tell, may.
     """
-    known = [task.references for task in world.tasks]
+    known = [task.references for task in env.tasks]
     return any(not (scores.cross - scores.within <= 0.05 * (scores.oracle - scores.random)) for scores in known)
 
 
-def show_verdict(verdict: Verdict, title: str, console: Console) -> None:
-    """Print a verdict as a table.
+def show_summary(summary: Summary, title: str, console: Console) -> None:
+    """Print a summary as a table.
 
     Args:
-        verdict: to show.
+        summary: to show.
         title: above it.
         console: where.
     """
     table = Table(title=title, title_justify="left")
-    if verdict.curve is not None:
-        heading, *lines = verdict.curve.table()
+    if summary.curve is not None:
+        heading, *lines = summary.curve.table()
         for name in heading:
             table.add_column(name, justify="right")
         for line in lines:
             table.add_row(*line)
         console.print(table)
-    numbers = [f"{verdict.episodes:,} episodes", f"mean return {verdict.mean_return:.3f}"]
-    if not np.isnan(verdict.known):
-        numbers.append(f"P(success, task met before) {verdict.known:.3f}")
-    if not np.isnan(verdict.index):
-        numbers.append(f"memory index {verdict.index:.3f} ({verdict.index_low:.3f} to {verdict.index_high:.3f})")
+    numbers = [f"{summary.episodes:,} episodes", f"mean return {summary.mean_return:.3f}"]
+    if not np.isnan(summary.known):
+        numbers.append(f"P(success, task met before) {summary.known:.3f}")
+    if not np.isnan(summary.index):
+        numbers.append(f"memory index {summary.index:.3f} ({summary.index_low:.3f} to {summary.index_high:.3f})")
     console.print(f"{title}: " + " · ".join(numbers))

@@ -8,6 +8,7 @@
 | Retention/by plain lag in episodes | smallest lag of the bin | the same curve |
 | retention_interval/low, /high | log2 of the lag | its 95 % interval |
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
+| charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
 | transfer adaptation memory plasticity train time / ... | environment steps | see `GROUPS` |
 
 TensorBoard opens on the page "Time Series" and sorts groups of tags by character, capitals first. So the one
@@ -31,9 +32,19 @@ from lifelong.experiments.metrics.retention import RetentionCurve, bin_edges
 if TYPE_CHECKING:  # both take long to import
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "GROUPS", "LAYOUT", "STYLES", "RunWriter", "first_page", "plot_curves"]
+__all__ = ["COLOURS", "GROUPS", "LAYOUT", "STYLES", "RunWriter", "first_page", "learning_scalars", "plot_curves"]
 
-GROUPS = ("retention", "transfer", "adaptation", "memory", "plasticity", "train", "time")
+GROUPS = ("retention", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
+
+_LOSSES = {
+    "policy_loss": "policy_loss",
+    "value_loss": "value_loss",
+    "entropy": "entropy",
+    "kl": "approx_kl",
+    "clip_fraction": "clipfrac",
+    "explained_variance": "explained_variance",
+}
+"""What `PPO.learn` reports -> CleanRL's tag under `losses/`."""
 
 _BY_LOG2_LAG = "Retention/by log2 lag in episodes"
 _BY_PLAIN_LAG = "Retention/by plain lag in episodes"
@@ -53,8 +64,8 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         )
     },
     "Training": {
-        "reward": ["Multiline", ["^train/.*(reward|return).*"]],
-        "speed": ["Multiline", ["^time/.*steps_per_second.*"]],
+        "return": ["Multiline", ["^charts/episodic_return$"]],
+        "speed": ["Multiline", ["^charts/SPS$"]],
     },
 }
 """Custom scalars: charts by category and title. Within a category TensorBoard puts charts with intervals last."""
@@ -70,6 +81,11 @@ def first_page(address: str = "http://localhost:6006") -> str:
         address: of the server, without a slash at the end.
     """
     return f"{address}/?smoothing=0#timeseries"
+
+
+def learning_scalars(learned: Mapping[str, float]) -> dict[str, float]:
+    """Return what a learner reports by tag: losses under CleanRL's names, all else under `train/`."""
+    return {f"losses/{_LOSSES[k]}" if k in _LOSSES else f"train/{k}": value for k, value in learned.items()}
 
 
 class RunWriter:
@@ -136,7 +152,7 @@ class RunWriter:
         text = json.dumps(config, indent=2, default=str)
         self._writer.add_text("config", f"```json\n{text}\n```")
         # `add_hparams` would write a second folder, a second run; the metrics are read from the tags of this one.
-        for summary in hparams(_flat(config), dict.fromkeys(("retention/area", "train/reward"), 0.0)):
+        for summary in hparams(_flat(config), dict.fromkeys(("retention/area", "charts/episodic_return"), 0.0)):
             self._writer.file_writer.add_summary(summary)
 
     def flush(self) -> None:

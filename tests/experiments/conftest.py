@@ -1,12 +1,13 @@
 """A run so small that it takes no time."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 
 _TINY: dict[str, Any] = {
     "stream_options": ("cues=3", "size=4"),
@@ -25,6 +26,8 @@ _TINY: dict[str, Any] = {
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., TrainConfig]:
     def make(**changes: Any) -> TrainConfig:
-        return TrainConfig(**(_TINY | {"runs": tmp_path / "runs"} | changes))
+        settings = _TINY | {"runs": tmp_path / "runs"} | changes
+        ppo = {field.name: settings.pop(field.name) for field in fields(PPOOverrides) if field.name in settings}
+        return TrainConfig(**settings, ppo=PPOOverrides(**ppo))
 
     return make

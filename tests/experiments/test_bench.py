@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from lifelong import cli
 from lifelong.envs.rooms import grids
 from lifelong.envs.rooms.grids import Grids
-from lifelong.experiments import bench, cli
+from lifelong.experiments import bench
 from lifelong.experiments.benchmarks import kernels as bench_kernels, life as bench_life, worlds as bench_worlds
-from lifelong.experiments.runs.config import ConfigError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import RunWriter
 
 TINY = ["--device", "cpu", "--shapes", "2x8", "--length", "16", "--heads", "1", "--acting", "2x8", "--threads", "1",
@@ -98,7 +99,7 @@ def test_a_long_run_is_cut_into_tenths(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_run_too_short_for_tenths_says_so(tmp_path: Path) -> None:
     with RunWriter(tmp_path) as writer:
         writer.scalars(dict.fromkeys(bench_life.TAGS, 1.0), 100)
-    with pytest.raises(ConfigError, match="reported 1 times, which leaves some of its 10 tenths empty"):
+    with pytest.raises(UserError, match="reported 1 times, which leaves some of its 10 tenths empty"):
         bench_life.main(bench_life.BenchConfig(tmp_path))
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from lifelong.experiments.capacity import RULES, CapacityConfig, draw_keys, main, recall
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import UserError
 
 FIGURES = {  # at 64, 128 and 256 pairs; an independent program, 12 draws
     "hebbian": {"dense": (0.99, 0.90, 0.60), "sparse": (0.92, 0.75, 0.46)},
@@ -87,5 +87,5 @@ def test_the_table_is_printed_and_written(tmp_path):
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong, message):
-    with pytest.raises(InputError, match=f"^{message}"):
+    with pytest.raises(UserError, match=f"^{message}"):
         CapacityConfig(**wrong)

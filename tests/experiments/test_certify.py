@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lifelong import cli
 from lifelong.envs.references.certificate import PLANS, load
-from lifelong.experiments import cli
 
 
 @pytest.fixture

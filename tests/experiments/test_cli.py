@@ -8,8 +8,8 @@ from pathlib import Path
 import gymnasium
 import pytest
 
+from lifelong import cli
 from lifelong.envs import STREAMS
-from lifelong.experiments import cli
 from lifelong.experiments.list import listing
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.train import main as train
@@ -112,9 +112,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, capacity"),
+        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, report, capacity"),
         (["frobnicate"], "no verb 'frobnicate'; known: train"),
-        (["list", "--all"], "list takes no settings, got --all"),
+        (["list", "--all"], "list takes at most one name and no settings, got --all"),
         (["train", "--memory", "gated_dleta"], "no memory 'gated_dleta'; did you mean 'gated_delta'?"),
         (["train", "--memory", "xyz"], "known: atlas, based, delta_net"),
         (["train", "cued-recal"], "no stream 'cued-recal'; did you mean 'cued-recall'?"),
@@ -128,7 +128,13 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--steps", "-5"], "steps must be positive: steps=-5"),
         (["train", "--steps", "many"], "--steps"),
         (["train", "--carry", "forever"], "invalid choice 'forever' for argument '--carry'"),
-        (["train", "--stesp", "5"], "--stesp"),
+        (["train", "--stesp", "5"], "no option '--stesp'; did you mean '--steps'? (see lifelong train --help)"),
+        (["train", "--discuont", "5"], "no option '--discuont'; did you mean '--gamma'?"),
+        (["train", "--gama", "5"], "did you mean '--gamma'?"),
+        (["train", "--discount", "5"], "gamma must lie in [0, 1]: gamma=5.0"),
+        (["train", "--steps", "1.5e0"], "--steps"),
+        (["train", "MiniGrid-DoorKey-5x5-v0"], "did you mean 'gym:MiniGrid-DoorKey-5x5-v0'?"),
+        (["list", "gated_dleta"], "no memory or stream 'gated_dleta'; did you mean 'gated_delta'?"),
         (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
         (["train", "--entropy-coef", "nan"], "entropy_coef must not be negative: entropy_coef=nan"),
         (["train", "--name", "../../x"], "name must be one plain folder name"),
@@ -267,7 +273,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_and_list_import_nothing_heavy(tmp_path: Path) -> None:
     code = """
 import sys
-from lifelong.experiments.cli import main
+from lifelong.cli import main
 for words in (["--help"], ["list"], ["--version"], ["frobnicate"]):
     main(words)
 assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid"} & sys.modules.keys(), sys.modules
@@ -281,7 +287,7 @@ assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid
 
 def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text("from lifelong.memory import GRU\n\n\nclass Leaky(GRU):\n    pass\n")
-    command = [sys.executable, "-c", "from lifelong.experiments.cli import main; raise SystemExit(main())"]
+    command = [sys.executable, "-c", "from lifelong.cli import main; raise SystemExit(main())"]
     words = ["train", "--memory", "leaky:Leaky", *SMALL]
     done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import torch
 from lifelong.experiments.benchmarks.operation_count import count_step
 from lifelong.experiments.cost import CostConfig, front, main
 from lifelong.experiments.recall import RecallConfig, main as measure_recall
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.kernels.backends import pick, plain_loops
 from lifelong.memory import MEMORIES, NoMemory, make_memory
 
@@ -62,12 +62,12 @@ def test_recall_is_drawn_against_the_cost_of_the_sizes_it_was_measured_at(tmp_pa
     assert row.endswith(f"| {areas['gru']:.3f} |")
     assert int(row.split(" | ")[1]) <= 64
     assert (folder / "cost-rewrite.png").stat().st_size > 10_000
-    with pytest.raises(InputError, match="has not measured 'lstm'; it has none, gru"):
+    with pytest.raises(UserError, match="has not measured 'lstm'; it has none, gru"):
         main(CostConfig(memories=("lstm",), recall=(folder,)))
 
 
 def test_wrong_settings_are_refused(tmp_path):
-    with pytest.raises(InputError, match="lives must be positive: lives=0"):
+    with pytest.raises(UserError, match="lives must be positive: lives=0"):
         CostConfig(lives=0)
-    with pytest.raises(InputError, match="has no finished measurement of lifelong recall"):
+    with pytest.raises(UserError, match="has no finished measurement of lifelong recall"):
         main(CostConfig(recall=(tmp_path,)))

@@ -9,8 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from lifelong.experiments.associative_recall.report import Line, difference, half_interval
-from lifelong.experiments.recall import Model, RecallConfig, Run, build, main, train
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.associative_recall.trial import Model, Run, build, train
+from lifelong.experiments.recall import RecallConfig, main
+from lifelong.experiments.runs.errors import UserError
 
 TINY = {"length": 24, "pairs": (2, 4), "times": (1, 2), "keys": 8, "values": 4, "width": 8, "state_bytes": 512,
         "parameters": 2_000, "steps": 3, "batch": 4, "workers": 1}  # fmt: skip
@@ -51,7 +52,7 @@ def test_an_interrupted_comparison_goes_on_and_a_finished_one_trains_nothing(tmp
 
     monkeypatch.setattr("lifelong.experiments.recall.train", None)
     assert main(config) == table
-    with pytest.raises(InputError, match="has runs with batch=4, not 5"):
+    with pytest.raises(UserError, match="has runs with batch=4, not 5"):
         main(RecallConfig(**TINY | {"batch": 5}, output=tmp_path / "runs"))
 
 
@@ -80,12 +81,12 @@ def test_the_area_is_the_mean_over_pairs_and_lengths():
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UserError, match=message):
         RecallConfig(**TINY | wrong)
 
 
 def test_sizes_that_do_not_fit_each_other_are_refused():
-    with pytest.raises(InputError, match="pairs must be at most keys=8: pairs=9"):
+    with pytest.raises(UserError, match="pairs must be at most keys=8: pairs=9"):
         RecallConfig(**TINY | {"pairs": (9,)}).sizes()
-    with pytest.raises(InputError, match="length must be at least 12 with pairs=4: length=11"):
+    with pytest.raises(UserError, match="length must be at least 12 with pairs=4: length=11"):
         RecallConfig(**TINY | {"length": 11}).sizes()

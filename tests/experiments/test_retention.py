@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lifelong.agents.ppo import PPOConfig
 from lifelong.experiments.metrics.retention import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.train import Outcome, main as train
 
 # 2 cues, 2 answers, lives of 16 episodes; in a few seconds it remembers
 LEARNS = TrainConfig(
     stream_options=("cues=2", "answers=2", "size=4"), name="learnt", steps=40 * 1024, num_envs=64, life_episodes=16,
-    segment=16, width=16, lr=1e-2, final_lr_fraction=0.5, epochs=4, minibatches=2,
-    entropy_coef=0.01, evaluation_lives=64,
+    segment=16, width=16, ppo=PPOConfig(lr=1e-2, epochs=4, minibatches=2, entropy_coef=0.01), final_lr_fraction=0.5,
+    evaluation_lives=64,
 )  # fmt: skip
 
 
@@ -30,10 +31,10 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_training_ends_with_the_retention_of_the_frozen_agent(learnt: Outcome) -> None:
-    assert learnt.verdict is not None
-    assert learnt.verdict.episodes == 64 * 16
-    assert learnt.verdict.curve is not None
-    assert learnt.verdict.curve.rho[1] > 0.4  # lags of 2 and 3; 0 is chance
+    assert learnt.summary is not None
+    assert learnt.summary.episodes == 64 * 16
+    assert learnt.summary.curve is not None
+    assert learnt.summary.curve.rho[1] > 0.4  # lags of 2 and 3; 0 is chance
 
 
 def test_it_holds_in_longer_lives_and_not_when_the_memory_is_wiped(learnt: Outcome) -> None:
@@ -60,10 +61,10 @@ def test_the_run_is_left_as_it_is(learnt: Outcome) -> None:
 
 @pytest.mark.parametrize(("length", "steps"), [({"steps": 20}, 20), ({"times": 2.0}, 32), ({}, 256)])
 def test_lives_are_as_long_as_they_were_told_to_be(length: dict[str, float], steps: int, learnt: Outcome) -> None:
-    verdict = main(RetentionConfig(learnt.folder, lives=8, **length))  # type: ignore[arg-type]
+    summary = main(RetentionConfig(learnt.folder, lives=8, **length))  # type: ignore[arg-type]
     rows = read_episodes(learnt.folder / "report" / f"frozen-{steps}")
     assert np.bincount(rows["life"]).tolist() == [steps] * 8
-    assert verdict.episodes == 8 * steps
+    assert summary.episodes == 8 * steps
 
 
 def test_the_report_can_be_read_back(learnt: Outcome) -> None:
@@ -102,11 +103,11 @@ def test_another_schedule_can_be_asked_for(learnt: Outcome) -> None:
 )
 def test_any_run_can_be_measured(changes: dict[str, object], tiny: Callable[..., TrainConfig]) -> None:
     folder = train(tiny(**changes)).folder
-    verdict = main(RetentionConfig(folder, steps=9, lives=3))
-    assert verdict.episodes == len(read_episodes(folder / "report" / "frozen-9")["step"])
+    summary = main(RetentionConfig(folder, steps=9, lives=3))
+    assert summary.episodes == len(read_episodes(folder / "report" / "frozen-9")["step"])
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("times", -1.0), ("times", float("nan")), ("lives", 0)])
 def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"{name} must be positive: {name}={value}"):
+    with pytest.raises(UserError, match=f"{name} must be positive: {name}={value}"):
         RetentionConfig(Path("x"), **{name: value})  # type: ignore[arg-type]

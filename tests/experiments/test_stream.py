@@ -2,11 +2,12 @@
 
 import pytest
 
+from lifelong import cli
 from lifelong.envs.schedules import Cyclic
-from lifelong.experiments import cli
-from lifelong.experiments.runs.build import make_world
-from lifelong.experiments.runs.config import ConfigError, TrainConfig
+from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.train import main as train
 
 FILE = """\
@@ -61,7 +62,7 @@ def test_a_run_keeps_its_file_and_is_trained_as_it_says(seasons, tmp_path):
         "segment": 8,
         "width": 8,
         "evaluation_lives": 0,
-        "minibatches": 1,
+        "ppo": PPOOverrides(minibatches=1),
         "runs": tmp_path / "runs",
         "name": "x",
     }
@@ -70,7 +71,7 @@ def test_a_run_keeps_its_file_and_is_trained_as_it_says(seasons, tmp_path):
     seasons.write_text("nothing that could be read")
     trained = open_run(outcome.folder)
     assert (trained.num_envs, trained.life_episodes) == (2, 7)
-    world = make_world(trained)
+    world = make_env(trained)
     assert (world.schedule, world.boundary, len(world.tasks)) == (Cyclic(2), "flag", 2)
 
 
@@ -78,12 +79,12 @@ def test_the_command_line_wins_over_the_file(seasons):
     config = TrainConfig(
         stream=str(seasons), life_episodes=3, boundary="task_id", steps=10, schedule="hazard:1"
     ).resolved()
-    world = make_world(config)
+    world = make_env(config)
     assert (config.steps, config.num_envs, world.life_episodes, world.boundary) == (10, 2, 3, "task_id")
     assert str(world.schedule) == "RandomHazard(hazard=1.0)"
 
 
 def test_settings_of_training_that_do_not_exist_are_refused(seasons):
     seasons.write_text(FILE.replace("steps = 64", "stepz = 64"))
-    with pytest.raises(ConfigError, match=r"train has no setting 'stepz'; known: .*steps"):
+    with pytest.raises(UserError, match=r"train has no setting 'stepz'; did you mean 'steps'\? known: .*steps"):
         TrainConfig(stream=str(seasons)).resolved()

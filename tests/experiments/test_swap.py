@@ -3,7 +3,7 @@ import torch
 
 from lifelong.agents import load_checkpoint
 from lifelong.experiments import cli, swap, train
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.swap import SwapConfig
 
 
@@ -58,8 +58,8 @@ def test_a_host_is_found_inside_its_metaplastic_version_and_outside_again(tiny):
 
 def test_wrong_names_are_refused_and_nothing_is_written(tiny):
     old = train.main(tiny()).folder
-    with pytest.raises(InputError, match="no memory 'palimsa'; did you mean 'palimpsa'"):
+    with pytest.raises(UserError, match="no memory 'palimsa'; did you mean 'palimpsa'"):
         swap.main(SwapConfig(old, memory="palimsa"))
-    with pytest.raises(InputError, match="the new run would replace the old one"):
+    with pytest.raises(UserError, match="the new run would replace the old one"):
         swap.main(SwapConfig(old, memory="gru", name="tiny", overwrite=True))
     assert [path.name for path in old.parent.iterdir()] == ["tiny"]

@@ -16,13 +16,14 @@ from gymnasium import spaces
 from rich.console import Console
 from safetensors.torch import load_file
 
+from lifelong import cli
 from lifelong.agents import Rollout, load_checkpoint
-from lifelong.experiments import cli
-from lifelong.experiments.runs.config import FORMAT, ConfigError, TrainConfig
+from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
-from lifelong.experiments.runs.errors import InputError
-from lifelong.experiments.train import Outcome, Training, main
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.train import Outcome, main
 from lifelong.memory import MEMORIES
 
 Configs = Callable[..., TrainConfig]
@@ -77,8 +78,8 @@ def test_a_run_lives_as_many_steps_as_it_was_told_and_writes_them_all_down(tiny:
     assert np.bincount(rows["life"]).tolist() == [8] * 20
     fresh = read_episodes(outcome.folder, ["sandbox"])
     assert np.bincount(fresh["life"]).tolist() == [8] * 3
-    assert outcome.verdict is not None
-    assert outcome.verdict.episodes == 24
+    assert outcome.summary is not None
+    assert outcome.summary.episodes == 24
 
 
 def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
@@ -90,7 +91,7 @@ def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
     assert len(content["origin"]["git"] or "0" * 40) == 40
     assert content["origin"]["command"] == sys.argv
     assert content["origin"]["device"] == "cpu"
-    assert content["config"]["lr"] == 2e-3  # what was open is resolved
+    assert content["config"]["ppo"]["lr"] == 2e-3  # what was open is resolved
     assert open_run(outcome.folder) == tiny(memory="gru", seed=3).resolved()
     assert list(outcome.folder.glob("events.out.tfevents.*"))
 
@@ -98,9 +99,9 @@ def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
 def test_a_run_from_before_a_setting_is_read_as_it_was(tiny: Configs) -> None:
     folder = main(tiny(advantage_floor=0.5)).folder
     content = json.loads((folder / "config.json").read_text())
-    del content["config"]["advantage_floor"]
+    del content["config"]["ppo"]["advantage_floor"]
     (folder / "config.json").write_text(json.dumps(content))
-    assert open_run(folder).advantage_floor == 1e-6
+    assert open_run(folder).learning.advantage_floor == 1e-6
 
 
 def test_a_run_joins_its_layers_as_it_was_told(tiny: Configs) -> None:
@@ -165,7 +166,7 @@ def test_an_interrupt_ends_the_run_with_a_checkpoint_and_it_goes_on_to_the_same_
         outcome = main(tiny(name="broken", evaluation_lives=3))
     assert signal.getsignal(signal.SIGINT) is before
     assert not outcome.finished
-    assert outcome.verdict is None
+    assert outcome.summary is None
     assert outcome.steps == 96  # the segment goes to its end
     assert len(read_episodes(outcome.folder)["step"]) == 96
     assert_same(main(TrainConfig(resume=outcome.folder)).folder, whole.folder)
@@ -234,7 +235,7 @@ STEPS = ["--num-envs", "4", "--segment", "8", "--width", "16", "--checkpoint-eve
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "lifelong.experiments.cli", "train", *STEPS, "--runs", str(tmp_path), "--name", "x"]
+    words = [sys.executable, "-m", "lifelong.cli", "train", *STEPS, "--runs", str(tmp_path), "--name", "x"]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
     process = subprocess.Popen(words, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     manifest, patience = tmp_path / "x" / CHECKPOINT / "manifest.json", time.monotonic() + 120
@@ -264,16 +265,16 @@ def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(number: signal.Sign
 def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs) -> None:
     config = tiny(memory=memory, evaluation_lives=3).resolved()
 
-    def everything(training: Training) -> dict[str, Any]:
+    def everything(training: Trainer) -> dict[str, Any]:
         return {
-            **{f"memory {key}": value for key, value in training.lifetime.memory.items(True, True)},
+            **{f"memory {key}": value for key, value in training.rollout.memory.items(True, True)},
             **{f"policy {key}": value for key, value in training.agent.state_dict().items()},
-            **{f"world {key}": torch.as_tensor(value) for key, value in training.world.position().items()},
-            **{f"seen {key}": value for key, value in training.lifetime.observation.items(True, True)},
+            **{f"world {key}": torch.as_tensor(value) for key, value in training.env.position().items()},
+            **{f"seen {key}": value for key, value in training.rollout.observation.items(True, True)},
             "random": torch.get_rng_state(),
         }
 
-    with Training(config, False, Console(quiet=True)) as training:
+    with Trainer(config, False, Console(quiet=True)) as training:
         training.train()
         before = {key: value.clone() for key, value in everything(training).items()}
         assert training.evaluate().episodes == 24
@@ -284,7 +285,7 @@ def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs)
 def test_an_existing_run_is_kept(tiny: Configs) -> None:
     folder = main(tiny()).folder
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"tiny exists: pass --overwrite to replace it, --resume .*tiny to go on, or"):
+    with pytest.raises(UserError, match=r"tiny exists: pass --overwrite to replace it, --resume .*tiny to go on, or"):
         main(tiny(seed=1))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -301,14 +302,14 @@ def test_a_folder_that_is_no_run_is_never_replaced(tiny: Configs) -> None:
     config = tiny(overwrite=True)
     config.run.mkdir(parents=True)
     (config.run / "thesis.tex").write_text("all of it")
-    with pytest.raises(InputError, match=r"tiny is no run, so it is not replaced: it has no config\.json"):
+    with pytest.raises(UserError, match=r"tiny is no run, so it is not replaced: it has no config\.json"):
         main(config)
     assert (config.run / "thesis.tex").read_text() == "all of it"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "/etc", "..", ".", ""])
 def test_a_run_stays_in_its_folder(name: str, tiny: Configs) -> None:
-    with pytest.raises(ConfigError, match="name must be one plain folder name"):
+    with pytest.raises(UserError, match="name must be one plain folder name"):
         tiny(name=name)
 
 
@@ -326,7 +327,7 @@ def test_a_config_that_cannot_be_read_is_refused(change: dict[str, Any], message
     folder = main(tiny()).folder
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UserError, match=message):
         main(TrainConfig(resume=folder))
 
 
@@ -362,7 +363,7 @@ def test_a_run_that_fails_before_anything_was_lived_leaves_nothing(
 
 def test_the_learning_rate_falls_to_its_last_share(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     paces: list[float] = []
-    learn = Training.__init__.__globals__["make_learner"]
+    learn = Trainer.__init__.__globals__["make_learner"]
 
     def watched(*given: Any) -> Any:
         learner = learn(*given)
@@ -370,7 +371,7 @@ def test_the_learning_rate_falls_to_its_last_share(tiny: Configs, monkeypatch: p
         learner.learn = lambda segment, lr_fraction: (paces.append(lr_fraction), first(segment, lr_fraction))[1]
         return learner
 
-    monkeypatch.setattr("lifelong.experiments.train.make_learner", watched)
+    monkeypatch.setattr("lifelong.experiments.runs.trainer.make_learner", watched)
     outcome: Outcome = main(tiny(lr=0.01, final_lr_fraction=0.1))
     assert len(paces) == outcome.steps // 32
     assert paces == sorted(paces, reverse=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from lifelong.experiments.associative_recall.equal_size import equal_backbone, fit
-from lifelong.experiments.runs.errors import InputError
+from lifelong.experiments.runs.errors import UserError
 from lifelong.memory import make_memory
 
 NAMES = ["none", "gru", "window", "linear_attention", "gated_delta", "mesa", "palimpsa", "meta_mamba2", "ttt_linear"]
@@ -41,5 +41,5 @@ def test_an_option_that_is_set_stays():
     ],
 )
 def test_what_cannot_be_made_so_small_is_refused(name, state_bytes, parameters, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UserError, match=message):
         fit(name, 32, state_bytes, parameters)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from lifelong import cli
 from lifelong.envs import GymStream, Rooms
-from lifelong.experiments import cli
 from lifelong.experiments.benchmarks import training as bench_training
 from lifelong.experiments.benchmarks.training import BenchConfig
 

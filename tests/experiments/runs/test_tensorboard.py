@@ -1,7 +1,6 @@
 """What TensorBoard reads of a run."""
 
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from lifelong.experiments.metrics.retention import RetentionCurve
-from lifelong.experiments.runs.tensorboard import GROUPS, RunWriter, first_page, plot_curves
-from lifelong.experiments.tensorboard_screenshot import screenshot
+from lifelong.experiments.runs.tensorboard import GROUPS, RunWriter, first_page, learning_scalars, plot_curves
 
 NAN = math.nan
 CURVE = RetentionCurve(
@@ -128,10 +126,12 @@ def test_the_first_page_does_not_smooth() -> None:
     assert first_page("http://host:1") == "http://host:1/?smoothing=0#timeseries"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
-def test_a_screenshot_is_a_picture(tmp_path: Path) -> None:
-    with RunWriter(tmp_path / "runs" / "palimpsa") as writer:
-        writer.retention(CURVE, 1)
-    screenshot(tmp_path / "runs", tmp_path / "page.png", seconds=2.0)
-    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+def test_losses_have_the_tags_that_people_search_for() -> None:
+    learned = dict.fromkeys(
+        ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "explained_variance", "lr"), 0.0
+    )
+    assert set(learning_scalars(learned)) == {
+        *(f"losses/{name}" for name in ("policy_loss", "value_loss", "entropy", "approx_kl", "clipfrac")),
+        "losses/explained_variance",
+        "train/lr",
+    }

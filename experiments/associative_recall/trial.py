@@ -1,0 +1,162 @@
+"""One training of associative recall: the sizes a comparison shares, the model, and the test of its recall."""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.agents.backbone import Backbone
+from lifelong.experiments.associative_recall.equal_size import Size, equal_backbone
+from lifelong.experiments.associative_recall.sequences import NO_TARGET, Task, draw_sequences
+from lifelong.experiments.runs.errors import as_user_error
+
+__all__ = ["PRESETS", "TUNING_SEED", "Model", "Run", "Sizes", "build", "train"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What all runs of a comparison share; see `RecallConfig`."""
+
+    length: int
+    pairs: tuple[int, ...]
+    keys: int
+    values: int
+    width: int
+    state_bytes: int
+    parameters: int
+    steps: int
+    batch: int
+    layers: int = 2
+    times: tuple[int, ...] = (1, 4, 16, 64)
+
+    def to_json(self) -> str:
+        """Return the sizes as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        found: dict[str, Any] = json.loads(text)
+        for name in ("pairs", "times"):
+            found[name] = tuple(found[name])
+        return cls(**found)
+
+
+PRESETS: dict[str, tuple[Sizes, tuple[float, ...]]] = {  # and learning rates
+    "small": (
+        Sizes(length=128, pairs=(4, 8, 16, 32), keys=64, values=64, width=32, state_bytes=2048, parameters=20_000,
+              steps=600, batch=32),
+        (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    ),
+    "published": (  # arXiv:2602.09075; its longer setting is --length 1024 --pairs 256 --batch 64
+        Sizes(length=512, pairs=(128,), keys=4095, values=4096, width=128, state_bytes=32_768, parameters=400_000,
+              steps=46_900, batch=128),
+        (1e-3, 2.15e-3, 4.64e-3, 1e-2),
+    ),
+}  # fmt: skip
+
+TUNING_SEED = 1000  # seeds from here on only choose learning rates
+_QUESTIONS = 64  # sequences of a test at the length of training; longer ones are fewer
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    task: Task
+    memory: str
+    lr: float
+    seed: int
+
+
+class Model(nn.Module):
+    """Tokens in, values out: an embedding, a backbone, and a linear map.
+
+    Args:
+        backbone: of width D.
+        tokens: in the vocabulary.
+        values: that can be answered.
+    """
+
+    def __init__(self, backbone: Backbone, tokens: int, values: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.embedding = nn.Embedding(tokens, backbone.width)
+        self.head = nn.Linear(backbone.width, values)
+
+    def forward(self, tokens: Tensor, segment: int | None = None) -> Tensor:
+        """Return logits [B, T, values] of tokens [B, T], in one pass or in segments whose state is carried on."""
+        B, T = tokens.shape
+        state, said = self.backbone.initial_state(B), []
+        for part in tokens.split(segment or T, 1):
+            y, state = self.backbone(self.embedding(part), state, torch.zeros_like(part, dtype=torch.bool))
+            said.append(self.head(y))
+        return torch.cat(said, 1)
+
+
+def train(run: Run, sizes: Sizes, device: str = "cpu") -> dict[str, Any]:
+    """Train and test one model.
+
+    Args:
+        run: what to train.
+        sizes: of everything.
+        device: where to compute.
+
+    Returns:
+        `recall`, the share of questions answered rightly by length (as a multiple) and pairs; `seconds`.
+    """
+    began = time.monotonic()
+    torch.manual_seed(run.seed)
+    random = np.random.default_rng([run.seed, 1])
+    backbone, _ = build(run.memory, sizes)
+    model = Model(backbone, 1 + sizes.keys + sizes.values, sizes.values).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.lr, weight_decay=0.1)
+    warm = max(1, sizes.steps // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: min((i + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * i / sizes.steps))
+    )
+    for _ in range(sizes.steps):
+        pairs = int(random.choice(sizes.pairs))
+        tokens, targets = _draw(run.task, sizes, sizes.batch, sizes.length, pairs, random, device)
+        loss = functional.cross_entropy(model(tokens).flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    times = sorted(sizes.times) if run.seed < TUNING_SEED else [min(sizes.times)]
+    recall = {str(k): {str(P): _test(model, run, sizes, k, P, device) for P in sorted(sizes.pairs)} for k in times}
+    return {"recall": recall, "seconds": time.monotonic() - began}
+
+
+def build(name: str, sizes: Sizes) -> tuple[Backbone, Size]:
+    """Return the backbone of a memory at the size that is asked, and the memory's.
+
+    Raises:
+        UserError: if there is no such memory, or none of that size.
+    """
+    with as_user_error():
+        return equal_backbone(name, sizes.width, sizes.layers, sizes.state_bytes, sizes.parameters)
+
+
+@torch.no_grad()
+def _test(model: Model, run: Run, sizes: Sizes, times: int, pairs: int, device: str) -> float:
+    """Return the share of questions answered rightly in sequences that no training has seen."""
+    random = np.random.default_rng([run.seed, 2, times, pairs])
+    sequences = max(_QUESTIONS // 4, _QUESTIONS // times)
+    tokens, targets = _draw(run.task, sizes, sequences, times * sizes.length, pairs, random, device)
+    right = model(tokens, sizes.length).argmax(-1) == targets
+    return float(right.sum() / (targets != NO_TARGET).sum())
+
+
+def _draw(
+    task: Task, sizes: Sizes, batch: int, length: int, pairs: int, random: np.random.Generator, device: str
+) -> tuple[Tensor, Tensor]:
+    drawn = draw_sequences(task, batch, length, pairs, sizes.keys, sizes.values, random)
+    tokens, targets = (torch.from_numpy(array).to(device) for array in drawn)
+    return tokens, targets

@@ -1,0 +1,88 @@
+"""The `lifelong` command.
+
+Verbs are entries of a registry, imported when they are asked for, so that `lifelong --help` answers at once.
+A wrong word or a wrong input is one line on stderr and exit code 2, a failure at run time exit code 1.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+from lifelong.registry import Entry, load, nearest, table
+
+__all__ = ["VERBS", "main"]
+
+VERBS = table(
+    "lifelong.experiments",
+    {
+        "train": Entry("train:command", "train an agent on a stream of tasks; its memory outlives every episode"),
+        "retention": Entry("retention:command", "freeze a trained agent, measure what it still knows after how long"),
+        "swap": Entry("swap:command", "give a trained agent another memory, keep everything that fits, and go on"),
+        "report": Entry("report:command", "tables of finished runs in Markdown, seeds pooled"),
+        "capacity": Entry("capacity:command", "how many pairs each rule of writing remembers, if nothing is trained"),
+        "recall": Entry("recall:command", "how much trained memories recall, below and above what they can hold"),
+        "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall against them"),
+        "stream": Entry("stream:command", "what a stream is made of, and which task comes when"),
+        "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
+        "list": Entry("list:command", "memories and streams in one line each, or the settings of one"),
+        "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
+    },
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: what follows `lifelong`; None takes them from the command line.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # a memory or stream of one's own may lie where one is; what is installed comes first
+        sys.path.append(str(Path.cwd()))
+        warnings.filterwarnings("once")  # the same text from several lines is shown once
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_usage())
+        return 0
+    verb, *rest = words
+    if verb == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"lifelong-rl {version('lifelong-rl')}\n")
+        return 0
+    if verb not in VERBS:
+        return _fail(f"no verb {verb!r}{nearest(verb, VERBS)} known: {', '.join(VERBS)}")
+    try:
+        load("verb", VERBS[verb].target)(rest)
+    except KeyboardInterrupt:  # the second while training, which handles the first, or one elsewhere
+        sys.stderr.write("lifelong: interrupted\n")
+        return 130
+    except Exception as error:
+        from lifelong.experiments.runs.errors import ERRORS  # not above: it imports torch, which `list` can do without
+
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
+            return _fail("not enough memory for these sizes")
+        if not isinstance(error, ERRORS):
+            raise
+        return _fail(" ".join(str(error).split()) or "not enough memory for these sizes")
+    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {entry.summary}" for verb, entry in VERBS.items())
+    return (
+        "usage: lifelong VERB [OPTIONS]\n\nReinforcement-learning agents with a memory for life.\n\n"
+        f"{verbs}\n\nlifelong VERB --help tells more.\n"
+    )
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"lifelong: {message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""A run directory that lifelong 0.1 wrote, interrupted at 3,072 of its 4,096 steps, is read and goes on."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lifelong import cli
+from lifelong.agents.ppo import PPOConfig
+from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.directory import load_policy, open_run
+from lifelong.experiments.runs.episodes import read_episodes
+
+RUN = Path(__file__).parent / "data" / "run-0.1"
+FINAL = {  # SHA-256 of what 0.1 itself ended with, on x86-64 with torch 2.13 for the CPU
+    "policy": "64d9ee7f5ac50d6f4c35011e0ab26a1757e3432654eeba83f6e74e053bcf6a4a",
+    "optimizer": "120c64c102d7343da36e3f7e2212b139c8d28cfd624962e59386bd480038b3ce",
+    "memory": "db12cc6a8af9f47ef7cf5274edebf1dff1b01211e76beb684cf787acf243322d",
+    "random": "be1eed001bc68acfd787c4b8c7d4e344b8cb117a3fd255ed01dad40bd634bf75",
+    "world": "3dfb3489b46699dd8fac256c0adee3f0e710935d3aa85f3cfa79011872ec7c2e",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(RUN, tmp_path / "run-0.1"))
+
+
+def test_its_config_is_read_with_the_names_of_today(run: Path) -> None:
+    config = open_run(run)
+    assert config.ppo == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03)
+    assert (config.steps, config.final_lr_fraction, config.cuda_graph) == (4096, 0.05, "auto")
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_its_agent_is_loaded(run: Path) -> None:
+    config = open_run(run)
+    with_env = make_env(config)
+    assert load_policy(run, make_agent(config, with_env))["steps"] == 3072
+
+
+def test_it_goes_on_to_the_bits_that_0_1_ended_with(run: Path) -> None:
+    assert cli.main(["train", "--resume", str(run)]) == 0
+    parts = run / "checkpoints" / "last"
+    assert {part: hashlib.sha256((parts / f"{part}.safetensors").read_bytes()).hexdigest() for part in FINAL} == FINAL
+    assert len(read_episodes(run)["step"]) == 4096
+
+
+def test_it_is_measured(run: Path) -> None:
+    assert cli.main(["retention", str(run), "--steps", "64", "--lives", "4"]) == 0
+    assert (run / "report" / "frozen-64.json").exists()
