@@ -66,7 +66,7 @@ def validate_actions(actions: NDArray[Any], space: gymnasium.Space[Any], shape: 
     if isinstance(space, spaces.Discrete):
         if actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers, got {actions.dtype}")
-        if (actions.astype(np.uint64) >= np.uint64(space.n)).any():  # what is negative is large there
+        if np.count_nonzero(actions.astype(np.uint64) >= np.uint64(space.n)):  # negative ones are large; beats any()
             raise ValueError(f"actions must be 0 to {space.n - 1}, got {actions.min()} to {actions.max()}")
     elif not np.isfinite(actions).all():
         raise ValueError(f"actions must be finite, got {actions[~np.isfinite(actions)][0]}")

@@ -29,6 +29,7 @@ from lifelong.envs.task import ROW, Task
 __all__ = ["Lives"]
 
 _SCALARS = ("seed", "vector_steps", "lives")
+_DTYPES = [(name, np.dtype(kind)) for name, kind in ROW.items()]
 _end_columns = itemgetter(
     *list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1]
 )  # what `end_episodes` writes
@@ -138,7 +139,8 @@ class Lives:
 
     def _count_ends(self, slots: Ints) -> dict[str, NDArray[Any]]:
         """Count the episodes that end in these slots and return their rows, without `success` and `answer`."""
-        columns: dict[str, NDArray[Any]] = {name: np.empty(slots.size, dtype) for name, dtype in ROW.items()}
+        n = slots.size
+        columns: dict[str, NDArray[Any]] = {name: np.empty(n, dtype) for name, dtype in _DTYPES}
         end_episodes(slots, self._arrays, self._scores, _end_columns(columns))
         columns["step"].fill(self.vector_steps * self.num_envs)
         return columns

@@ -234,7 +234,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         reward, terminated, truncated, slots = self.advance(actions)
         ends: dict[str, Any] = {}
         if slots.size:
-            if truncated.any():
+            if np.count_nonzero(truncated):  # faster than any()
                 ends["final_obs"] = self._observation()
             ends["episodes"] = self.end(slots)
             self.renew(slots)
