@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if arguments is None:  # a memory or stream of one's own may lie where one is; what is installed comes first
         sys.path.append(str(Path.cwd()))
-        warnings.filterwarnings("once")  # the same text from several lines is shown once
+        for kind in (UserWarning, RuntimeWarning):
+            warnings.filterwarnings("once", category=kind)  # the same text from several places is shown once
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
         return 0
