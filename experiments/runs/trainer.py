@@ -1,0 +1,186 @@
+"""Trainer: env, agent and learner of a run, the loop over segments, and what is written on the way."""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from lifelong.agents import Rollout, Segment, join_rows
+from lifelong.envs import StreamError
+from lifelong.experiments.metrics.retention import Rows
+from lifelong.experiments.runs.build import make_agent, make_env, make_learner
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.directory import create_run, flat, restore, save
+from lifelong.experiments.runs.episodes import EpisodeLog
+from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.process import resident_bytes
+from lifelong.experiments.runs.progress import Progress
+from lifelong.experiments.runs.summary import Summary, summarise
+from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
+
+__all__ = ["Trainer"]
+
+_REPORT_EVERY = 5.0  # seconds between two looks at the rows for TensorBoard
+
+
+class Trainer:
+    """Trains the agent of one run and writes its logs and checkpoints.
+
+    Args:
+        config: with every setting resolved.
+        resumed: go on from the run's checkpoint.
+        console: where progress goes.
+    """
+
+    def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
+        torch.set_num_threads(config.threads)
+        self.config, self.console, self.resumed = config, console, resumed
+        self.env = make_env(config)
+        self.agent = make_agent(config, self.env)
+        self.learner = make_learner(config, self.agent)
+        self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
+        self.folder = config.run if resumed else create_run(config)
+        facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
+        self.seconds: float = facts.get("seconds", 0.0)
+        self.mean_length: float = facts.get("mean_length", 1.0)
+        self.log = EpisodeLog(self.folder, "train")
+        self.log.truncate(facts.get("rows", 0))
+        self.writer = RunWriter(
+            self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.close()
+        self.writer.close()
+        self.env.close()
+        broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
+        if error is not None and not self.resumed and not self.rollout.steps and not broken:
+            shutil.rmtree(self.folder)  # nothing was lived: as if it had never begun
+
+    def train(self) -> bool:
+        """Collect and learn until the steps are done or a signal interrupts; return whether they are done."""
+        config, rollout = self.config, self.rollout
+        assert config.steps is not None  # noqa: S101  resolved
+        assert config.segment is not None  # noqa: S101
+        recent: list[Rows] = []
+        mark, saved = _now(rollout.steps), rollout.steps
+        with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
+            if not self.resumed:
+                self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
+            while rollout.steps < config.steps and not interrupted:
+                began = time.monotonic()
+                segment = self._collect(config.segment)
+                left = max(1.0 - rollout.steps / config.steps, 0.0)
+                lr_fraction = config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left
+                learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
+                if segment.episodes:
+                    self.log.append(segment.episodes)
+                    recent.append(segment.episodes)
+                    self.mean_length = float(segment.episodes["length"].mean())
+                progress.update(rollout.steps, segment.episodes)
+                self.seconds += time.monotonic() - began
+                if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
+                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                    speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
+                    self._report(recent, learned, speeds)
+                    recent, mark = [], _now(rollout.steps)
+                if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
+                    self.checkpoint()
+                    saved = rollout.steps
+            self.checkpoint()
+        return rollout.steps >= config.steps
+
+    def _collect(self, length: int) -> Segment:
+        """Collect one segment. If the environment raises, write crash.json and a checkpoint from before the segment."""
+        rollout, position, random = self.rollout, self.env.position(), torch.get_rng_state()
+        memory = rollout.memory  # a segment writes over a copy
+        try:
+            return rollout.segment(length)
+        except StreamError as error:
+            if not rollout.steps and not error.report:  # nothing was lived, and nothing is known
+                raise
+            rollout.memory = memory
+            torch.set_rng_state(random)
+            self.checkpoint(position)
+            path = self.folder / "crash.json"
+            path.write_text(json.dumps({"error": str(error), **error.report}, indent=1) + "\n")
+            raise StreamError(f"{error}; see {path}, and go on with --resume {self.folder}", error.report) from error
+
+    def checkpoint(self, position: dict[str, NDArray[Any]] | None = None) -> None:
+        """Write a checkpoint of everything up to here, or up to a position of the env."""
+        self.log.flush()
+        self.writer.flush()
+        facts = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
+        save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
+
+    def evaluate(self) -> Summary:
+        """Evaluate the frozen agent in fresh lives of the length of training."""
+        steps = training_horizon(self.config, self.mean_length)
+        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
+        rows = live_frozen(
+            self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
+        )
+        env.close()
+        with EpisodeLog(self.folder, "sandbox") as log:
+            log.truncate(0)
+            if rows:
+                log.append(rows)
+        summary = summarise(rows, self.env)
+        if summary.curve is not None:
+            self.writer.retention(summary.curve, self.rollout.steps)
+        return summary
+
+    def _report(self, recent: list[Rows], learned: dict[str, float], speeds: dict[str, float]) -> None:
+        rows = join_rows(recent)
+        summary, step = summarise(rows, self.env, resamples=0), self.rollout.steps
+        scalars = learning_scalars(learned)
+        scalars |= {"charts/episodic_return": summary.mean_return, "charts/SPS": speeds["steps_per_second"]}
+        scalars["time/resident_bytes"] = resident_bytes()
+        scalars |= {f"time/{name}": value for name, value in speeds.items()}
+        scalars |= {"retention/known": summary.known, "retention/memory_index": summary.index}
+        norms = {"/".join(k): v for k, v in flat(self.rollout.memory).items() if v.is_floating_point()}
+        scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
+        scalars["memory/bytes"] = self.agent.backbone.state_bytes
+        self.writer.scalars(scalars, step)
+        if summary.curve is not None:
+            self.writer.retention(summary.curve, step)
+
+
+def _now(steps: int) -> tuple[float, float, int]:
+    """Return the time by the clock, the processor's own, and the steps so far."""
+    return time.monotonic(), time.process_time(), steps
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Let Ctrl-C or a termination fill the list instead of breaking a step; the second time it breaks."""
+    seen: list[int] = []
+    names = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {name: signal.getsignal(name) for name in names}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    for name in names:
+        signal.signal(name, note)
+    try:
+        yield seen
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
