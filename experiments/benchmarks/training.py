@@ -63,8 +63,6 @@ class BenchConfig:
         check_sizes(self, ("num_envs", "steps", "width", "epochs", "minibatches", "turns", "threads"))
         if not self.memories:
             raise UserError("memories must not be empty")
-        if not importlib.util.find_spec("sb3_contrib"):
-            raise UserError("sb3-contrib is not installed: pip install 'lifelong-rl[bench]'")
 
 
 def main(config: BenchConfig) -> str:
@@ -73,6 +71,8 @@ def main(config: BenchConfig) -> str:
     torch.manual_seed(0)
     with as_user_error():
         turns: dict[str, Callable[[], None]] = {f"lifelong {name}": _ours(config, name) for name in config.memories}
+    if not importlib.util.find_spec("sb3_contrib"):
+        raise UserError("sb3-contrib is not installed: pip install 'lifelong-rl[bench]'")
     turns["sb3-contrib RecurrentPPO"] = _theirs(config)
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(config.turns + 1):

@@ -62,9 +62,12 @@ def parse(
         inside = [text for line in said.getvalue().splitlines()[1:] if (text := line.strip(" │"))]  # below the title
         below = dropwhile(lambda text: not text.strip("─-"), inside)  # a box without UTF-8 has a rule there
         lines = takewhile(lambda text: text.strip("─-"), below)  # down to the rule above what help says
-        reason = " ".join(lines).partition(" Got errors:")[0]
-        for settings in (config.__name__, "ppo"):
-            reason = reason.removeprefix(f"Error parsing {settings}: ")
+        reason = (
+            " ".join(lines)
+            .partition(" Got errors:")[0]
+            .removeprefix(f"Error parsing {config.__name__}: ")
+            .removeprefix("Error parsing ppo: ")
+        )
         raise UserError(f"{reason.strip()} (see lifelong {verb} --help)") from None
 
 

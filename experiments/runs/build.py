@@ -77,7 +77,7 @@ def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
 
 
 def is_gymnasium_id(name: str) -> bool:
-    """Return whether a name that is no stream's is, or looks like, an id of gymnasium: `[module:][namespace/]Name-v0`."""
+    """Return whether a name that is no stream's looks like an id of gymnasium: `[module:][namespace/]Name-v0`."""
     if name.startswith("gym:") or is_stream_file(name) or name.replace("_", "-") in known_streams():
         return False
     return re.fullmatch(r"([\w.]+:)?([\w-]+/)?[\w:.-]+-v\d+", name) is not None

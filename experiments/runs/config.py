@@ -46,7 +46,7 @@ def _hint(name: str) -> Any:
 
 @dataclass(frozen=True)
 class PPOOverrides:
-    """How the slow weights learn; what is None is the preset's."""
+    """PPO settings in place of the stream's preset; None keeps the preset's."""
 
     lr: Annotated[float | None, _hint("lr")] = None
     """Learning rate; falls linearly, as the entropy bonus does."""
@@ -107,13 +107,13 @@ class TrainConfig:
     name: str | None = None
     """Name of the run; None makes one of stream, memory and seed."""
     seed: int = 0
-    """Of everything: weights, actions, lives."""
+    """Random seed of weights, actions and lives."""
     steps: Annotated[int | None, _hint("steps")] = None
-    """Environment steps of all lives together; None, like every None below, takes the stream's preset."""
+    """Environment steps of all lives together."""
     num_envs: Annotated[int | None, _hint("num_envs")] = None
-    """Lives side by side."""
+    """Number of lives in parallel."""
     feedback: Literal["reveal", "reward"] | None = None
-    """Of streams that know both: the right answer is shown afterwards, or only the reward tells."""
+    """Feedback of streams that know both: the right answer is revealed after an action, or only the reward is given."""
     schedule: str | None = None
     """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced, novelty:0.1, sweep:500,
     walk:0.1; with `every 20` behind it each choice holds for 20 episodes. None: the stream's."""
@@ -130,7 +130,7 @@ class TrainConfig:
     layers: int = 1
     """Blocks of the backbone."""
     residual: Literal["sum", "gated"] = "sum"
-    """How what a memory says joins the rest: added, or through a gate that begins nearly shut (GTrXL)."""
+    """Residual connection around the memory: `sum`, or a GTrXL gate (`gated`)."""
     memory_options: tuple[str, ...] = ()
     """More settings of the memory, as name=value."""
     segment: Annotated[int | None, _hint("segment")] = None
@@ -138,11 +138,11 @@ class TrainConfig:
     final_lr_fraction: float = 0.05
     """Share of the learning rate and of the entropy bonus that is left at the end."""
     evaluation_lives: Annotated[int | None, _hint("evaluation_lives")] = None
-    """Fresh lives that the frozen agent leads at the end, to be measured; 0 for none."""
+    """Fresh lives in which the frozen agent is evaluated at the end; 0 for none."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0 is one at the end only."""
     runs: Path = Path("runs")
-    """Where runs are kept."""
+    """Folder of all runs."""
     overwrite: bool = False
     """Replace a run of the same name."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -150,9 +150,9 @@ class TrainConfig:
     threads: int = 1
     """Threads of torch; with matrices this small one is fastest."""
     ppo: Annotated[PPOConfig | PPOOverrides, tyro.conf.arg(constructor=PPOOverrides)] = PPOOverrides()
-    """How the slow weights learn: a `PPOConfig`, or settings in place of the preset's."""
+    """PPO: a `PPOConfig`, or settings in place of the preset's."""
     device: str = "cpu"
-    """Where the agent computes."""
+    """Device of the agent: cpu, cuda or cuda:<number>."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one."""
 

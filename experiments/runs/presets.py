@@ -18,7 +18,7 @@ _ANY: dict[str, Any] = {
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
 
-_RECALL_PPO = {"lr": 2e-3, "epochs": 2, "minibatches": 8}
+_RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8}
 _RECALL: dict[str, Any] = {
     "steps": 4_000_000,
     "num_envs": 128,

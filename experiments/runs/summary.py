@@ -16,7 +16,7 @@ from lifelong.experiments.metrics.retention import (
     stay_shift_curve,
 )
 
-__all__ = ["Summary", "summarise", "show_summary"]
+__all__ = ["Summary", "show_summary", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Trainer:
             shutil.rmtree(self.folder)  # nothing was lived: as if it had never begun
 
     def train(self) -> bool:
-        """Collect segments and learn from them; return whether the steps are done, false after an interrupt."""
+        """Collect and learn until the steps are done or a signal interrupts; return whether they are done."""
         config, rollout = self.config, self.rollout
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101

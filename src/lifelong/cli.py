@@ -4,8 +4,10 @@ Verbs are entries of a registry, imported when they are asked for, so that `life
 A wrong word or a wrong input is one line on stderr and exit code 2, a failure at run time exit code 1.
 """
 
+import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from lifelong.registry import Entry, load, nearest, table
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if arguments is None:  # a memory or stream of one's own may lie where one is; what is installed comes first
         sys.path.append(str(Path.cwd()))
-        warnings.filterwarnings("once")  # the same text from several lines is shown once
+        warnings.showwarning = _show_once()
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
         return 0
@@ -77,6 +79,19 @@ def _usage() -> str:
         "usage: lifelong VERB [OPTIONS]\n\nReinforcement-learning agents with a memory for life.\n\n"
         f"{verbs}\n\nlifelong VERB --help tells more.\n"
     )
+
+
+def _show_once() -> Callable[..., None]:
+    """Return what shows a warning in one line, and the same text only once, whichever place it comes from."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(message)).removeprefix("WARN: ").split())
+        if text not in seen:
+            seen.add(text)
+            sys.stderr.write(f"lifelong: warning: {text}\n")
+
+    return show
 
 
 def _fail(message: str) -> int:

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from lifelong import cli
 from lifelong.agents import load_checkpoint
-from lifelong.experiments import cli, swap, train
+from lifelong.experiments import swap, train
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.swap import SwapConfig
 

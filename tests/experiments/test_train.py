@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from safetensors.torch import load_file
 
 from lifelong import cli
 from lifelong.agents import Rollout, load_checkpoint
-from lifelong.experiments.runs.config import FORMAT, TrainConfig
+from lifelong.agents.ppo import PPOConfig
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.config import ALIASES, FORMAT, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
@@ -376,3 +379,32 @@ def test_the_learning_rate_falls_to_its_last_share(tiny: Configs, monkeypatch: p
     assert len(paces) == outcome.steps // 32
     assert paces == sorted(paces, reverse=True)
     assert paces[-1] == pytest.approx(0.1)
+
+
+def test_python_and_the_command_line_train_to_the_same_bits(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"steps": 256, "num_envs": 4, "life_episodes": 8, "segment": 8, "width": 16}
+    words = [word for name, value in sizes.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    known = TrainConfig().resolved().learning
+    main(TrainConfig(**sizes, evaluation_lives=0, name="python", runs=tmp_path, ppo=replace(known, gamma=0.9)))
+    for name, gamma in (("new", "--gamma"), ("old", "--discount")):
+        rest = ["--evaluation-lives", "0", "--name", name, "--runs", str(tmp_path), gamma, "0.9"]
+        assert cli.main(["train", *words, *rest]) == 0
+        assert_same(tmp_path / name, tmp_path / "python")
+    assert TrainConfig().ppo == PPOOverrides()
+    assert known == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03)
+
+
+def test_old_flags_work_and_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    old = ["--discount", "0.5", "--life_discount=0.6", "--trace", "0.7", "--entropy", "0.1", "--critic", "0.2",
+           "--clip", "0.3", "--max-norm", "2", "--pace-final", "0.4", "--graph", "off", "--steps", "1e6"]  # fmt: skip
+    found = parse(TrainConfig, old, "train", ALIASES)
+    assert found.ppo == PPOOverrides(
+        gamma=0.5, life_gamma=0.6, gae_lambda=0.7, entropy_coef=0.1, value_coef=0.2, clip_epsilon=0.3, max_grad_norm=2.0
+    )
+    assert (found.final_lr_fraction, found.cuda_graph, found.steps) == (0.4, "off", 1_000_000)
+    assert parse(TrainConfig, ["--steps", "2_000_000"], "train").steps == 2_000_000
+    assert "".join(capsys.readouterr()) == ""
+
+
+def test_one_spelling_of_a_stream_makes_one_folder() -> None:
+    assert TrainConfig(stream="cued_recall").run == TrainConfig(stream="cued-recall").run

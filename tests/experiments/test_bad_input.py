@@ -1,0 +1,104 @@
+"""Every verb answers bad input with one line on stderr and exit code 2."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lifelong import cli
+
+HUGE = "1_000_000_000_000_000"
+
+CASES = """
+train --width 0                                 | width must be positive: width=0
+train --num-envs {huge}                         | num_envs must be at most
+train --threads {huge}                          | threads must be at most
+train --seed 1e30                               | seed must be at most
+train --device gpu                              | device must be cpu, cuda or cuda:<number>: device=gpu
+train --device meta                             | torch cannot compute on this device here: device=meta
+train --runs file/x --steps 8                   | file is no folder
+train --resume odd                              | odd/config.json is no config of a run
+train --resume newer                            | has format 99, this version reads up to
+train --resume file                             | file is no run
+train MiniGrid-DoorKey-5x5-v0                   | did you mean 'gym:MiniGrid-DoorKey-5x5-v0'?
+train gym:Nope-v0                               | cannot make environment 'Nope-v0'
+train --final-lr-fraction 7                     | final_lr_fraction must lie in [0, 1]
+retention nope                                  | nope is no run
+retention odd --threads {huge}                  | threads must be at most
+retention newer                                 | has format 99
+retention odd --lives 0                         | lives must be positive
+swap nope --memory gru                          | nope is no run
+swap newer --memory gru                         | has format 99
+swap odd --memory gru --steps 0                 | steps must be positive
+report nope                                     | no folder nope
+report file                                     | no folder file
+report odd                                      | odd holds no finished run
+capacity --width 3                              | width must be at least 4
+capacity --width {huge}                         | width must be at most
+capacity --repeats {huge}                       | repeats must be at most
+capacity --rules hebian                         | did you mean 'hebbian'?
+capacity --output file/x.md                     | file is no folder
+recall --device gpu --output o                  | device must be cpu, cuda
+recall --width 0 --output o                     | width must be positive
+recall --memories nope --output o               | no memory 'nope'
+recall --output file                            | file is no folder
+recall --output odd                             | odd holds no runs of lifelong recall
+cost --device gpu                               | device must be cpu, cuda
+cost --lives 0                                  | lives must be positive
+cost --recall odd                               | odd has no finished measurement
+cost --memories nope                            | no memory 'nope'
+stream show nope                                | no stream 'nope'
+stream show cued-recall --episodes {huge}       | episodes must be at most
+stream show cued-recall --output file/x.png     | file is no folder
+certify nope                                    | no stream 'nope'
+certify reversal --lives {huge}                 | lives must be at most
+certify reversal --episodes 0                   | episodes must be
+list gated_dleta                                | did you mean 'gated_delta'?
+list a b                                        | list takes at most one name
+bench kernel                                    | did you mean 'kernels'?
+bench kernels --device gpu                      | --device
+bench training --width 0                        | width must be positive
+bench training --threads {huge}                 | threads must be at most
+bench training --device gpu                     | no option '--device'
+bench worlds --num-envs {huge}                  | num_envs must be at most
+bench worlds --steps {huge}                     | num_envs * steps must be at most
+bench life nope                                 | nope is no run
+"""
+
+
+@pytest.mark.parametrize("case", [line for line in CASES.splitlines() if line])
+def test_bad_input_is_answered_in_one_line(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, _, reason = (part.strip() for part in case.partition("|"))
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("odd", [1]), ("newer", {"format": 99, "config": {}})):
+        Path(name).mkdir()
+        Path(name, "config.json").write_text(json.dumps(content))
+    Path("file").write_text("")
+    assert cli.main(words.format(huge=HUGE).split()) == 2
+    said = capsys.readouterr()
+    assert reason in said.err
+    assert said.err.startswith("lifelong: ")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("env", ["Nope-v0", "no-id"])
+def test_bench_training_names_an_environment_that_cannot_be_made(env: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "training", "--env", env]) == 2
+    assert f"cannot make environment '{env}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_sizes_that_memory_does_not_hold_are_bad_input(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("lifelong.experiments.list.command", fail)
+    assert cli.main(["list"]) == 2
+    assert capsys.readouterr().err == "lifelong: not enough memory for these sizes\n"
