@@ -39,7 +39,7 @@ class ActorCritic(TensorDictModuleBase):
         action_space: Discrete, or a Box with finite bounds.
 
     Raises:
-        ValueError: if there is no distribution over this action space.
+        ValueError: if there is no distribution over this action space, or the widths differ.
     """
 
     in_keys = ("observation", "memory", "start")
@@ -47,6 +47,8 @@ class ActorCritic(TensorDictModuleBase):
 
     def __init__(self, encoder: Encoder, backbone: Backbone, action_space: spaces.Space[Any]) -> None:
         super().__init__()
+        if encoder.width != backbone.width:
+            raise ValueError(f"encoder must have the width {backbone.width} of the backbone, got {encoder.width}")
         self.encoder, self.backbone = encoder, backbone
         self.actor = _actor(backbone.width, action_space)
         value = nn.Linear(backbone.width, 1)
@@ -54,19 +56,21 @@ class ActorCritic(TensorDictModuleBase):
         nn.init.zeros_(value.bias)
         self.critic = TensorDictModule(value, in_keys=["hidden"], out_keys=["state_value"])
 
-    def trunk(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+    def trunk(
+        self, observation: TensorDict, memory: TensorDict | None = None, start: Tensor | None = None
+    ) -> tuple[Tensor, TensorDict]:
         """Return what the heads read, and the memory after it.
 
         Args:
             observation: [B] one step, or [B, T].
-            memory: [B] before the first step.
-            start: [B] or [B, T] bool, true where a step is the first of a life.
+            memory: [B] before the first step; None begins new lives, as in `torch.nn.GRU`.
+            start: [B] or [B, T] bool, true where a step is the first of a life; None: nowhere but where `memory` says.
 
         Returns:
             hidden: [B, D] or [B, T, D].
             memory: [B] after the last step.
         """
-        run = self.backbone.step if start.ndim == 1 else self.backbone
+        run = self.backbone.step if observation.ndim == 1 else self.backbone
         return run(self.encoder(observation), memory, start)
 
     def distribution(self, hidden: Tensor) -> Distribution:
@@ -88,13 +92,15 @@ class ActorCritic(TensorDictModuleBase):
         value: Tensor = self.critic.module(hidden)
         return value[..., 0]
 
-    def act(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
+    def act(
+        self, observation: TensorDict, memory: TensorDict | None = None, start: Tensor | None = None
+    ) -> tuple[TensorDict, TensorDict]:
         """Do one step.
 
         Args:
             observation: [B].
-            memory: [B] before the step; left as it is.
-            start: [B] bool, true where the step is the first of a life.
+            memory: [B] before the step; left as it is. None begins new lives.
+            start: [B] bool, true where the step is the first of a life; None: nowhere but where `memory` says.
 
         Returns:
             A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the memory after the step.
@@ -103,14 +109,14 @@ class ActorCritic(TensorDictModuleBase):
         return self.draw(parameters, value), memory
 
     def outputs(
-        self, observation: TensorDict, memory: TensorDict, start: Tensor
+        self, observation: TensorDict, memory: TensorDict | None = None, start: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor, TensorDict]:
         """Do all of `act` but what is left to chance.
 
         Args:
             observation: [B].
-            memory: [B] before the step; left as it is.
-            start: [B] bool, true where the step is the first of a life.
+            memory: [B] before the step; left as it is. None begins new lives.
+            start: [B] bool, true where the step is the first of a life; None: nowhere but where `memory` says.
 
         Returns:
             parameters: [B, ...] of the distribution over actions, by name.
@@ -120,16 +126,27 @@ class ActorCritic(TensorDictModuleBase):
         hidden, memory = self.trunk(observation, memory, start)
         return self._arguments(hidden), self.value(hidden), memory
 
-    def draw(self, parameters: dict[str, Tensor], value: Tensor) -> TensorDict:
-        """Return what `act` returns: an action drawn from the distribution, its log probability, and the value [B]."""
+    def draw(self, parameters: dict[str, Tensor], value: Tensor, *, deterministic: bool = False) -> TensorDict:
+        """Return an action from the distribution, its log-probability and the value, as `act` does.
+
+        Args:
+            parameters: [B, ...] of the distribution over actions, by name.
+            value: [B].
+            deterministic: take the mode of the distribution instead of a sample.
+        """
         distribution = self._over_actions(parameters)
-        action = distribution.sample()
-        done = {
+        if not deterministic:
+            action = distribution.sample()
+        elif isinstance(distribution, TanhNormal):
+            action = distribution.deterministic_sample
+        else:
+            action = distribution.mode
+        policy_out = {
             "action": action,
             "action_log_prob": distribution.log_prob(action),
             "state_value": value[..., None],
         }
-        return TensorDict(done, value.shape)
+        return TensorDict(policy_out, value.shape)
 
     def forward(self, tensordict: TensorDict) -> TensorDict:
         """Write action, log probability, value and the memory after the last step into `tensordict`."""

@@ -14,6 +14,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.rollout import Segment
 
 __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
@@ -119,12 +120,18 @@ class PPO:
     """A learner for one policy.
 
     Args:
-        policy: whose slow weights are trained.
-        config: how.
+        policy: agent or actor-critic whose slow weights are trained.
+        config: how; None for the defaults.
         generator: shuffles the lives; None for torch's own.
     """
 
-    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        policy: ActorCritic | Agent,
+        config: PPOConfig | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        policy, config = policy_of(policy), config or PPOConfig()
         self.policy, self.config, self.generator = policy, config, generator
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)

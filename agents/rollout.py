@@ -8,7 +8,7 @@ An episode's end does not end the memory; `carry` says what does.
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -18,18 +18,20 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import as_tensors
+from lifelong.agents.history import has_history
+from lifelong.agents.history_wrapper import HistoryWrapper
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.kernels.in_place import in_place
 
 __all__ = ["CARRY", "GRAPH", "Carry", "Graph", "Rollout", "Segment", "World", "join_rows"]
 
-Carry = Literal["lifetime", "task", "episode"]
-CARRY: tuple[Carry, ...] = get_args(Carry)
 Graph = Literal["auto", "on", "off"]
 GRAPH: tuple[Graph, ...] = get_args(Graph)
-_START = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
+_START: dict[Carry, str] = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
 
 
 class World(Protocol):
@@ -64,43 +66,59 @@ def join_rows(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
-@dataclass
 class Rollout:
-    """B lives of a policy in a world.
+    """Collect segments of B lives of a policy in a vector environment.
 
     Args:
-        policy: who acts.
-        world: where.
+        policy: agent or actor-critic that acts.
+        env: a task stream, or any gymnasium `VectorEnv` that resets in the step in which an episode ends, or not by
+            itself; without the flags of a task stream in `info`, every slot is one long life, see `HistoryWrapper`.
         carry: when the memory starts anew: `lifetime`, only with a new life; `task`, when the task changes;
-            `episode`, at every episode's end (the classical recurrent agent).
-        seed: of the world; None keeps its own.
+            `episode`, at every episode's end (the classical recurrent agent). None: the agent's own, or `lifetime`.
+        seed: of the environment; None keeps its own.
         cuda_graph: whether acting is a CUDA graph: `on`; `off`; `auto`, on a GPU, as the policy's step can be one.
 
     Raises:
-        ValueError: if `carry` or `cuda_graph` is unknown, or `cuda_graph` is `on` where the policy is not on a GPU.
+        TypeError: if `policy` is no agent or actor-critic, or `env` no vector environment.
+        ValueError: if `carry` or `cuda_graph` is unknown, `cuda_graph` is `on` where the policy is not on a GPU, or
+            `env` has other spaces than the agent, or resets in the step after an episode's end.
         CaptureError: from `segment`, if `cuda_graph` is `on` and the policy's step cannot be captured.
     """
 
-    policy: ActorCritic
-    world: World
-    carry: Carry = "lifetime"
-    seed: int | None = None
-    cuda_graph: Graph = "auto"
-    steps: int = field(default=0, init=False)
-    """Environment steps lived, of all lives together."""
-
-    def __post_init__(self) -> None:
-        """Begin all lives."""
-        if self.carry not in CARRY:
-            raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {self.carry!r}")
-        if self.cuda_graph not in GRAPH:
-            raise ValueError(f"cuda_graph must be one of {', '.join(GRAPH)}, got {self.cuda_graph!r}")
+    def __init__(
+        self,
+        policy: ActorCritic | Agent,
+        env: World,
+        carry: Carry | None = None,
+        seed: int | None = None,
+        cuda_graph: Graph = "auto",
+    ) -> None:
+        self.policy = policy_of(policy)
+        if not hasattr(env, "num_envs"):
+            raise TypeError(f"env must be a gymnasium VectorEnv, as make_vec returns it, got {type(env).__name__}")
+        if carry is None:
+            carry = policy.carry if isinstance(policy, Agent) else "lifetime"
+        if carry not in CARRY:
+            raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {carry!r}")
+        if cuda_graph not in GRAPH:
+            raise ValueError(f"cuda_graph must be one of {', '.join(GRAPH)}, got {cuda_graph!r}")
         place = next(self.policy.parameters()).device.type
-        if self.cuda_graph == "on" and place != "cuda":
+        if cuda_graph == "on" and place != "cuda":
             raise ValueError(f"cuda_graph must be auto or off where the policy is not on a GPU, got 'on' on {place}")
-        self.graphed = CudaGraphPolicy(self.policy) if self.cuda_graph != "off" and place == "cuda" else None
-        self.memory = self.policy.backbone.initial_state(self.world.num_envs)
-        self.see(*self.world.reset(seed=self.seed))
+        if isinstance(policy, Agent):
+            policy.check_spaces(env)
+        self.world, self.carry, self.seed, self.cuda_graph = env, carry, seed, cuda_graph
+        self.steps = 0
+        """Environment steps lived, of all lives together."""
+        self.graphed = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None
+        self.memory = self.policy.backbone.initial_state(env.num_envs)
+        observation, info = env.reset(seed=seed)
+        if "life_start" not in info and _START[carry] not in info:
+            history = has_history(self.policy.encoder.space)
+            wrapper = HistoryWrapper(env, history=history)  # type: ignore[arg-type]
+            self.world = wrapper
+            observation, info = wrapper.begin(observation)
+        self.see(observation, info)
 
     def see(self, observation: Any, info: dict[str, Any]) -> None:
         """Take an observation as the present one, as after a reset."""
