@@ -192,7 +192,7 @@ def test_what_cannot_be_captured_acts_without_and_says_so(policy_for: Any, recal
 
 def test_what_must_be_captured_and_cannot_be_is_an_error(policy_for: Any, recall: Any) -> None:
     lifetime = Rollout(policy_for(recall()), recall())
-    lifetime.graphed, lifetime.graph = CudaGraphPolicy(lifetime.policy, refused), "on"
+    lifetime.graphed, lifetime.cuda_graph = CudaGraphPolicy(lifetime.policy, refused), "on"
     with pytest.raises(CaptureError, match=r"^cuda_graph must be auto or off with this policy: it waits for the GPU$"):
         lifetime.segment(4)
 
