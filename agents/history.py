@@ -33,11 +33,14 @@ def space_with_history(observation_space: spaces.Space[Any], action_space: space
         observation_space: of one environment, without history.
         action_space: of one environment, Discrete or Box.
     """
-    discrete = isinstance(action_space, spaces.Discrete)
+    if isinstance(action_space, spaces.Discrete):
+        previous_action: spaces.Space[Any] = spaces.Discrete(int(action_space.n) + 1)
+    else:
+        previous_action = action_space
     return spaces.Dict(
         {
             "observation": observation_space,
-            "previous_action": spaces.Discrete(int(action_space.n) + 1) if discrete else action_space,
+            "previous_action": previous_action,
             "previous_reward": spaces.Box(-np.inf, np.inf, (1,), np.float32),
             "episode_start": spaces.Box(0.0, 1.0, (1,), np.float32),
         }

@@ -57,9 +57,7 @@ class HistoryWrapper(VectorWrapper):
             self.single_observation_space = space_with_history(env.single_observation_space, action_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new lives in all slots; see `VectorEnv.reset`."""
         return self.begin(self.env.reset(seed=seed, options=options)[0])
 
@@ -109,7 +107,7 @@ class HistoryWrapper(VectorWrapper):
     def _end(self, ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """Return the rows of the episodes that ended, and begin the next ones."""
         slots = np.flatnonzero(ended)
-        rows = {
+        rows: dict[str, NDArray[Any]] = {
             "step": np.full(slots.size, self._steps * self.num_envs, np.int64),
             "life": slots,
             "episode": self._episode[slots],
@@ -130,7 +128,8 @@ class HistoryWrapper(VectorWrapper):
         space = self.env.single_observation_space
         present = iterate(self.env.observation_space, observation)
         rows = [now if last is None else last for now, last in zip(present, final, strict=True)]
-        return concatenate(space, rows, create_empty_array(space, self.num_envs))
+        batch: Any = create_empty_array(space, self.num_envs)
+        return concatenate(space, rows, batch)
 
     def _shown(self, observation: Any) -> Any:
         observation = copy.deepcopy(observation)  # some environments write over what they returned

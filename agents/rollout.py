@@ -27,18 +27,20 @@ from lifelong.agents.history_wrapper import HistoryWrapper
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.kernels.in_place import in_place
 
-__all__ = ["CARRY", "GRAPH", "Carry", "Graph", "Rollout", "Segment", "World", "join_rows"]
+__all__ = ["CARRY", "GRAPH", "BatchedEnv", "Carry", "Graph", "Rollout", "Segment", "join_rows"]
 
 Graph = Literal["auto", "on", "off"]
 GRAPH: tuple[Graph, ...] = get_args(Graph)
 _START: dict[Carry, str] = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
 
 
-class World(Protocol):
-    """What the loop asks of a vector environment: gymnasium's interface, and `info` as task streams fill it."""
+class BatchedEnv(Protocol):
+    """The part of gymnasium's `VectorEnv` that a rollout uses; task streams tell life and task starts in `info`."""
 
-    num_envs: int
-    action_space: Any
+    @property
+    def num_envs(self) -> int: ...  # noqa: D102
+    @property
+    def action_space(self) -> Any: ...  # noqa: D102
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...  # noqa: D102
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...  # noqa: D102
@@ -88,7 +90,7 @@ class Rollout:
     def __init__(
         self,
         policy: ActorCritic | Agent,
-        env: World,
+        env: BatchedEnv,
         carry: Carry | None = None,
         seed: int | None = None,
         cuda_graph: Graph = "auto",
@@ -107,7 +109,8 @@ class Rollout:
             raise ValueError(f"cuda_graph must be auto or off where the policy is not on a GPU, got 'on' on {place}")
         if isinstance(policy, Agent):
             policy.check_spaces(env)
-        self.world, self.carry, self.seed, self.cuda_graph = env, carry, seed, cuda_graph
+        self.world: BatchedEnv = env
+        self.carry, self.seed, self.cuda_graph = carry, seed, cuda_graph
         self.steps = 0
         """Environment steps lived, of all lives together."""
         self.graphed = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None

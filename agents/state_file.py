@@ -44,7 +44,7 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
         ValueError: if the state does not fit the agent; names the space or the entry.
     """
     try:
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
