@@ -128,7 +128,7 @@ def test_agent_rollout_and_ppo_make_a_training_of_a_stream() -> None:
     agent = Agent.for_spaces(stream, width=16, seed=0)
     rollout = Rollout(agent, stream)
     learner = lifelong.PPO(agent, PPOConfig(minibatches=2))
-    assert learner.learn(rollout.segment(16))["ratio_error"] < 1e-4
+    assert learner.learn(rollout.collect(16))["ratio_error"] < 1e-4
 
 
 def test_rollout_refuses_autoreset_in_the_next_step() -> None:

@@ -42,7 +42,7 @@ def test_acting_step_by_step_is_what_a_rollout_does(
 ) -> None:
     agent = loud(Agent.for_spaces(recall(), memory, width=16, carry=carry, seed=0))
     torch.manual_seed(1)
-    segment = Rollout(agent, recall(life_episodes=life_episodes)).segment(20).steps
+    segment = Rollout(agent, recall(life_episodes=life_episodes)).collect(20).steps
     torch.manual_seed(1)
     stream, state = recall(life_episodes=life_episodes), agent.initial_state(3)
     (obs, info), reward, ended = stream.reset(), 0.0, False

@@ -94,20 +94,20 @@ def test_a_rollout_takes_any_vector_environment(mode: AutoresetMode, observation
     env = counters(mode, observation=observation, first_action=first_action)
     agent = Agent.for_spaces(env, width=8, seed=0)
     rollout = Rollout(agent, env)
-    steps = rollout.segment(6).steps
+    steps = rollout.collect(6).steps
     assert steps["start"].tolist() == [[True] + 5 * [False]] * 2
     assert steps["observation", "previous_action"][:, 1:].equal(steps["action"][:, :-1])
-    assert steps["next", "cut"][..., 0].tolist() == [6 * [False], [False, False, True, False, False, True]]
-    assert steps["next", "boundary"][..., 0].tolist() == [3 * [False, True], 2 * [False, False, True]]
+    assert steps["next", "truncated"][..., 0].tolist() == [6 * [False], [False, False, True, False, False, True]]
+    assert steps["next", "episode_end"][..., 0].tolist() == [3 * [False, True], 2 * [False, False, True]]
     assert (steps["next", "reward"][..., 0] == steps["action"] + first_action).all()
-    again = rollout.segment(6).steps
+    again = rollout.collect(6).steps
     assert not again["start"].any()
 
 
 @MODES
 def test_carry_episode_starts_the_memory_with_every_episode(mode: AutoresetMode) -> None:
     env = counters(mode)
-    steps = Rollout(Agent.for_spaces(env, width=8, carry="episode"), env).segment(6).steps
+    steps = Rollout(Agent.for_spaces(env, width=8, carry="episode"), env).collect(6).steps
     assert steps["start"].tolist() == [3 * [True, False], 2 * [True, False, False]]
 
 
@@ -115,12 +115,12 @@ def test_a_policy_without_history_gets_none() -> None:
     env = counters(AutoresetMode.SAME_STEP, observation="dict")
     encoder = Encoder(env.single_observation_space, 8)
     policy = ActorCritic(encoder, Backbone([make_memory("gru", 8)]), env.single_action_space)
-    assert set(Rollout(policy, env).segment(4).steps["observation"].keys()) == {"here"}
+    assert set(Rollout(policy, env).collect(4).steps["observation"].keys()) == {"here"}
 
 
 def test_the_first_and_the_final_observation_are_kept_where_an_environment_writes_over_them() -> None:
     env = SyncVectorEnv([lambda: Counter(3, True)], autoreset_mode=AutoresetMode.SAME_STEP, copy=False)
-    steps = Rollout(Agent.for_spaces(env, width=8), env).segment(4).steps
+    steps = Rollout(Agent.for_spaces(env, width=8), env).collect(4).steps
     assert steps["observation", "observation"][0, :, 0].tolist() == [10, 11, 12, 20]
 
 
