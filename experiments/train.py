@@ -166,13 +166,13 @@ class Training:
     def _live(self, length: int) -> Segment:
         """Live one segment; if an environment breaks, keep how, and everything as it was before the segment."""
         lifetime, position, random = self.lifetime, self.world.position(), torch.get_rng_state()
-        memory = lifetime.memory  # a segment writes over a copy
+        memory = lifetime.state  # a segment writes over a copy
         try:
-            return lifetime.segment(length)
+            return lifetime.collect(length)
         except StreamError as error:
             if not lifetime.steps and not error.report:  # nothing was lived, and nothing is known
                 raise
-            lifetime.memory = memory
+            lifetime.state = memory
             torch.set_rng_state(random)
             self.checkpoint(position)
             path = self.folder / "crash.json"
@@ -210,7 +210,7 @@ class Training:
         scalars |= {"train/reward": verdict.mean_return, "time/resident_bytes": resident_bytes()}
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
         scalars |= {"retention/known": verdict.known, "retention/memory_index": verdict.index}
-        norms = {"/".join(k): v for k, v in flat(self.lifetime.memory).items() if v.is_floating_point()}
+        norms = {"/".join(k): v for k, v in flat(self.lifetime.state).items() if v.is_floating_point()}
         scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
         self.writer.scalars(scalars, step)

@@ -111,7 +111,7 @@ def save(
     parts = {
         "policy": dict(lifetime.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),
-        "memory": {"/".join(key): value for key, value in flat(lifetime.memory).items()},
+        "memory": {"/".join(key): value for key, value in flat(lifetime.state).items()},
         "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
@@ -135,9 +135,9 @@ def restore(folder: Path, lifetime: Rollout, world: TaskStream, learner: PPO) ->
     load_policy_tensors(lifetime.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"])
     for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
-        lifetime.memory.set(tuple(key.split("/")), value.to(lifetime.start.device))
+        lifetime.state.set(tuple(key.split("/")), value.to(lifetime.start.device))
     shapes = facts.pop("world_shapes")
-    lifetime.see(*world.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
+    lifetime.observe(*world.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
     lifetime.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
     if lifetime.start.device.type == "cuda" and "cuda" in parts["random"]:

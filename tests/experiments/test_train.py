@@ -43,7 +43,7 @@ def interrupted() -> None:
 
 def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let something happen in the middle of training, when `count` segments were lived and learned."""
-    lived, segment = [0], Rollout.segment
+    lived, segment = [0], Rollout.collect
 
     def counted(self: Rollout, length: int) -> Any:
         if lived[0] == count:
@@ -51,7 +51,7 @@ def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.Mon
         lived[0] += 1
         return segment(self, length)
 
-    monkeypatch.setattr(Rollout, "segment", counted)
+    monkeypatch.setattr(Rollout, "collect", counted)
 
 
 def assert_same(found: Path, wanted: Path) -> None:
@@ -266,7 +266,7 @@ def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs)
 
     def everything(training: Training) -> dict[str, Any]:
         return {
-            **{f"memory {key}": value for key, value in training.lifetime.memory.items(True, True)},
+            **{f"memory {key}": value for key, value in training.lifetime.state.items(True, True)},
             **{f"policy {key}": value for key, value in training.agent.state_dict().items()},
             **{f"world {key}": torch.as_tensor(value) for key, value in training.world.position().items()},
             **{f"seen {key}": value for key, value in training.lifetime.observation.items(True, True)},
