@@ -7,8 +7,9 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
-from lifelong.agents import ActorCritic
+from lifelong.agents import ActorCritic, Backbone, Encoder
 from lifelong.agents.encoder import as_tensors
+from lifelong.memory import make_memory
 
 B, T = 3, 5
 LOOK = spaces.Box(-1.0, 1.0, (4,), np.float32)
@@ -100,3 +101,26 @@ def test_other_action_spaces_are_refused_with_those_that_are_not(
 ) -> None:
     with pytest.raises(ValueError, match=f"{type(space).__name__}.*supported are Discrete and Box with finite bounds"):
         policy_for(body(LOOK, space))
+
+
+@pytest.mark.parametrize("T", [None, 4])
+def test_without_a_state_a_new_life_begins(T: int | None) -> None:
+    encoder, backbone = Encoder(spaces.Box(-1, 1, (2,)), 8), Backbone([make_memory("gru", 8)])
+    policy = ActorCritic(encoder, backbone, spaces.Discrete(2))
+    sizes = [3] if T is None else [3, T]
+    observation = TensorDict({"observation": torch.rand(*sizes, 2)}, sizes)
+    start = torch.zeros(sizes, dtype=torch.bool)
+    expected, after = policy.trunk(observation, backbone.initial_state(3), start)
+    found, state = policy.trunk(observation)
+    torch.testing.assert_close(found, expected)
+    assert (state == after).all()
+
+
+def test_wrong_widths_are_named() -> None:
+    backbone = Backbone([make_memory("gru", 8)])
+    with pytest.raises(ValueError, match="encoder must have the width 8 of the backbone, got 4"):
+        ActorCritic(Encoder(spaces.Discrete(2), 4), backbone, spaces.Discrete(2))
+    with pytest.raises(ValueError, match=r"x must be \[B, D\] with D = width = 8, got \[3, 4\]"):
+        backbone.step(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"x must be \[B, T, D\] with D = width = 8, got \[3, 8\]"):
+        backbone(torch.zeros(3, 8))
