@@ -1,8 +1,8 @@
 """Encoder, backbone and two heads, as modules on TensorDicts.
 
-`trunk` reads `observation`, `memory` and `start` and writes `hidden` and the memory after it; `actor` and `critic` read
+`trunk` reads `observation`, `state` and `start` and writes `hidden` and the state after it; `actor` and `critic` read
 `hidden` only, so that a loss may call both without running the memory again.
-The whole is pure: it returns the new memory and keeps none.
+The whole is pure: it returns the new state of the memory and keeps none.
 """
 
 from typing import Any
@@ -30,8 +30,8 @@ __all__ = ["ActorCritic"]
 class ActorCritic(TensorDictModuleBase):
     """What to do and what it is worth, given an observation and a memory.
 
-    In: `observation`, `memory`, `start`. Out: `action`, `action_log_prob`, `state_value`, `("next", "memory")`.
-    A batch of size [B] is one step; [B, T] is T steps, with `memory` that of the first.
+    In: `observation`, `state`, `start`. Out: `action`, `action_log_prob`, `state_value`, `("next", "state")`.
+    A batch of size [B] is one step; [B, T] is T steps, with `state` that of the first.
 
     Args:
         encoder: of the observation.
@@ -39,14 +39,16 @@ class ActorCritic(TensorDictModuleBase):
         action_space: Discrete, or a Box with finite bounds.
 
     Raises:
-        ValueError: if there is no distribution over this action space.
+        ValueError: if there is no distribution over this action space, or the widths differ.
     """
 
-    in_keys = ("observation", "memory", "start")
-    out_keys = ("action", "action_log_prob", "state_value", ("next", "memory"))
+    in_keys = ("observation", "state", "start")
+    out_keys = ("action", "action_log_prob", "state_value", ("next", "state"))
 
     def __init__(self, encoder: Encoder, backbone: Backbone, action_space: spaces.Space[Any]) -> None:
         super().__init__()
+        if encoder.width != backbone.width:
+            raise ValueError(f"encoder must have the width {backbone.width} of the backbone, got {encoder.width}")
         self.encoder, self.backbone = encoder, backbone
         self.actor = _actor(backbone.width, action_space)
         value = nn.Linear(backbone.width, 1)
@@ -54,20 +56,22 @@ class ActorCritic(TensorDictModuleBase):
         nn.init.zeros_(value.bias)
         self.critic = TensorDictModule(value, in_keys=["hidden"], out_keys=["state_value"])
 
-    def trunk(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Return what the heads read, and the memory after it.
+    def trunk(
+        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
+    ) -> tuple[Tensor, TensorDict]:
+        """Return what the heads read, and the state after it.
 
         Args:
             observation: [B] one step, or [B, T].
-            memory: [B] before the first step.
-            start: [B] or [B, T] bool, true where a step is the first of a life.
+            state: [B] before the first step; None begins new lives, as in `torch.nn.GRU`.
+            start: [B] or [B, T] bool, true where a step is the first of a life; None: nowhere but where `state` says.
 
         Returns:
             hidden: [B, D] or [B, T, D].
-            memory: [B] after the last step.
+            state: [B] after the last step.
         """
-        run = self.backbone.step if start.ndim == 1 else self.backbone
-        return run(self.encoder(observation), memory, start)
+        run = self.backbone.step if observation.ndim == 1 else self.backbone
+        return run(self.encoder(observation), state, start)
 
     def distribution(self, hidden: Tensor) -> Distribution:
         """Return the distribution over actions, batch [...], from `hidden` [..., D]."""
@@ -88,57 +92,70 @@ class ActorCritic(TensorDictModuleBase):
         value: Tensor = self.critic.module(hidden)
         return value[..., 0]
 
-    def act(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
+    def act(
+        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
+    ) -> tuple[TensorDict, TensorDict]:
         """Do one step.
 
         Args:
             observation: [B].
-            memory: [B] before the step; left as it is.
-            start: [B] bool, true where the step is the first of a life.
+            state: [B] before the step; left as it is. None begins new lives.
+            start: [B] bool, true where the step is the first of a life; None: nowhere but where `state` says.
 
         Returns:
-            A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the memory after the step.
+            A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the state after the step.
         """
-        parameters, value, memory = self.outputs(observation, memory, start)
-        return self.draw(parameters, value), memory
+        parameters, value, state = self.outputs(observation, state, start)
+        return self.draw(parameters, value), state
 
     def outputs(
-        self, observation: TensorDict, memory: TensorDict, start: Tensor
+        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor, TensorDict]:
         """Do all of `act` but what is left to chance.
 
         Args:
             observation: [B].
-            memory: [B] before the step; left as it is.
-            start: [B] bool, true where the step is the first of a life.
+            state: [B] before the step; left as it is. None begins new lives.
+            start: [B] bool, true where the step is the first of a life; None: nowhere but where `state` says.
 
         Returns:
             parameters: [B, ...] of the distribution over actions, by name.
             value: [B].
-            memory: [B] after the step.
+            state: [B] after the step.
         """
-        hidden, memory = self.trunk(observation, memory, start)
-        return self._arguments(hidden), self.value(hidden), memory
+        hidden, state = self.trunk(observation, state, start)
+        return self._arguments(hidden), self.value(hidden), state
 
-    def draw(self, parameters: dict[str, Tensor], value: Tensor) -> TensorDict:
-        """Return what `act` returns: an action drawn from the distribution, its log probability, and the value [B]."""
+    def draw(self, parameters: dict[str, Tensor], value: Tensor, *, deterministic: bool = False) -> TensorDict:
+        """Return an action from the distribution, its log-probability and the value, as `act` does.
+
+        Args:
+            parameters: [B, ...] of the distribution over actions, by name.
+            value: [B].
+            deterministic: take the mode of the distribution instead of a sample.
+        """
         distribution = self._over_actions(parameters)
-        action = distribution.sample()
-        done = {
+        if not deterministic:
+            action = distribution.sample()
+        elif isinstance(distribution, TanhNormal):
+            action = distribution.deterministic_sample
+        else:
+            action = distribution.mode
+        policy_out = {
             "action": action,
             "action_log_prob": distribution.log_prob(action),
             "state_value": value[..., None],
         }
-        return TensorDict(done, value.shape)
+        return TensorDict(policy_out, value.shape)
 
     def forward(self, tensordict: TensorDict) -> TensorDict:
-        """Write action, log probability, value and the memory after the last step into `tensordict`."""
-        hidden, memory = self.trunk(tensordict["observation"], tensordict["memory"], tensordict["start"])
+        """Write action, log probability, value and the state after the last step into `tensordict`."""
+        hidden, state = self.trunk(tensordict["observation"], tensordict["state"], tensordict["start"])
         distribution = self.distribution(hidden)
         action = distribution.sample()
         tensordict["action"], tensordict["action_log_prob"] = action, distribution.log_prob(action)
         tensordict["state_value"] = self.value(hidden)[..., None]
-        tensordict["next", "memory"] = memory
+        tensordict["next", "state"] = state
         return tensordict
 
 

@@ -113,13 +113,30 @@ class Backbone(Memory):
     def _layers(self) -> list[Memory]:
         return [memory for memory in self.memories if isinstance(memory, Memory)]  # all; a ModuleList forgets the type
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Run every layer once; see `Memory.step`."""
+    def step(
+        self, x: Tensor, state: TensorDict | None = None, start: Tensor | None = None
+    ) -> tuple[Tensor, TensorDict]:
+        """Run every layer once; see `Memory.step`. Without `state` a new life begins; without `start` none does."""
+        state, start = self._defaults(x, state, start, one_step=True)
         return self._run(x, state, start, one_step=True)
 
-    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Run every layer over T steps; see `Memory.forward`."""
+    def forward(
+        self, x: Tensor, state: TensorDict | None = None, start: Tensor | None = None
+    ) -> tuple[Tensor, TensorDict]:
+        """Run every layer over T steps; see `Memory.forward`. Defaults are those of `step`."""
+        state, start = self._defaults(x, state, start, one_step=False)
         return self._run(x, state, start, one_step=False)
+
+    def _defaults(
+        self, x: Tensor, state: TensorDict | None, start: Tensor | None, *, one_step: bool
+    ) -> tuple[TensorDict, Tensor]:
+        """Return `state` and `start`, made where they are None; validate the shape of `x`."""
+        if x.ndim != (2 if one_step else 3) or x.shape[-1] != self.width:
+            sizes = "[B, D]" if one_step else "[B, T, D]"
+            raise ValueError(f"x must be {sizes} with D = width = {self.width}, got {list(x.shape)}")
+        if start is None:
+            start = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
+        return self.initial_state(x.shape[0]) if state is None else state, start
 
     def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
         after, nothing = {}, TensorDict({}, [x.shape[0]])  # a state that was saved has no entry for a layer without one

@@ -1,7 +1,7 @@
 """Acting as one launch: all of a policy's step but chance is a CUDA graph, captured once and replayed.
 
 With few lives a step is a hundred small launches, and the GPU waits for the host. A graph is one, but always reads and
-writes the same memory: observation and start are copied in, and the policy's memory is carried on where it lies.
+writes the same memory: observation and start are copied in, and the policy's state is carried on where it lies.
 Actions are drawn outside of it, from torch's own random source: the same seed draws the same, with a graph or without.
 """
 
@@ -18,8 +18,8 @@ from lifelong.kernels.in_place import in_place
 
 __all__ = ["Capture", "CudaGraphPolicy"]
 
-Said = tuple[dict[str, Tensor], Tensor]
-Capture = Callable[[Callable[[], Said]], Callable[[], Said]]
+_Outputs = tuple[dict[str, Tensor], Tensor]
+Capture = Callable[[Callable[[], _Outputs]], Callable[[], _Outputs]]
 
 
 class CudaGraphPolicy:
@@ -36,44 +36,44 @@ class CudaGraphPolicy:
         self._fits: tuple[Any, ...] | None = None  # what is captured
 
     @torch.no_grad()
-    def act(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
+    def act(self, observation: TensorDict, state: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
         """Do one step.
 
         Args:
             observation: [B].
-            memory: [B] before the step. The one that the last call returned is written over, any other left as it is.
+            state: [B] before the step. The one that the last call returned is written over, any other left as it is.
             start: [B] bool, true where the step is the first of a life.
 
         Returns:
-            A TensorDict [B] as of `ActorCritic.act`, and the memory after the step, which is the graph's own: the next
+            A TensorDict [B] as of `ActorCritic.act`, and the state after the step, which is the graph's own: the next
             call writes over it, whoever makes it.
 
         Raises:
-            CaptureError: if the policy's step cannot be captured, or changes the entries of the memory.
+            CaptureError: if the policy's step cannot be captured, or changes the entries of the state.
         """
-        fits = (_shapes(observation), _shapes(memory), start.shape, *(x.data_ptr() for x in self._weights))
+        fits = (_shapes(observation), _shapes(state), start.shape, *(x.data_ptr() for x in self._weights))
         if fits != self._fits:
-            self._prepare(observation, memory, start)
+            self._prepare(observation, state, start)
             self._fits = fits
         _copy(observation, self._observation)
         self._start.copy_(start)
-        if memory is not self._memory:
-            _copy(memory, self._memory)
+        if state is not self._state:
+            _copy(state, self._state)
         parameters, value = self._replay()
-        return self.policy.draw(parameters, value.clone()), self._memory
+        return self.policy.draw(parameters, value.clone()), self._state
 
-    def _prepare(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> None:
+    def _prepare(self, observation: TensorDict, state: TensorDict, start: Tensor) -> None:
         """Capture a step on tensors of our own; what it writes while that is done is copied over afterwards."""
-        own_observation, own_memory, own_start = observation.clone(), memory.clone(), start.clone()
+        own_observation, own_state, own_start = observation.clone(), state.clone(), start.clone()
 
-        def step() -> Said:
+        def step() -> _Outputs:
             with torch.no_grad(), in_place():
-                parameters, value, after = self.policy.outputs(own_observation, own_memory, own_start)
-                _write_over(own_memory, after)
+                parameters, value, after = self.policy.outputs(own_observation, own_state, own_start)
+                _write_over(own_state, after)
             return parameters, value
 
         self._replay = self.capture(step)
-        self._observation, self._memory, self._start = own_observation, own_memory, own_start
+        self._observation, self._state, self._start = own_observation, own_state, own_start
 
 
 def _shapes(tree: TensorDict) -> frozenset[Any]:
@@ -85,11 +85,11 @@ def _copy(source: TensorDict, to: TensorDict) -> None:
         to[path].copy_(x)
 
 
-def _write_over(memory: TensorDict, after: TensorDict) -> None:
-    """Let `memory` hold the numbers of `after`, some of whose tensors may be, or lie in, those of `memory`."""
-    own, new = dict(memory.items(True, True)), dict(after.items(True, True))
+def _write_over(state: TensorDict, after: TensorDict) -> None:
+    """Let `state` hold the numbers of `after`, some of whose tensors may be, or lie in, those of `state`."""
+    own, new = dict(state.items(True, True)), dict(after.items(True, True))
     if own.keys() != new.keys():
-        raise CaptureError(f"a step must keep the entries of the memory, {sorted(own)}, got {sorted(new)}")
+        raise CaptureError(f"a step must keep the entries of the state, {sorted(own)}, got {sorted(new)}")
     places = {x.untyped_storage().data_ptr() for x in own.values()}
     moved = {
         path: x.clone() if x.untyped_storage().data_ptr() in places else x

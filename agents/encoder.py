@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from lifelong.agents.backbone import GatedMLP
 from lifelong.kernels.embedding_sum import embedding_sum
 
-__all__ = ["Encoder", "as_tensors"]
+__all__ = ["Encoder", "as_tensors", "leaves_of"]
 
 _Path = tuple[str, ...]
 
@@ -43,8 +43,9 @@ class Encoder(nn.Module):
 
     def __init__(self, space: spaces.Space[Any], width: int) -> None:
         super().__init__()
+        self.space, self.width = space, width
         leaves: dict[type[nn.Module], dict[_Path, Any]] = {_Numbers: {}, _Choices: {}, _Image: {}}
-        for path, leaf in _leaves(space):
+        for path, leaf in leaves_of(space):
             leaves[_reader(leaf, path)][path] = leaf
         self.numbers = _Numbers(leaves[_Numbers], width) if leaves[_Numbers] else None
         self.choices = _Choices(leaves[_Choices], width) if leaves[_Choices] else None
@@ -179,11 +180,17 @@ def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
     return leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
 
 
-def _leaves(space: spaces.Space[Any], path: _Path = ()) -> list[tuple[_Path, spaces.Space[Any]]]:
+def leaves_of(space: spaces.Space[Any], path: _Path = ()) -> list[tuple[_Path, spaces.Space[Any]]]:
+    """Return the entries of a space that are no Dict or Tuple, with their paths; a space without entries is one.
+
+    Args:
+        space: of one observation.
+        path: of the space itself.
+    """
     if isinstance(space, spaces.Dict):
-        return [leaf for key, inner in space.spaces.items() for leaf in _leaves(inner, (*path, key))]
+        return [leaf for key, inner in space.spaces.items() for leaf in leaves_of(inner, (*path, key))]
     if isinstance(space, spaces.Tuple):
-        return [leaf for i, inner in enumerate(space.spaces) for leaf in _leaves(inner, (*path, str(i)))]
+        return [leaf for i, inner in enumerate(space.spaces) for leaf in leaves_of(inner, (*path, str(i)))]
     return [(path or ("observation",), space)]
 
 

@@ -14,6 +14,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.rollout import Segment
 
 __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
@@ -80,8 +81,8 @@ def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: f
         target: [B, T, 1].
     """
     after = steps["next"]
-    cut = after["cut"]
-    crossing = after["boundary"] & ~cut
+    truncated = after["truncated"]
+    crossing = after["episode_end"] & ~truncated
     rate = torch.where(crossing, life_gamma, gamma)
     advantage, target = generalized_advantage_estimate(
         gamma=rate,  # pyright: ignore[reportArgumentType]  typed as float, but a rate for each step is as good
@@ -89,19 +90,19 @@ def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: f
         state_value=steps["state_value"],
         next_state_value=after["state_value"],
         reward=after["reward"],
-        done=after["end"] | cut,
-        terminated=after["end"] & ~cut,
+        done=after["end"] | truncated,
+        terminated=after["end"] & ~truncated,
     )
     return advantage, target
 
 
-def replay(policy: ActorCritic, steps: TensorDict, memory: TensorDict, tbptt: int = 0) -> Tensor:
-    """Return what the heads read at every step, [B, T, D], from the memory before the first.
+def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int = 0) -> Tensor:
+    """Return what the heads read at every step, [B, T, D], from the state of the memory before the first.
 
     Args:
         policy: who lived them, or who it has become.
         steps: [B, T] with `observation` and `start`.
-        memory: [B] before the first step.
+        state: [B] of the memory, before the first step.
         tbptt: steps after which the gradient through the carried memory is cut; 0 never.
     """
     length = steps.shape[1]
@@ -109,8 +110,8 @@ def replay(policy: ActorCritic, steps: TensorDict, memory: TensorDict, tbptt: in
     for t in range(0, length, tbptt or length):
         piece = steps[:, t : t + (tbptt or length)]
         if t:
-            memory = memory.detach()
-        hidden, memory = policy.trunk(piece["observation"], memory, piece["start"])
+            state = state.detach()
+        hidden, state = policy.trunk(piece["observation"], state, piece["start"])
         pieces.append(hidden)
     return torch.cat(pieces, 1)
 
@@ -119,12 +120,18 @@ class PPO:
     """A learner for one policy.
 
     Args:
-        policy: whose slow weights are trained.
-        config: how.
+        policy: agent or actor-critic whose slow weights are trained.
+        config: how; None for the defaults.
         generator: shuffles the lives; None for torch's own.
     """
 
-    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        policy: ActorCritic | Agent,
+        config: PPOConfig | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        policy, config = policy_of(policy), config or PPOConfig()
         self.policy, self.config, self.generator = policy, config, generator
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
@@ -168,14 +175,14 @@ class PPO:
             },
             steps.batch_size,
         )
-        lived = steps.select("observation", "start")  # all that a replay reads
-        lives = steps.shape[0]
+        replayed = steps.select("observation", "start")  # all that a replay reads
+        num_envs = steps.shape[0]
         report: dict[str, list[float]] = {}
         first: float | None = None
         for _ in range(config.epochs):
-            order = torch.randperm(lives, generator=self.generator)
-            for some in order.tensor_split(min(config.minibatches, lives)):
-                hidden = replay(self.policy, lived[some], segment.memory[some], config.tbptt)
+            order = torch.randperm(num_envs, generator=self.generator)
+            for some in order.tensor_split(min(config.minibatches, num_envs)):
+                hidden = replay(self.policy, replayed[some], segment.state[some], config.tbptt)
                 part = batch[some]
                 part["hidden"] = hidden
                 if first is None:
@@ -192,7 +199,7 @@ class PPO:
                 if not torch.isfinite(norm):
                     raise FloatingPointError(f"gradient must be finite, its norm is {norm.item()}")
                 self.optimizer.step()
-                said = {
+                diagnostics = {
                     "policy_loss": losses["loss_objective"],
                     "value_loss": critic,
                     "entropy": losses.get("entropy", torch.zeros(())),
@@ -200,7 +207,7 @@ class PPO:
                     "clip_fraction": losses["clip_fraction"],
                     "gradient_norm": norm,
                 }
-                for name, number in said.items():
+                for name, number in diagnostics.items():
                     report.setdefault(name, []).append(float(number.detach()))
         explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
         means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}

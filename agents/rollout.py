@@ -1,14 +1,14 @@
-"""The lifetime loop: lives go on, segment after segment, and the memory goes with them.
+"""Rollouts that carry the memory across segments and episodes.
 
-A life is one slot of a vector environment. Its memory is a row of a plain table that this loop alone writes: the
-policy's functions are pure, and nothing the learner does can touch it.
+A life is one slot of a vector environment. The state of its memory is a row of a plain table that the rollout alone
+writes: the policy's functions are pure, and nothing the learner does can touch it.
 On a GPU a step is replayed as a CUDA graph; `cuda_graph` says whether.
 An episode's end does not end the memory; `carry` says what does.
 """
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -18,25 +18,29 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import as_tensors
+from lifelong.agents.history import has_history
+from lifelong.agents.history_wrapper import HistoryWrapper
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.kernels.in_place import in_place
 
-__all__ = ["CARRY", "GRAPH", "Carry", "Graph", "Rollout", "Segment", "World", "join_rows"]
+__all__ = ["CARRY", "GRAPH", "BatchedEnv", "Carry", "Graph", "Rollout", "Segment", "join_rows"]
 
-Carry = Literal["lifetime", "task", "episode"]
-CARRY: tuple[Carry, ...] = get_args(Carry)
 Graph = Literal["auto", "on", "off"]
 GRAPH: tuple[Graph, ...] = get_args(Graph)
-_START = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
+_START: dict[Carry, str] = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
 
 
-class World(Protocol):
-    """What the loop asks of a vector environment: gymnasium's interface, and `info` as task streams fill it."""
+class BatchedEnv(Protocol):
+    """The part of gymnasium's `VectorEnv` that a rollout uses; task streams tell life and task starts in `info`."""
 
-    num_envs: int
-    action_space: Any
+    @property
+    def num_envs(self) -> int: ...  # noqa: D102
+    @property
+    def action_space(self) -> Any: ...  # noqa: D102
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...  # noqa: D102
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...  # noqa: D102
@@ -48,14 +52,14 @@ class Segment:
 
     Args:
         steps: [B, T] `observation`, `start`, `action`, `action_log_prob`, `state_value`, and under `next`: `reward`,
-            `end` (the memory's life segment ends after this step), `boundary` (the episode ends, the memory goes on),
-            `cut` (the episode was truncated: its value is bootstrapped), `state_value` of what follows, [B, T, 1] each.
-        memory: [B] the memory before the first step.
+            `end` (the memory ends after this step), `episode_end` (the episode ends, the memory goes on), `truncated`
+            (the episode was truncated: its value is bootstrapped), `state_value` of what follows, [B, T, 1] each.
+        state: [B] of the memory, before the first step.
         episodes: rows of the episodes that ended, one array for each column.
     """
 
     steps: TensorDict
-    memory: TensorDict
+    state: TensorDict
     episodes: dict[str, NDArray[Any]]
 
 
@@ -64,116 +68,147 @@ def join_rows(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
-@dataclass
 class Rollout:
-    """B lives of a policy in a world.
+    """Collect segments of B lives of a policy in a vector environment.
 
     Args:
-        policy: who acts.
-        world: where.
+        policy: agent or actor-critic that acts.
+        env: a task stream, or any gymnasium `VectorEnv` that resets in the step in which an episode ends, or not by
+            itself; without the flags of a task stream in `info`, every slot is one long life, see `HistoryWrapper`.
         carry: when the memory starts anew: `lifetime`, only with a new life; `task`, when the task changes;
-            `episode`, at every episode's end (the classical recurrent agent).
-        seed: of the world; None keeps its own.
+            `episode`, at every episode's end (the classical recurrent agent). None: the agent's own, or `lifetime`.
+        seed: of the environment; None keeps its own.
         cuda_graph: whether acting is a CUDA graph: `on`; `off`; `auto`, on a GPU, as the policy's step can be one.
 
     Raises:
-        ValueError: if `carry` or `cuda_graph` is unknown, or `cuda_graph` is `on` where the policy is not on a GPU.
-        CaptureError: from `segment`, if `cuda_graph` is `on` and the policy's step cannot be captured.
+        TypeError: if `policy` is no agent or actor-critic, or `env` no vector environment.
+        ValueError: if `carry` or `cuda_graph` is unknown, `cuda_graph` is `on` where the policy is not on a GPU, or
+            `env` has other spaces than the agent, or resets in the step after an episode's end.
+        CaptureError: from `collect`, if `cuda_graph` is `on` and the policy's step cannot be captured.
     """
 
-    policy: ActorCritic
-    world: World
-    carry: Carry = "lifetime"
-    seed: int | None = None
-    cuda_graph: Graph = "auto"
-    steps: int = field(default=0, init=False)
-    """Environment steps lived, of all lives together."""
-
-    def __post_init__(self) -> None:
-        """Begin all lives."""
-        if self.carry not in CARRY:
-            raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {self.carry!r}")
-        if self.cuda_graph not in GRAPH:
-            raise ValueError(f"cuda_graph must be one of {', '.join(GRAPH)}, got {self.cuda_graph!r}")
+    def __init__(
+        self,
+        policy: ActorCritic | Agent,
+        env: BatchedEnv,
+        carry: Carry | None = None,
+        seed: int | None = None,
+        cuda_graph: Graph = "auto",
+    ) -> None:
+        self.policy = policy_of(policy)
+        if not hasattr(env, "num_envs"):
+            raise TypeError(f"env must be a gymnasium VectorEnv, as make_vec returns it, got {type(env).__name__}")
+        if carry is None:
+            carry = policy.carry if isinstance(policy, Agent) else "lifetime"
+        if carry not in CARRY:
+            raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {carry!r}")
+        if cuda_graph not in GRAPH:
+            raise ValueError(f"cuda_graph must be one of {', '.join(GRAPH)}, got {cuda_graph!r}")
         place = next(self.policy.parameters()).device.type
-        if self.cuda_graph == "on" and place != "cuda":
+        if cuda_graph == "on" and place != "cuda":
             raise ValueError(f"cuda_graph must be auto or off where the policy is not on a GPU, got 'on' on {place}")
-        self.graphed = CudaGraphPolicy(self.policy) if self.cuda_graph != "off" and place == "cuda" else None
-        self.memory = self.policy.backbone.initial_state(self.world.num_envs)
-        self.see(*self.world.reset(seed=self.seed))
+        if isinstance(policy, Agent):
+            policy.check_spaces(env)
+        self.env: BatchedEnv = env
+        self.carry, self.seed, self.cuda_graph = carry, seed, cuda_graph
+        self.steps = 0
+        """Environment steps lived, of all lives together."""
+        self.graph_policy = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None
+        self.state = self.policy.backbone.initial_state(env.num_envs)
+        observation, info = env.reset(seed=seed)
+        if "life_start" not in info and _START[carry] not in info:
+            history = has_history(self.policy.encoder.space)
+            wrapper = HistoryWrapper(env, history=history)  # type: ignore[arg-type]
+            self.env = wrapper
+            observation, info = wrapper.begin(observation)
+        self.observe(observation, info)
 
-    def see(self, observation: Any, info: dict[str, Any]) -> None:
-        """Take an observation as the present one, as after a reset."""
+    def observe(self, observation: Any, info: dict[str, Any]) -> None:
+        """Set the present observation, as `reset` or `step` returned it.
+
+        Args:
+            observation: [B].
+            info: with the flag of what starts the memory.
+        """
         self.observation = self._tensors(observation)
         self.start = self._flag(info[_START[self.carry]])
 
-    def live(self, length: int) -> Iterator[Segment]:
-        """Yield segments of `length` steps for ever; the policy may change between them."""
-        while True:
-            yield self.segment(length)
-
-    @torch.no_grad()
-    def segment(self, length: int) -> Segment:
-        """Live `length` steps.
+    def segments(self, length: int) -> Iterator[Segment]:
+        """Yield segments of `length` steps for ever; the policy may change between them.
 
         Args:
             length: T, environment steps of every life.
         """
-        lives, device = self.world.num_envs, self.start.device
-        reward = np.empty((length, lives), np.float32)
-        terminated, truncated, over = (np.empty((length, lives), np.bool_) for _ in range(3))
-        before, observations, starts, acts, rows = self.memory, [], [], [], []
-        self.memory = before.clone()  # the one that is written over, step after step
-        following: dict[int, Tensor] = {}  # values after steps that were cut
+        while True:
+            yield self.collect(length)
+
+    @torch.no_grad()
+    def collect(self, length: int) -> Segment:
+        """Collect one segment.
+
+        Args:
+            length: T, environment steps of every life.
+        """
+        num_envs, device = self.env.num_envs, self.start.device
+        reward = np.empty((length, num_envs), np.float32)
+        terminated, truncated, memory_ends = (np.empty((length, num_envs), np.bool_) for _ in range(3))
+        before, observations, starts, policy_outs, rows = self.state, [], [], [], []
+        self.state = before.clone()  # the one that is written over, step after step
+        final_values: dict[int, Tensor] = {}  # after steps that were truncated
         for t in range(length):
-            acted, after = self._act()
-            actions = acted["action"].numpy(force=True).reshape(self.world.action_space.shape)
+            policy_out, after = self._act()
+            actions = policy_out["action"].numpy(force=True).reshape(self.env.action_space.shape)
             observations.append(self.observation)
             starts.append(self.start)
-            acts.append(acted)
-            observation, reward[t], terminated[t], truncated[t], info = self.world.step(actions)
-            over[t] = info[_START[self.carry]]
+            policy_outs.append(policy_out)
+            observation, reward[t], terminated[t], truncated[t], info = self.env.step(actions)
+            memory_ends[t] = info[_START[self.carry]]
             if (truncated[t] & ~terminated[t]).any():
-                following[t] = self._value(self._tensors(info["final_obs"]), after, torch.zeros_like(self.start))
+                final_values[t] = self._value(self._tensors(info["final_obs"]), after, torch.zeros_like(self.start))
             if "episodes" in info:
                 rows.append(info["episodes"])
-            self.memory = after
-            self.see(observation, info)
-        if self.graphed is not None:
-            self.memory = self.memory.clone()  # a graph's own is written over by whoever acts next
-        done = TensorDict.stack(acts, 1)
-        done["observation"], done["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
-        ended, cut = terminated | truncated, truncated & ~terminated
-        flags = {"reward": reward, "end": ended & over, "boundary": ended & ~over, "cut": cut}
+            self.state = after
+            self.observe(observation, info)
+        if self.graph_policy is not None:
+            self.state = self.state.clone()  # a graph's own is written over by whoever acts next
+        steps = TensorDict.stack(policy_outs, 1)
+        steps["observation"], steps["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
+        ended, truncated = terminated | truncated, truncated & ~terminated
+        flags = {
+            "reward": reward,
+            "end": ended & memory_ends,
+            "episode_end": ended & ~memory_ends,
+            "truncated": truncated,
+        }
         after_step = {name: torch.from_numpy(flag.T[..., None]).to(device) for name, flag in flags.items()}
-        values = done["state_value"]
-        last = self._value(self.observation, self.memory, self.start)
+        values = steps["state_value"]
+        last = self._value(self.observation, self.state, self.start)
         value = torch.cat([values[:, 1:], last[:, None, None]], 1)
-        for t, other in following.items():
-            value[:, t, 0] = torch.where(after_step["cut"][:, t, 0], other, value[:, t, 0])
-        done["next"] = TensorDict({**after_step, "state_value": value}, done.batch_size)
-        self.steps += length * lives
-        return Segment(done, before, join_rows(rows))
+        for t, final in final_values.items():
+            value[:, t, 0] = torch.where(after_step["truncated"][:, t, 0], final, value[:, t, 0])
+        steps["next"] = TensorDict({**after_step, "state_value": value}, steps.batch_size)
+        self.steps += length * num_envs
+        return Segment(steps, before, join_rows(rows))
 
     def _act(self) -> tuple[TensorDict, TensorDict]:
-        """Do one step, and write the memory after it over the one before."""
-        if self.graphed is not None:
+        """Do one step in place: the state after it is written over the one before."""
+        if self.graph_policy is not None:
             try:
-                return self.graphed.act(self.observation, self.memory, self.start)
+                return self.graph_policy.act(self.observation, self.state, self.start)
             except CaptureError as error:
                 if self.cuda_graph == "on":
                     raise CaptureError(f"cuda_graph must be auto or off with this policy: {error}") from error
                 warnings.warn(f"acting goes on without a CUDA graph, slower: {error}", RuntimeWarning, stacklevel=3)
-                self.graphed = None
+                self.graph_policy = None
         with in_place():
-            return self.policy.act(self.observation, self.memory, self.start)
+            return self.policy.act(self.observation, self.state, self.start)
 
-    def _value(self, observation: TensorDict, memory: TensorDict, start: Tensor) -> Tensor:
-        """Return the value [B] of an observation; the memory it makes is dropped."""
-        return self.policy.value(self.policy.trunk(observation, memory, start)[0])
+    def _value(self, observation: TensorDict, state: TensorDict, start: Tensor) -> Tensor:
+        """Return the value [B] of an observation; the state after it is dropped."""
+        return self.policy.value(self.policy.trunk(observation, state, start)[0])
 
     def _tensors(self, observation: Any) -> TensorDict:
-        return as_tensors(observation, (self.world.num_envs,), next(self.policy.parameters()).device)
+        return as_tensors(observation, (self.env.num_envs,), next(self.policy.parameters()).device)
 
     def _flag(self, flag: NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(flag).to(next(self.policy.parameters()).device)

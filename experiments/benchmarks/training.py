@@ -92,7 +92,7 @@ def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
     learner = PPO(agent, PPOConfig(lr=3e-4, epochs=config.epochs, minibatches=config.minibatches))
 
     def turn() -> None:
-        report = learner.learn(rollout.segment(config.steps))
+        report = learner.learn(rollout.collect(config.steps))
         if report["ratio_error"] > 1e-4:
             raise RuntimeError(f"acting and learning differ: max |ratio - 1| = {report['ratio_error']}")
 

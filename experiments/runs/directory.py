@@ -115,7 +115,7 @@ def save(
     parts = {
         "policy": dict(rollout.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),
-        "memory": {"/".join(key): value for key, value in flat(rollout.memory).items()},
+        "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
         "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
@@ -139,9 +139,9 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
     load_policy_tensors(rollout.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"])
     for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
-        rollout.memory.set(tuple(key.split("/")), value.to(rollout.start.device))
+        rollout.state.set(tuple(key.split("/")), value.to(rollout.start.device))
     shapes = facts.pop("world_shapes")
-    rollout.see(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
+    rollout.observe(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
     rollout.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
     if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:

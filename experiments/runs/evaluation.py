@@ -60,7 +60,7 @@ def live_frozen(
         rows = []
         left = steps
         while left > 0:
-            segment = rollout.segment(min(left, _SEGMENT))
+            segment = rollout.collect(min(left, _SEGMENT))
             left -= _SEGMENT
             if segment.episodes:
                 rows.append(segment.episodes)

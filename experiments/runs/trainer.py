@@ -107,13 +107,13 @@ class Trainer:
     def _collect(self, length: int) -> Segment:
         """Collect one segment. If the environment raises, write crash.json and a checkpoint from before the segment."""
         rollout, position, random = self.rollout, self.env.position(), torch.get_rng_state()
-        memory = rollout.memory  # a segment writes over a copy
+        memory = rollout.state  # a segment writes over a copy
         try:
-            return rollout.segment(length)
+            return rollout.collect(length)
         except StreamError as error:
             if not rollout.steps and not error.report:  # nothing was lived, and nothing is known
                 raise
-            rollout.memory = memory
+            rollout.state = memory
             torch.set_rng_state(random)
             self.checkpoint(position)
             path = self.folder / "crash.json"
@@ -152,7 +152,7 @@ class Trainer:
         scalars["time/resident_bytes"] = resident_bytes()
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
         scalars |= {"retention/known": summary.known, "retention/memory_index": summary.index}
-        norms = {"/".join(k): v for k, v in flat(self.rollout.memory).items() if v.is_floating_point()}
+        norms = {"/".join(k): v for k, v in flat(self.rollout.state).items() if v.is_floating_point()}
         scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
         self.writer.scalars(scalars, step)

@@ -1,1 +1,78 @@
-"""Reinforcement-learning agents with a memory for life."""
+"""Reinforcement-learning agents with a memory for life.
+
+Public names are imported when they are first asked for: `import lifelong` is instant and imports no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lifelong.agents.agent import Agent
+    from lifelong.agents.ppo import PPO, PPOConfig
+    from lifelong.agents.rollout import Rollout
+    from lifelong.agents.state_file import load_state, save_state
+    from lifelong.envs.check import check_stream
+    from lifelong.envs.registry import make_stream
+    from lifelong.envs.stream import Task, TaskStream
+    from lifelong.experiments.runs.api import evaluate, load_agent, train
+    from lifelong.experiments.runs.config import TrainConfig
+    from lifelong.memory.check import check_memory
+    from lifelong.memory.memory import Memory
+    from lifelong.memory.metaplasticity import metaplastic
+    from lifelong.memory.registry import make_memory
+    from lifelong.memory.torchrl_module import MemoryModule
+
+__all__ = [
+    "PPO",
+    "Agent",
+    "Memory",
+    "MemoryModule",
+    "PPOConfig",
+    "Rollout",
+    "Task",
+    "TaskStream",
+    "TrainConfig",
+    "check_memory",
+    "check_stream",
+    "evaluate",
+    "load_agent",
+    "load_state",
+    "make_memory",
+    "make_stream",
+    "metaplastic",
+    "save_state",
+    "train",
+]
+
+_EXPORTS = {
+    "Agent": "agents.agent",
+    "Memory": "memory.memory",
+    "MemoryModule": "memory.torchrl_module",
+    "PPO": "agents.ppo",
+    "PPOConfig": "agents.ppo",
+    "Rollout": "agents.rollout",
+    "Task": "envs.stream",
+    "TaskStream": "envs.stream",
+    "TrainConfig": "experiments.runs.config",
+    "check_memory": "memory.check",
+    "check_stream": "envs.check",
+    "evaluate": "experiments.runs.api",
+    "load_agent": "experiments.runs.api",
+    "load_state": "agents.state_file",
+    "make_memory": "memory.registry",
+    "make_stream": "envs.registry",
+    "metaplastic": "memory.metaplasticity",
+    "save_state": "agents.state_file",
+    "train": "experiments.runs.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    from lifelong.registry import lazy_attribute  # it needs `importlib.metadata`, which takes longer than all the rest
+
+    return lazy_attribute(__name__, _EXPORTS, name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return sorted({*globals(), *__all__})

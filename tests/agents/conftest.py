@@ -14,10 +14,10 @@ from lifelong.memory import make_memory
 
 @pytest.fixture
 def policy_for() -> Callable[..., ActorCritic]:
-    def make(world: Any, memory: str = "gated_delta", width: int = 16, seed: int = 0, loud: bool = True) -> ActorCritic:
+    def make(env: Any, memory: str = "gated_delta", width: int = 16, seed: int = 0, loud: bool = True) -> ActorCritic:
         torch.manual_seed(seed)
-        encoder = Encoder(world.single_observation_space, width)
-        policy = ActorCritic(encoder, Backbone([make_memory(memory, width)]), world.single_action_space)
+        encoder = Encoder(env.single_observation_space, width)
+        policy = ActorCritic(encoder, Backbone([make_memory(memory, width)]), env.single_action_space)
         if loud:  # heads near zero, as they begin, would hide what the memory does
             for p in policy.parameters():
                 torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
@@ -35,7 +35,7 @@ def recall() -> Callable[..., CuedRecall]:
 
 
 class Body:
-    """In place of a world: two spaces."""
+    """In place of an environment: two spaces."""
 
     def __init__(self, observation: spaces.Space[Any], action: spaces.Space[Any]) -> None:
         self.single_observation_space, self.single_action_space = observation, action

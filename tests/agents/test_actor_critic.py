@@ -7,8 +7,9 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
-from lifelong.agents import ActorCritic
+from lifelong.agents import ActorCritic, Backbone, Encoder
 from lifelong.agents.encoder import as_tensors
+from lifelong.memory import make_memory
 
 B, T = 3, 5
 LOOK = spaces.Box(-1.0, 1.0, (4,), np.float32)
@@ -29,15 +30,15 @@ def inputs(policy: ActorCritic, *batch: int) -> TensorDict:
     seen = as_tensors(np.random.default_rng(0).uniform(-1, 1, (*batch, 4)), batch)
     start = torch.arange(int(np.prod(batch))).reshape(batch) % 4 == 1
     # a memory is that of the first step: it has no axis of time
-    return TensorDict({"observation": seen, "memory": memory, "start": start}, [B])
+    return TensorDict({"observation": seen, "state": memory, "start": start}, [B])
 
 
 def test_acting_leaves_the_memory_it_was_given_as_it_is(policy: ActorCritic) -> None:
     given = inputs(policy, B)
     kept, weights = given.clone(), {name: p.clone() for name, p in policy.state_dict().items()}
-    done, after = policy.act(given["observation"], given["memory"], given["start"])
+    done, after = policy.act(given["observation"], given["state"], given["start"])
     assert (given == kept).all()
-    assert not (after == kept["memory"]).all()
+    assert not (after == kept["state"]).all()
     assert all(weights[name].equal(p) for name, p in policy.state_dict().items())
     assert done["state_value"].shape == (B, 1)
     assert done["action_log_prob"].shape == (B,)
@@ -55,15 +56,15 @@ def test_forward_is_pure_and_does_what_it_says(policy: ActorCritic, batch: tuple
         assert (first[key] == kept[key]).all()
     for key in policy.out_keys:
         torch.testing.assert_close(first[key], again[key], rtol=0, atol=0)
-    hidden, _ = policy.trunk(given["observation"], kept["memory"], given["start"])
+    hidden, _ = policy.trunk(given["observation"], kept["state"], given["start"])
     torch.testing.assert_close(again["action_log_prob"], policy.distribution(hidden).log_prob(again["action"]))
     assert again["state_value"].shape == (*batch, 1)
 
 
 def test_many_steps_are_as_many_single_ones(policy: ActorCritic) -> None:
     given = inputs(policy, B, T)
-    hidden, after = policy.trunk(given["observation"], given["memory"], given["start"])
-    memory = given["memory"]
+    hidden, after = policy.trunk(given["observation"], given["state"], given["start"])
+    memory = given["state"]
     for t in range(T):
         one, memory = policy.trunk(given["observation"][:, t], memory, given["start"][:, t])
         torch.testing.assert_close(one, hidden[:, t], rtol=1e-4, atol=1e-5)
@@ -100,3 +101,26 @@ def test_other_action_spaces_are_refused_with_those_that_are_not(
 ) -> None:
     with pytest.raises(ValueError, match=f"{type(space).__name__}.*supported are Discrete and Box with finite bounds"):
         policy_for(body(LOOK, space))
+
+
+@pytest.mark.parametrize("T", [None, 4])
+def test_without_a_state_a_new_life_begins(T: int | None) -> None:
+    encoder, backbone = Encoder(spaces.Box(-1, 1, (2,)), 8), Backbone([make_memory("gru", 8)])
+    policy = ActorCritic(encoder, backbone, spaces.Discrete(2))
+    sizes = [3] if T is None else [3, T]
+    observation = TensorDict({"observation": torch.rand(*sizes, 2)}, sizes)
+    start = torch.zeros(sizes, dtype=torch.bool)
+    expected, after = policy.trunk(observation, backbone.initial_state(3), start)
+    found, state = policy.trunk(observation)
+    torch.testing.assert_close(found, expected)
+    assert (state == after).all()
+
+
+def test_wrong_widths_are_named() -> None:
+    backbone = Backbone([make_memory("gru", 8)])
+    with pytest.raises(ValueError, match="encoder must have the width 8 of the backbone, got 4"):
+        ActorCritic(Encoder(spaces.Discrete(2), 4), backbone, spaces.Discrete(2))
+    with pytest.raises(ValueError, match=r"x must be \[B, D\] with D = width = 8, got \[3, 4\]"):
+        backbone.step(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"x must be \[B, T, D\] with D = width = 8, got \[3, 8\]"):
+        backbone(torch.zeros(3, 8))

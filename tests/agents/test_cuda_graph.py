@@ -96,12 +96,12 @@ def test_entries_that_change_places_are_not_lost() -> None:
 
 
 def test_only_the_memory_that_it_returned_is_written_over(policy_for: Any, recall: Any) -> None:
-    world = recall()
-    lifetime = Rollout(policy_for(world), world)
-    graphed, observation, start = CudaGraphPolicy(lifetime.policy, Tape()), lifetime.observation, lifetime.start
-    first = lifetime.memory.clone()
+    env = recall()
+    rollout = Rollout(policy_for(env), env)
+    graphed, observation, start = CudaGraphPolicy(rollout.policy, Tape()), rollout.observation, rollout.start
+    first = rollout.state.clone()
     _, own = graphed.act(observation, first, start)
-    assert (first == lifetime.memory).all()
+    assert (first == rollout.state).all()
     copy = own.clone()
     acted, again = graphed.act(observation, own, ~start)
     assert again is own
@@ -148,30 +148,30 @@ def test_a_memory_that_gets_new_entries_is_refused() -> None:
             return x, TensorDict({**state, "more": state["old"]}, state.batch_size)
 
     policy = agent(Growing(4))
-    with pytest.raises(CaptureError, match=r"must keep the entries of the memory, .* got .*'more'"):
+    with pytest.raises(CaptureError, match=r"must keep the entries of the state, .* got .*'more'"):
         lived(CudaGraphPolicy(policy, Tape()).act, policy)
 
 
 def test_segments_are_the_same_with_and_without(policy_for: Any, recall: Any) -> None:
     def segments(tape: Tape | None) -> list[Any]:
-        world = recall(life_episodes=2)
-        lifetime = Rollout(policy_for(world), world)
+        env = recall(life_episodes=2)
+        rollout = Rollout(policy_for(env), env)
         if tape is not None:
-            lifetime.graphed = CudaGraphPolicy(lifetime.policy, tape)
+            rollout.graph_policy = CudaGraphPolicy(rollout.policy, tape)
         torch.manual_seed(5)
-        return [segment for _, segment in zip(range(3), lifetime.live(7), strict=False)]
+        return [segment for _, segment in zip(range(3), rollout.segments(7), strict=False)]
 
     tape = Tape()
     for got, wanted in zip(segments(tape), segments(None), strict=True):
-        assert (got.memory == wanted.memory).all()
+        assert (got.state == wanted.state).all()
         assert (got.steps == wanted.steps).all()
     assert (tape.captures, tape.replays) == (1, 21)
 
 
 def test_on_a_cpu_it_is_not_used_and_cannot_be_asked_for(policy_for: Any, recall: Any) -> None:
     policy = policy_for(recall())
-    assert Rollout(policy, recall()).graphed is None
-    assert Rollout(policy, recall(), cuda_graph="off").graphed is None
+    assert Rollout(policy, recall()).graph_policy is None
+    assert Rollout(policy, recall(), cuda_graph="off").graph_policy is None
     with pytest.raises(ValueError, match=r"^cuda_graph must be auto or off .* not on a GPU, got 'on' on cpu$"):
         Rollout(policy, recall(), cuda_graph="on")
     with pytest.raises(ValueError, match=r"^cuda_graph must be one of auto, on, off, got 'always'$"):
@@ -179,22 +179,22 @@ def test_on_a_cpu_it_is_not_used_and_cannot_be_asked_for(policy_for: Any, recall
 
 
 def test_what_cannot_be_captured_acts_without_and_says_so(policy_for: Any, recall: Any) -> None:
-    lifetime = Rollout(policy_for(recall()), recall())
-    lifetime.graphed = CudaGraphPolicy(lifetime.policy, refused)
+    rollout = Rollout(policy_for(recall()), recall())
+    rollout.graph_policy = CudaGraphPolicy(rollout.policy, refused)
     torch.manual_seed(5)
     with pytest.warns(RuntimeWarning, match="acting goes on without a CUDA graph, slower: it waits for the GPU"):
-        got = lifetime.segment(4)
-    plain = Rollout(lifetime.policy, recall())
+        got = rollout.collect(4)
+    plain = Rollout(rollout.policy, recall())
     torch.manual_seed(5)
-    assert (got.steps == plain.segment(4).steps).all()
-    assert lifetime.graphed is None
+    assert (got.steps == plain.collect(4).steps).all()
+    assert rollout.graph_policy is None
 
 
 def test_what_must_be_captured_and_cannot_be_is_an_error(policy_for: Any, recall: Any) -> None:
-    lifetime = Rollout(policy_for(recall()), recall())
-    lifetime.graphed, lifetime.graph = CudaGraphPolicy(lifetime.policy, refused), "on"
+    rollout = Rollout(policy_for(recall()), recall())
+    rollout.graph_policy, rollout.cuda_graph = CudaGraphPolicy(rollout.policy, refused), "on"
     with pytest.raises(CaptureError, match=r"^cuda_graph must be auto or off with this policy: it waits for the GPU$"):
-        lifetime.segment(4)
+        rollout.collect(4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
@@ -215,14 +215,14 @@ def test_a_graph_on_a_gpu_lives_as_the_policy_does(policy_for: Any, body: Any, n
 def test_lives_on_a_gpu_are_graphed_unless_they_are_told_not_to(policy_for: Any, recall: Any) -> None:
     segments = []
     for graph in ("on", "off"):
-        world = recall(life_episodes=2)
-        lifetime = Rollout(policy_for(world).cuda(), world, graph=graph)
+        env = recall(life_episodes=2)
+        rollout = Rollout(policy_for(env).cuda(), env, cuda_graph=graph)
         torch.manual_seed(5)
-        segments.append([segment for _, segment in zip(range(3), lifetime.live(7), strict=False)])
+        segments.append([segment for _, segment in zip(range(3), rollout.segments(7), strict=False)])
     for got, wanted in zip(*segments, strict=True):
         assert (got.steps["action"] == wanted.steps["action"]).all()
         torch.testing.assert_close(got.steps["state_value"], wanted.steps["state_value"])
-        for x, y in zip(*(it.memory.values(True, True, sort=True) for it in (got, wanted)), strict=True):
+        for x, y in zip(*(it.state.values(True, True, sort=True) for it in (got, wanted)), strict=True):
             torch.testing.assert_close(x, y)
 
 

@@ -20,17 +20,17 @@ Streams = Callable[..., CuedRecall]
     ("what", "second", "expected"),  # worked by hand; discount 1/2, life discount 1/4, trace 1/2
     [
         ("inside an episode", {}, [0.9296875, -0.28125, 0.875, -0.5]),
-        ("over an episode's end", {"boundary": True}, [0.71484375, -1.140625, 0.875, -0.5]),
+        ("over an episode's end", {"episode_end": True}, [0.71484375, -1.140625, 0.875, -0.5]),
         ("the memory's end", {"end": True}, [0.5, -2.0, 0.875, -0.5]),
-        ("cut, the memory goes on", {"boundary": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
-        ("cut at the memory's end", {"end": True, "cut": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
+        ("truncated", {"episode_end": True, "truncated": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
+        ("truncated at memory end", {"end": True, "truncated": True, "state_value": 7.0}, [1.375, 1.5, 0.875, -0.5]),
     ],
 )  # fmt: skip
 def test_advantages_are_those_worked_by_hand(what: str, second: dict[str, Any], expected: list[float]) -> None:
     after = {
         "reward": torch.tensor([1.0, 0.0, 2.0, 1.0]),
         "state_value": torch.tensor([2.0, 3.0, 4.0, 5.0]),
-        **{name: torch.zeros(4, dtype=torch.bool) for name in ("end", "boundary", "cut")},
+        **{name: torch.zeros(4, dtype=torch.bool) for name in ("end", "episode_end", "truncated")},
     }
     for name, value in second.items():
         after[name][1] = value
@@ -41,40 +41,40 @@ def test_advantages_are_those_worked_by_hand(what: str, second: dict[str, Any], 
     torch.testing.assert_close(target[0, :, 0], torch.tensor(expected) + value)
 
 
-def lived(policy: ActorCritic, world: Any, length: int = 12, **options: Any) -> Segment:
+def lived(policy: ActorCritic, env: Any, length: int = 12, **options: Any) -> Segment:
     """Return a segment that begins with a memory that is not empty."""
-    lifetime = Rollout(policy, world, **options)
-    lifetime.segment(length)
-    return lifetime.segment(length)
+    rollout = Rollout(policy, env, **options)
+    rollout.collect(length)
+    return rollout.collect(length)
 
 
 @pytest.mark.parametrize("name", MEMORIES)
 def test_acting_and_learning_compute_the_same_function(name: str, policy_for: Policies, recall: Streams) -> None:
-    world = recall(4, life_episodes=5)
-    policy = policy_for(world, name)
-    segment = lived(policy, world)
+    env = recall(4, life_episodes=5)
+    policy = policy_for(env, name)
+    segment = lived(policy, env)
     assert segment.steps["start"][:, 1:].any()
     assert PPO(policy, PPOConfig(minibatches=1)).learn(segment)["ratio_error"] <= 1e-4
 
 
 @pytest.mark.parametrize("options", [{"carry": "episode"}, {"carry": "task"}])
 def test_so_they_do_wherever_the_memory_starts(options: dict[str, Any], policy_for: Policies, recall: Streams) -> None:
-    world = recall(4, blanks=2)
-    policy = policy_for(world)
-    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, world, **options))["ratio_error"] <= 1e-4
+    env = recall(4, blanks=2)
+    policy = policy_for(env)
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, env, **options))["ratio_error"] <= 1e-4
 
 
 def test_so_they_do_with_continuous_actions(policy_for: Policies) -> None:
-    world = make_stream("gym:Pendulum-v1", 3)
-    policy = policy_for(world)
-    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, world))["ratio_error"] <= 1e-4
-    world.close()
+    env = make_stream("gym:Pendulum-v1", 3)
+    policy = policy_for(env)
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, env))["ratio_error"] <= 1e-4
+    env.close()
 
 
 def test_so_they_do_when_gradients_are_cut_in_time(policy_for: Policies, recall: Streams) -> None:
-    world = recall(4, life_episodes=5)
-    policy = policy_for(world)
-    assert PPO(policy, PPOConfig(minibatches=1, tbptt=5)).learn(lived(policy, world))["ratio_error"] <= 1e-4
+    env = recall(4, life_episodes=5)
+    policy = policy_for(env)
+    assert PPO(policy, PPOConfig(minibatches=1, tbptt=5)).learn(lived(policy, env))["ratio_error"] <= 1e-4
 
 
 def gradients(policy: ActorCritic, segment: Segment, tbptt: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -82,7 +82,7 @@ def gradients(policy: ActorCritic, segment: Segment, tbptt: int) -> tuple[torch.
     cue = segment.steps["observation", "observation", "cue"].clone().requires_grad_()
     steps = segment.steps.clone()
     steps["observation", "observation", "cue"] = cue
-    memory = segment.memory.apply(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()))
+    memory = segment.state.apply(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()))
     hidden = replay(policy, steps, memory, tbptt)
     (to_cue,) = torch.autograd.grad(hidden[:, -1].square().sum(), cue, retain_graph=True)
     leaves = [leaf for leaf in memory.values(True, True) if leaf.requires_grad]
@@ -94,9 +94,9 @@ def gradients(policy: ActorCritic, segment: Segment, tbptt: int) -> tuple[torch.
 def test_pieces_of_time_have_the_same_values_and_no_gradient_between_them(
     name: str, policy_for: Policies, recall: Streams
 ) -> None:
-    world = recall()
-    policy = policy_for(world, name)
-    segment = lived(policy, world)
+    env = recall()
+    policy = policy_for(env, name)
+    segment = lived(policy, env)
     hidden, to_cue, to_memory = gradients(policy, segment, tbptt=0)
     assert to_cue[:, :8].abs().max() > 0
     assert to_memory.max() > 0
@@ -108,18 +108,18 @@ def test_pieces_of_time_have_the_same_values_and_no_gradient_between_them(
 
 
 def test_learning_changes_every_weight(policy_for: Policies, recall: Streams) -> None:
-    world = recall(4)
-    policy = policy_for(world)
+    env = recall(4)
+    policy = policy_for(env)
     before = {name: p.clone() for name, p in policy.state_dict().items()}
-    report = PPO(policy, PPOConfig()).learn(lived(policy, world))
+    report = PPO(policy, PPOConfig()).learn(lived(policy, env))
     assert [name for name, p in policy.state_dict().items() if p.equal(before[name])] == []
     assert all(np.isfinite(value) for value in report.values())
 
 
 def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Streams) -> None:
-    world = recall(4)
-    policy = policy_for(world)
-    segment, start = lived(policy, world), policy.state_dict()
+    env = recall(4)
+    policy = policy_for(env)
+    segment, start = lived(policy, env), policy.state_dict()
     start = {name: p.clone() for name, p in start.items()}
     spread = advantages(segment.steps, 0.99, 0.9, 0.95)[0].std(correction=0).item()
 
@@ -133,27 +133,27 @@ def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Str
 
 
 def test_learning_leaves_the_segment_as_it_is(policy_for: Policies, recall: Streams) -> None:
-    world = recall(4)
-    policy = policy_for(world)
-    segment = lived(policy, world)
-    steps, memory = segment.steps.clone(), segment.memory.clone()
+    env = recall(4)
+    policy = policy_for(env)
+    segment = lived(policy, env)
+    steps, memory = segment.steps.clone(), segment.state.clone()
     PPO(policy, PPOConfig()).learn(segment)
     assert (segment.steps == steps).all()
-    assert (segment.memory == memory).all()
+    assert (segment.state == memory).all()
 
 
 def test_more_minibatches_than_lives_are_as_many_as_lives(policy_for: Policies, recall: Streams) -> None:
-    world = recall(2)
-    policy = policy_for(world)
+    env = recall(2)
+    policy = policy_for(env)
     learner = PPO(policy, PPOConfig(epochs=1, minibatches=8))
-    learner.learn(lived(policy, world))
+    learner.learn(lived(policy, env))
     assert next(iter(learner.optimizer.state.values()))["step"] == 2
 
 
 def test_a_loss_that_is_not_finite_changes_no_weight(policy_for: Policies, recall: Streams) -> None:
-    world = recall(4)
-    policy = policy_for(world)
-    segment = lived(policy, world)
+    env = recall(4)
+    policy = policy_for(env)
+    segment = lived(policy, env)
     segment.steps["next", "reward"][0, 0] = nan
     before = {name: p.clone() for name, p in policy.state_dict().items()}
     with pytest.raises(FloatingPointError, match="loss must be finite, got nan"):
@@ -162,12 +162,12 @@ def test_a_loss_that_is_not_finite_changes_no_weight(policy_for: Policies, recal
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, recall: Streams) -> None:
-    world = recall(4)
-    policy = policy_for(world)
+    env = recall(4)
+    policy = policy_for(env)
     next(policy.parameters()).register_hook(lambda gradient: gradient * inf)
     before = {name: p.clone() for name, p in policy.state_dict().items()}
     with pytest.raises(FloatingPointError, match="gradient must be finite"):
-        PPO(policy, PPOConfig()).learn(lived(policy, world))
+        PPO(policy, PPOConfig()).learn(lived(policy, env))
     assert all(p.equal(before[name]) for name, p in policy.state_dict().items())
 
 
@@ -193,11 +193,11 @@ def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule:
 def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
     memory: str, seed: int, least: float, most: float, recall: Streams, policy_for: Policies
 ) -> None:
-    world = recall(64, cues=2, answers=2, life_episodes=16, seed=seed)
-    policy = policy_for(world, memory, seed=seed, loud=False)
+    env = recall(64, cues=2, answers=2, life_episodes=16, seed=seed)
+    policy = policy_for(env, memory, seed=seed, loud=False)
     learner = PPO(policy, PPOConfig(lr=1e-2, epochs=4, minibatches=2, life_gamma=0.0))
     segments = []
-    for _, segment in zip(range(40), Rollout(policy, world).live(16), strict=False):
+    for _, segment in zip(range(40), Rollout(policy, env).segments(16), strict=False):
         learner.learn(segment)
         segments.append(segment.episodes)
     # of the cue of the episode before, the right answer is shown: there is nothing to remember

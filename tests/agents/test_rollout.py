@@ -70,62 +70,62 @@ def aged() -> ActorCritic:
     return ActorCritic(encoder, Backbone([Age(4)]), Clockwork.single_action_space)
 
 
-def ages(lifetime: Rollout) -> list[int]:
-    return lifetime.memory["0", "age"][:, 0].int().tolist()
+def ages(rollout: Rollout) -> list[int]:
+    return rollout.state["0", "age"][:, 0].int().tolist()
 
 
 @pytest.mark.parametrize("carry", CARRY)
 def test_only_what_carry_names_ends_the_memory_of_a_slot(carry: Carry, aged: ActorCritic) -> None:
-    lifetime = Rollout(aged, Clockwork(), carry)
+    rollout = Rollout(aged, Clockwork(), carry)
     every = {"episode": LENGTHS, "task": 2 * LENGTHS, "lifetime": 4 * LENGTHS}[carry]
     for now in range(25):
-        lifetime.segment(1)
-        assert ages(lifetime) == (now % every + 1).tolist()
+        rollout.collect(1)
+        assert ages(rollout) == (now % every + 1).tolist()
 
 
 @pytest.mark.parametrize("carry", CARRY)
 def test_a_segment_says_where_memories_start_and_end(carry: Carry, aged: ActorCritic) -> None:
-    world = Clockwork()
-    steps = Rollout(aged, world, carry).segment(25).steps
-    starts = world.starts(26)[carry]
-    episodes = world.starts(26)["episode"]
+    env = Clockwork()
+    steps = Rollout(aged, env, carry).collect(25).steps
+    starts = env.starts(26)[carry]
+    episodes = env.starts(26)["episode"]
     np.testing.assert_array_equal(steps["start"], starts[:, :-1])
     np.testing.assert_array_equal(steps["next", "end"][..., 0], starts[:, 1:])
-    np.testing.assert_array_equal(steps["next", "boundary"][..., 0], (episodes & ~starts)[:, 1:])
+    np.testing.assert_array_equal(steps["next", "episode_end"][..., 0], (episodes & ~starts)[:, 1:])
     cut = episodes[:, 1:] & TRUNCATED[:, None]
-    np.testing.assert_array_equal(steps["next", "cut"][..., 0], cut)
+    np.testing.assert_array_equal(steps["next", "truncated"][..., 0], cut)
 
 
 def test_a_segment_begins_with_the_memory_the_last_one_ended_with(aged: ActorCritic) -> None:
-    lifetime = Rollout(aged, Clockwork())
-    segments = lifetime.live(4)
-    assert (next(segments).memory["0", "age"] == 0).all()
+    rollout = Rollout(aged, Clockwork())
+    segments = rollout.segments(4)
+    assert (next(segments).state["0", "age"] == 0).all()
     for _ in range(3):
-        ended = lifetime.memory.clone()
-        began = next(segments).memory
+        ended = rollout.state.clone()
+        began = next(segments).state
         assert (began == ended).all()
 
 
 @pytest.mark.parametrize("carry", CARRY)
 def test_values_of_what_follows_are_taken_on_a_copy_of_the_memory(carry: Carry, aged: ActorCritic) -> None:
-    world = Clockwork()
+    env = Clockwork()
     torch.manual_seed(1)
     singly, after = Rollout(aged, Clockwork(), carry), []
     for _ in range(12):
-        singly.segment(1)
-        after.append(singly.memory)
+        singly.collect(1)
+        after.append(singly.state)
     torch.manual_seed(1)
-    lifetime = Rollout(aged, world, carry)
-    steps = lifetime.segment(12).steps
-    assert ages(lifetime) == ages(singly)
+    rollout = Rollout(aged, env, carry)
+    steps = rollout.collect(12).steps
+    assert ages(rollout) == ages(singly)
     following = steps["next", "state_value"][..., 0]
     never = torch.zeros(4, dtype=torch.bool)
     for t in range(12):
-        present = lifetime.observation if t == 11 else steps["observation"][:, t + 1]
-        start = lifetime.start if t == 11 else steps["start"][:, t + 1]
+        present = rollout.observation if t == 11 else steps["observation"][:, t + 1]
+        start = rollout.start if t == 11 else steps["start"][:, t + 1]
         expected = aged.value(aged.trunk(present, after[t], start)[0])
-        final = aged.value(aged.trunk(as_tensors(world.final[t + 1], (4,)), after[t], never)[0])
-        expected = torch.where(steps["next", "cut"][:, t, 0], final, expected)
+        final = aged.value(aged.trunk(as_tensors(env.final[t + 1], (4,)), after[t], never)[0])
+        expected = torch.where(steps["next", "truncated"][:, t, 0], final, expected)
         torch.testing.assert_close(following[:, t], expected)
 
 
@@ -135,10 +135,10 @@ def test_one_long_segment_is_the_same_life_as_two_short_ones(
 ) -> None:
     policy = policy_for(recall(**options))
     torch.manual_seed(1)
-    whole = Rollout(policy, recall(**options)).segment(12)
+    whole = Rollout(policy, recall(**options)).collect(12)
     torch.manual_seed(1)
     halves = Rollout(policy, recall(**options))
-    first, second = halves.segment(6), halves.segment(6)
+    first, second = halves.collect(6), halves.collect(6)
     torch.testing.assert_close(torch.cat([first.steps, second.steps], 1), whole.steps)
     for name, column in whole.episodes.items():
         np.testing.assert_array_equal(np.concatenate([first.episodes[name], second.episodes[name]]), column)
@@ -147,8 +147,8 @@ def test_one_long_segment_is_the_same_life_as_two_short_ones(
 def test_rows_agree_with_rewards_and_actions(
     policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
 ) -> None:
-    world = recall()
-    segment = Rollout(policy_for(world), world).segment(20)  # every step is an episode
+    env = recall()
+    segment = Rollout(policy_for(env), env).collect(20)  # every step is an episode
     in_time = segment.steps.transpose(0, 1)
     np.testing.assert_array_equal(segment.episodes["return"], in_time["next", "reward"].flatten())
     np.testing.assert_array_equal(segment.episodes["answer"], in_time["action"].flatten())
@@ -158,8 +158,8 @@ def test_rows_agree_with_rewards_and_actions(
 def test_the_agent_sees_its_own_last_action_and_reward(
     policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
 ) -> None:
-    world = recall()
-    steps = Rollout(policy_for(world), world).segment(10).steps
+    env = recall()
+    steps = Rollout(policy_for(env), env).collect(10).steps
     assert steps["observation", "previous_action"][:, 1:].equal(steps["action"][:, :-1])
     assert steps["observation", "previous_reward"][:, 1:].equal(steps["next", "reward"][:, :-1])
 
@@ -173,26 +173,26 @@ def test_actions_of_two_axes_reach_the_world_in_their_shape(policy_for: Callable
             assert actions.shape == (4, 2, 2)
             return super().step(actions.sum((1, 2)))
 
-    assert Rollout(policy_for(Canvas()), Canvas()).segment(3).steps["action"].shape == (4, 3, 4)
+    assert Rollout(policy_for(Canvas()), Canvas()).collect(3).steps["action"].shape == (4, 3, 4)
 
 
 def test_new_weights_do_not_touch_the_memories(
     policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
 ) -> None:
     policy, other = policy_for(recall()), policy_for(recall(), seed=1)
-    lifetime = Rollout(policy, recall())
-    lifetime.segment(5)
-    before = lifetime.memory.clone()
+    rollout = Rollout(policy, recall())
+    rollout.collect(5)
+    before = rollout.state.clone()
     assert all(leaf.any() for leaf in before.values(True, True))
     policy.load_state_dict(other.state_dict())
     TensorDict.from_module(other).data.to_module(policy)  # as TorchRL's collectors sync weights
-    assert (lifetime.memory == before).all()
+    assert (rollout.state == before).all()
 
 
 def test_a_policy_holds_no_memory(policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]) -> None:
     policy = policy_for(recall())
     weights = {name: value.clone() for name, value in policy.state_dict().items()}
-    Rollout(policy, recall()).segment(5)
+    Rollout(policy, recall()).collect(5)
     assert weights.keys() == dict(policy.named_parameters()).keys()
     assert all(value.equal(weights[name]) for name, value in policy.state_dict().items())
 
@@ -200,9 +200,9 @@ def test_a_policy_holds_no_memory(policy_for: Callable[..., ActorCritic], recall
 def test_the_policy_may_change_between_segments_and_lives_go_on(
     policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
 ) -> None:
-    lifetime = Rollout(policy_for(recall()), recall())
-    for number, segment in zip(range(1, 4), lifetime.live(5), strict=False):
-        assert lifetime.steps == 15 * number
+    rollout = Rollout(policy_for(recall()), recall())
+    for number, segment in zip(range(1, 4), rollout.segments(5), strict=False):
+        assert rollout.steps == 15 * number
         assert segment.episodes["episode"].min() == 5 * (number - 1)
 
 

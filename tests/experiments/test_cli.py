@@ -196,7 +196,7 @@ def test_a_graph_that_cannot_be_had_is_answered_in_one_line(refused: Refused, mo
     def segment(*_: object) -> None:
         raise CaptureError("cuda_graph must be auto or off with this policy: it waits for the GPU")
 
-    monkeypatch.setattr("lifelong.agents.Rollout.segment", segment)
+    monkeypatch.setattr("lifelong.agents.Rollout.collect", segment)
     assert "cuda_graph must be auto or off with this policy: it waits for the GPU" in refused("train", *SMALL)
 
 

@@ -47,7 +47,7 @@ def interrupted() -> None:
 
 def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let something happen in the middle of training, when `count` segments were lived and learned."""
-    lived, segment = [0], Rollout.segment
+    lived, segment = [0], Rollout.collect
 
     def counted(self: Rollout, length: int) -> Any:
         if lived[0] == count:
@@ -55,7 +55,7 @@ def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.Mon
         lived[0] += 1
         return segment(self, length)
 
-    monkeypatch.setattr(Rollout, "segment", counted)
+    monkeypatch.setattr(Rollout, "collect", counted)
 
 
 def assert_same(found: Path, wanted: Path) -> None:
@@ -270,7 +270,7 @@ def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs)
 
     def everything(training: Trainer) -> dict[str, Any]:
         return {
-            **{f"memory {key}": value for key, value in training.rollout.memory.items(True, True)},
+            **{f"memory {key}": value for key, value in training.rollout.state.items(True, True)},
             **{f"policy {key}": value for key, value in training.agent.state_dict().items()},
             **{f"world {key}": torch.as_tensor(value) for key, value in training.env.position().items()},
             **{f"seen {key}": value for key, value in training.rollout.observation.items(True, True)},

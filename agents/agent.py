@@ -1,0 +1,412 @@
+"""An agent to act with: a policy, the spaces it was made for, and what ends its memory.
+
+    agent = Agent.for_spaces(env)
+    state = agent.initial_state(1)
+    action, state = agent.act(obs, state, reward=reward, episode_end=ended)
+
+The state goes from call to call; an episode's end does not end it, unless `carry` says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.agent_state import AgentState
+from lifelong.agents.backbone import Backbone
+from lifelong.agents.carry import CARRY, Carry
+from lifelong.agents.encoder import Encoder, as_tensors, leaves_of
+from lifelong.agents.history import HISTORY, has_history, no_action, space_with_history
+from lifelong.memory import make_memory
+
+__all__ = ["Agent", "policy_of"]
+
+
+class Agent(nn.Module):
+    """A recurrent actor-critic for one pair of spaces, which carries its memory from step to step.
+
+    Args:
+        policy: encoder, backbone and heads.
+        observation_space: what the policy reads, for one life: a Dict with the entries of `history.py`.
+        action_space: for one life, Discrete or a bounded Box.
+        carry: what ends the memory: `lifetime`, only a new life; `task`, a new task; `episode`, every episode's end.
+
+    Raises:
+        ValueError: if `carry` is unknown, or the observation space has no history.
+    """
+
+    def __init__(
+        self,
+        policy: ActorCritic,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        carry: Carry = "lifetime",
+    ) -> None:
+        super().__init__()
+        if carry not in CARRY:
+            raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {carry!r}")
+        if not isinstance(observation_space, spaces.Dict) or not has_history(observation_space):
+            raise ValueError(
+                f"observation_space must be a Dict with observation, {', '.join(HISTORY)}, got {observation_space}"
+            )
+        self.policy, self.carry = policy, carry
+        self.observation_space, self.action_space = observation_space, action_space
+        self._spaces = {"observation": str(observation_space), "action": str(action_space)}
+        self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
+        self._layout = {name: x.shape[1:] for name, x in self.initial_state(1).tensors().items()}
+
+    @classmethod
+    def for_spaces(
+        cls,
+        env: Any,
+        memory: str = "gated_delta",
+        width: int = 64,
+        layers: int = 1,
+        residual: Literal["sum", "gated"] = "sum",
+        carry: Carry = "lifetime",
+        memory_options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> Self:
+        """Return a new agent for the spaces of an environment.
+
+        Args:
+            env: a gymnasium environment, vector environment or task stream; only its spaces are read.
+            memory: name of a memory, or `package.module:Class`; see `make_memory`.
+            width: D, width of the backbone.
+            layers: blocks of the backbone.
+            residual: residual connection: `sum`, or a GTrXL gate (`gated`).
+            carry: what ends the memory; see the class.
+            memory_options: further settings of the memory.
+            seed: of the weights; None draws them from torch's present random state.
+
+        Raises:
+            KeyError: if no memory has that name.
+            TypeError: if the memory does not take these options.
+            ValueError: if a size is not positive, or a space is not supported.
+        """
+        if layers < 1:
+            raise ValueError(f"layers must be positive: layers={layers}")
+        observation_space, action_space = _spaces_of(env)
+        with torch.random.fork_rng(enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            memories = [make_memory(memory, width, **(memory_options or {})) for _ in range(layers)]
+            encoder = Encoder(observation_space, width)
+            policy = ActorCritic(encoder, Backbone(memories, residual=residual), action_space)
+        return cls(policy, observation_space, action_space, carry)
+
+    def check_spaces(self, env: Any) -> None:
+        """Validate that an environment has the agent's spaces.
+
+        Args:
+            env: a gymnasium environment, vector environment or task stream.
+
+        Raises:
+            ValueError: if it has others; names both.
+        """
+        observation_space, action_space = _spaces_of(env)
+        for name, own, found in (
+            ("observation", self.observation_space, observation_space),
+            ("action", self.action_space, action_space),
+        ):
+            if own != found:
+                raise ValueError(f"env must have the agent's {name} space {own}, got {found}")
+
+    def initial_state(self, batch: int) -> AgentState:
+        """Return the state of new lives.
+
+        Args:
+            batch: B, lives side by side; 1 for one environment.
+        """
+        if batch < 1:
+            raise ValueError(f"batch must be positive: batch={batch}")
+        device = self._device
+        action = torch.from_numpy(no_action(self.action_space, batch))
+        yes = torch.ones(batch, dtype=torch.bool, device=device)
+        return AgentState(
+            memory=self.policy.backbone.initial_state(batch),
+            previous_action=(action.float() if action.is_floating_point() else action).to(device),
+            previous_reward=torch.zeros(batch, device=device),
+            start=yes,
+            episode_start=yes.clone(),
+            spaces=self._spaces,
+        )
+
+    def act(
+        self,
+        obs: Any,
+        state: AgentState | None = None,
+        reward: Any = None,
+        episode_end: Any = None,
+        *,
+        task_end: Any = None,
+        life_end: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, AgentState]:
+        """Choose actions.
+
+        Args:
+            obs: one observation of a gymnasium environment, or a batch of B; or the whole observation of a task
+                stream, whose entries then take the place of `reward` and `episode_end`.
+            state: of B lives, as the last call returned it; None begins new lives.
+            reward: [B] for the last action; needed after the first step of a life.
+            episode_end: [B] bool, the last action ended an episode: `obs` is the first of the next. None: it did not.
+            task_end: [B] bool, the last action ended a task; matters with `carry="task"`. None: it did not.
+            life_end: [B] bool, `obs` is the first of a new life. None: it is not.
+            deterministic: take the most probable action instead of a random one.
+
+        Returns:
+            action: as the environment takes it, [B, ...], or one action if `obs` is one observation.
+            state: to be given to the next call.
+
+        Raises:
+            ValueError: if an argument does not fit the agent's spaces, the state or the batch; names it.
+        """
+        policy_out, after = self.step(
+            obs,
+            state,
+            reward,
+            episode_end,
+            task_end=task_end,
+            life_end=life_end,
+            deterministic=deterministic,
+        )
+        action = self._as_env_takes_it(policy_out["action"])
+        single = self._batch_size(obs) is None
+        return (action[0] if single else action), after
+
+    @torch.no_grad()
+    def step(
+        self,
+        obs: Any,
+        state: AgentState | None = None,
+        reward: Any = None,
+        episode_end: Any = None,
+        *,
+        task_end: Any = None,
+        life_end: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[TensorDict, AgentState]:
+        """Choose actions, and return their log-probabilities and values too; see `act` for the arguments.
+
+        Returns:
+            policy_out: [B] of `action` (counted from 0 if it is Discrete, flat if it is a Box), `action_log_prob` and
+                `state_value` [B, 1].
+            state: to be given to the next call.
+        """
+        batch = self._batch_size(obs) or 1
+        state = self.initial_state(batch) if state is None else state
+        self.check_state(state)
+        if state.batch != batch:
+            raise ValueError(f"state must be of the {batch} lives of obs, got one of {state.batch}")
+        state = self._told(state, reward, episode_end, task_end, life_end)
+        observation, state = self._observe(obs, state)
+        parameters, value, memory = self.policy.outputs(observation, state.memory, state.start)
+        policy_out = self.policy.draw(parameters, value, deterministic=deterministic)
+        action, no = policy_out["action"], torch.zeros_like(state.start)
+        after = AgentState(
+            memory=memory,
+            previous_action=action.reshape(state.previous_action.shape),
+            previous_reward=torch.full_like(state.previous_reward, torch.nan),
+            start=no,
+            episode_start=no.clone(),
+            spaces=self._spaces,
+        )
+        return policy_out, after
+
+    def check_state(self, state: AgentState) -> None:
+        """Validate that a state is one of this agent's: of the same spaces, with the same entries.
+
+        Raises:
+            TypeError: if it is no `AgentState`.
+            ValueError: if it does not fit; names the space or the entry, what was got and what is allowed.
+        """
+        if not isinstance(state, AgentState):
+            raise TypeError(f"state must be an AgentState, as initial_state returns it, got {type(state).__name__}")
+        for name, own in self._spaces.items():
+            if state.spaces.get(name) != own:
+                raise ValueError(f"state must be of the {name} space {own}, got one of {state.spaces.get(name)}")
+        tensors = state.tensors()
+        if tensors.keys() != self._layout.keys():
+            raise ValueError(f"state must have the entries {sorted(self._layout)}, got {sorted(tensors)}")
+        for name, x in tensors.items():
+            if tuple(x.shape) != (state.batch, *self._layout[name]):
+                raise ValueError(
+                    f"state must have {name} of shape {[state.batch, *self._layout[name]]}, got {list(x.shape)}"
+                )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.policy.parameters()).device
+
+    def _told(self, state: AgentState, reward: Any, episode_end: Any, task_end: Any, life_end: Any) -> AgentState:
+        """Return the state with what is known since the last step."""
+        episode, task, life = (
+            self._flag(name, flag, state.batch)
+            for name, flag in (("episode_end", episode_end), ("task_end", task_end), ("life_end", life_end))
+        )
+        previous_reward = state.previous_reward
+        if reward is not None:
+            given = self._per_life("reward", reward, np.float32, state.batch)
+            previous_reward = torch.where(previous_reward.isnan(), given, previous_reward)
+        ends = {"lifetime": life, "task": life | task, "episode": life | task | episode}[self.carry]
+        told = replace(
+            state,
+            previous_reward=previous_reward,
+            start=state.start | ends,
+            episode_start=state.episode_start | episode | task | life,
+        )
+        if life_end is None or not life.any():
+            return told
+        new = self.initial_state(state.batch)
+        rows = life.reshape(-1, *(1 for _ in state.previous_action.shape[1:]))
+        return replace(
+            told,
+            previous_action=torch.where(rows, new.previous_action, told.previous_action),
+            previous_reward=torch.where(life, new.previous_reward, told.previous_reward),
+        )
+
+    def _observe(self, obs: Any, state: AgentState) -> tuple[TensorDict, AgentState]:
+        """Return the observation [B] with its history, and the state with `start` as a stream's own entries tell it."""
+        batch, device = state.batch, self._device
+        if _is_whole(obs):
+            observation = as_tensors(_with_batch_axis(obs, self.observation_space), (batch,), device)
+            entry = {"task": "task_start", "episode": "episode_start"}.get(self.carry)
+            if entry in self.observation_space.spaces:
+                state = replace(state, start=state.start | (observation[entry][:, 0] > 0))
+            return observation, state
+        if not bool(torch.isfinite(state.previous_reward).all()):
+            raise ValueError(
+                "reward must be given, and finite, after the first step of a life: it is part of what the agent "
+                f"observes; got {state.previous_reward.tolist()}"
+            )
+        space = self.observation_space["observation"]
+        observation = as_tensors({"observation": _with_batch_axis(obs, space)}, (batch,), device)
+        observation["previous_action"] = state.previous_action
+        observation["previous_reward"] = state.previous_reward[:, None]
+        observation["episode_start"] = state.episode_start[:, None].float()
+        return observation, state
+
+    def _batch_size(self, obs: Any) -> int | None:
+        """Return B, or None if `obs` is one observation; validate it against the space."""
+        space: spaces.Space[Any] = self.observation_space
+        if not _is_whole(obs):
+            if other := sorted(self.observation_space.spaces.keys() - {"observation", *HISTORY}):
+                raise ValueError(f"obs must be the whole observation of a stream, which tells {', '.join(other)} too")
+            space = self.observation_space["observation"]
+        sizes = set()
+        for path, leaf in leaves_of(space):
+            array = np.asarray(_entry(obs, path, space))
+            shape, own = array.shape, tuple(leaf.shape or ())
+            if shape != own and shape[1:] != own:
+                raise ValueError(f"obs{_where(path)} must be {list(own)} or [B, ...] of {leaf}, got {list(shape)}")
+            if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
+                _check_categories(array, leaf, path)
+            sizes.add(None if shape == own else shape[0])
+        if len(sizes) > 1:
+            raise ValueError(f"obs must have one batch size in all its entries, got {sorted(map(str, sizes))}")
+        return sizes.pop()
+
+    def _as_env_takes_it(self, action: Tensor) -> NDArray[Any]:
+        array = action.numpy(force=True)
+        shape = (array.shape[0], *(self.action_space.shape or ()))
+        if isinstance(self.action_space, spaces.Discrete):
+            return array.reshape(shape) + self._first_action
+        return array.reshape(shape).astype(self.action_space.dtype)
+
+    def _flag(self, name: str, flag: Any, batch: int) -> Tensor:
+        return self._per_life(name, False if flag is None else flag, np.bool_, batch)
+
+    def _per_life(self, name: str, value: Any, dtype: type[np.generic], batch: int) -> Tensor:
+        array = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
+        if array.shape not in ((), (batch,)):
+            raise ValueError(f"{name} must be one number or [{batch}], one for each life, got {list(array.shape)}")
+        return torch.from_numpy(np.broadcast_to(array, batch).astype(dtype)).to(self._device)
+
+
+def policy_of(policy: ActorCritic | Agent) -> ActorCritic:
+    """Return the actor-critic of an agent, or the actor-critic itself.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if isinstance(policy, Agent):
+        return policy.policy
+    if not isinstance(policy, ActorCritic):
+        raise TypeError(f"policy must be an Agent or an ActorCritic, got {type(policy).__name__}")
+    return policy
+
+
+def _spaces_of(env: Any) -> tuple[spaces.Dict, spaces.Space[Any]]:
+    """Return the spaces of one environment, that of observations with history."""
+    kind = "single_" if hasattr(env, "single_observation_space") else ""
+    try:
+        observation, action = getattr(env, f"{kind}observation_space"), getattr(env, f"{kind}action_space")
+    except AttributeError:
+        raise TypeError(f"env must be a gymnasium environment, got {type(env).__name__}") from None
+    if has_history(observation):
+        return observation, action
+    if not isinstance(action, spaces.Discrete | spaces.Box):
+        raise ValueError(f"env must have Discrete or Box actions, got {action}")
+    return space_with_history(observation, action), action
+
+
+def _is_whole(obs: Any) -> bool:
+    """Return whether an observation has its history already, as that of a task stream."""
+    return isinstance(obs, Mapping) and {"observation", *HISTORY} <= obs.keys()
+
+
+def _entry(obs: Any, path: tuple[str, ...], space: spaces.Space[Any]) -> Any:
+    """Return the part of an observation at the path of one of its space's leaves."""
+    part, inner = obs, space
+    for key in path if isinstance(space, spaces.Dict | spaces.Tuple) else ():
+        expected = sorted(inner.spaces) if isinstance(inner, spaces.Dict) else [str(i) for i in range(len(inner))]  # type: ignore[arg-type]
+        found = sorted(part) if isinstance(part, Mapping) else [str(i) for i in range(len(part))]
+        if not isinstance(part, Mapping | tuple) or found != expected:
+            raise ValueError(f"obs must be of {space}, with the entries {expected}; got {_described(obs)}")
+        part = part[key] if isinstance(part, Mapping) else part[int(key)]
+        inner = inner[key] if isinstance(inner, spaces.Dict) else inner[int(key)]  # type: ignore[index]
+    if isinstance(part, Mapping | tuple | str):
+        raise ValueError(f"obs must be of {space}, got {_described(obs)}")
+    return part
+
+
+def _described(obs: Any) -> str:
+    """Return the space that an observation seems to be of."""
+    if isinstance(obs, Mapping):
+        return f"Dict({', '.join(f'{key!r}: {_described(part)}' for key, part in obs.items())})"
+    if isinstance(obs, tuple):
+        return f"Tuple({', '.join(map(_described, obs))})"
+    if isinstance(obs, str):
+        return "Text"
+    array = np.asarray(obs)
+    return f"Box({array.shape}, {array.dtype})"
+
+
+def _where(path: tuple[str, ...]) -> str:
+    return "".join(f"[{key!r}]" for key in path if path != ("observation",))
+
+
+def _check_categories(array: NDArray[Any], leaf: Any, path: tuple[str, ...]) -> None:
+    count = leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
+    from_zero = array.astype(np.int64) - leaf.start
+    if array.dtype.kind not in "iu" or (from_zero < 0).any() or (from_zero >= count).any():
+        raise ValueError(f"obs{_where(path)} must be of {leaf}, got {array.dtype} {array.min()} to {array.max()}")
+
+
+def _with_batch_axis(obs: Any, space: spaces.Space[Any]) -> Any:
+    """Return an observation with a batch axis, and of dicts only: as an array where the space is no Dict or Tuple."""
+    if isinstance(space, spaces.Dict):
+        return {key: _with_batch_axis(obs[key], inner) for key, inner in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        parts = [obs[str(i)] if isinstance(obs, Mapping) else obs[i] for i in range(len(space.spaces))]
+        return {str(i): _with_batch_axis(part, inner) for i, (part, inner) in enumerate(zip(parts, space, strict=True))}
+    array = np.asarray(obs)
+    return array[None] if array.ndim == len(space.shape or ()) else array

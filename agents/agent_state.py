@@ -1,0 +1,45 @@
+"""What an agent carries from one step to the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tensordict import TensorDict
+from torch import Tensor
+
+__all__ = ["AgentState"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """The state of B lives between two calls of `Agent.act`; made by `Agent.initial_state` and `Agent.act`.
+
+    Args:
+        memory: [B] state of the memory, before the next step.
+        previous_action: [B, ...] the last action, counted from 0 if it is Discrete.
+        previous_reward: [B] the reward for it; NaN until it is given to `Agent.act`, 0 in a new life.
+        start: [B] bool, true where the memory starts anew at the next step.
+        episode_start: [B] bool, true where the next step is the first of an episode.
+        spaces: the agent's `observation` and `action` spaces, as text: a state fits agents of these spaces only.
+    """
+
+    memory: TensorDict
+    previous_action: Tensor
+    previous_reward: Tensor
+    start: Tensor
+    episode_start: Tensor
+    spaces: Mapping[str, str]
+
+    @property
+    def batch(self) -> int:
+        """B, the number of lives."""
+        return int(self.start.shape[0])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name, those of the memory as `memory/<layer>/<name>`."""
+        paths = {key if isinstance(key, tuple) else (key,): x for key, x in self.memory.items(True, True)}
+        return {"/".join(("memory", *path)): x for path, x in paths.items()} | {
+            "previous_action": self.previous_action,
+            "previous_reward": self.previous_reward,
+            "start": self.start,
+            "episode_start": self.episode_start,
+        }
