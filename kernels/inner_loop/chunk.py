@@ -65,7 +65,7 @@ def inner_loop(
     rho = None if scale is None else scale[:, :, None]
 
     ys = []
-    for n in range(plan.count):
+    for n in range(plan.batches):
         frozen, fast = frozen.masked_fill(fresh[:, n], 0.0), fast.masked_fill(fresh[:, n], 0.0)
         A, F, D = split(weights, layers), split(frozen, layers), split(fast, layers)
         base = [slow + f for slow, f in zip(A, F, strict=True)]

@@ -19,7 +19,7 @@ class Schedule(NamedTuple):
 
     place: Tensor
     """[B, T] int64, mini-batch of the step times C plus its slot."""
-    count: int
+    batches: int
     """N, the most mini-batches that any life has."""
     slots: int
     """C."""
@@ -34,7 +34,7 @@ class Schedule(NamedTuple):
 
     def lay_out(self, z: Tensor) -> Tensor:
         """Return [B, N, C, ...] of [B, T, ...], zero where there is no step."""
-        return _lay_out(z, self.place, self.count, self.slots)
+        return _lay_out(z, self.place, self.batches, self.slots)
 
     def lay_out_heads(self, z: Tensor) -> Tensor:
         """Return [B, N, H, C, ...] of [B, T, H, ...], zero where there is no step."""

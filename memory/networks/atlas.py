@@ -127,7 +127,7 @@ class Atlas(Memory):
         frozen, fast, momentum = (state[name] for name in STATE)
         fresh, full = plan.fresh[..., None, None], plan.full[..., None, None]
         ys = []
-        for n in range(plan.count):
+        for n in range(plan.batches):
             frozen, fast, momentum = (z.masked_fill(fresh[:, n], 0.0) for z in (frozen, fast, momentum))
             A, D, M = (split(z, self.layers) for z in (self.weights, fast, momentum))
             trained = descent(split(self.weights + frozen, self.layers), X[:, n], target[:, n], None, "l2", None, None)

@@ -119,7 +119,7 @@ class Hope(Memory):
         due = [full & (ages % period == 0) for period in self.periods]
         frozen, fast, levels, gathered = (state[name] for name in ("frozen", "fast", "levels", "gathered"))
         ys = []
-        for n in range(plan.count):
+        for n in range(plan.batches):
             frozen, fast, levels, gathered = (z.masked_fill(fresh[:, n], 0.0) for z in (frozen, fast, levels, gathered))
             on = there[:, n, :, None]  # [B, C, 1]
             o, v, fast = self._matrix(Q[:, n], X[:, n], Z[:, n], on, frozen, fast, never)

@@ -111,7 +111,7 @@ class LaCT(Memory):
         fresh, full = plan.fresh[..., None, None], plan.full[..., None, None]
         fast, gradient, momentum = state["fast"], state["gradient"], state["momentum"]
         ys = []
-        for n in range(plan.count):
+        for n in range(plan.batches):
             fast, gradient, momentum = (z.masked_fill(fresh[:, n], 0.0) for z in (fast, gradient, momentum))
             weights = split(self.weights + fast, self.layers)
             ys.append(_read(weights, Q[:, n]))
