@@ -1,12 +1,13 @@
 """The conformance test of memories, as gymnasium's `check_env` is one for environments.
 
 Every clause is one promise of `Memory`. They run in the order of `CLAUSES`; the first one broken is raised under its
-name.
+name, an exception of the memory's own code under the call that raised it.
 Two ways to the same numbers are compared in float64 to 1e-9, or in float32 to 1e-4 where a module cannot be float64.
 
 Shapes: B = 3 lives, T = `steps`, D the memory's width.
 """
 
+import traceback
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Final, NamedTuple
@@ -25,8 +26,12 @@ STRETCH: Final = 1000
 """Steps of a long life that go through `forward` at once."""
 
 
+CALLS: Final = ("initial_state", "step", "forward", "restart")
+"""Methods of a memory whose own exceptions are filed under the call."""
+
+
 class MemoryContractError(AssertionError):
-    """A promise of `Memory` is broken; the message is one line that begins with the clause's name."""
+    """A promise of `Memory` is broken; the message is one line: the clause's name or the call that raised, and why."""
 
 
 class Broken(Exception):  # noqa: N818  never leaves this file
@@ -46,10 +51,11 @@ class Trial(NamedTuple):
     long_life: int
 
 
-def check_memory(memory: Memory, *, steps: int = 20, long_life: int = 10_000, seed: int = 0) -> None:
+def check_memory(memory: Memory, *, steps: int = 20, long_life: int = 10_000, seed: int = 0) -> tuple[str, ...]:
     """Check that a memory keeps every promise of `Memory`.
 
-    It works on copies: the memory and torch's random state are left as they are.
+    It works on copies and in one thread: the memory, torch's random state and its number of threads are left as they
+    are.
 
     Args:
         memory: any memory, on any device.
@@ -57,26 +63,60 @@ def check_memory(memory: Memory, *, steps: int = 20, long_life: int = 10_000, se
         long_life: steps of the lives with hostile inputs. The default takes about a second; 1_000_000 is the full test.
         seed: of the inputs.
 
+    Returns:
+        The names of the clauses that were checked, in order; `CLAUSES` explains each.
+
     Raises:
-        MemoryContractError: if a promise is broken.
+        MemoryContractError: if a promise is broken, or the memory's own code raises an exception, which is the cause.
         ValueError: if `steps` is below 4.
     """
     if steps < 4:
         raise ValueError(f"steps must be at least 4: steps={steps}")
     devices = {p.device for p in memory.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(list(devices)):
-        torch.manual_seed(seed)
-        wide = _widened(memory)
-        tolerance = 1e-4 if wide is None else 1e-9
-        trial = Trial(deepcopy(memory), wide or deepcopy(memory), tolerance, steps, long_life)
-        for name, clause in CLAUSES.items():
-            try:
-                clause(trial)
-            except Broken as broken:
-                raise MemoryContractError(f"{name}: {broken}") from None
-            except Exception as error:
-                reason = " ".join(str(error).split())
-                raise MemoryContractError(f"{name}: {type(error).__name__}: {reason}") from error
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the tensors are small: more threads only wait for each other beside other work
+    try:
+        with torch.random.fork_rng(list(devices)):
+            torch.manual_seed(seed)
+            wide = _widened(memory)
+            tolerance = 1e-4 if wide is None else 1e-9
+            trial = Trial(deepcopy(memory), wide or deepcopy(memory), tolerance, steps, long_life)
+            for name, clause in CLAUSES.items():
+                _check_clause(name, clause, trial)
+    finally:
+        torch.set_num_threads(threads)
+    return tuple(CLAUSES)
+
+
+def _check_clause(name: str, clause: Callable[[Trial], None], trial: Trial) -> None:
+    try:
+        clause(trial)
+    except Broken as broken:
+        raise MemoryContractError(f"{name}: {broken}") from None
+    except Exception as error:
+        raised = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        call = _failed_call(error)
+        message = f"{call} raised {raised} (while checking: {name})" if call else f"{name}: {raised}"
+        raise MemoryContractError(message) from error
+
+
+def _failed_call(error: Exception) -> str:
+    """Return the call of a memory's method that raised, such as "initial_state(batch=2)"; empty if there is none."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_name not in CALLS or code is Memory.forward.__code__ or code is Memory.step.__code__:
+            continue
+        if isinstance(frame.f_locals.get("self"), Memory):
+            names = code.co_varnames[1 : code.co_argcount]
+            return f"{code.co_name}({', '.join(f'{n}={_shown(frame.f_locals.get(n))}' for n in names)})"
+    return ""
+
+
+def _shown(value: object) -> str:
+    """Return an argument in short: the size of a tensor or state."""
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    return f"state {list(value.batch_size)}" if isinstance(value, TensorDictBase) else repr(value)
 
 
 # The clauses.

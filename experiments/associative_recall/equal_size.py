@@ -12,7 +12,7 @@ from lifelong.memory import Memory, make_memory
 
 __all__ = ["DIALS", "Size", "equal_backbone", "fit"]
 
-DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "key_width", "heads")
+DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "key_dim", "num_heads")
 """Options that say how much a memory keeps, in this order."""
 
 _LARGEST = 4096  # of a dial
@@ -53,14 +53,14 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
         try:
             memory = make_memory(name, width, **turned)
         except ValueError:  # not a size of this memory: heads that do not divide the width, and the like
-            if dial == "heads" and value is not None and value > width:
+            if dial == "num_heads" and value is not None and value > width:
                 break
             continue
         size = Size(turned, memory.state_bytes, _count(memory))
         least = size if least is None or size.state_bytes < least.state_bytes else least
         if size.state_bytes <= state_bytes and size.parameters <= parameters:
             best = size if best is None or size.state_bytes > best.state_bytes else best
-        elif dial != "heads":  # all other dials only make it larger
+        elif dial != "num_heads":  # all other dials only make it larger
             break
     if best is None:
         if least is None:

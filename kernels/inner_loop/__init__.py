@@ -2,12 +2,25 @@
 
 from torch import Tensor
 
-from .chunk import inner_loop as chunk
-from .network import Layers, Loss, Norm, size, split
+from .chunk import inner_loop as chunk, products
+from .muon import STEPS as MUON_STEPS, orthogonal
+from .network import Layers, Loss, Norm, descent, read, size, split
 from .parametrisation import Parametrisation
 from .reference import check, inner_loop as reference
+from .schedule import Schedule, schedule
 
-__all__ = ["inner_loop", "size", "split"]
+__all__ = [
+    "MUON_STEPS",
+    "Schedule",
+    "descent",
+    "inner_loop",
+    "orthogonal",
+    "products",
+    "read",
+    "schedule",
+    "size",
+    "split",
+]
 
 
 def inner_loop(

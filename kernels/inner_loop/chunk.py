@@ -1,7 +1,6 @@
 r"""The network trained at test time, a mini-batch at a time, in matrix products.
 
-Every life's steps are laid out in mini-batches of its own, the phase its slot, so that starts and phases may fall
-anywhere; the n-th mini-batches of all lives are done together. A slot without a step changes nothing.
+Every life's steps are laid out in mini-batches of its own, see `schedule.py`. A slot without a step changes nothing.
 
 The gradients d_s x_s^T of a mini-batch are all taken at the weights F it began with, so that what its steps leave is
 linear in them. For one mini-batch, head and layer (rows are steps, X and Z inputs and outputs of the layer):
@@ -18,29 +17,9 @@ from torch.nn import functional
 
 from .network import Layers, Loss, Norm, descent, extend, normalised, split
 from .parametrisation import Parametrisation, effective, reaches
+from .schedule import schedule
 
-__all__ = ["inner_loop", "products", "slots"]
-
-
-def slots(phase: Tensor, start: Tensor, batch: int) -> tuple[Tensor, int, Tensor]:
-    """Lay out the steps of every life in its own mini-batches.
-
-    Args:
-        phase: [B, 1] int64, steps since the mini-batch began.
-        start: [B, T] bool, true where a step is the first of a life.
-        batch: C.
-
-    Returns:
-        place: [B, T] int64, mini-batch of the step times C plus its phase.
-        count: N, the most mini-batches that any life has.
-        phase: [B, 1] after the last step.
-    """
-    steps = torch.arange(start.shape[1], device=start.device)
-    first = torch.where(start, steps, -phase).cummax(1).values  # when the step's life, or its mini-batch, began
-    at = (steps - first) % batch  # [B, T] its phase
-    begins = (at == 0) & (steps > 0)
-    number = begins.cumsum(1)
-    return number * batch + at, int(number.max()) + 1, (at[:, -1:] + 1) % batch
+__all__ = ["inner_loop", "products"]
 
 
 def inner_loop(
@@ -66,33 +45,18 @@ def inner_loop(
     parametrisation: Parametrisation = "identity",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Do what `reference.inner_loop` does, a mini-batch at a time; arguments as there."""
-    B = q.shape[0]
-    place, count, phase = slots(phase, start, batch)
-    lives = torch.arange(B, device=q.device)[:, None]
-
-    def laid_out(x: Tensor) -> Tensor:
-        """[B, T, ...] -> [B, N, C, ...], zero where there is no step."""
-        table = x.new_zeros(B, count * batch, *x.shape[2:]).index_put((lives, place), x)
-        cut: Tensor = table.unflatten(1, (count, batch))
-        return cut
-
-    def heads_first(x: Tensor) -> Tensor:
-        """[B, T, H, ...] -> [B, N, H, C, ...]."""
-        return laid_out(x).movedim(3, 2)
-
-    there = laid_out(torch.ones_like(start))  # [B, N, C]
-    fresh = laid_out(start)[:, :, 0, None, None]  # a life starts in slot 0 only
-    full = there[:, :, -1, None, None]
-    Q, X, target, theta = heads_first(q), heads_first(k), heads_first(v), heads_first(rate)
-    limits = None if limit is None else heads_first(limit)
+    plan = schedule(phase, start, batch, whole=True)
+    there, fresh, full = plan.there, plan.fresh[..., None, None], plan.full[..., None, None]
+    Q, X, target, theta = (plan.lay_out_heads(z) for z in (q, k, v, rate))
+    limits = None if limit is None else plan.lay_out_heads(limit)
 
     one = torch.ones((), dtype=q.dtype, device=q.device)
-    kept = one.expand_as(theta) if decay is None else heads_first(decay).exp()
+    kept = one.expand_as(theta) if decay is None else plan.lay_out_heads(decay).exp()
     share, own = products(kept), kept.cumprod(-1)  # [B, N, H, C, C], [B, N, H, C]
     own_momentum = last = end = own  # of a momentum that there is not
     if momentum is not None:
         assert drag is not None
-        eta = torch.where(there[:, :, None], heads_first(drag), one)
+        eta = torch.where(there[:, :, None], plan.lay_out_heads(drag), one)
         pulled = share * there[:, :, None, None]  # only a step adds the momentum to the weights
         lasting, theta = products(eta), (1 - eta) * theta
         own_momentum = (pulled @ eta.cumprod(-1)[..., None])[..., 0]  # [B, N, H, C]
@@ -101,7 +65,7 @@ def inner_loop(
     rho = None if scale is None else scale[:, :, None]
 
     ys = []
-    for n in range(count):
+    for n in range(plan.batches):
         frozen, fast = frozen.masked_fill(fresh[:, n], 0.0), fast.masked_fill(fresh[:, n], 0.0)
         A, F, D = split(weights, layers), split(frozen, layers), split(fast, layers)
         base = [slow + f for slow, f in zip(A, F, strict=True)]
@@ -149,7 +113,7 @@ def inner_loop(
         seen = after if rho is None else frozen + rho[:, -1] * (after - frozen)
         frozen, fast = torch.where(full[:, n], seen, frozen), torch.where(full[:, n], seen, after)
     y = torch.stack(ys, 1).movedim(2, 3).flatten(1, 2)  # [B, N C, H, V]
-    return y[lives, place], frozen, fast, momentum, phase
+    return plan.gather(y), frozen, fast, momentum, plan.phase
 
 
 def products(factor: Tensor) -> Tensor:

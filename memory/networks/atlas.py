@@ -33,10 +33,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.inner_loop import size, split
-from lifelong.kernels.inner_loop.chunk import products, slots
-from lifelong.kernels.inner_loop.muon import STEPS, orthogonal
-from lifelong.kernels.inner_loop.network import descent
+from lifelong.kernels.inner_loop import MUON_STEPS, Schedule, descent, orthogonal, products, schedule, size, split
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
@@ -114,84 +111,109 @@ class Atlas(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        (B, T, _), past = x.shape, self.recent - 1
         q, k, v, window = self.project(x, state["window"], start)
         rate, fade, drag, gamma = self.gates(x).split(self.shape[0], -1)  # [B, T, H] each
         pairs = [torch.cat([state[n], z], 1) for n, z in (("k", k), ("v", v), ("gamma", gamma.sigmoid()))]
-        place, count, phase = slots(state["phase"], start, self.batch)
-        lives = torch.arange(B, device=x.device)[:, None]
-        room = self.batch
-        if T == 1:  # one slot is enough for one step
-            place, room = torch.zeros_like(place), 1
-
-        def laid_out(z: Tensor) -> Tensor:
-            """[B, T, ...] -> [B, N, C, ...], zero where there is no step."""
-            table = z.new_zeros(B, count * room, *z.shape[2:]).index_put((lives, place), z)
-            cut: Tensor = table.unflatten(1, (count, room))
-            return cut
-
-        there = laid_out(torch.ones_like(start))  # [B, N, C]
-        fresh = laid_out(start)[:, :, 0, None, None]
-        full = there[:, :, -1, None, None] if T > 1 else (phase == 0)[:, None, None]
-        Q, theta, kept, eta = (
-            laid_out(z).movedim(3, 2)
-            for z in (q, rate.sigmoid() / self.batch, -functional.softplus(fade), drag.sigmoid())
-        )  # [B, N, H, C, ...]
+        plan = schedule(state["phase"], start, self.batch)
+        rates = (rate.sigmoid() / self.batch, -functional.softplus(fade), drag.sigmoid())
+        Q, theta, kept, eta = (plan.lay_out_heads(z) for z in (q, *rates))  # [B, N, H, C, ...]
         Q, kept = self._features(Q), kept.exp()
-
-        # which of the pairs, those kept from before and those of this pass, every step is trained on
-        slot = torch.arange(room, device=x.device)
-        steps = torch.arange(T, device=x.device).expand(B, T)
-        begin = torch.where(there, laid_out(steps) - slot, -(2**31)).amax(2)  # [B, N] when its slot 0 was, or would be
-        pair = begin[..., None] + torch.arange(past + room, device=x.device)  # [B, N, S] place among the pairs
-        known = (pair >= 0) & (pair < past + T)
-        pair = pair.clamp(0, past + T - 1)
-        life = functional.pad(start.cumsum(1), (past, 0))  # [B, c - 1 + T]
-        age = slot[:, None] + past - torch.arange(past + room, device=x.device)  # [C, S]
-        same = laid_out(start.cumsum(1))[..., None] == life[lives[..., None], pair][:, :, None]  # [B, N, C, S]
-        seen = same & known[:, :, None] & there[..., None] & (age >= 0) & (age <= past)
-        X, target, trust = (z[lives[..., None], pair].movedim(3, 2) for z in pairs)  # [B, N, H, S, ...]
-        X = self._features(X)
-        weight = seen[:, :, None] * trust[..., None, :] / self.recent  # [B, N, H, C, S]
+        X, target, weight = self._windows(pairs, plan, start)
+        eta = torch.where(plan.there[:, :, None], eta, 1.0)
+        lasting, running = products(eta), eta.cumprod(-1)  # of a gradient, and of the incoming momentum, in M_t
+        moved, own = products(kept) * theta[..., None, :], kept.cumprod(-1)  # of M_s, and of the weights, in W_t
+        gathered = lasting @ ((1 - eta)[..., None] * weight)  # [B, N, H, C, S]
 
         frozen, fast, momentum = (state[name] for name in STATE)
-        eta = torch.where(there[:, :, None], eta, 1.0)
-        lasting, running = products(eta), eta.cumprod(-1)  # of a gradient, and of the incoming momentum, in M_t
-        moved, own = (
-            products(kept) * theta[..., None, :],
-            kept.cumprod(-1),
-        )  # of M_s, and of the incoming weights, in W_t
-        gathered = lasting @ ((1 - eta)[..., None] * weight)  # [B, N, H, C, S]
+        fresh, full = plan.fresh[..., None, None], plan.full[..., None, None]
         ys = []
-        for n in range(count):
+        for n in range(plan.batches):
             frozen, fast, momentum = (z.masked_fill(fresh[:, n], 0.0) for z in (frozen, fast, momentum))
             A, D, M = (split(z, self.layers) for z in (self.weights, fast, momentum))
             trained = descent(split(self.weights + frozen, self.layers), X[:, n], target[:, n], None, "l2", None, None)
-            by, pull, run, left = gathered[:, n], moved[:, n], running[:, n, ..., None], own[:, n, ..., None]
-            z, after, push = Q[:, n], [], []
-            for i, (delta, inputs) in enumerate(trained):
-                z = functional.silu(z) if i else z
-                if self.muon:  # the momentum and the weights of every step, [B, H, C, rows, columns]
-                    M_t = run[..., None] * M[i][:, :, None] + torch.einsum("bhts,bhsr,bhsc->bhtrc", by, delta, inputs)
-                    D_t = left[..., None] * D[i][:, :, None] - torch.einsum("bhts,bhsrc->bhtrc", pull, orthogonal(M_t))
-                    z = ((A[i][:, None] + D_t) @ z[..., None])[..., 0]
-                    after.append(D_t[:, :, -1])
-                    push.append(M_t[:, :, -1])
-                    continue
-                both, pulled = pull @ by, pull @ run
-                z = z @ A[i].mT + left * (z @ D[i].mT) - pulled * (z @ M[i].mT) - (both * (z @ inputs.mT)) @ delta
-                after.append(left[..., -1:, :] * D[i] - pulled[..., -1:, :] * M[i] - _sum(both, delta, inputs))
-                push.append(run[..., -1:, :] * M[i] + _sum(by, delta, inputs))
-            ys.append(z)
-            fast, momentum = (torch.cat([part.flatten(-2) for part in parts], -1) for parts in (after, push))
+            shares = (gathered[:, n], moved[:, n], running[:, n, ..., None], own[:, n, ..., None])
+            y, fast, momentum = self._mini_batch(Q[:, n], trained, A, D, M, *shares)
+            ys.append(y)
             frozen = torch.where(full[:, n], fast, frozen)
-        y = torch.stack(ys, 1).movedim(2, 3).flatten(1, 2)[lives, place]  # [B, T, H, V]
+        y = plan.gather(torch.stack(ys, 1).movedim(2, 3).flatten(1, 2))  # [B, T, H, V]
 
-        kept_pairs = life[:, T:] == life[:, -1:]  # [B, c - 1]
-        after_all = {"frozen": frozen, "fast": fast, "momentum": momentum, "phase": phase, "window": window}
+        after = {"frozen": frozen, "fast": fast, "momentum": momentum, "phase": plan.phase, "window": window}
+        T, past = x.shape[1], self.recent - 1
+        life = functional.pad(start.cumsum(1), (past, 0))
+        same = life[:, T:] == life[:, -1:]  # [B, c - 1] pairs of the life that goes on
         for name, z in zip(("k", "v", "gamma"), pairs, strict=True):
-            after_all[name] = torch.where(kept_pairs.view(B, past, *[1] * (z.ndim - 2)), z[:, T:], 0.0)
-        return self.output(y, x), TensorDict(after_all, [B])
+            after[name] = torch.where(same.view(len(x), past, *[1] * (z.ndim - 2)), z[:, T:], 0.0)
+        return self.output(y, x), TensorDict(after, [x.shape[0]])
+
+    def _windows(self, pairs: list[Tensor], plan: Schedule, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gather the pairs that the steps of every mini-batch are trained on, those kept from before among them.
+
+        Args:
+            pairs: keys, values and gamma [B, c - 1 + T, H, ...].
+            plan: the mini-batches.
+            start: [B, T] bool, true where a step is the first of a life.
+
+        Returns:
+            features [B, N, H, S, E], values [B, N, H, S, V], and their weight [B, N, H, C, S] in a step's gradient.
+        """
+        (B, T), past, device = start.shape, self.recent - 1, start.device
+        slot, window = torch.arange(plan.slots, device=device), torch.arange(past + plan.slots, device=device)
+        steps = torch.arange(T, device=device).expand(B, T)
+        begin = torch.where(plan.there, plan.lay_out(steps) - slot, -(2**31)).amax(2)  # [B, N] when slot 0 is, or was
+        pair = begin[..., None] + window  # [B, N, S] place among the pairs
+        known = (pair >= 0) & (pair < past + T)
+        at = torch.arange(B, device=device)[:, None, None], pair.clamp(0, past + T - 1)
+        life = functional.pad(start.cumsum(1), (past, 0))  # [B, c - 1 + T]
+        age = slot[:, None] + past - window  # [C, S]
+        same = plan.lay_out(start.cumsum(1))[..., None] == life[at][:, :, None]  # [B, N, C, S]
+        seen = same & known[:, :, None] & plan.there[..., None] & (age >= 0) & (age <= past)
+        X, target, trust = (z[at].movedim(3, 2) for z in pairs)  # [B, N, H, S, ...]
+        return self._features(X), target, seen[:, :, None] * trust[..., None, :] / self.recent
+
+    def _mini_batch(
+        self,
+        z: Tensor,
+        trained: list[tuple[Tensor, Tensor]],
+        A: list[Tensor],
+        D: list[Tensor],
+        M: list[Tensor],
+        by: Tensor,
+        pull: Tensor,
+        run: Tensor,
+        left: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Read a mini-batch and apply its steps.
+
+        Args:
+            z: [B, H, C, E] features of the queries.
+            trained: gradients of every layer, as `descent` returns them.
+            A: slow weights of every layer.
+            D: offsets from them of every layer, [B, H, rows, columns], before the mini-batch.
+            M: momentum of every layer before the mini-batch.
+            by: [B, H, C, S] share of every gradient in M_t.
+            pull: [B, H, C, C] share of every M_s in W_t.
+            run: [B, H, C, 1] share of the incoming momentum in M_t.
+            left: [B, H, C, 1] share of the incoming offsets in W_t.
+
+        Returns:
+            what is read [B, H, C, V], and the offsets and the momentum [B, H, P] after the mini-batch.
+        """
+        after, push = [], []
+        for i, (delta, inputs) in enumerate(trained):
+            z = functional.silu(z) if i else z
+            if self.muon:  # the momentum and the weights of every step, [B, H, C, rows, columns]
+                M_t = run[..., None] * M[i][:, :, None] + torch.einsum("bhts,bhsr,bhsc->bhtrc", by, delta, inputs)
+                D_t = left[..., None] * D[i][:, :, None] - torch.einsum("bhts,bhsrc->bhtrc", pull, orthogonal(M_t))
+                z = ((A[i][:, None] + D_t) @ z[..., None])[..., 0]
+                after.append(D_t[:, :, -1])
+                push.append(M_t[:, :, -1])
+                continue
+            both, pulled = pull @ by, pull @ run
+            z = z @ A[i].mT + left * (z @ D[i].mT) - pulled * (z @ M[i].mT) - (both * (z @ inputs.mT)) @ delta
+            after.append(left[..., -1:, :] * D[i] - pulled[..., -1:, :] * M[i] - _sum(both, delta, inputs))
+            push.append(run[..., -1:, :] * M[i] + _sum(by, delta, inputs))
+        fast, momentum = (torch.cat([part.flatten(-2) for part in parts], -1) for parts in (after, push))
+        return z, fast, momentum
 
     def _features(self, x: Tensor) -> Tensor:
         """Return [..., H, S, E] of length 1 for x [..., H, S, K] of length 1."""
@@ -210,7 +232,7 @@ class Atlas(Memory):
         recurrence = (8 + 4 * self.recent) * P + 2 * self.recent * size(self.layers[1:])
         if self.muon:
             small, large = (tuple(f(shape) for shape in self.layers) for f in (min, max))
-            recurrence += sum(len(STEPS) * (4 * r * r * s + 2 * r**3) for r, s in zip(small, large, strict=True))
+            recurrence += sum(len(MUON_STEPS) * (4 * r * r * s + 2 * r**3) for r, s in zip(small, large, strict=True))
         return 2 * self.width * projected + num_heads * recurrence
 
 

@@ -37,9 +37,7 @@ from torch.nn import functional
 
 from lifelong.kernels.backends import Backend
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.kernels.inner_loop import size, split
-from lifelong.kernels.inner_loop.chunk import slots
-from lifelong.kernels.inner_loop.network import descent, read
+from lifelong.kernels.inner_loop import descent, read, schedule, size, split
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
@@ -111,28 +109,17 @@ class Hope(Memory):
         q, keys, values, window = self.project(x, state["window"], start)
         steps = torch.arange(T, device=x.device)
         age = steps + 1 - torch.where(start, steps, -state["age"]).cummax(1).values  # [B, T] after each step
-        place, count, _ = slots(state["age"], start, self.batch)
-        lives = torch.arange(B, device=x.device)[:, None]
-        room = self.batch
-        if T == 1:  # one slot is enough for one step
-            place, room = torch.zeros_like(place), 1
-
-        def laid_out(z: Tensor) -> Tensor:
-            """[B, T, ...] -> [B, N, C, ...], zero where there is no step."""
-            table = z.new_zeros(B, count * room, *z.shape[2:]).index_put((lives, place), z)
-            cut: Tensor = table.unflatten(1, (count, room))
-            return cut
-
-        there, ages = laid_out(torch.ones_like(start)), laid_out(age).amax(2)  # [B, N, C], [B, N]
+        plan = schedule(state["age"], start, self.batch)
+        there, ages = plan.there, plan.lay_out(age).amax(2)  # [B, N, C], [B, N]
         over = there[:, :, 0] | there[:, :, -1]
         full = over & (ages % self.batch == 0)
-        fresh = laid_out(start)[:, :, 0, None, None, None]
+        fresh = plan.fresh[..., None, None, None]
         never = torch.zeros_like(there[:, 0])
-        Q, X, Z = (laid_out(z) for z in (q, keys, values))  # [B, N, C, H, K]
+        Q, X, Z = (plan.lay_out(z) for z in (q, keys, values))  # [B, N, C, H, K]
         due = [full & (ages % period == 0) for period in self.periods]
         frozen, fast, levels, gathered = (state[name] for name in ("frozen", "fast", "levels", "gathered"))
         ys = []
-        for n in range(count):
+        for n in range(plan.batches):
             frozen, fast, levels, gathered = (z.masked_fill(fresh[:, n], 0.0) for z in (frozen, fast, levels, gathered))
             on = there[:, n, :, None]  # [B, C, 1]
             o, v, fast = self._matrix(Q[:, n], X[:, n], Z[:, n], on, frozen, fast, never)
@@ -142,7 +129,7 @@ class Hope(Memory):
             now = torch.stack([d[:, n] for d in due], 1)[:, None, :, None]  # [B, 1, L, 1]
             levels, gathered = levels + torch.where(now, gathered, 0.0), gathered.masked_fill(now, 0.0)
             ys.append(o)
-        y = torch.cat(ys, 1)[lives, place]  # [B, T, H, K]
+        y = plan.gather(torch.cat(ys, 1))  # [B, T, H, K]
         after = {"frozen": frozen, "fast": fast, "levels": levels, "gathered": gathered, "window": window}
         return self.output(y, x), TensorDict({**after, "age": age[:, -1:] % self.periods[-1]}, [B])
 

@@ -29,9 +29,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.inner_loop import size, split
-from lifelong.kernels.inner_loop.chunk import slots
-from lifelong.kernels.inner_loop.muon import STEPS, orthogonal
+from lifelong.kernels.inner_loop import MUON_STEPS, orthogonal, schedule, size, split
 from lifelong.memory.attention.window import Window
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
@@ -102,31 +100,18 @@ class LaCT(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        B, T, _ = x.shape
-        num_heads = self.shape[0]
+        B, num_heads = x.shape[0], self.shape[0]
         q, k, v, window = self.project(x, state["window"], start)
         eta = functional.softplus(self.gates(x)).unflatten(-1, (num_heads, 3))
         cached = {name: state[PREFIX + name] for name in ("k", "v", "count", "window")}
         seen, attention = self.attention(x, TensorDict(cached, [B]), start)
 
-        place, count, phase = slots(state["phase"], start, self.chunk)
-        lives = torch.arange(B, device=x.device)[:, None]
-        room = self.chunk
-        if T == 1:  # one slot is enough for one step
-            place, room = torch.zeros_like(place), 1
-
-        def laid_out(z: Tensor) -> Tensor:
-            """[B, T, ...] -> [B, N, C, ...], zero where there is no step."""
-            table = z.new_zeros(B, count * room, *z.shape[2:]).index_put((lives, place), z)
-            cut: Tensor = table.unflatten(1, (count, room))
-            return cut
-
-        Q, X, V, rates = (laid_out(z).movedim(3, 2) for z in (q, k, v, eta))  # [B, N, H, C, ...]
-        fresh = laid_out(start)[:, :, 0, None, None]
-        full = laid_out(torch.ones_like(start))[:, :, -1, None, None] if T > 1 else (phase == 0)[:, None, None]
+        plan = schedule(state["phase"], start, self.chunk)
+        Q, X, V, rates = (plan.lay_out_heads(z) for z in (q, k, v, eta))  # [B, N, H, C, ...]
+        fresh, full = plan.fresh[..., None, None], plan.full[..., None, None]
         fast, gradient, momentum = state["fast"], state["gradient"], state["momentum"]
         ys = []
-        for n in range(count):
+        for n in range(plan.batches):
             fast, gradient, momentum = (z.masked_fill(fresh[:, n], 0.0) for z in (fast, gradient, momentum))
             weights = split(self.weights + fast, self.layers)
             ys.append(_read(weights, Q[:, n]))
@@ -136,8 +121,8 @@ class LaCT(Memory):
                 fast = torch.where(full[:, n], self._rewritten(weights, push), fast)
                 momentum = torch.where(full[:, n], push, momentum)
                 gradient = gradient.masked_fill(full[:, n], 0.0)
-        y = torch.stack(ys, 1).movedim(2, 3).flatten(1, 2)[lives, place]  # [B, T, H, V]
-        after = {"fast": fast, "gradient": gradient, "momentum": momentum, "phase": phase, "window": window}
+        y = plan.gather(torch.stack(ys, 1).movedim(2, 3).flatten(1, 2))  # [B, T, H, V]
+        after = {"fast": fast, "gradient": gradient, "momentum": momentum, "phase": plan.phase, "window": window}
         return self.output(y, x) + seen, TensorDict(after | _named(attention), [B])
 
     def _rewritten(self, weights: list[Tensor], push: Tensor) -> Tensor:
@@ -157,7 +142,7 @@ class LaCT(Memory):
         num_heads, K, N = self.shape
         P, small, large = size(self.layers), min(K, N), max(K, N)
         projected = self.project.channels + 3 * num_heads + 2 * num_heads * K
-        update = 3 * len(STEPS) * (4 * small * small * large + 2 * small**3) + 10 * P
+        update = 3 * len(MUON_STEPS) * (4 * small * small * large + 2 * small**3) + 10 * P
         return 2 * self.width * projected + num_heads * (8 * P + update // self.chunk) + self.attention.step_flops
 
 

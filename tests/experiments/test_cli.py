@@ -120,7 +120,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "cued-recal"], "no stream 'cued-recal'; did you mean 'cued-recall'?"),
         (["train", "gym:NoSuch-v0"], "cannot make environment 'NoSuch-v0'"),
         (["train", "gym:no_such_module:X-v0"], "cannot make environment 'no_such_module:X-v0'"),
-        (["train", "--memory-options", "heads=3"], "heads must divide width: width=64, heads=3"),
+        (["train", "--memory-options", "heads=3"], "num_heads must divide width: width=64, num_heads=3"),
         (["train", "--memory-options", "hats=3"], "'hats'"),
         (["train", "--memory-options", "heads"], "options are name=value, got 'heads'"),
         (["train", "--stream-options", "cues=0"], "cues must be at least 1: cues=0"),
@@ -306,7 +306,7 @@ def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None
             ["train", "rooms", "--stream-options", "tasks=doorkey-5x5"],
             "has no setting 'tasks'; did you mean 'task'? known: ",
         ),
-        (["train", "--memory-options", "foo=3"], "memory 'gated_delta' has no setting 'foo'; known: heads, "),
+        (["train", "--memory-options", "foo=3"], "memory 'gated_delta' has no setting 'foo'; known: conv_size, "),
     ],
 )
 def test_a_wrong_name_is_answered_with_those_that_are_known(

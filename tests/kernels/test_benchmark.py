@@ -182,7 +182,7 @@ def test_the_tables_of_the_gpu_are_made_on_a_gpu():
 
 
 def test_the_layer_of_kernels_alone_is_the_memory():
-    memory, layer = GatedDelta(16, heads=2), make_layer(Guests(), 16, 2)
+    memory, layer = GatedDelta(16, num_heads=2), make_layer(Guests(), 16, 2)
     inward = [module.weight for module in (memory.project.linear, memory.gates, memory.output.gate)]
     layer.load_state_dict({
         "inward.weight": torch.cat(inward), "bias": memory.gates.bias, "conv": memory.project.conv,

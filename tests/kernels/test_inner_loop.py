@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from lifelong.kernels.fast_weight.reference import fast_weight
-from lifelong.kernels.inner_loop import inner_loop, size, split
+from lifelong.kernels.inner_loop import inner_loop, schedule, size, split
 from lifelong.kernels.inner_loop.network import descent, read
 
 MATRIX, BIASED = ((3, 3),), ((3, 4),)
@@ -283,3 +283,18 @@ def test_what_does_not_fit_is_named(name, value, message):
     inputs, fixed = (inputs, fixed | {name: value}) if name in fixed else (inputs | {name: value}, fixed)
     with pytest.raises(ValueError, match=message):
         call(inner_loop, inputs, fixed)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("T", [1, 7])
+def test_the_schedule_gives_back_what_it_lays_out(T, whole):
+    z, start = torch.arange(2.0 * T).view(2, T), torch.zeros(2, T, dtype=torch.bool)
+    start[0, T // 2] = True
+    plan = schedule(torch.tensor([[2], [1]]), start, 3, whole=whole)
+    laid = plan.lay_out(z)
+    assert laid.shape == plan.there.shape
+    assert plan.there.sum() == 2 * T
+    assert torch.equal(plan.gather(laid.flatten(1)), z)
+    # life 0 starts anew in the middle, life 1 goes on from phase 1
+    assert plan.phase.flatten().tolist() == [(T - T // 2) % 3, (1 + T) % 3]
+    assert plan.fresh.any(1).tolist() == [True, False]

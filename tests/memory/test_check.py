@@ -1,5 +1,7 @@
 """Each clause of `check_memory` catches a memory made to break it."""
 
+import contextlib
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -129,7 +131,7 @@ class Handles(Leaky):
 
     def step(self, x, state, start):
         handle = self.restart(state, start)["handle"].tolist()
-        h = 0.5 * x.new_tensor([self.table[i] for i in handle]) + self.linear(x)
+        h = 0.5 * x.new_tensor([self.table.get(i, [0.0] * 4) for i in handle]) + self.linear(x)
         rows = h.tolist()
         handle = [hash(tuple(round(number, 6) for number in row)) for row in rows]
         self.table.update(zip(handle, rows, strict=True))
@@ -158,13 +160,51 @@ BROKEN = [
     (Detached, "gradients reach everything: the state's 'h' gets no gradient from y of forward"),
     (Idle, "gradients reach everything: parameter 'idle' gets no gradient from y of forward"),
     (CutAfter, "gradients reach everything: "),
-    (Handles, "a saved state continues: KeyError: "),
+    (Handles, "a saved state continues: a life continued from bytes: y differs by"),
     (Grows, "a long life stays finite: 'y' is not finite after 1000 steps of constant inputs"),
 ]
 
 
-def test_a_sound_memory_passes():
-    check_memory(Leaky())
+def test_a_sound_memory_passes_and_the_clauses_are_told():
+    assert check_memory(Leaky()) == tuple(CLAUSES)
+
+
+class NeedsCompany(Leaky):
+    def initial_state(self, batch):
+        if batch == 1:
+            raise ValueError("one life\nis too few")
+        return super().initial_state(batch)
+
+
+class Stumbles(Leaky):
+    def step(self, x, state, start):
+        if x.shape[0] == 3:
+            raise IndexError("three")
+        return super().step(x, state, start)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message", "cause"),
+    [
+        (NeedsCompany, "initial_state(batch=1) raised ValueError: one life is too few (while checking: ", ValueError),
+        (Stumbles, "step(x=[3, 4], state=state [3], start=[3]) raised IndexError: three (while", IndexError),
+    ],
+)
+def test_an_exception_of_the_memory_is_filed_under_the_call_that_raised_it(broken, message, cause):
+    with pytest.raises(MemoryContractError) as caught:
+        check_memory(broken())
+    assert str(caught.value).startswith(message)
+    assert isinstance(caught.value.__cause__, cause)
+
+
+@pytest.mark.parametrize("memory", [Leaky, Stumbles])
+def test_one_thread_is_used_and_the_number_of_threads_is_restored(memory, monkeypatch):
+    before, used = torch.get_num_threads(), set()
+    monkeypatch.setattr(Leaky, "restart", lambda *given: used.add(torch.get_num_threads()) or Memory.restart(*given))
+    with contextlib.suppress(MemoryContractError):
+        check_memory(memory())
+    assert used == {1}
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(("broken", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))

@@ -18,10 +18,10 @@ def test_all_have_the_parameters_and_none_more_state(name):
 
 def test_the_largest_that_fits_is_taken():
     size = fit("gated_delta", 32, 2048, 10_000)  # one head, V = 32, and a window of one step: 32 K + 2 K + 32 floats
-    assert size.options == {"key_width": 14}  # 34 * 14 + 32 = 508 of 512
+    assert size.options == {"key_dim": 14}  # 34 * 14 + 32 = 508 of 512
     assert size.state_bytes == 2032
-    assert fit("gated_delta", 32, 2168, 10_000).options == {"key_width": 15}
-    assert fit("palimpsa", 32, 2048, 10_000).options == {"key_width": 7}  # twice the state: evidence and importance
+    assert fit("gated_delta", 32, 2168, 10_000).options == {"key_dim": 15}
+    assert fit("palimpsa", 32, 2048, 10_000).options == {"key_dim": 7}  # twice the state: evidence and importance
 
 
 def test_parameters_bound_a_memory_that_has_little_state():
