@@ -41,7 +41,7 @@ def test_extras(installed: metadata.Distribution) -> None:
 
 def test_command(installed: metadata.Distribution) -> None:
     commands = {e.name: e.value for e in installed.entry_points if e.group == "console_scripts"}
-    assert commands == PROJECT["scripts"] == {"lifelong": "lifelong.experiments.cli:main"}
+    assert commands == PROJECT["scripts"] == {"lifelong": "lifelong.cli:main"}
 
 
 def test_command_exists() -> None:

@@ -7,12 +7,16 @@ import pytest
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+def blocks(path: Path = README) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+def test_examples_of_the_library_are_those_that_are_tested():
+    assert blocks()[:2] == blocks(README.parent / "docs" / "library.md")  # run by tests/test_public_api.py
 
 
 def test_a_memory_of_your_own_trains_as_the_readme_says(tmp_path, monkeypatch, capsys):
-    memory, training, _ = blocks()
+    _, _, memory, training, _ = blocks()
     (tmp_path / "leaky.py").write_text(memory)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -30,16 +34,16 @@ def test_a_memory_of_your_own_trains_as_the_readme_says(tmp_path, monkeypatch, c
 
 def test_streams_are_made_by_gymnasium_as_the_readme_says():
     names: dict[str, object] = {}
-    exec(blocks()[2], names)  # noqa: S102  the README's own lines
-    worlds = names["worlds"]
-    _, info = worlds.reset(seed=0)
-    assert worlds.num_envs == 256
+    exec(blocks()[4], names)  # noqa: S102  the README's own lines
+    envs = names["envs"]
+    _, info = envs.reset(seed=0)
+    assert envs.num_envs == 256
     assert info["life_start"].all()
 
 
 @pytest.mark.parametrize("verb", ["train", "retention", "list"])
 def test_every_verb_in_the_readme_exists(verb):
-    from lifelong.experiments.cli import VERBS
+    from lifelong.cli import VERBS
 
     assert verb in VERBS
     assert f"lifelong {verb}" in README.read_text()
