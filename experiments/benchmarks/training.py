@@ -71,8 +71,6 @@ def main(config: BenchConfig) -> str:
     torch.manual_seed(0)
     with as_user_error():
         turns: dict[str, Callable[[], None]] = {f"lifelong {name}": _ours(config, name) for name in config.memories}
-    if not importlib.util.find_spec("sb3_contrib"):
-        raise UserError("sb3-contrib is not installed: pip install 'lifelong-rl[bench]'")
     turns["sb3-contrib RecurrentPPO"] = _theirs(config)
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(config.turns + 1):
@@ -109,6 +107,8 @@ def _world(config: BenchConfig) -> TaskStream:
 
 
 def _theirs(config: BenchConfig) -> Callable[[], None]:
+    if not importlib.util.find_spec("sb3_contrib"):
+        raise UserError("sb3-contrib is not installed: pip install 'lifelong-rl[bench]'")
     from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]  of the `bench` extra
     from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[reportMissingImports]
 

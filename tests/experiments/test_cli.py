@@ -314,3 +314,23 @@ def test_a_wrong_name_is_answered_with_those_that_are_known(
 ) -> None:
     assert cli.main([word.format(tmp_path / "out") for word in words]) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("gated-delta", ["memory gated_delta: ", "settings (--memory-options NAME=VALUE):"]),
+        ("cued_recall", ["stream cued-recall: ", "  cues  ", "tasks (16): cue 0, cue 1", "schedule: Interleaved"]),
+    ],
+)
+def test_list_of_a_name_tells_its_settings(name: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", name]) == 0
+    said = capsys.readouterr().out
+    assert [part for part in parts if part not in said] == []
+
+
+def test_a_warning_is_shown_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    show = cli._show_once()
+    for text in ("\x1b[33mWARN: old\nid\x1b[0m", "old id", "other"):
+        show(UserWarning(text), UserWarning, "file.py", 1)
+    assert capsys.readouterr().err == "lifelong: warning: old id\nlifelong: warning: other\n"
