@@ -37,7 +37,7 @@ def table(package: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     return {name: entry._replace(target=f"{package}.{entry.target}") for name, entry in entries.items()}
 
 
-def known(built_in: Mapping[str, Entry], group: str) -> dict[str, Entry]:
+def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
     """Return the built-in entries and those of installed plug-ins.
 
     Args:
