@@ -135,6 +135,7 @@ class ActorCritic(TensorDictModuleBase):
             deterministic: take the mode of the distribution instead of a sample.
         """
         distribution = self._over_actions(parameters)
+        action: Any  # a Tensor; torchrl says nothing of its own
         if not deterministic:
             action = distribution.sample()
         elif isinstance(distribution, TanhNormal):

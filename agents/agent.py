@@ -56,7 +56,8 @@ class Agent(nn.Module):
             raise ValueError(
                 f"observation_space must be a Dict with observation, {', '.join(HISTORY)}, got {observation_space}"
             )
-        self.policy, self.carry = policy, carry
+        self.policy = policy
+        self.carry: Carry = carry
         self.observation_space, self.action_space = observation_space, action_space
         self._spaces = {"observation": str(observation_space), "action": str(action_space)}
         self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0

@@ -110,7 +110,8 @@ class Rollout:
         if isinstance(policy, Agent):
             policy.check_spaces(env)
         self.env: BatchedEnv = env
-        self.carry, self.seed, self.cuda_graph = carry, seed, cuda_graph
+        self.seed, self.cuda_graph = seed, cuda_graph
+        self.carry: Carry = carry
         self.steps = 0
         """Environment steps lived, of all lives together."""
         self.graph_policy = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None

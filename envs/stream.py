@@ -80,7 +80,8 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         seed: int = 0,
     ) -> None:
         super().__init__(num_envs, tasks, action_space, schedule, life_episodes, seed)
-        self.base_tasks, self.base_task, self.boundary = len(tasks), self.task, boundary
+        self.base_tasks, self.base_task = len(tasks), self.task
+        self.boundary: Boundary = boundary
         self._task_space, self._drift = observation_space, NoDrift()
         self._set_spaces()
 

@@ -10,7 +10,7 @@ Shapes: B = 3 lives, T = `steps`, D the memory's width.
 import traceback
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import safetensors.torch
 import torch
@@ -112,7 +112,7 @@ def _failed_call(error: Exception) -> str:
     return ""
 
 
-def _shown(value: object) -> str:
+def _shown(value: Any) -> str:
     """Return an argument in short: the size of a tensor or state."""
     if isinstance(value, Tensor):
         return str(list(value.shape))
