@@ -220,7 +220,10 @@ class TrainConfig:
 
         Raises:
             UserError: if there are settings this version does not know.
+            TypeError: if it is no table of settings.
         """
+        if not isinstance(content, Mapping) or not isinstance(content.get("ppo") or {}, Mapping):
+            raise TypeError("settings must be a table of names and values")
         nested: dict[str, Any] = content.get("ppo") or {}
         flat = {ALIASES.get(name, name): value for name, value in content.items() if name != "ppo"} | nested
         learn, rest = _apart(_BEFORE | flat)

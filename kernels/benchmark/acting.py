@@ -30,7 +30,7 @@ def make_layer(guests: Guests, width: int, heads: int | None = None, head_width:
     """
     torch.manual_seed(0)
     if guests.layer is not None:
-        return guests.layer(width, heads=heads, key_width=head_width, value_width=head_width)
+        return guests.layer(width, num_heads=heads, key_dim=head_width, value_dim=head_width)
     H = heads or max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
     return GatedDeltaLayer(width, H, head_width or 2 * width // H, head_width or width // H)
 

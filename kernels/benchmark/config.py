@@ -59,7 +59,7 @@ class Guests:
     """What only the floors above the kernels can bring."""
 
     layer: Callable[..., Any] | None = None
-    """Called as layer(width, heads=, key_width=, value_width=), the last three None for its own: something with
+    """Called as layer(width, num_heads=, key_dim=, value_dim=), the last three None for its own: something with
     `initial_state`, `step` and `state_bytes` as a memory has them."""
     peers: Mapping[str, Callable[[Shape, float], Trial]] = field(default_factory=dict)
     """Recurrent networks of others for the CPU, by name; made for a shape and a share of starts."""

@@ -83,7 +83,7 @@ def test_the_table_is_printed_and_written(tmp_path):
         ({"pairs": (2000,)}, "pairs must be at most 1024, one for each code vector: pairs=2000"),
         ({"repeats": 1}, "repeats must be 2 or more: repeats=1"),
         ({"width": 3}, "width must be at least 4: width=3"),
-        ({"rules": ("hebb",)}, "no rule 'hebb'; known: hebbian, "),
+        ({"rules": ("hebb",)}, "no rule 'hebb'; did you mean 'hebbian'\\? known: hebbian, "),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong, message):
