@@ -1,8 +1,25 @@
-"""Triton's kernels run in its interpreter where there is no GPU; it asks for that when it is imported."""
+"""Triton's kernels run in its interpreter where there is no GPU, and `-m smoke` takes one test file of every kind."""
 
 import os
+from pathlib import Path
 
+import pytest
 import torch
 
 if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
+
+SMOKE = (
+    "test_layout.py", "test_packaging.py", "agents/test_actor_critic.py", "agents/test_backbone.py",
+    "envs/streams/test_cued_recall.py", "envs/test_schedules.py", "experiments/metrics/test_retention.py",
+    "experiments/test_run_of_0_1.py", "kernels/test_fast_weight.py", "memory/delta/test_gated_delta.py",
+    "memory/test_registry.py", "memory/bayesian/test_palimpsa.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is quick and touches every floor."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix() in SMOKE and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.smoke)

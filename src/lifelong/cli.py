@@ -4,6 +4,7 @@ Verbs are entries of a registry, imported when they are asked for, so that `life
 A wrong word or a wrong input is one line on stderr and exit code 2, a failure at run time exit code 1.
 """
 
+import os
 import re
 import sys
 import warnings
@@ -58,6 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"no verb {verb!r}{nearest(verb, VERBS)} known: {', '.join(VERBS)}")
     try:
         load("verb", VERBS[verb].target)(rest)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at its end
+        return 141
     except KeyboardInterrupt:  # the second while training, which handles the first, or one elsewhere
         sys.stderr.write("lifelong: interrupted\n")
         return 130

@@ -334,3 +334,14 @@ def test_a_warning_is_shown_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     for text in ("\x1b[33mWARN: old\nid\x1b[0m", "old id", "other"):
         show(UserWarning(text), UserWarning, "file.py", 1)
     assert capsys.readouterr().err == "lifelong: warning: old id\nlifelong: warning: other\n"
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    code = "from lifelong.cli import main; raise SystemExit(main(['train', '--help']))"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        reader.stdout.close()
+        assert reader.stderr.read() == ""
+        assert reader.wait() == 141
