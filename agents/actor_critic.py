@@ -28,7 +28,7 @@ __all__ = ["ActorCritic"]
 
 
 class ActorCritic(TensorDictModuleBase):
-    """What to do and what it is worth, given an observation and a memory.
+    """Recurrent policy and value function of an observation and the memory's state.
 
     In: `observation`, `state`, `start`. Out: `action`, `action_log_prob`, `state_value`, `("next", "state")`.
     A batch of size [B] is one step; [B, T] is T steps, with `state` that of the first.

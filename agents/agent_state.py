@@ -1,4 +1,4 @@
-"""What an agent carries from one step to the next."""
+"""State of an agent between two steps: memory, previous action and reward, start flag."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
 
 @dataclass(frozen=True, slots=True)
 class PPOConfig:
-    """How the slow weights learn."""
+    """PPO's hyperparameters."""
 
     lr: float = 3e-3
     """Learning rate of Adam."""

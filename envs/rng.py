@@ -24,7 +24,7 @@ _GOLDEN, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
 class Purpose(IntEnum):
-    """What a number is drawn for; two purposes never share a number."""
+    """Purposes of random numbers: independent streams of one seed."""
 
     EPISODE = 1  # seed of an episode: layouts and everything an environment draws itself
     SCHEDULE = 2  # which task comes next

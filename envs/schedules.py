@@ -44,7 +44,7 @@ Draw = Callable[[int], NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What n lives have met before the episode that is about to start.
+    """Task history of n lives before their next episode.
 
     Args:
         episode: [n] episodes lived so far.
@@ -60,7 +60,7 @@ class History:
 
 
 class Schedule(Protocol):
-    """Who comes next."""
+    """Order of tasks in a life."""
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode, [n]."""
@@ -84,7 +84,7 @@ class Block:
     episodes: int
 
     def __post_init__(self) -> None:
-        """Refuse empty blocks."""
+        """Validate the block length."""
         _positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -100,7 +100,7 @@ class Cyclic:
     episodes: int
 
     def __post_init__(self) -> None:
-        """Refuse empty blocks."""
+        """Validate the block length."""
         _positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -116,7 +116,7 @@ class Redrawn:
     episodes: int
 
     def __post_init__(self) -> None:
-        """Refuse empty blocks."""
+        """Validate the block length."""
         _positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -132,7 +132,7 @@ class RandomHazard:
     hazard: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Validate the probability."""
         _probability("hazard", self.hazard)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -157,7 +157,7 @@ class Interleaved:
     grow: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot be meant."""
+        """Validate the settings."""
         for name, number in (("gap", self.gap), ("grow", self.grow)):
             if number < 0:
                 raise ValueError(f"{name} must not be negative: {name}={number}")
@@ -208,7 +208,7 @@ class Novelty:
     novelty: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Validate the probability."""
         _probability("novelty", self.novelty)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -229,7 +229,7 @@ class Sweep:
     episodes: int
 
     def __post_init__(self) -> None:
-        """Refuse empty sweeps."""
+        """Validate the sweep length."""
         _positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -254,7 +254,7 @@ class Walk:
     pull: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Validate the probability."""
         _probability("rate", self.rate)
         _probability("pull", self.pull)
 
@@ -276,7 +276,7 @@ class Held:
     episodes: int
 
     def __post_init__(self) -> None:
-        """Refuse to hold nothing."""
+        """Validate the number of episodes."""
         _positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
@@ -296,7 +296,7 @@ class SpacedLags:
     longest: int = 1024
 
     def __post_init__(self) -> None:
-        """Refuse a grid without a lag."""
+        """Validate the grid of lags."""
         _positive("longest", self.longest)
 
     def next(self, history: History, draw: Draw) -> Ints:

@@ -172,7 +172,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         return self._counted() | self._drift.position()
 
     def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
-        """Go on from a position, as if never interrupted, and return what `reset` or `step` returned there.
+        """Restore a position and return the observation and info of that step.
 
         Args:
             position: of a stream made with the same arguments.

@@ -59,7 +59,7 @@ class StreamFileError(ValueError):
 
 @dataclass(frozen=True)
 class StreamFile:
-    """What a file says.
+    """Contents of a stream file.
 
     Args:
         stream: name for `make_stream`, or empty if there are tasks.

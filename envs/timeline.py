@@ -1,4 +1,4 @@
-"""What a schedule makes of a life: which task each episode has, as numbers and as text."""
+"""Timeline of a schedule: the task of each episode of a life, as numbers and as text."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How many pairs does a rule remember, if nothing is trained?
+"""Measure how many key-value pairs each update rule recalls without training.
 
     lifelong capacity                                  every rule and kind of key, 64, 128 and 256 pairs
     lifelong capacity --keys relu --pairs 16 32 64     some of them
@@ -35,7 +35,7 @@ LOAD = 4  # axes that a sparse key uses
 
 @dataclass(frozen=True)
 class CapacityConfig:
-    """How many pairs does a rule remember, if nothing is trained?"""
+    """Measure how many key-value pairs each update rule recalls without training."""
 
     keys: tuple[Keys, ...] = get_args(Keys)
     """Kinds of keys."""

@@ -1,4 +1,4 @@
-"""What do a stream's scores mean? Its reference policies, from chance to the oracle, in many lives.
+"""Measure a stream's reference policies, from chance to the oracle.
 
     lifelong certify                              all streams that need nothing which is not installed
     lifelong certify reversal                     one of them, in the settings that are certified
@@ -33,7 +33,7 @@ _ROUNDED = 2e-6  # figures are stored with six decimals
 
 @dataclass(frozen=True)
 class CertifyConfig:
-    """What do a stream's scores mean? Its reference policies, from chance to the oracle, in many lives."""
+    """Measure a stream's reference policies, from chance to the oracle."""
 
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
     """Names of streams (see `lifelong list`); none is all that have a certificate."""

@@ -1,4 +1,4 @@
-"""What does each memory cost: bytes of state, operations and bytes of a step, time to act and to train?
+"""Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train.
 
     lifelong cost                                    every memory as it is made by default
     lifelong cost --memories gated_delta palimpsa    some of them
@@ -32,7 +32,7 @@ __all__ = ["Cost", "CostConfig", "command", "front", "main"]
 
 @dataclass(frozen=True)
 class CostConfig:
-    """What does each memory cost: bytes of state, operations and bytes of a step, time to act and to train?"""
+    """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train."""
 
     memories: tuple[str, ...] = ()
     """Names of memories (see `lifelong list`), or package.module:Class; none is all, or those of the measurements."""

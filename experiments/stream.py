@@ -25,7 +25,7 @@ __all__ = ["ShowConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class ShowConfig:
-    """What a stream is made of, and which task comes when."""
+    """Show the tasks of a stream and their schedule."""
 
     stream: tyro.conf.Positional[str]
     """Name of a stream (see `lifelong list`), gym:<id>, or a stream file."""

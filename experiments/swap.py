@@ -1,4 +1,4 @@
-"""Give a trained agent another memory, keep everything that fits, and go on.
+"""Replace the memory of a trained agent and keep all weights that fit.
 
     lifelong swap runs/NAME --memory palimpsa                the new run is runs/NAME-palimpsa
     lifelong train --resume runs/NAME-palimpsa               goes on from there
@@ -32,7 +32,7 @@ __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """Give a trained agent another memory, keep everything that fits, and go on."""
+    """Replace the memory of a trained agent and keep all weights that fit."""
 
     run: tyro.conf.Positional[Path]
     """Directory of the run."""
@@ -56,7 +56,7 @@ class SwapConfig:
 
 @dataclass(frozen=True)
 class Transplant:
-    """What became of every weight.
+    """Report of a swap: kept, re-initialised and dropped weights.
 
     Args:
         kept: in both, with the same shape: new name -> old name.

@@ -31,7 +31,7 @@ EXAMPLES = """examples:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to.
+    """Result of a training.
 
     Args:
         folder: of the run.

@@ -16,7 +16,7 @@ _AXES = ("life", "step", "head", "channel")
 
 
 def examine(arguments: Mapping[str, Tensor | None], states: tuple[str, ...] = ("state",)) -> None:
-    """Refuse tensors that do not go together.
+    """Validate that dtype and device of all tensors agree.
 
     Args:
         arguments: by name, the one that the others must be like first; None is left out.

@@ -17,7 +17,7 @@ _ALLOWED = ContextVar("in_place", default=False)
 
 @contextmanager
 def in_place() -> Iterator[None]:
-    """Let recurrences write the state after a step over the state before it, while no gradient is recorded."""
+    """Update states in place inside the block: the previous state is never read again. No gradients."""
     token = _ALLOWED.set(True)
     try:
         yield

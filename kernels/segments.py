@@ -1,4 +1,4 @@
-r"""Who may see whom when lives start in the middle of a chunk.
+r"""Causal masks for chunks in which the recurrent state is reset.
 
 Time is cut into chunks of C steps. Inside a chunk a step (row t) sees the steps s <= t of its own life only, and the
 state that came into the chunk reaches it only if no life has started since.

@@ -1,4 +1,4 @@
-"""What surrounds every fast-weight recurrence: projections and convolution before, norm, gate and projection after."""
+"""Layer around a fast-weight recurrence: projections and convolution before, norm, gate and projection after."""
 
 import torch
 from torch import Tensor, nn

@@ -115,7 +115,7 @@ class MemoryModule(TensorDictModuleBase):
         return primer
 
     def _live(self, x: Tensor, stored: TensorDictBase, is_init: Tensor) -> tuple[Tensor, TensorDictBase]:
-        """Live T steps from the first stored state, and on from the one stored at every later `is_init`."""
+        """Run T steps from the first stored state, and from the stored state at every later `is_init`."""
         state, start = stored[:, 0], is_init.clone()
         start[:, 0] = False
         if (stored[start] == self.memory.initial_state(1)).all():  # the usual case: one pass

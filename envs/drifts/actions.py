@@ -46,7 +46,7 @@ class ShuffledActions(Screen):
     order: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of an order."""
+        """Validate `order`."""
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 
@@ -74,7 +74,7 @@ class DelayedActions(Screen):
     steps: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what is no delay."""
+        """Validate the delay."""
         if self.steps < 1:
             raise ValueError(f"steps must be positive: steps={self.steps}")
 
@@ -97,7 +97,7 @@ class StickyActions(Screen):
     probability: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability, or never happens."""
+        """Validate the probability, which must not be 0."""
         if not 0.0 < self.probability <= 1.0:
             raise ValueError(f"probability must lie in (0, 1]: probability={self.probability}")
 

@@ -46,7 +46,7 @@ class ShuffledObservations(Screen):
     entry: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of an order."""
+        """Validate `order`."""
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 
@@ -83,7 +83,7 @@ class RotatedObservations(Screen):
     entry: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is no angle."""
+        """Validate the angle."""
         if not math.isfinite(self.degrees):
             raise ValueError(f"degrees must be finite: degrees={self.degrees}")
 
@@ -123,7 +123,7 @@ class NoisyObservations(Screen):
     entry: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what is no error."""
+        """Validate the standard deviation."""
         if not (self.scale > 0 and math.isfinite(self.scale)):
             raise ValueError(f"scale must be positive and finite: scale={self.scale}")
 
@@ -164,7 +164,7 @@ class RemappedColours(_OfMiniGrid):
     order: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of an order."""
+        """Validate `order`."""
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 

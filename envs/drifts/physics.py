@@ -46,7 +46,7 @@ class Physics(Drift):
     factor: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no factor."""
+        """Validate the factor."""
         vanishes, turns = self.factor == 0 and not self.may_vanish, self.factor < 0 and not self.may_turn
         if not math.isfinite(self.factor) or vanishes or turns:
             sign = "" if self.may_turn else " and not negative" if self.may_vanish else " and positive"
@@ -133,7 +133,7 @@ class Actuators(Physics):
     actuator: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no factor or no actuator."""
+        """Validate factor and actuator."""
         Physics.__post_init__(self)
         if self.actuator is not None and self.actuator < 0:
             raise ValueError(f"actuator must not be negative: actuator={self.actuator}")

@@ -31,7 +31,7 @@ class ScaledRewards(Screen):
     factor: float = -1.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no factor, or changes nothing."""
+        """Validate the factor, which must not be 1."""
         if not math.isfinite(self.factor) or self.factor == 1:
             raise ValueError(f"factor must be finite and not 1: factor={self.factor}")
 
@@ -55,7 +55,7 @@ class DelayedRewards(Screen):
     steps: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what is no delay."""
+        """Validate the delay."""
         if self.steps < 1:
             raise ValueError(f"steps must be positive: steps={self.steps}")
 

@@ -1,4 +1,4 @@
-"""How levels are drawn: MiniGrid's families, each level a pure function of its seed.
+"""Level generators: MiniGrid's families, each level a pure function of its seed.
 
 The numbers are those of `lifelong.envs.rng.bits(seed, Purpose.LEVEL, i)` for i = 0, 1, ..., so a level is not the one
 MiniGrid makes of the same seed, but has the same distribution; `tests/envs/rooms/test_levels.py` compares the two.

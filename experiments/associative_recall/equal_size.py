@@ -19,7 +19,7 @@ _LARGEST = 4096  # of a dial
 
 
 class Size(NamedTuple):
-    """How large a memory was made.
+    """Size of a memory after the search.
 
     Args:
         options: for `make_memory`.

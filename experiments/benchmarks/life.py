@@ -26,7 +26,7 @@ _PARTS = 10
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Tell whether a run stayed as fast and as it began."""
+    """Compare speed and memory of a run between its first and last part."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a run of `lifelong train`."""

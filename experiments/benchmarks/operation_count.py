@@ -25,7 +25,7 @@ _OTHERS = {"_softmax", "cumsum", "scatter_add", "native_layer_norm", "log_sigmoi
 
 
 class Count(NamedTuple):
-    """What one step of one life does.
+    """Operations and bytes of one step of one life.
 
     Args:
         flops: floating-point operations.

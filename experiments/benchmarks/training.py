@@ -1,4 +1,4 @@
-"""How many environment steps per second does recurrent PPO train at, acting and learning together?
+"""Measure environment steps per second of recurrent PPO, acting and learning together.
 
     pip install 'lifelong-rl[bench]'
     lifelong bench training

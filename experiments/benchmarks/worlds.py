@@ -1,4 +1,4 @@
-"""How many steps per second do worlds of many lives take, ours and others'?
+"""Measure steps per second of vector environments, ours and others'.
 
     lifelong bench worlds
     pip install envpool xminigrid 'jax[cpu]'    # to have them measured beside it

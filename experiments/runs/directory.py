@@ -127,7 +127,7 @@ def save(
 
 
 def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> dict[str, Any]:
-    """Put everything back as `save` found it.
+    """Restore the checkpoint that `save` wrote.
 
     Returns:
         The facts given to `save`, and `steps`.
@@ -150,7 +150,7 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
 
 
 def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
-    """Give a policy the weights of a run's checkpoint, and return the checkpoint's facts."""
+    """Load the weights of a run's checkpoint into a policy and return the checkpoint's facts."""
     parts, facts = load_checkpoint(folder / "checkpoints" / "last")
     load_policy_tensors(policy, parts["policy"], folder)
     return facts

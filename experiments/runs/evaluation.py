@@ -41,7 +41,7 @@ def live_frozen(
     cuda_graph: Graph = "auto",
     progress: Callable[[int], None] = lambda lived: None,
 ) -> dict[str, NDArray[Any]]:
-    """Let fresh lives go on for some steps and return the rows of their episodes.
+    """Run a frozen policy in new lives and return the rows of their episodes.
 
     Args:
         policy: who acts; left as it is.

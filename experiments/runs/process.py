@@ -1,4 +1,4 @@
-"""What the operating system knows of this process."""
+"""Resident memory of this process."""
 
 import os
 from pathlib import Path

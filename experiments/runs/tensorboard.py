@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: retention first.
+"""TensorBoard tags and layout of a run, retention first.
 
 `RunWriter` writes into the run's own folder, so every run is one line with one colour in every chart.
 
@@ -156,7 +156,7 @@ class RunWriter:
             self._writer.file_writer.add_summary(summary)
 
     def flush(self) -> None:
-        """Let TensorBoard see all that was written."""
+        """Flush the event file."""
         self._writer.flush()
 
     def close(self) -> None:

@@ -167,7 +167,7 @@ def _now(steps: int) -> tuple[float, float, int]:
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Let Ctrl-C or a termination fill the list instead of breaking a step; the second time it breaks."""
+    """Record the first SIGINT or SIGTERM in a list; raise KeyboardInterrupt at the second."""
     seen: list[int] = []
     names = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {name: signal.getsignal(name) for name in names}

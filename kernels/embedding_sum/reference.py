@@ -33,7 +33,7 @@ def embedding_sum(values: Tensor, table: Tensor, begin: Tensor) -> Tensor:
 
 
 def check(values: Tensor, table: Tensor, begin: Tensor) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, its shape and the shape wanted.

@@ -80,7 +80,7 @@ def check(
     erase_key: Tensor | None,
     rate: Tensor | None = None,
 ) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, its shape and the shape wanted.

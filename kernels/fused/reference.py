@@ -70,7 +70,7 @@ def gated_linear(z: Tensor) -> Tensor:
 
 
 def check_qkv(x: Tensor, heads: int, key_width: int) -> None:
-    """Refuse channels that do not make queries, keys and values.
+    """Validate the number of channels.
 
     Raises:
         ValueError: naming the sizes.

@@ -137,7 +137,7 @@ def check(
     limit: Tensor | None,
     parametrisation: Parametrisation,
 ) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, what it is and what is wanted.

@@ -48,7 +48,7 @@ def layer_step(
 
 
 def check(z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, its shape and the shape wanted.

@@ -67,7 +67,7 @@ def linear_scan(
 def check(
     u: Tensor, decay: Tensor, state: Tensor, start: Tensor, write: Tensor | None = None, read: Tensor | None = None
 ) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, its shape and the shape wanted.

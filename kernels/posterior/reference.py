@@ -79,7 +79,7 @@ def check(
     prior: Tensor,
     decay: Tensor | None,
 ) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, its shape and the shape wanted.

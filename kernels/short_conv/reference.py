@@ -40,7 +40,7 @@ def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple
 
 
 def check(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> None:
-    """Refuse arguments that do not fit each other.
+    """Validate shapes and dtypes.
 
     Raises:
         ValueError: naming the argument, its shape and the shape wanted.

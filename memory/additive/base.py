@@ -1,4 +1,4 @@
-r"""What gated additive memories share: a matrix that is faded and added to, and a write that never reads it.
+r"""Base of gated additive memories: a decayed sum of outer products; writing does not read the state.
 
     S <- S diag(a_t) + g_t v_t k_t^T                S_0 = 0
     y_t = read(S q_t)
@@ -30,7 +30,7 @@ __all__ = ["Additive", "Parts"]
 
 
 class Parts(NamedTuple):
-    """What a member does with T inputs."""
+    """Keys, values, queries and decays of T steps."""
 
     q: Tensor
     """[B, T, H, K] queries."""

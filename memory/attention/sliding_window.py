@@ -20,7 +20,7 @@ __all__ = ["Band", "births"]
 
 
 class Band:
-    """Who sees whom in one pass.
+    """Attention mask of one pass over a sliding window.
 
     Attributes:
         age: [C, S] how many steps before its viewer a step is; negative where it lies ahead.

@@ -27,7 +27,7 @@ __all__ = ["GRU", "LSTM"]
 
 
 class Recurrent(Memory):
-    """What GRU and LSTM share: starts, pieces and the way out.
+    """Base of GRU and LSTM: resets inside a sequence, and the output projection.
 
     Args:
         width: D, width of inputs and outputs.

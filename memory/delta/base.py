@@ -29,7 +29,7 @@ __all__ = ["Correction", "DeltaRule"]
 
 
 class Correction(NamedTuple):
-    """What T steps write and read."""
+    """Inputs of the delta rule for T steps."""
 
     q: Tensor
     """[B, T, H, K] queries."""

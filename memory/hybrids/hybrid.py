@@ -28,7 +28,7 @@ __all__ = ["Hybrid", "Series", "inner_memory", "run"]
 
 
 class Pair(Memory):
-    """What a hybrid and a series share: two memories and their states.
+    """Base of `Hybrid` and `Series`: two memories and their states.
 
     Args:
         width: D, width of inputs and outputs.

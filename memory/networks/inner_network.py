@@ -1,4 +1,4 @@
-r"""What the memories trained at test time share: a network per head whose weights are the memory.
+r"""Base of memories trained at test time: a network per head whose weights are the state.
 
     y_t = f(q_t; W_t),  W_t = A + what the steps of this life have changed          A: slow weights, learned by gradient
 
