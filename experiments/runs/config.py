@@ -215,7 +215,7 @@ class TrainConfig:
         return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Any) -> Self:
         """Return the config that `to_json` gave, in this version or in 0.1.
 
         Raises:
@@ -225,7 +225,8 @@ class TrainConfig:
         if not isinstance(content, Mapping) or not isinstance(content.get("ppo") or {}, Mapping):
             raise TypeError("settings must be a table of names and values")
         nested: dict[str, Any] = content.get("ppo") or {}
-        flat = {ALIASES.get(name, name): value for name, value in content.items() if name != "ppo"} | nested
+        settings: dict[str, Any] = {**content}
+        flat = {ALIASES.get(name, name): value for name, value in settings.items() if name != "ppo"} | nested
         learn, rest = _apart(_BEFORE | flat)
         known = {f.name for f in fields(cls)} - {"ppo"}
         if unknown := sorted(set(rest) - known):
