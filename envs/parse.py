@@ -1,10 +1,11 @@
 """Data from text, for any table of names and dataclasses: `name`, `name:1,2` or `name:second=2,first=1`."""
 
-import difflib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_args
+
+from lifelong.registry import nearest
 
 __all__ = ["from_text"]
 
@@ -22,8 +23,7 @@ def from_text(text: str, table: Mapping[str, type[Any]], what: str) -> Any:
     """
     name, _, rest = text.strip().partition(":")
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        hint = nearest(name, table)
         raise ValueError(f"no {what} {name!r}{hint} known: {', '.join(_usage(known, table) for known in table)}")
     wanted = {f.name: _kind(f.type) for f in fields(table[name])}
     given: dict[str, int | float | str] = {}

@@ -23,7 +23,6 @@ In place of tasks, `stream = "cued-recall"` and a table `options` take one that 
 the file, the line and what is allowed.
 """
 
-import difflib
 import importlib
 import re
 import tomllib
@@ -36,6 +35,7 @@ from lifelong.envs.drifts.parse import parse_drifts
 from lifelong.envs.gym_stream import GymTask
 from lifelong.envs.schedules import parse_schedule
 from lifelong.envs.stream import References
+from lifelong.registry import nearest
 
 __all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file"]
 
@@ -144,8 +144,7 @@ class _Reader:
         for name, value in content.items():
             here = (*place, name)
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ";"
+                hint = nearest(str(name), known)
                 raise self.fault(here, f"no entry {name!r}{hint} known: {', '.join(known)}")
             kind = known[name]
             fits = isinstance(value, kind) or (kind is float and isinstance(value, int))

@@ -18,7 +18,6 @@ Actions are MiniGrid's: turn left, turn right, walk, pick up, drop, toggle, do n
 most T is worth 1 - 0.9 t / T; lava, and in Memory the wrong object, end the episode with 0.
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from lifelong.envs.rooms.levels import COLOURS
 from lifelong.envs.rooms.tasks import TASKS
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
+from lifelong.registry import nearest
 
 __all__ = ["Rooms"]
 
@@ -81,8 +81,7 @@ class Rooms(TaskStream):
             raise ValueError("a stream needs at least one task")
         for name in names:
             if name not in TASKS:
-                near = difflib.get_close_matches(name, TASKS, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ";"
+                hint = nearest(name, TASKS)
                 raise ValueError(f"no task {name!r}{hint} known: {', '.join(TASKS)}")
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(
