@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import OraclePolicy, Policy, UniformPolicy
+from lifelong.envs.references.policies import LearningPolicy, Policy, policies_of_a_learner
 from lifelong.envs.streams.dark_room import DarkRoom, tours
 from lifelong.envs.streams.grid_moves import walk_toward
 
@@ -23,15 +23,10 @@ __all__ = ["Sweep", "dark_room_policies"]
 
 def dark_room_policies(stream: DarkRoom) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    return {
-        "random": lambda: UniformPolicy(4, stream.seed),
-        "within": lambda: Sweep(stream, wiped=True),
-        "cross": lambda: Sweep(stream),
-        "oracle": lambda: OraclePolicy(lambda: walk_toward(stream.place, stream.goals())),
-    }
+    return policies_of_a_learner(stream, Sweep, lambda: walk_toward(stream.place, stream.goals()))
 
 
-class Sweep:
+class Sweep(LearningPolicy):
     """Do the tours one after another, an episode each, until the goal is found; then walk to it.
 
     Args:
@@ -40,7 +35,7 @@ class Sweep:
     """
 
     def __init__(self, stream: DarkRoom, *, wiped: bool = False) -> None:
-        self.wiped = wiped
+        super().__init__(wiped=wiped)
         self.tours = np.array(tours(stream.size, stream.max_steps)[0])
         self.in_vain = np.zeros((stream.num_envs, stream.maps), np.int64)
         self.goal = np.full((stream.num_envs, stream.maps, 2), -1)
@@ -49,7 +44,7 @@ class Sweep:
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the next moves."""
         started = obs["episode_start"][:, 0] > 0
-        forgotten = started if self.wiped else life_start
+        forgotten = self.forgets(obs, life_start)
         self.in_vain[forgotten], self.goal[forgotten] = 0, -1
         self.steps = np.where(started, 0, self.steps + 1)
         observation, everyone = obs["observation"], np.arange(life_start.size)

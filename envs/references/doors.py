@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import OraclePolicy, Policy, UniformPolicy
+from lifelong.envs.references.policies import LearningPolicy, Policy, policies_of_a_learner
 from lifelong.envs.streams.doors import Doors
 from lifelong.envs.streams.grid_moves import walk_toward
 
@@ -25,15 +25,10 @@ Ints = NDArray[np.int64]
 
 def doors_policies(stream: Doors) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    return {
-        "random": lambda: UniformPolicy(4, stream.seed),
-        "within": lambda: Elimination(stream, wiped=True),
-        "cross": lambda: Elimination(stream),
-        "oracle": lambda: OraclePolicy(lambda: _walk(stream.place, stream.right_doors())),
-    }
+    return policies_of_a_learner(stream, Elimination, lambda: _walk(stream.place, stream.right_doors()))
 
 
-class Elimination:
+class Elimination(LearningPolicy):
     """Try the first door that is not ruled out.
 
     Args:
@@ -42,12 +37,12 @@ class Elimination:
     """
 
     def __init__(self, stream: Doors, *, wiped: bool = False) -> None:
-        self.wiped = wiped
+        super().__init__(wiped=wiped)
         self.wrong = np.zeros((stream.num_envs, stream.colours, stream.doors), np.bool_)
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next moves."""
-        self.wrong[obs["episode_start"][:, 0] > 0 if self.wiped else life_start] = False
+        self.wrong[self.forgets(obs, life_start)] = False
         observation, doors = obs["observation"], np.arange(self.wrong.shape[-1])
         here = np.arange(life_start.size), observation["colour"]
         this = doors == observation["tried"][:, None]  # none where none was tried

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import OraclePolicy, Policy, UniformPolicy
+from lifelong.envs.references.policies import LearningPolicy, Policy, policies_of_a_learner
 from lifelong.envs.streams.grid_moves import FAR, MOVES, distances
 from lifelong.envs.streams.map_change import FLOOR, GOAL, RADIUS, WALL, MapChange, arms, four_rooms
 
@@ -25,15 +25,10 @@ Bools = NDArray[np.bool_]
 
 def map_change_policies(stream: MapChange) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    return {
-        "random": lambda: UniformPolicy(4, stream.seed),
-        "within": lambda: Explorer(stream, wiped=True),
-        "cross": lambda: Explorer(stream),
-        "oracle": lambda: OraclePolicy(stream.shortest_moves),
-    }
+    return policies_of_a_learner(stream, Explorer, stream.shortest_moves)
 
 
-class Explorer:
+class Explorer(LearningPolicy):
     """Walk to the goal, or to the nearest cell where it may be; take unseen cells of the cross to be open.
 
     It knows how far from the goal an episode starts at least, so it does not look for it nearer.
@@ -44,7 +39,8 @@ class Explorer:
     """
 
     def __init__(self, stream: MapChange, *, wiped: bool = False) -> None:
-        self.wiped, self.size, self.nearest = wiped, stream.size, stream.nearest
+        super().__init__(wiped=wiped)
+        self.size, self.nearest = stream.size, stream.nearest
         self.room = four_rooms(stream.size) == FLOOR
         self.may_open = np.zeros_like(self.room)
         for arm in arms(stream.size):
@@ -57,7 +53,7 @@ class Explorer:
         """Return the next moves."""
         started = obs["episode_start"][:, 0] > 0
         for known in (self.seen, self.wall, self.goal):
-            known[started if self.wiped else life_start] = False
+            known[self.forgets(obs, life_start)] = False
         observation, everyone = obs["observation"], np.arange(life_start.size)
         x, y = observation["place"].T
         here = everyone, observation["map"]

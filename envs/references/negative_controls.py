@@ -28,7 +28,7 @@ from lifelong.envs.gym_stream import make_task
 from lifelong.envs.references.certificate import FIXED
 from lifelong.envs.references.lqr import Controller, Floats, linearised, lqr
 from lifelong.envs.references.mujoco import hold, hold_foreseen, reach, reach_foreseen
-from lifelong.envs.references.policies import OraclePolicy, Policy, RandomPolicy
+from lifelong.envs.references.policies import LearningPolicy, OraclePolicy, Policy, RandomPolicy
 from lifelong.envs.streams.negative_controls import Control
 
 __all__ = ["Identifying", "Only", "balance", "control_policies", "swing_up"]
@@ -82,7 +82,7 @@ class Only:
         return self.controller(np.asarray(obs["observation"], np.float64))
 
 
-class Identifying:
+class Identifying(LearningPolicy):
     """The controller of the task whose environment would have answered as this one did.
 
     Args:
@@ -102,7 +102,8 @@ class Identifying:
         *,
         wiped: bool = False,
     ) -> None:
-        self.envs, self.controllers, self.foresee, self.wiped = envs, controllers, foresee, wiped
+        super().__init__(wiped=wiped)
+        self.envs, self.controllers, self.foresee = envs, controllers, foresee
         self.error = np.zeros((num_envs, len(envs)))
         self.guess = np.zeros(num_envs, np.int64)
         self.steps = np.zeros(num_envs, np.int64)  # of this episode
@@ -112,7 +113,7 @@ class Identifying:
         """Return the next actions."""
         observation = np.asarray(obs["observation"], np.float64)
         started = obs["episode_start"][:, 0] > 0
-        self.guess[started if self.wiped else life_start] = 0
+        self.guess[self.forgets(obs, life_start)] = 0
         self.error[started] = 0.0
         self.steps = np.where(started, 0, self.steps + 1)
         unsure = (np.sort(self.error, 1)[:, 1] < _SURE) & (self.steps <= _LOOK)

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.stream import ROW
 
-__all__ = ["FixedPolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
+__all__ = [
+    "FixedPolicy",
+    "LearningPolicy",
+    "OraclePolicy",
+    "Policy",
+    "RandomPolicy",
+    "UniformPolicy",
+    "play",
+    "policies_of_a_learner",
+]
 
 Ints = NDArray[np.int64]
 Rows = dict[str, NDArray[Any]]
@@ -105,6 +114,40 @@ class OraclePolicy:
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return what is best."""
         return self.choose()
+
+
+class LearningPolicy:
+    """Base of policies that learn from observations, and may forget all at every episode's end.
+
+    Args:
+        wiped: whether they do; a new life is never told of the one before.
+    """
+
+    def __init__(self, *, wiped: bool) -> None:
+        self.wiped = wiped
+
+    def forgets(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return [B] where nothing that was learnt counts any more."""
+        started: NDArray[np.bool_] = obs["episode_start"][:, 0] > 0
+        return started if self.wiped else life_start
+
+
+def policies_of_a_learner(
+    stream: Any, learner: Callable[..., Policy], oracle: Callable[[], NDArray[Any]]
+) -> dict[str, Callable[[], Policy]]:
+    """Return reference policies by name, where the best across episodes and within them are one policy, wiped or not.
+
+    Args:
+        stream: a `SealedStream`.
+        learner: makes the policy from the stream, and with `wiped=True` one that forgets.
+        oracle: looks into the stream and returns what is best [B].
+    """
+    return {
+        "random": lambda: UniformPolicy(stream.actions, stream.seed),
+        "within": lambda: learner(stream, wiped=True),
+        "cross": lambda: learner(stream),
+        "oracle": lambda: OraclePolicy(oracle),
+    }
 
 
 def play(stream: Any, policy: Policy, episodes: int) -> Rows:

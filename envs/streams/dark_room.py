@@ -25,14 +25,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.rng import Purpose, integers
 from lifelong.envs.schedules import Block, Schedule
-from lifelong.envs.stream import Boundary, References, Task
+from lifelong.envs.stream import Boundary, References
 from lifelong.envs.streams.grid_moves import MOVES
-from lifelong.envs.streams.sealed import SealedStream
+from lifelong.envs.streams.hidden_maps import HiddenMaps
 
 __all__ = ["DarkRoom", "random_walk_success", "tours"]
 
@@ -41,7 +40,7 @@ _BEAM = 100  # tours that are held in view
 _FAR = 0.05  # what a new cell counts more for every step it is from the centre
 
 
-class DarkRoom(SealedStream):
+class DarkRoom(HiddenMaps):
     """Lives in dark rooms, natively batched.
 
     Args:
@@ -57,8 +56,6 @@ class DarkRoom(SealedStream):
     Raises:
         ValueError: on numbers that make no room.
     """
-
-    kept = ("place",)
 
     def __init__(
         self,
@@ -76,9 +73,6 @@ class DarkRoom(SealedStream):
             raise ValueError(f"size must be odd and at least 3: size={size}")
         if max_steps < size - 1:
             raise ValueError(f"max_steps must be at least size - 1, the way to a corner: {max_steps=}, {size=}")
-        if maps < 1:
-            raise ValueError(f"maps must be positive: maps={maps}")
-        self.size, self.max_steps, self.maps = size, max_steps, maps
         self._chances = tours(size, max_steps)[1]
         self._centre = size // 2
         references = References(
@@ -86,15 +80,17 @@ class DarkRoom(SealedStream):
         )
         super().__init__(
             num_envs,
-            entries={"place": spaces.MultiDiscrete([size, size]), "map": spaces.Discrete(maps)},
-            actions=4,
-            tasks=[Task(f"map {k}", references) for k in range(maps)],
+            size=size,
+            max_steps=max_steps,
+            maps=maps,
+            references=references,
+            entries={},
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
         )
-        self.place = np.full((num_envs, 2), self._centre)
+        self.place[:] = self._centre
         self._goals = np.zeros((num_envs, maps, 2), np.int64)
 
     def goals(self) -> Ints:
@@ -114,12 +110,7 @@ class DarkRoom(SealedStream):
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         place = np.clip(self.place[slots] + MOVES[actions], 0, self.size - 1)
         found = (place == self.goals()[slots]).all(1)
-        self.place[slots] = place
-        self.answer[slots] = place[:, 1] * self.size + place[:, 0]
-        return found.astype(np.float64), found | (self.episode_length[slots] + 1 >= self.max_steps)
-
-    def _show(self) -> dict[str, NDArray[Any]]:
-        return {"place": self.place.copy(), "map": self.base_task.copy()}
+        return self._arrive(slots, place, found)
 
     def _episode_info(self, slots: Ints) -> dict[str, Any]:
         met = self.meetings_of(slots)

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.schedules import Block, Schedule
-from lifelong.envs.stream import Boundary, References, Task
+from lifelong.envs.stream import Boundary, References
 from lifelong.envs.streams.grid_moves import MOVES, distances
-from lifelong.envs.streams.sealed import SealedStream
+from lifelong.envs.streams.hidden_maps import HiddenMaps
 
 __all__ = ["FLOOR", "GOAL", "RADIUS", "WALL", "MapChange", "arms", "four_rooms"]
 
@@ -41,7 +41,7 @@ RADIUS = 2  # of the view
 _MEASURED = {"random": 0.0346, "within": 0.579, "cross": 0.976}
 
 
-class MapChange(SealedStream):
+class MapChange(HiddenMaps):
     """Lives in four rooms, natively batched.
 
     Args:
@@ -58,8 +58,6 @@ class MapChange(SealedStream):
     Raises:
         ValueError: on numbers that make no map.
     """
-
-    kept = ("place",)
 
     def __init__(
         self,
@@ -80,26 +78,22 @@ class MapChange(SealedStream):
             raise ValueError(f"nearest must lie in 1 to {size - 3}, size - 3: nearest={nearest}")
         if max_steps < nearest:
             raise ValueError(f"max_steps must be at least nearest: max_steps={max_steps}, nearest={nearest}")
-        if maps < 1:
-            raise ValueError(f"maps must be positive: maps={maps}")
-        self.size, self.max_steps, self.nearest, self.maps = size, max_steps, nearest, maps
+        self.nearest = nearest
         usual = (size, max_steps, nearest, schedule) == (11, 10, 3, Block(20))
         references = References(**_MEASURED if usual else {}, oracle=1.0)
         super().__init__(
             num_envs,
-            entries={
-                "view": spaces.MultiDiscrete(np.full((2 * RADIUS + 1, 2 * RADIUS + 1), 3)),
-                "place": spaces.MultiDiscrete([size, size]),
-                "map": spaces.Discrete(maps),
-            },
-            actions=4,
-            tasks=[Task(f"map {k}", references) for k in range(maps)],
+            size=size,
+            max_steps=max_steps,
+            maps=maps,
+            references=references,
+            entries={"view": spaces.MultiDiscrete(np.full((2 * RADIUS + 1, 2 * RADIUS + 1), 3))},
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
         )
-        self.place = np.ones((num_envs, 2), np.int64)
+        self.place[:] = 1
         self._cells = np.zeros((num_envs, maps, size, size), np.int8)  # [y, x]
         self._away = np.zeros((num_envs, maps, size, size), np.int16)  # steps to the goal
         self._rooms = np.argwhere(four_rooms(size) == FLOOR)
@@ -142,15 +136,13 @@ class MapChange(SealedStream):
         task, there = self.base_task[slots], self.place[slots] + MOVES[actions]
         cell = self._cells[slots, task, there[:, 1], there[:, 0]]
         place = np.where((cell == WALL)[:, None], self.place[slots], there)
-        self.place[slots] = place
-        self.answer[slots] = place[:, 1] * self.size + place[:, 0]
-        return (cell == GOAL).astype(np.float64), (cell == GOAL) | (self.episode_length[slots] + 1 >= self.max_steps)
+        return self._arrive(slots, place, cell == GOAL)
 
     def _show(self) -> dict[str, NDArray[Any]]:
         around = (self.place[:, None] + self._window[:, None])[..., ::-1].transpose(2, 0, 1)  # y and x, [B, 5] each
         inside = np.clip(around, 0, self.size - 1)  # beyond the outer wall there is more of it
         view = self.cells()[self._everyone[:, None, None], inside[0][:, :, None], inside[1][:, None]]
-        return {"view": view.astype(np.int64), "place": self.place.copy(), "map": self.base_task.copy()}
+        return {"view": view.astype(np.int64)} | super()._show()
 
 
 def four_rooms(size: int) -> NDArray[np.int8]:
