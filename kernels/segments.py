@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["decay_between", "masked_exp", "pad_time", "visible"]
+__all__ = ["decay_between", "life_start_steps", "masked_exp", "pad_time", "visible"]
 
 
 def pad_time(x: Tensor, chunk: int, value: float = 0.0) -> Tensor:
@@ -21,6 +21,17 @@ def pad_time(x: Tensor, chunk: int, value: float = 0.0) -> Tensor:
         x = functional.pad(x, (0, 0) * (x.ndim - 2) + (0, missing), value=value)
     cut: Tensor = x.unflatten(1, (-1, chunk))
     return cut
+
+
+def life_start_steps(before: Tensor, start: Tensor) -> Tensor:
+    """Return the step at which the life of each step began, [B, T]; that of a life from before the pass is negative.
+
+    Args:
+        before: [B, 1] int64, steps that the incoming life has lived.
+        start: [B, T] bool, true where a step is the first of a life.
+    """
+    steps = torch.arange(start.shape[1], device=start.device)
+    return torch.where(start, steps, -before).cummax(1).values
 
 
 def visible(start: Tensor) -> tuple[Tensor, Tensor, Tensor]:

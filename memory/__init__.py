@@ -12,7 +12,8 @@ from lifelong.registry import Entry, lazy_attribute
 if TYPE_CHECKING:
     from lifelong.memory.additive.base import Additive, Parts
     from lifelong.memory.check import MemoryContractError, check_memory
-    from lifelong.memory.delta.base import Correction, DeltaRule
+    from lifelong.memory.delta.base import DeltaRule
+    from lifelong.memory.delta.correction import Correction
     from lifelong.memory.memory import Memory
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
     from lifelong.memory.torchrl_module import MemoryModule
@@ -36,7 +37,7 @@ __all__ = [
 
 _EXPORTS = {
     "Additive": "additive.base",
-    "Correction": "delta.base",
+    "Correction": "delta.correction",
     "DeltaRule": "delta.base",
     "Memory": "memory",
     "MemoryContractError": "check",

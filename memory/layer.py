@@ -1,11 +1,23 @@
 """Layer around a fast-weight recurrence: projections and convolution before, norm, gate and projection after."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from lifelong.kernels.fused import gated_norm, qkv
 
-__all__ = ["Output", "Projection", "RMSNorm", "count_heads", "decay_parameters", "fade_rates", "write_and_fade"]
+__all__ = [
+    "Output",
+    "Projection",
+    "RMSNorm",
+    "count_heads",
+    "decay_parameters",
+    "fade_rates",
+    "linear_flops",
+    "require_positive",
+    "write_and_fade",
+]
 
 
 def count_heads(width: int, num_heads: int | None) -> int:
@@ -27,6 +39,22 @@ def count_heads(width: int, num_heads: int | None) -> int:
     return num_heads
 
 
+def linear_flops(module: nn.Module) -> int:
+    """Return the floating-point operations of one step in all linear maps of a module."""
+    return 2 * sum(layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Linear))
+
+
+def require_positive(**numbers: float) -> None:
+    """Validate that all numbers are positive.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    for name, number in numbers.items():
+        if not number > 0:
+            raise ValueError(f"{name} must be positive: {name}={number}")
+
+
 class Projection(nn.Module):
     """Queries, keys and values of all heads: one linear map, one short convolution, SiLU.
 
@@ -43,10 +71,10 @@ class Projection(nn.Module):
         self, width: int, num_heads: int, key_dim: int, value_dim: int, conv_size: int, *, unit: bool = True
     ) -> None:
         super().__init__()
-        if conv_size < 1:
-            raise ValueError(f"conv_size must be positive: conv_size={conv_size}")
+        require_positive(conv_size=conv_size)
         self.num_heads, self.key_dim, self.conv_size, self.unit = num_heads, key_dim, conv_size, unit
         self.channels, keys = num_heads * (2 * key_dim + value_dim), num_heads * key_dim
+        self.window_shape = (conv_size - 1, self.channels)  # of what the convolution keeps of a life
         self.linear = nn.Linear(width, self.channels, bias=False)
         self.conv = nn.Parameter(torch.full((self.channels, conv_size), 1 / conv_size))
         self.linear.weight.data[:keys] = self.linear.weight.data[keys : 2 * keys]
@@ -103,8 +131,10 @@ class Output(nn.Module):
         return y
 
 
-def write_and_fade(width: int, num_heads: int, horizons: tuple[float, float]) -> nn.Linear:
-    """Return a map to two gates per head: writes, sigmoid of the first H, and log decays, -softplus of the others.
+def write_and_fade(
+    width: int, num_heads: int, horizons: tuple[float, float], write: float = 0.0, others: Sequence[float] = ()
+) -> nn.Linear:
+    """Return a map to gates per head: H writes, sigmoids, then H log decays, -softplus, then whatever else there is.
 
     Writes are choosy from the start, at 1/2 on average; decays begin near their horizons.
 
@@ -112,11 +142,14 @@ def write_and_fade(width: int, num_heads: int, horizons: tuple[float, float]) ->
         width: D, width of the input.
         num_heads: H.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
+        write: initial bias of the writes.
+        others: initial bias of each further gate.
     """
-    gates = nn.Linear(width, 2 * num_heads)
-    gates.weight.data[num_heads:] *= 0.1
-    gates.bias.data[:num_heads] = 0.0
-    gates.bias.data[num_heads:] = decay_parameters(num_heads, horizons)
+    gates = nn.Linear(width, (2 + len(others)) * num_heads)
+    gates.weight.data[num_heads : 2 * num_heads] *= 0.1
+    gates.bias.data[:num_heads] = write
+    gates.bias.data[num_heads : 2 * num_heads] = decay_parameters(num_heads, horizons)
+    gates.bias.data[2 * num_heads :] = torch.tensor(others).repeat_interleave(num_heads)
     return gates
 
 

@@ -81,10 +81,11 @@ class Memory(nn.Module):
         """
         return self.initial_state(start.shape[0]).where(start, state)
 
-    def zeros(self, *shape: int) -> Tensor:
-        """Return zeros where the parameters live: float32, or float64 in a float64 module."""
+    def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Return zeros where the parameters live; without a dtype float32, or float64 in a float64 module."""
         anchor = next((p for p in self.parameters()), torch.empty(0))
-        dtype = torch.float64 if anchor.dtype == torch.float64 else torch.float32
+        if dtype is None:
+            dtype = torch.float64 if anchor.dtype == torch.float64 else torch.float32
         return torch.zeros(shape, dtype=dtype, device=anchor.device)
 
     @property

@@ -220,7 +220,7 @@ MEMORIES = table(
             source="2512.24695",
         ),
         "hybrid": Entry("hybrids.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
-        "series": Entry("hybrids.hybrid:Series", "two memories (a=, b=), the second behind the first"),
+        "series": Entry("hybrids.series:Series", "two memories (a=, b=), the second behind the first"),
         "memory_as_context": Entry(
             "hybrids.memory_as_context:MemoryAsContext",
             "a window that also sees what a long memory (inner=) recalls",
@@ -233,7 +233,7 @@ MEMORIES = table(
             source="2501.00663",
         ),
         "titans_mal": Entry(
-            "hybrids.hybrid:Series", "Titans as a layer before a window", {"a": "titans"}, source="2501.00663"
+            "hybrids.series:Series", "Titans as a layer before a window", {"a": "titans"}, source="2501.00663"
         ),
         "titans_mac": Entry(
             "hybrids.memory_as_context:MemoryAsContext",

@@ -124,6 +124,13 @@ def test_entry_points_into_a_folder_are_short(folder: str) -> None:
             assert lines <= 120, f"{relative(path)} has {lines} lines: tables belong in a registry"
 
 
+def test_every_memory_is_read_at_a_glance() -> None:
+    longer = {"memory/bayesian/palimpsa.py": 149}  # four forms of one posterior
+    for path in (ROOT / "memory").glob("*/*.py"):
+        lines, name = len(path.read_text().splitlines()), relative(path)
+        assert lines <= longer.get(name, 120), f"{name} has {lines} lines: a kernel or a base is missing"
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_folder_is_a_package(folder: str) -> None:
     for path in FILES[folder]:

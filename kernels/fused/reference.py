@@ -7,16 +7,15 @@ r"""What surrounds a recurrence, as torch says it: cheap in arithmetic, but a me
 Shapes: B lives, T steps, H heads, K key width, V value width, C = H (2 K + V) channels, W taps.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lifelong.kernels.short_conv import short_conv
+from lifelong.kernels.unit_length import unit_length
 
 __all__ = ["EPS", "check_qkv", "gated_linear", "gated_norm", "qkv"]
 
 EPS = 1e-5
-_TINY = 1e-6  # under the root of a squared length, so that zero stays zero and its gradient finite
 
 
 def qkv(
@@ -44,7 +43,7 @@ def qkv(
     q, k, v = functional.silu(mixed).split([keys, keys, x.shape[-1] - 2 * keys], -1)
     q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))
     if unit:
-        q, k = _unit(q), _unit(k)
+        q, k = unit_length(q), unit_length(k)
     return q, k, v, state
 
 
@@ -80,7 +79,3 @@ def check_qkv(x: Tensor, heads: int, key_width: int) -> None:
         raise ValueError(
             f"x must have H (2 K + V) channels with H = {heads}, K = {key_width} and V > 0, got {x.shape[-1]}"
         )
-
-
-def _unit(x: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + _TINY)

@@ -2,32 +2,21 @@
 
 from torch import Tensor
 
-from .chunk import inner_loop as chunk, products
-from .muon import STEPS as MUON_STEPS, orthogonal
-from .network import Layers, Loss, Norm, descent, read, size, split
+from .chunk import inner_loop as chunk
+from .muon import orthogonal_flops
+from .network import Layers, Loss, size
 from .parametrisation import Parametrisation
-from .reference import check, inner_loop as reference
-from .schedule import Schedule, schedule
+from .reference import inner_loop as reference
+from .rules import Rules, check
+from .window import last_pairs
 
-__all__ = [
-    "MUON_STEPS",
-    "Schedule",
-    "descent",
-    "inner_loop",
-    "orthogonal",
-    "products",
-    "read",
-    "schedule",
-    "size",
-    "split",
-]
+__all__ = ["Loss", "Parametrisation", "Rules", "inner_loop", "last_pairs", "orthogonal_flops", "size"]
 
 
 def inner_loop(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rate: Tensor,
     weights: Tensor,
     frozen: Tensor,
     fast: Tensor,
@@ -36,26 +25,13 @@ def inner_loop(
     start: Tensor,
     layers: Layers,
     batch: int,
-    *,
-    decay: Tensor | None = None,
-    drag: Tensor | None = None,
-    scale: Tensor | None = None,
-    norm: Norm | None = None,
-    loss: Loss = "l2",
-    limit: Tensor | None = None,
-    parametrisation: Parametrisation = "identity",
+    rules: Rules,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Run the recurrence of `reference.py`, where the arguments are explained, in the faster form for this length.
 
     Raises:
         ValueError: if arguments do not fit each other, naming the one.
     """
-    check(
-        q, k, v, rate, weights, frozen, fast, momentum, phase, start, layers, batch,
-        decay, drag, scale, norm, loss, limit, parametrisation,
-    )  # fmt: skip
+    check(q, k, v, weights, frozen, fast, momentum, phase, start, layers, batch, rules)
     form = reference if q.shape[1] == 1 or batch == 1 else chunk
-    return form(
-        q, k, v, rate, weights, frozen, fast, momentum, phase, start, layers, batch,
-        decay=decay, drag=drag, scale=scale, norm=norm, loss=loss, limit=limit, parametrisation=parametrisation,
-    )  # fmt: skip
+    return form(q, k, v, weights, frozen, fast, momentum, phase, start, layers, batch, rules)

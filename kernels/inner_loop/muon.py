@@ -13,7 +13,7 @@ arXiv:2505.23884.
 
 from torch import Tensor
 
-__all__ = ["STEPS", "orthogonal"]
+__all__ = ["STEPS", "orthogonal", "orthogonal_flops"]
 
 STEPS = (
     (4.0848, -6.8946, 2.9270),
@@ -34,3 +34,9 @@ def orthogonal(G: Tensor) -> Tensor:
         A = X @ X.mT
         X = a * X + (b * A + c * (A @ A)) @ X
     return X if flat else X.mT
+
+
+def orthogonal_flops(rows: int, columns: int) -> int:
+    """Return the floating-point operations of `orthogonal` for one matrix."""
+    small, large = sorted((rows, columns))
+    return len(STEPS) * (4 * small * small * large + 2 * small**3)

@@ -6,12 +6,18 @@ zero. A pass of one step needs one slot only.
 Shapes: B lives, T steps, N mini-batches, C slots of each.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lifelong.kernels.segments import life_start_steps
+
 __all__ = ["Schedule", "schedule"]
+
+MiniBatch = Callable[[int, list[Tensor]], tuple[Tensor, list[Tensor]]]
+"""From the number of a mini-batch and the state before it to what it reads [B, H, C, ...] and the state after it."""
 
 
 class Schedule(NamedTuple):
@@ -23,6 +29,8 @@ class Schedule(NamedTuple):
     """N, the most mini-batches that any life has."""
     slots: int
     """C."""
+    age: Tensor
+    """[B, T] int64, steps since the life's start, or more by the phase it came with, after each step."""
     phase: Tensor
     """[B, 1] int64, steps since the mini-batch began, after the last step."""
     there: Tensor
@@ -44,27 +52,50 @@ class Schedule(NamedTuple):
         """Return the steps [B, T, ...] of [B, N C, ...]."""
         return z[_lives(self.place), self.place]
 
+    def completes(self, period: int) -> Tensor:
+        """Return [B, N] bool, true where a mini-batch is the last of `period` steps; `period` is a multiple of C."""
+        return self.full & (self.lay_out(self.age).amax(2) % period == 0)
+
+    def run(self, mini_batch: MiniBatch, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Run the mini-batches one after another; where a life starts, the state is zero.
+
+        Args:
+            mini_batch: does the n-th of all lives.
+            state: [B, ...] before the first step.
+
+        Returns:
+            y: [B, T, H, ...] what was read.
+            state: [B, ...] after the last step.
+        """
+        after, ys = list(state), []
+        for n in range(self.batches):
+            fresh = self.fresh[:, n]
+            after = [z.masked_fill(fresh.view(-1, *[1] * (z.ndim - 1)), 0.0) for z in after]
+            y, after = mini_batch(n, after)
+            ys.append(y)
+        return self.gather(torch.stack(ys, 1).movedim(2, 3).flatten(1, 2)), after
+
 
 def schedule(phase: Tensor, start: Tensor, batch: int, *, whole: bool = False) -> Schedule:
     """Lay out the steps of every life in its own mini-batches.
 
     Args:
-        phase: [B, 1] int64, steps since the mini-batch began.
+        phase: [B, 1] int64, steps since the mini-batch began, or more by any number of mini-batches.
         start: [B, T] bool, true where a step is the first of a life.
         batch: steps of a mini-batch.
         whole: whether a pass of one step has all the slots of its mini-batch too.
     """
     steps = torch.arange(start.shape[1], device=start.device)
-    first = torch.where(start, steps, -phase).cummax(1).values  # when the step's life, or its mini-batch, began
-    at = (steps - first) % batch  # [B, T] its phase
+    age = steps + 1 - life_start_steps(phase, start)
+    at = (age - 1) % batch  # [B, T] its phase
     number = ((at == 0) & (steps > 0)).cumsum(1)
-    place, count, phase = number * batch + at, int(number.max()) + 1, (at[:, -1:] + 1) % batch
+    place, count, phase = number * batch + at, int(number.max()) + 1, age[:, -1:] % batch
     short = start.shape[1] == 1 and not whole
     slots = 1 if short else batch
     place = torch.zeros_like(place) if short else place
     there = _lay_out(torch.ones_like(start), place, count, slots)
     full = phase == 0 if short else there[:, :, -1]
-    return Schedule(place, count, slots, phase, there, _lay_out(start, place, count, slots)[:, :, 0], full)
+    return Schedule(place, count, slots, age, phase, there, _lay_out(start, place, count, slots)[:, :, 0], full)
 
 
 def _lives(place: Tensor) -> Tensor:

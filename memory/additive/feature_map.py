@@ -6,8 +6,6 @@ r"""Feature maps: what a query and a key become before they meet in a sum of out
                   phi(q) . phi(k) = 1 + a + a^2 / 2 with a = q . k / sqrt(K)    Based, arXiv:2402.18668
     dpfp      r_i r_(i - n) for n = 1 ... nu, r = [max(x, 0), max(-x, 0)], divided by their sum
                                                                           2 K nu  arXiv:2102.11174
-    rebased   (gamma layer_norm(x) + beta)^2, gamma and beta learned      K      arXiv:2402.10644
-    hedgehog  softmax([W x, -W x]), W learned per head, at first the identity     2 K    arXiv:2402.04347
 
 The right column is F, the width of the result. Taylor keeps each product of two channels once, where Based keeps it
 twice: the same scalar products with half the state. DPFP is Schlag's, where the second half of r is not negative.
@@ -15,15 +13,11 @@ twice: the same scalar products with half the state. DPFP is Schlag's, where the
 Shapes: H heads, K key width, F features.
 """
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DPFP", "FeatureMap", "FeatureMapName", "Hedgehog", "Rebased", "Taylor", "make_feature_map"]
-
-FeatureMapName = Literal["elu", "relu", "taylor", "dpfp", "rebased", "hedgehog"]
+__all__ = ["DPFP", "ELU", "FeatureMap", "ReLU", "Taylor"]
 
 EPS = 1e-6
 
@@ -101,67 +95,3 @@ class DPFP(FeatureMap):
         r = torch.cat([x, -x], -1).relu()
         products = torch.cat([r * r.roll(n, -1) for n in range(1, self.nu + 1)], -1)
         return products / (products.sum(-1, keepdim=True) + EPS)
-
-
-class Rebased(FeatureMap):
-    """A learned parabola of every normalised channel.
-
-    Args:
-        num_heads: H.
-        key_dim: K.
-    """
-
-    def __init__(self, num_heads: int, key_dim: int) -> None:
-        super().__init__(key_dim)
-        self.scale = nn.Parameter(torch.ones(num_heads, key_dim))
-        self.shift = nn.Parameter(torch.zeros(num_heads, key_dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features [..., H, K] of x [..., H, K]."""
-        return (self.scale * functional.layer_norm(x, x.shape[-1:]) + self.shift).square()
-
-
-class Hedgehog(FeatureMap):
-    """A softmax over channels and their negatives, so that the map can be as attention.
-
-    Args:
-        num_heads: H.
-        key_dim: K.
-    """
-
-    def __init__(self, num_heads: int, key_dim: int) -> None:
-        super().__init__(2 * key_dim)
-        self.weight = nn.Parameter(torch.eye(key_dim).repeat(num_heads, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features [..., H, F] of x [..., H, K]."""
-        z = (self.weight @ x[..., None])[..., 0]
-        return torch.cat([z, -z], -1).softmax(-1)
-
-
-def make_feature_map(name: FeatureMapName, num_heads: int, key_dim: int, nu: int = 1) -> FeatureMap:
-    """Return a new feature map.
-
-    Args:
-        name: one of the names above.
-        num_heads: H.
-        key_dim: K.
-        nu: of DPFP.
-
-    Raises:
-        ValueError: if there is no feature map of that name.
-    """
-    match name:
-        case "elu":
-            return ELU(key_dim)
-        case "relu":
-            return ReLU(key_dim)
-        case "taylor":
-            return Taylor(key_dim)
-        case "dpfp":
-            return DPFP(key_dim, nu)
-        case "rebased":
-            return Rebased(num_heads, key_dim)
-        case "hedgehog":
-            return Hedgehog(num_heads, key_dim)
-    raise ValueError(f"feature_map must be one of {', '.join(get_args(FeatureMapName))}, got {name!r}")

@@ -18,8 +18,9 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.additive.base import Additive, Parts
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.additive.base import Parts
+from lifelong.memory.additive.projected import ProjectedAdditive
+from lifelong.memory.layer import Output, decay_parameters, require_positive
 
 __all__ = ["GLA"]
 
@@ -27,7 +28,7 @@ SHARPNESS = 16
 """What the log of the sigmoid is divided by."""
 
 
-class GLA(Additive):
+class GLA(ProjectedAdditive):
     """A matrix per head whose key channels fade by themselves.
 
     Args:
@@ -53,13 +54,9 @@ class GLA(Additive):
         horizons: tuple[float, float] = (1e4, 1e5),
         rank: int = 16,
     ) -> None:
-        num_heads = count_heads(width, num_heads)
-        if rank < 1:
-            raise ValueError(f"rank must be positive: rank={rank}")
-        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
-        super().__init__(width, num_heads, K, V)
-        self.rank = rank
-        self.project = Projection(width, num_heads, K, V, conv_size)
+        require_positive(rank=rank)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size)
+        num_heads, V, K = self.shape
         up = nn.Linear(rank, num_heads * K)
         up.weight.data *= 0.1  # decays begin near their horizons
         first, last = horizons
@@ -67,19 +64,8 @@ class GLA(Additive):
         self.fade = nn.Sequential(nn.Linear(width, rank, bias=False), up)
         self.output = Output(width, num_heads, V)
 
-    def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
-
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
         decay = (functional.logsigmoid(self.fade(x)) / SHARPNESS).view(k.shape)
         return Parts(q, k, v, lambda y: self.output(y, x), decay=decay, rest={"window": window})
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + 2 * num_heads * V + self.rank
-        return 2 * self.width * projected + 2 * self.rank * num_heads * K + 5 * num_heads * V * K

@@ -18,13 +18,14 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.additive.base import Additive, Parts
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.additive.base import Parts
+from lifelong.memory.additive.projected import ProjectedAdditive
+from lifelong.memory.layer import Output, decay_parameters
 
 __all__ = ["Hebbian"]
 
 
-class Hebbian(Additive):
+class Hebbian(ProjectedAdditive):
     """A correlation matrix per head that leaks.
 
     Args:
@@ -48,17 +49,11 @@ class Hebbian(Additive):
         conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        num_heads = count_heads(width, num_heads)
-        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
-        super().__init__(width, num_heads, K, V)
-        self.project = Projection(width, num_heads, K, V, conv_size)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size)
+        num_heads, V, _ = self.shape
         self.rate = nn.Parameter(torch.ones(num_heads).expm1().log())  # eta = 1
         self.leak = nn.Parameter(decay_parameters(num_heads, horizons))
         self.output = Output(width, num_heads, V)
-
-    def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -67,9 +62,3 @@ class Hebbian(Additive):
             z.expand(*start.shape, -1) for z in (functional.softplus(self.rate), -functional.softplus(self.leak))
         )
         return Parts(q, k, v, lambda y: self.output(y, x), gate=gate, decay=decay, rest={"window": window})
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        num_heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + 2 * num_heads * V) + 5 * num_heads * V * K

@@ -3,9 +3,10 @@ r"""Linear attention: every step is added, nothing is ever taken away.
     S <- S + v_t phi(k_t)^T        z <- z + phi(k_t)         S_0 = 0, z_0 = 0
     y_t = S phi(q_t) / (z^T phi(q_t) + eps)
 
-q, k, v = SiLU(conv(W x)); `feature_map` chooses phi, elu(x) + 1 unless told; see `feature_map.py`. The normaliser z is
-one more row of S, its value always 1, so that y is a weighted mean of the values seen. The mean of a long life moves
-little: after n steps a write weighs 1 / n, and float32 stops counting near 10^7 of them.
+q, k, v = SiLU(conv(W x)); `feature_map` chooses phi, elu(x) + 1 unless told: see `feature_map.py` and
+`learned_feature_map.py`. The normaliser z is one more row of S, its value always 1, so that y is a weighted mean of the
+values seen. The mean of a long life moves little: after n steps a write weighs 1 / n, and float32 stops counting near
+10^7 of them.
 
 Shapes: B lives, T steps, D width, H heads, K key width, F features (K for elu), V value width; state S
 [B, H, V + 1, F] and the convolution's window.
@@ -14,14 +15,20 @@ Source: arXiv:2006.16236; the convolution, norm and gate around it are ours, the
 features are Based's, arXiv:2402.18668, without the window of attention beside them.
 """
 
+from collections.abc import Callable
+from typing import Literal, get_args
+
 from tensordict import TensorDict
 from torch import Tensor
 
 from lifelong.memory.additive.base import Additive, Parts
-from lifelong.memory.additive.feature_map import FeatureMapName, make_feature_map
-from lifelong.memory.layer import Output, Projection, count_heads
+from lifelong.memory.additive.feature_map import DPFP, ELU, FeatureMap, ReLU, Taylor
+from lifelong.memory.additive.learned_feature_map import Hedgehog, Rebased
+from lifelong.memory.layer import Output, Projection, count_heads, linear_flops
 
-__all__ = ["LinearAttention"]
+__all__ = ["FeatureMapName", "LinearAttention", "make_feature_map"]
+
+FeatureMapName = Literal["elu", "relu", "taylor", "dpfp", "rebased", "hedgehog"]
 
 EPS = 1e-6
 
@@ -63,7 +70,7 @@ class LinearAttention(Additive):
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
+        return {"window": self.zeros(batch, *self.project.window_shape)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -80,6 +87,30 @@ class LinearAttention(Additive):
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
         num_heads, rows, features = self.shape
-        projected = self.project.channels + 2 * num_heads * (rows - 1)
         learned = sum(p.numel() for p in [*self.of_queries.parameters(), *self.of_keys.parameters()])
-        return 2 * self.width * projected + 2 * learned + 4 * num_heads * rows * features
+        return linear_flops(self) + 2 * learned + 4 * num_heads * rows * features
+
+
+def make_feature_map(name: FeatureMapName, num_heads: int, key_dim: int, nu: int = 1) -> FeatureMap:
+    """Return a new feature map.
+
+    Args:
+        name: one of `FeatureMapName`.
+        num_heads: H.
+        key_dim: K.
+        nu: of DPFP.
+
+    Raises:
+        ValueError: if there is no feature map of that name.
+    """
+    makers: dict[str, Callable[[], FeatureMap]] = {
+        "elu": lambda: ELU(key_dim),
+        "relu": lambda: ReLU(key_dim),
+        "taylor": lambda: Taylor(key_dim),
+        "dpfp": lambda: DPFP(key_dim, nu),
+        "rebased": lambda: Rebased(num_heads, key_dim),
+        "hedgehog": lambda: Hedgehog(num_heads, key_dim),
+    }
+    if name not in makers:
+        raise ValueError(f"feature_map must be one of {', '.join(get_args(FeatureMapName))}, got {name!r}")
+    return makers[name]()

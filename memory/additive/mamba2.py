@@ -20,8 +20,9 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.additive.base import Additive, Parts
-from lifelong.memory.layer import Output, Projection, count_heads, fade_rates
+from lifelong.memory.additive.base import Parts
+from lifelong.memory.additive.projected import ProjectedAdditive
+from lifelong.memory.layer import Output, fade_rates, require_positive
 
 __all__ = ["Mamba2"]
 
@@ -35,7 +36,7 @@ class GateFirst(Output):
         return y
 
 
-class Mamba2(Additive):
+class Mamba2(ProjectedAdditive):
     """A matrix per head, written and faded by the same step size.
 
     Args:
@@ -61,21 +62,14 @@ class Mamba2(Additive):
         horizons: tuple[float, float] = (1e4, 1e5),
         step_size: float = 0.5,
     ) -> None:
-        num_heads = count_heads(width, num_heads)
-        if step_size <= 0:
-            raise ValueError(f"step_size must be positive: step_size={step_size}")
-        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
-        super().__init__(width, num_heads, K, V)
-        self.project = Projection(width, num_heads, K, V, conv_size, unit=False)
+        require_positive(step_size=step_size)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, unit=False)
+        num_heads, V, _ = self.shape
         self.step_size = nn.Linear(width, num_heads)
         nn.init.constant_(self.step_size.bias, torch.tensor(step_size).expm1().log().item())
         self.log_rate = nn.Parameter((fade_rates(num_heads, horizons) / step_size).log())  # A, in logs
         self.skip = nn.Parameter(torch.ones(num_heads))
         self.output = GateFirst(width, num_heads, V)
-
-    def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return an empty window."""
-        return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -87,9 +81,3 @@ class Mamba2(Additive):
             return out
 
         return Parts(q, k, v, read, gate=dt, decay=-dt * self.log_rate.exp(), rest={"window": window})
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        num_heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + num_heads + 2 * num_heads * V) + 5 * num_heads * V * K

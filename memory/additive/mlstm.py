@@ -24,15 +24,16 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.additive.base import Additive, Parts
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.additive.base import Parts
+from lifelong.memory.additive.projected import ProjectedAdditive
+from lifelong.memory.layer import Output, decay_parameters
 
 __all__ = ["MLSTM"]
 
 CAP = 15.0
 
 
-class MLSTM(Additive):
+class MLSTM(ProjectedAdditive):
     """A normalised matrix per head behind exponential gates.
 
     Args:
@@ -56,20 +57,17 @@ class MLSTM(Additive):
         conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
-        num_heads = count_heads(width, num_heads)
-        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
-        super().__init__(width, num_heads, K, V, normaliser=True)
-        self.project = Projection(width, num_heads, K, V, conv_size, unit=False)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, unit=False, normaliser=True)
+        num_heads, rows, _ = self.shape
         self.gates = nn.Linear(width, 2 * num_heads)
         self.gates.weight.data[num_heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
         self.gates.bias.data[:num_heads] = 0.0
         self.gates.bias.data[num_heads:] = -decay_parameters(num_heads, horizons)
-        self.output = Output(width, num_heads, V)
+        self.output = Output(width, num_heads, rows - 1)
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window and a stabiliser of 0."""
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return {"window": window, "m": self.zeros(batch, self.shape[0])}
+        return super().initial_rest(batch) | {"m": self.zeros(batch, self.shape[0])}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
@@ -87,13 +85,6 @@ class MLSTM(Additive):
 
         gate = (i - m).exp()
         return Parts(q, k / k.shape[-1] ** 0.5, v, read, gate, decay, {"window": window, "m": m[:, -1]})
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        num_heads, rows, K = self.shape
-        projected = self.project.channels + 2 * num_heads + 2 * num_heads * (rows - 1)
-        return 2 * self.width * projected + 5 * num_heads * rows * K
 
 
 def stabiliser(f: Tensor, i: Tensor, m: Tensor, start: Tensor) -> Tensor:

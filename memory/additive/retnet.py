@@ -20,13 +20,15 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from lifelong.memory.additive.base import Additive, Parts
-from lifelong.memory.layer import Output, Projection, count_heads, fade_rates
+from lifelong.kernels.segments import life_start_steps
+from lifelong.memory.additive.base import Parts
+from lifelong.memory.additive.projected import ProjectedAdditive
+from lifelong.memory.layer import Output, fade_rates
 
 __all__ = ["RetNet"]
 
 
-class RetNet(Additive):
+class RetNet(ProjectedAdditive):
     """A matrix per head that fades at a fixed rate, its keys turned by their age.
 
     Args:
@@ -43,6 +45,8 @@ class RetNet(Additive):
             rise.
     """
 
+    key_flops = 6
+
     def __init__(
         self,
         width: int,
@@ -53,14 +57,12 @@ class RetNet(Additive):
         horizons: tuple[float, float] = (1e4, 1e5),
         base: float = 1e5,
     ) -> None:
-        num_heads = count_heads(width, num_heads)
-        K, V = key_dim or 2 * width // num_heads, value_dim or width // num_heads
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size)
+        num_heads, V, K = self.shape
         if K % 2:
             raise ValueError(f"key_dim must be even, channels turn in pairs: key_dim={K}")
         if base < 1:
             raise ValueError(f"base must be at least 1: base={base}")
-        super().__init__(width, num_heads, K, V)
-        self.project = Projection(width, num_heads, K, V, conv_size)
         self.decay: Tensor
         self.speed: Tensor
         self.register_buffer("decay", -fade_rates(num_heads, horizons))
@@ -69,36 +71,17 @@ class RetNet(Additive):
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window and no steps."""
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return {"window": window, "steps": torch.zeros(batch, 1, dtype=torch.int64, device=window.device)}
+        return super().initial_rest(batch) | {"steps": self.zeros(batch, 1, dtype=torch.int64)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
         """Return what is written and read; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
-        age = steps_since_start(state["steps"], start)  # [B, T]
+        age = torch.arange(x.shape[1], device=x.device) - life_start_steps(state["steps"], start)  # [B, T]
         angle = age[..., None, None] * self.speed.double()  # [B, T, 1, K / 2]; float32 would lose it in a long life
         cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
         rest = {"window": window, "steps": age[:, -1:] + 1}
         decay = self.decay.expand(*start.shape, -1)
         return Parts(turn(q, cos, sin), turn(k, cos, sin), v, lambda y: self.output(y, x), decay=decay, rest=rest)
-
-    @property
-    def step_flops(self) -> int:
-        """Projections and recurrence of one step of one life."""
-        num_heads, V, K = self.shape
-        return 2 * self.width * (self.project.channels + 2 * num_heads * V) + 5 * num_heads * V * K + 6 * num_heads * K
-
-
-def steps_since_start(before: Tensor, start: Tensor) -> Tensor:
-    """Return how many steps of its life lie before each step, [B, T].
-
-    Args:
-        before: [B, 1] int64, steps before the first one.
-        start: [B, T] bool, true where a step is the first of a life.
-    """
-    now = torch.arange(start.shape[1], device=start.device)
-    first = torch.where(start, now, -before).cummax(1).values  # the life's first step, counted from here
-    return now - first
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

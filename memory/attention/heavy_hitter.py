@@ -23,10 +23,9 @@ keeps the positions of the language model where we learn biases.
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.memory.attention.cached import CachedAttention
 
 __all__ = ["HeavyHitter"]
 
@@ -34,7 +33,7 @@ UNIT = 4096
 """What a step's whole attention adds to the scores."""
 
 
-class HeavyHitter(Memory):
+class HeavyHitter(CachedAttention):
     """Attention over a bounded cache that keeps what is looked at most.
 
     Args:
@@ -60,27 +59,18 @@ class HeavyHitter(Memory):
         value_dim: int | None = None,
         conv_size: int = 2,
     ) -> None:
-        super().__init__(width)
-        num_heads = count_heads(width, num_heads)
         if cache < 2:
             raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
         recent = cache // 2 if recent is None else recent
         if not 1 <= recent < cache:
             raise ValueError(f"recent must be within 1 .. cache - 1: recent={recent}, cache={cache}")
-        K, V = key_dim or width // num_heads, value_dim or width // num_heads
-        self.shape, self.cache, self.recent = (num_heads, V, K), cache, recent
-        self.project = Projection(width, num_heads, K, V, conv_size)
-        self.sharpness = nn.Parameter(torch.full((num_heads,), 10.0))
-        self.bias = nn.Parameter(torch.zeros(num_heads, recent + 1))  # by age
-        self.output = Output(width, num_heads, V)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=cache, distances=recent + 1)
+        self.cache, self.recent = cache, recent
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty cache and an empty window."""
-        num_heads, V, K = self.shape
-        k, v = self.zeros(batch, self.cache, num_heads, K), self.zeros(batch, self.cache, num_heads, V)
-        score = torch.zeros(batch, self.cache, num_heads, dtype=torch.int64, device=k.device)
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return TensorDict({"k": k, "v": v, "score": score, "age": score - 1, "window": window}, [batch])
+        score = self.zeros(batch, self.cache, self.shape[0], dtype=torch.int64)
+        return TensorDict({**self.empty_cache(batch, self.cache), "score": score, "age": score - 1}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
@@ -112,10 +102,3 @@ class HeavyHitter(Memory):
         y = torch.einsum("bwh,bwhv->bhv", weight, values)
         score = score.masked_fill(new, 0) + (weight.detach() * UNIT).round().long()
         return y, [keys, values, score, age]
-
-    @property
-    def step_flops(self) -> int:
-        """Projections, scores and reading of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + 2 * num_heads * V
-        return 2 * self.width * projected + 2 * self.cache * num_heads * (K + V)

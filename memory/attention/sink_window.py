@@ -19,16 +19,16 @@ unit-length queries and keys, arXiv:2010.04245.
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from lifelong.memory.attention.sliding_window import Band, births
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.kernels.segments import life_start_steps
+from lifelong.memory.attention.cached import CachedAttention
+from lifelong.memory.attention.sliding_window import Band
 
 __all__ = ["SinkWindow"]
 
 
-class SinkWindow(Memory):
+class SinkWindow(CachedAttention):
     """Attention over a life's first steps and its last.
 
     Args:
@@ -54,27 +54,13 @@ class SinkWindow(Memory):
         value_dim: int | None = None,
         conv_size: int = 2,
     ) -> None:
-        super().__init__(width)
-        num_heads = count_heads(width, num_heads)
         if sinks < 1:
             raise ValueError(f"sinks must be at least 1, without any it is the window: sinks={sinks}")
         if cache < 2:
             raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
-        K, V = key_dim or width // num_heads, value_dim or width // num_heads
-        self.shape, self.sinks, self.cache = (num_heads, V, K), sinks, cache
-        self.project = Projection(width, num_heads, K, V, conv_size)
-        self.sharpness = nn.Parameter(torch.full((num_heads,), 10.0))
-        self.bias = nn.Parameter(torch.zeros(num_heads, sinks + cache))  # by distance
-        self.output = Output(width, num_heads, V)
-
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return an empty cache and an empty window."""
-        num_heads, V, K = self.shape
-        slots = self.sinks + self.cache - 1
-        k, v = self.zeros(batch, slots, num_heads, K), self.zeros(batch, slots, num_heads, V)
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
-        return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
+        seen = sinks + cache
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=seen, distances=seen)
+        self.sinks, self.cache = sinks, cache
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
@@ -85,7 +71,7 @@ class SinkWindow(Memory):
         q = self.sharpness[:, None] * q
         k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, N + W - 1 + T, H, K or V]
 
-        born = births(state["count"], start)
+        born = life_start_steps(state["count"], start)
         steps, sink = torch.arange(T, device=x.device), torch.arange(N, device=x.device)
         first = born[..., None] + sink  # [B, T, N] the steps that are the life's sinks
         # a sink older than the pass is one of the first N rows
@@ -106,10 +92,3 @@ class SinkWindow(Memory):
             kept = torch.where(lived, z[lives[:, 0], place[:, -1]], 0.0)
             after[name] = torch.cat([kept, band.keep(z[:, N:])], 1)
         return self.output(y, x), TensorDict(after, [B])
-
-    @property
-    def step_flops(self) -> int:
-        """Projections, scores and reading of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + 2 * num_heads * V
-        return 2 * self.width * projected + 2 * (self.sinks + self.cache) * num_heads * (K + V)

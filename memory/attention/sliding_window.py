@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lifelong.kernels.segments import pad_time
 
-__all__ = ["Band", "births"]
+__all__ = ["Band"]
 
 
 class Band:
@@ -85,15 +85,3 @@ class Band:
         """Return the cache after the pass, [B, W - 1, ...], from its rows [B, W - 1 + T, ...]; zero where empty."""
         kept = self.kept.view(*self.kept.shape, *[1] * (k.ndim - 2))
         return torch.where(kept, k[:, self.steps :], 0.0)
-
-
-def births(count: Tensor, start: Tensor) -> Tensor:
-    """Return the step at which the life of each step began, [B, T]; that of a life from before the pass is negative.
-
-    Args:
-        count: [B, 1] steps that the incoming life has lived.
-        start: [B, T] bool, true where a step is the first of a life.
-    """
-    steps = torch.arange(start.shape[1], device=start.device)
-    born = torch.where(start, steps, -1).cummax(1).values
-    return torch.where(born < 0, -count, born)

@@ -21,16 +21,15 @@ arXiv:1910.10683 (here one for each, without buckets).
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
+from lifelong.memory.attention.cached import CachedAttention
 from lifelong.memory.attention.sliding_window import Band
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
 
 __all__ = ["Window"]
 
 
-class Window(Memory):
+class Window(CachedAttention):
     """Attention over a bounded cache of keys and values.
 
     Args:
@@ -54,24 +53,10 @@ class Window(Memory):
         value_dim: int | None = None,
         conv_size: int = 2,
     ) -> None:
-        super().__init__(width)
-        num_heads = count_heads(width, num_heads)
         if cache < 2:
             raise ValueError(f"cache must be at least 2, the present and one step before it: cache={cache}")
-        K, V = key_dim or width // num_heads, value_dim or width // num_heads
-        self.shape, self.cache = (num_heads, V, K), cache
-        self.project = Projection(width, num_heads, K, V, conv_size)
-        self.sharpness = nn.Parameter(torch.full((num_heads,), 10.0))
-        self.bias = nn.Parameter(torch.zeros(num_heads, cache))  # by age
-        self.output = Output(width, num_heads, V)
-
-    def initial_state(self, batch: int) -> TensorDict:
-        """Return an empty cache and an empty window."""
-        num_heads, V, K = self.shape
-        k, v = self.zeros(batch, self.cache - 1, num_heads, K), self.zeros(batch, self.cache - 1, num_heads, V)
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
-        return TensorDict({"k": k, "v": v, "count": count, "window": window}, [batch])
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=cache, distances=cache)
+        self.cache = cache
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
@@ -105,10 +90,3 @@ class Window(Memory):
         cache = {"k": band.keep(k), "v": band.keep(v), "count": band.kept.sum(1, keepdim=True)}
         after = TensorDict(cache | {"window": window}, [x.shape[0]])
         return self.output(y, x), after
-
-    @property
-    def step_flops(self) -> int:
-        """Projections, scores and reading of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + 2 * num_heads * V
-        return 2 * self.width * projected + 2 * self.cache * num_heads * (K + V)

@@ -28,7 +28,8 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.kernels.linear_scan import linear_scan
-from lifelong.memory.delta.base import Correction, DeltaRule
+from lifelong.memory.delta.base import DeltaRule
+from lifelong.memory.delta.correction import Correction
 
 __all__ = ["KalmanDelta"]
 

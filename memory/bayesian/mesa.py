@@ -12,10 +12,9 @@ q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alph
 1/4 + softplus(l) per key channel, at first 1; the reading goes through an RMS norm per head, a SiLU gate and a linear
 map.
 
-The system is solved by `iterations` of conjugate gradients from zero. In a pass they run for all queries at once: with
-p_t for q_t, H_t p_t is what linear attention reads (`fast_weight` with values beta k), so an iteration is one call of
-it. The gradient is that of the exact solution, by one more solve with the same operator (implicit differentiation).
-Both are exact where the iterations suffice: K of them always do without rounding, far fewer if H is well conditioned.
+The system is solved by `iterations` of conjugate gradients from zero, and so is its gradient: see
+`kernels/conjugate_gradients.py`. In a pass they run for all queries at once: with p_t for q_t, H_t p_t is what linear
+attention reads (`fast_weight` with values beta k), so an iteration is one call of it.
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width; state H [B, H, K, K], G [B, H, V, K] and the
 convolution's window.
@@ -26,23 +25,23 @@ they would floor the error, its values have no convolution, and its log alpha is
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifelong.kernels.conjugate_gradients import solve
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
-from lifelong.memory.memory import Memory
+from lifelong.memory.delta.base import DeltaRule
+from lifelong.memory.layer import count_heads, linear_flops, require_positive
 
 __all__ = ["Mesa"]
 
 RIDGE = 0.25  # least lambda
 
 
-class Mesa(Memory):
+class Mesa(DeltaRule):
     """A ridge regression per head.
 
     Args:
@@ -68,39 +67,37 @@ class Mesa(Memory):
         horizons: tuple[float, float] = (1e4, 1e5),
         iterations: int = 30,
     ) -> None:
-        super().__init__(width)
-        num_heads = count_heads(width, num_heads)
-        if iterations < 1:
-            raise ValueError(f"iterations must be positive: iterations={iterations}")
-        K, V = key_dim or width // num_heads, value_dim or width // num_heads
-        self.shape, self.iterations = (num_heads, V, K), iterations
-        self.project = Projection(width, num_heads, K, V, conv_size)
-        self.gates = write_and_fade(width, num_heads, horizons)
-        self.ridge = nn.Parameter(torch.full((num_heads, K), 1 - RIDGE).expm1().log())  # lambda = 1
-        self.output = Output(width, num_heads, V)
+        require_positive(iterations=iterations)
+        K = key_dim or width // count_heads(width, num_heads)
+        super().__init__(width, num_heads, K, value_dim, conv_size, horizons)
+        self.iterations = iterations
+        self.ridge = nn.Parameter(torch.full((self.num_heads, K), 1 - RIDGE).expm1().log())  # lambda = 1
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty sums and an empty window."""
-        num_heads, V, K = self.shape
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        state = {"H": self.zeros(batch, num_heads, K, K), "G": self.zeros(batch, num_heads, V, K), "window": window}
-        return TensorDict(state, [batch])
+        H, V, K = self.shape
+        sums = {"H": self.zeros(batch, H, K, K), "G": self.zeros(batch, H, V, K)}
+        return TensorDict({**sums, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read once; see `Memory.step`."""
-        q, k, v, beta, decay, window = self._inputs(x[:, None], state, start[:, None])
-        _, H = fast_weight(q, k, beta * k, state["H"], start[:, None], decay=decay)
+        x, start = x[:, None], start[:, None]
+        q, k, v, window = self.project(x, state["window"], start)
+        beta, decay = self.strength_and_decay(x)  # [B, 1, H]
+        beta = beta[..., None]
+        _, H = fast_weight(q, k, beta * k, state["H"], start, decay=decay)
 
         def seen(p: Tensor) -> Tensor:
             return (H @ p[:, 0, :, :, None])[:, None, ..., 0]  # H is the same in all iterations
 
-        r = self._solve(q, seen)
-        y, G = fast_weight(r, k, beta * v, state["G"], start[:, None], decay=decay)
-        return self.output(y, x[:, None])[:, 0], TensorDict({"H": H, "G": G, "window": window}, [x.shape[0]])
+        y, G = fast_weight(self._solve(q, seen), k, beta * v, state["G"], start, decay=decay)
+        return self.output(y, x)[:, 0], TensorDict({"H": H, "G": G, "window": window}, [x.shape[0]])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        q, k, v, beta, decay, window = self._inputs(x, state, start)
+        q, k, v, window = self.project(x, state["window"], start)
+        beta, decay = self.strength_and_decay(x)  # [B, T, H]
+        beta = beta[..., None]
 
         def seen(p: Tensor) -> Tensor:
             return fast_weight(p, k, beta * k, state["H"], start, decay=decay)[0]
@@ -110,68 +107,14 @@ class Mesa(Memory):
         y, G = fast_weight(r, k, beta * v, state["G"], start, decay=decay)
         return self.output(y, x), TensorDict({"H": H, "G": G, "window": window}, [x.shape[0]])
 
-    def _inputs(
-        self, x: Tensor, state: TensorDict, start: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        q, k, v, window = self.project(x, state["window"], start)
-        beta, fade = self.gates(x).split(self.shape[0], -1)  # [B, T, H]
-        return q, k, v, beta.sigmoid()[..., None], -functional.softplus(fade), window
-
     def _solve(self, q: Tensor, seen: Callable[[Tensor], Tensor]) -> Tensor:
         """Return r with H r + lambda r = q; `seen` is p -> H p for [B, T, H, K], each step with its own H."""
         ridge = RIDGE + functional.softplus(self.ridge)
-
-        def solve(q: Tensor) -> Tensor:
-            with torch.no_grad():
-                return conjugate_gradients(lambda p: seen(p) + ridge * p, q, RIDGE, self.iterations)
-
-        r = solve(q)
-        if not torch.is_grad_enabled():
-            return r
-        exact: Tensor = Solved.apply(q - seen(r) - ridge * r, r, solve)  # type: ignore[no-untyped-call]
-        return exact
+        return solve(lambda p: seen(p) + ridge * p, q, RIDGE, self.iterations)
 
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + 2 * num_heads + 2 * num_heads * V
-        solved = self.iterations * num_heads * (2 * K * K + 16 * K)
-        return 2 * self.width * projected + 5 * num_heads * K * (K + V) + solved
-
-
-class Solved(torch.autograd.Function):
-    """The root r of the residual q - A r, as what it is a root of: dr = A^-1 d(residual), A symmetric."""
-
-    @staticmethod
-    def forward(ctx: Any, residual: Tensor, r: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return r."""
-        ctx.solve = solve
-        return r.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """Return the gradient of the residual."""
-        return ctx.solve(grads[0]), None, None
-
-
-def conjugate_gradients(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: int) -> Tensor:
-    """Return r with A r = q, as far as `iterations` bring it.
-
-    Args:
-        A: linear map of [..., K], symmetric and positive along the last axis.
-        q: [..., K] right-hand sides, each solved for itself.
-        least: a lower bound of A's eigenvalues: rounding may not take p A p below `least` |p|^2.
-        iterations: how many; once the residual is zero, more change nothing.
-    """
-    tiny = torch.finfo(q.dtype).tiny
-    r, rest, direction = torch.zeros_like(q), q, q
-    square = rest.square().sum(-1, keepdim=True)
-    for _ in range(iterations):
-        mapped = A(direction)
-        curved = (direction * mapped).sum(-1, keepdim=True)
-        size = square / torch.maximum(curved, least * direction.square().sum(-1, keepdim=True)).clamp(min=tiny)
-        r, rest = r + size * direction, rest - size * mapped
-        before, square = square, rest.square().sum(-1, keepdim=True)
-        direction = rest + square / before.clamp(min=tiny) * direction
-    return r
+        H, V, K = self.shape
+        solved = self.iterations * H * (2 * K * K + 16 * K)
+        return linear_flops(self) + 5 * H * K * (K + V) + solved

@@ -109,7 +109,7 @@ class Palimpsa(DeltaRule):
     def initial_state(self, batch: int) -> TensorDict:
         """Return no evidence, the prior's importance and an empty window."""
         H, V, K = self.shape
-        state = {"M": self.zeros(batch, H, V, K), "window": self.initial_window(batch)}
+        state = {"M": self.zeros(batch, H, V, K), "window": self.zeros(batch, *self.project.window_shape)}
         if self.beta != "none":
             state["J"] = self.zeros(batch, H, *((V, K) if self.beta == "vector" else (K,)))
         return TensorDict(state, [batch])

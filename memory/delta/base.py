@@ -9,42 +9,20 @@ linear map. A member says, for all steps at once, what is corrected: see `Correc
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], the convolution's window,
 and whatever else a member keeps.
-Cost per step: 7 H V K floating-point operations with a decay, 6 without, besides the projections; 4 H V K bytes of
-state.
+Cost per step: 7 H V K operations with a decay, 6 without, besides the projections; 4 H V K bytes of state.
 Source: the form that arXiv:2406.06484 and arXiv:2412.06464 share; no 1/sqrt(K) on the query since a norm follows.
 """
-
-from collections.abc import Mapping
-from typing import NamedTuple
 
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
-from lifelong.memory.layer import Output, Projection, count_heads, write_and_fade
+from lifelong.memory.delta.correction import Correction
+from lifelong.memory.layer import Output, Projection, count_heads, linear_flops, write_and_fade
 from lifelong.memory.memory import Memory
 
-__all__ = ["Correction", "DeltaRule"]
-
-
-class Correction(NamedTuple):
-    """Inputs of the delta rule for T steps."""
-
-    q: Tensor
-    """[B, T, H, K] queries."""
-    k: Tensor
-    """[B, T, H, K] keys along which the correction is written."""
-    v: Tensor
-    """[B, T, H, V] values."""
-    decay: Tensor | None = None
-    """[B, T, H], or [B, T, H, K] per key channel: log of the factor kept, <= 0; None keeps everything."""
-    rate: Tensor | None = None
-    """[B, T, H] share of the error that is corrected."""
-    erase: Tensor | None = None
-    """[B, T, H, K] keys at which the memory is read for the error, where they are not those of the write."""
-    rest: Mapping[str, Tensor] = {}
-    """The other state after the last step: what `initial_rest` names."""
+__all__ = ["DeltaRule"]
 
 
 class DeltaRule(Memory):
@@ -120,21 +98,13 @@ class DeltaRule(Memory):
         raise NotImplementedError(f"{type(self).__name__} must define correction(x, q, k, v, state, start)")
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return what the state holds besides S and the window at the start of a life.
-
-        Args:
-            batch: B, number of lives.
-        """
+        """Return what the state holds besides S and the window at the start of B = `batch` lives."""
         return {}
-
-    def initial_window(self, batch: int) -> Tensor:
-        """Return the convolution's empty window, [B, conv_size - 1, C]."""
-        return self.zeros(batch, self.project.conv_size - 1, self.project.channels)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty matrices, the rest, and an empty window."""
-        S = self.zeros(batch, *self.shape)
-        return TensorDict({"S": S, **self.initial_rest(batch), "window": self.initial_window(batch)}, [batch])
+        S, window = self.zeros(batch, *self.shape), self.zeros(batch, *self.project.window_shape)
+        return TensorDict({"S": S, **self.initial_rest(batch), "window": window}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
@@ -146,5 +116,5 @@ class DeltaRule(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        linear = sum(layer.weight.numel() for layer in self.modules() if isinstance(layer, nn.Linear))
-        return 2 * linear + self.num_heads * self.key_dim * (self.entry_flops * self.value_dim + self.key_flops)
+        recurrence = self.num_heads * self.key_dim * (self.entry_flops * self.value_dim + self.key_flops)
+        return linear_flops(self) + recurrence

@@ -21,7 +21,8 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.delta.base import Correction, DeltaRule
+from lifelong.memory.delta.base import DeltaRule
+from lifelong.memory.delta.correction import Correction
 
 __all__ = ["DeltaNet"]
 

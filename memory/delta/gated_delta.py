@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lifelong.kernels.layer_step import layer_step
-from lifelong.memory.delta.base import Correction, DeltaRule
+from lifelong.memory.delta.base import DeltaRule
+from lifelong.memory.delta.correction import Correction
 
 __all__ = ["GatedDelta"]
 

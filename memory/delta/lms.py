@@ -19,7 +19,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.memory.delta.base import Correction, DeltaRule
+from lifelong.memory.delta.base import DeltaRule
+from lifelong.memory.delta.correction import Correction
 
 __all__ = ["LMS"]
 

@@ -28,18 +28,16 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.attention.sliding_window import Band, births
-from lifelong.memory.layer import Output, Projection, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.kernels.segments import life_start_steps
+from lifelong.memory.attention.cached import SHARPNESS, CachedAttention
+from lifelong.memory.attention.sliding_window import Band
+from lifelong.memory.hybrids.evicting_cache import live
+from lifelong.memory.layer import linear_flops, require_positive
 
 __all__ = ["LoLA"]
 
-SHARPNESS = 10.0
-UNSEEN = -1e30
-"""The score of what is not there: finite, so that a cache of nothing is no NaN."""
 
-
-class LoLA(Memory):
+class LoLA(CachedAttention):
     """Linear attention that keeps verbatim what it would recall worst.
 
     Args:
@@ -65,58 +63,36 @@ class LoLA(Memory):
         value_dim: int | None = None,
         conv_size: int = 2,
     ) -> None:
-        super().__init__(width)
-        num_heads = count_heads(width, num_heads)
         if window < 2:
             raise ValueError(f"window must be at least 2, the present and one step before it: window={window}")
-        if cache < 1:
-            raise ValueError(f"cache must be positive: cache={cache}")
-        K, V = key_dim or width // num_heads, value_dim or width // num_heads
-        self.shape, self.window, self.cache = (num_heads, V, K), window, cache
-        self.project = Projection(width, num_heads, K, V, conv_size)
-        self.sharpness = nn.Parameter(torch.full((num_heads,), SHARPNESS))
-        self.bias = nn.Parameter(torch.zeros(num_heads, window))  # by age
-        self.features = nn.Parameter(SHARPNESS**0.5 * torch.eye(K).repeat(num_heads, 1, 1))  # A
+        require_positive(cache=cache)
+        super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=window + cache, distances=window)
+        (H, _, K), self.window, self.cache = self.shape, window, cache
+        self.features = nn.Parameter(SHARPNESS**0.5 * torch.eye(K).repeat(H, 1, 1))  # A
         average = min(SHARPNESS, SHARPNESS**2 / (2 * K))  # log of exp(g q^T k), q and k drawn from the sphere
-        self.linear_bias = nn.Parameter(torch.full((num_heads,), average) + torch.tensor(2 * K).log())  # m
-        self.output = Output(width, num_heads, V)
+        self.linear_bias = nn.Parameter(torch.full((H,), average) + torch.tensor(2 * K).log())  # m
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty caches, empty sums and an empty window."""
-        num_heads, V, K = self.shape
-        slots = self.cache + self.window - 1
-        k, v = self.zeros(batch, slots, num_heads, K), self.zeros(batch, slots, num_heads, V)
-        S = self.zeros(batch, num_heads, V + 1, 2 * K)
-        window = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        count = torch.zeros(batch, 1, dtype=torch.int64, device=k.device)
-        return TensorDict({"k": k, "v": v, "S": S, "count": count, "window": window}, [batch])
+        (H, V, K), state = self.shape, super().initial_state(batch)
+        state["S"] = self.zeros(batch, H, V + 1, 2 * K)
+        return state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        B, T = start.shape
-        _, V, K = self.shape
-        W, L = self.window, self.cache
+        (B, T), (_, V, K), W, L = start.shape, self.shape, self.window, self.cache
         band = Band(state["count"].clamp(max=W - 1), start, W)
         q, k, v, window = self.project(x, state["window"], start)
         k, v = torch.cat([state["k"][:, L:], k], 1), torch.cat([state["v"][:, L:], v], 1)  # [B, W - 1 + T, H, K or V]
-        lived = torch.arange(T, device=x.device) - births(state["count"], start) + 1  # [B, T]
+        lived = torch.arange(T, device=x.device) - life_start_steps(state["count"], start) + 1  # [B, T]
 
         kept = self._pairs(state["k"][:, :L], state["v"][:, :L])
         leaving = torch.where((lived >= W)[..., None, None], self._pairs(k[:, :T], v[:, :T]), 0.0)
-        gone = lived - W  # [B, T] pairs that have left the window before this step
-        unused = torch.arange(L, device=x.device) >= gone[..., None]  # [B, T, L]
-        S, phi, scores, values = state["S"], self.phi(q), [], []
-        for t in range(T):
-            new = start[:, t, None, None, None]
-            kept, S = kept.masked_fill(new, 0.0), S.masked_fill(new, 0.0)
-            score, value = self._recall(q[:, t], phi[:, t], kept, S, unused[:, t], gone[:, t, None] <= L)
-            kept, S = self._evict(leaving[:, t, None], kept, S, unused[:, t], gone[:, t, None] >= L)
-            scores.append(score)
-            values.append(value)
+        given = self.phi(q), leaving, lived - W, kept, state["S"], start, self.sharpness, self.linear_bias
+        scores, values, kept, S = live(q, *given)
 
         recent = band.scores(self.sharpness[:, None] * q, k) + self.bias[:, band.age.clamp(0, W - 1)]
-        older = torch.stack(scores, 1)[..., None], torch.stack(values, 1)[:, :, None]  # one place for all of it
-        y = band.mix(recent, v, older)
+        y = band.mix(recent, v, (scores[..., None], values[:, :, None]))  # one place for all that is older
         after = {
             "k": torch.cat([kept[..., :K], band.keep(k)], 1),
             "v": torch.cat([kept[..., K : K + V], band.keep(v)], 1),
@@ -135,52 +111,10 @@ class LoLA(Memory):
         """Return key, value, a one for the normaliser, and features side by side, [..., H, K + V + 1 + F]."""
         return torch.cat([k, functional.pad(v, (0, 1), value=1.0), self.phi(k)], -1)
 
-    def _recall(
-        self, q: Tensor, phi: Tensor, kept: Tensor, S: Tensor, unused: Tensor, empty: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the log weight [B, H] and the mean [B, H, V] of all that has left the window."""
-        _, V, K = self.shape
-        exact = self.sharpness * torch.einsum("bhk,blhk->blh", q, kept[..., :K])
-        said, mass = divided(S, phi)
-        linear = (self.linear_bias + torch.where(empty, 1.0, mass).log()).masked_fill(empty, UNSEEN)  # [B, H]
-        scores = torch.cat([exact.masked_fill(unused[..., None], UNSEEN), linear[:, None]], 1)  # [B, L + 1, H]
-        total = scores.logsumexp(1)
-        weight = (scores - total[:, None]).exp()
-        value = torch.einsum("blh,blhv->bhv", weight[:, :-1], kept[..., K : K + V]) + weight[:, -1, :, None] * said
-        return total, value
-
-    def _evict(self, leaving: Tensor, kept: Tensor, S: Tensor, unused: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the pair that leaves the window and those of the cache compete for the cache."""
-        _, V, K = self.shape
-        rivals = torch.cat([kept, leaving], 1)  # [B, L + 1, H, K + V + 1 + F]
-        with torch.no_grad():
-            recalled, _ = divided(S[:, None], rivals[..., K + V + 1 :])
-            error = (recalled - rivals[..., K : K + V]).square().sum(-1)  # [B, L + 1, H]
-            error[:, :-1].masked_fill_(unused[..., None], -1.0)  # the first slot without a pair is taken
-            loser = error.argmin(1, keepdim=True)  # [B, 1, H]
-        lost = rivals.gather(1, loser[..., None].expand(-1, -1, -1, rivals.shape[-1]))[:, 0]
-        write = torch.where(full[..., None], lost[..., K : K + V + 1], 0.0)
-        S = S + write[..., None] * lost[..., None, K + V + 1 :]
-        slots = torch.arange(self.cache, device=S.device)[:, None]
-        return torch.where((slots == loser)[..., None], leaving, kept), S
-
     @property
     def step_flops(self) -> int:
         """Projections, window, cache, errors and sums of one step of one life."""
-        num_heads, V, K = self.shape
-        projected = self.project.channels + 2 * num_heads * V
+        H, V, K = self.shape
         linear = 2 * K**2 + 4 * K * (V + 1)  # features, and the matrix read or written at them
         recurrence = 2 * (self.window + self.cache) * (K + V) + (self.cache + 3) * linear
-        return 2 * self.width * projected + num_heads * recurrence
-
-
-def divided(S: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what linear attention recalls, [..., V], and its normaliser [...]; an empty memory recalls 0.
-
-    Args:
-        S: [..., V + 1, F], the last row the sum of the features.
-        features: [..., F].
-    """
-    read = torch.einsum("...vf,...f->...v", S, features)
-    mass = read[..., -1:]
-    return read[..., :-1] / torch.where(mass > 0, mass, 1.0), mass[..., 0]
+        return linear_flops(self) + H * recurrence

@@ -24,7 +24,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.memory.attention.window import Window
-from lifelong.memory.hybrids.hybrid import inner_memory, run
+from lifelong.memory.hybrids.pair import inner_memory, run
 from lifelong.memory.memory import Memory
 
 __all__ = ["MemoryAsContext"]

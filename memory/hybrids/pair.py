@@ -1,34 +1,22 @@
-r"""Two memories as one: side by side, each channel choosing between them, or one behind the other.
+"""Base of memories made of two others, and what every memory with others inside needs.
 
-Hybrid:  y_t = g a(x)_t + (1 - g) b(x)_t        g = sigmoid(W x + c), per channel
-         y_t = a(x)_t + b(x)_t                  with `mix="sum"`
-Series:  y_t = b(norm(x + a(x)))_t
-
-A hybrid of a neural memory with a window is Titans' memory as a gate, a series of the two its memory as a layer: the
-window is exact and short, the other long and lossy. The two write independently of each other; in a series b stores
-what a has read.
-
-Shapes: B lives, T steps, D width; the state holds those of the two under `a` and `b`.
-Cost per step: that of the two, and 2 D^2 floating-point operations for the gate; bytes of state: those of the two.
-Source: Titans, arXiv:2501.00663, which multiplies the two normalised readings where the gate here weighs them, has no
-residual inside the series, and puts learned tokens before either (here in `memory_as_context` only); parallel heads in
-one layer, arXiv:2411.13676.
+Shapes: B lives, T steps, D width; the state of a pair holds those of the two under `a` and `b`.
+Source: Titans, arXiv:2501.00663, which puts its memory beside attention, before it, or into its context.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from lifelong.memory.layer import RMSNorm
 from lifelong.memory.memory import Memory
 from lifelong.memory.registry import make_memory
 
-__all__ = ["Hybrid", "Series", "inner_memory", "run"]
+__all__ = ["Pair", "inner_memory", "run"]
 
 
 class Pair(Memory):
-    """Base of `Hybrid` and `Series`: two memories and their states.
+    """Two memories and their states; subclasses define `_run`.
 
     Args:
         width: D, width of inputs and outputs.
@@ -67,85 +55,6 @@ class Pair(Memory):
     def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
         """Run both, for x [B, D] or [B, T, D]."""
         raise NotImplementedError(f"{type(self).__name__} must define _run(x, state, start, one_step)")
-
-
-class Hybrid(Pair):
-    """Two memories side by side.
-
-    Args:
-        width: D, width of inputs and outputs.
-        a: name of the first memory, or a memory.
-        b: name of the second one, or a memory.
-        mix: `gate`, a learned choice per channel and step, or `sum`.
-        a_options: settings of the first, if it is named.
-        b_options: settings of the second, if it is named.
-
-    Raises:
-        ValueError: if `mix` is neither word, or a memory has another width.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        a: str | Memory = "gated_delta",
-        b: str | Memory = "window",
-        mix: Literal["gate", "sum"] = "gate",
-        a_options: dict[str, Any] | None = None,
-        b_options: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(width, a, b, a_options, b_options)
-        if mix not in ("gate", "sum"):
-            raise ValueError(f"mix must be 'gate' or 'sum', got {mix!r}")
-        self.gate = nn.Linear(width, width) if mix == "gate" else None
-        if self.gate is not None:
-            nn.init.zeros_(self.gate.bias)  # half of each
-
-    def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
-        y_a, state_a = run(self.a, x, state, "a", start, one_step=one_step)
-        y_b, state_b = run(self.b, x, state, "b", start, one_step=one_step)
-        y = y_a + y_b if self.gate is None else y_b + self.gate(x).sigmoid() * (y_a - y_b)
-        return y, TensorDict({"a": state_a, "b": state_b}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Both memories and the gate."""
-        return self.a.step_flops + self.b.step_flops + (0 if self.gate is None else 2 * self.width**2)
-
-
-class Series(Pair):
-    """Two memories one behind the other; the second sees the input and what the first has read.
-
-    Args:
-        width: D, width of inputs and outputs.
-        a: name of the first memory, or a memory.
-        b: name of the second one, or a memory.
-        a_options: settings of the first, if it is named.
-        b_options: settings of the second, if it is named.
-
-    Raises:
-        ValueError: if a memory has another width.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        a: str | Memory = "gated_delta",
-        b: str | Memory = "window",
-        a_options: dict[str, Any] | None = None,
-        b_options: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(width, a, b, a_options, b_options)
-        self.norm = RMSNorm(width)
-
-    def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
-        read, state_a = run(self.a, x, state, "a", start, one_step=one_step)
-        y, state_b = run(self.b, self.norm(x + read), state, "b", start, one_step=one_step)
-        return y, TensorDict({"a": state_a, "b": state_b}, [x.shape[0]])
-
-    @property
-    def step_flops(self) -> int:
-        """Both memories."""
-        return self.a.step_flops + self.b.step_flops
 
 
 def inner_memory(width: int, memory: str | Memory, options: dict[str, Any] | None) -> Memory:

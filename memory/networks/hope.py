@@ -33,17 +33,15 @@ from itertools import pairwise
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lifelong.kernels.backends import Backend
-from lifelong.kernels.fast_weight import fast_weight
-from lifelong.kernels.inner_loop import descent, read, schedule, size, split
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.kernels.inner_loop import size
+from lifelong.kernels.late_write import late_write
+from lifelong.kernels.self_modifying import self_modifying
+from lifelong.kernels.unit_length import unit_length
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters, linear_flops, require_positive
 from lifelong.memory.memory import Memory
 
 __all__ = ["Hope"]
-
-TINY = 1e-6
 
 
 class Hope(Memory):
@@ -73,112 +71,49 @@ class Hope(Memory):
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width)
-        num_heads = count_heads(width, num_heads)
-        K = width // num_heads
+        H = count_heads(width, num_heads)
+        K = width // H
         N = K if hidden is None else hidden
-        for name, number in (("batch", batch), ("hidden", N)):
-            if number < 1:
-                raise ValueError(f"{name} must be positive: {name}={number}")
+        require_positive(batch=batch, hidden=N)
         if not periods or any(after < 1 or after % before for before, after in pairwise((batch, *periods))):
             raise ValueError(f"periods must be multiples, each of the one before: batch={batch}, periods={periods}")
-        self.shape, self.batch, self.periods, self.layers = (num_heads, 3 * K + 2, K), batch, periods, ((N, K), (K, N))
-        self.parts = [K, K, 1, 1, K]
-        self.project = Projection(width, num_heads, K, K, conv_size)
+        self.batch, self.periods, self.layers = batch, periods, ((N, K), (K, N))
+        self.project = Projection(width, H, K, K, conv_size)
         first = torch.cat([torch.randn(2 * K, K) / K**0.5, 0.1 * torch.randn(2, K), torch.eye(K)])
-        self.matrix = nn.Parameter(first.expand(num_heads, -1, -1).clone())
-        self.rate_bias = nn.Parameter(torch.full((num_heads,), 2.0))  # writes begin near their bound
-        self.fade_bias = nn.Parameter(decay_parameters(num_heads, horizons))
-        networks = torch.randn(num_heads, len(periods), N * K)  # units of size 1 for inputs of length 1
+        self.matrix = nn.Parameter(first.expand(H, -1, -1).clone())
+        self.rate_bias = nn.Parameter(torch.full((H,), 2.0))  # writes begin near their bound
+        self.fade_bias = nn.Parameter(decay_parameters(H, horizons))
+        networks = torch.randn(H, len(periods), N * K)  # units of size 1 for inputs of length 1
         self.networks = nn.Parameter(torch.cat([networks, torch.zeros_like(networks)], -1))  # that say nothing yet
-        self.level_bias = nn.Parameter(torch.full((num_heads, len(periods)), 2.0))
-        self.output = Output(width, num_heads, K)
+        self.level_bias = nn.Parameter(torch.full((H, len(periods)), 2.0))
+        self.output = Output(width, H, K)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from what is learned slowly, nothing gathered and an empty window."""
-        num_heads, levels = self.shape[0], (len(self.periods), size(self.layers))
-        state = TensorDict({name: self.zeros(batch, *self.shape) for name in ("frozen", "fast")}, [batch])
-        for name in ("levels", "gathered"):
-            state[name] = self.zeros(batch, num_heads, *levels)
-        state["age"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.matrix.device)
-        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return state
+        shapes = {"frozen": self.matrix, "fast": self.matrix, "levels": self.networks, "gathered": self.networks}
+        state = {name: self.zeros(batch, *like.shape) for name, like in shapes.items()}
+        state["age"] = self.zeros(batch, 1, dtype=torch.int64)
+        return TensorDict({**state, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        B, T, _ = x.shape
         q, keys, values, window = self.project(x, state["window"], start)
-        steps = torch.arange(T, device=x.device)
-        age = steps + 1 - torch.where(start, steps, -state["age"]).cummax(1).values  # [B, T] after each step
-        plan = schedule(state["age"], start, self.batch)
-        there, ages = plan.there, plan.lay_out(age).amax(2)  # [B, N, C], [B, N]
-        over = there[:, :, 0] | there[:, :, -1]
-        full = over & (ages % self.batch == 0)
-        fresh = plan.fresh[..., None, None, None]
-        never = torch.zeros_like(there[:, 0])
-        Q, X, Z = (plan.lay_out(z) for z in (q, keys, values))  # [B, N, C, H, K]
-        due = [full & (ages % period == 0) for period in self.periods]
-        frozen, fast, levels, gathered = (state[name] for name in ("frozen", "fast", "levels", "gathered"))
-        ys = []
-        for n in range(plan.batches):
-            frozen, fast, levels, gathered = (z.masked_fill(fresh[:, n], 0.0) for z in (frozen, fast, levels, gathered))
-            on = there[:, n, :, None]  # [B, C, 1]
-            o, v, fast = self._matrix(Q[:, n], X[:, n], Z[:, n], on, frozen, fast, never)
-            frozen = torch.where(full[:, n, None, None, None], fast, frozen)
-            o, changes = self._chain(o, v, on, levels)
-            gathered = gathered + changes
-            now = torch.stack([d[:, n] for d in due], 1)[:, None, :, None]  # [B, 1, L, 1]
-            levels, gathered = levels + torch.where(now, gathered, 0.0), gathered.masked_fill(now, 0.0)
-            ys.append(o)
-        y = plan.gather(torch.cat(ys, 1))  # [B, T, H, K]
-        after = {"frozen": frozen, "fast": fast, "levels": levels, "gathered": gathered, "window": window}
-        return self.output(y, x), TensorDict({**after, "age": age[:, -1:] % self.periods[-1]}, [B])
-
-    def _matrix(
-        self, q: Tensor, x: Tensor, z: Tensor, on: Tensor, frozen: Tensor, fast: Tensor, never: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Live through the steps of one mini-batch [B, C, H, K]: what the matrix says, its values, and its offsets."""
-        K = self.shape[2]
-        F = self.matrix + frozen
-
-        def said(matrix: Tensor, at: Tensor) -> Tensor:
-            """Return [B, C, H, R] of matrix [B, H, R, K] or [H, R, K], at [B, C, H, K]."""
-            return (matrix @ at.transpose(1, 2).mT).mT.transpose(1, 2)
-
-        own = said(F, x)
-        k = own[..., :K]
-        k = k * (k.square().sum(-1, keepdim=True) + TINY).rsqrt()
-        v = _short(said(F[..., K : 2 * K, :], z))
-        eta = on * torch.sigmoid(own[..., 2 * K] + self.rate_bias) / self.batch  # [B, C, H]
-        decay = on * -functional.softplus(own[..., 2 * K + 1] + self.fade_bias)
-        target = torch.cat([_short(part) for part in said(F, v).split(self.parts, -1)], -1)
-        write = target - said(F + self.matrix, k)  # the error, and what is erased of the slow part
-        r = eta[..., None] * k
-        form: Backend = "reference" if q.shape[1] == 1 else "chunk"  # few steps at a time
-        read_at, fast = fast_weight(q, k, eta[..., None] * write, fast, never, decay=decay, erase=r, backend=form)
-        return (said(self.matrix, q) + read_at)[..., -K:], v, fast
-
-    def _chain(self, o: Tensor, v: Tensor, on: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return o [B, C, H, K] after all levels, and the changes [B, H, L, P] that their errors ask for."""
-        o, v = o.transpose(1, 2), v.transpose(1, 2)  # [B, H, C, K]
-        changes = []
-        for level, period in enumerate(self.periods):
-            weights = split(self.networks[:, level] + levels[:, :, level], self.layers)
-            at = o * (o.square().sum(-1, keepdim=True) + TINY).rsqrt()
-            rate = on.transpose(1, 2) * self.level_bias[:, level, None].sigmoid() / period  # [B, H, C]
-            trained = descent(weights, at, v - o, None, "l2", None, None)
-            changes.append(-torch.cat([((rate[..., None] * d).mT @ a).flatten(-2) for d, a in trained], -1))
-            o = o + read(weights, at, None)
-        return o.transpose(1, 2), torch.stack(changes, 2)
+        age, written = state["age"], []
+        matrix = self.matrix, state["frozen"], state["fast"], self.rate_bias, self.fade_bias
+        o, v, frozen, fast, _ = self_modifying(q, keys, values, *matrix, age, start, self.batch)
+        for n, period in enumerate(self.periods):
+            at, rate = unit_length(o), (self.level_bias[:, n].sigmoid() / period).expand(*start.shape, -1)
+            before = self.networks[:, n], state["levels"][:, :, n], state["gathered"][:, :, n], None, age
+            y, *after, _, now = late_write(at, at, v - o, rate, *before, start, self.layers, period, batch=self.batch)
+            o = o + y
+            written.append(after)
+        levels, gathered = (torch.stack(parts, 2) for parts in zip(*written, strict=True))
+        learned = {"frozen": frozen, "fast": fast, "levels": levels, "gathered": gathered}
+        return self.output(o, x), TensorDict({**learned, "age": now, "window": window}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:
         """Projections, matrix and chain of one step of one life."""
-        num_heads, R, K = self.shape
         level = 8 * size(self.layers) + 2 * size(self.layers[1:])
-        projected = self.project.channels + 2 * num_heads * K
-        return 2 * self.width * projected + num_heads * (16 * R * K + len(self.periods) * level)
-
-
-def _short(u: Tensor) -> Tensor:
-    """Return u [..., N] at a length below 1."""
-    return u * (1 + u.square().sum(-1, keepdim=True)).rsqrt()
+        H, levels = self.level_bias.shape
+        return linear_flops(self) + 16 * self.matrix.numel() + H * levels * level

@@ -7,29 +7,29 @@ rates, its loss and its idea of keeping. The state holds offsets from A: zero at
 The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
 Shapes: B lives, T steps, D width, H heads, K key width, V value width, C steps of a mini-batch, P weights of a head;
-state frozen [B, H, P] at the start of the mini-batch, fast [B, H, P], momentum [B, H, P] where there is one,
-phase [B, 1] int64, and the convolution's window.
+state frozen, at the start of the mini-batch, fast and momentum, if any, [B, H, P], phase [B, 1] int64, and the window.
 Cost per step: 8 H P floating-point operations besides the projections, 2 H for every weight behind the first layer, and
 what the memory adds; 8 H P bytes of state, 12 H P with momentum.
 Source: the view of arXiv:2407.04620; what surrounds the network is ours, the same for all matrix memories.
 """
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.kernels.inner_loop import inner_loop, size
-from lifelong.memory.layer import Output, Projection, count_heads
+from lifelong.kernels.inner_loop import Rules, inner_loop, size
+from lifelong.memory.layer import Output, Projection, count_heads, linear_flops, require_positive
 from lifelong.memory.memory import Memory
 
 __all__ = ["InnerNetwork"]
 
+STATE = ("frozen", "fast", "momentum", "phase")
+
 
 class InnerNetwork(Memory):
-    """A network per head, trained while it lives; subclasses define `rules`.
+    """A network per head, trained while it lives; subclasses define `rules` and add their gates and the output layer.
 
     Args:
         width: D, width of inputs and outputs.
@@ -42,13 +42,19 @@ class InnerNetwork(Memory):
         batch: C, steps of a mini-batch.
         conv_size: steps the short convolution sees.
         momentum: whether there is one.
+        inputs: width of what the network sees of a key; None for K.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
     """
 
+    output: Output
     extra: int
     """Operations per weight and step beyond reading, training and changing the network: decay, momentum, norms."""
+    recent: int = 1
+    """Pairs that every step is trained on."""
+    residual: bool = False
+    """Whether the network is what is added to its input: it learns v - k, and q is added to what it says."""
 
     def __init__(
         self,
@@ -62,68 +68,53 @@ class InnerNetwork(Memory):
         batch: int,
         conv_size: int,
         momentum: bool,
+        inputs: int | None = None,
     ) -> None:
         super().__init__(width)
-        num_heads = count_heads(width, num_heads)
-        K, V = key_dim or width // num_heads, value_dim or width // num_heads
+        H = count_heads(width, num_heads)
+        K, V = key_dim or width // H, value_dim or width // H
         hidden = 2 * V if hidden is None else hidden
-        for name, number in (("depth", depth), ("hidden", hidden), ("batch", batch)):
-            if number < 1:
-                raise ValueError(f"{name} must be positive: {name}={number}")
-        self.shape, self.batch, self.momentum = (num_heads, V, K), batch, momentum
-        widths = [K, *[hidden] * (depth - 1), V]
+        require_positive(depth=depth, hidden=hidden, batch=batch)
+        self.shape, self.batch, self.momentum = (H, V, K), batch, momentum
+        widths = [K if inputs is None else inputs, *[hidden] * (depth - 1), V]
         self.layers = tuple((rows, columns + bias) for columns, rows in pairwise(widths))
-        self.project = Projection(width, num_heads, K, V, conv_size)
-        self.weights = nn.Parameter(self.first_weights(num_heads))
-        self.output = Output(width, num_heads, V)
+        self.project = Projection(width, H, K, V, conv_size)
+        self.weights = nn.Parameter(self.first_weights())
 
-    def first_weights(self, num_heads: int) -> Tensor:
+    def first_weights(self) -> Tensor:
         """Return [H, P]: units of size about 1 for keys of length 1; the last layer is 0, nothing is said yet."""
-        last = self.layers[-1]
-        hidden = [
-            torch.randn(num_heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers[:-1])
-        ]
-        return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(num_heads, *last))], 1)
+        H = self.shape[0]
+        hidden = [torch.randn(H, *layer) / (layer[1] ** 0.5 if n else 1) for n, layer in enumerate(self.layers[:-1])]
+        return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(H, *self.layers[-1]))], 1)
 
-    def rules(self, x: Tensor) -> dict[str, Any]:
-        """Return the arguments of `inner_loop` that the memory is made of, `rate` [B, T, H] among them."""
+    def rules(self, x: Tensor) -> Rules:
+        """Return how the steps x [B, T, D] train the network."""
         raise NotImplementedError(f"{type(self).__name__} must define rules(x)")
-
-    def targets(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return [B, T, H, V], what the network should say at k."""
-        return v
-
-    def reading(self, q: Tensor, y: Tensor) -> Tensor:
-        """Return [B, T, H, V], what is read of what the network says at q."""
-        return y
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from the slow weights, and an empty window."""
-        num_heads, P = self.shape[0], size(self.layers)
-        names = ("frozen", "fast", "momentum") if self.momentum else ("frozen", "fast")
-        state = TensorDict({name: self.zeros(batch, num_heads, P) for name in names}, [batch])
-        state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
-        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return state
+        state = {name: self.zeros(batch, *self.weights.shape) for name in STATE[: 2 + self.momentum]}
+        state["phase"] = self.zeros(batch, 1, dtype=torch.int64)
+        return TensorDict({**state, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         q, k, v, window = self.project(x, state["window"], start)
-        momentum = state["momentum"] if self.momentum else None
-        rules = self.rules(x)
-        y, frozen, fast, momentum, phase = inner_loop(
-            q, k, self.targets(k, v), rules.pop("rate"), self.weights, state["frozen"], state["fast"], momentum,
-            state["phase"], start, self.layers, self.batch, **rules,
-        )  # fmt: skip
-        after = {"frozen": frozen, "fast": fast, "phase": phase, "window": window}
-        if momentum is not None:
-            after["momentum"] = momentum
-        return self.output(self.reading(q, y), x), TensorDict(after, [x.shape[0]])
+        y, after = self.learn(q, k, v, self.rules(x), state, start)
+        return self.output(y, x), TensorDict({**after, "window": window}, [x.shape[0]])
+
+    def learn(
+        self, q: Tensor, k: Tensor, v: Tensor, rules: Rules, state: TensorDict, start: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what is read [B, T, H, V], and the state but for the window."""
+        target = v - k if self.residual else v
+        before = state["frozen"], state["fast"], state.get("momentum", None), state["phase"]
+        y, *after = inner_loop(q, k, target, self.weights, *before, start, self.layers, self.batch, rules)
+        kept = {name: z for name, z in zip(STATE, after, strict=True) if z is not None}
+        return q + y if self.residual else y, kept
 
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        num_heads, V, _ = self.shape
-        gates = sum(w.numel() for name, w in self.named_parameters() if "gates" in name and w.ndim == 2)
-        projected = self.width * (self.project.channels + 2 * num_heads * V) + gates
-        return 2 * projected + num_heads * ((8 + self.extra) * size(self.layers) + 2 * size(self.layers[1:]))
+        recurrence = (8 + self.extra) * size(self.layers) + 2 * self.recent * size(self.layers[1:])
+        return linear_flops(self) + self.shape[0] * recurrence

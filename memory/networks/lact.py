@@ -29,15 +29,15 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.inner_loop import MUON_STEPS, orthogonal, schedule, size, split
+from lifelong.kernels.inner_loop import orthogonal_flops
+from lifelong.kernels.late_write import late_write
 from lifelong.memory.attention.window import Window
-from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters
+from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters, linear_flops, require_positive
 from lifelong.memory.memory import Memory
 
 __all__ = ["LaCT"]
 
-TINY = 1e-12
-PREFIX = "attention_"
+STATE, PREFIX = ("fast", "gradient", "momentum", "phase"), "attention_"
 
 
 class LaCT(Memory):
@@ -67,106 +67,52 @@ class LaCT(Memory):
         horizons: tuple[float, float] = (1e3, 1e4),
     ) -> None:
         super().__init__(width)
-        num_heads = count_heads(width, num_heads)
-        K = width // num_heads
+        H = count_heads(width, num_heads)
+        K = width // H
         N, cache = 2 * K if hidden is None else hidden, chunk if cache is None else cache
+        require_positive(hidden=N)
         if chunk < 2:
             raise ValueError(f"chunk must be at least 2: chunk={chunk}")
-        if N < 1:
-            raise ValueError(f"hidden must be positive: hidden={hidden}")
         if cache < chunk:
             raise ValueError(f"cache must be at least chunk, or steps are seen by nobody: cache={cache}, chunk={chunk}")
-        self.shape, self.chunk, self.layers = (num_heads, K, N), chunk, ((N, K), (K, N), (N, K))
-        self.project = Projection(width, num_heads, K, K, conv_size)
-        self.weights = nn.Parameter(
-            torch.cat([torch.randn(num_heads, rows * columns) / columns**0.5 for rows, columns in self.layers], 1)
-        )
-        self.gates = nn.Linear(width, 3 * num_heads)
+        self.chunk, self.layers = chunk, ((N, K), (K, N), (N, K))
+        self.project = Projection(width, H, K, K, conv_size)
+        first = [torch.randn(H, rows * columns) / columns**0.5 for rows, columns in self.layers]
+        self.weights = nn.Parameter(torch.cat(first, 1))
+        self.gates = nn.Linear(width, 3 * H)
         nn.init.constant_(self.gates.bias, 0.5)  # eta = 1
-        fade = functional.softplus(decay_parameters(num_heads, horizons))
-        share = 2 * chunk * max(1.0, N / K) * fade  # lambda^2 of a write that fades so
-        self.log_step = nn.Parameter(share.log() / 2)
-        self.drag = nn.Parameter(torch.zeros(num_heads))  # m = 1/2
-        self.output = Output(width, num_heads, K)
-        self.attention = Window(width, num_heads, cache, conv_size=conv_size)
+        share = 2 * chunk * max(1.0, N / K) * functional.softplus(decay_parameters(H, horizons))
+        self.log_step = nn.Parameter(share.log() / 2)  # lambda^2 of a write that fades so
+        self.drag = nn.Parameter(torch.zeros(H))  # m = 1/2
+        self.output = Output(width, H, K)
+        self.attention = Window(width, H, cache, conv_size=conv_size)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return no offset from the slow weights, nothing gathered, and empty windows."""
-        num_heads, P = self.shape[0], size(self.layers)
-        state = TensorDict({n: self.zeros(batch, num_heads, P) for n in ("fast", "gradient", "momentum")}, [batch])
-        state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
-        state["window"] = self.zeros(batch, self.project.conv_size - 1, self.project.channels)
-        return state.update(_named(self.attention.initial_state(batch)))
+        state = {name: self.zeros(batch, *self.weights.shape) for name in STATE[:3]}
+        state["phase"] = self.zeros(batch, 1, dtype=torch.int64)
+        state["window"] = self.zeros(batch, *self.project.window_shape)
+        state |= {PREFIX + name: z for name, z in self.attention.initial_state(batch).items()}
+        return TensorDict(state, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        B, num_heads = x.shape[0], self.shape[0]
+        cached = {name.removeprefix(PREFIX): z for name, z in state.items() if name.startswith(PREFIX)}
+        seen, attention = self.attention(x, TensorDict(cached, [x.shape[0]]), start)
         q, k, v, window = self.project(x, state["window"], start)
-        eta = functional.softplus(self.gates(x)).unflatten(-1, (num_heads, 3))
-        cached = {name: state[PREFIX + name] for name in ("k", "v", "count", "window")}
-        seen, attention = self.attention(x, TensorDict(cached, [B]), start)
-
-        plan = schedule(state["phase"], start, self.chunk)
-        Q, X, V, rates = (plan.lay_out_heads(z) for z in (q, k, v, eta))  # [B, N, H, C, ...]
-        fresh, full = plan.fresh[..., None, None], plan.full[..., None, None]
-        fast, gradient, momentum = state["fast"], state["gradient"], state["momentum"]
-        ys = []
-        for n in range(plan.batches):
-            fast, gradient, momentum = (z.masked_fill(fresh[:, n], 0.0) for z in (fast, gradient, momentum))
-            weights = split(self.weights + fast, self.layers)
-            ys.append(_read(weights, Q[:, n]))
-            gradient = gradient + _ascent(weights, X[:, n], V[:, n], rates[:, n])
-            if full[:, n].any():
-                push = gradient + self.drag.sigmoid()[:, None] * momentum
-                fast = torch.where(full[:, n], self._rewritten(weights, push), fast)
-                momentum = torch.where(full[:, n], push, momentum)
-                gradient = gradient.masked_fill(full[:, n], 0.0)
-        y = plan.gather(torch.stack(ys, 1).movedim(2, 3).flatten(1, 2))  # [B, T, H, V]
-        after = {"fast": fast, "gradient": gradient, "momentum": momentum, "phase": plan.phase, "window": window}
-        return self.output(y, x) + seen, TensorDict(after | _named(attention), [B])
-
-    def _rewritten(self, weights: list[Tensor], push: Tensor) -> Tensor:
-        """Return the offsets [B, H, P] from A after an update by the gradients `push` [B, H, P]."""
-        slow = split(self.weights, self.layers)
-        step = self.log_step.exp()[:, None, None]
-        offsets = []
-        for old, first, by in zip(weights, slow, split(push, self.layers), strict=True):
-            new = old + step * orthogonal(by)
-            length = (first.square().sum(-1, keepdim=True) / (new.square().sum(-1, keepdim=True) + TINY)).sqrt()
-            offsets.append((length * new - first).flatten(-2))
-        return torch.cat(offsets, -1)
+        eta = functional.softplus(self.gates(x)).unflatten(-1, (-1, 3))  # [B, T, H, 3]
+        before = state["fast"], state["gradient"], state["momentum"], state["phase"]
+        y, *after = late_write(
+            q, k, v, eta, self.weights, *before, start, self.layers, self.chunk,
+            network="gated", keep=self.drag.sigmoid(), stride=self.log_step.exp(),
+        )  # fmt: skip
+        live = dict(zip(STATE, after, strict=True)) | {PREFIX + name: z for name, z in attention.items()}
+        return self.output(y, x) + seen, TensorDict({**live, "window": window}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:
         """Projections, recurrence and attention of one step of one life, a chunk's update shared among its steps."""
-        num_heads, K, N = self.shape
-        P, small, large = size(self.layers), min(K, N), max(K, N)
-        projected = self.project.channels + 3 * num_heads + 2 * num_heads * K
-        update = 3 * len(MUON_STEPS) * (4 * small * small * large + 2 * small**3) + 10 * P
-        return 2 * self.width * projected + num_heads * (8 * P + update // self.chunk) + self.attention.step_flops
-
-
-def _named(attention: TensorDict) -> dict[str, Tensor]:
-    return {PREFIX + name: leaf for name, leaf in attention.items()}
-
-
-def _read(weights: list[Tensor], x: Tensor) -> Tensor:
-    """Return f [B, H, C, V] of x [B, H, C, K]."""
-    gate, out, up = weights
-    return (functional.silu(x @ gate.mT) * (x @ up.mT)) @ out.mT
-
-
-def _ascent(weights: list[Tensor], k: Tensor, v: Tensor, rates: Tensor) -> Tensor:
-    """Return [B, H, P], the gradient of the sum of rate f(k)^T v; k and v [B, H, C, K], rates [B, H, C, 3]."""
-    gate, out, up = weights
-    z, u = k @ gate.mT, k @ up.mT
-    opened = z.sigmoid()
-    a = z * opened
-    back = v @ out  # [B, H, C, N]
-    by_gate, by_out, by_up = rates.split(1, -1)
-    parts = (
-        (by_gate * back * u * opened * (1 + z - a)).mT @ k,
-        (by_out * v).mT @ (a * u),
-        (by_up * back * a).mT @ k,
-    )
-    return torch.cat([part.flatten(-2) for part in parts], -1)
+        H, P = self.weights.shape
+        update = sum(orthogonal_flops(*layer) for layer in self.layers) + 10 * P
+        projected = linear_flops(self) - linear_flops(self.attention)
+        return projected + H * (8 * P + update // self.chunk) + self.attention.step_flops

@@ -29,12 +29,11 @@ is kept fades to A, not to zero; Memora's weights are counted from their even sh
 in the last layer and that float32 needs; Huber's loss by the length of the error; our convolution and output layer.
 """
 
-from typing import Any, ClassVar
-
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.memory.layer import decay_parameters
+from lifelong.kernels.inner_loop import Loss, Parametrisation, Rules
+from lifelong.memory.layer import Output, write_and_fade
 from lifelong.memory.networks.inner_network import InnerNetwork
 
 __all__ = ["Memora", "Moneta", "Yaad"]
@@ -55,8 +54,9 @@ class Miras(InnerNetwork):
         ValueError: if `num_heads` does not divide `width`, or `hidden` or `batch` is not positive.
     """
 
-    kind: ClassVar[dict[str, str]]
-    """Loss and parametrisation, as `inner_loop` names them."""
+    loss: Loss = "l2"
+    parametrisation: Parametrisation = "identity"
+    residual = True
 
     def __init__(
         self,
@@ -69,55 +69,48 @@ class Miras(InnerNetwork):
     ) -> None:
         super().__init__(width, num_heads, 2, hidden, False, None, None, batch, conv_size, momentum=False)
         num_heads, V, _ = self.shape
-        self.limited = self.kind["loss"] == "huber"
-        self.gates = nn.Linear(width, (3 if self.limited else 2) * num_heads)
-        self.gates.weight.data[num_heads : 2 * num_heads] *= 0.1  # decays begin near their horizons
-        self.gates.bias.data[:] = 0.5  # delta = 1
-        self.gates.bias.data[:num_heads] = 2.0  # writes begin near their bound
-        self.gates.bias.data[num_heads : 2 * num_heads] = decay_parameters(num_heads, horizons)
+        self.output = Output(width, num_heads, V)
+        # writes begin near their bound, delta = 1
+        self.gates = write_and_fade(width, num_heads, horizons, write=2.0, others=[0.5] * (self.loss == "huber"))
         self.norm_scale = nn.Parameter(self.weights.new_ones(num_heads, V))
         self.norm_offset = nn.Parameter(self.weights.new_zeros(num_heads, V))
 
-    def rules(self, x: Tensor) -> dict[str, Any]:
+    def rules(self, x: Tensor) -> Rules:
         """Return rates, decays, the layer norm, loss and parametrisation."""
         rate, fade, *limit = self.gates(x).split(self.shape[0], -1)  # [B, T, H] each
-        rules = {"rate": rate.sigmoid() / self.batch, "decay": -functional.softplus(fade)}
-        rules |= {"norm": (self.norm_scale, self.norm_offset), **self.kind}
-        if self.limited:
-            rules["limit"] = functional.softplus(limit[0])
-        return rules
-
-    def targets(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return v - k: the network is what is added to k."""
-        return v - k
-
-    def reading(self, q: Tensor, y: Tensor) -> Tensor:
-        """Return q plus what the network says."""
-        return q + y
+        return Rules(
+            rate.sigmoid() / self.batch,
+            decay=-functional.softplus(fade),
+            norm=(self.norm_scale, self.norm_offset),
+            loss=self.loss,
+            limit=functional.softplus(limit[0]) if limit else None,
+            parametrisation=self.parametrisation,
+        )
 
 
 class Moneta(Miras):
     """A cubic loss, and weights divided by their own norm; arguments as of `Miras`."""
 
-    kind: ClassVar = {"loss": "l3", "parametrisation": "l4"}
+    loss = "l3"
+    parametrisation = "l4"
     extra = 6
 
-    def first_weights(self, num_heads: int) -> Tensor:
+    def first_weights(self) -> Tensor:
         """Return [H, P] with |A|_4 about 1 in the first layer: there W = A."""
         rows, columns = self.layers[0]
-        weights: Tensor = super().first_weights(num_heads) / (3 * rows * columns) ** 0.25  # |A|_4 of normal numbers
+        weights: Tensor = super().first_weights() / (3 * rows * columns) ** 0.25  # |A|_4 of normal numbers
         return weights
 
 
 class Yaad(Miras):
     """Huber's loss with a limit that depends on the input; arguments as of `Miras`."""
 
-    kind: ClassVar = {"loss": "huber", "parametrisation": "identity"}
+    loss = "huber"
     extra = 1
 
 
 class Memora(Miras):
     """Weights that are distributions, learned in their logarithms; arguments as of `Miras`."""
 
-    kind: ClassVar = {"loss": "l2", "parametrisation": "softmax"}
+    parametrisation = "softmax"
     extra = 9

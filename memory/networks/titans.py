@@ -21,12 +21,11 @@ bounds; weights fade to A, not to zero, where a network learns no more; hidden l
 without residual; our convolution and output layer.
 """
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from lifelong.memory.layer import decay_parameters
+from lifelong.kernels.inner_loop import Rules
+from lifelong.memory.layer import Output, write_and_fade
 from lifelong.memory.networks.inner_network import InnerNetwork
 
 __all__ = ["Titans"]
@@ -65,18 +64,14 @@ class Titans(InnerNetwork):
         horizons: tuple[float, float] = (1e4, 1e5),
     ) -> None:
         super().__init__(width, num_heads, depth, hidden, False, key_dim, value_dim, batch, conv_size, momentum)
-        num_heads = self.shape[0]
+        num_heads, V, _ = self.shape
         self.extra = 3 if momentum else 1
-        self.gates = nn.Linear(width, (3 if momentum else 2) * num_heads)
-        self.gates.weight.data[num_heads : 2 * num_heads] *= 0.1  # decays begin near their horizons
-        self.gates.bias.data[:] = 0.0  # eta = 1/2
-        self.gates.bias.data[:num_heads] = 2.0  # writes begin near their bound
-        self.gates.bias.data[num_heads : 2 * num_heads] = decay_parameters(num_heads, horizons)
+        self.output = Output(width, num_heads, V)
+        # writes begin near their bound, eta = 1/2
+        self.gates = write_and_fade(width, num_heads, horizons, write=2.0, others=[0.0] * momentum)
 
-    def rules(self, x: Tensor) -> dict[str, Any]:
+    def rules(self, x: Tensor) -> Rules:
         """Return rates, decays and, with momentum, its drag."""
         rate, fade, *drag = self.gates(x).split(self.shape[0], -1)  # [B, T, H] each
-        rules = {"rate": rate.sigmoid() / self.batch, "decay": -functional.softplus(fade)}
-        if self.momentum:
-            rules["drag"] = drag[0].sigmoid()
-        return rules
+        rules = Rules(rate.sigmoid() / self.batch, decay=-functional.softplus(fade))
+        return rules._replace(drag=drag[0].sigmoid()) if self.momentum else rules

@@ -22,11 +22,11 @@ as wide, not four times; the last layer of A begins at zero, not at random: what
 output layer.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from lifelong.kernels.inner_loop import Rules
+from lifelong.memory.layer import Output
 from lifelong.memory.networks.inner_network import InnerNetwork
 
 __all__ = ["TTTMLP", "TTTLinear"]
@@ -46,6 +46,7 @@ class TTT(InnerNetwork):
     """
 
     extra = 3  # rho
+    residual = True
 
     def __init__(
         self, width: int, num_heads: int | None, depth: int, hidden: int | None, batch: int, base: float, conv_size: int
@@ -55,28 +56,18 @@ class TTT(InnerNetwork):
             raise ValueError(f"base must be in (0, 2], beyond which repeated steps diverge: base={base}")
         num_heads, V, _ = self.shape
         self.base = base
+        self.output = Output(width, num_heads, V)
         self.gates = nn.Linear(width, num_heads)
         nn.init.constant_(self.gates.bias, 2.0)  # writes begin near their bound
         self.place = nn.Parameter(torch.zeros(num_heads, batch))
         self.norm_scale = nn.Parameter(torch.ones(num_heads, V))
         self.norm_offset = nn.Parameter(torch.zeros(num_heads, V))
 
-    def rules(self, x: Tensor) -> dict[str, Any]:
+    def rules(self, x: Tensor) -> Rules:
         """Return rates, the shares rho by place, and the layer norm."""
         mean = 1 / torch.arange(1, self.batch + 1, device=x.device, dtype=self.place.dtype)
-        return {
-            "rate": self.base * self.gates(x).sigmoid(),
-            "scale": (mean + self.place).clamp(min=0.0),
-            "norm": (self.norm_scale, self.norm_offset),
-        }
-
-    def targets(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return v - k: the network is what is added to k."""
-        return v - k
-
-    def reading(self, q: Tensor, y: Tensor) -> Tensor:
-        """Return q plus what the network says."""
-        return q + y
+        rate, rho = self.base * self.gates(x).sigmoid(), (mean + self.place).clamp(min=0.0)
+        return Rules(rate, scale=rho, norm=(self.norm_scale, self.norm_offset))
 
 
 class TTTLinear(TTT):

@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from lifelong.kernels.fast_weight.reference import fast_weight
-from lifelong.kernels.inner_loop import inner_loop, schedule, size, split
-from lifelong.kernels.inner_loop.network import descent, read
+from lifelong.kernels.inner_loop import Rules, inner_loop, last_pairs, size
+from lifelong.kernels.inner_loop.network import descent, read, split
+from lifelong.kernels.inner_loop.schedule import schedule
+from lifelong.kernels.inner_loop.window import windows
 
 MATRIX, BIASED = ((3, 3),), ((3, 4),)
 MLP, BIASED_MLP, DEEP = ((5, 3), (3, 5)), ((5, 4), (3, 6)), ((4, 4), (5, 4), (3, 5))
@@ -15,35 +17,41 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}  # of the largest number
 
 
 def draw(
-    T, layers=BIASED_MLP, batch=4, B=2, H=2, K=3, V=3, start=None, *,
-    momentum=True, decay=True, scale=True, norm=True, loss="l2", parametrisation="identity",
+    T, layers=BIASED_MLP, batch=4, B=2, H=2, K=3, V=3, start=None, *, recent=0,
+    momentum="steps", decay=True, scale=True, norm=True, loss="l2", parametrisation="identity",
 ):  # fmt: skip
-    P = size(layers)
+    """Draw the arguments; `recent` pairs in a window, 0 for steps that are trained on their own pair."""
+    P, pairs = size(layers), T + max(recent - 1, 0)
     return {
         "q": torch.randn(B, T, H, K),
-        "k": torch.randn(B, T, H, K),
-        "v": torch.randn(B, T, H, V),
-        "rate": torch.rand(B, T, H),
+        "k": torch.randn(B, pairs, H, K),
+        "v": torch.randn(B, pairs, H, V),
         "weights": torch.randn(H, P),
         "frozen": 0.3 * torch.randn(B, H, P),
         "fast": 0.3 * torch.randn(B, H, P),
         "momentum": 0.3 * torch.randn(B, H, P) if momentum else None,
         "phase": torch.randint(batch, (B, 1)),
         "start": torch.rand(B, T) < 0.1 if start is None else start,
+        "rate": torch.rand(B, T, H),
         "decay": -torch.rand(B, T, H) if decay else None,
         "drag": torch.rand(B, T, H) if momentum else None,
         "scale": torch.rand(H, batch) if scale else None,
         "norm_scale": 1 + 0.3 * torch.randn(H, V) if norm else None,
         "norm_offset": torch.randn(H, V) if norm else None,
-        "limit": torch.rand(B, T, H) + 0.5 if loss == "huber" else None,
-    }, {"layers": layers, "batch": batch, "loss": loss, "parametrisation": parametrisation}
+        "limit": torch.rand(B, pairs, H) + 0.5 if loss == "huber" else None,
+        "trust": torch.rand(B, pairs, H) if recent else None,
+    }, {
+        "layers": layers, "batch": batch, "loss": loss, "parametrisation": parametrisation,
+        "momentum_of": momentum or "steps",
+    }  # fmt: skip
 
 
 def call(form, inputs, fixed):
-    """Give the norm in one piece, and return what is a number: the phase has a test of its own."""
-    given = {name: x for name, x in inputs.items() if not name.startswith("norm_")}
-    norm = None if inputs["norm_scale"] is None else (inputs["norm_scale"], inputs["norm_offset"])
-    return form(**given, norm=norm, **fixed)
+    """Give the norm and the rules in one piece each."""
+    given = {name: x for name, x in (inputs | fixed).items() if not name.startswith("norm_")}
+    given["norm"] = None if inputs["norm_scale"] is None else (inputs["norm_scale"], inputs["norm_offset"])
+    rules = Rules(**{name: given.pop(name) for name in Rules._fields})
+    return form(**given, rules=rules)
 
 
 def outcome(form, drawn, dtype):
@@ -52,7 +60,7 @@ def outcome(form, drawn, dtype):
         name: x.to(dtype).requires_grad_() if x is not None and x.is_floating_point() else x
         for name, x in inputs.items()
     }
-    outputs = [x for x in call(form, leaves, fixed)[:4] if x is not None]
+    outputs = [x for x in call(form, leaves, fixed)[:4] if x is not None]  # the phase has a test of its own
     generator = torch.Generator().manual_seed(1)
     by = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(dtype) for x in outputs]
     sources = {name: x for name, x in leaves.items() if x is not None and x.requires_grad}
@@ -96,6 +104,28 @@ def test_all_parts_may_be_missing(forms_agree):
     forms_agree(draw(11, momentum=False, decay=False, scale=False, norm=False))
 
 
+@pytest.mark.parametrize("link", ["identity", "l4", "softmax"])
+@pytest.mark.parametrize("momentum", ["gradients", "directions"])
+def test_momentum_of_whatever_it_is(forms_agree, momentum, link):
+    forms_agree(draw(11, momentum=momentum, parametrisation=link))
+
+
+@pytest.mark.parametrize("momentum", [False, "steps", "gradients", "directions"])
+@pytest.mark.parametrize("recent", [1, 2, 6, 30])
+def test_windows_reach_over_mini_batches_and_passes(forms_agree, recent, momentum):
+    forms_agree(draw(11, momentum=momentum, recent=recent))
+
+
+@pytest.mark.parametrize("loss", ["l3", "huber"])
+def test_windows_with_every_loss(forms_agree, loss):
+    forms_agree(draw(11, recent=3, loss=loss))
+
+
+@pytest.mark.parametrize("T", [1, 3, 40])
+def test_windows_do_not_reach_over_a_start(forms_agree, starts, T):
+    forms_agree(draw(T, start=starts(2, T), recent=3, momentum="gradients"))
+
+
 @pytest.mark.parametrize("batch", [1, 2, 16, 64])
 def test_mini_batches_of_any_size(forms_agree, batch):
     forms_agree(draw(20, batch=batch))
@@ -131,16 +161,19 @@ def test_forms_agree_whatever_the_shapes(forms_agree, data):
 
 @pytest.mark.parametrize("cut", [1, 3, 10])
 def test_two_halves_equal_a_whole(forms, cut):
-    inputs, fixed = draw(14)
+    inputs, fixed = draw(14, recent=3)
     inputs = {n: x.double() if x is not None and x.is_floating_point() else x for n, x in inputs.items()}
-    timed = {"q", "k", "v", "rate", "start", "decay", "drag"}
+    timed, paired = {"q", "rate", "start", "decay", "drag"}, {"k", "v", "trust"}
+    new = {n: inputs[n][:, 2:] for n in paired}
     for form in forms("inner_loop").values():
         whole = call(form, inputs, fixed)
-        parts, state = [], {}
+        parts, state, past = [], {}, {n: inputs[n][:, :2] for n in paired}
         for part in (slice(None, cut), slice(cut, None)):
-            given = {n: x[:, part] if n in timed else x for n, x in inputs.items()} | state
+            pairs = {n: torch.cat([past[n], new[n][:, part]], 1) for n in paired}
+            given = {n: x[:, part] if n in timed else x for n, x in inputs.items()} | pairs | state
             y, *after = call(form, given, fixed)
             state = dict(zip(("frozen", "fast", "momentum", "phase"), after, strict=True))
+            past = {n: last_pairs(z, given["start"]) for n, z in pairs.items()}
             parts.append(y)
         torch.testing.assert_close((torch.cat(parts, 1), *after), whole)
 
@@ -206,13 +239,14 @@ def test_numbers_by_hand(forms):
         "fast": torch.zeros(1, 1, 1).double(), "momentum": torch.zeros(1, 1, 1).double(),
         "phase": torch.zeros(1, 1, dtype=torch.int64), "start": torch.tensor([[False, False, False, True]]),
         "decay": -math.log(2) * one[..., 0], "drag": one[..., 0] / 2,
-        "scale": None, "norm_scale": None, "norm_offset": None, "limit": None,
+        "scale": None, "norm_scale": None, "norm_offset": None, "limit": None, "trust": None,
     }  # fmt: skip
+    fixed = draw(4, ((1, 1),), 2)[1]
     # The slow weight is 1, so the error is -7 and a step's change 1/2 * 1/2 * 7 = 1.75.
     # M = 1.75, D = 1.75, y = 2.75;  M = 0.875 + 1.75 = 2.625, D = 0.875 + 2.625 = 3.5, y = 4.5, the mini-batch is over
     # error -3.5, change 0.875: M = 1.3125 + 0.875 = 2.1875, D = 1.75 + 2.1875 = 3.9375, y = 4.9375;  a new life: 2.75
     for form in forms("inner_loop").values():
-        y, frozen, fast, momentum, phase = call(form, inputs, {"layers": ((1, 1),), "batch": 2})
+        y, frozen, fast, momentum, phase = call(form, inputs, fixed)
         torch.testing.assert_close(y.flatten(), torch.tensor([2.75, 4.5, 4.9375, 2.75]).double())
         assert (frozen.item(), round(fast.item(), 9), round(momentum.item(), 9), phase.item()) == (0.0, 1.75, 1.75, 1)
 
@@ -266,6 +300,10 @@ def test_signatures_are_the_same_everywhere(forms):
     [
         ("q", torch.zeros(2, 4, 3), r"q must be \[B, T, H, K\], got \[2, 4, 3\]"),
         ("rate", torch.zeros(2, 4), r"rate must be \[2, 4, 2\], got \[2, 4\]"),
+        ("k", torch.zeros(2, 5, 2, 3), r"k must be \[2, 4, 2, 3\], got \[2, 5, 2, 3\]"),
+        ("trust", torch.zeros(2, 3, 2), r"trust must have a pair for every step: 4 steps, 3 pairs"),
+        ("trust", torch.zeros(2, 6, 2), r"k must be \[2, 6, 2, 3\], got \[2, 4, 2, 3\]"),
+        ("momentum_of", "weights", r"momentum_of must be 'steps', 'gradients' or 'directions', got 'weights'"),
         ("fast", torch.zeros(2, 2, 9), r"fast must be \[2, 2, 38\], got \[2, 2, 9\]"),
         ("phase", torch.zeros(2, 1), r"phase must be int64, got torch.float32"),
         ("start", torch.zeros(2, 4), r"start must be bool, got torch.float32"),
@@ -298,3 +336,59 @@ def test_the_schedule_gives_back_what_it_lays_out(T, whole):
     # life 0 starts anew in the middle, life 1 goes on from phase 1
     assert plan.phase.flatten().tolist() == [(T - T // 2) % 3, (1 + T) % 3]
     assert plan.fresh.any(1).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("T", [1, 7])
+def test_the_schedule_runs_mini_batch_after_mini_batch(T):
+    """A toy: add up what is read, twice as much after every full mini-batch; nothing remains at a start."""
+    x, start = torch.rand(3, T, 1), torch.rand(3, T) < 0.3
+    phase, total = torch.tensor([[0], [1], [2]]), torch.rand(3, 1)
+    plan = schedule(phase, start, 3)
+    laid, full = plan.lay_out_heads(x), plan.full[..., None]
+
+    def mini_batch(n, state):
+        sums = state[0][..., None] + laid[:, n].cumsum(-1)
+        return sums, [torch.where(full[:, n], 2 * sums[..., -1], sums[..., -1])]
+
+    y, (after,) = plan.run(mini_batch, [total])
+    want = []
+    for t in range(T):
+        fresh = start[:, t, None]
+        phase, total = phase.masked_fill(fresh, 0), total.masked_fill(fresh, 0.0) + x[:, t]
+        want.append(total)
+        phase = (phase + 1) % 3
+        total = torch.where(phase == 0, 2 * total, total)
+    torch.testing.assert_close((y, after), (torch.stack(want, 1), total))
+    assert torch.equal(plan.phase, phase)
+
+
+def test_the_schedule_knows_when_a_period_of_several_mini_batches_is_over():
+    start = torch.tensor([[0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0]]).bool()
+    plan = schedule(torch.tensor([[3], [3]]), start, 2)
+    # 3 steps have been lived: step 0 is the 4th and ends a period of 4, step 4 the next;
+    # after the start of life 1 at step 2 its 4th step is 5
+    assert plan.completes(4).nonzero().tolist() == [[0, 0], [0, 2], [1, 0], [1, 3]]
+    assert plan.age[:, -1].tolist() == [11, 6]
+
+
+@pytest.mark.parametrize("past", [0, 1, 4])
+def test_a_step_sees_the_last_pairs_of_its_life(past):
+    T = 9
+    start = torch.rand(3, T) < 0.3
+    plan = schedule(torch.tensor([[0], [1], [2]]), start, 3, whole=True)
+    number = torch.arange(past + T).expand(3, -1)[..., None]  # of each pair; step t brings pair past + t
+    view = windows(plan, start, past)
+    pairs = view.gather(number)[:, :, 0]  # [B, N, S]
+    step = plan.lay_out(torch.arange(T).expand(3, -1))
+    for b, n, slot in plan.there.nonzero().tolist():
+        t = step[b, n, slot].item()
+        born = max([s for s in range(t + 1) if start[b, s]], default=-past)
+        want = range(past + max(born, t - past), past + t + 1)
+        assert pairs[b, n][view.seen[b, n, slot]].tolist() == list(want)
+    assert not view.seen[~plan.there].any()
+
+
+def test_what_is_kept_of_the_pairs_belongs_to_the_life_that_goes_on():
+    z = torch.arange(1.0, 6.0).expand(2, 5)  # 2 from before the pass, 3 of it
+    start = torch.tensor([[0, 0, 1], [0, 1, 0]]).bool()
+    assert last_pairs(z, start).tolist() == [[0.0, 5.0], [4.0, 5.0]]

@@ -9,7 +9,7 @@ class Given(nn.Module):
 
     def __init__(self, project):
         super().__init__()
-        self.num_heads, self.channels, self.conv_size = project.num_heads, project.channels, 1
+        self.num_heads, self.channels, self.window_shape = project.num_heads, project.channels, (0, project.channels)
         keys = project.num_heads * project.key_dim
         self.sizes, self.unit = [keys, keys, project.channels - 2 * keys], project.unit
 

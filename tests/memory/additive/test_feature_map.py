@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from lifelong.memory.additive.feature_map import DPFP, Hedgehog, Rebased, Taylor, make_feature_map
+from lifelong.memory.additive.feature_map import DPFP, Taylor
+from lifelong.memory.additive.learned_feature_map import Hedgehog, Rebased
+from lifelong.memory.additive.linear_attention import make_feature_map
 
 
 def close(got, want):

@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import normalize, softplus
 
 from lifelong.memory import Memory, Mesa
-from lifelong.memory.bayesian.mesa import RIDGE, conjugate_gradients
+from lifelong.memory.bayesian.mesa import RIDGE
 
 FIRST, BOTH = [2.0, 0.0], [1.0, 1.0]
 
@@ -79,16 +79,6 @@ def test_few_iterations_give_the_same_in_a_pass_as_in_steps():
     x, start = torch.randn(2, 40, 32).double(), torch.rand(2, 40) < 0.1
     state = memory.initial_state(2)
     torch.testing.assert_close(memory(x, state, start)[0], Memory.forward(memory, x, state, start)[0])
-
-
-def test_conjugate_gradients_end_after_as_many_iterations_as_channels_and_then_rest():
-    a = torch.randn(3, 7, 7).double()
-    A, q = a @ a.mT + 0.5 * torch.eye(7).double(), torch.randn(3, 7).double()
-    q[0] = 0.0
-    want = torch.linalg.solve(A, q)
-    for n in (14, 200):
-        got = conjugate_gradients(lambda p: (A @ p[..., None])[..., 0], q, 0.5, n)
-        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
 def test_what_cannot_be_solved_is_refused():

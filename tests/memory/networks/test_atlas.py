@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from lifelong.memory import Atlas, Titans, check_memory
+from lifelong.memory.networks.polynomial import polynomial, polynomial_width
 
 NEVER = -99.0
 
@@ -35,10 +36,10 @@ def test_a_window_of_one_pair_at_plain_keys_is_titans(bare):
 
 
 def test_features_of_unit_keys_are_of_unit_length():
-    memory = Atlas(8, key_dim=4)
-    x = nn.functional.normalize(torch.randn(2, 2, 1, 5, 4), dim=-1)
-    first, second = memory._features(x)
-    torch.testing.assert_close(first.norm(dim=-1), torch.ones(2, 1, 5))
+    x = nn.functional.normalize(torch.randn(2, 5, 3, 4), dim=-1)
+    first, second = polynomial(x, torch.tensor([1.0, 0.5]).expand(3, 2))
+    assert first.shape == (5, 3, polynomial_width(4))
+    torch.testing.assert_close(first.norm(dim=-1), torch.ones(5, 3))
     inner = (x[0] * x[1]).sum(-1)  # with a = (1, 1/2): (s + s^2 / 4) / (1 + 1/4)
     torch.testing.assert_close((first * second).sum(-1), (inner + inner**2 / 4) / 1.25)
 

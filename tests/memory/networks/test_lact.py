@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong.kernels.inner_loop import MUON_STEPS, orthogonal, split
+from lifelong.kernels.inner_loop.muon import STEPS, orthogonal
+from lifelong.kernels.inner_loop.network import split
 from lifelong.memory import LaCT
 
 
@@ -27,7 +28,7 @@ def test_a_chunk_is_read_before_it_is_learned(bare):
     # W_0 k = 0, W_2 k = 1: nothing is said, and only W_0 has a gradient, along k. Made orthogonal it is of length s;
     # lambda = 1: W_0 = (s, 1), brought back to length 1.
     s = 1.0
-    for a, b, c in MUON_STEPS:
+    for a, b, c in STEPS:
         s = a * s + b * s**3 + c * s**5
     z = s / (1 + s * s) ** 0.5
     said = z / (1 + math.exp(-z))

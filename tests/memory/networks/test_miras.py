@@ -3,7 +3,7 @@ import math
 import torch
 from torch import nn
 
-from lifelong.kernels.inner_loop import split
+from lifelong.kernels.inner_loop.network import split
 from lifelong.memory import Memora, Moneta, Yaad
 
 
@@ -55,7 +55,7 @@ def test_memora_shifts_weight_between_the_units_of_a_row(bare):
 
 
 class Squared(Yaad):
-    kind = {"loss": "l2", "parametrisation": "identity"}  # noqa: RUF012  never written to
+    loss = "l2"
 
 
 def test_yaad_without_a_limit_is_the_squared_loss():

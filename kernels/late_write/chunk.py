@@ -1,0 +1,52 @@
+"""The network that is written once a period, a mini-batch at a time: its weights are the same in all steps of it."""
+
+import torch
+from torch import Tensor
+
+from lifelong.kernels.inner_loop.network import Layers, split
+from lifelong.kernels.inner_loop.schedule import schedule
+
+from .reference import Network, asked, read, written
+
+__all__ = ["late_write"]
+
+
+def late_write(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rate: Tensor,
+    weights: Tensor,
+    fast: Tensor,
+    gathered: Tensor,
+    momentum: Tensor | None,
+    phase: Tensor,
+    start: Tensor,
+    layers: Layers,
+    period: int,
+    *,
+    batch: int | None = None,
+    network: Network = "mlp",
+    keep: Tensor | None = None,
+    stride: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+    """Do what `reference.late_write` does, a mini-batch at a time; arguments as there."""
+    plan = schedule(phase, start, batch or period)
+    Q, X, V, rates = (plan.lay_out_heads(z) for z in (q, k, v, rate))  # [B, N, H, C, ...]
+    over = plan.completes(period)[..., None, None]
+
+    def mini_batch(n: int, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        fast, gathered, *moving = state
+        now, done = split(weights + fast, layers), over[:, n]
+        y = read(now, Q[:, n], network)
+        gathered = gathered + asked(now, X[:, n], V[:, n], rates[:, n], network)
+        if keep is None or stride is None:
+            fast = torch.where(done, fast + gathered, fast)
+        elif done.any():  # to make a push orthogonal costs more than a look
+            push = gathered + keep[:, None] * moving[0]
+            fast = torch.where(done, written(weights, fast, push, stride, layers), fast)
+            moving = [torch.where(done, push, moving[0])]
+        return y, [fast, gathered.masked_fill(done, 0.0), *moving]
+
+    y, after = plan.run(mini_batch, [fast, gathered] if momentum is None else [fast, gathered, momentum])
+    return y, after[0], after[1], None if momentum is None else after[2], plan.age[:, -1:] % period
