@@ -5,7 +5,7 @@ from torch import Tensor
 from lifelong.kernels.inner_loop.network import Layers
 
 from .chunk import late_write as chunk
-from .reference import Network, check
+from .reference import Network, check, late_write as reference
 
 __all__ = ["late_write"]
 
@@ -29,7 +29,7 @@ def late_write(
     keep: Tensor | None = None,
     stride: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, a mini-batch at a time.
+    """Run the recurrence of `reference.py`, where the arguments are explained, in the faster form for this length.
 
     Raises:
         ValueError: if arguments do not fit each other, naming the one.
@@ -38,7 +38,9 @@ def late_write(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,
         batch, network, keep, stride,
     )  # fmt: skip
-    return chunk(
+    # with momentum every step of the plain loop makes a push orthogonal
+    form = reference if q.shape[1] == 1 and momentum is None else chunk
+    return form(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,
         batch=batch, network=network, keep=keep, stride=stride,
     )  # fmt: skip

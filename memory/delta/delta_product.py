@@ -26,12 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.unit_length import unit_length
 from lifelong.memory.delta.base import DeltaRule
 from lifelong.memory.layer import decay_parameters
 
 __all__ = ["DeltaProduct"]
-
-TINY = 1e-6  # under the root of a squared length, so that zero stays zero and its gradient finite
 
 
 class DeltaProduct(DeltaRule):
@@ -78,8 +77,7 @@ class DeltaProduct(DeltaRule):
         q, k, v, window = self.project(x, state["window"], start)
         rates, fade = self.gates(x).split([n * H, H], -1)
         v, keys, values = v.split([V, (n - 1) * K, (n - 1) * V], -1)
-        keys = keys.unflatten(-1, (n - 1, K))
-        keys = keys * (keys.square().sum(-1, keepdim=True) + TINY).rsqrt()
+        keys = unit_length(keys.unflatten(-1, (n - 1, K)))
         keys = torch.cat([k[..., None, :], keys], 3)  # [B, T, H, n, K]
         values = torch.cat([v[..., None, :], values.unflatten(-1, (n - 1, V))], 3)
         beta = 2 * rates.sigmoid().unflatten(-1, (n, H))  # [B, T, n, H]

@@ -25,13 +25,13 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.unit_length import unit_length
 from lifelong.memory.layer import count_heads
 from lifelong.memory.memory import Memory
 
 __all__ = ["RWKV7"]
 
 FASTEST = math.exp(-0.5)  # most that a step takes from log S
-TINY = 1e-6  # under the root of a squared length, so that zero stays zero and its gradient finite
 HUGE = 1e15  # readings are scaled down to this before the norm, which does not see it: their squares would overflow
 INPUTS = 6  # mixtures of present and past: of r, k, v, w, a and g
 
@@ -91,7 +91,7 @@ class RWKV7(Memory):
         r, k, v, decay, a, z = (
             each.unflatten(-1, (self.shape[0], -1)) for each in (r, k, v, decay, a, k * self.removed)
         )  # [B, T, H, K]
-        z = z * (z.square().sum(-1, keepdim=True) + TINY).rsqrt()
+        z = unit_length(z)
         k = k * (1 + (a - 1) * self.spared.view(self.shape[:2]))
         y, S = fast_weight(r, k, v, state["S"], start, decay=decay, erase=z * (-decay).exp(), erase_key=a * z)
         y = y / (y.abs().amax(-1, keepdim=True) / HUGE).clamp(min=1.0)

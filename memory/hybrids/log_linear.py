@@ -67,7 +67,8 @@ class LogLinear(Memory):
         if rule not in ("delta", "additive"):
             raise ValueError(f"rule must be 'delta' or 'additive', got {rule!r}")
         K, V = key_dim or width // num_heads, value_dim or width // num_heads
-        self.shape, self.rule = (num_heads, levels, V, K), rule
+        self.shape = (num_heads, levels, V, K)
+        self.rule: Rule = rule
         self.project = Projection(width, num_heads, K, V, conv_size)
         self.gates = write_and_fade(width, num_heads, horizons)
         self.scales = nn.Linear(width, num_heads * levels)

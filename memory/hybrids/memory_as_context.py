@@ -23,14 +23,12 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from lifelong.kernels.unit_length import unit_length
 from lifelong.memory.attention.window import Window
 from lifelong.memory.hybrids.pair import inner_memory, run
 from lifelong.memory.memory import Memory
 
 __all__ = ["MemoryAsContext"]
-
-TINY = 1e-6
-"""Under the root of a squared length."""
 
 
 class MemoryAsContext(Memory):
@@ -92,7 +90,7 @@ class MemoryAsContext(Memory):
         k, v = self.recall(read).unflatten(-1, (num_heads, K + V)).split([K, V], -1)
         shape = (*x.shape[:2], -1, -1, -1)
         keys = torch.cat([k[:, :, None], self.token_keys.expand(shape)], 2)  # [B, T, 1 + P, H, K]
-        keys = keys * torch.rsqrt(keys.square().sum(-1, keepdim=True) + TINY)
+        keys = unit_length(keys)
         values = torch.cat([v[:, :, None], self.token_values.expand(shape)], 2)
         return self.attention.attend(x, state, start, (keys, values, self.bias))
 

@@ -98,7 +98,7 @@ class Hope(Memory):
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         q, keys, values, window = self.project(x, state["window"], start)
-        age, written = state["age"], []
+        age, now, written = state["age"], state["age"], []
         matrix = self.matrix, state["frozen"], state["fast"], self.rate_bias, self.fade_bias
         o, v, frozen, fast, _ = self_modifying(q, keys, values, *matrix, age, start, self.batch)
         for n, period in enumerate(self.periods):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lifelong.kernels.segments import decay_between, masked_exp, pad_time, visible
+from lifelong.kernels.segments import decay_between, life_start_steps, masked_exp, pad_time, visible
 
 START = torch.tensor([False, True, False])
 
@@ -18,6 +18,12 @@ def test_without_starts_all_that_is_past_is_seen():
     assert torch.equal(pairs, torch.ones(2, 4, 4).tril().bool())
     assert carried.all()
     assert kept.all()
+
+
+def test_lives_from_before_the_pass_began_at_negative_steps():
+    start = torch.tensor([[False, False, True, False], [True, False, False, True], [False] * 4])
+    began = life_start_steps(torch.tensor([[3], [5], [0]]), start)
+    assert began.tolist() == [[-3, -3, 2, 2], [0, 0, 0, 3], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(("T", "chunks"), [(1, 1), (3, 1), (4, 1), (5, 2)])
