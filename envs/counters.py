@@ -108,8 +108,8 @@ def end_episodes(slots: Any, arrays: Any, scores: Any, columns: Any) -> None:
         columns: those of `ROW` from "life" to "cross", [n] each.
     """
     c = Counters(*arrays)
-    life, episode, task, visit, index, lag_steps, lag_episodes, lag_tasks, length = columns[:9]
-    returns, normalised, within, cross = columns[9:]
+    life, episode, task, visit, index, lag_steps, lag_episodes, lag_tasks, meetings, load = columns[:10]
+    length, returns, normalised, within, cross = columns[10:]
     for n in range(slots.size):
         b = slots[n]
         i = c.task[b]
@@ -120,6 +120,11 @@ def end_episodes(slots: Any, arrays: Any, scores: Any, columns: Any) -> None:
         lag_steps[n] = c.life_step[b] - c.episode_length[b] - c.met_step[b, i] if before else -1
         lag_episodes[n] = c.episode[b] - c.met[b, i] if before else -1
         lag_tasks[n] = max(c.visits_lived[b] - c.met_visit[b, i] - 1, 0) if before else -1
+        meetings[n], load[n] = c.meetings[b, i], -1
+        if before:
+            load[n] = 0
+            for j in range(c.met.shape[1]):
+                load[n] += c.met[b, j] > c.met[b, i]
         length[n], returns[n] = c.episode_length[b], c.episode_return[b]
         normalised[n] = (c.episode_return[b] - scores[0, i]) / scores[1, i]
         within[n], cross[n] = scores[2, i], scores[3, i]

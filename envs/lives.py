@@ -24,7 +24,7 @@ from lifelong.envs.counters import (
 )
 from lifelong.envs.rng import Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule
-from lifelong.envs.task import ROW, Task
+from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]
 
@@ -89,6 +89,11 @@ class Lives:
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self._set_tasks(tasks)
+
+    @property
+    def retention(self) -> Retention | None:
+        """Measure of retention that the stream declares; None: with a single task there is nothing to come back to."""
+        return "gain" if len(self.tasks) > 1 else None
 
     def episode_seeds(self, slots: Ints) -> Ints:
         """Return the seeds of the present episodes in these slots, below 2^31."""

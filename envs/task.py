@@ -5,9 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["ROW", "Boundary", "References", "StreamError", "Task"]
+__all__ = ["ROW", "Boundary", "References", "Retention", "StreamError", "Task"]
 
 Boundary = Literal["none", "flag", "task_id"]
+Retention = Literal["recall", "index", "gain"]
+"""Measures of retention: right answers after the answer was shown; the memory index by lag; what visits gained."""
 
 ROW: dict[str, type[np.generic]] = {
     "step": np.int64,  # environment steps of all lives when the episode ended
@@ -19,6 +21,8 @@ ROW: dict[str, type[np.generic]] = {
     "lag_steps": np.int64,  # steps of this life since the task was last met, -1 if never
     "lag_episodes": np.int64,  # episodes since then: 1 is the one before, -1 is never
     "lag_tasks": np.int32,  # visits to other tasks since then, -1 is never
+    "meetings": np.int32,  # practice: finished episodes of the task earlier in this life
+    "load": np.int32,  # different tasks met since the task was last met, -1 is never
     "length": np.int32,  # steps of the episode
     "return": np.float32,  # sum of rewards
     "normalised": np.float32,  # (return - random) / (oracle - random), NaN without references

@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 from lifelong.agents import load_checkpoint
-from lifelong.experiments.metrics.retention import Rows, join_runs
+from lifelong.experiments.metrics.rows import Rows, join_runs
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -66,7 +66,7 @@ def main(config: ReportConfig) -> str:
         env = make_env(runs[0][0], num_envs=1)
         single = [summarise(rows, env, resamples=0) for _, rows, _ in runs]
         pooled = summarise(join_runs([rows for _, rows, _ in runs]), env)
-        kind = "no curve" if pooled.curve is None else pooled.curve.kind
+        kind = pooled.curve.measure if pooled.curve.measured else "no curve"
         tables[kind].append((name, pooled, single, [seconds for *_, seconds in runs]))
     return "\n\n".join(_table(lines) for lines in tables.values())
 
@@ -79,7 +79,7 @@ def _line(config: TrainConfig) -> str:
 
 
 def _table(lines: list[tuple[str, Summary, list[Summary], list[float]]]) -> str:
-    bins = max((pooled.curve.bins for _, pooled, *_ in lines if pooled.curve is not None), key=len, default=())
+    bins = max((pooled.curve.bins for _, pooled, *_ in lines), key=len, default=())
     names = ["agent", "seeds", *(f"lag {b}" for b in bins), "area (95 %)", "memory index (95 %)", "return", "seconds"]
     heading = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     return "\n".join([*heading, *(_row(len(bins), *line) for line in lines)])
@@ -87,10 +87,10 @@ def _table(lines: list[tuple[str, Summary, list[Summary], list[float]]]) -> str:
 
 def _row(bins: int, name: str, pooled: Summary, single: list[Summary], seconds: list[float]) -> str:
     cells = [name, str(len(single))]
-    if pooled.curve is not None:
+    if pooled.curve.measured:
         for k, score in enumerate(pooled.curve.score):
-            curves = [summary.curve for summary in single if summary.curve is not None]
-            worst = min((c.score[k] for c in curves if k < len(c.score) and c.count[k] >= c.minimum), default=np.nan)
+            curves = [summary.curve for summary in single if k < len(summary.curve.score)]
+            worst = min((c.score[k] for c in curves if c.count[k] >= c.minimum), default=np.nan)
             rho = pooled.curve.rho[k]
             cells.append("-" if np.isnan(rho) else f"{score:.3f} (worst {worst:.3f}, rho {rho:.3f})")
         cells += ["-"] * (bins - len(pooled.curve.score))

@@ -101,11 +101,11 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     report = config.run / "report"
     report.mkdir(exist_ok=True)
     written: list[Path] = []
-    with EpisodeLog(report / name, "sandbox") as log:
+    with EpisodeLog(report / name, "sandbox", tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)
         if rows:  # no episode may have ended
-            log.append(rows)
-    if summary.curve is not None:
+            log.append(rows, facts["steps"])
+    if summary.curve.measured:
         written += [report / f"{name}.json", report / f"{name}.png"]
         written[0].write_text(summary.curve.to_json() + "\n")
         plot_curves({f"{config.run.name}, {steps:,} steps": summary.curve}, written[1])

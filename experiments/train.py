@@ -39,6 +39,7 @@ class Outcome:
         seconds: spent living and learning.
         finished: false if it was interrupted.
         summary: on the frozen agent in fresh lives; None without an evaluation.
+        lived: on the endless lives of training, if they met several tasks; else None.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Outcome:
     seconds: float
     finished: bool
     summary: Summary | None
+    lived: Summary | None = None
 
 
 def command(arguments: list[str]) -> None:
@@ -69,7 +71,8 @@ def main(config: TrainConfig, console: Console | None = None) -> Outcome:
     with Trainer(config, resumed, console) as trainer:
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
-    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary)
+        lived = trainer.lived()
+    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived)
     _tell(outcome, config, console)
     return outcome
 
@@ -103,6 +106,8 @@ def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
         console.print(f"wrote {outcome.folder / name}", markup=False, highlight=False, soft_wrap=True)
     if not outcome.finished:
         console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
+    if outcome.lived is not None:
+        show_summary(outcome.lived, f"{config.memory} in training", console)
     if outcome.summary is not None:
         show_summary(outcome.summary, f"frozen {config.memory} in fresh lives", console)
     console.print(f"look further: tensorboard --logdir {outcome.folder.parent}, then {first_page()}", soft_wrap=True)

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Redrawn, Schedule
 from lifelong.envs.stream import Boundary, References
+from lifelong.envs.task import Retention
 
 __all__ = ["COLOURS", "ColourRoom", "ColourRule"]
 
@@ -202,6 +203,11 @@ class ColourRule(GymStream):
         observation = spaces.Dict({**space["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
         self.single_observation_space = spaces.Dict({**space.spaces, "observation": observation})
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+
+    @property
+    def retention(self) -> Retention | None:
+        """The memory index by lag."""
+        return "index"
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the colours that pay now."""

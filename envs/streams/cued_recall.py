@@ -28,6 +28,7 @@ from lifelong.envs.jit import jit
 from lifelong.envs.rng import Purpose, integers, normal
 from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
+from lifelong.envs.task import Retention
 
 __all__ = ["CuedRecall"]
 
@@ -118,6 +119,11 @@ class CuedRecall(TaskStream):
         self._vectors = np.zeros((num_envs, cues, size), np.float32)
         self._right = np.zeros((num_envs, cues), np.int64)
         self._nothing = np.zeros(num_envs, np.bool_)
+
+    @property
+    def retention(self) -> Retention:
+        """Recall where the answer is revealed, the memory index by lag where only the reward tells."""
+        return "recall" if self.feedback == "reveal" else "index"
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the answers to the cues of the present episodes."""

@@ -116,6 +116,12 @@ class MapChange(SealedStream):
         moves: Ints = self._away[slot, task, there[..., 1], there[..., 0]].argmin(1)
         return moves
 
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
+        """Tell `cross` row by row: a map that is met first is to be explored, as without a memory; later it is known."""
+        within, cross = self.tasks[0].references.within, self.tasks[0].references.cross
+        again = (20 * cross - within) / 19  # cross is the mean over the 20 episodes of a map
+        return super()._episode_info(slots) | {"cross": np.where(self.meetings_of(slots) > 0, again, within)}
+
     def _begin_lives(self, slots: Ints) -> None:
         life, n = self.life[slots, None], self.size
         maps = np.arange(self.maps)

@@ -19,6 +19,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.stream import TaskStream
+from lifelong.envs.task import Retention
 
 __all__ = ["SealedStream"]
 
@@ -51,6 +52,11 @@ class SealedStream(TaskStream):
         self.actions = actions
         self.over = np.zeros(num_envs, np.bool_)
         self.answer = np.full(num_envs, -1)
+
+    @property
+    def retention(self) -> Retention | None:
+        """The memory index by lag: the rows know what the best policies with and without a memory get."""
+        return "index"
 
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Do one step in these slots and return reward and whether all is over, [n] each."""

@@ -1,5 +1,6 @@
-"""What rows say of an agent: its retention curve, where one can be had, its memory index, and its scores."""
+"""What rows say of an agent: its retention by the measure that the stream declares, its memory index, its scores."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,16 +8,22 @@ from rich.console import Console
 from rich.table import Table
 
 from lifelong.envs import TaskStream
-from lifelong.experiments.metrics.retention import (
-    RetentionCurve,
-    Rows,
-    memory_index,
-    memory_index_interval,
-    recall_curve,
-    stay_shift_curve,
-)
+from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.gain import TaskGain, gain_curve, moments, scores, task_gains
+from lifelong.experiments.metrics.index import index_curve, memory_index, memory_index_interval
+from lifelong.experiments.metrics.recall import recall_curve
+from lifelong.experiments.metrics.rows import Rows, bin_label
 
-__all__ = ["Summary", "show_summary", "summarise"]
+__all__ = ["Summary", "retention_of", "show_summary", "summarise", "task_scalars"]
+
+_MOST_CURVES = 32  # tasks with scalars of their own
+_MOST_TASKS = 12  # lines of the table of tasks; more are one line
+_ENDS = ("random", "oracle")
+_MEASURES = {
+    "recall": "P(correct) of tasks met before, 0 at chance and 1 at always right",
+    "index": "memory index: 0 is the best policy that forgets at every episode's end, 1 the best that does not",
+    "gain": "score on return: 0 is that of the first meeting, 1 that of the end of visits",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +31,18 @@ class Summary:
     """Measures of some rows.
 
     Args:
-        episodes: how many rows.
-        mean_return: of the episodes.
+        episodes: number of rows.
+        mean_return: mean return of the episodes.
         known: P(success) where the task was met before in this life; NaN if the tasks do not tell.
         index: memory index m of all episodes, exploration included; NaN without references, and in a control, where a
             memory has nothing to gain.
         index_low: lower end of its 95 % interval.
         index_high: upper end.
-        curve: retention by lag; None if the stream has neither successes nor answers.
+        curve: retention by lag; without a value in any bin it has the reason.
+        chance: mean return of the random policy, the mean over tasks; NaN if unknown.
+        best: mean return of the best policy, likewise.
+        tasks: first meeting, end of visits and return of each task; empty if there is one.
+        scale: what the scores of `tasks` are.
     """
 
     episodes: int
@@ -40,43 +51,89 @@ class Summary:
     index: float
     index_low: float
     index_high: float
-    curve: RetentionCurve | None
+    curve: RetentionCurve
+    chance: float = math.nan
+    best: float = math.nan
+    tasks: tuple[TaskGain, ...] = ()
+    scale: str = ""
+
+
+def retention_of(rows: Rows, env: TaskStream, *, resamples: int = 1000) -> RetentionCurve:
+    """Return retention by lag, by the measure that the stream declares.
+
+    Args:
+        rows: columns of `lifelong.envs.stream.ROW`.
+        env: the stream they are of.
+        resamples: of the bootstrap of `gain`; 0 for no intervals there.
+    """
+    if env.retention is None:
+        return RetentionCurve("gain", (), (), (), (), (), reason="one task: there is nothing to come back to")
+    if not rows or not rows["return"].size:
+        return RetentionCurve(env.retention, (), (), (), (), (), reason="no episode has ended")
+    references = [task.references for task in env.tasks]
+    if env.retention == "recall":
+        return recall_curve(rows, references[0].random)
+    if env.retention == "index":
+        random, oracle = min(r.random for r in references), max(r.oracle for r in references)
+        return index_curve(rows, random=random, oracle=oracle)
+    return gain_curve(rows, [task.name for task in env.tasks], resamples=resamples)
 
 
 def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
     """Measure rows of a stream.
 
-    Retention is recall where the stream reveals answers, win-stay minus lose-stay where only the reward tells.
-
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
-        resamples: of the bootstrap; 0 for no intervals.
+        resamples: of the bootstrap; 0 for no intervals that need one.
     """
+    curve = retention_of(rows, env, resamples=resamples)
+    chance, best = (float(np.mean([getattr(task.references, name) for task in env.tasks])) for name in _ENDS)
     if not rows or not rows["return"].size:
-        nothing = float("nan")
-        return Summary(0, nothing, nothing, nothing, nothing, nothing, None)
+        nothing = math.nan
+        return Summary(0, nothing, nothing, nothing, nothing, nothing, curve, chance, best)
     success, met = rows["success"], rows["lag_episodes"] >= 1
     told = met & ~np.isnan(success)
-    curve = None
-    if told.any():
-        if getattr(env, "feedback", None) == "reveal":
-            curve = recall_curve(rows, float(env.tasks[0].references.random), resamples=resamples)
-        elif (rows["answer"] >= 0).any():
-            curve = stay_shift_curve(rows, resamples=resamples)
-    index = low = high = float("nan")
+    index = low = high = math.nan
     if _remembering_pays(env):
         index = memory_index(rows)
         low, high = memory_index_interval(rows, resamples=resamples) if resamples else (low, high)
+    several = env.retention == "gain"
     return Summary(
         episodes=rows["return"].size,
         mean_return=float(rows["return"].mean()),
-        known=float(success[told].mean()) if told.any() else float("nan"),
+        known=float(success[told].mean()) if told.any() else math.nan,
         index=index,
         index_low=low,
         index_high=high,
         curve=curve,
+        chance=chance,
+        best=best,
+        tasks=tuple(task_gains(rows, [task.name for task in env.tasks])) if several else (),
+        scale=scores(rows)[1] if several else "",
     )
+
+
+def task_scalars(rows: Rows, env: TaskStream) -> dict[str, float]:
+    """Return scalars of recent rows by TensorBoard tag: which task is on, and of each task return and success.
+
+    Where a visit ended or a task was come back to, also the return before leaving and after coming back.
+
+    Args:
+        rows: columns of `lifelong.envs.stream.ROW`.
+        env: the stream they are of.
+    """
+    task, returns, success = (rows[name] for name in ("task", "return", "success"))
+    _, last, returned = moments(rows)
+    scalars = {"tasks/current": float(np.bincount(env.task).argmax())}
+    for number in np.unique(task)[:_MOST_CURVES]:
+        mine, name = task == number, env.tasks[number].name.replace("/", "-")
+        scalars[f"tasks/{name}/return"] = float(returns[mine].mean())
+        scalars[f"tasks/{name}/success"] = float(success[mine].mean())
+        for tag, chosen in (("return_before_leaving", mine & last), ("return_after_coming_back", mine & returned)):
+            if chosen.any():
+                scalars[f"tasks/{name}/{tag}"] = float(returns[chosen].mean())
+    return scalars
 
 
 def _remembering_pays(env: TaskStream) -> bool:
@@ -89,24 +146,55 @@ def _remembering_pays(env: TaskStream) -> bool:
 
 
 def show_summary(summary: Summary, title: str, console: Console) -> None:
-    """Print a summary as a table.
+    """Print a summary as tables.
 
     Args:
         summary: to show.
         title: above it.
         console: where.
     """
-    table = Table(title=title, title_justify="left")
-    if summary.curve is not None:
-        heading, *lines = summary.curve.table()
+    if summary.tasks:
+        console.print(_table_of_tasks(summary, title))
+    curve = summary.curve
+    if curve.measured:
+        table = Table(title=f"{title}: retention", title_justify="left", caption=_MEASURES.get(curve.measure, ""))
+        table.caption_justify = "left"
+        heading, *lines = curve.table()
         for name in heading:
             table.add_column(name, justify="right")
         for line in lines:
             table.add_row(*line)
         console.print(table)
+    elif curve.reason:
+        console.print(f"no retention curve: {curve.reason}", soft_wrap=True, markup=False, highlight=False)
     numbers = [f"{summary.episodes:,} episodes", f"mean return {summary.mean_return:.3f}"]
-    if not np.isnan(summary.known):
+    numbers += [f"{name} {value:.3g}" for name, value in (("chance", summary.chance), ("best", summary.best))
+                if not math.isnan(value)]  # fmt: skip
+    if not math.isnan(summary.known):
         numbers.append(f"P(success, task met before) {summary.known:.3f}")
-    if not np.isnan(summary.index):
+    if not math.isnan(summary.index):
         numbers.append(f"memory index {summary.index:.3f} ({summary.index_low:.3f} to {summary.index_high:.3f})")
     console.print(f"{title}: " + " · ".join(numbers))
+
+
+def _table_of_tasks(summary: Summary, title: str) -> Table:
+    """Return a line for each task: first meeting, end of visits, on return by lag, forgetting."""
+    table = Table(title=f"{title}: {summary.scale} by task", title_justify="left")
+    shown = [gain for gain in summary.tasks if gain.count] or list(summary.tasks)
+    width = max((len(gain.count) for gain in shown), default=0)
+    bins = [k for k in range(width) if any(gain.count[k] for gain in shown if k < len(gain.count))]
+    returns = [f"on return, lag {bin_label(k)}" for k in bins]
+    for name in ("task", "episodes", "first meeting", "end of visits", *returns, "forgetting"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for gain in summary.tasks[:_MOST_TASKS]:
+        returned = [_cell(gain.returned[k]) if k < len(gain.returned) else "-" for k in bins]
+        table.add_row(
+            gain.name, f"{gain.episodes:,}", _cell(gain.first), _cell(gain.last), *returned, _cell(gain.forgetting)
+        )
+    if len(summary.tasks) > _MOST_TASKS:
+        table.add_row(f"and {len(summary.tasks) - _MOST_TASKS} more", *[""] * (len(bins) + 4))
+    return table
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

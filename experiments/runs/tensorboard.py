@@ -16,8 +16,8 @@ capital, in `Retention/`, makes the retention curves of all runs the first thing
 Scalars" begins with the same curves and their intervals. Lines are smoothed unless told otherwise, and a smoothed
 retention curve is wrong: `first_page` is the address without.
 
-A curve is written anew, from its shortest lag, whenever it is measured; TensorBoard's data server, which comes with it
-on Linux, then shows the newest one. Its slow reader (`--load_fast=false`) draws all of them on top of each other.
+A curve by lag stands in a folder of its own, `<run>/by_lag`, whose one event file is replaced whenever the curve is
+measured: any reader of event files sees the newest one alone.
 """
 
 import json
@@ -27,14 +27,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lifelong.experiments.metrics.retention import RetentionCurve, bin_edges
+from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.rows import bin_edges
 
 if TYPE_CHECKING:  # both take long to import
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "GROUPS", "LAYOUT", "STYLES", "RunWriter", "first_page", "learning_scalars", "plot_curves"]
+__all__ = [
+    "BY_LAG",
+    "COLOURS",
+    "GROUPS",
+    "LAYOUT",
+    "STYLES",
+    "RunWriter",
+    "first_page",
+    "learning_scalars",
+    "plot_curves",
+]
 
-GROUPS = ("retention", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
+GROUPS = ("retention", "tasks", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
 
 _LOSSES = {
     "policy_loss": "policy_loss",
@@ -46,6 +57,8 @@ _LOSSES = {
 }
 """What `PPO.learn` reports -> CleanRL's tag under `losses/`."""
 
+BY_LAG = "by_lag"
+"""Folder of a run that holds the curves by lag."""
 _BY_LOG2_LAG = "Retention/by log2 lag in episodes"
 _BY_PLAIN_LAG = "Retention/by plain lag in episodes"
 _LOW, _HIGH = "retention_interval/low", "retention_interval/high"
@@ -103,6 +116,7 @@ class RunWriter:
     ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
+        self._folder, self._reason = Path(folder), ""
         self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
         self._writer.add_custom_scalars(LAYOUT)
         if config is not None:
@@ -127,20 +141,40 @@ class RunWriter:
     def retention(self, curve: RetentionCurve, step: int | None) -> None:
         """Write a retention curve by lag, in place of the one before, and its bins over training.
 
+        A curve without a value is not written; a text says why.
+
         Args:
             curve: just measured.
             step: environment steps so far; None if the slow weights are frozen: the curve by lag alone.
         """
-        for number, rho in enumerate(curve.rho):
-            if not math.isnan(rho):
-                self._writer.add_scalar(_BY_LOG2_LAG, rho, number)
-                self._writer.add_scalar(_BY_PLAIN_LAG, rho, bin_edges(number)[0])
-                for tag, end in ((_LOW, curve.low[number]), (_HIGH, curve.high[number])):
-                    # a bin without an interval still needs ends, or its point would not be drawn
-                    self._writer.add_scalar(tag, rho if math.isnan(end) else end, number)
+        if not curve.measured:
+            if curve.reason and curve.reason != self._reason:
+                self._writer.add_text("Retention/why there is no curve", curve.reason, step or 0)
+                self._reason = curve.reason
+            return
+        self._rewrite(curve)
         if step is not None:
             over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
-            self.scalars(over_training | {"retention/area": curve.area}, step)
+            half_life = curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
+            self.scalars(over_training | {"retention/area": curve.area, "retention/half_life": half_life}, step)
+
+    def _rewrite(self, curve: RetentionCurve) -> None:
+        """Write the curve by lag as the only one of its folder."""
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        folder = self._folder / BY_LAG
+        before = list(folder.glob("events.out.tfevents.*"))
+        with SummaryWriter(str(folder)) as writer:
+            scalar: Any = writer.add_scalar
+            for number, rho in enumerate(curve.rho):
+                if not math.isnan(rho):
+                    scalar(_BY_LOG2_LAG, rho, number)
+                    scalar(_BY_PLAIN_LAG, rho, bin_edges(number)[0])
+                    for tag, end in ((_LOW, curve.low[number]), (_HIGH, curve.high[number])):
+                        # a bin without an interval still needs ends, or its point would not be drawn
+                        scalar(tag, rho if math.isnan(end) else end, number)
+        for path in before:
+            path.unlink()
 
     def figure(self, tag: str, figure: "Figure", step: int) -> None:
         """Write a picture; `figure` is matplotlib's, `step` environment steps so far."""

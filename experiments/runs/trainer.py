@@ -16,15 +16,16 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
-from lifelong.experiments.metrics.retention import Rows
+from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
-from lifelong.experiments.runs.episodes import EpisodeLog
+from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
-from lifelong.experiments.runs.summary import Summary, summarise
+from lifelong.experiments.runs.recent_rows import RecentRows
+from lifelong.experiments.runs.summary import Summary, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
 
 __all__ = ["Trainer"]
@@ -52,7 +53,8 @@ class Trainer:
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
-        self.log = EpisodeLog(self.folder, "train")
+        self.tasks = [task.name for task in self.env.tasks]
+        self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
         self.writer = RunWriter(
             self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
@@ -77,6 +79,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent: list[Rows] = []
+        history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
@@ -90,13 +93,14 @@ class Trainer:
                 if segment.episodes:
                     self.log.append(segment.episodes)
                     recent.append(segment.episodes)
+                    history.append(segment.episodes)
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
                 if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
                     wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
                     speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
-                    self._report(recent, learned, speeds)
+                    self._report(recent, history, learned, speeds)
                     recent, mark = [], _now(rollout.steps)
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
@@ -135,16 +139,26 @@ class Trainer:
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
         env.close()
-        with EpisodeLog(self.folder, "sandbox") as log:
+        with EpisodeLog(self.folder, "sandbox", tasks=self.tasks) as log:
             log.truncate(0)
             if rows:
-                log.append(rows)
+                log.append(rows, self.rollout.steps)
         summary = summarise(rows, self.env)
-        if summary.curve is not None:
-            self.writer.retention(summary.curve, self.rollout.steps)
+        self.writer.retention(summary.curve, self.rollout.steps)
         return summary
 
-    def _report(self, recent: list[Rows], learned: dict[str, float], speeds: dict[str, float]) -> None:
+    def lived(self) -> Summary | None:
+        """Measure the rows of training, where its lives are endless and meet several tasks; else return None."""
+        if self.env.retention != "gain" or self.config.life_episodes:
+            return None
+        self.log.flush()
+        summary = summarise(read_episodes(self.folder, ["train"]), self.env)
+        self.writer.retention(summary.curve, self.rollout.steps)
+        return summary
+
+    def _report(
+        self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
+    ) -> None:
         rows = join_rows(recent)
         summary, step = summarise(rows, self.env, resamples=0), self.rollout.steps
         scalars = learning_scalars(learned)
@@ -155,9 +169,12 @@ class Trainer:
         norms = {"/".join(k): v for k, v in flat(self.rollout.state).items() if v.is_floating_point()}
         scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
+        curve = summary.curve
+        if self.env.retention == "gain":  # visits are longer than what is recent
+            curve = retention_of(history.rows(), self.env, resamples=0)
+            scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
-        if summary.curve is not None:
-            self.writer.retention(summary.curve, step)
+        self.writer.retention(curve, step)
 
 
 def _now(steps: int) -> tuple[float, float, int]:

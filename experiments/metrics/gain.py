@@ -1,0 +1,294 @@
+"""Retention by gain: how much of what visits to a task taught is still there on return, for any task with a return.
+
+    rho_i(lag) = (r_i(lag) - n_i) / (p_i - n_i)
+
+with mean scores of task i: naive n_i in its first meeting, proficient p_i in the last episode of its visits (of an
+unfinished visit the newest), and r_i in the first episode of a later visit. Tasks count equally. Where p_i - n_i is below .05, or lives do not show that it is
+above 0 (one-sided paired t test over lives, Holm over tasks), there is nothing to remember of task i.
+
+Lag 1 cannot be: a visit that follows another one is of another task, so the lag on return is 2 at least.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lifelong.experiments.metrics.aggregate import holm
+from lifelong.experiments.metrics.bootstrap import bootstrap, percentile_interval
+from lifelong.experiments.metrics.curve import RetentionCurve, area_under_retention
+from lifelong.experiments.metrics.rows import Rows, lag_bins, next_episode
+
+__all__ = ["Scale", "TaskGain", "gain_curve", "moments", "scores", "task_gains", "transfer_control"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Scale = Literal["normalised", "success", "return"]
+
+_LEAST = 0.05
+_GROUPS = 512  # of lives, to resample; more lives than that are added up first, which costs nothing in width
+_AGES = 8  # bins of the age of a life for the transfer control
+_NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGain:
+    """What rows say of one task.
+
+    Args:
+        name: of the task.
+        episodes: how many.
+        first: n, mean score of first meetings; NaN without one.
+        last: p, mean score of the last episodes of visits; NaN if no visit ended.
+        returned: r, mean score of the first episodes of later visits, by lag bin; NaN in bins without rows.
+        count: rows behind `returned`.
+        reason: why there is nothing to remember, as a sentence; empty if there is something.
+    """
+
+    name: str
+    episodes: int
+    first: float
+    last: float
+    returned: tuple[float, ...]
+    count: tuple[int, ...]
+    reason: str
+
+    @property
+    def forgetting(self) -> float:
+        """Mean of last - returned over all returns; NaN without one."""
+        if not sum(self.count):
+            return _NAN
+        known = [(value, n) for value, n in zip(self.returned, self.count, strict=True) if n]
+        return self.last - sum(value * n for value, n in known) / sum(self.count)
+
+
+def scores(rows: Rows) -> tuple[NDArray[Any], Scale]:
+    """Return the score of each row and its scale: normalised where references are known, else success, else return."""
+    for scale in ("normalised", "success"):
+        if not np.isnan(rows[scale]).any():
+            return rows[scale], scale
+    return rows["return"], "return"
+
+
+def task_gains(rows: Rows, names: Sequence[str] = (), *, minimum: int = 3) -> list[TaskGain]:
+    """Return the scores of each task in the rows: first meeting, end of visits, on return by lag.
+
+    Args:
+        rows: `life`, `episode`, `task`, `lag_episodes`, `index_in_visit`, `visit`, `return`, `normalised`, `success`,
+            and `mode` if there are several. Rows of a life must follow each other for the last ones of visits to count.
+        names: of the tasks; those absent are called by their numbers.
+        minimum: lives in which a task must be met first and its visit end, for a test.
+    """
+    score, _ = scores(rows)
+    first, last, returned = moments(rows)
+    bins = lag_bins(rows["lag_episodes"])
+    width = int(bins[returned].max()) + 1 if returned.any() else 0
+    tasks = np.unique(rows["task"])
+    gained = [_gained(rows, score, first, last, task) for task in tasks]
+    tested = [len(difference) >= minimum for difference in gained]
+    p = np.ones(tasks.size)
+    adjusted = [_p_value(difference) for difference, test in zip(gained, tested, strict=True) if test]
+    p[np.flatnonzero(tested)] = holm(np.array(adjusted))
+    found = []
+    for number, task in enumerate(tasks):
+        mine = rows["task"] == task
+        n, q = (float(score[mine & chosen].mean()) if (mine & chosen).any() else _NAN for chosen in (first, last))
+        count = np.bincount(bins[mine & returned], minlength=width)
+        total = np.bincount(bins[mine & returned], weights=score[mine & returned], minlength=width)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = total / count
+        name = names[task] if task < len(names) else f"task {task}"
+        reason = _reason(n, q, len(gained[number]), minimum, float(p[number]))
+        found.append(TaskGain(name, int(mine.sum()), n, q, tuple(map(float, mean)), tuple(map(int, count)), reason))
+    return found
+
+
+def gain_curve(
+    rows: Rows, names: Sequence[str] = (), *, minimum: int = 8, resamples: int = 1000, seed: int = 0
+) -> RetentionCurve:
+    """Return retention by lag, rho_i(lag) = (r_i(lag) - n_i) / (p_i - n_i), as the mean over tasks.
+
+    Args:
+        rows: as for `task_gains`.
+        names: of the tasks.
+        minimum: returns below which a bin has no value.
+        resamples: of the bootstrap over lives; 0 for no intervals.
+        seed: of the bootstrap.
+    """
+    gains = task_gains(rows, names)
+    tasks = np.unique(rows["task"])
+    worth = np.array([not gain.reason for gain in gains], np.bool_)
+    if not worth.any():
+        reasons = [f"{gain.name}: {gain.reason}" for gain in gains]
+        return _empty("; ".join([*reasons[:3], *([f"{len(reasons) - 3} more"] if len(reasons) > 3 else [])]))
+    _, _, returned = moments(rows)
+    if not (returned & np.isin(rows["task"], tasks[worth])).any():
+        return _empty("no task was met in a second visit")
+    score, _ = scores(rows)
+    sums = _sums(rows, score, tasks[worth])
+    count = sums[:, :, 2:, 0].sum((0, 1))
+    thin = count < minimum
+    rho = np.where(thin, np.nan, _rho(sums.sum(0)))
+    low = high = np.full(rho.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(rho))
+    first, last = (int(known[0]), int(known[-1])) if known.size else (0, -1)
+    area = area_under_retention(rho, first, last)
+    ends = (_NAN, _NAN)
+    if resamples and known.size and len(sums) > 1:
+        draws = bootstrap(sums, _rho, resamples=resamples, seed=seed)
+        low, high = (np.where(thin, np.nan, end) for end in percentile_interval(draws))
+        ends = tuple(map(float, percentile_interval(draws[:, first : last + 1].mean(1))))  # type: ignore[assignment]
+    control = transfer_control(rows)
+    corrected = np.full(rho.shape, np.nan)
+    if not np.isnan(control[returned]).all():
+        known_age = ~np.isnan(control)
+        plain = {name: column[known_age | ~returned] for name, column in rows.items()}
+        less = np.where(returned, score - np.nan_to_num(control), score)[known_age | ~returned]
+        part = _rho(_sums(plain, less, tasks[worth], rho.size).sum(0))
+        corrected = np.where(thin, np.nan, part)
+    total = sums[:, :, 2:].sum((0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = total[:, 1] / total[:, 0]
+    return RetentionCurve(
+        measure="gain",
+        rho=tuple(map(float, rho)), low=tuple(map(float, low)), high=tuple(map(float, high)),
+        score=tuple(map(float, mean)), count=tuple(map(int, count)),
+        area=area, area_low=ends[0], area_high=ends[1], area_bins=(first, last),
+        minimum=minimum,
+        lived=int(rows["lag_episodes"][returned].max()),
+        reason="" if known.size else f"no lag bin has {minimum} returns, the fullest has {int(count.max())}",
+        corrected=tuple(map(float, corrected)) if not np.isnan(corrected).all() else (),
+    )  # fmt: skip
+
+
+def transfer_control(rows: Rows) -> Floats:
+    """Return [rows] how much better first meetings are at the age of each row than at the age its task was first met.
+
+    First meetings of all tasks follow score = task + f(age) (least squares; age in bins of equal count). What a life
+    gains with age without having met a task is transfer, or slow learning, and no memory of the task. NaN where it is
+    not known: no chain of tasks that are first met at both ages connects them, or none is first met so late.
+
+    Args:
+        rows: `life`, `episode`, `task`, `lag_episodes`, `return`, `normalised`, `success`.
+    """
+    score, _ = scores(rows)
+    first = rows["lag_episodes"] < 0
+    control = np.full(score.shape, np.nan)
+    if not first.any():
+        return control
+    ages = rows["episode"].astype(np.float64)
+    edges = np.unique(np.quantile(ages[first], np.linspace(0, 1, _AGES + 1)))
+    age = np.clip(np.searchsorted(edges, ages, side="right") - 1, 0, max(edges.size - 2, 0))
+    late = ages > edges[-1] + (edges[-1] - edges[0]) / _AGES
+    tasks, task = np.unique(rows["task"], return_inverse=True)
+    N, A = tasks.size, max(edges.size - 1, 1)
+
+    cell = np.bincount(task[first] * A + age[first], minlength=N * A)
+    total = np.bincount(task[first] * A + age[first], weights=score[first], minlength=N * A)
+    filled = np.flatnonzero(cell)
+    i, a = np.divmod(filled, A)
+    links = coo_array((np.ones(filled.size), (i, N + a)), shape=(N + A, N + A))
+    group = connected_components(links, directed=False)[1]
+    weight = np.sqrt(cell[filled])
+    design = np.zeros((filled.size, N + A))
+    design[np.arange(filled.size), i] = design[np.arange(filled.size), N + a] = weight
+    fitted = np.linalg.lstsq(design, total[filled] / cell[filled] * weight, rcond=None)[0]
+    f = fitted[N:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_first = np.bincount(i, f[a] * cell[filled], minlength=N) / np.bincount(i, cell[filled], minlength=N)
+    known = (group[task] == group[N + age]) & ~late & np.isin(age, a)
+    control[known] = f[age[known]] - at_first[task[known]]
+    return control
+
+
+def moments(rows: Rows) -> tuple[Bools, Bools, Bools]:
+    """Return [rows] which are first meetings, which the last of a visit, and which the first of a later visit.
+
+    Args:
+        rows: `life`, `episode`, `task`, `lag_episodes`, `index_in_visit`, and `mode` if there are several.
+    """
+    following, index = next_episode(rows), rows["index_in_visit"]
+    last = (following >= 0) & (rows["task"][following] != rows["task"])
+    last |= (following < 0) & (rows["episode"] == _last_episode(rows)) & (index > 0)
+    return rows["lag_episodes"] < 0, last, (index == 0) & (rows["lag_episodes"] > 0)
+
+
+def _last_episode(rows: Rows) -> NDArray[Any]:
+    """Return [rows] the number of the last episode of each row's life among the rows."""
+    lives, unit = np.unique(rows["life"], return_inverse=True)
+    latest = np.full(lives.size, -1)
+    np.maximum.at(latest, unit, rows["episode"])
+    return latest[unit]
+
+
+def _gained(rows: Rows, score: NDArray[Any], first: Bools, last: Bools, task: Any) -> Floats:
+    """Return for each life that knows both: mean score of the last episodes of its visits less that of the first."""
+    mine = rows["task"] == task
+    lives, unit = np.unique(rows["life"][mine], return_inverse=True)
+    means = []
+    for chosen in (first[mine], last[mine]):
+        count = np.bincount(unit[chosen], minlength=lives.size)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means.append(np.bincount(unit[chosen], weights=score[mine][chosen], minlength=lives.size) / count)
+    difference = means[1] - means[0]
+    return np.asarray(difference[~np.isnan(difference)])
+
+
+def _p_value(difference: Floats) -> float:
+    """Return the one-sided p value of a mean above 0; without any spread, 0 or 1."""
+    if np.ptp(difference) == 0:
+        return 0.0 if difference[0] > 0 else 1.0
+    return float(stats.ttest_1samp(difference, 0.0, alternative="greater").pvalue)
+
+
+def _reason(n: float, p: float, lives: int, minimum: int, p_value: float) -> str:
+    """Return the sentence why there is nothing to remember, or nothing."""
+    if np.isnan(n):
+        return "its first meeting is not among the rows"
+    if np.isnan(p):
+        return f"first meeting {n:.2f}, and no visit has ended"
+    if lives < minimum:
+        return f"first meeting {n:.2f}, end of visits {p:.2f}, in {lives} of at least {minimum} lives"
+    if p - n < _LEAST or p_value > 0.05:
+        known = "the slow weights know it already" if n > 0.5 else "nothing was learnt in a visit"
+        return f"first meeting {n:.2f}, end of visits {p:.2f}: {known}"
+    return ""
+
+
+def _sums(rows: Rows, score: NDArray[Any], tasks: NDArray[Any], width: int | None = None) -> Floats:
+    """Return [groups of lives, tasks, 2 + bins, 2] rows and scores: first meetings, ends of visits, returns by lag."""
+    first, last, returned = moments(rows)
+    bins = lag_bins(rows["lag_episodes"])
+    width = width or int(bins[returned].max()) + 1
+    groups, group = np.unique(rows["life"] % _GROUPS, return_inverse=True)
+    task = np.searchsorted(tasks, rows["task"])
+    shape = groups.size, tasks.size, 2 + width
+    sums = np.zeros((*shape, 2))
+    mine = np.isin(rows["task"], tasks)
+    for column, chosen in ((0, first), (1, last), (2 + bins, returned)):
+        use = mine & chosen
+        place = np.broadcast_to(column, use.shape)[use]
+        index = np.ravel_multi_index((group[use], task[use], place), shape)
+        for i, weights in enumerate((None, score[use])):
+            sums[..., i] += np.bincount(index, weights=weights, minlength=int(np.prod(shape))).reshape(shape)
+    return sums
+
+
+def _rho(sums: Floats) -> Floats:
+    """Return [..., bins] retention of sums [..., tasks, 2 + bins, 2], the mean over tasks that have rows in the bin."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = sums[..., 1] / sums[..., 0]
+        each = (mean[..., 2:] - mean[..., :1]) / (mean[..., 1:2] - mean[..., :1])
+    known = np.isfinite(each)
+    count = known.sum(-2)
+    total = np.where(known, each, 0.0).sum(-2)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def _empty(reason: str) -> RetentionCurve:
+    return RetentionCurve("gain", (), (), (), (), (), minimum=8, reason=f"nothing to remember: {reason}")
