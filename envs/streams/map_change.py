@@ -117,7 +117,7 @@ class MapChange(SealedStream):
         return moves
 
     def _episode_info(self, slots: Ints) -> dict[str, Any]:
-        """Tell `cross` row by row: a map that is met first is to be explored, as without a memory; later it is known."""
+        """Return `cross` row by row too: a map that is met first must be explored, as without a memory."""
         within, cross = self.tasks[0].references.within, self.tasks[0].references.cross
         again = (20 * cross - within) / 19  # cross is the mean over the 20 episodes of a map
         return super()._episode_info(slots) | {"cross": np.where(self.meetings_of(slots) > 0, again, within)}

@@ -100,19 +100,23 @@ class RetentionCurve:
         return self.half_life.label(self.lived)
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return rows of text, the heading first: lag, retention, 95 % interval, mean score, count."""
+        """Return lines of text, the heading first: lag, retention, 95 % interval, mean score, count; of bins with rows."""
         score = "P(correct)" if self.measure == "recall" else "mean score"
         heading = ["lag (episodes)", "retention", "95 % interval", score, "count"]
         lines: list[list[str]] = []
         for k, label in enumerate(self.bins):
             ends = _interval(self.low[k], self.high[k])
             lines.append([label, _number(self.rho[k]), ends, _number(self.score[k]), f"{self.count[k]}"])
-        lines.append([f"area, {self.area_label}", _number(self.area), _interval(self.area_low, self.area_high), "", ""])
-        lines.append(["half-life", self.half_life_label, "", "", ""])
+            if self.corrected:
+                lines[-1].insert(2, _number(self.corrected[k]))
+        lines = [line for line, count in zip(lines, self.count, strict=True) if count]
+        more = [""] if self.corrected else []
+        lines.append(
+            [f"area, {self.area_label}", _number(self.area), *more, _interval(self.area_low, self.area_high), "", ""]
+        )
+        lines.append(["half-life", self.half_life_label, *more, "", "", ""])
         if self.corrected:
             heading.insert(2, "less transfer")
-            for line, value in zip(lines, [*map(_number, self.corrected), "", ""], strict=True):
-                line.insert(2, value)
         return [tuple(heading), *map(tuple, lines)]
 
     def to_json(self) -> str:

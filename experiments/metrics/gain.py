@@ -3,8 +3,9 @@
     rho_i(lag) = (r_i(lag) - n_i) / (p_i - n_i)
 
 with mean scores of task i: naive n_i in its first meeting, proficient p_i in the last episode of its visits (of an
-unfinished visit the newest), and r_i in the first episode of a later visit. Tasks count equally. Where p_i - n_i is below .05, or lives do not show that it is
-above 0 (one-sided paired t test over lives, Holm over tasks), there is nothing to remember of task i.
+unfinished visit the newest), and r_i in the first episode of a later visit. Tasks count equally. Where p_i - n_i is
+below .05, or lives do not show that it is above 0 (one-sided paired t test over lives, Holm over tasks), there is
+nothing to remember of task i.
 
 Lag 1 cannot be: a visit that follows another one is of another task, so the lag on return is 2 at least.
 """
@@ -22,6 +23,7 @@ from scipy.sparse.csgraph import connected_components
 from lifelong.experiments.metrics.aggregate import holm
 from lifelong.experiments.metrics.bootstrap import bootstrap, percentile_interval
 from lifelong.experiments.metrics.curve import RetentionCurve, area_under_retention
+from lifelong.experiments.metrics.half_life import half_life
 from lifelong.experiments.metrics.rows import Rows, lag_bins, next_episode
 
 __all__ = ["Scale", "TaskGain", "gain_curve", "moments", "scores", "task_gains", "transfer_control"]
@@ -154,12 +156,18 @@ def gain_curve(
     total = sums[:, :, 2:].sum((0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = total[:, 1] / total[:, 0]
+    number = np.searchsorted(tasks, rows["task"])
+    use = returned & worth[number]
+    naive, proficient = (np.array([getattr(gain, name) for gain in gains])[number[use]] for name in ("first", "last"))
+    least, most = (float(end([*score[use], *naive, *proficient])) for end in (np.min, np.max))
+    unit = [(column - least) / (most - least) for column in (score[use], naive, proficient)]
     return RetentionCurve(
         measure="gain",
         rho=tuple(map(float, rho)), low=tuple(map(float, low)), high=tuple(map(float, high)),
         score=tuple(map(float, mean)), count=tuple(map(int, count)),
         area=area, area_low=ends[0], area_high=ends[1], area_bins=(first, last),
         minimum=minimum,
+        half_life=half_life(rows["lag_episodes"][use], *unit),
         lived=int(rows["lag_episodes"][returned].max()),
         reason="" if known.size else f"no lag bin has {minimum} returns, the fullest has {int(count.max())}",
         corrected=tuple(map(float, corrected)) if not np.isnan(corrected).all() else (),

@@ -118,10 +118,9 @@ class EpisodeLog:
                 np.concatenate([rows[name] for rows, _ in self._waiting]).astype(ROW[name], copy=False) for name in ROW
             ]
             steps = np.repeat([step for _, step in self._waiting], [len(rows["step"]) for rows, _ in self._waiting])
-            task = columns[list(ROW).index("task")].astype(np.int32)
-            most = int(task.max()) + 1
-            names = [*self.tasks, *(f"task {number}" for number in range(len(self.tasks), most))]
-            name = pa.DictionaryArray.from_arrays(task, names)
+            tasks, task = np.unique(columns[list(ROW).index("task")], return_inverse=True)
+            names = [self.tasks[number] if number < len(self.tasks) else f"task {number}" for number in tasks]
+            name = pa.DictionaryArray.from_arrays(task.astype(np.int32), names)
             mode = pa.DictionaryArray.from_arrays(np.zeros(self._waiting_rows, np.int8), [self.mode])
             table = pa.table([*map(pa.array, columns), pa.array(steps), name, mode], schema=_SCHEMA)
             number = int(self._parts[-1][0].stem.rpartition("-")[2]) + 1 if self._parts else 0
