@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
-from lifelong.envs.drifts.parse import kinds_of
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
+from lifelong.envs.parse import kinds_of
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations

@@ -95,9 +95,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.drifts.parse import kinds_of
     from lifelong.envs.gym_stream import drifting
-    from lifelong.envs.schedules import parse_schedule
+    from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
 
     for key in ("schedule", "drift_schedule"):

@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.envs.jit import jit
-from lifelong.envs.parse import from_text
 
 __all__ = [
-    "SCHEDULES",
     "Block",
     "Cyclic",
     "Held",
@@ -33,7 +31,6 @@ __all__ = [
     "SpacedLags",
     "Sweep",
     "Walk",
-    "parse_schedule",
 ]
 
 Ints = NDArray[np.int64]
@@ -367,35 +364,3 @@ class Paired:
         of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2))
         coming: Ints = self.kinds.next(of_kinds, lambda i: draw(_OTHER + i)) * N + self.tasks.next(of_tasks, draw)
         return coming
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "block": Block,
-    "cyclic": Cyclic,
-    "redrawn": Redrawn,
-    "hazard": RandomHazard,
-    "interleaved": Interleaved,
-    "novelty": Novelty,
-    "sweep": Sweep,
-    "walk": Walk,
-    "spaced": SpacedLags,
-}
-
-
-def parse_schedule(text: str) -> Schedule:
-    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `walk:1 every 20`.
-
-    Args:
-        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between; then
-            `every` and a number of episodes if it is to be `Held`.
-
-    Raises:
-        ValueError: if there is no such schedule, or it does not take these numbers.
-    """
-    held, every, episodes = text.rpartition(" every ")
-    if every:
-        if not episodes.strip().isdecimal():
-            raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
-        return Held(parse_schedule(held), int(episodes))
-    made: Schedule = from_text(text, SCHEDULES, "schedule")
-    return made

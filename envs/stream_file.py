@@ -31,9 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lifelong.envs.drifts.parse import parse_drifts
 from lifelong.envs.gym_stream import GymTask
-from lifelong.envs.schedules import parse_schedule
+from lifelong.envs.parse import parse_drifts, parse_schedule
 from lifelong.envs.stream import References
 from lifelong.registry import nearest
 

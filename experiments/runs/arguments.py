@@ -1,6 +1,5 @@
 """From words on the command line to a verb's settings."""
 
-import difflib
 import io
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from lifelong.experiments.runs.errors import UserError
+from lifelong.registry import closest
 
 __all__ = ["flags", "parse"]
 
@@ -91,8 +91,8 @@ def _hint(flag: str, known: list[str], aliases: Mapping[str, str]) -> str:
     """Return "; did you mean '--gamma'?" for a mistyped option, of its old name too; else nothing."""
     new = {name: name for name in known if not name.startswith("--no-")}
     new |= {f"--{old.replace('_', '-')}": f"--{name.replace('_', '-')}" for old, name in aliases.items()}
-    near = difflib.get_close_matches(flag, new, n=1)
-    return f"; did you mean {new[near[0]]!r}?" if near else ""
+    near = closest(flag, new)
+    return f"; did you mean {new[near]!r}?" if near else ""
 
 
 def _renamed(word: str, aliases: Mapping[str, str]) -> str:

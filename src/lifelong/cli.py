@@ -27,7 +27,7 @@ VERBS = table(
         "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall against them"),
         "stream": Entry("stream:command", "what a stream is made of, and which task comes when"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
-        "list": Entry("list:command", "memories and streams in one line each, or the settings of one"),
+        "list": Entry("list:command", "memories, streams, schedules and drifts, or the settings of one"),
         "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },
 )

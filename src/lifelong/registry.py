@@ -6,11 +6,11 @@ An entry names its target as text, so that a table can be listed and searched wi
 import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "check_settings", "find", "known", "lazy_attribute", "load", "nearest", "table"]
+__all__ = ["Entry", "check_settings", "closest", "find", "known", "lazy_attribute", "load", "nearest", "table"]
 
 
 class Entry(NamedTuple):
@@ -47,13 +47,20 @@ def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
     return {point.name: Entry(point.value, f"plug-in {point.value}") for point in entry_points(group=group)} | built_in
 
 
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that an unknown one was most likely meant to be; None if nothing is near."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return how an error goes on after an unknown name: "; did you mean 'x'?", or ";" if nothing is near."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ";"
+    near = closest(name, names)
+    return f"; did you mean {near!r}?" if near else ";"
 
 
-def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "") -> Entry:
+def find(
+    kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "", *, written: Callable[[str], str] = str
+) -> Entry:
     """Return the entry of a name, in which `-` and `_` are the same.
 
     Args:
@@ -61,6 +68,7 @@ def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = ""
         name: of the entry.
         entries: by name.
         otherwise: what else would be understood, for the error: ", or package.module:Class".
+        written: how a known name is listed in the error, such as with its settings.
 
     Raises:
         KeyError: if there is none; names the nearest and lists all.
@@ -69,8 +77,8 @@ def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = ""
     try:
         return folded[name.replace("_", "-")]
     except KeyError:
-        hint = nearest(name, entries)
-        raise KeyError(f"no {kind} {name!r}{hint} known: {', '.join(sorted(entries))}{otherwise}") from None
+        listed = ", ".join(written(key) for key in sorted(entries))
+        raise KeyError(f"no {kind} {name!r}{nearest(name, entries)} known: {listed}{otherwise}") from None
 
 
 def load(kind: str, target: str) -> Any:

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from lifelong.envs.parse import SCHEDULES, parse_schedule
 from lifelong.envs.rng import Purpose, uniform
 from lifelong.envs.schedules import (
-    SCHEDULES,
     Block,
     Cyclic,
     Held,
@@ -18,7 +18,6 @@ from lifelong.envs.schedules import (
     SpacedLags,
     Sweep,
     Walk,
-    parse_schedule,
 )
 
 
@@ -219,7 +218,7 @@ def test_a_schedule_is_read_from_text(text: str, schedule: Schedule) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blok:3", "did you mean 'block'.*block:episodes=N.*cyclic.*redrawn.*hazard.*interleaved:zipf=0.0.*spaced"),
+        ("blok:3", "did you mean 'block'.*block:episodes=N.*cyclic.*hazard.*interleaved:zipf=0.0.*redrawn.*spaced"),
         ("", "no schedule ''"),
         ("block", "needs episodes; write block:episodes=N"),
         ("block:x=3", "cannot place 'x=3'; write block:episodes=N"),

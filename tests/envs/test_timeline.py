@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lifelong.envs import make_stream
-from lifelong.envs.schedules import Block, parse_schedule
+from lifelong.envs.parse import parse_schedule
+from lifelong.envs.schedules import Block
 from lifelong.envs.timeline import show_timeline, timeline
 
 

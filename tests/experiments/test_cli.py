@@ -9,7 +9,7 @@ import gymnasium
 import pytest
 
 from lifelong import cli
-from lifelong.envs import STREAMS
+from lifelong.envs import DRIFTS, SCHEDULES, STREAMS
 from lifelong.experiments.list import listing
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.train import main as train
@@ -134,7 +134,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--discount", "5"], "gamma must lie in [0, 1]: gamma=5.0"),
         (["train", "--steps", "1.5e0"], "--steps"),
         (["train", "MiniGrid-DoorKey-5x5-v0"], "did you mean 'gym:MiniGrid-DoorKey-5x5-v0'?"),
-        (["list", "gated_dleta"], "no memory or stream 'gated_dleta'; did you mean 'gated_delta'?"),
+        (["list", "gated_dleta"], "no memory, stream, schedule or drift 'gated_dleta'; did you mean 'gated_delta'?"),
+        (["list", "gravty"], "did you mean 'gravity'? lifelong list shows all"),
         (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
         (["train", "--entropy-coef", "nan"], "entropy_coef must not be negative: entropy_coef=nan"),
         (["train", "--name", "../../x"], "name must be one plain folder name"),
@@ -246,7 +247,7 @@ def test_list_names_all_that_can_be_named(capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["list"]) == 0
     said = capsys.readouterr().out
     assert said == listing()
-    for name in (*MEMORIES, *STREAMS, "gym:<id>", "package.module:Class"):
+    for name in (*MEMORIES, *STREAMS, *SCHEDULES, *DRIFTS, "gym:<id>", "package.module:Class"):
         assert f"\n  {name}  " in said
 
 
@@ -321,6 +322,9 @@ def test_a_wrong_name_is_answered_with_those_that_are_known(
     [
         ("gated-delta", ["memory gated_delta: ", "settings (--memory-options NAME=VALUE):"]),
         ("cued_recall", ["stream cued-recall: ", "  cues  ", "tasks (16): cue 0, cue 1", "schedule: Interleaved"]),
+        ("interleaved", ["schedule interleaved: ", "settings (--schedule interleaved:NAME=VALUE):", "  zipf  0.0"]),
+        ("sticky-actions", ["drift sticky_actions: ", "drifts=sticky_actions:NAME=VALUE):", "  probability  0.25"]),
+        ("mass", ["  factor  required  what the quantity is multiplied by"]),
     ],
 )
 def test_list_of_a_name_tells_its_settings(name: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
