@@ -23,7 +23,7 @@ from lifelong.envs.counters import (
     reference_scores,
 )
 from lifelong.envs.rng import Purpose, bits, uniform
-from lifelong.envs.schedules import History, Schedule
+from lifelong.envs.schedules import History, Schedule, bind_tasks
 from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]
@@ -84,7 +84,8 @@ class Lives:
             raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.schedule, self.life_episodes, self.seed = num_envs, schedule, life_episodes, seed
+        self.num_envs, self.life_episodes, self.seed = num_envs, life_episodes, seed
+        self.schedule = bind_tasks(schedule, [task.name for task in tasks])
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
@@ -130,9 +131,11 @@ class Lives:
     def _count_begins(self, slots: Ints) -> None:
         """Draw the tasks of the episodes that begin in these slots, and count these."""
         every = self.life, self.episode, self.task, self.met, self.meetings
-        life, *known = every if slots.size == self.num_envs else [array[slots] for array in every]
-        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, known[0])
-        begin_episodes(slots, self.schedule.next(History(*known), draw), self._arrays)
+        chosen = every if slots.size == self.num_envs else tuple(array[slots] for array in every)
+        life, episode, task, met, meetings = chosen
+        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, episode)
+        history = History(episode, task, met, meetings, self.vector_steps * self.num_envs)
+        begin_episodes(slots, self.schedule.next(history, draw), self._arrays)
 
     def _count_step(self, reward: Floats, terminated: Bools, truncated: Bools) -> Ints | None:
         """Count one step and return the slots whose episodes ended; None if a reward is not finite."""

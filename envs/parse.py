@@ -34,6 +34,7 @@ SCHEDULES = table(
             "schedules:Interleaved", "a task drawn for every episode, with weights, rests, growing lives"
         ),
         "novelty": Entry("schedules:Novelty", "now and then the next new task, else one met before"),
+        "order": Entry("schedules:Order", "tasks as they are listed: order:A,B,C,A every 500"),
         "sweep": Entry("schedules:Sweep", "evenly from the first task to the last and back"),
         "walk": Entry("schedules:Walk", "a random walk over the tasks in their order"),
         "spaced": Entry("schedules:SpacedLags", "half of the tasks come back after 1, 2, 4, ... episodes"),
@@ -65,23 +66,45 @@ DRIFTS = table(
 
 
 def parse_schedule(text: str) -> "Schedule":
-    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `walk:1 every 20`.
+    """Return the schedule that a text names.
+
+    | text | schedule |
+    | --- | --- |
+    | `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05` | one with a name and its numbers |
+    | `walk:1 every 20` | another one, of which each choice holds for 20 episodes |
+    | `block:50000 steps` | counted in environment steps of all lives together |
+    | `order:A,B,C,A every 500`, `order:A,B,A every 50000 steps` | tasks as they are listed |
 
     Args:
-        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between; then
-            `every` and a number of episodes if it is to be `Held`.
+        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between.
 
     Raises:
         ValueError: if there is no such schedule, or it does not take these numbers.
     """
-    held, every, episodes = text.rpartition(" every ")
+    words = text.strip()
+    if words.endswith(" steps"):
+        made: Schedule = load("schedule", "lifelong.envs.schedules:InSteps")(
+            parse_schedule(words.removesuffix("steps"))
+        )
+        return made
+    held, every, episodes = words.rpartition(" every ")
     if every and not episodes.strip().isdecimal():
         raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
-    made: Schedule
+    if (held or words).partition(":")[0] == "order":
+        return _order(held or words, int(episodes) if every else 1)
     if every:
         made = load("schedule", "lifelong.envs.schedules:Held")(parse_schedule(held), int(episodes))
     else:
-        made = _from_text(text, SCHEDULES, "schedule")
+        made = _from_text(words, SCHEDULES, "schedule")
+    return made
+
+
+def _order(text: str, episodes: int) -> "Schedule":
+    """Return the order that `order:A,B,C,A` lists."""
+    listed = tuple(part.strip() for part in text.partition(":")[2].split(","))
+    if "" in listed:
+        raise ValueError(f"schedule {text!r}: write order:A,B,A every N, with names or numbers of tasks")
+    made: Schedule = load("schedule", "lifelong.envs.schedules:Order")(listed, episodes)
     return made
 
 

@@ -7,8 +7,8 @@ Tasks may stand in an order, say of one drift in rising strength: then `Sweep` a
 by bit, evenly or at random.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -16,14 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.envs.jit import jit
+from lifelong.registry import nearest
 
 __all__ = [
     "Block",
     "Cyclic",
     "Held",
     "History",
+    "InSteps",
     "Interleaved",
     "Novelty",
+    "Order",
     "Paired",
     "RandomHazard",
     "Redrawn",
@@ -31,6 +34,7 @@ __all__ = [
     "SpacedLags",
     "Sweep",
     "Walk",
+    "bind_tasks",
 ]
 
 Ints = NDArray[np.int64]
@@ -48,12 +52,14 @@ class History:
         task: [n] task of the last one, -1 before the first.
         met: [n, N] episode in which each of the N tasks was last met, -1 if never.
         meetings: [n, N] how many episodes of each task there were.
+        step: environment steps of all lives together.
     """
 
     episode: Ints
     task: Ints
     met: Ints
     meetings: Ints
+    step: int = 0
 
 
 class Schedule(Protocol):
@@ -279,7 +285,7 @@ class Held:
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
         n = self.episodes
-        asked = History(history.episode // n, history.task, history.met // n, history.meetings // n)
+        asked = History(history.episode // n, history.task, history.met // n, history.meetings // n, history.step)
         return np.where(history.episode % n == 0, self.schedule.next(asked, draw), history.task)
 
 
@@ -335,6 +341,87 @@ def _first_meetings(probes: int, rungs: int) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """Tasks as they are listed, `episodes` of each entry; the last one stays. A task may be listed again.
+
+    Args:
+        tasks: names or numbers.
+        episodes: of each entry.
+    """
+
+    tasks: tuple[str | int, ...]
+    episodes: int = 1
+
+    def __post_init__(self) -> None:
+        """Validate the list and the block length."""
+        _positive("episodes", self.episodes)
+        if not self.tasks:
+            raise ValueError("an order must list at least one task")
+
+    def bind(self, names: Sequence[str]) -> "Order":
+        """Return the same by number.
+
+        Args:
+            names: of the stream's tasks; a number, too, may stand in the list.
+
+        Raises:
+            ValueError: if a task is unknown.
+        """
+        numbers: list[int] = []
+        for task in self.tasks:
+            if task in names:
+                numbers.append(list(names).index(str(task)))
+            elif str(task).isdecimal() and int(task) < len(names):
+                numbers.append(int(task))
+            else:
+                hint = nearest(str(task), names)
+                raise ValueError(f"order has no task {task!r}{hint} known: {', '.join(names)}")
+        return Order(tuple(numbers), self.episodes)
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        coming: Ints = np.array(self.tasks, np.int64)[np.minimum(history.episode // self.episodes, len(self.tasks) - 1)]
+        return coming
+
+
+@dataclass(frozen=True, slots=True)
+class InSteps:
+    """Another schedule, with environment steps of all lives together in place of episodes.
+
+    All lives then change task at once, each when its episode ends, and every agent gets the same amount of data:
+    counted in episodes, a better agent leaves a task sooner.
+
+    Args:
+        schedule: a `Block`, `Cyclic`, `Sweep` or `Order`: what depends on nothing but the count.
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        """Validate the kind of schedule."""
+        if not isinstance(self.schedule, Block | Cyclic | Sweep | Order):
+            raise ValueError(f"only block, cyclic, sweep and order can be counted in steps, got {self.schedule}")
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        """Return the task of each life's coming episode."""
+        step = np.full_like(history.episode, history.step)
+        return self.schedule.next(History(step, history.task, history.met, history.meetings), draw)
+
+
+def bind_tasks(schedule: Schedule, names: Sequence[str]) -> Schedule:
+    """Return a schedule in which an `Order` has numbers in place of names of tasks.
+
+    Raises:
+        ValueError: if it names an unknown task.
+    """
+    if isinstance(schedule, Order):
+        return schedule.bind(names)
+    if isinstance(schedule, InSteps | Held):
+        return replace(schedule, schedule=bind_tasks(schedule.schedule, names))
+    return schedule
+
+
+@dataclass(frozen=True, slots=True)
 class Paired:
     """Two things come next, each by a schedule of its own: one of N tasks, and one of the kinds in which they are met.
 
@@ -360,7 +447,7 @@ class Paired:
         met, meetings = (counted.reshape(n, self.count, N) for counted in (history.met, history.meetings))
         born = history.task < 0
         task, kind = np.where(born, -1, history.task % N), np.where(born, -1, history.task // N)
-        of_tasks = History(history.episode, task, met.max(1), meetings.sum(1))
-        of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2))
+        of_tasks = History(history.episode, task, met.max(1), meetings.sum(1), history.step)
+        of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2), history.step)
         coming: Ints = self.kinds.next(of_kinds, lambda i: draw(_OTHER + i)) * N + self.tasks.next(of_tasks, draw)
         return coming

@@ -40,7 +40,7 @@ from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
 from lifelong.envs.lives import Lives
-from lifelong.envs.schedules import Paired, Schedule
+from lifelong.envs.schedules import Paired, Schedule, bind_tasks
 from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
@@ -118,7 +118,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             check_effect_on_lives(drifts, partial(self._play, steps), where)
         self._drift = self._drifted_lives([drifts for _, drifts in kinds])
         if schedule is not None:
-            self.schedule = Paired(self.schedule, schedule, len(kinds))
+            self.schedule = Paired(self.schedule, bind_tasks(schedule, [name for name, _ in kinds]), len(kinds))
         self._set_tasks(
             [_with_drifts(task, name, drifts, self.base_tasks) for name, drifts in kinds for task in self.tasks]
         )

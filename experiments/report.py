@@ -56,7 +56,7 @@ def main(config: ReportConfig) -> str:
         source = folder if config.report is None else folder / "report" / config.report
         if (source / "episodes").exists() and (folder / "checkpoints" / "last").exists():
             seconds = load_checkpoint(folder / "checkpoints" / "last")[1]["seconds"]
-            rows = read_episodes(source, ["sandbox"])
+            rows = read_episodes(source, ["frozen"])
             groups[_line(trained)].append((trained, rows, seconds))
     if not groups:
         what = "finished run with an evaluation" if config.report is None else f"run with a report {config.report!r}"

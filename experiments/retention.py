@@ -101,7 +101,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     report = config.run / "report"
     report.mkdir(exist_ok=True)
     written: list[Path] = []
-    with EpisodeLog(report / name, "sandbox", tasks=[task.name for task in env.tasks]) as log:
+    with EpisodeLog(report / name, "frozen", tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)
         if rows:  # no episode may have ended
             log.append(rows, facts["steps"])

@@ -17,7 +17,9 @@ from rich.console import Console
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.matrix import show_matrix
 from lifelong.experiments.runs.summary import Summary, show_summary
 from lifelong.experiments.runs.tensorboard import first_page
 from lifelong.experiments.runs.trainer import Trainer
@@ -72,8 +74,9 @@ def main(config: TrainConfig, console: Console | None = None) -> Outcome:
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
         lived = trainer.lived()
+        cost = trainer.evaluation.cost(trainer.rollout.steps)
     outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived)
-    _tell(outcome, config, console)
+    _tell(outcome, config, console, cost, trainer.tasks)
     return outcome
 
 
@@ -93,7 +96,7 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     return replace(found, runs=folder.parent, name=folder.name, overwrite=False)
 
 
-def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
+def _tell(outcome: Outcome, config: TrainConfig, console: Console, cost: str, tasks: list[str]) -> None:
     """Print what came out, and where to look further."""
     speed = outcome.steps / max(outcome.seconds, 1e-9)
     console.print(
@@ -108,6 +111,8 @@ def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
         console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
     if outcome.lived is not None:
         show_summary(outcome.lived, f"{config.memory} in training", console)
+    if cost:
+        show_matrix(read_episodes(outcome.folder, [config.evaluate_mode]), tasks, cost, console)
     if outcome.summary is not None:
         show_summary(outcome.summary, f"frozen {config.memory} in fresh lives", console)
     console.print(f"look further: tensorboard --logdir {outcome.folder.parent}, then {first_page()}", soft_wrap=True)

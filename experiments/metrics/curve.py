@@ -100,7 +100,7 @@ class RetentionCurve:
         return self.half_life.label(self.lived)
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return lines of text, the heading first: lag, retention, interval, mean score, count; bins without rows: none."""
+        """Return lines of text, the heading first: a line for each bin with rows, the area and the half-life."""
         score = "P(correct)" if self.measure == "recall" else "mean score"
         heading = ["lag (episodes)", "retention", "95 % interval", score, "count"]
         lines: list[list[str]] = []

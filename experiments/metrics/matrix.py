@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.experiments.metrics.gain import scores
+from lifelong.experiments.metrics.rows import Rows
+
 __all__ = [
     "average_performance",
     "backward_transfer",
@@ -19,10 +22,27 @@ __all__ = [
     "forward_transfer",
     "intransigence",
     "isolated_forgetting",
+    "performance_matrix",
     "zero_shot_transfer",
 ]
 
 Matrix = NDArray[np.float64]
+
+
+def performance_matrix(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64], Matrix]:
+    """Return the steps of training [K] at which tasks were evaluated, the tasks [T] and the mean scores R [K, T].
+
+    Args:
+        rows: `train_step`, `task`, `return`, `normalised`, `success` of evaluations; rows of training do not count.
+    """
+    score, _ = scores(rows)
+    chosen = rows["train_step"] >= 0
+    steps, k = np.unique(rows["train_step"][chosen], return_inverse=True)
+    tasks, j = np.unique(rows["task"][chosen], return_inverse=True)
+    cell, shape = k * tasks.size + j, (steps.size, tasks.size)
+    count, total = (np.bincount(cell, w, minlength=steps.size * tasks.size) for w in (None, score[chosen]))
+    with np.errstate(invalid="ignore"):
+        return steps, tasks, (total / count).reshape(shape)
 
 
 def final_average(R: Matrix) -> float:

@@ -139,6 +139,13 @@ class TrainConfig:
     """Share of the learning rate and of the entropy bonus that is left at the end."""
     evaluation_lives: Annotated[int | None, _hint("evaluation_lives")] = None
     """Fresh lives in which the frozen agent is evaluated at the end; 0 for none."""
+    evaluate_every: str = "auto"
+    """When copies of the living agent are evaluated on every task: after so many steps, at each `boundary` between
+    tasks, or `off`. `auto`: at boundaries of task sequences in endless lives, at a cost of 5 % of the steps at most."""
+    evaluate_mode: Literal["probe", "sandbox"] = "probe"
+    """What such a copy's memory keeps from one episode to the next: nothing (`probe`), or all (`sandbox`)."""
+    evaluate_episodes: int = 1
+    """Episodes of each copy and task."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0 is one at the end only."""
     runs: Path = Path("runs")
@@ -158,10 +165,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
-        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads"))
+        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every", "seed"), 0)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
+        if self.evaluate_every not in ("auto", "boundary", "off") and not _whole(self.evaluate_every):
+            raise UserError(
+                f"evaluate_every must be auto, boundary, off or a number of steps: evaluate_every={self.evaluate_every}"
+            )
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
@@ -236,6 +247,11 @@ class TrainConfig:
         ppo = PPOOverrides(**learn)
         whole = len(ppo.set()) == len(_PPO)
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
+
+
+def _whole(text: str) -> bool:
+    """Return whether a text is a positive whole number."""
+    return text.isdecimal() and int(text) > 0
 
 
 def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

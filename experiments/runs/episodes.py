@@ -13,8 +13,9 @@ rows it had not flushed. Columns are those of `lifelong.envs.stream.ROW`, and
 | mode | meaning |
 | --- | --- |
 | train | slow weights learn; in one endless life that is the online regime, the stream's own reward the score |
-| probe | a copy of the agent is evaluated, its memory not written |
-| sandbox | a copy of the agent is evaluated, its memory written and thrown away |
+| probe | a copy of the living agent is evaluated, what its memory writes is dropped after every episode |
+| sandbox | a copy of the living agent is evaluated, what its memory writes is dropped at the end |
+| frozen | new lives of the agent, its slow weights frozen, its memory written; 0.1 called that sandbox |
 
 All metrics are functions of this table: see `lifelong.experiments.metrics`.
 """
@@ -35,7 +36,7 @@ from lifelong.experiments.metrics.rows import Rows
 
 __all__ = ["MODES", "EpisodeLog", "Mode", "read_episodes"]
 
-Mode = Literal["train", "probe", "sandbox"]
+Mode = Literal["train", "probe", "sandbox", "frozen"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 _NAME_TYPE, _MODE_TYPE = pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.string())
@@ -218,7 +219,11 @@ def _mode(path: Path) -> Any:
 def _parts(folder: Path, modes: Iterable[Mode] | None) -> list[Path]:
     """Return the parts of these modes, mode by mode, the oldest first."""
     wanted = MODES if modes is None else tuple(modes)
-    return [path for mode in wanted for path in sorted(folder.glob(f"{mode}-*.parquet"))]
+    parts = [path for mode in wanted for path in sorted(folder.glob(f"{mode}-*.parquet"))]
+    if "frozen" in wanted and not any(_mode(path) == "frozen" for path in parts):
+        old = [path for path in sorted(folder.glob("sandbox-*.parquet")) if path not in parts]
+        parts += [path for path in old if "train_step" not in pq.read_schema(path).names]
+    return parts
 
 
 def _write(table: pa.Table, path: Path) -> None:

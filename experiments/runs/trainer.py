@@ -16,16 +16,20 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
+from lifelong.experiments.metrics.gain import scores
+from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
 from lifelong.experiments.runs.summary import Summary, retention_of, summarise, task_scalars
+from lifelong.experiments.runs.task_evaluation import TaskEvaluation
 from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
 
 __all__ = ["Trainer"]
@@ -56,6 +60,9 @@ class Trainer:
         self.tasks = [task.name for task in self.env.tasks]
         self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
+        self.evaluation = TaskEvaluation(config, self.env, facts)
+        self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
+        self.evaluation_log.truncate(facts.get("evaluation_rows", 0))
         self.writer = RunWriter(
             self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
         )
@@ -67,6 +74,8 @@ class Trainer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.log.close()
+        self.evaluation_log.close()
+        self.evaluation.close()
         self.writer.close()
         self.env.close()
         broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
@@ -102,9 +111,13 @@ class Trainer:
                     speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
                     self._report(recent, history, learned, speeds)
                     recent, mark = [], _now(rollout.steps)
+                if self.evaluation.due(rollout.steps):
+                    self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
+            if self.evaluation.on and rollout.steps >= config.steps:
+                self.evaluate_tasks()
             self.checkpoint()
         return rollout.steps >= config.steps
 
@@ -127,9 +140,26 @@ class Trainer:
     def checkpoint(self, position: dict[str, NDArray[Any]] | None = None) -> None:
         """Write a checkpoint of everything up to here, or up to a position of the env."""
         self.log.flush()
+        self.evaluation_log.flush()
         self.writer.flush()
-        facts = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
+        facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
+        if self.evaluation.on:
+            facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
+
+    def evaluate_tasks(self) -> None:
+        """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""
+        rows, step = self.evaluation.run(self.rollout), self.rollout.steps
+        self.evaluation_log.append(rows, step)
+        self.evaluation_log.flush()
+        mode = self.config.evaluate_mode
+        rows = read_episodes(self.folder, [mode])
+        steps, tasks, R = performance_matrix(rows)
+        names = [self.tasks[task] for task in tasks]
+        scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
+        self.writer.scalars(scalars | matrix_scalars(rows), step)
+        title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
+        self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
 
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
@@ -139,7 +169,7 @@ class Trainer:
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
         env.close()
-        with EpisodeLog(self.folder, "sandbox", tasks=self.tasks) as log:
+        with EpisodeLog(self.folder, "frozen", tasks=self.tasks) as log:
             log.truncate(0)
             if rows:
                 log.append(rows, self.rollout.steps)

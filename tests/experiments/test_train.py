@@ -79,7 +79,7 @@ def test_a_run_lives_as_many_steps_as_it_was_told_and_writes_them_all_down(tiny:
     assert len(rows["step"]) == 160  # every step is an episode
     assert rows["step"][-1] == 160
     assert np.bincount(rows["life"]).tolist() == [8] * 20
-    fresh = read_episodes(outcome.folder, ["sandbox"])
+    fresh = read_episodes(outcome.folder, ["frozen"])
     assert np.bincount(fresh["life"]).tolist() == [8] * 3
     assert outcome.summary is not None
     assert outcome.summary.episodes == 24

@@ -1,0 +1,94 @@
+"""Performance matrix of a run: printed as a table, drawn as a heat map."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from lifelong.experiments.metrics.gain import scores
+from lifelong.experiments.metrics.matrix import final_average, performance_matrix
+from lifelong.experiments.metrics.rows import Rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["matrix_scalars", "plot_matrix", "show_matrix"]
+
+_MOST = 16  # lines that are printed
+
+
+def matrix_scalars(rows: Rows) -> dict[str, float]:
+    """Return the published quantities that the matrix of these evaluations allows, by TensorBoard tag.
+
+    Forgetting is of the best score that a task ever had (peak less final), since blocks may come back.
+
+    Args:
+        rows: as for `performance_matrix`.
+    """
+    _, _, R = performance_matrix(rows)
+    if not R.size:
+        return {}
+    found = {"transfer/final_average": final_average(R)}
+    if len(R) > 1:
+        found["transfer/forgetting"] = float((R.max(0) - R[-1]).mean())
+    return found
+
+
+def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -> None:
+    """Print the matrix: a line for each evaluation, a column for each task.
+
+    Args:
+        rows: as for `performance_matrix`.
+        names: of the tasks, by number.
+        mode: of the evaluation.
+        console: where.
+    """
+    steps, tasks, R = performance_matrix(rows)
+    if not R.size:
+        return
+    scale = scores(rows)[1]
+    table = Table(title=f"performance matrix: {scale} of copies of the living agent ({mode})", title_justify="left")
+    table.add_column("after steps", justify="right")
+    for task in tasks:
+        table.add_column(names[task] if task < len(names) else f"task {task}", justify="right")
+    for k in range(len(steps)):
+        if _MOST // 2 <= k < len(steps) - _MOST // 2:
+            continue
+        table.add_row(f"{steps[k]:,}", *("-" if math.isnan(value) else f"{value:.3f}" for value in R[k]))
+    console.print(table)
+    found = matrix_scalars(rows)
+    words = [f"{tag.partition('/')[2].replace('_', ' ')} {value:.3f}" for tag, value in found.items()]
+    console.print(" · ".join(words))
+
+
+def plot_matrix(steps: NDArray[np.int64], names: Sequence[str], R: NDArray[np.float64], title: str) -> "Figure":
+    """Draw a performance matrix as a heat map, time downwards.
+
+    Args:
+        steps: [K] steps of training.
+        names: [T] of the tasks.
+        R: [K, T].
+        title: above it.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.0 + 1.0 * len(names), 1.6 + 0.32 * len(steps)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    low, high = min(0.0, float(np.nanmin(R))), max(1.0, float(np.nanmax(R)))
+    image = axes.imshow(R, aspect="auto", cmap="viridis", vmin=low, vmax=high)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(steps)), [f"{step:,}" for step in steps])
+    axes.set_xlabel("task evaluated")
+    axes.set_ylabel("steps of training")
+    axes.set_title(title)
+    for k, row in enumerate(R):
+        for j, value in enumerate(row):
+            if not math.isnan(value):
+                colour = "w" if value < low + 0.6 * (high - low) else "k"
+                axes.annotate(f"{value:.2f}", (j, k), ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image)
+    return figure
