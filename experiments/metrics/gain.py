@@ -111,13 +111,20 @@ def task_gains(rows: Rows, names: Sequence[str] = (), *, minimum: int = 3) -> li
 
 
 def gain_curve(
-    rows: Rows, names: Sequence[str] = (), *, minimum: int = 8, resamples: int = 1000, seed: int = 0
+    rows: Rows,
+    names: Sequence[str] = (),
+    *,
+    where: Bools | None = None,
+    minimum: int = 8,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> RetentionCurve:
     """Return retention by lag, rho_i(lag) = (r_i(lag) - n_i) / (p_i - n_i), as the mean over tasks.
 
     Args:
         rows: as for `task_gains`.
         names: of the tasks.
+        where: [rows] the returns that count; None is all.
         minimum: returns below which a bin has no value.
         resamples: of the bootstrap over lives; 0 for no intervals.
         seed: of the bootstrap.
@@ -128,11 +135,13 @@ def gain_curve(
     if not worth.any():
         reasons = [f"{gain.name}: {gain.reason}" for gain in gains]
         return _empty("; ".join([*reasons[:3], *([f"{len(reasons) - 3} more"] if len(reasons) > 3 else [])]))
-    _, _, returned = moments(rows)
+    first_met, last_met, returned = moments(rows)
+    if where is not None:
+        returned &= where
     if not (returned & np.isin(rows["task"], tasks[worth])).any():
         return _empty("no task was met in a second visit")
     score, _ = scores(rows)
-    sums = _sums(rows, score, tasks[worth])
+    sums = _sums(rows, score, tasks[worth], (first_met, last_met, returned))
     count = sums[:, :, 2:, 0].sum((0, 1))
     thin = count < minimum
     rho = np.where(thin, np.nan, _rho(sums.sum(0)))
@@ -147,12 +156,11 @@ def gain_curve(
         ends = tuple(map(float, percentile_interval(draws[:, first : last + 1].mean(1))))  # type: ignore[assignment]
     control = transfer_control(rows)
     corrected = np.full(rho.shape, np.nan)
-    if not np.isnan(control[returned]).all():
-        known_age = ~np.isnan(control)
-        plain = {name: column[known_age | ~returned] for name, column in rows.items()}
-        less = np.where(returned, score - np.nan_to_num(control), score)[known_age | ~returned]
-        part = _rho(_sums(plain, less, tasks[worth], rho.size).sum(0))
-        corrected = np.where(thin, np.nan, part)
+    known_age = returned & ~np.isnan(control)
+    if known_age.any():
+        less = np.where(known_age, score - control, score)
+        part = _sums(rows, less, tasks[worth], (first_met, last_met, known_age), rho.size)
+        corrected = np.where(thin, np.nan, _rho(part.sum(0)))
     total = sums[:, :, 2:].sum((0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = total[:, 1] / total[:, 0]
@@ -268,9 +276,15 @@ def _reason(n: float, p: float, lives: int, minimum: int, p_value: float) -> str
     return ""
 
 
-def _sums(rows: Rows, score: NDArray[Any], tasks: NDArray[Any], width: int | None = None) -> Floats:
+def _sums(
+    rows: Rows,
+    score: NDArray[Any],
+    tasks: NDArray[Any],
+    moments: tuple[Bools, Bools, Bools],
+    width: int | None = None,
+) -> Floats:
     """Return [groups of lives, tasks, 2 + bins, 2] rows and scores: first meetings, ends of visits, returns by lag."""
-    first, last, returned = moments(rows)
+    first, last, returned = moments
     bins = lag_bins(rows["lag_episodes"])
     width = width or int(bins[returned].max()) + 1
     groups, group = np.unique(rows["life"] % _GROUPS, return_inverse=True)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from lifelong.experiments.metrics.index import index_curve, memory_index, memory
 from lifelong.experiments.metrics.recall import recall_curve
 from lifelong.experiments.metrics.rows import Rows, bin_label
 
-__all__ = ["Summary", "retention_of", "show_summary", "summarise", "task_scalars"]
+__all__ = ["Summary", "first_exposure", "retention_of", "show_summary", "summarise", "task_scalars"]
 
 _MOST_CURVES = 32  # tasks with scalars of their own
 _MOST_TASKS = 12  # lines of the table of tasks; more are one line
@@ -38,7 +39,8 @@ class Summary:
             memory has nothing to gain.
         index_low: lower end of its 95 % interval.
         index_high: upper end.
-        curve: retention by lag; without a value in any bin it has the reason.
+        curve: retention by lag, rehearsed; without a value in any bin it has the reason.
+        first: the same at one earlier meeting (`gain`: at the first return), the first exposure.
         chance: mean return of the random policy, the mean over tasks; NaN if unknown.
         best: mean return of the best policy, likewise.
         tasks: first meeting, end of visits and return of each task; empty if there is one.
@@ -52,18 +54,22 @@ class Summary:
     index_low: float
     index_high: float
     curve: RetentionCurve
+    first: RetentionCurve
     chance: float = math.nan
     best: float = math.nan
     tasks: tuple[TaskGain, ...] = ()
     scale: str = ""
 
 
-def retention_of(rows: Rows, env: TaskStream, *, resamples: int = 1000) -> RetentionCurve:
+def retention_of(
+    rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None, resamples: int = 1000
+) -> RetentionCurve:
     """Return retention by lag, by the measure that the stream declares.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
+        where: [rows] the rows whose retention counts; None is all.
         resamples: of the bootstrap of `gain`; 0 for no intervals there.
     """
     if env.retention is None:
@@ -72,11 +78,11 @@ def retention_of(rows: Rows, env: TaskStream, *, resamples: int = 1000) -> Reten
         return RetentionCurve(env.retention, (), (), (), (), (), reason="no episode has ended")
     references = [task.references for task in env.tasks]
     if env.retention == "recall":
-        return recall_curve(rows, references[0].random)
+        return recall_curve(rows, references[0].random, where=where)
     if env.retention == "index":
         random, oracle = min(r.random for r in references), max(r.oracle for r in references)
-        return index_curve(rows, random=random, oracle=oracle)
-    return gain_curve(rows, [task.name for task in env.tasks], resamples=resamples)
+        return index_curve(rows, random=random, oracle=oracle, where=where)
+    return gain_curve(rows, [task.name for task in env.tasks], where=where, resamples=resamples)
 
 
 def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
@@ -91,7 +97,7 @@ def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
     chance, best = (float(np.mean([getattr(task.references, name) for task in env.tasks])) for name in _ENDS)
     if not rows or not rows["return"].size:
         nothing = math.nan
-        return Summary(0, nothing, nothing, nothing, nothing, nothing, curve, chance, best)
+        return Summary(0, nothing, nothing, nothing, nothing, nothing, curve, curve, chance, best)
     success, met = rows["success"], rows["lag_episodes"] >= 1
     told = met & ~np.isnan(success)
     index = low = high = math.nan
@@ -107,11 +113,17 @@ def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
         index_low=low,
         index_high=high,
         curve=curve,
+        first=retention_of(rows, env, where=first_exposure(rows, env), resamples=resamples),
         chance=chance,
         best=best,
         tasks=tuple(task_gains(rows, [task.name for task in env.tasks])) if several else (),
         scale=scores(rows)[1] if several else "",
     )
+
+
+def first_exposure(rows: Rows, env: TaskStream) -> NDArray[np.bool_]:
+    """Return [rows] which are of tasks met once before, or, where visits are what counts, visited once before."""
+    return np.asarray(rows["visit" if env.retention == "gain" else "meetings"] == 1)
 
 
 def task_scalars(rows: Rows, env: TaskStream) -> dict[str, float]:
@@ -167,6 +179,11 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         console.print(table)
     elif curve.reason:
         console.print(f"no retention curve: {curve.reason}", soft_wrap=True, markup=False, highlight=False)
+    if summary.first.measured and summary.first.rho != curve.rho:
+        first = summary.first
+        measured = [k for k, count in enumerate(first.count) if count]
+        points = " · ".join(f"{first.bins[k]} {_cell(first.rho[k])}" for k in measured)
+        console.print(f"at first exposure, by lag: {points}; half-life {first.half_life_label}", soft_wrap=True)
     numbers = [f"{summary.episodes:,} episodes", f"mean return {summary.mean_return:.3f}"]
     numbers += [f"{name} {value:.3g}" for name, value in (("chance", summary.chance), ("best", summary.best))
                 if not math.isnan(value)]  # fmt: skip
