@@ -64,7 +64,7 @@ def main(config: ReportConfig) -> str:
     tables: dict[str, list[tuple[str, Summary, list[Summary], list[float]]]] = defaultdict(list)
     for name, runs in groups.items():
         env = make_env(runs[0][0], num_envs=1)
-        single = [summarise(rows, env, resamples=0) for _, rows, _ in runs]
+        single = [summarise(rows, env) for _, rows, _ in runs]
         pooled = summarise(join_runs([rows for _, rows, _ in runs]), env)
         kind = pooled.curve.measure if pooled.curve.measured else "no curve"
         tables[kind].append((name, pooled, single, [seconds for *_, seconds in runs]))

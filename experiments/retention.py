@@ -5,7 +5,7 @@
     lifelong retention runs/NAME --carry episode    the control: its memory wiped at every episode's end
 
 The lives are fresh and endless, and their hidden rules new: what is right in them can only stand in fast weights.
-Prints the curve with 95 % intervals (bootstrap over lives), writes it to runs/NAME/report/ and shows it in TensorBoard
+Prints the curve with 95 % intervals (over lives), writes it to runs/NAME/report/ and shows it in TensorBoard
 as a run of its own, runs/NAME/<report>.
 """
 

@@ -11,7 +11,7 @@ if not torch.cuda.is_available():
 
 SMOKE = (
     "test_layout.py", "test_packaging.py", "agents/test_actor_critic.py", "agents/test_backbone.py",
-    "envs/streams/test_cued_recall.py", "envs/test_schedules.py", "experiments/metrics/test_retention.py",
+    "envs/streams/test_cued_recall.py", "envs/test_schedules.py", "experiments/metrics/test_recall.py",
     "experiments/test_run_of_0_1.py", "kernels/test_fast_weight.py", "memory/delta/test_gated_delta.py",
     "memory/test_registry.py", "memory/bayesian/test_palimpsa.py",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bootstrap over independent units: lives of one agent, or training seeds of several tasks."""
+"""Bootstrap over training seeds, of scores of several tasks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,31 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bootstrap", "paired_interval", "percentile_interval", "stratified_interval"]
+__all__ = ["paired_interval", "percentile_interval", "stratified_interval"]
 
 Floats = NDArray[np.float64]
-
-
-def bootstrap(
-    sums: Floats, statistic: Callable[[Floats], Floats], *, resamples: int = 1000, seed: int | np.random.Generator = 0
-) -> Floats:
-    """Return a statistic of sums over independent units (lives, seeds), the units drawn with replacement.
-
-    Args:
-        sums: [units, ...] what each unit adds.
-        statistic: of sums [resamples, ...] over units; returns [resamples, ...].
-        resamples: number of draws.
-        seed: of the draws.
-
-    Returns:
-        [resamples, ...] what the statistic returned.
-    """
-    units = len(sums)
-    if not units:
-        return statistic(np.full((resamples, *sums.shape[1:]), np.nan))
-    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
-    drawn = weights.astype(np.float64) @ sums.reshape(units, -1)
-    return statistic(drawn.reshape(resamples, *sums.shape[1:]))
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:

@@ -61,16 +61,13 @@ class Summary:
     scale: str = ""
 
 
-def retention_of(
-    rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None, resamples: int = 1000
-) -> RetentionCurve:
+def retention_of(rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None) -> RetentionCurve:
     """Return retention by lag, by the measure that the stream declares.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
         where: [rows] the rows whose retention counts; None is all.
-        resamples: of the bootstrap of `gain`; 0 for no intervals there.
     """
     if env.retention is None:
         return RetentionCurve("gain", (), (), (), (), (), reason="one task: there is nothing to come back to")
@@ -82,18 +79,17 @@ def retention_of(
     if env.retention == "index":
         random, oracle = min(r.random for r in references), max(r.oracle for r in references)
         return index_curve(rows, random=random, oracle=oracle, where=where)
-    return gain_curve(rows, [task.name for task in env.tasks], where=where, resamples=resamples)
+    return gain_curve(rows, [task.name for task in env.tasks], where=where)
 
 
-def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
+def summarise(rows: Rows, env: TaskStream) -> Summary:
     """Measure rows of a stream.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
-        resamples: of the bootstrap; 0 for no intervals that need one.
     """
-    curve = retention_of(rows, env, resamples=resamples)
+    curve = retention_of(rows, env)
     chance, best = (float(np.mean([getattr(task.references, name) for task in env.tasks])) for name in _ENDS)
     if not rows or not rows["return"].size:
         nothing = math.nan
@@ -103,7 +99,7 @@ def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
     index = low = high = math.nan
     if _remembering_pays(env):
         index = memory_index(rows)
-        low, high = memory_index_interval(rows, resamples=resamples) if resamples else (low, high)
+        low, high = memory_index_interval(rows)
     several = env.retention == "gain"
     return Summary(
         episodes=rows["return"].size,
@@ -113,7 +109,7 @@ def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
         index_low=low,
         index_high=high,
         curve=curve,
-        first=retention_of(rows, env, where=first_exposure(rows, env), resamples=resamples),
+        first=retention_of(rows, env, where=first_exposure(rows, env)),
         chance=chance,
         best=best,
         tasks=tuple(task_gains(rows, [task.name for task in env.tasks])) if several else (),

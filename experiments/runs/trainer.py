@@ -190,7 +190,7 @@ class Trainer:
         self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
     ) -> None:
         rows = join_rows(recent)
-        summary, step = summarise(rows, self.env, resamples=0), self.rollout.steps
+        summary, step = summarise(rows, self.env), self.rollout.steps
         scalars = learning_scalars(learned)
         scalars |= {"charts/episodic_return": summary.mean_return, "charts/SPS": speeds["steps_per_second"]}
         scalars["time/resident_bytes"] = resident_bytes()
@@ -201,7 +201,7 @@ class Trainer:
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
         curve = summary.curve
         if self.env.retention == "gain":  # visits are longer than what is recent
-            curve = retention_of(history.rows(), self.env, resamples=0)
+            curve = retention_of(history.rows(), self.env)
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
         self.writer.retention(curve, step)
