@@ -1,7 +1,7 @@
-"""Loops compiled by numba: what every `cpu.py` shares.
+"""The numba compiler settings and the thread pool of every `cpu.py`.
 
-Work is cut into one span of heads per thread. The loops let go of Python's lock, so plain threads run them; numba's own
-threads would double the time to compile, and would not survive a fork.
+Work is cut into one span of rows (heads, lives or blocks) per thread. The loops release Python's lock, so plain threads
+run them; numba's own threads would double the compile time, and would not survive a fork.
 
 Compiled loops are kept on disk until the file they stand in changes, and only that file is looked at: whatever a loop
 calls, and every constant it reads, must stand there too.
@@ -61,17 +61,17 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of the threads
 
 
-def spread(span: Callable[[int, int, Arrays], None], heads: int, work: int, arrays: Arrays) -> None:
-    """Run a loop over all heads, on no more threads than torch may use.
+def spread(span: Callable[[int, int, Arrays], None], count: int, work: int, arrays: Arrays) -> None:
+    """Run a loop over all rows, on no more threads than torch may use.
 
     Args:
-        span: called as `span(first, last, arrays)` for the heads from `first` to before `last`.
-        heads: how many independent recurrences there are.
+        span: called as `span(first, last, arrays)` for the rows from `first` to before `last`.
+        count: number of independent rows, such as B H recurrences.
         work: state numbers touched by each.
         arrays: what the loop reads and writes.
     """
-    threads = 1 if heads * work < LEAST else min(torch.get_num_threads(), heads)
-    cuts = [heads * n // threads for n in range(threads + 1)]
+    threads = 1 if count * work < LEAST else min(torch.get_num_threads(), count)
+    cuts = [count * n // threads for n in range(threads + 1)]
     others = [_pool().submit(span, cuts[n], cuts[n + 1], arrays) for n in range(1, threads)]
     span(0, cuts[1], arrays)
     for other in others:

@@ -20,7 +20,7 @@ counts relative to the heaviest write so far, and b need not follow the exponent
 
 A host must be `Additive`. The write of a delta rule reads the state, so that M would no longer be a sum of evidence.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state that of the host, S
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, R = V or V + 1 rows; state that of the host, S
 being M, and J [B, H, R, K].
 Cost per step: the host's, and 5 H R K floating-point operations, and 2 N (D + H V) for b of rank N; 4 H R K bytes of
 state more.

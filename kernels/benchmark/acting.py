@@ -19,36 +19,36 @@ __all__ = ["examine_layer", "living", "make_layer"]
 Step = Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]]
 
 
-def make_layer(guests: Guests, width: int, heads: int | None = None, head_width: int | None = None) -> Any:
+def make_layer(guests: Guests, width: int, num_heads: int | None = None, head_dim: int | None = None) -> Any:
     """Return the layer to act with: the guest, or the one of kernels alone.
 
     Args:
         guests: from the floors above.
         width: D, width of the layer.
-        heads: H; None for the layer's own, as for the next.
-        head_width: of keys and values; None makes keys twice as values.
+        num_heads: H; None for the layer's own, as for the next.
+        head_dim: of keys and values; None makes keys twice as values.
     """
     torch.manual_seed(0)
     if guests.layer is not None:
-        return guests.layer(width, num_heads=heads, key_dim=head_width, value_dim=head_width)
-    H = heads or max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
-    return GatedDeltaLayer(width, H, head_width or 2 * width // H, head_width or width // H)
+        return guests.layer(width, num_heads=num_heads, key_dim=head_dim, value_dim=head_dim)
+    H = num_heads or max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
+    return GatedDeltaLayer(width, H, head_dim or 2 * width // H, head_dim or width // H)
 
 
-def living(step: Step, layer: Any, lives: int, width: int, device: torch.device | str, steps: int = 1) -> Call:
+def living(step: Step, layer: Any, num_envs: int, width: int, device: torch.device | str, steps: int = 1) -> Call:
     """Return a call that takes steps, each from where the one before ended.
 
     Args:
         step: the layer's, or a compiled form of it.
         layer: whose first state it begins with.
-        lives: B.
+        num_envs: B.
         width: D.
         device: where.
         steps: of one call.
     """
-    x = torch.randn(lives, width, device=device)
-    start = torch.zeros(lives, dtype=torch.bool, device=device)
-    state = layer.initial_state(lives)
+    x = torch.randn(num_envs, width, device=device)
+    start = torch.zeros(num_envs, dtype=torch.bool, device=device)
+    state = layer.initial_state(num_envs)
 
     def call() -> None:
         nonlocal state

@@ -94,7 +94,8 @@ def options(arguments: list[str], program: str) -> BenchConfig:
         "training on the CPU: lives x width of a head (default: " + " ".join(f"{B}x{d}" for B, d in usual.shapes) + ")"
     ))  # fmt: skip
     add("--length", type=_count, default=usual.length, metavar="T", help="steps of it (default: %(default)s)")
-    add("--heads", type=_count, default=usual.heads, metavar="H", help="heads of it (default: %(default)s)")
+    add("--num-heads", type=_count, default=usual.num_heads, metavar="H", help="heads of it (default: %(default)s)")
+    add("--heads", type=_count, dest="num_heads", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # until 0.3
     add("--acting", type=_pair, default=usual.acting, metavar="BxW", help=(
         f"acting on the CPU: lives x width of the layer (default: {usual.acting[0]}x{usual.acting[1]})"
     ))  # fmt: skip
@@ -112,7 +113,7 @@ def options(arguments: list[str], program: str) -> BenchConfig:
         devices=("cpu", "cuda")[: 1 + there] if words.device == "auto" else (words.device,),
         shapes=tuple(words.shapes),
         length=words.length,
-        heads=words.heads,
+        num_heads=words.num_heads,
         acting=words.acting,
         threads=words.threads,
         repeats=words.repeats,

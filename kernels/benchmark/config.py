@@ -36,7 +36,7 @@ class BenchConfig:
     """Lives and width of a head, for training on the CPU."""
     length: int = 128
     """Steps of each life in it."""
-    heads: int = 4
+    num_heads: int = 4
     """Heads of each life in it."""
     acting: tuple[int, int] = (64, 128)
     """Lives and width of the layer, for acting on the CPU."""

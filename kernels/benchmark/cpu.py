@@ -137,7 +137,7 @@ def _acting(config: BenchConfig, guests: Guests) -> Table:
 
 
 def _segments(config: BenchConfig) -> list[Shape]:
-    return [Shape(B, config.length, config.heads, d) for B, d in config.shapes]
+    return [Shape(B, config.length, config.num_heads, d) for B, d in config.shapes]
 
 
 def lstm(source: Draw, shape: Shape) -> tuple[Trial, float]:

@@ -18,7 +18,7 @@ from lifelong.kernels.short_conv import short_conv
 
 __all__ = ["DELTA", "OPERATIONS", "Draw", "Operation", "Shape", "Trial", "back_ends", "draw", "trial"]
 
-TAPS = 2  # of the short convolution
+CONV_SIZE = 2  # of the short convolution
 FORMS = ("reference", "chunk", "cpu", "triton")  # as their files are called; triton has one for a step, one for many
 
 
@@ -173,14 +173,14 @@ def _linear_scan(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
 def _convolved(source: Draw, shape: Shape, starts: float, channels: int) -> dict[str, Any]:
     return {
         "x": source.normal(shape.B, shape.T, channels),
-        "weight": source.normal(channels, TAPS),
-        "state": source.normal(shape.B, TAPS - 1, channels),
+        "weight": source.normal(channels, CONV_SIZE),
+        "state": source.normal(shape.B, CONV_SIZE - 1, channels),
         "start": source.starts(shape, starts),
     }
 
 
 def _qkv(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
-    return _convolved(source, shape, starts, 3 * shape.H * shape.d) | {"heads": shape.H, "key_width": shape.d}
+    return _convolved(source, shape, starts, 3 * shape.H * shape.d) | {"num_heads": shape.H, "key_dim": shape.d}
 
 
 def _short_conv(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
@@ -206,8 +206,8 @@ OPERATIONS: dict[str, Operation] = {
     GATED: Operation(fast_weight, partial(_fast_weight, corrected=False), _each(5, matrix=True), "fast_weight"),
     "posterior": Operation(posterior, _posterior, _each(10, matrix=True), "posterior"),
     "linear_scan": Operation(linear_scan, _linear_scan, _each(3), "linear_scan"),
-    "short_conv": Operation(short_conv, _short_conv, _each(2 * TAPS - 1), "short_conv"),
-    "qkv": Operation(qkv, _qkv, _each(3 * (2 * TAPS - 1 + 4) + 6), "fused"),
+    "short_conv": Operation(short_conv, _short_conv, _each(2 * CONV_SIZE - 1), "short_conv"),
+    "qkv": Operation(qkv, _qkv, _each(3 * (2 * CONV_SIZE - 1 + 4) + 6), "fused"),
     "gated_norm": Operation(gated_norm, _gated_norm, _each(9), "fused"),
     "gated_linear": Operation(gated_linear, _gated_linear, _each(5), "fused"),
 }

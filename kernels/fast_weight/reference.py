@@ -8,7 +8,7 @@ r"""The fast-weight recurrence, one step at a time.
 With a rate beta the two are one, the (gated) delta rule S <- S + beta (v - S k) k^T: r = beta k, and beta v for v.
 Without rate and r it is gated linear attention.
 
-Shapes: B lives, T steps, H heads, K key width, V value width; S is [V, K].
+Shapes: B lives, T steps, H heads, K key dim, V value dim; S is [V, K].
 Traffic per step and head: 2 V K numbers of state (one read, one write) and 3 K + 2 V of inputs and outputs.
 """
 

@@ -85,14 +85,14 @@ class _FastWeight(torch.autograd.Function):
         q, k, v, start, decay, r, rate, inverse, W, before = ctx.saved_tensors
         (B, T, H, _), dy, dstate, dv = q.shape, dy.contiguous(), own_state(dend), torch.empty_like(v)
         size, across, along = _cut(q, v, decay, ctx.chunk, before.dtype)
-        N, heads, ERASES = before.shape[2], B * H, inverse is not None
+        N, BH, ERASES = before.shape[2], B * H, inverse is not None
         dX, after = before.new_empty(v.shape), torch.empty_like(before)
         dq, dk, ddecay, dr, drate = (None if x is None else before.new_empty(x.shape) for x in (q, k, decay, r, rate))
-        _read_back[(heads * N,)](q, k, decay, start, W, before, dy, dq, dk, ddecay, dX, T, N, **along, **size)
-        _states_back[(heads * triton.cdiv(v.shape[-1], across["BLOCK_V"]),)](
+        _read_back[(BH * N,)](q, k, decay, start, W, before, dy, dq, dk, ddecay, dX, T, N, **along, **size)
+        _states_back[(BH * triton.cdiv(v.shape[-1], across["BLOCK_V"]),)](
             q, k, decay, r, rate, start, inverse, dy, dX, dstate, after, T, N, **across, **size
         )
-        _write_back[(heads * N,)](
+        _write_back[(BH * N,)](
             k, v, decay, r, rate, start, W, before, dX, after, dk, dv, ddecay, dr, drate, T, N, **along, **size,
             ERASES=ERASES,
         )  # fmt: skip
@@ -120,18 +120,18 @@ def _run(
     end = own_state(state) if save else next_state(state)
     (B, T, H, _), V = q.shape, v.shape[-1]
     size, across, along = _cut(q, v, decay, chunk, end.dtype)
-    C, W, inverse, heads = size["C"], v, None, B * H
+    C, W, inverse, BH = size["C"], v, None, B * H
     N = triton.cdiv(T, C)
     if r is not None or rate is not None:
         inverse, W = end.new_empty((B, T, H, C)), end.new_empty(v.shape)
-        _invert[(heads * N,)](
+        _invert[(BH * N,)](
             k, decay, r, rate, start, inverse, T, N, C.bit_length() - 1, BLOCK_K=along["BLOCK_K"], num_stages=1, **size
         )
     before = end.new_empty((B, H, N, *end.shape[2:]))
-    _states[(heads * triton.cdiv(V, across["BLOCK_V"]),)](
+    _states[(BH * triton.cdiv(V, across["BLOCK_V"]),)](
         k, v, decay, r, rate, start, inverse, W, before, end, T, N, **across, **size
     )
-    _read[(heads * N * triton.cdiv(V, along["BLOCK_V"]),)](q, k, decay, start, W, before, y, T, N, **along, **size)
+    _read[(BH * N * triton.cdiv(V, along["BLOCK_V"]),)](q, k, decay, start, W, before, y, T, N, **along, **size)
     return y, end, (q, k, v, start, decay, r, rate, inverse, W, before)
 
 

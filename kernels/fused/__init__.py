@@ -19,8 +19,8 @@ def qkv(
     weight: Tensor,
     state: Tensor,
     start: Tensor,
-    heads: int,
-    key_width: int,
+    num_heads: int,
+    key_dim: int,
     unit: bool = True,
     *,
     backend: Backend = "auto",
@@ -34,9 +34,9 @@ def qkv(
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
     """
     check(x, weight, state, start)
-    check_qkv(x, heads, key_width)
-    form = _form(backend, max(key_width, x.shape[-1] // heads - 2 * key_width), x, weight, state)
-    q, k, v, after = form.qkv(x, weight, state, start, heads, key_width, unit)
+    check_qkv(x, num_heads, key_dim)
+    form = _form(backend, max(key_dim, x.shape[-1] // num_heads - 2 * key_dim), x, weight, state)
+    q, k, v, after = form.qkv(x, weight, state, start, num_heads, key_dim, unit)
     return q, k, v, after
 
 

@@ -5,7 +5,7 @@ r"""One step of a whole layer of the gated delta rule, between its two projectio
     S <- a S,  S <- S + beta (v - S k) k^T              S and the window start from 0 where a life starts
     y = rmsnorm(S q) * weight * SiLU(z_g)
 
-Shapes: B lives, H heads, K key width, V value width, C = H (2 K + V) channels, W taps;
+Shapes: B lives, H heads, K key dim, V value dim, C = H (2 K + V) channels, W conv size;
 z = [z_c (C) | z_beta (H) | z_a (H) | z_g (H V)], what one linear map makes of the layer's input.
 """
 
@@ -28,7 +28,7 @@ def layer_step(
     Args:
         z: [B, C + 2 H + H V] inputs of the convolution, of the gates and of the output gate.
         bias: [2 H] of the gates.
-        conv: [C, W] taps, oldest first.
+        conv: [C, W] weights, oldest step first.
         norm: [V] weight of the norm.
         window: [B, W - 1, C] inputs of the convolution before this step, oldest first.
         state: [B, H, V, K] the matrices before this step.

@@ -8,7 +8,7 @@ r"""The posterior recurrence, one step at a time.
 Entries written often become stiff; forgetting (a < 1) pulls them back to the prior, not to zero precision.
 With b = 0 and I_p = 1 this is gated linear attention.
 
-Shapes: B lives, T steps, H heads, K key width, V value width; M and J are [V, K]; a = exp(decay), one per head or one
+Shapes: B lives, T steps, H heads, K key dim, V value dim; M and J are [V, K]; a = exp(decay), one per head or one
 per key channel.
 Traffic per step and head: 4 V K numbers of state (two read, two written) and 2 K + 3 V of inputs and outputs.
 Source: Palimpsa, arXiv:2602.09075, in its linear form.

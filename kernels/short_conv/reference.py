@@ -6,7 +6,7 @@ r"""A causal depth-wise convolution, one step at a time.
 
 The window is state: a width of 4 would leak three steps of another life into this one if it were forgotten.
 
-Shapes: B lives, T steps, D channels, W taps.
+Shapes: B lives, T steps, D channels, W conv size.
 """
 
 import torch
@@ -22,7 +22,7 @@ def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple
 
     Args:
         x: [B, T, D] inputs.
-        weight: [D, W] taps, oldest first.
+        weight: [D, W], oldest step first.
         state: [B, W - 1, D] inputs before the first step, oldest first.
         start: [B, T] bool, true where a step is the first of a life.
 

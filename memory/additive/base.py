@@ -9,7 +9,7 @@ the others, g_t k_t^T, as one more row of S: by it a reading can be divided.
 Because the write does not depend on S, an importance can be kept beside it: `lifelong.memory.metaplastic` wraps any
 member.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state S [B, H, R, K], and
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, R = V or V + 1 rows; state S [B, H, R, K], and
 whatever else a member keeps.
 Cost per step: 5 H R K floating-point operations with a decay, 4 without, besides the projections; 4 H R K bytes of
 state.

@@ -12,7 +12,7 @@ r"""Feature maps: what a query and a key become before they meet in a sum of out
 The right column is F, the width of the result. Taylor keeps each product of two channels once, where Based keeps it
 twice: the same scalar products with half the state. DPFP is Schlag's, where the second half of r is not negative.
 
-Shapes: H heads, K key width, F features.
+Shapes: H heads, K key dim, F features.
 """
 
 from typing import Literal, get_args

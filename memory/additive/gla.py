@@ -7,7 +7,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; log a = logsigmoid(W' W'' x +
 rank. The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 c is initialised for lives: in every head the channels' `horizons` are spread over many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: arXiv:2312.06635; its c = 0 keeps 0.96 of a write at every step. Convolution and unit keys are ours, no

@@ -7,7 +7,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; eta = softplus(e) and lambda 
 head, the same at every step: no gate decides what is worth writing. The reading goes through an RMS norm per head, a
 SiLU gate and a linear map; n random unit keys of width K disturb each other by about sqrt(n / K).
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: the correlation matrix memory, doi:10.1109/TC.1972.5008975, with a leak; convolution, norm and gate are ours.

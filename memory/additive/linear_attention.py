@@ -7,7 +7,7 @@ q, k, v = SiLU(conv(W x)); `feature_map` chooses phi, elu(x) + 1 unless told; se
 one more row of S, its value always 1, so that y is a weighted mean of the values seen. The mean of a long life moves
 little: after n steps a write weighs 1 / n, and float32 stops counting near 10^7 of them.
 
-Shapes: B lives, T steps, D width, H heads, K key width, F features (K for elu), V value width; state S
+Shapes: B lives, T steps, D width, H heads, K key dim, F features (K for elu), V value dim; state S
 [B, H, V + 1, F] and the convolution's window.
 Cost per step: 4 H (V + 1) F floating-point operations besides the projections and phi; 4 H (V + 1) F bytes of state.
 Source: arXiv:2006.16236; the convolution, norm and gate around it are ours, the same for all matrix memories. Taylor

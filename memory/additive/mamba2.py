@@ -8,7 +8,7 @@ the reading, with the value itself added, goes through a SiLU gate, then an RMS 
 A step with dt near 0 leaves the memory as it is. dt begins near `step_size` and A so that a write has faded to 1/e
 after `horizons` of many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: arXiv:2405.21060 with as many groups as heads; its A from 1 to 16 and dt from 0.001 to 0.1 are for sentences,

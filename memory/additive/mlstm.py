@@ -11,7 +11,7 @@ n is one more row of S, its value always 1. c is initialised for lives: `horizon
 A pass finds m of all steps by doubling: the maps m -> max(a + m, b) of two neighbouring stretches make one of the same
 form.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V + 1, K], m [B, H] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V + 1, K], m [B, H] and the
 convolution's window.
 Cost per step: 5 H (V + 1) K floating-point operations besides the projections; 4 H ((V + 1) K + 1) bytes of state.
 Source: arXiv:2405.04517; gates read x, not q, k and v; queries, keys and values are those of all matrix memories here,

@@ -9,7 +9,7 @@ t the steps since the start of the life, so that a key is met by how long ago it
 tells times apart up to 1 / theta_j steps and adds noise beyond, so that the slowest are as the lives are long.
 gamma_h = exp(-1 / horizon_h) is fixed. The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
-Shapes: B lives, T steps, D width, H heads, K key width (even), V value width; state S [B, H, V, K], steps [B, 1] int64
+Shapes: B lives, T steps, D width, H heads, K key dim (even), V value dim; state S [B, H, V, K], steps [B, 1] int64
 and the convolution's window.
 Cost per step: 5 H V K + 6 H K floating-point operations besides the projections; 4 H V K + 8 bytes of state.
 Source: arXiv:2307.08621; its gamma 1 - 2^(-5-h) and base 10^4 are for sentences: `horizons` of many thousand steps

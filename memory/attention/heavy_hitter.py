@@ -13,7 +13,7 @@ Gradients flow through the attention, not through the choice of what is dropped.
 4096ths: no gradient is promised where there is none, a long life stays exact, and acting and learning, whose last bits
 differ, drop the same slot all but always. Scores sum over a slot's whole life: what was looked at for long stays long.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W, H, K], v [B, W, H, V],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W, H, K], v [B, W, H, V],
 score [B, W, H] int64, age [B, W, H] int64 (steps since it was written, at most R; -1: empty) and the convolution's
 window. A pass is a loop over its steps.
 Cost per step: 2 W H (K + V) floating-point operations besides the projections; 4 W H (K + V + 4) bytes of state.

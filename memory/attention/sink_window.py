@@ -9,7 +9,7 @@ would if nothing lay between, so that sink s is N + W - 1 - s steps away for eve
 q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and a bias b for every distance are learned per head,
 and the reading leaves through the same norm and gate as in the matrix memories.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, N sinks, W cache; state k [B, N + W - 1, H, K],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, N sinks, W cache; state k [B, N + W - 1, H, K],
 v [B, N + W - 1, H, V] (sinks first), count [B, 1] int64 (steps lived, at most N + W) and the convolution's window.
 Cost per step: 2 (N + W) H (K + V) floating-point operations besides the projections, in a pass up to twice that for the
 window; 4 (N + W - 1) H (K + V) + 8 bytes of state.

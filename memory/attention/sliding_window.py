@@ -6,7 +6,7 @@ r"""Banded attention: in a pass over T steps, each sees itself and the W - 1 ste
 The W - 1 steps before the pass come from a cache whose last `count` rows are valid: a row counts by that, never by
 being zero, since a zero key would still get its share of the softmax. Time is cut into N blocks of C = min(T, W) steps.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, W steps seen, N blocks, C steps in a block, S = W - 1 + C
+Shapes: B lives, T steps, H heads, K key dim, V value dim, W steps seen, N blocks, C steps in a block, S = W - 1 + C
 steps that a block sees.
 """
 

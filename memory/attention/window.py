@@ -9,7 +9,7 @@ positions are relative, and a life of any length looks the same. The reading lea
 the matrix memories.
 A slot of the cache counts by `count`, never by being zero: a zero key would still get its share of the softmax.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W - 1, H, K],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W - 1, H, K],
 v [B, W - 1, H, V], count [B, 1] int64 (valid slots, at most W - 1: the present step is the W-th) and the convolution's
 window.
 A pass cuts time into N blocks of C = min(T, W) steps, each of which sees itself and the W - 1 steps before it.

@@ -14,7 +14,7 @@ the error; here the gain is solved for first, at the same state as Palimpsa with
 becomes stiff and is spared by what follows, so that keys that overlap are told apart by the axes they do not share.
 I does not depend on S: J = I - I_p is a decayed sum, P = I_p + J - b k^2, alpha I = P - (1 - alpha) I_p.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], J [B, H, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], J [B, H, K] and the
 convolution's window.
 Cost per step: 7 H V K + 16 H K operations besides the projections; 4 H (V + 1) K bytes of state.
 Source: ours; the gain is that of a Kalman filter with diagonal covariance (Sutton's K1, AAAI 1992, for one output), the

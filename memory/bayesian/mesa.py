@@ -17,7 +17,7 @@ p_t for q_t, H_t p_t is what linear attention reads (`fast_weight` with values b
 it. The gradient is that of the exact solution, by one more solve with the same operator (implicit differentiation).
 Both are exact where the iterations suffice: K of them always do without rounding, far fewer if H is well conditioned.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state H [B, H, K, K], G [B, H, V, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state H [B, H, K, K], G [B, H, V, K] and the
 convolution's window.
 Cost per step: 5 H K^2 + 5 H V K + n H (2 K^2 + 16 K) floating-point operations besides the projections, n iterations;
 4 H K (K + V) bytes of state.

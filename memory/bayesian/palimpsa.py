@@ -17,7 +17,7 @@ per head), leaves beside the reading: y + W u, after the norm, which would hide 
 known and falls towards 0; W begins at 0. With vector a pass forms J at every step, B T H V K numbers.
 log alpha = -softplus(W x + c). What is written often becomes stiff; forgetting pulls the importance back to I_p = 1.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state M [B, H, V, K], J [B, H, V, K] or
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state M [B, H, V, K], J [B, H, V, K] or
 j [B, H, K], and the convolution's window.
 Cost per step: 10 H V K (vector), 5 H V K + 6 H K (scalar, key) or 5 H V K (none) operations besides the projections;
 the variance costs 6 H V K or 3 H K more.

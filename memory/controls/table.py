@@ -11,7 +11,7 @@ time does no harm. That holds where the first K channels of x name the question,
 the others hold the answer. A learned encoder need not do so, and learns nothing from here about the keys: gradients
 flow through the values only.
 
-Shapes: B lives, T steps, D width, K key width, V = D - K value width, N slots; state key [B, N, K] int64,
+Shapes: B lives, T steps, D width, K key dim, V = D - K value dim, N slots; state key [B, N, K] int64,
 value [B, N, V], last [B, K] int64 (the key before), lived [B, 1] int64 (1 if there was a step before), known [B, 1]
 int64 (keys ever given a slot). A pass is a loop over its steps.
 Cost per step: 6 N K integer operations and 2 (V + 1) D floating-point operations; 8 N K + 4 N V + 8 K + 16 bytes of

@@ -7,7 +7,7 @@ r"""Delta-rule memories: a matrix per head that is faded, then corrected towards
 q, k, v = SiLU(conv(W x)), q and k of unit length; the reading goes through an RMS norm per head, a SiLU gate and a
 linear map. A member says, for all steps at once, what is corrected: see `Correction`.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], the convolution's window,
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], the convolution's window,
 and whatever else a member keeps.
 Cost per step: 7 H V K floating-point operations with a decay, 6 without, besides the projections; 4 H V K bytes of
 state.

@@ -8,7 +8,7 @@ r"""DeltaNet: correct the error at the key by a share that the input chooses; no
 keys are shorter than 1, alike, and corrections smaller.
 beta = sigmoid(W x), at first 1/2. What is not overwritten stays for ever: capacity is freed only by correction.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 6 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: modern, arXiv:2406.06484; 2021, arXiv:2102.11174, whose projections have no convolution and no SiLU. No

@@ -10,7 +10,7 @@ dimensions, which is what keeping track of a state needs and one correction cann
 
 A step is n steps of the gated delta rule: a start and the decay belong to the first, the reading to the last.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, n corrections; state S [B, H, V, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, n corrections; state S [B, H, V, K] and the
 convolution's window.
 Cost per step: (6 n + 1) H V K floating-point operations besides the projections, as the kernel reads after each
 correction; 4 H V K bytes of state.

@@ -9,7 +9,7 @@ the reading goes through an RMS norm per head, a SiLU gate and a linear map.
 The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps. The convolution sees
 two steps, so that an answer can be stored under the question one step before it.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 7 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: Gated DeltaNet, arXiv:2412.06464; its decay exp(-A softplus) is reparametrised with A = 1, no 1/sqrt(K) on the

@@ -8,7 +8,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x) per head,
 key channel, W' W of low rank; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
 Each head begins with channels of all `horizons`, log-spaced: what is asked with the slow channels comes from long ago.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 7 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: Kimi Linear, arXiv:2510.26692; its decay exp(-A softplus) is reparametrised with A = 1, no 1/sqrt(K) on the

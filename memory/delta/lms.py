@@ -8,7 +8,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; beta = sigmoid(b), learned, o
 with the value it has, a short one with less. Nothing can be skipped and nothing fades but by being overwritten: the
 control for every gate.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 6 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: Widrow and Hoff, Adaptive switching circuits, 1960; the convolution, norm and gate around it are ours, the same

@@ -10,7 +10,7 @@ The memory is read and corrected at k, but the correction is written at g. A doe
 q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + c);
 the reading goes through an RMS norm per head, a SiLU gate and a linear map. `kalman_delta` has the exact gain instead.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], A [B, H, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], A [B, H, K] and the
 convolution's window.
 Cost per step: 7 H V K + 12 H K floating-point operations besides the projections; 4 H (V + 1) K bytes of state.
 Source: arXiv:2604.21100; its decay exp(-A softplus) is reparametrised with A = 1, no 1/sqrt(K) on the query since a

@@ -8,7 +8,7 @@ phi is the softmax, beta = sigmoid(b), at first 1/2. R is block-diagonal, a head
 reading goes through an RMS norm per head, a SiLU gate and a linear map. The output feeds back through tanh, so that a
 pass is a loop over steps; in return a state can be tracked that no product of corrections tells apart.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and y [B, H, V].
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and y [B, H, V].
 Cost per step: 6 H V K + 2 H V (2 K + V + 1) floating-point operations besides the projections; 4 H V (K + 1) bytes of
 state.
 Source: RecDelta of arXiv:2106.06295, with heads apart in R; the norm and gate around it are ours, the same for all

@@ -11,7 +11,7 @@ reading goes through a norm per head over mean and variance before the bonus is 
 S is read at z before it fades, as in the paper; the kernel fades first, so it is asked at z / w.
 w is initialised for lives: `horizons`, log-spaced over the channels of each head.
 
-Shapes: B lives, T steps, D width, H heads, K = V = D / H widths of a head; state S [B, H, V, K] and the input of the
+Shapes: B lives, T steps, D width, H heads, K = V = D / H; state S [B, H, V, K] and the input of the
 step before, `shifted` [B, D].
 Cost per step: 9 H V K floating-point operations besides the projections; 4 (H V K + D) bytes of state.
 Source: arXiv:2503.14456. Left out: v mixed with that of the first layer, which crosses layers and is no memory, and the

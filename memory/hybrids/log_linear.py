@@ -17,7 +17,7 @@ All levels fade and are corrected alike, so a pass runs the host's recurrence on
 those of all levels, and one row for each step of the chunk, which is the key side of its write. Which level a write of
 step s is in at step t is the highest bit in which t and s differ.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, L levels, C steps in a chunk; state
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, L levels, C steps in a chunk; state
 S [B, H, L, V, K], count [B, 1] int64 (steps lived) and the convolution's window.
 Cost per step: 10 H L V K floating-point operations besides the projections; 4 H L V K + 8 bytes of state.
 Source: arXiv:2506.04761 with the hosts of arXiv:2412.06464 and arXiv:2405.21060; the number of levels is bounded, and

@@ -14,7 +14,7 @@ Errors are taken anew at each choice, so none is ever out of date. Gradients flo
 not through the choice. The sums never fade: over a long life they outweigh the window unless the slow weights learn a
 small m.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W window, L cache, F = 2 K features; state
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W window, L cache, F = 2 K features; state
 k [B, L + W - 1, H, K], v [B, L + W - 1, H, V] (cache first), S [B, H, V + 1, F], count [B, 1] int64 (steps lived, at
 most W + L) and the convolution's window. A pass is a loop over its steps, but for the window.
 Cost per step: H (2 (W + L) (K + V) + (L + 3) (2 K^2 + 2 F (V + 1))) floating-point operations besides the projections;

@@ -8,7 +8,7 @@ q, k, v = SiLU(conv(W x)) in the window, k = W_k r_t, v = W_v r_t of the reading
 queries and keys of unit length. The sharpness g and the biases b (one per age, for the reading, and for each token) are
 learned per head. The result leaves through the same norm and gate as in the matrix memories.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache, P tokens; the state holds the window's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache, P tokens; the state holds the window's
 under `attention` (see `window`) and the inner memory's under `inner`.
 Cost per step: that of the inner memory, 2 (W + 1 + P) H (K + V) floating-point operations and 2 D H (K + V) for the
 reading, besides the projections; bytes of state: those of the window and of the inner memory.

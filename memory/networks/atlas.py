@@ -15,7 +15,7 @@ where it began; theta <= 1 / C, the mean over the window and the normalised grad
 `kernels/inner_loop/network.py`) keep equal observations in a row from overshooting.
 The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, E = K + K (K + 1) / 2 features, V value width, N hidden units,
+Shapes: B lives, T steps, D width, H heads, K key dim, E = K + K (K + 1) / 2 features, V value dim, N hidden units,
 P weights of a head, V E or N (E + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64,
 the last pairs k [B, c - 1, H, K] and v [B, c - 1, H, V] with gamma [B, c - 1, H], 0 where there is none, and the
 convolution's window. A pass gathers for each mini-batch its S = c - 1 + C pairs.
@@ -50,7 +50,7 @@ class Atlas(Memory):
         num_heads: H; must divide `width`. None for one in every 32 channels.
         recent: c, pairs of the window, the present one among them.
         depth: layers of the network; 1 is a matrix.
-        hidden: N, units of a hidden layer; None for twice the value width.
+        hidden: N, units of a hidden layer; None for twice the value dim.
         key_dim: K; None for width / num_heads, but 8 at most.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.

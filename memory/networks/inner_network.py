@@ -6,7 +6,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; the recursion is that of `ker
 rates, its loss and its idea of keeping. The state holds offsets from A: zero at a start, and A learns from every step.
 The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, C steps of a mini-batch, P weights of a head;
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, C steps of a mini-batch, P weights of a head;
 state frozen [B, H, P] at the start of the mini-batch, fast [B, H, P], momentum [B, H, P] where there is one,
 phase [B, 1] int64, and the convolution's window.
 Cost per step: 8 H P floating-point operations besides the projections, 2 H for every weight behind the first layer, and
@@ -35,7 +35,7 @@ class InnerNetwork(Memory):
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: L, layers of the network: 1 is a matrix.
-        hidden: units of a hidden layer; None for twice the value width.
+        hidden: units of a hidden layer; None for twice the value dim.
         bias: whether the layers have one.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.

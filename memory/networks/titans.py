@@ -12,7 +12,7 @@ meets that stands still, are one step of C times the rate: hence theta <= 1 / C,
 `kernels/inner_loop/network.py`), and 1 - eta: together they correct the error and no more.
 The last layer of A begins at zero: what was never written says nothing.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, N hidden units; P weights of a head, V K or
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, N hidden units; P weights of a head, V K or
 N (K + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64, and the convolution's window.
 Cost per step: 11 H P floating-point operations, and 2 H V N with two layers, besides the projections;
 12 H P + 8 bytes of state.
@@ -39,7 +39,7 @@ class Titans(InnerNetwork):
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: layers of the network; 1 is a matrix.
-        hidden: N, units of a hidden layer; None for twice the value width.
+        hidden: N, units of a hidden layer; None for twice the value dim.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.

@@ -39,7 +39,7 @@ class TTT(InnerNetwork):
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`, and be smaller. None for one in every 32 channels.
         depth: layers of the network.
-        hidden: units of a hidden layer; None for twice the value width.
+        hidden: units of a hidden layer; None for twice the value dim.
         batch: C, steps of a mini-batch.
         base: the largest rate.
         conv_size: steps the short convolution sees.

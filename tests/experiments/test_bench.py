@@ -12,7 +12,7 @@ from lifelong.experiments.benchmarks import kernels as bench_kernels, life as be
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import RunWriter
 
-TINY = ["--device", "cpu", "--shapes", "2x8", "--length", "16", "--heads", "1", "--acting", "2x8", "--threads", "1",
+TINY = ["--device", "cpu", "--shapes", "2x8", "--length", "16", "--num-heads", "1", "--acting", "2x8", "--threads", "1",
         "--repeats", "1"]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 TINY = BenchConfig(
     shapes=((2, 8),),
     length=6,
-    heads=2,
+    num_heads=2,
     acting=(2, 8),
     threads=1,
     repeats=1,
@@ -227,10 +227,11 @@ def test_words_become_settings(tmp_path):
     words = ["--device", "cpu", "--shapes", "2x8", "3x16", "--length", "16", "--repeats", "1", "--compile"]
     config = options([*words, "--output", str(tmp_path / "x.md")], "bench")
     assert config == BenchConfig(shapes=((2, 8), (3, 16)), length=16, repeats=1, compile=True, output=tmp_path / "x.md")
+    assert options(["--heads", "3"], "bench") == options(["--num-heads", "3"], "bench")  # the spelling of 0.1
 
 
 def test_as_a_script_it_needs_torch_alone(tmp_path):
-    words = "--device cpu --shapes 2x4 --length 3 --heads 1 --acting 2x8 --threads 1 --repeats 1 --output x.md"
+    words = "--device cpu --shapes 2x4 --length 3 --num-heads 1 --acting 2x8 --threads 1 --repeats 1 --output x.md"
     code = f"""
 import runpy, sys
 sys.modules |= dict.fromkeys(["gymnasium", "numba", "tensordict", "torchrl", "tyro"])  # importing them now fails
