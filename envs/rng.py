@@ -32,7 +32,7 @@ class Purpose(IntEnum):
     CUE = 4  # how a cue looks
     POLICY = 5  # choices of reference policies
     DRIFT = 6  # what a drift changes
-    LEVEL = 7  # levels of natively drawn grid worlds; the seed is the episode's
+    LEVEL = 7  # levels of natively drawn grids; the seed is the episode's
 
 
 def _mixed(z: int) -> int:

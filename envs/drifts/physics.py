@@ -54,25 +54,25 @@ class Physics(Drift):
 
     def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
         """Edit the environment for the coming episode."""
-        world: Any = env.unwrapped
-        if hasattr(world, "model") and hasattr(world, "data"):
-            return self._edit_mujoco(world)
-        names = [kind.__name__ for kind in type(world).__mro__ if kind.__module__.startswith(_CLASSIC_CONTROL)]
+        base: Any = env.unwrapped
+        if hasattr(base, "model") and hasattr(base, "data"):
+            return self._edit_mujoco(base)
+        names = [kind.__name__ for kind in type(base).__mro__ if kind.__module__.startswith(_CLASSIC_CONTROL)]
         made = next((name for name in names if name in _CLASSIC), "")
         known = _CLASSIC.get(made, {})
         if self.quantity not in known:
             raise ValueError(f"it has no {self.quantity} to change, but {', '.join(known) or 'nothing that is known'}")
-        change = _Attributes(world)
+        change = _Attributes(base)
         for name, power in known[self.quantity].items():
-            change.put(name, _times(getattr(world, name), self.factor**power))
+            change.put(name, _times(getattr(base, name), self.factor**power))
         for name, derived in _DERIVED.get(made, {}).items():
-            change.put(name, derived(world))
+            change.put(name, derived(base))
         return change
 
-    def _edit_mujoco(self, world: Any) -> Change:
+    def _edit_mujoco(self, env: Any) -> Change:
         if self.quantity not in _MUJOCO:
             raise ValueError(f"MuJoCo has no {self.quantity} to change, but {', '.join(_MUJOCO)}")
-        return _Numbers(world, self._numbers(world.model), self.factor)
+        return _Numbers(env, self._numbers(env.model), self.factor)
 
     def _numbers(self, model: Any) -> list[NDArray[np.float64]]:
         """Return what of a MuJoCo model is multiplied."""
@@ -175,8 +175,8 @@ _CLASSIC: dict[str, dict[str, dict[str, int]]] = {
 
 _DERIVED: dict[str, dict[str, Callable[[Any], float]]] = {
     "CartPoleEnv": {
-        "total_mass": lambda world: world.masspole + world.masscart,
-        "polemass_length": lambda world: world.masspole * world.length,
+        "total_mass": lambda env: env.masspole + env.masscart,
+        "polemass_length": lambda env: env.masspole * env.length,
     },
 }
 """What an environment has computed from its attributes when it was made."""
@@ -193,27 +193,27 @@ _MUJOCO: dict[str, Callable[[Any], list[NDArray[np.float64]]]] = {
 class _Attributes(Change):
     """Edited attributes of an object; those of its class are left alone."""
 
-    def __init__(self, world: Any) -> None:
-        self.world, self.before = world, dict(vars(world))
+    def __init__(self, env: Any) -> None:
+        self.env, self.before = env, dict(vars(env))
         self.edited: list[str] = []
 
     def put(self, name: str, value: Any) -> None:
-        setattr(self.world, name, value)
+        setattr(self.env, name, value)
         self.edited.append(name)
 
     def undo(self) -> None:
         for name in self.edited:
             if name in self.before:
-                setattr(self.world, name, self.before[name])
+                setattr(self.env, name, self.before[name])
             else:
-                delattr(self.world, name)  # what the class says holds again
+                delattr(self.env, name)  # what the class says holds again
 
 
 class _Numbers(Change):
     """Edited numbers of a MuJoCo model, and what follows from them."""
 
-    def __init__(self, world: Any, numbers: list[NDArray[np.float64]], factor: float) -> None:
-        self.world, self.numbers, self.before = world, numbers, [part.copy() for part in numbers]
+    def __init__(self, env: Any, numbers: list[NDArray[np.float64]], factor: float) -> None:
+        self.env, self.numbers, self.before = env, numbers, [part.copy() for part in numbers]
         for part in numbers:
             part *= factor
         self.settle()
@@ -224,7 +224,7 @@ class _Numbers(Change):
         self.settle()
 
     def settle(self) -> None:
-        importlib.import_module("mujoco").mj_setConst(self.world.model, self.world.data)
+        importlib.import_module("mujoco").mj_setConst(self.env.model, self.env.data)
 
 
 def _times(value: Any, factor: float) -> Any:

@@ -30,18 +30,18 @@ def from_minigrid(env: Any) -> Level:
     Raises:
         ValueError: if something stands in it that we do not know.
     """
-    world: MiniGridEnv = env.unwrapped
-    cells = np.array([[_code(world.grid.get(x, y)) for x in range(world.width)] for y in range(world.height)], np.uint8)
+    base: MiniGridEnv = env.unwrapped
+    cells = np.array([[_code(base.grid.get(x, y)) for x in range(base.width)] for y in range(base.height)], np.uint8)
     for name, code in (("success_pos", MATCH), ("failure_pos", MISMATCH)):
-        if hasattr(world, name):
-            x, y = getattr(world, name)
+        if hasattr(base, name):
+            x, y = getattr(base, name)
             cells[y, x] = code
-    pays = getattr(world, "obj", None)
+    pays = getattr(base, "obj", None)
     mission = COLOURS if pays is None else COLOR_TO_IDX[pays.color]
-    x, y = (int(i) for i in world.agent_pos)
-    held: WorldObj | None = world.carrying
+    x, y = (int(i) for i in base.agent_pos)
+    held: WorldObj | None = base.carrying
     carried = 0 if held is None else _code(held)
-    return Level(cells, x, y, int(world.agent_dir), carried, mission)
+    return Level(cells, x, y, int(base.agent_dir), carried, mission)
 
 
 def _code(thing: WorldObj | None) -> int:
@@ -81,12 +81,12 @@ def mission(minigrid_id: str, colour: int) -> str:
         minigrid_id: of the task.
         colour: of the ball to be picked up, or 6.
     """
-    world: Any = gymnasium.make(minigrid_id, disable_env_checker=True).unwrapped
-    world.reset(seed=0)  # some missions are only known then
-    text = world.mission
+    base: Any = gymnasium.make(minigrid_id, disable_env_checker=True).unwrapped
+    base.reset(seed=0)  # some missions are only known then
+    text = base.mission
     if colour < COLOURS:
-        text = world.observation_space["mission"].mission_func(IDX_TO_COLOR[colour], "ball")
-    world.close()
+        text = base.observation_space["mission"].mission_func(IDX_TO_COLOR[colour], "ball")
+    base.close()
     return str(text)
 
 

@@ -174,11 +174,11 @@ def _check(stream: GymStream, number: int) -> None:
     if not known:
         raise ValueError(f"no way through {env.spec.id} can be planned; known are BabyAI's levels and {list(_ROOMS)}")
     if env.spec.id in _ROOMS:
-        world, room = env.unwrapped, _ROOMS[env.spec.id]
-        if (world.width, world.height) != (room.width, room.height):
+        base, room = env.unwrapped, _ROOMS[env.spec.id]
+        if (base.width, base.height) != (room.width, room.height):
             raise ValueError(
                 f"{task.name!r} is not {env.spec.id} as it comes: "
-                f"width={world.width}, height={world.height}, not {room.width} and {room.height}"
+                f"width={base.width}, height={base.height}, not {room.width} and {room.height}"
             )
     drifts: tuple[Drift, ...] = task.drifts
     for drift in drifts:

@@ -4,7 +4,7 @@ A pole is held by the regulator of its cart. An arm goes to where its fingertip 
 the elbow that reach it the nearer one, by a regulator of its joints. Both regulators are those of the step of the task
 itself, so where the torque of a joint is reversed, weaker or another joint's, the controller says what it takes there.
 
-Nothing here imports mujoco: the worlds have it.
+Nothing here imports mujoco: the environments do.
 
 Source: the bends of an arm of two links are the textbook's inverse kinematics.
 """

@@ -207,7 +207,7 @@ def plan(grids: Grids, slot: int) -> Any:
     """Return the actions to the end of an episode, from where it is now; none if there is no way.
 
     Args:
-        grids: the worlds.
+        grids: the environments.
         slot: which of them.
     """
     row, ending = grids.cells[slot], int(grids.ending[slot])

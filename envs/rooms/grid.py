@@ -1,4 +1,4 @@
-"""One step of many grid worlds: what an action does, and what is seen then. MiniGrid's rules, compiled.
+"""Step a batch of grids by MiniGrid's rules, compiled.
 
 A cell is one byte, `8 kind + colour`. Kinds and colours have MiniGrid's numbers but for what hides what is behind,
 which comes last: `kind >= WALL`. Two cells that look empty end an episode, well or badly.

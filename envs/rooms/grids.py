@@ -1,4 +1,4 @@
-"""Many grid worlds side by side: the arrays, and what begins, steps and shows them. No lives, no schedules."""
+"""A batch of grids: its arrays, resets, steps and observations, without lives or schedules."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

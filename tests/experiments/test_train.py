@@ -65,8 +65,8 @@ def assert_same(found: Path, wanted: Path) -> None:
     for name, column in theirs.items():
         np.testing.assert_array_equal(ours[name], column, strict=True)
     names = sorted(path.name for path in (wanted / CHECKPOINT).glob("*.safetensors"))
-    assert names == ["memory.safetensors", "optimizer.safetensors", "policy.safetensors",
-                     "random.safetensors", "world.safetensors"]  # fmt: skip
+    assert names == ["env.safetensors", "memory.safetensors", "optimizer.safetensors", "policy.safetensors",
+                     "random.safetensors"]  # fmt: skip
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
 
@@ -272,7 +272,7 @@ def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs)
         return {
             **{f"memory {key}": value for key, value in training.rollout.state.items(True, True)},
             **{f"policy {key}": value for key, value in training.agent.state_dict().items()},
-            **{f"world {key}": torch.as_tensor(value) for key, value in training.env.position().items()},
+            **{f"env {key}": torch.as_tensor(value) for key, value in training.env.position().items()},
             **{f"seen {key}": value for key, value in training.rollout.observation.items(True, True)},
             "random": torch.get_rng_state(),
         }

@@ -418,11 +418,11 @@ def test_only_things_that_come_in_colours_are_recoloured() -> None:
 def test_what_follows_from_an_edited_number_is_computed_again() -> None:
     env = Drifted(gymnasium.make("CartPole-v1"), [Mass(3.0), Length(2.0)])
     env.reset(seed=0)
-    world: Any = env.unwrapped
-    assert (world.total_mass, world.polemass_length) == pytest.approx((3.3, 0.3 * 1.0))
+    base: Any = env.unwrapped
+    assert (base.total_mass, base.polemass_length) == pytest.approx((3.3, 0.3 * 1.0))
     env.drifts = ()
     env.reset(seed=0)
-    assert (world.total_mass, world.polemass_length, world.length) == (1.1, 0.05, 0.5)
+    assert (base.total_mass, base.polemass_length, base.length) == (1.1, 0.05, 0.5)
 
 
 def test_twice_the_mass_under_twice_the_torque_moves_the_same() -> None:

@@ -12,9 +12,9 @@ from lifelong.envs.rooms.tasks import TASKS
 ACTIONS = 6  # but for doing nothing
 
 
-def begun(name: str, seed: int, worlds: int = 1) -> Grids:
-    grids = Grids(worlds, [TASKS[name]])
-    grids.begin(np.arange(worlds), np.zeros(worlds, np.int64), np.full(worlds, seed))
+def begun(name: str, seed: int, num_envs: int = 1) -> Grids:
+    grids = Grids(num_envs, [TASKS[name]])
+    grids.begin(np.arange(num_envs), np.zeros(num_envs, np.int64), np.full(num_envs, seed))
     return grids
 
 

@@ -24,11 +24,11 @@ def ours(name: str, count: int) -> list[Level]:
 
 
 def theirs(name: str, count: int) -> list[Level]:
-    world = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True).unwrapped
+    env = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True).unwrapped
     found = []
     for seed in range(count):
-        world.reset(seed=seed)
-        found.append(from_minigrid(world))
+        env.reset(seed=seed)
+        found.append(from_minigrid(env))
     return found
 
 
