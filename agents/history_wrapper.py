@@ -1,4 +1,4 @@
-"""Any gymnasium vector environment as one long life per slot, with the entries and flags of a task stream.
+"""Wrap any gymnasium vector environment as one long life per slot, with a task stream's entries and flags.
 
 `reset` and `step` return the observation with the entries of `history.py`, and `info` with
 
@@ -76,7 +76,7 @@ class HistoryWrapper(VectorWrapper):
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Any, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Do one step in every slot.
+        """Step all environments.
 
         Args:
             actions: [B, ...], counted from 0 if they are Discrete.

@@ -1,4 +1,4 @@
-"""The state of an agent as one safetensors file, its spaces as JSON in the file's metadata."""
+"""Save and load an agent's state as a safetensors file, with its spaces as JSON in the metadata."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
 
     Args:
         path: of the file.
-        agent: that goes on with it.
+        agent: the agent that continues with it.
 
     Raises:
         CheckpointError: if the file cannot be read, is no state, or has a newer format.
