@@ -183,7 +183,7 @@ def numbers_are_finite(trial: Trial) -> None:
 
 
 def flags_agree(trial: Trial) -> None:
-    """Check the start flags, previous action and previous reward in obs and info; a life starts a task and an episode."""
+    """Check start flags, previous action and previous reward in obs and info; a life starts a task and an episode."""
     stream = trial.make(3, boundary="flag")
     obs, info = stream.reset()
     if not info["life_start"].all():
@@ -233,8 +233,7 @@ def a_life_does_not_depend_on_its_neighbours(trial: Trial) -> None:
 
 
 def a_seed_says_everything(trial: Trial) -> None:
-    """Check that a seed reproduces its lives, in the same stream and in another, passed to the constructor or to
-    `reset`."""
+    """Check that a seed, in the constructor or `reset`, reproduces its lives in the same stream and in another."""
     steps, seed = trial.steps // 4, trial.seed
     stream = trial.make(2, seed=seed)
     first = _lives(stream, steps)

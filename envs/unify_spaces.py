@@ -1,18 +1,18 @@
-"""Spaces that several environments share, and what one of them shows and takes there.
+"""Common observation and action spaces of several environments, and the conversions into them.
 
-| observations of the tasks | what all show |
+| observations of the tasks | common observation |
 | --- | --- |
 | the same space | that space |
-| Dicts, or Dicts and others | a Dict of all their entries; other spaces are its entry `observation`, and what a task does not have is zeros |
+| Dicts, or Dicts and others | a Dict of all their entries; other spaces are its entry `observation`, and missing entries are zeros |
 | Discrete; MultiDiscrete or Box of one shape | the same with the largest range |
 | anything else | a vector as the longest: numbers as they are, choices one-hot, then zeros |
 
-| actions of the tasks | what all take |
+| actions of the tasks | common action |
 | --- | --- |
 | the same space | that space |
 | Discrete | the most choices; a task with n takes choice a as a modulo n |
 | Box | a vector in [-1, 1] as the longest; a task takes its first entries, scaled to its bounds if it has any |
-| Discrete and Box | refused |
+| Discrete and Box | an error |
 """  # noqa: E501  a table
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ AnySpace = spaces.Space[Any]
 
 
 class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment in common spaces.
+    """Wrap an environment in common spaces.
 
     Args:
         env: one of the environments.
-        look: what it shows, as it is shown; part of its observation space.
+        look: the observed part of its observation space.
         observation_space: of all, from `common_observations`.
         action_space: of all, from `common_actions`.
     """
@@ -50,18 +50,18 @@ class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
         return _shown(self.observation_space, self._look, seen), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Do the environment's own action that the common one stands for."""
+        """Step the environment by its own action of a common one."""
         seen, reward, terminated, truncated, info = self.env.step(_own_action(self.action_space, self._act, action))
         return _shown(self.observation_space, self._look, seen), reward, terminated, truncated, info
 
 
 def common_observations(looks: Sequence[AnySpace]) -> AnySpace:
-    """Return the space in which all can be shown; see the table."""
+    """Return the common observation space; see the table."""
     return _common(list(looks))
 
 
 def common_actions(acts: Sequence[AnySpace]) -> AnySpace:
-    """Return the space in which all can be told what to do; see the table.
+    """Return the common action space; see the table.
 
     Raises:
         ValueError: if some are Discrete and some are Box.
@@ -115,7 +115,7 @@ def _entries(space: AnySpace) -> dict[str, AnySpace]:
 
 
 def _shown(common: AnySpace, own: AnySpace, seen: Any) -> Any:
-    """Return what an environment showed as a member of the common space."""
+    """Return an observation as a member of the common space."""
     if isinstance(common, spaces.Dict):
         inner = _entries(own)
         if isinstance(own, spaces.Dict):
@@ -147,7 +147,7 @@ def _nothing(space: AnySpace) -> Any:
 
 
 def _own_action(common: AnySpace, own: Any, action: Any) -> Any:
-    """Return the environment's action that a common one stands for."""
+    """Return the environment's own action of a common one."""
     if common == own:
         return action
     if isinstance(own, spaces.Discrete):
