@@ -1,4 +1,4 @@
-"""`lifelong bench`: how fast the kernels are, how fast agents train, and how fast environments are, on this machine."""
+"""`lifelong bench`: measure the speed of kernels, training and environments on this machine."""
 
 import difflib
 import importlib

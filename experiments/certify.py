@@ -1,14 +1,13 @@
 """Measure a stream's reference policies, from chance to the oracle.
 
-    lifelong certify                              all streams that need nothing which is not installed
-    lifelong certify reversal                     one of them, in the settings that are certified
-    lifelong certify reversal --stream-options hazard=0.1
-    lifelong certify reversal --check             hold fresh lives to the stored certificate; exit code 1 if they differ
-    lifelong certify reversal --store             write the certificate that comes with the package
+    lifelong certify                              all streams whose requirements are installed lifelong certify reversal
+    one of them, in its certified settings lifelong certify reversal --stream-options hazard=0.1 lifelong certify
+    reversal --check             compare new lives with the stored certificate; exit code 1 if they differ lifelong
+    certify reversal --store             write the certificate that comes with the package
 
-A table for each: mean return of an episode with half a 95 % interval over lives; what the stream's rows expect of the
-same episodes, by theory where there is one; and the difference. `within` is the best policy that knows nothing of
-earlier episodes, `cross` the best that remembers its life; where they do not differ the stream is a control.
+Prints a table for each: mean return of an episode with half a 95 % interval over lives; the expected return in closed
+form where there is one; and the difference. `within` is the best policy without memory across episodes, `cross` the
+best with it; without a gap between them the stream is a control.
 """
 
 import sys
@@ -27,7 +26,7 @@ from lifelong.experiments.runs.errors import UserError, as_user_error, check_siz
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
-_ENDLESS = 200  # episodes of a life that has no end
+_ENDLESS = 200  # episodes of an endless life
 _ROUNDED = 2e-6  # figures are stored with six decimals
 
 
@@ -38,13 +37,13 @@ class CertifyConfig:
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
     """Names of streams (see `lifelong list`); none is all that have a certificate."""
     stream_options: tuple[str, ...] = ()
-    """Settings of the stream, as name=value, in place of those that are certified."""
+    """Settings of the stream, as name=value, in place of the certified ones."""
     lives: int | None = None
-    """Led by each policy; None is as the plan says."""
+    """Lives of each policy; None is the plan's."""
     episodes: int | None = None
-    """Of each life; None is as the plan or the stream says."""
+    """Episodes of each life; None is the plan's or the stream's."""
     seed: int | None = None
-    """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
+    """Random seed of the lives; None is 0, and 1 for a check, which needs lives other than the stored ones."""
     check: bool = False
     """Compare with the stored certificates."""
     store: bool = False
@@ -82,10 +81,10 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
     """Yield the table of each certificate as Markdown, and whether it holds.
 
     Args:
-        config: what to certify.
+        config: settings.
 
     Raises:
-        UserError: if a stream does not exist, cannot be certified, or has nothing to be compared with.
+        UserError: if a stream does not exist, cannot be certified, or has no stored certificate to compare with.
     """
     for name in config.streams or tuple(PLANS):
         name = name.replace("_", "-")
@@ -148,7 +147,7 @@ def table(certificate: Certificate) -> str:
 
 
 def _by_task(certificate: Certificate) -> list[str]:
-    """Return the lines that tell the tasks apart, if any."""
+    """Return the lines of single tasks, if any."""
     told = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
     if not told:
         return []
@@ -181,7 +180,7 @@ def _stored(name: str, plans: int) -> list[Certificate]:
 
 
 def _compared(kept: Certificate, fresh: Certificate) -> tuple[str, bool]:
-    """Return in words how fresh lives compare with a stored certificate, and whether they agree."""
+    """Return the comparison of new lives with a stored certificate as text, and whether they agree."""
     if (kept.settings, kept.episodes, set(kept.scores)) != (fresh.settings, fresh.episodes, set(fresh.scores)):
         of = f"{kept.episodes} episodes, {kept.settings or 'no settings'}, {', '.join(kept.scores)}"
         return f"\n**differs**: the stored certificate is for {of}\n", False

@@ -1,16 +1,16 @@
-"""How much does a trained memory recall, below and above what it can hold, and far beyond the length of its training?
+"""Train memories of equal size on associative recall, and test them around capacity and beyond training length.
 
     lifelong recall                                        the usual memories, both tasks, about an hour on two cores
     lifelong recall --memories gated_delta kalman_delta --tasks rewrite
     lifelong recall --preset published --device cuda       the sizes of the Palimpsa paper; for a GPU
 
-Trains small backbones on associative recall (`associative_recall/sequences.py`), with several numbers of pairs
-at once, all of equal size: bytes of state per layer at most, parameters as possible. Each memory first finds
-its learning rate, with seeds of their own; then it is trained anew with every seed and tested with its state carried
-on, up to 64 times the length.
+Trains small backbones on associative recall (`associative_recall/sequences.py`), with several numbers of pairs at once,
+all of equal size: an upper bound on bytes of state per layer, parameters as close as possible. The learning rate of
+each memory is chosen with separate seeds; then it is trained with every seed and tested with its state carried on, up
+to 64 times the length.
 
-Runs are kept in OUTPUT/runs.jsonl as they end: the same command goes on where it was interrupted, and more memories or
-seeds only cost what is new. Then OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
+Finished runs are kept in OUTPUT/runs.jsonl: the same command resumes an interrupted one, and more memories or seeds add
+only their own runs. Then OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
 """
 
 import itertools
@@ -39,7 +39,7 @@ __all__ = ["RecallConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RecallConfig:
-    """How much does a trained memory recall, below and above what it can hold, and far beyond its training?"""
+    """Train memories of equal size on associative recall, and test them around capacity and beyond training length."""
 
     memories: tuple[str, ...] = (
         "none",
@@ -60,13 +60,13 @@ class RecallConfig:
     )
     """Names of memories (see `lifelong list`), or package.module:Class."""
     tasks: tuple[Task, ...] = get_args(Task)
-    """Every pair shown once and asked once, or keys rewritten for ever and asked in between."""
+    """Tasks: every pair written and queried once, or keys rewritten and queried without end."""
     preset: Literal["small", "published"] = "small"
-    """Sizes for minutes on a CPU, or those of a paper; every None below takes its number."""
+    """Sizes for minutes on a CPU, or those of a paper; they replace every None below."""
     length: int | None = None
     """Tokens of a sequence in training."""
     pairs: tuple[int, ...] | None = None
-    """Keys of a sequence; a batch draws one of them, and every one is tested."""
+    """Pairs of a sequence; each batch uses one of them at random, and each is tested."""
     times: tuple[int, ...] | None = None
     """Lengths of the tests, as multiples of that of training."""
     keys: int | None = None
@@ -86,9 +86,9 @@ class RecallConfig:
     batch: int | None = None
     """Sequences of a batch."""
     learning_rates: tuple[float, ...] | None = None
-    """Of which each memory takes its best."""
+    """Learning rates, of which each memory takes its best."""
     tuning_seeds: int = 1
-    """Runs at each learning rate to choose it by; their seeds are used for nothing else."""
+    """Runs at each learning rate to choose it, with seeds of their own."""
     seeds: int = 5
     """Runs at the chosen learning rate."""
     workers: int = 0
@@ -96,7 +96,7 @@ class RecallConfig:
     device: str = "cpu"
     """Where to compute."""
     output: Path = Path("runs/recall")
-    """Directory of the runs and of what is made of them."""
+    """Directory of the runs, tables and pictures."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -115,7 +115,7 @@ class RecallConfig:
             raise UserError(f"seeds must be fewer than {TUNING_SEED}: {self.seeds} and {self.tuning_seeds} of tuning")
 
     def sizes(self) -> Sizes:
-        """Return what the runs share, as said here or by the preset.
+        """Return the shared settings of the runs, from the config or the preset.
 
         Raises:
             UserError: if there are more pairs than keys, or sequences too short for them.
@@ -138,8 +138,8 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     """Return the tables, and write them, pictures and events to `config.output`.
 
     Args:
-        config: what to measure.
-        console: where progress and the tables go; None keeps quiet.
+        config: settings.
+        console: for progress and tables; None for silence.
 
     Raises:
         UserError: if the settings do not fit each other, a memory does not fit the size, or the output directory has
@@ -149,7 +149,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     check_device(config.device)
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
-    built = {name: build(name, sizes) for name in memories}  # before anything is trained: some may not fit
+    built = {name: build(name, sizes) for name in memories}  # sizes are checked before any training
     done = _open(config.output, sizes)
     trainings = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
@@ -186,7 +186,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
 
 
 def _train_all(runs: Iterable[Run], config: RecallConfig, done: dict[Run, Any], console: Console) -> None:
-    """Train what is not done yet, several at once, and write each run down when it ends."""
+    """Train the missing runs in parallel, and append each to the file when it ends."""
     todo = [run for run in runs if run not in done]
     with (config.output / "runs.jsonl").open("a") as file:
         for number, (run, result) in enumerate(_results(todo, config), 1):
@@ -219,7 +219,7 @@ def _results(todo: Sequence[Run], config: RecallConfig) -> Iterator[tuple[Run, d
 
 
 def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
-    """Return the runs that the output directory has already, and write the sizes to a new one."""
+    """Return the finished runs of the output directory, and write the sizes to a new one."""
     path, runs, done = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -235,7 +235,7 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
                 f"{folder} has runs with {field.name}={there}, not {wanted}: take that, or another --output"
             )
     text = runs.read_text() if runs.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # the last line may have been cut off while it was written
+    whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
     if whole != text:
         runs.write_text(whole)
     for line in whole.splitlines():

@@ -1,4 +1,4 @@
-"""`lifelong stream show NAME`: what a stream is made of, and which task comes when.
+"""`lifelong stream show NAME`: print a stream's settings, tasks and timeline.
 
 lifelong stream show cued-recall
 lifelong stream show gym:CartPole-v1 --schedule "walk:0.5 every 20" --stream-options 'drifts="plain/gravity:4"'
@@ -30,7 +30,7 @@ class ShowConfig:
     stream: tyro.conf.Positional[str]
     """Name of a stream (see `lifelong list`), gym:<id>, or a stream file."""
     schedule: str | None = None
-    """Which task comes next; None: the stream's."""
+    """Schedule of the tasks; None: the stream's."""
     stream_options: tuple[str, ...] = ()
     """More settings of the stream, as name=value."""
     feedback: Literal["reveal", "reward"] | None = None

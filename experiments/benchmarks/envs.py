@@ -33,7 +33,7 @@ _ID = "MiniGrid-DoorKey-8x8-v0"
 _TASK = "doorkey-8x8"
 
 Turn = Callable[[], int]
-"""Takes some steps and returns how many, of all lives together."""
+"""Takes some steps and returns their number, of all lives together."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BenchConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("num_envs", "steps", "turns", "threads"))
-        if self.num_envs * self.steps > 2**33:  # actions are drawn before the clock starts
+        if self.num_envs * self.steps > 2**33:  # actions are drawn before the timing starts
             raise UserError(f"num_envs * steps must be at most {2**33:,}: num_envs={self.num_envs}, steps={self.steps}")
 
 
@@ -116,7 +116,7 @@ def _ours(config: BenchConfig, name: str, **options: Any) -> Turn:
 
 
 def _stepping(env: Any, config: BenchConfig, number: int, share: int = 1) -> Turn:
-    """Return turns of a vector environment: a share of the steps, with random ones of so many actions."""
+    """Return a turn of a vector environment: a share of the steps, with random actions below `number`."""
     rng = np.random.default_rng(0)
     actions = rng.integers(number, size=(max(1, config.steps // share), config.num_envs)).astype(np.int32)
 

@@ -1,4 +1,4 @@
-"""A run's directory: its config, its rows, its checkpoints.
+"""Run directory: config, episode rows, checkpoints.
 
 runs/<name>/config.json         the resolved config, versions, git hash, command, device
 runs/<name>/stream.toml         the stream file it was made with, if there was one
@@ -6,7 +6,7 @@ runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
 runs/<name>/report/             curves as JSON and PNG
 runs/<name>/events.out.*        for TensorBoard
-runs/<name>/crash.json          how to break an environment again that broke; the checkpoint is from just before
+runs/<name>/crash.json          how to reproduce an environment's error; the checkpoint is from just before
 """
 
 import json
