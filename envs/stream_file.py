@@ -107,22 +107,22 @@ class _Reader:
         top = self.table(self.content, _TOP, ())
         if ("stream" in top) == ("tasks" in top):
             both = "stream and tasks exclude each other" if "tasks" in top else "neither stream nor tasks is there"
-            raise self.fault((), f"{both}; a file has one of them")
+            raise self.error((), f"{both}; a file has one of them")
         options: dict[str, Any] = {name: top[name] for name in ("life_episodes", "boundary", "unify") if name in top}
         if "schedule" in top:
-            options["schedule"] = self.asked(("schedule",), parse_schedule, top["schedule"])
+            options["schedule"] = self.parsed(("schedule",), parse_schedule, top["schedule"])
         if "life_episodes" in options:
             if options["life_episodes"] < 0:
-                raise self.fault(("life_episodes",), f"life_episodes must not be negative: {options['life_episodes']}")
+                raise self.error(("life_episodes",), f"life_episodes must not be negative: {options['life_episodes']}")
             options["life_episodes"] = options["life_episodes"] or None
         if "stream" in top:
             if "unify" in top:
-                raise self.fault(("unify",), "unify is for tasks, not for a stream that has a name")
+                raise self.error(("unify",), "unify is for tasks, not for a stream that has a name")
             return StreamFile(top["stream"], options | top.get("options", {}), top.get("train", {}))
         if "options" in top:
-            raise self.fault(("options",), "options are for a stream that has a name, not for tasks")
+            raise self.error(("options",), "options are for a stream that has a name, not for tasks")
         if not top["tasks"]:
-            raise self.fault(("tasks",), "a stream needs at least one task")
+            raise self.error(("tasks",), "a stream needs at least one task")
         options["tasks"] = [self.task(task, number) for number, task in enumerate(top["tasks"])]
         return StreamFile("", options, top.get("train", {}))
 
@@ -130,12 +130,12 @@ class _Reader:
         """Return one task."""
         place: Place = ("tasks", number)
         if not isinstance(content, dict):
-            raise self.fault(place, f"a task must be a table, got {content!r}")
+            raise self.error(place, f"a task must be a table, got {content!r}")
         task = self.table(content, _TASK, place)
         if "env" not in task:
-            raise self.fault(place, "a task needs env, the id of an environment")
+            raise self.error(place, "a task needs env, the id of an environment")
         references = self.table(task.get("references", {}), _REFERENCES, (*place, "references"))
-        drifts = self.asked((*place, "drifts"), parse_drifts, task["drifts"]) if "drifts" in task else ()
+        drifts = self.parsed((*place, "drifts"), parse_drifts, task["drifts"]) if "drifts" in task else ()
         name, kwargs = task.get("name", task["env"]), task.get("kwargs", {})
         return GymTask(name, References(**references), env_id=task["env"], kwargs=kwargs, drifts=drifts)
 
@@ -145,21 +145,21 @@ class _Reader:
             here = (*place, name)
             if name not in known:
                 hint = nearest(str(name), known)
-                raise self.fault(here, f"no entry {name!r}{hint} known: {', '.join(known)}")
+                raise self.error(here, f"no entry {name!r}{hint} known: {', '.join(known)}")
             kind = known[name]
             fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
             if not fits or (isinstance(value, bool) and kind is not bool):
-                raise self.fault(here, f"{name} must be {_WORDS[kind]}, got {value!r}")
+                raise self.error(here, f"{name} must be {_WORDS[kind]}, got {value!r}")
         return dict(content)
 
-    def asked(self, place: Place, read: Callable[[str], Any], text: str) -> Any:
+    def parsed(self, place: Place, read: Callable[[str], Any], text: str) -> Any:
         """Return the parsed value of a text."""
         try:
             return read(text)
         except ValueError as error:
-            raise self.fault(place, str(error)) from error
+            raise self.error(place, str(error)) from error
 
-    def fault(self, place: Place, message: str) -> StreamFileError:
+    def error(self, place: Place, message: str) -> StreamFileError:
         """Return an error with the line of an entry, or of the nearest enclosing one."""
         while place and place not in self.lines:
             place = place[:-1]

@@ -125,25 +125,25 @@ def table(certificate: Certificate) -> str:
             theory, difference = f"{score.closed_form:.4f}", f"{score.mean - score.closed_form:+.4f}"
         lines.append(f"| {name} | {score.mean:.4f} ± {score.half:.4f} | {theory} | {difference} |")
     lines += _by_task(certificate)
-    verdict = "what memory across episodes is worth is not known: there is no policy for it"
+    summary = "what memory across episodes is worth is not known: there is no policy for it"
     if certificate.control is not None:
         within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
-        verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
+        summary = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
-        verdict = "**a control**, as these lives can tell: no gap between within and cross"
+        summary = "**a control**, as these lives can tell: no gap between within and cross"
     if certificate.fixed and certificate.conflict:
         lost = certificate.scores["oracle"].mean - certificate.fixed[1]
-        verdict += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
+        summary += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
     elif certificate.fixed:
-        verdict += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
+        summary += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
     if certificate.leaks:
         worth = certificate.scores[FIRST].mean - certificate.scores["within"].mean
-        verdict += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
+        summary += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
     for name, score in certificate.scores.items():
         if score.given_up:
             episodes = certificate.lives * certificate.episodes
-            verdict += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
-    return "\n".join([*lines, "", verdict, ""])
+            summary += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
+    return "\n".join([*lines, "", summary, ""])
 
 
 def _by_task(certificate: Certificate) -> list[str]:

@@ -169,10 +169,10 @@ def _measure(subjects: Sequence[Measured], config: CostConfig) -> list[Cost]:
         memory.to(config.device)
         calls[f"step {number}"] = _step(memory, config)
         calls[f"train {number}"] = _train(memory, config)
-    times, faults = in_turns(calls, config.repeats, clock)
-    if faults:
-        name, fault = next(iter(faults.items()))
-        raise UserError(f"memory {subjects[int(name.split()[1])].name!r} does not run: {fault}")
+    times, errors = in_turns(calls, config.repeats, clock)
+    if errors:
+        name, error = next(iter(errors.items()))
+        raise UserError(f"memory {subjects[int(name.split()[1])].name!r} does not run: {error}")
     return [
         Cost(
             name,

@@ -66,6 +66,6 @@ def command(arguments: list[str]) -> None:
     """
     try:
         config = options(arguments, "lifelong bench kernels")
-    except OptionError as fault:
-        raise UserError(str(fault)) from None
+    except OptionError as error:
+        raise UserError(str(error)) from None
     sys.stdout.write(main(config, guests()))

@@ -1,4 +1,4 @@
-"""One step of a whole layer, taken by a life that goes on from its own state."""
+"""Benchmark of acting: single steps of a whole layer from its own state."""
 
 import copy
 from collections.abc import Callable
@@ -20,10 +20,10 @@ Step = Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]]
 
 
 def make_layer(guests: Guests, width: int, num_heads: int | None = None, head_dim: int | None = None) -> Any:
-    """Return the layer to act with: the guest, or the one of kernels alone.
+    """Return the layer to act with: the guests' layer, or `GatedDeltaLayer`.
 
     Args:
-        guests: from the floors above.
+        guests: of the layers above.
         width: D, width of the layer.
         num_heads: H; None for the layer's own, as for the next.
         head_dim: of keys and values; None makes keys twice as values.
@@ -36,15 +36,15 @@ def make_layer(guests: Guests, width: int, num_heads: int | None = None, head_di
 
 
 def living(step: Step, layer: Any, num_envs: int, width: int, device: torch.device | str, steps: int = 1) -> Call:
-    """Return a call that takes steps, each from where the one before ended.
+    """Return a call that takes consecutive steps.
 
     Args:
         step: the layer's, or a compiled form of it.
-        layer: whose first state it begins with.
+        layer: makes the initial state.
         num_envs: B.
         width: D.
-        device: where.
-        steps: of one call.
+        device: torch device.
+        steps: steps of one call.
     """
     x = torch.randn(num_envs, width, device=device)
     start = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -59,7 +59,7 @@ def living(step: Step, layer: Any, num_envs: int, width: int, device: torch.devi
 
 
 def examine_layer(step: Step, layer: Any, width: int, device: torch.device | str) -> str | None:
-    """Return what is wrong with three steps in place, against the layer in float64; None if nothing."""
+    """Compare three in-place steps with the layer in float64; return the error, None if they agree."""
     exact = copy.deepcopy(layer).cpu().double()
     try:
         with torch.no_grad():
@@ -70,8 +70,8 @@ def examine_layer(step: Step, layer: Any, width: int, device: torch.device | str
                     y, state = step(x.to(device), state, start.to(device))
                 wanted, true_state = exact.step(x.double(), true_state, start)
                 error = ((y.cpu() - wanted).abs().max() / wanted.abs().max().clamp_min(1.0)).item()
-                if not error <= TOLERANCE:  # NaN is no agreement
+                if not error <= TOLERANCE:  # true for NaN
                     return f"y differs by {error:.1e} at step {t}, allowed {TOLERANCE:.0e}"
-    except Exception as error:  # noqa: BLE001  whatever it raises, it is reported and not timed
+    except Exception as error:  # noqa: BLE001  any exception is reported, and the layer not timed
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None

@@ -1,4 +1,4 @@
-r"""The gated delta layer of kernels and torch alone: what acting is measured with where `lifelong.memory` cannot be.
+r"""Gated delta layer of kernels and torch alone, for acting without `lifelong.memory`.
 
 q, k, v = SiLU(conv(W x)), q and k of unit length;  log alpha = -softplus(W x + b);  beta = sigmoid(W x)
 y = W rmsnorm(fast_weight(q, k, v)) * SiLU(W x)
@@ -48,7 +48,7 @@ class GatedDeltaLayer(nn.Module):
             start: [B] bool, true where a life starts.
 
         Returns:
-            y: [B, D] what was read.
+            y: [B, D] outputs.
             state: after the step.
         """
         S, window = state

@@ -1,4 +1,4 @@
-"""What surrounds a recurrence, in one pass each: before it, after it, and the product between its layers."""
+"""Fused elementwise operations around a recurrence: before it, after it, and the gated product of the MLPs."""
 
 from types import ModuleType
 
@@ -25,9 +25,9 @@ def qkv(
     *,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run `reference.qkv`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.qkv` by the fastest back end for these tensors; arguments as there.
 
-    `backend` asks for one form: "reference", "cpu", the compiled loop, or "triton", as of the other operations here;
+    `backend` selects one: "reference", "cpu", the compiled loop, or "triton", as of the other operations here;
     the last two are differentiable only once.
 
     Raises:
@@ -41,7 +41,7 @@ def qkv(
 
 
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:
-    """Run `reference.gated_norm`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.gated_norm` by the fastest back end for these tensors; arguments as there.
 
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
@@ -55,7 +55,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, backend
 
 
 def gated_linear(z: Tensor, *, backend: Backend = "auto") -> Tensor:
-    """Run `reference.gated_linear`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.gated_linear` by the fastest back end for these tensors; arguments as there.
 
     Raises:
         ValueError: if z has no two halves, or `backend` does not fit the tensors.
@@ -80,11 +80,11 @@ def _form(backend: Backend, widest: int, first: Tensor, *others: Tensor | None) 
         from . import triton_step  # and so is triton
 
         if not first.numel():
-            fault = f"needs at least one number, got {list(first.shape)}"
+            reason = f"needs at least one number, got {list(first.shape)}"
         elif widest > triton_step.WIDEST:
-            fault = f"sums over at most {triton_step.WIDEST} channels, got {widest}"
+            reason = f"sums over at most {triton_step.WIDEST} channels, got {widest}"
         else:
             return triton_step
         if backend == "triton":
-            raise ValueError(f"backend 'triton' {fault}")
+            raise ValueError(f"backend 'triton' {reason}")
     return reference

@@ -1,4 +1,4 @@
-r"""What surrounds a recurrence, each in one compiled pass; arguments as in `reference.py`.
+r"""Fused operations, each in one compiled pass; arguments as in `reference.py`.
 
 Notation, for one step: x the input, z = sum_i w_i x_{t-i} the convolution over the inputs of the same life,
 sigma = 1 / (1 + exp(-z)), s = z sigma, n = 1 / |s| over a head.
@@ -7,7 +7,7 @@ sigma = 1 / (1 + exp(-z)), s = z sigma, n = 1 / |s| over a head.
     silu'(z) = sigma (1 + z (1 - sigma))
     y = x r w silu(g)           r = 1 / rms(x), xn = x r:  dx = r (dn - xn mean(dn xn)) with dn = dy w silu(g)
 
-Nothing between input and output is kept for the backward pass; it is cheaper to compute again than to fetch. The
+The backward pass recomputes all intermediate values, which is cheaper than loading them. The
 exponential is a polynomial that compiles to vector instructions, right to float32's last digit; hence float32 only.
 """
 
@@ -30,7 +30,7 @@ PIECES = 16  # into which rows are cut for the threads; each sums its own gradie
 def qkv(
     x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Do what `reference.qkv` does in one compiled pass; differentiable once."""
+    """Compute `reference.qkv` in one compiled pass; differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
         made: tuple[Tensor, Tensor, Tensor, Tensor] = _QKV.apply(x, weight, state, start, num_heads, key_dim, unit)  # type: ignore[no-untyped-call]
         return made
@@ -38,7 +38,7 @@ def qkv(
 
 
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Do what `reference.gated_norm` does in one compiled pass; differentiable once."""
+    """Compute `reference.gated_norm` in one compiled pass; differentiable once."""
     if torch.is_grad_enabled() and any(z is not None and z.requires_grad for z in (x, weight, gate)):
         made: Tensor = _GatedNorm.apply(x, weight, gate)  # type: ignore[no-untyped-call]
         return made
@@ -46,7 +46,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
 
 
 def gated_linear(z: Tensor) -> Tensor:
-    """Do what `reference.gated_linear` does in one compiled pass; differentiable once."""
+    """Compute `reference.gated_linear` in one compiled pass; differentiable once."""
     if torch.is_grad_enabled() and z.requires_grad:
         made: Tensor = _GatedLinear.apply(z)  # type: ignore[no-untyped-call]
         return made

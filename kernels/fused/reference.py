@@ -1,4 +1,4 @@
-r"""What surrounds a recurrence, as torch says it: cheap in arithmetic, but a memory pass for each operation.
+r"""Operations around a recurrence in plain torch: little arithmetic, but a pass through memory for each.
 
     qkv           silu(conv(x)), cut into q, k and v of H heads, q and k at length 1
     gated_norm    x / rms(x) * weight * silu(gate)
@@ -25,7 +25,7 @@ def qkv(
     """Return queries, keys and values of all heads.
 
     Args:
-        x: [B, T, C] what the convolution reads: queries of all heads, then keys, then values.
+        x: [B, T, C] inputs of the convolution: queries of all heads, then keys, then values.
         weight: [C, W] of the convolution, oldest step first.
         state: [B, W - 1, C] inputs before the first step, oldest first.
         start: [B, T] bool, true where a step is the first of a life.

@@ -1,14 +1,14 @@
-r"""What surrounds a recurrence, each in one launch; arguments as in `reference.py`.
+r"""Fused operations, each in one launch; arguments as in `reference.py`.
 
-Nothing here waits for the step before it: a program holds some rows and all channels they are summed over, [BLOCK_N,
-BLOCK], and of `qkv` one head. A row of the convolution looks back over the W - 1 rows before it, as its life
-reaches, and backward over the W - 1 rows after it, with sigma = 1 / (1 + exp(-z)), n = 1 / |s| over a head:
+Steps are independent: a program holds some rows and all channels they are summed over, [BLOCK_N, BLOCK], and of `qkv`
+one head. A row of the convolution reads the W - 1 rows before it of the same life, and backward the W - 1 rows after
+it, with sigma = 1 / (1 + exp(-z)), n = 1 / |s| over a head:
 
     s = z sigma,  q = n s                   ds = n (dq - q (q . dq)),  dz = ds sigma (1 + z (1 - sigma))
     z_t = sum_i weight[:, W-1-i] x_{t-i}    dx_t = sum_i weight[:, W-1-i] dz_{t+i},  dweight[:, W-1-i] += dz_t x_{t-i}
     y = x r w silu(g),  r = 1 / rms(x)      dx = r (dn - x r mean(dn x r)) with dn = dy w silu(g)
 
-Nothing between input and output is kept for the backward pass; that of `qkv` is two launches, for dz and then for dx.
+The backward pass recomputes all intermediate values; that of `qkv` is two launches, for dz and then for dx.
 A weight's gradient is a sum over rows: every program writes its own, and one sum after the launch adds them in order.
 Traffic: inputs and outputs once; `qkv` reads its input W times, from the cache all but once.
 """
@@ -26,14 +26,14 @@ __all__ = ["WIDEST", "gated_linear", "gated_norm", "qkv"]
 EPS = tl.constexpr(1e-5)
 TINY = tl.constexpr(1e-6)
 TILE = 2048  # numbers in a program at a time: 16 for each thread of four warps
-PROGRAMS = 1024  # that a GPU is busy with; few rows are spread over as many, many are no more partial sums than this
+PROGRAMS = 1024  # programs that fill a GPU; also the largest number of partial sums
 WIDEST = 1 << 14  # channels that can be summed over in one program
 
 
 def qkv(
     x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Do what `reference.qkv` does in one launch; sums in float32 or wider, differentiable once."""
+    """Compute `reference.qkv` in one launch; sums in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
         made: tuple[Tensor, Tensor, Tensor, Tensor] = _QKV.apply(x, weight, state, start, num_heads, key_dim, unit)  # type: ignore[no-untyped-call]
         return made
@@ -41,7 +41,7 @@ def qkv(
 
 
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Do what `reference.gated_norm` does in one launch; sums in float32 or wider, differentiable once."""
+    """Compute `reference.gated_norm` in one launch; sums in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and any(z is not None and z.requires_grad for z in (x, weight, gate)):
         made: Tensor = _GatedNorm.apply(x, weight, gate)  # type: ignore[no-untyped-call]
         return made
@@ -49,7 +49,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
 
 
 def gated_linear(z: Tensor) -> Tensor:
-    """Do what `reference.gated_linear` does in one launch; products in float32 or wider, differentiable once."""
+    """Compute `reference.gated_linear` in one launch; products in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and z.requires_grad:
         made: Tensor = _GatedLinear.apply(z)  # type: ignore[no-untyped-call]
         return made
@@ -160,7 +160,7 @@ def _wide(x: Tensor) -> torch.dtype:
 
 
 def _cut(rows: int, width: int, groups: int = 1, widest: int = WIDEST) -> dict[str, int]:
-    """Return the sizes of a program's tile, as the kernels name them.
+    """Return the sizes of a program's tile as keyword arguments of the kernels.
 
     Args:
         rows: of all programs.
@@ -175,7 +175,7 @@ def _cut(rows: int, width: int, groups: int = 1, widest: int = WIDEST) -> dict[s
 
 
 def _parts(rows: int, width: int) -> tuple[dict[str, int], int]:
-    """Return the sizes of a tile where channels do not meet, with the programs side by side, and those of all rows."""
+    """Return the tile sizes of elementwise kernels, and the number of programs."""
     size = _cut(rows, width, widest=TILE // 16)
     parts = triton.cdiv(width, size["BLOCK"])
     return size | {"PARTS": parts}, triton.cdiv(rows, size["BLOCK_N"]) * parts
@@ -190,7 +190,7 @@ def _heads(x: Tensor, H: int, K: int) -> dict[str, int]:
             "BLOCK_V": triton.next_power_of_2(V), "num_warps": size["num_warps"]}  # fmt: skip
 
 
-# Below, `row` and all that is said of rows stand as [BLOCK_N, 1], channels as [1, BLOCK]; `there` are the rows that
+# Below, `row` and all row-wise values are [BLOCK_N, 1], channels [1, BLOCK]; `there` masks the rows that
 # exist, `own` the channels. Row b T + t is step t of life b.
 
 
@@ -214,7 +214,7 @@ def _same_life(start, row, t, T, there):
 
 @triton.jit
 def _input(x, window, row, b, t, i, c, seen, C, W):
-    """Load the inputs of i steps before, 0 where they are not seen."""
+    """Load the inputs of i steps before, 0 where masked."""
     new = _load(x, (row - i) * C + c, seen & (t >= i))
     old = _load(window, (b * (W - 1) + W - 1 + t - i) * C + c, seen & (t < i))
     return new + old
@@ -327,7 +327,7 @@ def _conv_backward(
     dz, weight, start, dafter, dx, dwindow, N, T, C, PARTS,
     W: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Here rows are all inputs, those of the window first: time runs from -(W - 1) to T - 1."""
+    """Write the gradients of all inputs, those of the window first: time runs from -(W - 1) to T - 1."""
     piece, part = (tl.program_id(0) // PARTS).to(tl.int64), tl.program_id(0) % PARTS
     place = piece * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
     c = part * BLOCK + tl.arange(0, BLOCK)[None, :]

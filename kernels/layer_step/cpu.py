@@ -23,7 +23,7 @@ TINY = 1e-6
 def layer_step(
     z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.layer_step` does in one compiled pass, without gradients."""
+    """Compute `reference.layer_step` in one compiled pass, without gradients."""
     B, H, V, K = state.shape
     window, state = next_state(window), next_state(state)
     y = z.new_empty(B, H * V)

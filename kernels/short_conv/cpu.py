@@ -6,7 +6,7 @@ Notation: at step t the `past` inputs before it are of the same life, no more th
                                                       dweight[:, W-1-i] += dy_t x_{t-i}
     window = the last inputs of this life, 0 before   dx of those += dwindow
 
-Inputs of an earlier life are never read, so that they need not be numbers.
+Inputs of an earlier life are never read, so they may be NaN.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ __all__ = ["short_conv"]
 
 
 def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Do what `reference.short_conv` does in one compiled loop; float32 or float64, differentiable once."""
+    """Compute `reference.short_conv` in one compiled loop; float32 or float64, differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
         made: tuple[Tensor, Tensor] = _ShortConv.apply(x, weight, state, start)  # type: ignore[no-untyped-call]
         return made

@@ -1,10 +1,10 @@
 r"""A causal depth-wise convolution, one step at a time.
 
     window <- 0 where a life starts, else window
-    y_t = sum_{i<W} weight[:, W-1-i] x_{t-i}          the last tap is the present
+    y_t = sum_{i<W} weight[:, W-1-i] x_{t-i}          the last weight is the present step's
     window <- the last W-1 inputs
 
-The window is state: a width of 4 would leak three steps of another life into this one if it were forgotten.
+The window is part of the state: without its reset, a width of 4 would leak three steps of the previous life.
 
 Shapes: B lives, T steps, D channels, W conv size.
 """
@@ -18,7 +18,7 @@ __all__ = ["check", "short_conv"]
 
 
 def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix each channel with its own recent past.
+    """Convolve each channel over its last steps.
 
     Args:
         x: [B, T, D] inputs.

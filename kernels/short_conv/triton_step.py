@@ -24,7 +24,7 @@ BLOCK = 128  # channels in a program: one for each thread of four warps
 
 
 def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Do what `reference.short_conv` does in one launch; sums in float32 or wider, differentiable once."""
+    """Compute `reference.short_conv` in one launch; sums in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
         made: tuple[Tensor, Tensor] = _ShortConv.apply(x, weight, state, start)  # type: ignore[no-untyped-call]
         return made
@@ -54,7 +54,7 @@ def _run(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tenso
     x, weight, state, start = (z.detach().contiguous() for z in (x, weight, state, start))
     y, after = torch.empty_like(x, dtype=torch.promote_types(x.dtype, state.dtype)), torch.empty_like(state)
     size = _block(x, weight)
-    # Sums are as what the weights are loaded into, which is no narrower than the window.
+    # Sums have the dtype of the loaded weights, which is no narrower than the window's.
     _forward[(len(x) * size["BLOCKS"],)](
         x, weight.to(_wide(state)), state, start.view(torch.uint8), y, after, x.shape[1], **size
     )
@@ -66,7 +66,7 @@ def _wide(state: Tensor) -> torch.dtype:
 
 
 def _block(x: Tensor, weight: Tensor) -> dict[str, int]:
-    """Return the sizes of the window and how its channels are cut, as the kernels name them."""
+    """Return the sizes of the window and its tiles as keyword arguments of the kernels."""
     D, W = weight.shape
     block_d = min(BLOCK, triton.next_power_of_2(D))
     return {"D": D, "W": W, "BLOCKS": triton.cdiv(D, block_d), "BLOCK_D": block_d, "BLOCK_W": triton.next_power_of_2(W)}
@@ -77,7 +77,7 @@ def _block(x: Tensor, weight: Tensor) -> dict[str, int]:
 
 @triton.jit
 def _inputs(x, window, b, s, seen, d, T, D, W, like):
-    """Load the inputs at times s, 0 where they are not seen."""
+    """Load the inputs at times s, 0 where masked."""
     new = tl.load(x + (b * T + s) * D + d, mask=seen & (s >= 0), other=0).to(like.dtype)
     old = tl.load(window + (b * (W - 1) + W - 1 + s) * D + d, mask=seen & (s < 0), other=0).to(like.dtype)
     return new + old
@@ -99,7 +99,7 @@ def _forward(
         seen = _inputs(x, window, b, t - i, inside & (i <= past), d, T, D, W, w)
         tl.store(y + (b * T + t) * D + channel, tl.sum(seen * w, 1), mask=channel < D)
         past = tl.minimum(past + 1, W - 1)
-    # The window after the last step: age i from the next step on, without the age 0 that it has not seen yet.
+    # The window after the last step: age i from the next step on, without age 0, its own input.
     kept = _inputs(x, window, b, T - i, inside & (i > 0) & (i <= past), d, T, D, W, w)
     tl.store(after + (b * (W - 1) + W - 1 - i) * D + d, kept, mask=inside & (i > 0))
 
