@@ -1,4 +1,4 @@
-r"""A window with sinks: the last steps of the present life, and its first few, which are never overwritten.
+r"""Sliding window with attention sinks: the last steps of the life, and its first few, which are never overwritten.
 
     seen_t = the last W steps of this life, t among them, and its first N
     p_ts = softmax over s in seen_t of  g q_t^T k_s + b[distance of t and s in the cache]
@@ -29,7 +29,7 @@ __all__ = ["SinkWindow"]
 
 
 class SinkWindow(Memory):
-    """Attention over a life's first steps and its last.
+    """Attention over a life's first and last steps.
 
     Args:
         width: D, width of inputs and outputs.
@@ -38,7 +38,7 @@ class SinkWindow(Memory):
         cache: W, last steps it sees, the present among them.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `sinks` is below 1, or `cache` below 2.

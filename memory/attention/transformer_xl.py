@@ -1,4 +1,4 @@
-r"""Transformer-XL: attention over cached inputs, with positions relative to the step that looks.
+r"""Transformer-XL: attention over cached inputs with relative positions.
 
     seen_t = the last M steps of this life before t, and t
     k_s = W_k x_s,  v_s = W_v x_s,  q_t = W_q x_t                  for s in seen_t: the cache holds x, not k and v

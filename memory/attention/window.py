@@ -1,4 +1,4 @@
-r"""Softmax attention over the last steps of the present life: exact, and blind beyond its cache.
+r"""Softmax attention over the last steps of the present life.
 
     seen_t = the last W steps of this life, t among them
     p_ts = softmax over s in seen_t of  g q_t^T k_s + b[t - s]
@@ -39,7 +39,7 @@ class Window(Memory):
         cache: W, steps it sees, the present among them.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, or `cache` is below 2.
@@ -80,7 +80,7 @@ class Window(Memory):
     def attend(
         self, x: Tensor, state: TensorDict, start: Tensor, others: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> tuple[Tensor, TensorDict]:
-        """Do what `forward` does, while each step sees something besides.
+        """Compute `forward` with further keys and values for each step.
 
         Args:
             x: [B, T, D] inputs.
@@ -89,8 +89,8 @@ class Window(Memory):
             others: E keys [B, T, E, H, K], their values [B, T, E, H, V] and biases [H, E].
 
         Returns:
-            y: [B, T, D] what was read at each step.
-            state: [B] memory after the last step; `others` leave nothing in it.
+            y: [B, T, D] outputs.
+            state: [B] memory after the last step, without `others`.
         """
         band = Band(state["count"], start, self.cache)
         q, k, v, window = self.project(x, state["window"], start)

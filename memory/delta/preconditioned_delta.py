@@ -1,4 +1,4 @@
-r"""Preconditioned gated delta rule: what has been written often moves less, rare channels more, within bounds.
+r"""Preconditioned gated delta rule: writes are rescaled per key channel by its past use, within bounds.
 
     A <- alpha_t A + beta_t k_t * k_t                                           A_0 = 0
     r = log(A + 1e-6) + 0.2,   g_t = k_t * 1.5^(-r / (1 + |r|))                 a factor between 1/1.5 and 1.5
@@ -31,16 +31,16 @@ __all__ = ["PreconditionedDelta"]
 
 
 class PreconditionedDelta(DeltaRule):
-    """A matrix per head, corrected along a key that its past use has rescaled; see `DeltaRule` for the arguments."""
+    """Preconditioned gated delta rule; see `DeltaRule` for the arguments."""
 
     key_flops = 12
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return no past use."""
+        """Return the initial use of zero."""
         return {"A": self.zeros(batch, self.num_heads, self.key_dim)}
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
-        """Read the error at k and write it along g."""
+        """Return the inputs: errors at k, written along g."""
         beta, decay = self.strength_and_decay(x)
         beta = beta[..., None]
         use, A = linear_scan(beta * k * k, decay, state["A"], start)

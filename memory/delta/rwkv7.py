@@ -1,4 +1,4 @@
-r"""RWKV-7: every key channel fades at its own pace, and what stands at one key is removed as another is written.
+r"""RWKV-7: a decay per key channel, removal at a key of its own, token shift.
 
     S <- S diag(w_t) - (S z_t) (a_t * z_t)^T + v_t k_t^T             S_0 = 0
     y_t = S r_t + (sum_j u_j r_tj k_tj) v_t                          u, a bonus for the present, learned
@@ -37,7 +37,7 @@ INPUTS = 6  # mixtures of present and past: of r, k, v, w, a and g
 
 
 class RWKV7(Memory):
-    """A matrix per head with a decay per key channel and a removal key of its own.
+    """RWKV-7: a matrix per head with a decay per key channel and a separate removal key.
 
     Args:
         width: D, width of inputs and outputs.

@@ -1,4 +1,4 @@
-r"""Base of memories trained at test time: a network per head whose weights are the state.
+r"""Base of test-time-trained memories: a network per head whose weights are the state.
 
     y_t = f(q_t; W_t),  W_t = A + what the steps of this life have changed          A: slow weights, learned by gradient
 
@@ -29,7 +29,7 @@ __all__ = ["InnerNetwork"]
 
 
 class InnerNetwork(Memory):
-    """A network per head, trained while it lives; subclasses define `rules`.
+    """Base of test-time-trained memories: a network per head; subclasses define `rules`.
 
     Args:
         width: D, width of inputs and outputs.
@@ -40,7 +40,7 @@ class InnerNetwork(Memory):
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         momentum: whether there is one.
 
     Raises:
@@ -78,7 +78,7 @@ class InnerNetwork(Memory):
         self.output = Output(width, num_heads, V)
 
     def first_weights(self, num_heads: int) -> Tensor:
-        """Return [H, P]: units of size about 1 for keys of length 1; the last layer is 0, nothing is said yet."""
+        """Return [H, P]: units of size about 1 for keys of length 1; the last layer, and so the output, is 0."""
         last = self.layers[-1]
         hidden = [
             torch.randn(num_heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers[:-1])
@@ -86,19 +86,19 @@ class InnerNetwork(Memory):
         return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(num_heads, *last))], 1)
 
     def rules(self, x: Tensor) -> dict[str, Any]:
-        """Return the arguments of `inner_loop` that the memory is made of, `rate` [B, T, H] among them."""
+        """Return the memory's own arguments of `inner_loop`, with `rate` [B, T, H]."""
         raise NotImplementedError(f"{type(self).__name__} must define rules(x)")
 
     def targets(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return [B, T, H, V], what the network should say at k."""
+        """Return the targets [B, T, H, V] of the network at k."""
         return v
 
     def reading(self, q: Tensor, y: Tensor) -> Tensor:
-        """Return [B, T, H, V], what is read of what the network says at q."""
+        """Return the readings [B, T, H, V] from the network's output at q."""
         return y
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from the slow weights, and an empty window."""
+        """Return zero offsets from the slow weights, and an empty window."""
         num_heads, P = self.shape[0], size(self.layers)
         names = ("frozen", "fast", "momentum") if self.momentum else ("frozen", "fast")
         state = TensorDict({name: self.zeros(batch, num_heads, P) for name in names}, [batch])

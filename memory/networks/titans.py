@@ -1,4 +1,4 @@
-r"""Titans' neural memory: a network per head, trained by the surprise of every step, with momentum and weight decay.
+r"""Titans' neural memory: a network per head trained at test time, with momentum and weight decay.
 
     g_t = gradient at F of 1/2 |f(k_t; W) - v_t|^2                   surprise; F: W at the start of the mini-batch
     M_t = eta_t M_{t-1} - (1 - eta_t) theta_t g_t                    M_0 = 0
@@ -33,7 +33,7 @@ __all__ = ["Titans"]
 
 
 class Titans(InnerNetwork):
-    """A network per head that is trained by what surprises it.
+    """Titans' neural memory: a network per head trained on its prediction error ("surprise").
 
     Args:
         width: D, width of inputs and outputs.
@@ -43,8 +43,8 @@ class Titans(InnerNetwork):
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
-        momentum: whether a surprise lasts beyond its step.
-        conv_size: steps the short convolution sees.
+        momentum: whether the gradients have momentum.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
