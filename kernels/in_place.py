@@ -1,4 +1,4 @@
-"""In-place state updates while acting: the previous state is never read again.
+"""Update states in place while acting: the previous state is never read again.
 
 A state is many times larger than one step's update, so that copying it would be most of the cost of a step.
 """

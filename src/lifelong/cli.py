@@ -19,16 +19,16 @@ VERBS = table(
     "lifelong.experiments",
     {
         "train": Entry("train:command", "train an agent on a stream of tasks; its memory outlives every episode"),
-        "retention": Entry("retention:command", "freeze a trained agent, measure what it still knows after how long"),
-        "swap": Entry("swap:command", "give a trained agent another memory, keep everything that fits, and go on"),
+        "retention": Entry("retention:command", "measure how much a trained agent, its slow weights frozen, retains"),
+        "swap": Entry("swap:command", "replace the memory of a trained agent and keep all weights that fit"),
         "report": Entry("report:command", "tables of finished runs in Markdown, seeds pooled"),
-        "capacity": Entry("capacity:command", "how many pairs each rule of writing remembers, if nothing is trained"),
-        "recall": Entry("recall:command", "how much trained memories recall, below and above what they can hold"),
-        "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall against them"),
-        "stream": Entry("stream:command", "what a stream is made of, and which task comes when"),
+        "capacity": Entry("capacity:command", "key-value pairs that each update rule recalls without training"),
+        "recall": Entry("recall:command", "associative recall of trained memories, below and above their capacity"),
+        "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),
+        "stream": Entry("stream:command", "settings, tasks and timeline of a stream"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
         "list": Entry("list:command", "memories and streams in one line each, or the settings of one"),
-        "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
+        "bench": Entry("bench:command", "speed of kernels, training and environments on this machine"),
     },
 )
 

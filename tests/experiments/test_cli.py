@@ -89,7 +89,7 @@ def plug_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Return the one line that words are answered with, having seen that they leave everything as it was."""
+    """Return the one-line error of a command, and assert that it changed no file."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 

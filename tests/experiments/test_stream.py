@@ -1,4 +1,4 @@
-"""`lifelong stream show`, and training on a stream that was written down."""
+"""`lifelong stream show`, and training on a stream file."""
 
 import pytest
 

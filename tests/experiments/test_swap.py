@@ -13,7 +13,7 @@ def weights(run):
 
 
 def moments(run):
-    """Return what the optimiser knows, without the weights' numbers."""
+    """Return the optimiser's state, without the weights' indices."""
     return {(*x.shape, x.double().sum().item()) for key, x in run["optimizer"].items() if "exp_avg" in key}
 
 

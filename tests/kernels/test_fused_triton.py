@@ -14,7 +14,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture
 def few_programs(monkeypatch):
-    """Let few rows fill many tiles, as many rows do: each of several programs has some, and the last not all it can."""
+    """Shrink the tiles, so that few rows need several programs and leave the last one partly filled."""
     monkeypatch.setattr(triton_step, "PROGRAMS", 2)
     monkeypatch.setattr(triton_step, "TILE", 256)
 

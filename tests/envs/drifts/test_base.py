@@ -1,4 +1,4 @@
-"""Drifts change an environment, by as they say, and leave nothing behind."""
+"""Drifts of single environments: their effect, and its undoing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +86,7 @@ def made(env_id: str) -> gymnasium.Env[Any, Any]:
 
 
 def episode(env: gymnasium.Env[Any, Any], seed: int, steps: int = 40, act: Any = None) -> list[Any]:
-    """Return all that an episode shows and pays, at actions that depend on nothing but the seed."""
+    """Return observations and rewards of an episode of actions drawn from the seed."""
     space = env.action_space
     space.seed(seed)
     actions = [space.sample() if act is None else act for _ in range(steps)]
@@ -253,7 +253,7 @@ def test_drifts_are_data() -> None:
 
 
 class Dummy(gymnasium.Env[Any, Any]):
-    """Shows and pays what it is given; an episode has six steps."""
+    """Environment with given observation and rewards; an episode has six steps."""
 
     def __init__(self, look: spaces.Space[Any], act: spaces.Space[Any], shown: Any = None) -> None:
         self.observation_space, self.action_space, self.shown = look, act, shown

@@ -33,7 +33,7 @@ def theirs(name: str, count: int) -> list[Level]:
 
 
 def features(level: Level) -> dict[str, int]:
-    """Return numbers that a level is told by: where things are, what colour, how many, how far apart."""
+    """Return features of a level: positions, colours, counts and distances of objects."""
     kinds = level.cells >> 3
     told = {"x": level.x, "y": level.y, "direction": level.direction, "mission": level.mission}
     for name, kind in (("key", 5), ("ball", 6), ("goal", 8), ("lava", 9), ("closed", 11), ("locked", 12)):

@@ -41,7 +41,7 @@ CACHE = 15  # episodes
 
 
 class Policy:
-    """Answers cues; `learn` tells it what came of it.
+    """Policy that answers cues; `learn` gives it the outcome.
 
     Kinds: `constant`; `random`; `habit`, one fixed answer to each cue in all lives; `perfect`, forgets nothing;
     `cache`, knows what happened in the last `CACHE` episodes of its life and guesses otherwise.

@@ -1,4 +1,4 @@
-"""What is said of rows: the memory index only where a memory has something to gain."""
+"""Summaries of rows: no memory index in a negative control."""
 
 import math
 from dataclasses import replace

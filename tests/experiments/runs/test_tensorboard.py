@@ -1,4 +1,4 @@
-"""What TensorBoard reads of a run."""
+"""TensorBoard events of a run."""
 
 import math
 from pathlib import Path
