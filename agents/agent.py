@@ -210,11 +210,11 @@ class Agent(nn.Module):
             raise ValueError(f"state must be of the {batch} lives of obs, got one of {state.batch}")
         state = self._told(state, reward, episode_end, task_end, life_end)
         observation, state = self._observe(obs, state)
-        parameters, value, memory = self.policy.outputs(observation, state.memory, state.start)
+        parameters, value, memory_state = self.policy.outputs(observation, state.memory, state.start)
         policy_out = self.policy.draw(parameters, value, deterministic=deterministic)
         action, no = policy_out["action"], torch.zeros_like(state.start)
         after = AgentState(
-            memory=memory,
+            memory=memory_state,
             previous_action=action.reshape(state.previous_action.shape),
             previous_reward=torch.full_like(state.previous_reward, torch.nan),
             start=no,

@@ -46,11 +46,11 @@ def reference_scores(tasks: Sequence[Task]) -> Floats:
     return np.array([[r.random, r.oracle - r.random, r.within, r.cross] for r in scores]).T.copy()
 
 
-def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
+def new_counters(num_envs: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
     """Return the counters of lives before their first episode.
 
     Args:
-        lives: B.
+        num_envs: B.
         tasks: N.
         previous_action: [B, ...] an array for the previous actions.
     """
@@ -58,7 +58,7 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
     def full(value: float, *shape: int, dtype: type[np.generic] = np.int64) -> NDArray[Any]:
         return np.full(shape, value, dtype)
 
-    B, N = lives, tasks
+    B, N = num_envs, tasks
     return Counters(
         life=full(0, B), episode=full(0, B), life_step=full(0, B),
         task=full(-1, B), visits_lived=full(0, B), visit_episode=full(0, B),

@@ -126,7 +126,7 @@ class GymStream(TaskStream):
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = [kept for kept in self._obs.values() if np.issubdtype(kept.dtype, np.inexact)]
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
-        self._done: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
+        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
         self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -184,7 +184,7 @@ class GymStream(TaskStream):
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
             env = self.environment(slot, int(self.base_task[slot]))
-            self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
+            self._steps[slot], self._taken[slot], self._last_info[slot] = env.step, [], {}
             try:
                 obs, _ = env.reset(seed=seed)
             except Exception as error:
@@ -203,7 +203,7 @@ class GymStream(TaskStream):
         try:
             for slot, move in enumerate(moves):
                 obs, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
-                self._done[slot].append(move)
+                self._taken[slot].append(move)
                 self._keep(slot, obs)
         except Exception as error:
             raise self._crash(slot, [moves[slot]], error) from error
@@ -213,7 +213,7 @@ class GymStream(TaskStream):
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
         """Return the seed and actions that reproduce the error of an environment."""
         recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
-        actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
+        actions = [np.asarray(move).tolist() for move in self._taken[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
             f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {type(error).__name__}: {error}",
@@ -266,24 +266,24 @@ class GymStream(TaskStream):
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream, with the actions of the unfinished episodes."""
-        actions = [move for done in self._done for move in done]
+        actions = [move for taken in self._taken for move in taken]
         return super().position() | {
             "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
         }
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
-        for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
+        for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
-            for move in done.tolist() if isinstance(self._moves, spaces.Discrete) else list(done):
+            for move in taken.tolist() if isinstance(self._moves, spaces.Discrete) else list(taken):
                 obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
                 gained, over = gained + float(reward), over or terminated or truncated
-                self._done[slot].append(move)
+                self._taken[slot].append(move)
                 self._keep(slot, obs)
             if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
-                    f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
+                    f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
                     f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
                 )
 

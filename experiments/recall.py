@@ -150,22 +150,24 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
     built = {name: build(name, sizes) for name in memories}  # sizes are checked before any training
-    done = _open(config.output, sizes)
+    finished = _open(config.output, sizes)
     trainings = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
     tried = {
         (task, name): {lr: [Run(task, name, lr, seed) for seed in tuning] for lr in rates} for task, name in trainings
     }
-    _train_all([run for by_rate in tried.values() for runs in by_rate.values() for run in runs], config, done, console)
+    _train_all(
+        [run for by_rate in tried.values() for runs in by_rate.values() for run in runs], config, finished, console
+    )
     best = {
-        training: max(rates, key=lambda lr: sum(_score(done[run]) for run in by_rate[lr]))
+        training: max(rates, key=lambda lr: sum(_score(finished[run]) for run in by_rate[lr]))
         for training, by_rate in tried.items()
     }
     chosen = {
         (task, name): [Run(task, name, best[task, name], seed) for seed in range(config.seeds)]
         for task, name in trainings
     }
-    _train_all([run for runs in chosen.values() for run in runs], config, done, console)
+    _train_all([run for runs in chosen.values() for run in runs], config, finished, console)
     facts = [
         Line(
             task,
@@ -174,7 +176,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
             best[task, name] in (min(rates), max(rates)) and len(rates) > 1,
             built[name][1].state_bytes,
             _count(built[name][0]),
-            [done[run]["recall"] for run in chosen[task, name]],
+            [finished[run]["recall"] for run in chosen[task, name]],
         )
         for task, name in trainings
     ]
@@ -185,12 +187,12 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     return table
 
 
-def _train_all(runs: Iterable[Run], config: RecallConfig, done: dict[Run, Any], console: Console) -> None:
+def _train_all(runs: Iterable[Run], config: RecallConfig, finished: dict[Run, Any], console: Console) -> None:
     """Train the missing runs in parallel, and append each to the file when it ends."""
-    todo = [run for run in runs if run not in done]
+    todo = [run for run in runs if run not in finished]
     with (config.output / "runs.jsonl").open("a") as file:
         for number, (run, result) in enumerate(_results(todo, config), 1):
-            done[run] = result
+            finished[run] = result
             file.write(json.dumps({**run._asdict(), **result}) + "\n")
             file.flush()
             console.print(
@@ -220,7 +222,7 @@ def _results(todo: Sequence[Run], config: RecallConfig) -> Iterator[tuple[Run, d
 
 def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
     """Return the finished runs of the output directory, and write the sizes to a new one."""
-    path, runs, done = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
+    path, runs, finished = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(sizes.to_json())
@@ -240,8 +242,8 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
         runs.write_text(whole)
     for line in whole.splitlines():
         row = json.loads(line)
-        done[Run(row["task"], row["memory"], row["lr"], row["seed"])] = row
-    return done
+        finished[Run(row["task"], row["memory"], row["lr"], row["seed"])] = row
+    return finished
 
 
 def _score(result: dict[str, Any]) -> float:

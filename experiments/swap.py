@@ -112,21 +112,21 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     if changed.run == config.run.resolve():
         raise UserError(f"the new run would replace the old one, {config.run}: give it another --name")
     with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
-        done = transplant(training.agent, parts["policy"])
+        report = transplant(training.agent, parts["policy"])
         names = _names(training.agent)
         old = {name: i for i, name in enumerate(_names(_like(trained, training)))}
         moved: dict[str, Tensor] = {}
         for key, value in parts["optimizer"].items():
             index, entry = key.split(".", 1)
             for i, name in enumerate(names):
-                if old.get(done.kept.get(name, "")) == int(index):
+                if old.get(report.kept.get(name, "")) == int(index):
                     moved[f"{i}.{entry}"] = value
         restore_optimizer(training.learner.optimizer, moved)
         training.checkpoint()
-    console.print(str(done), markup=False, highlight=False)
+    console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
-    return done
+    return report
 
 
 def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:

@@ -46,8 +46,8 @@ import lifelong
 loaded = {{name.partition(".")[0] for name in sys.modules.keys() - before}}
 print(*sorted(loaded - sys.stdlib_module_names))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["lifelong"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["lifelong"]
 
 
 @pytest.mark.parametrize("name", lifelong.__all__)

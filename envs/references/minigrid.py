@@ -158,12 +158,12 @@ def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
     """Return the executed action of each chosen action."""
     task: Any = stream.tasks[number]
     env = stream.environment(0, number).unwrapped
-    done = np.arange(_ACTIONS)
+    executed = np.arange(_ACTIONS)
     for drift in reversed(task.drifts):
         if isinstance(drift, _EXCHANGED):
             change = drift.change(env.observation_space, env.action_space, _ACTIONS)
-            done = change.action(np.arange(_ACTIONS), done)
-    return done
+            executed = change.action(np.arange(_ACTIONS), executed)
+    return executed
 
 
 def _check(stream: GymStream, number: int) -> None:

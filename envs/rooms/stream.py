@@ -125,9 +125,9 @@ class Rooms(TaskStream):
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step all lives, and update the window if there is one; see `TaskStream`."""
-        done = super().step(actions)
+        result = super().step(actions)
         self._show()
-        return done
+        return result
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Return a picture [height, width, 3] of each life, drawn by MiniGrid.

@@ -106,13 +106,13 @@ def others(
 
 
 def _acting(config: BenchConfig, guests: Guests) -> Table:
-    lives, width = config.acting
+    num_envs, width = config.acting
     layer, cell = make_layer(guests, width), nn.LSTMCell(width, width)
     steps = {"in place": layer.step}
     if config.compile:
         steps["torch.compile"] = torch.compile(layer.step)
-    state = torch.zeros(lives, width), torch.zeros(lives, width)
-    x = torch.randn(lives, width)
+    state = torch.zeros(num_envs, width), torch.zeros(num_envs, width)
+    x = torch.randn(num_envs, width)
 
     def recur() -> None:
         nonlocal state
@@ -121,13 +121,13 @@ def _acting(config: BenchConfig, guests: Guests) -> Table:
     rivals = {}
     for name, step in steps.items():
         error = examine_layer(step, layer, width, "cpu")
-        call = None if error else living(step, layer, lives, width, "cpu")
-        moved = 2 * lives * layer.state_bytes
+        call = None if error else living(step, layer, num_envs, width, "cpu")
+        moved = 2 * num_envs * layer.state_bytes
         rivals[name] = Rival(type(layer).__name__, name, call, None, moved, "GB/s", error)
-    rivals["LSTMCell"] = Rival("LSTM", "torch nn.LSTMCell", recur, None, 2 * lives * 8 * width, "GB/s")
+    rivals["LSTMCell"] = Rival("LSTM", "torch nn.LSTMCell", recur, None, 2 * num_envs * 8 * width, "GB/s")
     with torch.no_grad(), in_place():
-        rows, took = race(rivals, "in place", f"B={lives} D={width}", config.repeats, Clock())
-    found = {f"{lives} lives, width {width}": quotient(took["in place"], took["LSTMCell"])}
+        rows, took = race(rivals, "in place", f"B={num_envs} D={width}", config.repeats, Clock())
+    found = {f"{num_envs} lives, width {width}": quotient(took["in place"], took["LSTMCell"])}
     text = "a whole layer's step takes at most 1.5 × the time of nn.LSTMCell of the same width"
     goals = [Goal(text, found, 1.5, most=True, stretch=1)]
     notes = ["One step of a whole layer, projections included; the rate is state read and written."]

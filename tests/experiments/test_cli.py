@@ -279,18 +279,18 @@ for words in (["--help"], ["list"], ["--version"], ["frobnicate"]):
 assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid"} & sys.modules.keys(), sys.modules
 """
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text("from lifelong.memory import GRU\n\n\nclass Leaky(GRU):\n    pass\n")
     command = [sys.executable, "-c", "from lifelong.cli import main; raise SystemExit(main())"]
     words = ["train", "--memory", "leaky:Leaky", *SMALL]
-    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs").is_dir()
 
 

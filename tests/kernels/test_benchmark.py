@@ -239,10 +239,10 @@ sys.argv = ["bench.py", *{words.split()}]
 runpy.run_path({str(ROOT / "kernels" / "benchmark" / "bench.py")!r}, run_name="__main__")
 """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "x.md").read_text() == done.stdout
-    assert "| fast_weight, delta rule | cpu | - | FAILED: ModuleNotFoundError" in done.stdout
-    assert "| fast_weight, delta rule | chunk | B=2 T=3 H=1 d=4 |" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "x.md").read_text() == result.stdout
+    assert "| fast_weight, delta rule | cpu | - | FAILED: ModuleNotFoundError" in result.stdout
+    assert "| fast_weight, delta rule | chunk | B=2 T=3 H=1 d=4 |" in result.stdout

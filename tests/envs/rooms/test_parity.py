@@ -34,8 +34,8 @@ def compare(name: str, steps: int) -> dict[str, int]:
     assert (env.width, env.height, env.max_steps) == (task.width, task.height, task.max_steps)
     grids, rng = Grids(1, [task]), np.random.default_rng(0)
     ends = {"won": 0, "lost": 0, "late": 0}
-    done, episode = 0, 0
-    while done < steps:
+    compared, episode = 0, 0
+    while compared < steps:
         seen, _ = env.reset(seed=episode)
         grids.load(0, 0, from_minigrid(env))
         step, kind = 0, ("planned", "astray", "random")[episode % 3]
@@ -45,7 +45,7 @@ def compare(name: str, steps: int) -> dict[str, int]:
             seen, *wanted = env.step(action)
             reward, terminated, truncated = (of[0] for of in grids.step(np.array([action]), np.array([step])))
             assert (reward, terminated, truncated) == (wanted[0], wanted[1], wanted[2] and not wanted[1])
-            step, done = step + 1, done + 1
+            step, compared = step + 1, compared + 1
             if terminated or truncated:
                 np.testing.assert_array_equal(grids.image[0], seen["image"])
                 ends["late" if truncated else "won" if reward else "lost"] += 1
