@@ -208,7 +208,7 @@ class Agent(nn.Module):
         self.check_state(state)
         if state.batch != batch:
             raise ValueError(f"state must be of the {batch} lives of obs, got one of {state.batch}")
-        state = self._told(state, reward, episode_end, task_end, life_end)
+        state = self._updated(state, reward, episode_end, task_end, life_end)
         observation, state = self._observe(obs, state)
         parameters, value, memory_state = self.policy.outputs(observation, state.memory, state.start)
         policy_out = self.policy.draw(parameters, value, deterministic=deterministic)
@@ -248,7 +248,7 @@ class Agent(nn.Module):
     def _device(self) -> torch.device:
         return next(self.policy.parameters()).device
 
-    def _told(self, state: AgentState, reward: Any, episode_end: Any, task_end: Any, life_end: Any) -> AgentState:
+    def _updated(self, state: AgentState, reward: Any, episode_end: Any, task_end: Any, life_end: Any) -> AgentState:
         """Return the state with the reward, the episode end and the start flag since the last step."""
         episode, task, life = (
             self._flag(name, flag, state.batch)
@@ -259,20 +259,20 @@ class Agent(nn.Module):
             given = self._per_life("reward", reward, np.float32, state.batch)
             previous_reward = torch.where(previous_reward.isnan(), given, previous_reward)
         ends = {"lifetime": life, "task": life | task, "episode": life | task | episode}[self.carry]
-        told = replace(
+        updated = replace(
             state,
             previous_reward=previous_reward,
             start=state.start | ends,
             episode_start=state.episode_start | episode | task | life,
         )
         if life_end is None or not life.any():
-            return told
+            return updated
         new = self.initial_state(state.batch)
         rows = life.reshape(-1, *(1 for _ in state.previous_action.shape[1:]))
         return replace(
-            told,
-            previous_action=torch.where(rows, new.previous_action, told.previous_action),
-            previous_reward=torch.where(life, new.previous_reward, told.previous_reward),
+            updated,
+            previous_action=torch.where(rows, new.previous_action, updated.previous_action),
+            previous_reward=torch.where(life, new.previous_reward, updated.previous_reward),
         )
 
     def _observe(self, obs: Any, state: AgentState) -> tuple[TensorDict, AgentState]:

@@ -1,7 +1,7 @@
 """Single: a stream of one life as a `gymnasium.Env`.
 
     env = gymnasium.make("lifelong/Rooms-DoorKey-8x8-v0", render_mode="rgb_array")
-    seen, info = env.reset(seed=3)
+    obs, info = env.reset(seed=3)
 
 Observations and actions are those of `TaskStream` without the batch axis. It does not autoreset: the last step of an
 episode returns the terminal observation, its `info["row"]` is the row of `ROW`, and `reset` begins the next episode of
@@ -55,15 +55,15 @@ class Single(gymnasium.Env[Any, Any]):
         """
         super().reset(seed=seed)
         if seed is not None or self.stream.vector_steps < 0 or options:
-            seen, said = self.stream.reset(seed=seed, options=options)
+            obs, infos = self.stream.reset(seed=seed, options=options)
         else:
             if not self._over:
                 self.stream.give_up(self._slot)
             self.stream.renew(self._slot)
-            seen, said = self.stream.shown()
+            obs, infos = self.stream.observe()
             self._picture()
         self._over = False
-        return self._alone(seen), {name: value[0] for name, value in said.items()}
+        return self._alone(obs), {name: value[0] for name, value in infos.items()}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step the environment.
@@ -81,13 +81,13 @@ class Single(gymnasium.Env[Any, Any]):
         if self._over:
             raise gymnasium.error.ResetNeeded("step after the end of an episode")
         reward, terminated, truncated, ended = self.stream.advance(np.asarray(action)[None])
-        seen, said = self.stream.shown()
-        told: dict[str, Any] = {name: value[0] for name, value in said.items()}
+        obs, infos = self.stream.observe()
+        info: dict[str, Any] = {name: value[0] for name, value in infos.items()}
         if ended.size:
             self._over = True
-            told["row"] = {name: column[0] for name, column in self.stream.end(ended).items()}
+            info["row"] = {name: column[0] for name, column in self.stream.end(ended).items()}
         self._picture()
-        return self._alone(seen), float(reward[0]), bool(terminated[0]), bool(truncated[0]), told
+        return self._alone(obs), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """Return a picture [height, width, 3], or None without a render mode or where there is a window."""
@@ -104,5 +104,5 @@ class Single(gymnasium.Env[Any, Any]):
         if self.render_mode == "human":
             self.stream.render()
 
-    def _alone(self, seen: Any) -> Any:
-        return next(iter(iterate(self.stream.observation_space, seen)))
+    def _alone(self, obs: Any) -> Any:
+        return next(iter(iterate(self.stream.observation_space, obs)))

@@ -193,7 +193,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             array[...] = position[name]
         self._drift.resume(position)
         self._restore(position)
-        return self.shown()
+        return self.observe()
 
     # ---- lives and episodes ---------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self._reset_counters()
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
-        return self.shown()
+        return self.observe()
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step all lives.
@@ -311,7 +311,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         met: Ints = meetings[slots, :, self.base_task[slots]].sum(1)
         return met
 
-    def shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present observations and `info`."""
         return self._observation(), self._info()
 

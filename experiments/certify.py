@@ -148,11 +148,11 @@ def table(certificate: Certificate) -> str:
 
 def _by_task(certificate: Certificate) -> list[str]:
     """Return the lines of single tasks, if any."""
-    told = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
-    if not told:
+    by_policy = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
+    if not by_policy:
         return []
-    tasks = list(next(iter(told.values())))
-    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in told.items()]
+    tasks = list(next(iter(by_policy.values())))
+    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in by_policy.items()]
     return ["", f"| policy | {' | '.join(tasks)} |", f"| --- |{' --- |' * len(tasks)}", *rows]
 
 
@@ -186,8 +186,8 @@ def _compared(kept: Certificate, fresh: Certificate) -> tuple[str, bool]:
         return f"\n**differs**: the stored certificate is for {of}\n", False
     off = {name: pair for name, pair in kept.differences(fresh).items() if abs(pair[0]) > pair[1] + _ROUNDED}
     if off:
-        said = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
-        return f"\n**differs** from the stored certificate: {said}\n", False
+        listed = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
+        return f"\n**differs** from the stored certificate: {listed}\n", False
     return "\nagrees with the stored certificate\n", True
 
 

@@ -120,8 +120,8 @@ class RecallConfig:
         Raises:
             UserError: if there are more pairs than keys, or sequences too short for them.
         """
-        said = {field.name: getattr(self, field.name) for field in fields(Sizes)}
-        sizes = replace(PRESETS[self.preset][0], **{name: value for name, value in said.items() if value is not None})
+        given = {field.name: getattr(self, field.name) for field in fields(Sizes)}
+        sizes = replace(PRESETS[self.preset][0], **{name: value for name, value in given.items() if value is not None})
         if (most := max(sizes.pairs)) > sizes.keys:
             raise UserError(f"pairs must be at most keys={sizes.keys}: pairs={most}")
         if sizes.length < (least := max(shortest(task, most) for task in self.tasks)):

@@ -93,20 +93,20 @@ class Rooms(TaskStream):
         recipes = [TASKS[name] for name in names]
         if max_steps is not None:
             recipes = [recipe.cut_short(max_steps) for recipe in recipes]
-        shown: dict[str, spaces.Space[Any]] = {
+        entries: dict[str, spaces.Space[Any]] = {
             "image": spaces.MultiDiscrete(np.tile([11, 6, 3], (SIDE, SIDE, 1)), np.uint8),
             "direction": spaces.Discrete(4),
         }
         self._missions = any(recipe.ending == "ball" for recipe in recipes)
         if self._missions:
-            shown["mission"] = spaces.Discrete(COLOURS + 1)
+            entries["mission"] = spaces.Discrete(COLOURS + 1)
         super().__init__(
             num_envs,
             tasks=[
                 Task(name, References(random=recipe.random, oracle=recipe.oracle))
                 for name, recipe in zip(names, recipes, strict=True)
             ],
-            observation_space=spaces.Dict(shown),
+            observation_space=spaces.Dict(entries),
             action_space=spaces.Discrete(_ACTIONS),
             schedule=schedule,
             life_episodes=life_episodes,
@@ -165,13 +165,13 @@ class Rooms(TaskStream):
         return self.grids.step(actions.astype(np.int64), self.episode_length)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
-        seen: dict[str, NDArray[Any]] = {
+        obs: dict[str, NDArray[Any]] = {
             "image": self.grids.image.copy(),
             "direction": self.grids.direction.copy(),
         }
         if self._missions:
-            seen["mission"] = self.grids.mission.copy()
-        return seen
+            obs["mission"] = self.grids.mission.copy()
+        return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         return {"success": self.base_return[slots] > 0, "answer": self.previous_action[slots]}

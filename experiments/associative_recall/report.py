@@ -124,13 +124,13 @@ def _table(ranked: Sequence[Line]) -> str:
 
 def _answers(ranked: Sequence[Line]) -> str:
     areas = {line.memory: line.area for line in ranked}
-    said = []
+    lines = []
     for a, b in QUESTIONS:
         if a in areas and b in areas:
             mean, half = difference(areas[a], areas[b])
             summary = "not told apart" if not _apart(mean, half) else "better" if mean > 0 else "worse"
-            said.append(f"| `{a}` - `{b}` | {mean:+.3f} ± {half:.3f} | {summary} |\n")
-    return "".join(["| area | difference | |\n| --- | --- | --- |\n", *said]) if said else ""
+            lines.append(f"| `{a}` - `{b}` | {mean:+.3f} ± {half:.3f} | {summary} |\n")
+    return "".join(["| area | difference | |\n| --- | --- | --- |\n", *lines]) if lines else ""
 
 
 def _apart(mean: float, half: float) -> bool:

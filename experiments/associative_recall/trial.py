@@ -92,11 +92,11 @@ class Model(nn.Module):
     def forward(self, tokens: Tensor, segment: int | None = None) -> Tensor:
         """Return logits [B, T, values] of tokens [B, T], in one pass or in segments whose state is carried on."""
         B, T = tokens.shape
-        state, said = self.backbone.initial_state(B), []
+        state, logits = self.backbone.initial_state(B), []
         for part in tokens.split(segment or T, 1):
             y, state = self.backbone(self.embedding(part), state, torch.zeros_like(part, dtype=torch.bool))
-            said.append(self.head(y))
-        return torch.cat(said, 1)
+            logits.append(self.head(y))
+        return torch.cat(logits, 1)
 
 
 def train(run: Run, sizes: Sizes, device: str = "cpu") -> dict[str, Any]:

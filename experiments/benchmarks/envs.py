@@ -96,14 +96,14 @@ def agree(steps: int) -> int:
     compared, seed, over, step = 0, 0, True, 0
     while compared < steps:
         if over:
-            seen, _ = theirs.reset(seed=seed)
+            obs, _ = theirs.reset(seed=seed)
             grids.load(0, 0, from_minigrid(theirs))
             seed, step = seed + 1, 0
         action = rng.integers(7)
-        seen, *ends = theirs.step(action)
+        obs, *ends = theirs.step(action)
         own = [of[0] for of in grids.step(np.array([action]), np.array([step]))]
         ends[2] = ends[2] and not ends[1]
-        if own != ends[:3] or not np.array_equal(grids.image[0], seen["image"]):
+        if own != ends[:3] or not np.array_equal(grids.image[0], obs["image"]):
             raise RuntimeError(f"MiniGrid and rooms differ at step {step} of level {seed - 1}: {ends[:3]}, {own}")
         compared, step, over = compared + 1, step + 1, bool(ends[1] or ends[2])
     return compared

@@ -36,18 +36,18 @@ def compare(name: str, steps: int) -> dict[str, int]:
     ends = {"won": 0, "lost": 0, "late": 0}
     compared, episode = 0, 0
     while compared < steps:
-        seen, _ = env.reset(seed=episode)
+        obs, _ = env.reset(seed=episode)
         grids.load(0, 0, from_minigrid(env))
         step, kind = 0, ("planned", "astray", "random")[episode % 3]
         for action in moves(kind, grids, rng):
-            np.testing.assert_array_equal(grids.image[0], seen["image"])
-            assert grids.direction[0] == seen["direction"]
-            seen, *wanted = env.step(action)
+            np.testing.assert_array_equal(grids.image[0], obs["image"])
+            assert grids.direction[0] == obs["direction"]
+            obs, *wanted = env.step(action)
             reward, terminated, truncated = (of[0] for of in grids.step(np.array([action]), np.array([step])))
             assert (reward, terminated, truncated) == (wanted[0], wanted[1], wanted[2] and not wanted[1])
             step, compared = step + 1, compared + 1
             if terminated or truncated:
-                np.testing.assert_array_equal(grids.image[0], seen["image"])
+                np.testing.assert_array_equal(grids.image[0], obs["image"])
                 ends["late" if truncated else "won" if reward else "lost"] += 1
                 break
         episode += 1
@@ -88,9 +88,9 @@ def test_closing_locking_carrying_and_putting_down_by_hand() -> None:
     to_door = way[: way.index(TOGGLE)]
     told = []
     for step, action in enumerate([*to_door, *[TOGGLE] * 3, DROP, LEFT, DROP, TOGGLE, PICKUP, PICKUP, RIGHT, FORWARD]):
-        seen, reward, terminated, _, _ = env.step(action)
+        obs, reward, terminated, _, _ = env.step(action)
         ours = grids.step(np.array([action]), np.array([step]))
-        np.testing.assert_array_equal(grids.image[0], seen["image"])
+        np.testing.assert_array_equal(grids.image[0], obs["image"])
         assert (ours[0][0], ours[1][0]) == (reward, terminated)
         told.append((grids.cells[0][grids.at[0] + grids.ahead[grids.direction[0]]] >> 3, grids.carried[0] >> 3))
     # what is ahead (4 open, 11 closed, 12 locked door) and carried (5 key), from before the first toggle on
