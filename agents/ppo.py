@@ -31,11 +31,11 @@ class PPOConfig:
     minibatches: int = 4
     """Parts into which the lives of a segment are split."""
     clip_epsilon: float = 0.2
-    """Epsilon of the clipped probability ratio."""
+    """How far the ratio of probabilities may move."""
     gamma: float = 0.99
-    """Discount within an episode."""
+    """Of the next step of the same episode."""
     life_gamma: float = 0.0
-    """Discount across the episodes of a life."""
+    """Of the next episode of the same life."""
     gae_lambda: float = 0.95
     """GAE's lambda."""
     entropy_coef: float = 0.01
@@ -44,7 +44,7 @@ class PPOConfig:
     """Weight of the value loss."""
     advantage_floor: float = 1e-6
     """Least spread that advantages are divided by. Where rewards are rare, most segments hold none: dividing by their
-    own spread would scale the value function's errors up to the size of a success."""
+    own spread would blow the value's errors up to the size of a success."""
     max_grad_norm: float = 0.5
     """Gradient norm that is clipped to."""
     tbptt: int = 0

@@ -1,9 +1,9 @@
 """Streams: lives made of tasks, behind `gymnasium.vector.VectorEnv`; one file each, one table of names (`registry.py`).
 
 Importing this registers them with gymnasium, so that `gymnasium.make_vec("lifelong/CuedRecall-v0", num_envs=256)`
-works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`; `gymnasium.make` makes a
-single-life environment of it, see `single_env.py`. Streams, and MiniGrid, are imported lazily. Every class that
-`STREAMS` names is an attribute too, and every drift: `lifelong.envs.CuedRecall`.
+works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`; `gymnasium.make` gives one
+life of it as an environment like any other, see `single_env.py`. Nothing here imports a stream, or MiniGrid, until it
+is asked for. Every class that `STREAMS` names is an attribute too, and every drift: `lifelong.envs.CuedRecall`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ for _id, _kwargs in _MADE.items():
         _id,
         entry_point="lifelong.envs:make_single",
         vector_entry_point="lifelong.envs:make_stream",
-        order_enforce=False,  # streams check themselves
+        order_enforce=False,  # a stream says itself what is out of order
         kwargs=_kwargs,
     )
 gymnasium.register(
@@ -107,5 +107,5 @@ gymnasium.register(
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first access."""
+    """Import a public name when it is first asked for."""
     return lazy_attribute(__name__, _CLASSES | _EXPORTS, name)

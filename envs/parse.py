@@ -1,4 +1,4 @@
-"""Parse dataclasses from text by a table of names: `name`, `name:1,2` or `name:second=2,first=1`."""
+"""Data from text, for any table of names and dataclasses: `name`, `name:1,2` or `name:second=2,first=1`."""
 
 import types
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ __all__ = ["from_text"]
 
 
 def from_text(text: str, table: Mapping[str, type[Any]], what: str) -> Any:
-    """Return the dataclass instance that a text describes.
+    """Return what a text names.
 
     Args:
         text: a key of the table; after a colon its values, in order or as name=value, with commas between.
@@ -44,13 +44,13 @@ def from_text(text: str, table: Mapping[str, type[Any]], what: str) -> Any:
 
 
 def _kind(annotation: Any) -> type[int] | type[float] | type[str]:
-    """Return the field's type int, float or str, without an optional None."""
+    """Return int, float or str, without a None that the annotation allows besides."""
     kind: Any = get_args(annotation)[0] if isinstance(annotation, types.UnionType) else annotation
     return kind  # type: ignore[no-any-return]
 
 
 def _usage(name: str, table: Mapping[str, type[Any]]) -> str:
-    """Return the text form of an entry with its defaults, N for fields without one."""
+    """Return how an entry is written, with its defaults; what has none is shown as N."""
     shown = [(f.name, "N" if f.default is MISSING else f.default) for f in fields(table[name])]
     parts = [f"{key}={value}" for key, value in shown if value not in (None, "")]
     return f"{name}:{','.join(parts)}" if parts else name

@@ -40,9 +40,9 @@ class CapacityConfig:
     keys: tuple[Keys, ...] = get_args(Keys)
     """Kinds of keys."""
     pairs: tuple[int, ...] = (64, 128, 256)
-    """Numbers of stored pairs."""
+    """How many pairs are stored."""
     rules: tuple[str, ...] = ()
-    """Names of rules, as in the table; none is all."""
+    """Which rules, by their names in the table; none is all."""
     width: int = 64
     """Of keys and values."""
     repeats: int = 48
@@ -50,7 +50,7 @@ class CapacityConfig:
     seed: int = 0
     """Of the draws."""
     output: Path | None = None
-    """File to write the table to."""
+    """Write the table there too."""
 
     def __post_init__(self) -> None:
         """Validate numbers and names."""

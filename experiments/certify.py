@@ -37,13 +37,13 @@ class CertifyConfig:
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
     """Names of streams (see `lifelong list`); none is all that have a certificate."""
     stream_options: tuple[str, ...] = ()
-    """Settings of the stream, as name=value, in place of the certified ones."""
+    """Settings of the stream, as name=value, in place of those that are certified."""
     lives: int | None = None
-    """Lives of each policy; None is the plan's."""
+    """Led by each policy; None is as the plan says."""
     episodes: int | None = None
-    """Episodes of each life; None is the plan's or the stream's."""
+    """Of each life; None is as the plan or the stream says."""
     seed: int | None = None
-    """Random seed of the lives; None is 0, and 1 for a check, which needs lives other than the stored ones."""
+    """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
     check: bool = False
     """Compare with the stored certificates."""
     store: bool = False

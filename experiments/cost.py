@@ -35,17 +35,17 @@ class CostConfig:
     """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train."""
 
     memories: tuple[str, ...] = ()
-    """Names of memories (see `lifelong list`), or package.module:Class; none is all, or those of `--recall`."""
+    """Names of memories (see `lifelong list`), or package.module:Class; none is all, or those of the measurements."""
     width: int = 64
     """Of the memories."""
     lives: int = 64
     """Lives that act side by side."""
     batch: int = 16
-    """Sequences of a training batch."""
+    """Sequences that are trained on together."""
     length: int = 128
     """Steps of a sequence."""
     recall: tuple[Path, ...] = ()
-    """Output folders of `lifelong recall`, for sizes and recall; they must share a task."""
+    """Outputs of `lifelong recall`, whose sizes are taken and whose recall is drawn; a task in common is needed."""
     repeats: int = 5
     """Rounds of the timing."""
     threads: int = 1
@@ -53,7 +53,7 @@ class CostConfig:
     device: str = "cpu"
     """Where to compute."""
     output: Path | None = None
-    """Directory of cost.md and the pictures; with --recall the first of those by default."""
+    """Directory to write cost.md and the pictures to; with --recall, the first of those if nothing is said."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -1,6 +1,6 @@
 """`lifelong list`: memories and streams, in one line each; `lifelong list NAME`: settings, defaults and tasks of one.
 
-Without a name none of them is imported.
+Without a name it imports none of them.
 """
 
 import inspect
@@ -14,12 +14,12 @@ from lifelong.registry import Entry, load, nearest
 
 __all__ = ["command", "describe", "listing"]
 
-_NOT_SETTINGS = {"self", "width", "num_envs", "seed"}  # settings with flags of their own
+_NOT_SETTINGS = {"self", "width", "num_envs", "seed"}  # flags of their own
 _VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 def listing() -> str:
-    """Return the table of memories and streams."""
+    """Return the table of what can be named on the command line."""
     groups: dict[str, dict[str, tuple[Any, ...]]] = {
         "memories (--memory)": {**known_memories(), "package.module:Class": (None, "a memory of your own")},
         "streams": {**known_streams(), "gym:<id>": (None, "anything gymnasium.make takes, as a one-task stream")},
@@ -35,9 +35,9 @@ def describe(name: str) -> str:
     """Return the settings and defaults of a memory or stream, and the tasks of a stream.
 
     Raises:
-        UserError: if the name is unknown, or an extra is not installed.
+        UserError: if there is none of that name, or it needs what is not installed.
     """
-    from lifelong.experiments.runs.errors import UserError, as_user_error  # not above: the table needs no torch
+    from lifelong.experiments.runs.errors import UserError, as_user_error  # not above: the table does without torch
 
     memories, streams = known_memories(), known_streams()
     memory, stream = _found(name, memories), _found(name, streams)
@@ -104,7 +104,7 @@ def _settings(kind: str, name: str, entry: Entry, flag: str) -> str:
 
 
 def _arguments(docstring: str) -> dict[str, str]:
-    """Return the description of each parameter in a docstring's `Args:`, in one line."""
+    """Return what the `Args:` of a docstring says of each parameter, in one line."""
     _, _, below = docstring.partition("Args:\n")
     found: dict[str, str] = {}
     name = ""

@@ -39,7 +39,7 @@ __all__ = ["RecallConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RecallConfig:
-    """Train memories of equal size on associative recall, and test them around capacity and beyond training length."""
+    """How much does a trained memory recall, below and above what it can hold, and far beyond its training?"""
 
     memories: tuple[str, ...] = (
         "none",
@@ -60,13 +60,13 @@ class RecallConfig:
     )
     """Names of memories (see `lifelong list`), or package.module:Class."""
     tasks: tuple[Task, ...] = get_args(Task)
-    """Tasks: every pair written and queried once, or keys rewritten and queried without end."""
+    """Every pair shown once and asked once, or keys rewritten for ever and asked in between."""
     preset: Literal["small", "published"] = "small"
-    """Sizes for minutes on a CPU, or those of a paper; they replace every None below."""
+    """Sizes for minutes on a CPU, or those of a paper; every None below takes its number."""
     length: int | None = None
     """Tokens of a sequence in training."""
     pairs: tuple[int, ...] | None = None
-    """Pairs of a sequence; each batch uses one of them at random, and each is tested."""
+    """Keys of a sequence; a batch draws one of them, and every one is tested."""
     times: tuple[int, ...] | None = None
     """Lengths of the tests, as multiples of that of training."""
     keys: int | None = None
@@ -86,9 +86,9 @@ class RecallConfig:
     batch: int | None = None
     """Sequences of a batch."""
     learning_rates: tuple[float, ...] | None = None
-    """Learning rates, of which each memory takes its best."""
+    """Of which each memory takes its best."""
     tuning_seeds: int = 1
-    """Runs at each learning rate to choose it, with seeds of their own."""
+    """Runs at each learning rate to choose it by; their seeds are used for nothing else."""
     seeds: int = 5
     """Runs at the chosen learning rate."""
     workers: int = 0
@@ -96,7 +96,7 @@ class RecallConfig:
     device: str = "cpu"
     """Where to compute."""
     output: Path = Path("runs/recall")
-    """Directory of the runs, tables and pictures."""
+    """Directory of the runs and of what is made of them."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -32,7 +32,7 @@ class ReportConfig:
     """Summarise finished runs as Markdown."""
 
     runs: tyro.conf.Positional[Path] = Path("runs")
-    """Folder of the runs."""
+    """Where the runs are."""
     report: str | None = None
     """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
 

@@ -31,7 +31,7 @@ __all__ = ["RetentionConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RetentionConfig:
-    """Evaluate a trained agent with frozen slow weights in long new lives and measure its retention curve."""
+    """Freeze a trained agent, let it live on, and measure what it still knows after how long."""
 
     run: tyro.conf.Positional[Path]
     """Directory of the run."""
@@ -42,11 +42,11 @@ class RetentionConfig:
     lives: int | None = None
     """Lives side by side; None is as evaluated training."""
     carry: Carry | None = None
-    """When the memory is reset; None is as in training."""
+    """What ends the memory; None is what it was in training."""
     schedule: str | None = None
-    """Schedule of the tasks; None is as in training, `spaced` probes a grid of lags."""
+    """Which task comes next; None is as in training, `spaced` probes a grid of lags."""
     seed: int = 0
-    """Random seed of the lives, which are never those of training."""
+    """Of the lives; never those of training."""
     threads: int = 1
     """Threads of torch."""
 

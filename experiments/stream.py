@@ -30,7 +30,7 @@ class ShowConfig:
     stream: tyro.conf.Positional[str]
     """Name of a stream (see `lifelong list`), gym:<id>, or a stream file."""
     schedule: str | None = None
-    """Schedule of the tasks; None: the stream's."""
+    """Which task comes next; None: the stream's."""
     stream_options: tuple[str, ...] = ()
     """More settings of the stream, as name=value."""
     feedback: Literal["reveal", "reward"] | None = None

@@ -38,7 +38,7 @@ Turn = Callable[[], int]
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure how fast environments are."""
+    """Measure how fast worlds are."""
 
     num_envs: int = 1024
     """Lives side by side."""

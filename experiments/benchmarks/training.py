@@ -38,9 +38,9 @@ class BenchConfig:
     """Measure training end to end."""
 
     env: str = "CartPole-v1"
-    """A gymnasium id; of MiniGrid the observation is the 7x7x3 image."""
+    """A gymnasium id; MiniGrid ids are seen as their 7x7x3 image."""
     rooms: bool = False
-    """Ours act in `rooms`, the compiled twin of a MiniGrid id; the peer in MiniGrid: not the same environment."""
+    """Ours act in `rooms`, the compiled twin of a MiniGrid id; the other acts in MiniGrid."""
     num_envs: int = 16
     """Environments side by side."""
     steps: int = 128

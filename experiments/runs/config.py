@@ -115,17 +115,16 @@ class TrainConfig:
     feedback: Literal["reveal", "reward"] | None = None
     """Feedback of streams that know both: the right answer is revealed after an action, or only the reward is given."""
     schedule: str | None = None
-    """Schedule of the tasks: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced, novelty:0.1, sweep:500,
+    """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced, novelty:0.1, sweep:500,
     walk:0.1; with `every 20` behind it each choice holds for 20 episodes. None: the stream's."""
     boundary: Literal["none", "flag", "task_id"] = "none"
-    """What the observation tells of task changes."""
+    """What the agent is told of task changes."""
     life_episodes: Annotated[int | None, _hint("life_episodes")] = None
     """Episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life."""
     stream_options: tuple[str, ...] = ()
     """More settings of the stream, as name=value."""
     carry: Literal["lifetime", "task", "episode"] = "lifetime"
-    """When the memory is reset: with a new life only, with a new task, or with every episode (the classical recurrent
-    agent)."""
+    """What ends the memory: only the life, a change of task, or every episode's end (the classical recurrent agent)."""
     width: int = 64
     """Width of the backbone."""
     layers: int = 1

@@ -28,7 +28,7 @@ VERBS = table(
         "stream": Entry("stream:command", "settings, tasks and timeline of a stream"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
         "list": Entry("list:command", "memories and streams in one line each, or the settings of one"),
-        "bench": Entry("bench:command", "speed of kernels, training and environments on this machine"),
+        "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },
 )
 

@@ -1,4 +1,4 @@
-"""Registries: tables from names to import targets, for memories, streams, reference policies and verbs.
+"""Registries: tables from names to import targets, for memories, streams, schedules, drifts and verbs.
 
 An entry names its target as text, so that a table can be listed and searched without imports.
 """
@@ -48,7 +48,7 @@ def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the hint after an unknown name in an error: "; did you mean 'x'?", or ";" if no name is near."""
+    """Return how an error goes on after an unknown name: "; did you mean 'x'?", or ";" if nothing is near."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]!r}?" if near else ";"
 
@@ -60,7 +60,7 @@ def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = ""
         kind: of the entry, for the error: "memory".
         name: of the entry.
         entries: by name.
-        otherwise: other accepted forms, for the error: ", or package.module:Class".
+        otherwise: what else would be understood, for the error: ", or package.module:Class".
 
     Raises:
         KeyError: if there is none; names the nearest and lists all.
