@@ -3,21 +3,21 @@
 A room of MiniGrid has one ball of each of n colours, in random cells; the agent starts in a random cell and turns or
 walks (left, right, forward). Walking into a ball ends the episode: reward 1 if it has the colour of the present rule,
 else 0. The step limit is part of the task, so running out of time is an end like any other, with reward 0. Balls and
-walls look the same under every rule, so a policy that knows nothing of earlier episodes gets 1/n at best; one that
-remembers tries a colour once. The first observation of an episode does show how the one before ended (`touched` and the
-previous reward), so a policy with a memory for one episode only is as any with two colours, and gets about 1/2
-with four; the streams in which it gets nothing are those of `lifelong.envs.streams.sealed`.
+walls look the same under every rule, so a policy without memory of earlier episodes gets 1/n at best; one with memory
+tries each colour once. The first observation of an episode shows how the previous one ended (`touched` and the previous
+reward), so with two colours a memory of one episode suffices, and with four it gets about 1/2; the streams of
+`lifelong.envs.streams.sealed` do not leak this.
 
 The tasks of this stream are its rules. With the schedule `Redrawn(E)` the rule is drawn anew every E episodes; the best
 policy then strikes out a colour with each failure, is right with probability (j + 1) / n in the j-th episode after the
 draw until it is sure, and gets 1 - (n - 1) / (2 E) on average. `cross` of a row is that probability.
 
-What a task shows:
+Observation of a task:
 
 | entry | meaning |
 | --- | --- |
 | image | [7, 7, 3] object type, colour and state of each cell in view, as MiniGrid numbers them |
-| direction | where the agent looks: 0 east, 1 south, 2 west, 3 north |
+| direction | of the agent: 0 east, 1 south, 2 west, 3 north |
 | touched | in the first step of an episode, the colour at which the one before ended, else n for none |
 """
 
@@ -45,21 +45,20 @@ COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
 _LEFT, _RIGHT, _FORWARD = range(3)  # MiniGrid's first three actions
 _STEPS = {0: (1, 0), 1: (0, 1), 2: (-1, 0), 3: (0, -1)}  # cells are (x, y), y grows southwards
 _EMPTY = OBJECT_TO_IDX["empty"], 0, 0
-_RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # what random actions get in the default room, to 0.002
+_RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # score of random actions in the default room, to 0.002
 
 
 class ColourRoom(MiniGridEnv):
-    """A room in which the ball of one colour is rewarded.
+    """MiniGrid room in which the ball of one colour is rewarded.
 
-    It is MiniGrid's own environment but for `gen_obs`, which cuts a window out of the encoded grid instead of encoding
-    a window of the grid: the same numbers many times faster. The agent sees through walls, which is faster too and
-    changes nothing but the cells outside the room.
+    `gen_obs` slices the encoded grid instead of encoding a slice of the grid: the same output many times faster. The
+    agent sees through walls, which is faster too and affects only the cells outside the room.
 
     Args:
         colours: n, balls in the room.
-        rule: which of them pays.
+        rule: index of the rewarded colour.
         size: of the room, walls included.
-        max_steps: until an episode ends with nothing.
+        max_steps: steps until an episode ends with reward 0.
         **kwargs: passed to `MiniGridEnv`.
 
     Raises:
@@ -89,7 +88,7 @@ class ColourRoom(MiniGridEnv):
             for ball in balls:
                 self.place_obj(ball, top, area)
             self.place_agent(top, area)  # type: ignore[no-untyped-call]
-            if self.colours == 2 or all(self.way_to(rule) for rule in range(self.colours)):  # two balls hide nothing
+            if self.colours == 2 or all(self.way_to(rule) for rule in range(self.colours)):  # balls are transparent
                 break
         margin = self.agent_view_size - 1
         self._cells = np.empty((width + 2 * margin, height + 2 * margin, 3), np.uint8)
@@ -99,7 +98,7 @@ class ColourRoom(MiniGridEnv):
             self._cells[margin + ball.cur_pos[0], margin + ball.cur_pos[1]] = ball.encode()
 
     def gen_obs(self) -> dict[str, Any]:
-        """Return what MiniGrid shows: the square ahead of the agent, turned so that ahead is up."""
+        """Return MiniGrid's observation: the square ahead of the agent, rotated so that ahead is up."""
         side = self.agent_view_size
         left, top, _, _ = self.get_view_exts()  # type: ignore[no-untyped-call]
         left, top = left + side - 1, top + side - 1
@@ -115,7 +114,7 @@ class ColourRoom(MiniGridEnv):
         return {"image": image, "direction": self.agent_dir, "mission": self.mission}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Do one step; `info` of the last one has the `answer`, the index of the touched colour or -1."""
+        """Step the environment; `info` of the last step has `answer`, the index of the touched colour or -1."""
         ahead: Any = self.grid.get(*self.front_pos) if action == _FORWARD else None
         answer = COLOURS.index(ahead.color) if isinstance(ahead, Ball) else -1
         obs, _, _, late, _ = super().step(action)
@@ -125,7 +124,7 @@ class ColourRoom(MiniGridEnv):
         return obs, reward, True, False, {"answer": answer, "success": reward}
 
     def way_to(self, colour: int) -> list[int]:
-        """Return the shortest way into a ball, as actions; empty if there is none."""
+        """Return the shortest path into a ball, as actions; empty if there is none."""
         x, y = (int(i) for i in self.agent_pos)
         start = (x, y, int(self.agent_dir))
         ways: dict[tuple[int, int, int], list[int]] = {start: []}
@@ -145,23 +144,23 @@ class ColourRoom(MiniGridEnv):
 
 
 class ColourRule(GymStream):
-    """Lives in rooms where one colour is rewarded.
+    """Task stream of rooms in which one colour is rewarded.
 
     Args:
         num_envs: B, lives side by side.
         colours: n, balls in the room.
         size: of the room, walls included.
-        max_steps: until an episode ends with nothing.
-        schedule: which rule comes next.
+        max_steps: steps until an episode ends with reward 0.
+        schedule: order of the rules.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        boundary: what the agent is told of task changes; `task_id` gives the rule away.
+        boundary: what the observation tells of task changes; `task_id` reveals the rule.
         seed: of the lives.
 
     Raises:
         ValueError: on numbers that make no stream.
     """
 
-    feedback = "reward"  # what reference policies learn from
+    feedback = "reward"  # the entry reference policies learn from
 
     def __init__(
         self,
@@ -177,7 +176,7 @@ class ColourRule(GymStream):
     ) -> None:
         _refuse_unless_coloured(colours)
         self.answers = colours
-        self._chances = np.empty(0)  # of the best policy in the episodes after a draw
+        self._chances = np.empty(0)  # scores of the best policy in the episodes after a draw
         if isinstance(schedule, Redrawn) and schedule.episodes >= colours:
             self._chances = np.minimum(np.arange(1, schedule.episodes + 1) / colours, 1.0)
         usual = size == 6 and max_steps == 24
@@ -210,15 +209,15 @@ class ColourRule(GymStream):
         return "index"
 
     def right_answers(self) -> NDArray[np.int64]:
-        """Return [B] the colours that pay now."""
+        """Return [B] the rewarded colours."""
         return self.base_task.copy()
 
     def contexts(self) -> NDArray[np.int64]:
-        """Return [B] which question is asked now; here it is always the same."""
+        """Return [B] the present question; here it is always the same."""
         return np.zeros_like(self.base_task)
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the next actions [B] on the shortest ways to giving these answers."""
+        """Return the next actions [B] on shortest paths to these answers."""
         rooms: list[Any] = [self.environment(slot, task).unwrapped for slot, task in enumerate(self.base_task.tolist())]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
 

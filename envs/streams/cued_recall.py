@@ -1,12 +1,11 @@
 """CuedRecall: a hidden answer for each cue, constant over episodes and redrawn for each life.
 
 Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
-and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before
-it ends, so a policy whose memory is wiped between episodes stays at 1 / `answers`; one that remembers its life is
-right from the second meeting on (`feedback="reveal"`), or as trying has found the answer
-(`feedback="reward"`).
+and ends with one decision: reward 1 for the cue's answer, else 0. An episode gives no information about its own answer
+before it ends, so a policy without memory across episodes stays at 1 / `answers`; one with memory is right from the
+second meeting on (`feedback="reveal"`), or once trials have found the answer (`feedback="reward"`).
 
-What a task shows:
+Observation of a task:
 
 | entry | meaning |
 | --- | --- |
@@ -14,8 +13,8 @@ What a task shows:
 | go | [1] 1 when the decision is due; only if `blanks` > 0 |
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
 
-The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed,
-or paid, would stand beside the same cue, and no memory would be needed to be right.
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: the revealed answer, or
+the previous action and reward, would be observed beside the same cue, and no memory would be needed.
 """
 
 from typing import Any, Literal, get_args
@@ -57,7 +56,7 @@ def _show(
 
 
 class CuedRecall(TaskStream):
-    """Lives of cues and answers, natively batched.
+    """Task stream of cued recall, natively batched.
 
     Args:
         num_envs: B, lives side by side.
@@ -65,10 +64,10 @@ class CuedRecall(TaskStream):
         answers: A, answers to choose from.
         size: entries of a cue's vector.
         blanks: steps between cue and decision.
-        feedback: `reveal`, the right answer is shown after each decision, or `reward`, only the reward tells.
-        schedule: which cue comes next.
+        feedback: `reveal`, the right answer is observed after each decision, or `reward`, reward-only feedback.
+        schedule: order of the cues.
         life_episodes: decisions in a life; None for one endless life.
-        boundary: what the agent is told of task changes.
+        boundary: what the observation tells of task changes.
         seed: of the lives.
 
     Raises:
@@ -130,7 +129,7 @@ class CuedRecall(TaskStream):
         return self._right[self._everyone, self.base_task]
 
     def contexts(self) -> NDArray[np.int64]:
-        """Return [B] which question is asked now: the number of the cue."""
+        """Return [B] the present question: the number of the cue."""
         return self.base_task.copy()
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -144,7 +143,7 @@ class CuedRecall(TaskStream):
         self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
-        pass  # an episode has no more to it than its cue and the steps since
+        pass  # an episode's state is its cue and its steps so far
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
@@ -168,7 +167,7 @@ class CuedRecall(TaskStream):
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
-        guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
+        guess = 1 if self.feedback == "reveal" else tried + 1  # each answer has been tried once
         return {
             "success": self.base_return[slots],
             "answer": self.previous_action[slots],

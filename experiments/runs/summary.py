@@ -1,4 +1,4 @@
-"""What rows say of an agent: its retention by the measure that the stream declares, its memory index, its scores."""
+"""Summarise episode rows: retention by the measure that the stream declares, memory index, scores."""
 
 import math
 from dataclasses import dataclass
