@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -27,15 +27,12 @@ from numpy.typing import NDArray
 from lifelong.envs.references.certificate import ROLES
 from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.registry import make_stream
-from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
 from lifelong.envs.streams.sealed import SealedStream
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
-
-EVALUATION: Final = 2**31
-"""Seeds of evaluations are that much larger than those of training."""
 
 _ALWAYS = {"observation", "previous_action", "previous_reward", "episode_start"}
 _FLAGS = ("episode_start", "task_start", "life_start")
@@ -246,10 +243,10 @@ def a_seed_says_everything(trial: Trial) -> None:
 
 
 def another_seed_makes_other_lives(trial: Trial) -> None:
-    """Lives of another seed are others, if anything is drawn; evaluations have seeds that are larger by 2^31."""
+    """Lives of another seed are others, if anything is drawn, and so are the evaluation lives of the same seed."""
     steps, seed = trial.steps // 4, trial.seed
     first = _lives(trial.make(2, seed=seed), steps)
-    for other, what in ((seed + 1, "another seed"), (seed + EVALUATION, "evaluation")):
+    for other, what in ((seed + 1, "another seed"), (evaluation_seed(seed), "evaluation")):
         same = _lives(trial.make(2, seed=other), steps) == first
         if same and not trial.deterministic:
             raise Broken(f"lives of {what} are the same: seed={other} and seed={seed}; if nothing is drawn say so")

@@ -22,7 +22,7 @@ from lifelong.envs.counters import (
     new_counters,
     reference_scores,
 )
-from lifelong.envs.rng import Purpose, bits, uniform
+from lifelong.envs.rng import SEEDS, Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule
 from lifelong.envs.task import ROW, Task
 
@@ -44,7 +44,7 @@ class Lives:
         action_space: for one life.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        seed: of the lives.
+        seed: of the lives, below 2^64; from 2^63 on they are evaluation lives, see `rng.evaluation_seed`.
 
     Raises:
         ValueError: on numbers out of range.
@@ -84,11 +84,17 @@ class Lives:
             raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.schedule, self.life_episodes, self.seed = num_envs, schedule, life_episodes, seed
+        self.num_envs, self.schedule, self.life_episodes = num_envs, schedule, life_episodes
+        self._set_seed(seed)
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self._set_tasks(tasks)
+
+    def _set_seed(self, seed: int) -> None:
+        if not 0 <= seed < 2 * SEEDS:
+            raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
+        self.seed = seed
 
     def episode_seeds(self, slots: Ints) -> Ints:
         """Return the seeds of the present episodes in these slots, below 2^31."""

@@ -17,12 +17,13 @@ import tyro
 from rich.console import Console
 
 from lifelong.agents import Carry
+from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.errors import check_sizes
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.errors import check_seed, check_sizes
+from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.summary import Summary, show_summary, summarise
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
@@ -54,7 +55,7 @@ class RetentionConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("steps", "times", "lives", "threads"))
-        check_sizes(self, ("seed",), 0)
+        check_seed(self.seed)
 
 
 def command(arguments: list[str]) -> None:
@@ -79,7 +80,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     if config.schedule is not None:
         trained = replace(trained, schedule=config.schedule)
     lives = config.lives or trained.evaluation_lives or trained.num_envs
-    env = make_env(trained, num_envs=lives, life_episodes=None, seed=EVALUATION_SEED + config.seed)
+    env = make_env(trained, num_envs=lives, life_episodes=None, seed=evaluation_seed(config.seed))
     agent = make_agent(trained, env)
     facts = load_policy(config.run, agent)
     horizon = training_horizon(trained, facts["mean_length"])

@@ -10,7 +10,7 @@ import tyro
 
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
-from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.presets import preset
 from lifelong.registry import nearest
 
@@ -159,7 +159,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
         check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads"))
-        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every", "seed"), 0)
+        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
+        check_seed(self.seed)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if not 0 <= self.final_lr_fraction <= 1:
