@@ -50,4 +50,4 @@ def test_it_goes_on_to_the_bits_that_0_1_ended_with(run: Path) -> None:
 
 def test_it_is_measured(run: Path) -> None:
     assert cli.main(["retention", str(run), "--steps", "64", "--lives", "4"]) == 0
-    assert (run / "report" / "frozen-64.json").exists()
+    assert (run / "report" / "frozen-64-lives4.json").exists()
