@@ -10,13 +10,15 @@ its learning rate, with seeds of their own; then it is trained anew with every s
 on, up to 64 times the length.
 
 Runs are kept in OUTPUT/runs.jsonl as they end: the same command goes on where it was interrupted, and more memories or
-seeds only cost what is new. Then OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
+seeds only cost what is new. A run whose code or libraries have changed since is run anew, and it says why. Then
+OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
 """
 
 import itertools
 import json
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
@@ -28,6 +30,7 @@ import torch
 from rich.console import Console
 
 from lifelong.agents.backbone import Backbone
+from lifelong.experiments.associative_recall.provenance import changes, provenance
 from lifelong.experiments.associative_recall.report import Line, write_report
 from lifelong.experiments.associative_recall.sequences import Task, shortest
 from lifelong.experiments.associative_recall.trial import PRESETS, TUNING_SEED, Run, Sizes, build, train
@@ -150,13 +153,15 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
     built = {name: build(name, sizes) for name in memories}  # before anything is trained: some may not fit
-    done = _open(config.output, sizes)
+    made = {name: provenance(name, backbone, size.options) for name, (backbone, size) in built.items()}
+    done = _still_valid(_open(config.output, sizes), made, config.tasks, console)
     trainings = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
     tried = {
         (task, name): {lr: [Run(task, name, lr, seed) for seed in tuning] for lr in rates} for task, name in trainings
     }
-    _train_all([run for by_rate in tried.values() for runs in by_rate.values() for run in runs], config, done, console)
+    tuned = [run for by_rate in tried.values() for runs in by_rate.values() for run in runs]
+    _train_all(tuned, config, done, made, console)
     best = {
         training: max(rates, key=lambda lr: sum(_score(done[run]) for run in by_rate[lr]))
         for training, by_rate in tried.items()
@@ -165,7 +170,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
         (task, name): [Run(task, name, best[task, name], seed) for seed in range(config.seeds)]
         for task, name in trainings
     }
-    _train_all([run for runs in chosen.values() for run in runs], config, done, console)
+    _train_all([run for runs in chosen.values() for run in runs], config, done, made, console)
     facts = [
         Line(
             task,
@@ -185,13 +190,26 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     return table
 
 
-def _train_all(runs: Iterable[Run], config: RecallConfig, done: dict[Run, Any], console: Console) -> None:
+def _still_valid(
+    found: dict[Run, Any], made: dict[str, dict[str, str]], tasks: Sequence[Task], console: Console
+) -> dict[Run, Any]:
+    """Return the runs that came of what is there now; print of the others why they are run anew, if they are asked."""
+    asked = {run: row for run, row in found.items() if run.memory in made and run.task in tasks}
+    why = {run: changes(run.memory, row.get("made"), made[run.memory]) for run, row in asked.items()}
+    for reason, number in Counter(reason for reason in why.values() if reason).items():
+        console.print(f"re-run: {reason} ({number} runs)", markup=False, highlight=False, soft_wrap=True)
+    return {run: row for run, row in asked.items() if not why[run]}
+
+
+def _train_all(
+    runs: Iterable[Run], config: RecallConfig, done: dict[Run, Any], made: dict[str, dict[str, str]], console: Console
+) -> None:
     """Train what is not done yet, several at once, and write each run down when it ends."""
     todo = [run for run in runs if run not in done]
     with (config.output / "runs.jsonl").open("a") as file:
         for number, (run, result) in enumerate(_results(todo, config), 1):
             done[run] = result
-            file.write(json.dumps({**run._asdict(), **result}) + "\n")
+            file.write(json.dumps({**run._asdict(), **result, "made": made[run.memory]}) + "\n")
             file.flush()
             console.print(
                 f"{number}/{len(todo)}  {run.task}  {run.memory}  lr {run.lr:g}  seed {run.seed}:  "
