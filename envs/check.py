@@ -30,7 +30,6 @@ from lifelong.envs.registry import make_stream
 from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
-from lifelong.envs.streams.sealed import SealedStream
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
 
@@ -195,7 +194,7 @@ def flags_agree(trial: Trial) -> None:
         obs, reward, terminated, truncated, info = stream.step(actions)
         _equal("episode_start of info", info["episode_start"], terminated | truncated)
         _equal("task_start of info", info["task_start"], info["life_start"] | (info["task"] != task))
-        fresh = info["episode_start"] if isinstance(stream, SealedStream) else info["life_start"]
+        fresh = info["episode_start"] if stream.sealed else info["life_start"]
         _equal("previous_reward", obs["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
         _equal("previous_action", obs["previous_action"][~fresh], actions[~fresh])
         nothing = getattr(stream.single_action_space, "n", 0)

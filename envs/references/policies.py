@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.stream import ROW
 
-__all__ = ["FixedPolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
+__all__ = ["FixedPolicy", "NotePolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
 
 Ints = NDArray[np.int64]
 Rows = dict[str, NDArray[Any]]
@@ -90,6 +90,31 @@ class FixedPolicy:
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return that action."""
         return np.full(life_start.size, self.action)
+
+
+class NotePolicy:
+    """A policy without any state that leaves itself notes: it repeats the action that has just paid.
+
+    Where the next episode's first observation shows the last action, it is shown again when the question comes back.
+
+    Args:
+        actions: how many there are.
+        persistence: probability of repeating an action that has not paid; else the next one follows.
+        seed: of the choices.
+    """
+
+    def __init__(self, actions: int, persistence: float = 0.0, seed: int = 0) -> None:
+        self.actions, self.persistence, self.seed, self.steps = actions, persistence, seed, 0
+
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return the last actions, or those after them."""
+        self.steps += 1
+        last = obs["previous_action"]
+        drawn = uniform(self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
+        stays = (obs["previous_reward"][:, 0] > 0) | (drawn < self.persistence)
+        shown = last < self.actions
+        repeated: Ints = np.where(stays, last, (last + 1) % self.actions)
+        return np.where(shown, repeated, (drawn * self.actions).astype(np.int64))
 
 
 class OraclePolicy:

@@ -6,6 +6,10 @@ it ends, so a policy whose memory is wiped between episodes stays at 1 / `answer
 right from the second meeting on (`feedback="reveal"`), or as trying has found the answer
 (`feedback="reward"`).
 
+Episodes are sealed: the first observation of one shows neither the action before it nor its reward, by which a policy
+could leave itself notes. With `feedback="reward"`, which is all there is to learn from, they are seen in a last step of
+the episode, as in `SealedStream`.
+
 What a task shows:
 
 | entry | meaning |
@@ -13,9 +17,10 @@ What a task shows:
 | cue | [size] the cue's vector in the first step of the episode, entries of variance 1, then zeros |
 | go | [1] 1 when the decision is due; only if `blanks` > 0 |
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
+| over | [1] 1 in the last step, in which no action does anything; only with `feedback="reward"` |
 
-The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed,
-or paid, would stand beside the same cue, and no memory would be needed to be right.
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed
+would stand beside the same cue, and no memory would be needed to be right.
 """
 
 from typing import Any, Literal, get_args
@@ -69,6 +74,8 @@ class CuedRecall(TaskStream):
         life_episodes: decisions in a life; None for one endless life.
         boundary: what the agent is told of task changes.
         seed: of the lives.
+        sealed: False as in version 0.1, whose agents know no other: episodes end with the decision, and the next one's
+            first observation shows it and its reward.
 
     Raises:
         ValueError: on numbers that make no stream.
@@ -87,6 +94,7 @@ class CuedRecall(TaskStream):
         life_episodes: int | None = 128,
         boundary: Boundary = "none",
         seed: int = 0,
+        sealed: bool = True,
     ) -> None:
         if feedback not in get_args(Feedback):
             raise ValueError(f"feedback must be one of {', '.join(get_args(Feedback))}, got {feedback!r}")
@@ -99,11 +107,14 @@ class CuedRecall(TaskStream):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
+        self.sealed, self._shows_outcome = sealed, sealed and feedback == "reward"
         entries: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if blanks:
             entries["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         if feedback == "reveal":
             entries["revealed"] = spaces.Discrete(answers + 1)
+        if self._shows_outcome:
+            entries["over"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
         super().__init__(
             num_envs,
@@ -117,7 +128,7 @@ class CuedRecall(TaskStream):
         )
         self._vectors = np.zeros((num_envs, cues, size), np.float32)
         self._right = np.zeros((num_envs, cues), np.int64)
-        self._nothing = np.zeros(num_envs, np.bool_)
+        self._nothing, self._decision = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.int64)
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the answers to the cues of the present episodes."""
@@ -143,7 +154,13 @@ class CuedRecall(TaskStream):
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
         reward = (due & (actions == self.right_answers())).astype(np.float64)
-        return reward, due, self._nothing.copy()
+        if not self._shows_outcome:
+            return reward, due, self._nothing.copy()
+        self._decision = self.previous_action.copy()  # where the outcome is being seen
+        return reward, self._over(), self._nothing.copy()
+
+    def _over(self) -> NDArray[np.bool_]:
+        return self.episode_length > self.blanks
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         cue = np.empty((self.num_envs, self.size), np.float32)
@@ -157,6 +174,8 @@ class CuedRecall(TaskStream):
             obs["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
         if self.feedback == "reveal":
             obs["revealed"] = revealed
+        if self._shows_outcome:
+            obs["over"] = self._over()[:, None].astype(np.float32)
         return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
@@ -165,6 +184,6 @@ class CuedRecall(TaskStream):
         guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
         return {
             "success": self.base_return[slots],
-            "answer": self.previous_action[slots],
+            "answer": (self._decision if self._shows_outcome else self.previous_action)[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
         }

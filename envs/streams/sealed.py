@@ -38,6 +38,7 @@ class SealedStream(TaskStream):
         **others: passed to `TaskStream`.
     """
 
+    sealed = True
     kept: tuple[str, ...] = ()
     """Names of the arrays [B, ...] that a subclass changes while it lives; they belong to the position."""
 
@@ -61,7 +62,6 @@ class SealedStream(TaskStream):
         raise NotImplementedError
 
     def _begin_episodes(self, slots: Ints) -> None:
-        self.previous_action[slots], self.previous_reward[slots] = self.actions, 0.0
         self.over[slots], self.answer[slots] = False, -1
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:

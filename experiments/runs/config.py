@@ -16,8 +16,9 @@ from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
 
-FORMAT = 2
-"""Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`."""
+FORMAT = 3
+"""Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
+and no `colour-rule` was sealed."""
 
 ALIASES = {
     "discount": "gamma",
