@@ -2,8 +2,17 @@
 
 A first observation usually shows the last action and what it paid. That is a memory of one step that nothing wipes: a
 policy that forgets at every episode's end could still repeat what has just paid, or leave itself a note by its last
-action. Here the first observation of an episode shows neither, and what an episode had to say is said in a last step of
-its own, when all is over and no action does anything any more.
+action. Here the first observation of an episode shows neither (`TaskStream.sealed`), and what an episode had to say is
+said in a last step of its own, when all is over and no action does anything any more.
+
+`ColourRule` and `CuedRecall` do the same without this class. The others show the last action and its reward at once:
+
+| stream | why that is harmless |
+| --- | --- |
+| negative controls | what is hidden shows within an episode, notes of the one before gain next to nothing |
+| cw10, cw20 | nothing is hidden but the task, and that shows within an episode; they have no memory index |
+| rooms | nothing is hidden, levels are drawn anew for each episode; it has no memory index |
+| gym:<id>, files | nothing is known of what memory is worth there; they have no memory index |
 
 What every sealed stream shows besides its own entries:
 
