@@ -50,6 +50,9 @@ class Lives:
         ValueError: on numbers out of range.
     """
 
+    sealed = False
+    """Whether an episode's first observation shows no previous action and a previous reward of 0; see `sealed.py`."""
+
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints
     episode: Ints
@@ -130,6 +133,8 @@ class Lives:
 
     def _count_begins(self, slots: Ints) -> None:
         """Draw the tasks of the episodes that begin in these slots, and count these."""
+        if self.sealed:
+            self.previous_action[slots], self.previous_reward[slots] = no_action(self.single_action_space), 0.0
         every = self.life, self.episode, self.task, self.met, self.meetings
         life, *known = every if slots.size == self.num_envs else [array[slots] for array in every]
         draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, known[0])

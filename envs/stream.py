@@ -34,7 +34,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lifelong.envs.agent_spaces import no_action, observation_entries, validate_actions
+from lifelong.envs.agent_spaces import observation_entries, validate_actions
 from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
@@ -64,9 +64,6 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     Raises:
         ValueError: on arguments out of range.
     """
-
-    sealed: bool = False
-    """Whether an episode's first observation shows no previous action and a previous reward of 0; see `sealed.py`."""
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  as gymnasium has it
 
@@ -297,8 +294,6 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
     def _new_episodes(self, slots: Ints) -> None:
         self._count_begins(slots)
-        if self.sealed:
-            self.previous_action[slots], self.previous_reward[slots] = no_action(self.single_action_space), 0.0
         self.base_task = self._drift.base_task(self.task)
         self._begin_episodes(slots)
         self._drift.begin(slots, self.task, self.episode_seeds)
