@@ -1,8 +1,8 @@
-"""PPO on segments: the memory is replayed from where it was, in order, once for every minibatch.
+"""PPO on segments: every minibatch replays the memory from the state before the segment.
 
-A minibatch is some of the lives over all their steps, so that time is never cut apart. Returns go on over episode ends
-whenever the memory does, discounted there by `life_gamma`: what an episode teaches for later ones is part of its
-value. The losses and the advantage recursion are TorchRL's.
+A minibatch is a subset of the lives with all their steps in order. Returns continue across episode ends wherever the
+memory does, discounted there by `life_gamma`: what is learned in an episode for later ones is part of its value. The
+losses and the advantage recursion are TorchRL's.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class PPOConfig:
 
 
 def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
-    """Return advantages and value targets of a segment's steps.
+    """Compute advantages and value targets of a segment's steps by GAE.
 
     Inside an episode the next value counts `gamma`; over an episode's end that the memory survives, `life_gamma`;
     where the memory ends, nothing follows; where an episode was truncated the value of its last observation follows
@@ -97,10 +97,10 @@ def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: f
 
 
 def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int = 0) -> Tensor:
-    """Return what the heads read at every step, [B, T, D], from the state of the memory before the first.
+    """Replay a segment and return the hidden vectors [B, T, D].
 
     Args:
-        policy: who lived them, or who it has become.
+        policy: the policy that collected the segment, or a later version of it.
         steps: [B, T] with `observation` and `start`.
         state: [B] of the memory, before the first step.
         tbptt: steps after which the gradient through the carried memory is cut; 0 never.
@@ -117,11 +117,11 @@ def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int
 
 
 class PPO:
-    """A learner for one policy.
+    """PPO learner of one policy.
 
     Args:
         policy: agent or actor-critic whose slow weights are trained.
-        config: how; None for the defaults.
+        config: hyperparameters; None for the defaults.
         generator: shuffles the lives; None for torch's own.
     """
 
@@ -147,11 +147,11 @@ class PPO:
         )
 
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
-        """Learn from a segment.
+        """Update the policy on a segment.
 
         Args:
-            segment: just lived by this policy.
-            lr_fraction: what is left of the learning rate and of the entropy bonus.
+            segment: just collected by this policy.
+            lr_fraction: factor of the learning rate and of the entropy bonus.
 
         Returns:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
@@ -175,7 +175,7 @@ class PPO:
             },
             steps.batch_size,
         )
-        replayed = steps.select("observation", "start")  # all that a replay reads
+        replayed = steps.select("observation", "start")  # the entries a replay reads
         num_envs = steps.shape[0]
         report: dict[str, list[float]] = {}
         first: float | None = None

@@ -1,4 +1,4 @@
-"""Lives side by side: their counters, which tasks they meet, and the rows of their episodes."""
+"""Counters, tasks and episode rows of a batch of lives."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -32,15 +32,15 @@ _SCALARS = ("seed", "vector_steps", "lives")
 _DTYPES = [(name, np.dtype(kind)) for name, kind in ROW.items()]
 _end_columns = itemgetter(
     *list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1]
-)  # what `end_episodes` writes
+)  # the columns that `end_episodes` writes
 
 
 class Lives:
-    """The counters of lives, and the draws that depend on them only.
+    """Counters of a batch of lives, and the random numbers that depend only on them.
 
     Args:
         num_envs: B, lives side by side.
-        tasks: what can be met.
+        tasks: all tasks of the stream.
         action_space: for one life.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
@@ -51,7 +51,7 @@ class Lives:
     """
 
     sealed = False
-    """Whether an episode's first observation shows no previous action and a previous reward of 0; see `sealed.py`."""
+    """Whether an episode's first observation hides the previous action and reward; see `streams/sealed.py`."""
 
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints
@@ -157,7 +157,7 @@ class Lives:
         return columns
 
     def _counted(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all counters."""
+        """Return a copy of all counters."""
         scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}
         return scalars | {name: array.copy() for name, array in self._counters._asdict().items()}
 

@@ -1,4 +1,4 @@
-"""`lifelong bench`: how fast the kernels are, how fast agents train, and how fast worlds are, on this machine."""
+"""`lifelong bench`: measure the speed of kernels, training and environments on this machine."""
 
 import difflib
 import importlib
@@ -9,7 +9,7 @@ __all__ = ["SUBJECTS", "command"]
 SUBJECTS = {
     "kernels": "the recurrences: right first, then how fast, beside their rivals",
     "training": "environment steps per second of recurrent PPO, beside sb3-contrib's",
-    "worlds": "environment steps per second of our grid world, beside MiniGrid, EnvPool and XLand-MiniGrid",
+    "envs": "environment steps per second of `rooms`, beside MiniGrid, EnvPool and XLand-MiniGrid",
     "life": "whether a long run stayed as fast and as it began",
 }
 
@@ -23,7 +23,7 @@ def command(arguments: list[str]) -> None:
     subject, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if subject in ("-h", "--help"):
         sys.stdout.write(_usage())
-    elif subject in SUBJECTS:
+    elif (subject := "envs" if subject == "worlds" else subject) in SUBJECTS:  # its name until 0.2
         importlib.import_module(f"lifelong.experiments.benchmarks.{subject}").command(rest)
     else:
         from lifelong.experiments.runs.errors import UserError  # not above: it imports torch, which help does without

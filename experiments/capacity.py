@@ -3,10 +3,10 @@
     lifelong capacity                                  every rule and kind of key, 64, 128 and 256 pairs
     lifelong capacity --keys relu --pairs 16 32 64     some of them
 
-Random pairs of a key and one of 1,024 code vectors are stored once each, one after another. Every key is then asked
-again, and what is read counts as recalled if its code vector is the nearest (largest inner product) of all. This tells
-what a rule can do, apart from what training can do to its keys. All rules but the last two hold one matrix of width x
-width (Palimpsa and Mesa two); those that say so hold more.
+Random pairs of a key and one of 1,024 code vectors are written once each. Every key is then queried, and counts as
+recalled if the output's nearest code vector (largest inner product) is its own. This measures the update rule alone,
+without learned keys. All rules but the last two hold one matrix of width x width (Palimpsa and Mesa two); those that
+say so hold more.
 """
 
 import sys
@@ -30,7 +30,7 @@ __all__ = ["RULES", "CapacityConfig", "Keys", "command", "draw_keys", "main", "r
 
 Keys = Literal["dense", "relu", "sparse", "offset", "correlated"]
 CODES = 1024
-LOAD = 4  # axes that a sparse key uses
+LOAD = 4  # non-zero entries of a sparse key
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def command(arguments: list[str]) -> None:
 
 
 def main(config: CapacityConfig) -> str:
-    """Return the table of recall as Markdown, and write it where asked.
+    """Return the table of recall as Markdown, and write it to `output` if given.
 
     Args:
-        config: what to measure.
+        config: settings.
     """
     rules = config.rules or tuple(RULES)
     lines = [
@@ -101,11 +101,11 @@ def main(config: CapacityConfig) -> str:
 
 
 def recall(kind: Keys, pairs: int, config: CapacityConfig, rules: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return, of each rule, the share of keys that was recalled in each draw, [repeats].
+    """Return the share of keys recalled by each rule in each draw, [repeats].
 
     Args:
         kind: of keys.
-        pairs: how many are stored.
+        pairs: number of stored pairs.
         config: widths, repeats and seed.
         rules: names in `RULES`.
     """
@@ -196,7 +196,7 @@ def quadratic(k: Tensor, v: Tensor) -> Tensor:
 
 
 def softmax(k: Tensor, v: Tensor) -> Tensor:
-    """Keep all pairs, and read their mean weighted by exp(8 q^T k)."""
+    """Softmax attention over all pairs: their mean weighted by exp(8 q^T k)."""
     return (8 * k @ k.mT).softmax(-1) @ v
 
 

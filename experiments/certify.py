@@ -1,14 +1,13 @@
 """Measure a stream's reference policies, from chance to the oracle.
 
-    lifelong certify                              all streams that need nothing which is not installed
-    lifelong certify reversal                     one of them, in the settings that are certified
-    lifelong certify reversal --stream-options hazard=0.1
-    lifelong certify reversal --check             hold fresh lives to the stored certificate; exit code 1 if they differ
-    lifelong certify reversal --store             write the certificate that comes with the package
+    lifelong certify                              all streams whose requirements are installed lifelong certify reversal
+    one of them, in its certified settings lifelong certify reversal --stream-options hazard=0.1 lifelong certify
+    reversal --check             compare new lives with the stored certificate; exit code 1 if they differ lifelong
+    certify reversal --store             write the certificate that comes with the package
 
-A table for each: mean return of an episode with half a 95 % interval over lives; what the stream's rows expect of the
-same episodes, by theory where there is one; and the difference. `within` is the best policy that knows nothing of
-earlier episodes, `cross` the best that remembers its life; where they do not differ the stream is a control.
+Prints a table for each: mean return of an episode with half a 95 % interval over lives; the expected return in closed
+form where there is one; and the difference. `within` is the best policy without memory across episodes, `cross` the
+best with it; without a gap between them the stream is a control.
 """
 
 import sys
@@ -27,7 +26,7 @@ from lifelong.experiments.runs.errors import UserError, as_user_error, check_see
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
-_ENDLESS = 200  # episodes of a life that has no end
+_ENDLESS = 200  # episodes of an endless life
 _ROUNDED = 2e-6  # figures are stored with six decimals
 
 
@@ -82,10 +81,10 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
     """Yield the table of each certificate as Markdown, and whether it holds.
 
     Args:
-        config: what to certify.
+        config: settings.
 
     Raises:
-        UserError: if a stream does not exist, cannot be certified, or has nothing to be compared with.
+        UserError: if a stream does not exist, cannot be certified, or has no stored certificate to compare with.
     """
     for name in config.streams or tuple(PLANS):
         name = name.replace("_", "-")
@@ -126,34 +125,34 @@ def table(certificate: Certificate) -> str:
             theory, difference = f"{score.closed_form:.4f}", f"{score.mean - score.closed_form:+.4f}"
         lines.append(f"| {name} | {score.mean:.4f} ± {score.half:.4f} | {theory} | {difference} |")
     lines += _by_task(certificate)
-    verdict = "what memory across episodes is worth is not known: there is no policy for it"
+    summary = "what memory across episodes is worth is not known: there is no policy for it"
     if certificate.control is not None:
         within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
-        verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
+        summary = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
-        verdict = "**a control**, as these lives can tell: no gap between within and cross"
+        summary = "**a control**, as these lives can tell: no gap between within and cross"
     if certificate.fixed and certificate.conflict:
         lost = certificate.scores["oracle"].mean - certificate.fixed[1]
-        verdict += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
+        summary += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
     elif certificate.fixed:
-        verdict += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
+        summary += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
     if certificate.leaks:
         worth = certificate.scores[FIRST].mean - certificate.scores["within"].mean
-        verdict += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
+        summary += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
     for name, score in certificate.scores.items():
         if score.given_up:
             episodes = certificate.lives * certificate.episodes
-            verdict += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
-    return "\n".join([*lines, "", verdict, ""])
+            summary += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
+    return "\n".join([*lines, "", summary, ""])
 
 
 def _by_task(certificate: Certificate) -> list[str]:
-    """Return the lines that tell the tasks apart, if any."""
-    told = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
-    if not told:
+    """Return the lines of single tasks, if any."""
+    by_policy = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
+    if not by_policy:
         return []
-    tasks = list(next(iter(told.values())))
-    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in told.items()]
+    tasks = list(next(iter(by_policy.values())))
+    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in by_policy.items()]
     return ["", f"| policy | {' | '.join(tasks)} |", f"| --- |{' --- |' * len(tasks)}", *rows]
 
 
@@ -181,14 +180,14 @@ def _stored(name: str, plans: int) -> list[Certificate]:
 
 
 def _compared(kept: Certificate, fresh: Certificate) -> tuple[str, bool]:
-    """Return in words how fresh lives compare with a stored certificate, and whether they agree."""
+    """Return the comparison of new lives with a stored certificate as text, and whether they agree."""
     if (kept.settings, kept.episodes, set(kept.scores)) != (fresh.settings, fresh.episodes, set(fresh.scores)):
         of = f"{kept.episodes} episodes, {kept.settings or 'no settings'}, {', '.join(kept.scores)}"
         return f"\n**differs**: the stored certificate is for {of}\n", False
     off = {name: pair for name, pair in kept.differences(fresh).items() if abs(pair[0]) > pair[1] + _ROUNDED}
     if off:
-        said = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
-        return f"\n**differs** from the stored certificate: {said}\n", False
+        listed = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
+        return f"\n**differs** from the stored certificate: {listed}\n", False
     return "\nagrees with the stored certificate\n", True
 
 

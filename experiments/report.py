@@ -1,7 +1,7 @@
 """Markdown tables of finished runs: retention by lag, pooled over seeds, with the worst seed beside it.
 
-    lifelong report runs                       the frozen agents right after training
-    lifelong report runs --report frozen-2048  what `lifelong retention` measured
+    lifelong report runs                       evaluations at the end of training
+    lifelong report runs --report frozen-2048  evaluations of `lifelong retention`
 
 Runs that differ only in their seed are one line; a cell is P(correct) of all seeds, of the worst seed,
 and retention rho. Everything is computed from the episode rows.

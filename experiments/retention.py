@@ -1,13 +1,13 @@
-"""Freeze a trained agent, let it live on, and measure what it still knows after how long.
+"""Evaluate a trained agent with frozen slow weights in long new lives and measure its retention curve.
 
     lifelong retention runs/NAME                    16 times the life it was trained with
     lifelong retention runs/NAME --times 256
-    lifelong retention runs/NAME --carry episode    the control: its memory wiped at every episode's end
+    lifelong retention runs/NAME --carry episode    the control: memory reset at every episode's end
 
-The lives are fresh and endless, and their hidden rules new: what is right in them can only stand in fast weights.
-Prints the curve with 95 % intervals (bootstrap over lives), writes it to runs/NAME/report/ and shows it in TensorBoard
-as a run of its own, runs/NAME/<report>. A report is named after its steps and all that was asked otherwise than by
-default, such as frozen-2048-episode-cyclic-20-seed1-lives64. The same question again replaces the report, and says so.
+The lives are new and endless, with new hidden rules: they can only be known in fast weights. Prints the curve with 95 %
+intervals (bootstrap over lives), and writes it to runs/NAME/report/ and, for TensorBoard, as a run runs/NAME/<report>.
+A report is named after its steps and every setting that is not the default, such as
+frozen-2048-episode-cyclic-20-seed1-lives64; the same command again replaces it and says so.
 """
 
 import re
@@ -69,11 +69,11 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     """Measure a run's agent.
 
     Args:
-        config: what to do.
-        console: where progress and the table go; None keeps quiet.
+        config: settings.
+        console: for progress and table; None for silence.
 
     Raises:
-        UserError: if there is no such run, or its agent cannot live so.
+        UserError: if there is no such run, or the settings do not fit its agent.
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
@@ -127,7 +127,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
 
 
 def _name(steps: int, carry: Carry, schedule: str | None, seed: int, lives: int | None) -> str:
-    """Return the name of a report; None is as usual and not said."""
+    """Return the name of a report; None is the default, which is left out."""
     parts = [f"frozen-{steps}"]
     parts += [carry] if carry != "lifetime" else []
     parts += [re.sub(r"[^\w.]+", "-", schedule)] if schedule is not None else []

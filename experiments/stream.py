@@ -1,4 +1,4 @@
-"""`lifelong stream show NAME`: what a stream is made of, and which task comes when.
+"""`lifelong stream show NAME`: print a stream's settings, tasks and timeline.
 
 lifelong stream show cued-recall
 lifelong stream show gym:CartPole-v1 --schedule "walk:0.5 every 20" --stream-options 'drifts="plain/gravity:4"'

@@ -2,11 +2,11 @@
 
     lifelong swap runs/NAME --memory palimpsa                the new run is runs/NAME-palimpsa
     lifelong train --resume runs/NAME-palimpsa               goes on from there
-    lifelong swap runs/NAME --memory metaplastic:mamba2      its own memory, every fast weight with an importance now
+    lifelong swap runs/NAME --memory metaplastic:mamba2      its own memory, with an importance for every fast weight
 
-A weight fits if it has the name and the shape of one in the new agent; under `metaplastic` a memory's own weights are
-found again in its host. What the optimiser knows of a weight goes with it. Lives begin anew: what one memory has
-written means nothing to another. The old run is left as it is.
+A weight fits if the new agent has one of the same name and shape; under `metaplastic` a memory's weights go to its
+host. The optimiser's state of a weight is kept with it. Lives begin anew, as one memory's state means nothing to
+another. The old run stays unchanged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -89,8 +89,8 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     """Write a new run whose agent is a trained one with another memory.
 
     Args:
-        config: what to do.
-        console: where the list of weights goes; None keeps quiet.
+        config: settings.
+        console: for the list of weights; None for silence.
 
     Raises:
         UserError: if there is no such run or memory, or the new run exists.
@@ -112,25 +112,25 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     if changed.run == config.run.resolve():
         raise UserError(f"the new run would replace the old one, {config.run}: give it another --name")
     with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
-        done = transplant(training.agent, parts["policy"])
+        report = transplant(training.agent, parts["policy"])
         names = _names(training.agent)
         old = {name: i for i, name in enumerate(_names(_like(trained, training)))}
         moved: dict[str, Tensor] = {}
         for key, value in parts["optimizer"].items():
             index, entry = key.split(".", 1)
             for i, name in enumerate(names):
-                if old.get(done.kept.get(name, "")) == int(index):
+                if old.get(report.kept.get(name, "")) == int(index):
                     moved[f"{i}.{entry}"] = value
         restore_optimizer(training.learner.optimizer, moved)
         training.checkpoint()
-    console.print(str(done), markup=False, highlight=False)
+    console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
-    return done
+    return report
 
 
 def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
-    """Write weights into an agent where name and shape are the same, and tell what became of each.
+    """Copy weights into an agent where name and shape agree, and report kept, fresh and dropped ones.
 
     Args:
         agent: a new one; its other weights stay as they are.
@@ -138,7 +138,7 @@ def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
     """
     kept: dict[str, str] = {}
     own = agent.state_dict()
-    bare = {name.replace(".host.", "."): name for name in weights}  # of a memory that may stand inside another
+    bare = {name.replace(".host.", "."): name for name in weights}  # of a memory that may be the host of another
     for name, tensor in own.items():
         source = name if name in weights else bare.get(name.replace(".host.", "."))
         if source is not None and weights[source].shape == tensor.shape:

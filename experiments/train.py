@@ -35,8 +35,8 @@ class Outcome:
 
     Args:
         folder: of the run.
-        steps: environment steps lived.
-        seconds: spent living and learning.
+        steps: environment steps.
+        seconds: spent acting and learning.
         finished: false if it was interrupted.
         summary: on the frozen agent in fresh lives; None without an evaluation.
     """
@@ -57,8 +57,8 @@ def main(config: TrainConfig, console: Console | None = None) -> Outcome:
     """Train, or go on training.
 
     Args:
-        config: what to do.
-        console: where progress and the table go; None keeps quiet.
+        config: settings.
+        console: for progress and table; None for silence.
 
     Raises:
         UserError: if the config cannot be met; nothing is written then.

@@ -1,7 +1,7 @@
 """Scripted policies that act on observations, and `play`, which runs one in a stream.
 
-A policy is told the observation and where new lives begin, and keeps what it likes of them. One that looks into the
-stream itself is an oracle and says so.
+A policy gets the observation and the life starts, and keeps its own state. One that reads the stream itself is an
+oracle.
 """
 
 from collections.abc import Callable
@@ -29,13 +29,13 @@ class Policy(Protocol):
 
         Args:
             obs: observation of the stream.
-            life_start: [B] where a new life begins: nothing that was learnt counts there.
+            life_start: [B] where a new life begins: the policy's state is reset there.
         """
         ...
 
 
 class UniformPolicy:
-    """Every action with the same probability.
+    """Uniformly random policy over Discrete actions.
 
     Args:
         actions: how many there are.
@@ -52,7 +52,7 @@ class UniformPolicy:
 
 
 class RandomPolicy:
-    """Uniform actions, of a Discrete space or of a Box with bounds.
+    """Uniformly random policy over a Discrete space or a bounded Box.
 
     Args:
         space: of one life's actions.
@@ -78,7 +78,7 @@ class RandomPolicy:
 
 
 class FixedPolicy:
-    """A constant action.
+    """Constant policy.
 
     Args:
         action: which.
@@ -93,13 +93,11 @@ class FixedPolicy:
 
 
 class NotePolicy:
-    """A policy without any state that leaves itself notes: it repeats the action that has just paid.
-
-    Where the next episode's first observation shows the last action, it is shown again when the question comes back.
+    """A stateless policy that repeats rewarded actions: its last action is a note to itself, if it is observed.
 
     Args:
-        actions: how many there are.
-        persistence: probability of repeating an action that has not paid; else the next one follows.
+        actions: number of actions.
+        persistence: probability of repeating an unrewarded action; otherwise the next action follows.
         seed: of the choices.
     """
 
@@ -107,7 +105,7 @@ class NotePolicy:
         self.actions, self.persistence, self.seed, self.steps = actions, persistence, seed, 0
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
-        """Return the last actions, or those after them."""
+        """Return the next actions."""
         self.steps += 1
         last = obs["previous_action"]
         drawn = uniform(self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
@@ -121,14 +119,14 @@ class OraclePolicy:
     """A policy that reads hidden parameters from the stream.
 
     Args:
-        choose: looks into the stream and returns the next actions [B].
+        choose: reads the stream and returns the next actions [B].
     """
 
     def __init__(self, choose: Callable[[], NDArray[Any]]) -> None:
         self.choose = choose
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return what is best."""
+        """Return the oracle's actions."""
         return self.choose()
 
 
@@ -137,7 +135,7 @@ def play(stream: Any, policy: Policy, episodes: int) -> Rows:
 
     Args:
         stream: a `TaskStream`.
-        policy: who.
+        policy: the policy.
         episodes: of each of the B slots.
     """
     obs, info = stream.reset()

@@ -1,26 +1,24 @@
 """CuedRecall: a hidden answer for each cue, constant over episodes and redrawn for each life.
 
 Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
-and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before
-it ends, so a policy whose memory is wiped between episodes stays at 1 / `answers`; one that remembers its life is
-right from the second meeting on (`feedback="reveal"`), or as trying has found the answer
-(`feedback="reward"`).
+and ends with one decision: reward 1 for the cue's answer, else 0. An episode gives no information about its own answer
+before it ends, so a policy without memory across episodes stays at 1 / `answers`; one with memory is right from the
+second meeting on (`feedback="reveal"`), or once trials have found the answer (`feedback="reward"`).
 
-Episodes are sealed: the first observation of one shows neither the action before it nor its reward, by which a policy
-could leave itself notes. With `feedback="reward"`, which is all there is to learn from, they are seen in a last step of
-the episode, as in `SealedStream`.
+Episodes are sealed: the first observation of an episode does not show the previous action and reward, in which a policy
+could leave itself notes. With `feedback="reward"` they are observed in an extra last step, as in `SealedStream`.
 
-What a task shows:
+Observation of a task:
 
 | entry | meaning |
 | --- | --- |
 | cue | [size] the cue's vector in the first step of the episode, entries of variance 1, then zeros |
 | go | [1] 1 when the decision is due; only if `blanks` > 0 |
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
-| over | [1] 1 in the last step, in which no action does anything; only with `feedback="reward"` |
+| over | [1] 1 in the last step, whose action has no effect; only with `feedback="reward"` |
 
-The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed
-would stand beside the same cue, and no memory would be needed to be right.
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: the revealed answer
+would be observed beside the same cue, and no memory would be needed.
 """
 
 from typing import Any, Literal, get_args
@@ -61,7 +59,7 @@ def _show(
 
 
 class CuedRecall(TaskStream):
-    """Lives of cues and answers, natively batched.
+    """Task stream of cued recall, natively batched.
 
     Args:
         num_envs: B, lives side by side.
@@ -69,13 +67,13 @@ class CuedRecall(TaskStream):
         answers: A, answers to choose from.
         size: entries of a cue's vector.
         blanks: steps between cue and decision.
-        feedback: `reveal`, the right answer is shown after each decision, or `reward`, only the reward tells.
-        schedule: which cue comes next.
+        feedback: `reveal`, the right answer is observed after each decision, or `reward`, reward-only feedback.
+        schedule: order of the cues.
         life_episodes: decisions in a life; None for one endless life.
-        boundary: what the agent is told of task changes.
+        boundary: what the observation tells of task changes.
         seed: of the lives.
-        sealed: False as in version 0.1, whose agents know no other: episodes end with the decision, and the next one's
-            first observation shows it and its reward.
+        sealed: False for agents of version 0.1: an episode ends with the decision, and the next first observation shows
+            that action and its reward.
 
     Raises:
         ValueError: on numbers that make no stream.
@@ -135,7 +133,7 @@ class CuedRecall(TaskStream):
         return self._right[self._everyone, self.base_task]
 
     def contexts(self) -> NDArray[np.int64]:
-        """Return [B] which question is asked now: the number of the cue."""
+        """Return [B] the present question: the number of the cue."""
         return self.base_task.copy()
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -149,7 +147,7 @@ class CuedRecall(TaskStream):
         self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
-        pass  # an episode has no more to it than its cue and the steps since
+        pass  # an episode's state is its cue and its steps so far
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
@@ -181,7 +179,7 @@ class CuedRecall(TaskStream):
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
-        guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
+        guess = 1 if self.feedback == "reveal" else tried + 1  # each answer has been tried once
         return {
             "success": self.base_return[slots],
             "answer": (self._decision if self._shows_outcome else self.previous_action)[slots],

@@ -1,8 +1,8 @@
-"""What a result came of: the code of the memory, of the trial around it, and versions.
+"""Provenance of a result: hashes of the code of the memory and of the trial, options, and versions.
 
-A result is reused only while all of it is as it was. The code of a memory is every module that its parts are defined
-in, and what these import of the memories, the kernels, their own package, or the folder that they stand in, without
-comments and docstrings.
+A result is reused only if its provenance is unchanged. The code of a memory is the modules that define its classes, and
+what they import, directly or not, from the memories, the kernels, their own package or their own folder; comments and
+docstrings do not count.
 """
 
 import ast
@@ -25,17 +25,17 @@ __all__ = ["changes", "code", "provenance"]
 
 _TRIAL = ("lifelong.agents.backbone", *(f"{__package__}.{name}" for name in ("equal_size", "sequences", "trial")))
 _FOLLOWED = ("lifelong.kernels", "lifelong.memory")
-_NAMES = ("lifelong.memory", "lifelong.memory.registry")  # tables: another memory in them changes none
+_NAMES = ("lifelong.memory", "lifelong.memory.registry")  # tables of names: a new entry changes no memory
 _PACKAGES = ("torch", "numpy", "numba", "tensordict", "triton")
 
 
 def provenance(name: str, backbone: Backbone, options: Mapping[str, Any]) -> dict[str, str]:
-    """Return what results of a memory come of, by kind.
+    """Return the provenance of a memory's results, by kind.
 
     Args:
         name: of the memory.
-        backbone: in which it is trained.
-        options: that it was made with.
+        backbone: that contains it.
+        options: of the memory.
     """
     entry = known_memories().get(name)
     settings = {**(entry.options if entry else {}), **options}
@@ -44,7 +44,7 @@ def provenance(name: str, backbone: Backbone, options: Mapping[str, Any]) -> dic
 
 
 def changes(name: str, before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
-    """Return in words what changed since a result of a memory; empty if nothing did."""
+    """Return what changed since a result, in words; empty if nothing did."""
     if before is None:
         return f"what {name} was run with is not known"
     said = {
@@ -57,7 +57,7 @@ def changes(name: str, before: Mapping[str, str] | None, now: Mapping[str, str])
 
 
 def code(modules: Iterable[str]) -> str:
-    """Return a hash of the code of modules, and of all of ours that they import, directly or not."""
+    """Return a hash of the code of modules and of what they import, directly or not."""
     todo, files = [*modules], dict[str, Path]()
     plug_ins = {module.partition(".")[0] for module in todo} - {"lifelong"}
     folders = {_place(module) for module in plug_ins}
@@ -74,7 +74,7 @@ def code(modules: Iterable[str]) -> str:
 
 
 def _modules(memories: nn.Module) -> set[str]:
-    """Return the modules that the classes of all parts are defined in, but for torch's and Python's own."""
+    """Return the modules that define the classes of all submodules, without torch and the standard library."""
     found = {kind.__module__ for part in memories.modules() for kind in type(part).__mro__}
     return {module for module in found if module.partition(".")[0] not in {"torch", *sys.stdlib_module_names}}
 
@@ -89,13 +89,13 @@ def _is_followed(module: str, plug_ins: set[str], folders: set[Path | None]) -> 
 
 
 def _place(top: str) -> Path | None:
-    """Return the folder that a top-level module or package stands in."""
+    """Return the folder that contains a top-level module or package."""
     path = _file(top)
     return path and (path.parent.parent if path.name == "__init__.py" else path.parent)
 
 
 def _file(module: str) -> Path | None:
-    """Return the Python file of a module, which is not imported for it; None if it has none."""
+    """Return the Python file of a module without importing it; None if it has none."""
     top, *rest = module.split(".")
     spec = find_spec(top) if top not in ("", "__main__") else None
     if spec is None:
@@ -111,7 +111,7 @@ def _file(module: str) -> Path | None:
 
 
 def _imports(module: str, path: Path) -> Iterator[str]:
-    """Yield the names that may be modules among what a file imports, inside functions too."""
+    """Yield the imported names of a file that may be modules, imports inside functions included."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -124,7 +124,7 @@ def _imports(module: str, path: Path) -> Iterator[str]:
 
 
 def _bare(path: Path) -> str:
-    """Return the code of a file without comments and docstrings."""
+    """Return the syntax tree of a file as text, without docstrings."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

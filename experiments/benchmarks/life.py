@@ -1,11 +1,11 @@
-"""Did a long life stay as it began, and its process as small?
+"""Compare speed and memory use over the tenths of a long run.
 
     lifelong train rooms --steps 10_000_000 --name long
     lifelong bench life runs/long
 
-Reads what the run wrote for TensorBoard every few seconds: steps per second by the clock, and by the processor's own
-time, which other work on the machine disturbs less; and the memory that the process held. Prints a Markdown table of
-medians over each tenth of the run, and the last tenth against the first.
+Reads the run's TensorBoard events: steps per wall-clock second, steps per CPU second, which other load disturbs less,
+and resident memory. Prints a Markdown table of medians over each tenth of the run, and the last tenth against the
+first.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def main(config: BenchConfig) -> str:
 
 
 def _read(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the steps [n] of a run's reports, and what they say [n, tags]."""
+    """Return the steps [n] of a run's reports and their values [n, tags]."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not run.is_dir():

@@ -83,7 +83,7 @@ def main(config: BenchConfig) -> str:
 
 
 def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
-    env = _world(config)
+    env = _env(config)
     backbone = Backbone([make_memory(memory, config.width)])
     agent = ActorCritic(Encoder(env.single_observation_space, config.width), backbone, env.single_action_space)
     rollout = Rollout(agent, env)
@@ -97,7 +97,7 @@ def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
     return turn
 
 
-def _world(config: BenchConfig) -> TaskStream:
+def _env(config: BenchConfig) -> TaskStream:
     if not config.rooms:
         return make_stream(f"gym:{config.env}", num_envs=config.num_envs)
     twins = {task.minigrid_id: name for name, task in TASKS.items()}

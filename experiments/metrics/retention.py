@@ -1,20 +1,20 @@
-"""Retention: how well is a task still known, as a function of how long ago it was last met?
+"""Retention: performance on a task as a function of the lag since it was last met.
 
 Pure functions of the episodes table (`runs/episodes.py`). Lags count episodes and are gathered in bins
 1, 2-3, 4-7, 8-15, ...
 
-Two kinds of stream need two measures, both 0 for an agent without memory and 1 for one that forgets nothing:
+Two kinds of feedback need two measures, both 0 for an agent without memory and 1 for a perfect one:
 
 | kind | stream | retention rho in a lag bin |
 | --- | --- | --- |
-| recall | the answer was shown at the last meeting | (P(correct) - chance) / (1 - chance) of tasks met before |
-| stay_shift | only the reward told | P(same answer, if rewarded last time) - P(same answer, if not) |
+| recall | the answer was revealed at the last meeting | (P(correct) - chance) / (1 - chance) of tasks met before |
+| stay_shift | reward-only feedback | P(same answer, if rewarded last time) - P(same answer, if not) |
 
 The usual "correct now, given correct last time" is not among them: a policy with a fixed answer to each cue scores 1
 on it without any memory. Here it scores 0, as do one constant answer and random answers.
 
-Rows of one life depend on each other, so intervals resample whole lives: 95 % percentile bootstrap. It needs lives,
-dozens at least; from one endless life no interval can be had, and an agent that never errs gets one of width 0.
+Rows of one life depend on each other, so intervals resample whole lives: 95 % percentile bootstrap. It needs dozens of
+lives; one endless life gives no interval, and an agent without errors one of width 0.
 """
 
 import json
@@ -52,7 +52,7 @@ Rows = Mapping[str, NDArray[Any]]
 """Columns of the episodes table by name, all of one length."""
 Floats = NDArray[np.float64]
 
-_GROUPS = 512  # of lives, to resample; more lives than that are added up first, which costs nothing in width
+_GROUPS = 512  # groups of lives to resample; more lives are summed into groups first
 _NAN = float("nan")
 
 
@@ -70,7 +70,7 @@ def bin_edges(number: int) -> tuple[int, int]:
 
 
 def bin_label(number: int) -> str:
-    """Return a bin as people write it: 1, 2-3, 4-7, ..."""
+    """Return the label of a bin: 1, 2-3, 4-7, ..."""
     low, high = bin_edges(number)
     return f"{low}" if low == high else f"{low}-{high}"
 
@@ -83,12 +83,12 @@ class RetentionCurve:
     """Retention by lag; entry k of each tuple belongs to the bin of lags 2^k to 2^(k+1) - 1.
 
     Args:
-        kind: what rho is, see the module.
+        kind: the measure rho, see the module.
         rho: retention; NaN in bins with fewer than `minimum` rows.
         low: lower end of rho's 95 % interval, NaN without one.
         high: upper end.
         score: P(correct) of the same rows.
-        count: rows behind rho; with `stay_shift` the smaller of its two groups, so that it says how sure rho is.
+        count: rows behind rho; with `stay_shift` the smaller of its two groups, which determines rho's accuracy.
         area: mean of rho over its bins.
         area_low: lower end of the area's interval.
         area_high: upper end.
@@ -123,7 +123,7 @@ class RetentionCurve:
 
     @property
     def half_life_label(self) -> str:
-        """The half-life as people read it; a life too short to see it gives "> longest lag measured"."""
+        """Label of the half-life; "> longest lag measured" if it is longer."""
         measured = [k for k, rho in enumerate(self.rho) if not math.isnan(rho)]
         if not measured:
             return "not measured"
@@ -177,7 +177,7 @@ def recall_curve(
     resamples: int = 1000,
     seed: int = 0,
 ) -> RetentionCurve:
-    """Measure retention where the answer was shown at the last meeting.
+    """Compute retention where the answer was revealed at the last meeting.
 
     Args:
         rows: `life`, `lag_episodes`, `success` (1 or 0; rows with NaN do not count).
@@ -212,7 +212,7 @@ def stay_shift_curve(
     resamples: int = 1000,
     seed: int = 0,
 ) -> RetentionCurve:
-    """Measure retention where only the reward told: win-stay minus lose-stay.
+    """Compute retention under reward-only feedback: win-stay minus lose-stay.
 
     Args:
         rows: `life`, `episode`, `task`, `lag_episodes`, `answer`, `success` (rewarded or not), and `mode` if there are
@@ -259,13 +259,13 @@ def previous_meeting(rows: Rows) -> NDArray[np.int64]:
     if not life.size:
         return before
     sizes = [int(column.max()) + 1 for column in (mode, life, task, episode)]
-    if math.prod(sizes) < 2**63:  # one sort of whole numbers is several times faster than one by four columns
+    if math.prod(sizes) < 2**63:  # one sort of integers is several times faster than one by four columns
         order = np.argsort(((mode * sizes[1] + life) * sizes[2] + task) * sizes[3] + episode)
     else:
         order = np.lexsort((episode, task, life, mode))
     earlier, later = order[:-1], order[1:]
     same = (life[earlier] == life[later]) & (task[earlier] == task[later]) & (mode[earlier] == mode[later])
-    same &= episode[later] - episode[earlier] == rows["lag_episodes"][later]  # else rows between them are not here
+    same &= episode[later] - episode[earlier] == rows["lag_episodes"][later]  # otherwise rows between them are missing
     before[later[same]] = earlier[same]
     return before
 
@@ -286,7 +286,7 @@ def half_life(curve: RetentionCurve) -> int | None:
 
 
 def memory_index(rows: Rows, where: NDArray[np.bool_] | None = None) -> float:
-    """Return m = (J - J_within) / (J_cross - J_within): 0 is the best without a memory, 1 the best with one.
+    """Compute m = (J - J_within) / (J_cross - J_within): 0 is the best policy without memory, 1 the best with it.
 
     Args:
         rows: `return`, `within`, `cross`.
@@ -324,16 +324,16 @@ def _index(sums: Floats) -> Floats:
 def bootstrap(
     sums: Floats, statistic: Callable[[Floats], Floats], *, resamples: int = 1000, seed: int | np.random.Generator = 0
 ) -> Floats:
-    """Draw a statistic of sums over independent units (lives, groups of lives, seeds), units drawn with replacement.
+    """Bootstrap a statistic of sums over independent units (lives, groups of lives, seeds).
 
     Args:
-        sums: [units, ...] what each unit adds.
+        sums: [units, ...] summands of the units.
         statistic: of sums [resamples, ...] over units; returns [resamples, ...].
-        resamples: how many draws.
+        resamples: number of draws.
         seed: of the draws.
 
     Returns:
-        [resamples, ...] what the statistic returned.
+        [resamples, ...] the resampled statistic.
     """
     units = len(sums)
     if not units:
@@ -346,14 +346,14 @@ def bootstrap(
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Return the ends [...] of the percentile interval of draws [resamples, ...]; NaN where a quarter is not known."""
     tail = (1.0 - level) / 2.0
-    usable = np.isfinite(draws).mean(0) > 0.75  # where rows are so few that resamples often miss them all: nothing
+    usable = np.isfinite(draws).mean(0) > 0.75  # NaN where rows are so few that resamples often miss them all
     ends = np.nanquantile(np.where(usable, draws, 0.0), [tail, 1.0 - tail], axis=0)
     low, high = np.where(usable, ends, np.nan)
     return low, high
 
 
 def interquartile_mean(scores: NDArray[Any], axis: int | tuple[int, ...] | None = None) -> Floats:
-    """Return the mean of the middle half of the scores; with `axis` over these axes only."""
+    """Compute the interquartile mean (IQM) of the scores; with `axis` over these axes only."""
     ordered = np.asarray(scores, np.float64)
     if axis is not None:
         axes = (axis,) if isinstance(axis, int) else axis
@@ -378,7 +378,7 @@ def stratified_interval(
     Args:
         scores: [seeds, tasks].
         statistic: of scores [resamples, seeds, tasks]; returns [resamples].
-        resamples: how many draws.
+        resamples: number of draws.
         seed: of the draws.
     """
     seeds, tasks = scores.shape
@@ -388,7 +388,7 @@ def stratified_interval(
 
 
 def join_runs(tables: Iterable[Rows]) -> dict[str, NDArray[Any]]:
-    """Put the tables of several runs (seeds) into one; lives are renumbered, so that all stay apart."""
+    """Concatenate the tables of several runs (seeds); lives are renumbered to stay distinct."""
     joined: list[dict[str, NDArray[Any]]] = []
     lives = 0
     for table in tables:
@@ -432,7 +432,7 @@ def _curve(
     resamples: int,
     seed: int,
 ) -> RetentionCurve:
-    """Put a curve together from sums [groups, bins, columns] and what rho [..., bins] is of them."""
+    """Build a curve from sums [groups, bins, columns] and the function from sums to rho [..., bins]."""
     measured = count >= max(minimum, 1)
     value = np.where(measured, rho(sums.sum(0)), np.nan)
     low = high = np.full(value.shape, np.nan)

@@ -1,4 +1,4 @@
-"""From words on the command line to a verb's settings."""
+"""Parse the command line of a verb into its settings."""
 
 import difflib
 import io

@@ -1,4 +1,4 @@
-"""What a training run is: one frozen dataclass, which the command line and `config.json` are made from."""
+"""Settings of a training run: a frozen dataclass behind the command line and `config.json`."""
 
 import json
 from collections.abc import Mapping

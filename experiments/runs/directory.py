@@ -1,4 +1,4 @@
-"""A run's directory: its config, its rows, its checkpoints.
+"""Run directory: config, episode rows, checkpoints.
 
 runs/<name>/config.json         the resolved config, versions, git hash, command, device
 runs/<name>/stream.toml         the stream file it was made with, if there was one
@@ -6,7 +6,7 @@ runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
 runs/<name>/report/             curves as JSON and PNG
 runs/<name>/events.out.*        for TensorBoard
-runs/<name>/crash.json          how to break an environment again that broke; the checkpoint is from just before
+runs/<name>/crash.json          how to reproduce an environment's error; the checkpoint is from just before
 """
 
 import json
@@ -103,10 +103,10 @@ def open_run(folder: Path) -> TrainConfig:
 
 
 def _unsealed(config: TrainConfig) -> TrainConfig:
-    """Return the config of a run whose stream was not sealed yet, such that it is made as it was.
+    """Return the config of a run from before streams were sealed, such that its stream is made unsealed.
 
     Raises:
-        UserError: if it cannot be made any more.
+        UserError: if it is of a stream that can no longer be made so.
     """
     stream = read_stream_file(config.stream).stream if is_stream_file(config.stream) else config.stream
     if stream.replace("_", "-") == "colour-rule":
@@ -135,14 +135,14 @@ def save(
         "policy": dict(rollout.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),
         "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
-        "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
+        "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
     shapes = {name: list(value.shape) for name, value in position.items()}
-    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "world_shapes": shapes})
+    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
 
 
 def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> dict[str, Any]:
@@ -159,8 +159,9 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
     restore_optimizer(learner.optimizer, parts["optimizer"])
     for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
         rollout.state.set(tuple(key.split("/")), value.to(rollout.start.device))
-    shapes = facts.pop("world_shapes")
-    rollout.observe(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
+    position = parts["env" if "env" in parts else "world"]  # its name until 0.2
+    shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
+    rollout.observe(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in position.items()}))
     rollout.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
     if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:

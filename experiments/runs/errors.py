@@ -1,4 +1,4 @@
-"""The user's mistakes: the command line answers these with one line and exit code 2."""
+"""User errors: the command line reports these in one line with exit code 2."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What rows say of an agent: its retention curve, where one can be had, its memory index, and its scores."""
+"""Summarise episode rows: retention curve, memory index and scores."""
 
 from dataclasses import dataclass
 

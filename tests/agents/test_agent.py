@@ -13,7 +13,7 @@ from lifelong.envs import CuedRecall, TaskStream, make_stream
 
 
 def loud(agent: Agent) -> Agent:
-    for p in agent.parameters():  # heads near zero, as they begin, would hide what the memory does
+    for p in agent.parameters():  # initial heads near zero would hide the memory's effect
         torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
     return agent
 

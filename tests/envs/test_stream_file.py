@@ -1,4 +1,4 @@
-"""Streams written down: what they become, and what is said of mistakes."""
+"""Stream files: parsing and errors."""
 
 import numpy as np
 import pytest

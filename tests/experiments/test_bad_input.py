@@ -65,7 +65,7 @@ bench kernels --device gpu                      | --device
 bench training --width 0                        | width must be positive
 bench training --threads {huge}                 | threads must be at most
 bench training --device gpu                     | no option '--device'
-bench worlds --num-envs {huge}                  | num_envs must be at most
+bench envs --num-envs {huge}                  | num_envs must be at most
 bench worlds --steps {huge}                     | num_envs * steps must be at most
 bench life nope                                 | nope is no run
 """

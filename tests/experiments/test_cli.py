@@ -89,7 +89,7 @@ def plug_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Return the one line that words are answered with, having seen that they leave everything as it was."""
+    """Return the one-line error of a command, and assert that it changed no file."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -279,18 +279,18 @@ for words in (["--help"], ["list"], ["--version"], ["frobnicate"]):
 assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid"} & sys.modules.keys(), sys.modules
 """
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text("from lifelong.memory import GRU\n\n\nclass Leaky(GRU):\n    pass\n")
     command = [sys.executable, "-c", "from lifelong.cli import main; raise SystemExit(main())"]
     words = ["train", "--memory", "leaky:Leaky", *SMALL]
-    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs").is_dir()
 
 

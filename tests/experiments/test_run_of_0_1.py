@@ -21,7 +21,7 @@ FINAL = {  # SHA-256 of what 0.1 itself ended with, on x86-64 with torch 2.13 fo
     "optimizer": "120c64c102d7343da36e3f7e2212b139c8d28cfd624962e59386bd480038b3ce",
     "memory": "db12cc6a8af9f47ef7cf5274edebf1dff1b01211e76beb684cf787acf243322d",
     "random": "be1eed001bc68acfd787c4b8c7d4e344b8cb117a3fd255ed01dad40bd634bf75",
-    "world": "3dfb3489b46699dd8fac256c0adee3f0e710935d3aa85f3cfa79011872ec7c2e",
+    "env": "3dfb3489b46699dd8fac256c0adee3f0e710935d3aa85f3cfa79011872ec7c2e",
 }
 
 

@@ -1,4 +1,4 @@
-"""`lifelong stream show`, and training on a stream that was written down."""
+"""`lifelong stream show`, and training on a stream file."""
 
 import pytest
 
@@ -71,17 +71,17 @@ def test_a_run_keeps_its_file_and_is_trained_as_it_says(seasons, tmp_path):
     seasons.write_text("nothing that could be read")
     trained = open_run(outcome.folder)
     assert (trained.num_envs, trained.life_episodes) == (2, 7)
-    world = make_env(trained)
-    assert (world.schedule, world.boundary, len(world.tasks)) == (Cyclic(2), "flag", 2)
+    env = make_env(trained)
+    assert (env.schedule, env.boundary, len(env.tasks)) == (Cyclic(2), "flag", 2)
 
 
 def test_the_command_line_wins_over_the_file(seasons):
     config = TrainConfig(
         stream=str(seasons), life_episodes=3, boundary="task_id", steps=10, schedule="hazard:1"
     ).resolved()
-    world = make_env(config)
-    assert (config.steps, config.num_envs, world.life_episodes, world.boundary) == (10, 2, 3, "task_id")
-    assert str(world.schedule) == "RandomHazard(hazard=1.0)"
+    env = make_env(config)
+    assert (config.steps, config.num_envs, env.life_episodes, env.boundary) == (10, 2, 3, "task_id")
+    assert str(env.schedule) == "RandomHazard(hazard=1.0)"
 
 
 def test_settings_of_training_that_do_not_exist_are_refused(seasons):

@@ -1,4 +1,4 @@
-"""Drifts of whole streams do what they do to one environment, and leave nothing behind."""
+"""Batched drifts agree with those of single environments, and are undone."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ KINDS = (
 
 
 def chosen(stream: TaskStream) -> Any:
-    """Return actions that depend on nothing but the life, its episode and the step of that."""
+    """Return actions as a function of life, episode and step."""
     n = int(stream.single_action_space.n)  # type: ignore[attr-defined]
     return (uniform(7, Purpose.POLICY, stream.life, stream.episode, stream.episode_length) * n).astype(np.int64)
 
@@ -32,7 +32,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def episodes(stream: TaskStream, steps: int) -> dict[tuple[int, int], list[Any]]:
-    """Return of every episode its kind, and what was shown and paid in it."""
+    """Return kind, observations and rewards of every episode."""
     told: dict[tuple[int, int], list[Any]] = {}
     seen, _ = stream.reset()
     for _ in range(steps):

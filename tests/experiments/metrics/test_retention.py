@@ -34,14 +34,14 @@ from lifelong.experiments.metrics.retention import (
 
 Rows = dict[str, NDArray[Any]]
 Feedback = Literal["reveal", "reward"]
-World = Literal["simulated", "stream"]
+Source = Literal["simulated", "stream"]
 ANSWERS = 4
 VARIANCE = (1 / ANSWERS) * (1 - 1 / ANSWERS)  # of one guess
 CACHE = 15  # episodes
 
 
 class Policy:
-    """Answers cues; `learn` tells it what came of it.
+    """Policy that answers cues; `learn` gives it the outcome.
 
     Kinds: `constant`; `random`; `habit`, one fixed answer to each cue in all lives; `perfect`, forgets nothing;
     `cache`, knows what happened in the last `CACHE` episodes of its life and guesses otherwise.
@@ -107,16 +107,16 @@ def simulate(kind: str, feedback: Feedback, seed: int, lives: int = 192, episode
 def live(kind: str, feedback: Feedback, seed: int, slots: int = 96, episodes: int = 192, cues: int = 32) -> Rows:
     """Return the rows of two lives in each slot of a real stream; the policy sees cues, what is revealed, rewards."""
     schedule = Interleaved(zipf=1.0)
-    world = CuedRecall(
+    env = CuedRecall(
         slots, cues=cues, answers=ANSWERS, feedback=feedback, schedule=schedule, life_episodes=episodes, seed=seed
     )
     policy = Policy(kind, feedback, slots, cues, seed + 1)
-    seen, info = world.reset()
+    seen, info = env.reset()
     episode, rows = np.zeros(slots, np.int64), []
     for _ in range(2 * episodes):
         cue = info["task"]
         answer = policy.answer(cue, episode)
-        seen, reward, _, _, info = world.step(answer)
+        seen, reward, _, _, info = env.step(answer)
         rows.append(info["episodes"])
         right = np.where(reward > 0, answer, -1)
         if feedback == "reveal":  # nothing is revealed once a life has ended, and nothing is left to use it
@@ -127,8 +127,8 @@ def live(kind: str, feedback: Feedback, seed: int, slots: int = 96, episodes: in
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-def rows_of(world: World, kind: str, feedback: Feedback, seed: int = 1) -> Rows:
-    return {"simulated": simulate, "stream": live}[world](kind, feedback, seed)
+def rows_of(source: Source, kind: str, feedback: Feedback, seed: int = 1) -> Rows:
+    return {"simulated": simulate, "stream": live}[source](kind, feedback, seed)
 
 
 def curve_of(rows: Rows, feedback: Feedback, **options: Any) -> RetentionCurve:
@@ -152,14 +152,14 @@ def standard_errors(kind: str, feedback: Feedback, rows: Rows, curve: RetentionC
 
 
 both = pytest.mark.parametrize("feedback", ["reveal", "reward"])
-worlds = pytest.mark.parametrize("world", ["simulated", "stream"])
+sources = pytest.mark.parametrize("source", ["simulated", "stream"])
 
 
-@worlds
+@sources
 @both
 @pytest.mark.parametrize("kind", ["constant", "random", "habit"])
-def test_without_a_memory_retention_is_zero(world: World, feedback: Feedback, kind: str) -> None:
-    rows = rows_of(world, kind, feedback)
+def test_without_a_memory_retention_is_zero(source: Source, feedback: Feedback, kind: str) -> None:
+    rows = rows_of(source, kind, feedback)
     curve = curve_of(rows, feedback)
     assert sum(count >= curve.minimum for count in curve.count) >= 7
     rho, errors = np.array(curve.rho), standard_errors(kind, feedback, rows, curve)
@@ -171,10 +171,10 @@ def test_without_a_memory_retention_is_zero(world: World, feedback: Feedback, ki
     assert curve.half_life == 1
 
 
-@worlds
+@sources
 @both
-def test_a_perfect_memory_retains_everything(world: World, feedback: Feedback) -> None:
-    curve = curve_of(rows_of(world, "perfect", feedback), feedback)
+def test_a_perfect_memory_retains_everything(source: Source, feedback: Feedback) -> None:
+    curve = curve_of(rows_of(source, "perfect", feedback), feedback)
     measured = [rho for rho in curve.rho if not math.isnan(rho)]
     assert measured == [1.0] * len(measured)
     assert len(measured) >= 7
@@ -183,10 +183,10 @@ def test_a_perfect_memory_retains_everything(world: World, feedback: Feedback) -
     assert curve.half_life_label == f"> {2 ** len(measured) - 1}"
 
 
-@worlds
+@sources
 @both
-def test_a_cache_falls_off_a_cliff_at_its_length(world: World, feedback: Feedback) -> None:
-    rows = rows_of(world, "cache", feedback)
+def test_a_cache_falls_off_a_cliff_at_its_length(source: Source, feedback: Feedback) -> None:
+    rows = rows_of(source, "cache", feedback)
     curve = curve_of(rows, feedback)
     inside = (CACHE + 1).bit_length() - 1
     assert curve.rho[:inside] == (1.0,) * inside
@@ -205,14 +205,14 @@ def test_the_cliff_is_exact_to_the_episode() -> None:
     assert abs(first.rho[-1]) <= 4 * math.sqrt(VARIANCE / first.count[-1]) / (1 - 1 / ANSWERS)
 
 
-@worlds
+@sources
 @both
-def test_the_memory_index_is_zero_without_and_one_with_a_perfect_memory(world: World, feedback: Feedback) -> None:
-    rows = rows_of(world, "random", feedback)
+def test_the_memory_index_is_zero_without_and_one_with_a_perfect_memory(source: Source, feedback: Feedback) -> None:
+    rows = rows_of(source, "random", feedback)
     size = rows["return"].size
     gap = rows["cross"].mean() - 1 / ANSWERS
     assert abs(memory_index(rows)) <= 4 * math.sqrt(VARIANCE / size) / gap
-    rows = rows_of(world, "perfect", feedback)
+    rows = rows_of(source, "perfect", feedback)
     gap = rows["cross"].mean() - 1 / ANSWERS
     cues = np.unique(rows["life"] * 1000 + rows["task"]).size
     # What luck decides per cue: the first guess, or in which of four tries (variance 1.25) the answer is found.

@@ -1,4 +1,4 @@
-"""The episodes table: what was flushed is there, what was not is forgotten, and a checkpoint's row count is exact."""
+"""The episodes table: flushed rows persist, others are lost, and a checkpoint's row count is exact."""
 
 from pathlib import Path
 from typing import Any
