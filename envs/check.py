@@ -27,15 +27,11 @@ from numpy.typing import NDArray
 from lifelong.envs.references.certificate import ROLES
 from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.registry import make_stream
-from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
-from lifelong.envs.streams.sealed import SealedStream
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
-
-EVALUATION: Final = 2**31
-"""Seeds of evaluations are that much larger than those of training."""
 
 _ALWAYS = {"observation", "previous_action", "previous_reward", "episode_start"}
 _FLAGS = ("episode_start", "task_start", "life_start")
@@ -198,7 +194,7 @@ def flags_agree(trial: Trial) -> None:
         obs, reward, terminated, truncated, info = stream.step(actions)
         _equal("episode_start of info", info["episode_start"], terminated | truncated)
         _equal("task_start of info", info["task_start"], info["life_start"] | (info["task"] != task))
-        fresh = info["episode_start"] if isinstance(stream, SealedStream) else info["life_start"]
+        fresh = info["episode_start"] if stream.sealed else info["life_start"]
         _equal("previous_reward", obs["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
         _equal("previous_action", obs["previous_action"][~fresh], actions[~fresh])
         nothing = getattr(stream.single_action_space, "n", 0)
@@ -246,10 +242,10 @@ def a_seed_says_everything(trial: Trial) -> None:
 
 
 def another_seed_makes_other_lives(trial: Trial) -> None:
-    """Check that lives of another seed differ unless deterministic; evaluation seeds are larger by 2^31."""
+    """Check that lives of another seed differ unless deterministic, and so do evaluation lives of the same seed."""
     steps, seed = trial.steps // 4, trial.seed
     first = _lives(trial.make(2, seed=seed), steps)
-    for other, what in ((seed + 1, "another seed"), (seed + EVALUATION, "evaluation")):
+    for other, what in ((seed + 1, "another seed"), (evaluation_seed(seed), "evaluation")):
         same = _lives(trial.make(2, seed=other), steps) == first
         if same and not trial.deterministic:
             raise Broken(f"lives of {what} are the same: seed={other} and seed={seed}; if nothing is drawn say so")

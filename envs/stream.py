@@ -208,14 +208,14 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             The observations and `info`.
 
         Raises:
-            ValueError: if there are options.
+            ValueError: if there are options, or the seed is out of range.
         """
         if options:
             raise ValueError(f"a stream has no options of reset, got {options}")
         if isinstance(seed, list):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
-            self.seed = seed
+            self._set_seed(seed)
         self.vector_steps = 0
         self._reset_counters()
         self._new_lives(self._everyone)

@@ -6,7 +6,7 @@
     unify = true                         whether tasks with different spaces share common ones
 
     [[tasks]]
-    name = "plain"                       env if nothing is said
+    name = "plain"                       env if nothing is said; no two tasks have the same
     env = "CartPole-v1"                  as `gymnasium.make` takes it
 
     [[tasks]]
@@ -122,8 +122,22 @@ class _Reader:
             raise self.error(("options",), "options are for a stream that has a name, not for tasks")
         if not top["tasks"]:
             raise self.error(("tasks",), "a stream needs at least one task")
-        options["tasks"] = [self.task(task, number) for number, task in enumerate(top["tasks"])]
+        options["tasks"] = self.tasks(top["tasks"])
         return StreamFile("", options, top.get("train", {}))
+
+    def tasks(self, listed: list[Any]) -> list[GymTask]:
+        """Return the tasks; their names must be unique, else the second would silently be another task."""
+        first: dict[str, int] = {}
+        tasks = [self.task(content, number) for number, content in enumerate(listed)]
+        for number, task in enumerate(tasks):
+            if (before := first.setdefault(task.name, number)) != number:
+                line = self.lines.get(("tasks", before))
+                raise self.error(
+                    ("tasks", number, "name"),
+                    f"task {task.name!r} is listed twice{f', first in line {line}' if line else ''}; tasks that differ "
+                    "need a name each, and the schedule says how often a task comes",
+                )
+        return tasks
 
     def task(self, content: Any, number: int) -> GymTask:
         """Return one task."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
@@ -55,7 +55,7 @@ class CapacityConfig:
     def __post_init__(self) -> None:
         """Validate numbers and names."""
         check_sizes(self, ("width", "repeats"))
-        check_sizes(self, ("seed",), 0)
+        check_seed(self.seed)
         check_output(self.output)
         if min(self.pairs, default=0) < 1:
             raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")

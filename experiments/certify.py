@@ -22,7 +22,7 @@ from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import options
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_seed, check_sizes
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -52,8 +52,8 @@ class CertifyConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("lives", "episodes"))
-        check_sizes(self, ("seed",), 0)
-        for name, least in (("lives", 2), ("episodes", 1), ("seed", 0)):
+        check_seed(self.seed)
+        for name, least in (("lives", 2), ("episodes", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name} must be at least {least}: {name}={value}")

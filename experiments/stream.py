@@ -17,7 +17,7 @@ from lifelong.envs.timeline import show_timeline, timeline
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
 from lifelong.experiments.runs.tensorboard import COLOURS
 
 __all__ = ["ShowConfig", "command", "main"]
@@ -51,7 +51,8 @@ class ShowConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("episodes",))
-        check_sizes(self, ("seed", "life", "life_episodes"), 0)
+        check_sizes(self, ("life", "life_episodes"), 0)
+        check_seed(self.seed)
         check_output(self.output)
 
 

@@ -10,14 +10,15 @@ import tyro
 
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
-from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.presets import preset
 from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
 
-FORMAT = 2
-"""Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`."""
+FORMAT = 3
+"""Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
+and no `colour-rule` was sealed."""
 
 ALIASES = {
     "discount": "gamma",
@@ -166,7 +167,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
         check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
-        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every", "seed"), 0)
+        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
+        check_seed(self.seed)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off") and not _whole(self.evaluate_every):

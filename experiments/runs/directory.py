@@ -27,12 +27,13 @@ from tensordict import TensorDict
 from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
-from lifelong.envs.stream_file import is_stream_file
+from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
 
 __all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
 
+_SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
 
 
@@ -91,13 +92,31 @@ def open_run(folder: Path) -> TrainConfig:
         found = int(content["format"])
         if found <= FORMAT:
             config = TrainConfig.from_json(content["config"])
-            kept = folder / f"stream{Path(config.stream).suffix}"
-            return replace(config, stream=str(kept)) if is_stream_file(config.stream) else config
+            if is_stream_file(config.stream):
+                config = replace(config, stream=str(folder / f"stream{Path(config.stream).suffix}"))
+            return config if found >= _SEALED else _unsealed(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no config of a run: {error!r}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def _unsealed(config: TrainConfig) -> TrainConfig:
+    """Return the config of a run from before streams were sealed, such that its stream is made unsealed.
+
+    Raises:
+        UserError: if it is of a stream that can no longer be made so.
+    """
+    stream = read_stream_file(config.stream).stream if is_stream_file(config.stream) else config.stream
+    if stream.replace("_", "-") == "colour-rule":
+        raise UserError(
+            "the run is of colour-rule before it was sealed: its agent knows no step that shows the outcome, so it "
+            "cannot act in colour-rule as it is now; train another"
+        )
+    if stream.replace("_", "-") == "cued-recall":
+        return replace(config, stream_options=(*config.stream_options, "sealed=false"))
+    return config
 
 
 def save(

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
+from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
@@ -23,7 +24,7 @@ from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
@@ -164,7 +165,7 @@ class Trainer:
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
         steps = training_horizon(self.config, self.mean_length)
-        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
+        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=evaluation_seed(self.config.seed))
         rows = live_frozen(
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
