@@ -159,8 +159,11 @@ class Trainer:
         names = [self.tasks[task] for task in tasks]
         scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
         self.writer.scalars(scalars | matrix_scalars(rows), step)
-        title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
-        self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
+        if len(steps) & (len(steps) - 1) == 0 or step >= (
+            self.config.steps or 0
+        ):  # drawing takes longer than a few copies
+            title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
+            self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
 
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
