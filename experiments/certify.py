@@ -32,22 +32,25 @@ _ROUNDED = 2e-6  # figures are stored with six decimals
 
 @dataclass(frozen=True)
 class CertifyConfig:
-    """Measure a stream's reference policies, from chance to the oracle."""
+    """Measure a stream's reference policies, from chance to the oracle.
+
+    Args:
+        streams: names of streams (see `lifelong list`); none is all that have a certificate.
+        stream_options: settings of the stream in place of those that are certified.
+        lives: number of lives of each policy; if not given, as the plan says.
+        episodes: episodes of each life; if not given, as the plan or the stream says.
+        seed: random seed of the lives; if not given 0, and 1 with --check, whose lives are to be other ones.
+        check: compare with the stored certificates.
+        store: write the certificates that come with the package.
+    """
 
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Names of streams (see `lifelong list`); none is all that have a certificate."""
     stream_options: tuple[str, ...] = ()
-    """Settings of the stream, as name=value, in place of those that are certified."""
     lives: int | None = None
-    """Led by each policy; None is as the plan says."""
     episodes: int | None = None
-    """Of each life; None is as the plan or the stream says."""
     seed: int | None = None
-    """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
     check: bool = False
-    """Compare with the stored certificates."""
     store: bool = False
-    """Write the certificates that come with the package."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -42,7 +42,30 @@ __all__ = ["RecallConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RecallConfig:
-    """How much does a trained memory recall, below and above what it can hold, and far beyond its training?"""
+    """Train memories on associative recall and test them below and above what they can hold, and beyond their training.
+
+    Args:
+        memories: names of memories (see `lifelong list`), or package.module:Class.
+        tasks: every pair shown once and asked once, or keys rewritten for ever and asked in between.
+        preset: sizes for minutes on a CPU, or those of a paper; what is not given below takes its number.
+        length: tokens of a sequence in training.
+        pairs: keys of a sequence; a batch draws one of these numbers, and every one is tested.
+        times: lengths of the tests, as multiples of that of training.
+        keys: keys of the vocabulary.
+        values: values of the vocabulary.
+        width: width of the backbone.
+        layers: blocks of the backbone.
+        state_bytes: most bytes of state, per layer and sequence.
+        parameters: parameters of the backbone.
+        steps: batches of training.
+        batch: sequences of a batch.
+        learning_rates: learning rates of which each memory takes its best.
+        tuning_seeds: runs at each learning rate to choose it by; their seeds are used for nothing else.
+        seeds: runs at the chosen learning rate.
+        workers: runs in parallel; 0 is one for every core, or one on a GPU.
+        device: where to compute: cpu, cuda or cuda:<number>.
+        output: directory of the runs and of what is made of them.
+    """
 
     memories: tuple[str, ...] = (
         "none",
@@ -61,45 +84,25 @@ class RecallConfig:
         "meta_mamba2",
         "kalman_delta",
     )
-    """Names of memories (see `lifelong list`), or package.module:Class."""
     tasks: tuple[Task, ...] = get_args(Task)
-    """Every pair shown once and asked once, or keys rewritten for ever and asked in between."""
     preset: Literal["small", "published"] = "small"
-    """Sizes for minutes on a CPU, or those of a paper; every None below takes its number."""
     length: int | None = None
-    """Tokens of a sequence in training."""
     pairs: tuple[int, ...] | None = None
-    """Keys of a sequence; a batch draws one of them, and every one is tested."""
     times: tuple[int, ...] | None = None
-    """Lengths of the tests, as multiples of that of training."""
     keys: int | None = None
-    """Keys of the vocabulary."""
     values: int | None = None
-    """Values of the vocabulary."""
     width: int | None = None
-    """Of the backbone."""
     layers: int | None = None
-    """Blocks of the backbone."""
     state_bytes: int | None = None
-    """Most bytes of state, per layer and sequence."""
     parameters: int | None = None
-    """Of the backbone."""
     steps: int | None = None
-    """Batches of training."""
     batch: int | None = None
-    """Sequences of a batch."""
     learning_rates: tuple[float, ...] | None = None
-    """Of which each memory takes its best."""
     tuning_seeds: int = 1
-    """Runs at each learning rate to choose it by; their seeds are used for nothing else."""
     seeds: int = 5
-    """Runs at the chosen learning rate."""
     workers: int = 0
-    """Runs at once; 0 is one for every core, or one on a GPU."""
     device: str = "cpu"
-    """Where to compute."""
     output: Path = Path("runs/recall")
-    """Directory of the runs and of what is made of them."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -29,12 +29,15 @@ __all__ = ["ReportConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Summarise finished runs as Markdown."""
+    """Summarise finished runs as Markdown.
+
+    Args:
+        runs: folder of the runs.
+        report: name of a report of `lifelong retention`; if not given, the evaluation at the end of training.
+    """
 
     runs: tyro.conf.Positional[Path] = Path("runs")
-    """Where the runs are."""
     report: str | None = None
-    """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
 
 
 def command(arguments: list[str]) -> None:

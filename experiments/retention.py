@@ -13,6 +13,7 @@ frozen-2048-episode-cyclic-20-seed1-lives64; the same command again replaces it 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
@@ -35,24 +36,27 @@ __all__ = ["RetentionConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RetentionConfig:
-    """Freeze a trained agent, let it live on, and measure what it still knows after how long."""
+    """Freeze a trained agent, let it live on, and measure what it still knows after how long.
 
-    run: tyro.conf.Positional[Path]
-    """Directory of the run."""
+    Args:
+        run: directory of the run.
+        steps: environment steps of every life; if not given, `times` the life of training.
+        times: how many times longer the lives are than in training.
+        lives: number of lives in parallel; if not given, as in the evaluation of training.
+        carry: what ends the memory; if not given, as in training.
+        schedule: which task comes next; if not given, as in training. `spaced` probes a grid of lags.
+        seed: random seed of the lives; they are never those of training.
+        threads: threads of torch.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     steps: int | None = None
-    """Environment steps of every life; None is `times` the life of training."""
     times: float = 16.0
-    """How many times longer the lives are than in training."""
     lives: int | None = None
-    """Lives side by side; None is as evaluated training."""
     carry: Carry | None = None
-    """What ends the memory; None is what it was in training."""
     schedule: str | None = None
-    """Which task comes next; None is as in training, `spaced` probes a grid of lags."""
     seed: int = 0
-    """Of the lives; never those of training."""
     threads: int = 1
-    """Threads of torch."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

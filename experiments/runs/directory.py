@@ -1,6 +1,6 @@
 """Run directory: config, episode rows, checkpoints.
 
-runs/<name>/config.json         the resolved config, versions, git hash, command, device
+runs/<name>/config.json         the resolved config, versions, git hash, command, device, files of plug-in memories
 runs/<name>/stream.toml         the stream file it was made with, if there was one
 runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
+from torch import nn
 
 from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
@@ -30,6 +31,7 @@ from lifelong.envs import TaskStream
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
+from lifelong.experiments.runs.plug_ins import plug_in_memories
 
 __all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
 
@@ -37,11 +39,12 @@ _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
 
 
-def create_run(config: TrainConfig) -> Path:
+def create_run(config: TrainConfig, agent: nn.Module) -> Path:
     """Make the directory of a new run and write its config.
 
     Args:
         config: with every setting resolved.
+        agent: as it was made from the config.
 
     Raises:
         UserError: if there is a run of that name and it may not be replaced.
@@ -65,6 +68,7 @@ def create_run(config: TrainConfig) -> Path:
     origin = {
         "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
         "git": _git_hash(),
+        "plug_ins": plug_in_memories(agent),
         "command": sys.argv,
         "device": config.device,
         "threads": config.threads,
