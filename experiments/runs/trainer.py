@@ -45,11 +45,15 @@ class Trainer:
         config: with every setting resolved.
         resumed: go on from the run's checkpoint.
         console: where progress goes.
+        report_steps: environment steps between two reports to TensorBoard, so that two trainings can be compared; if
+            not given, reports fall by the clock.
     """
 
-    def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
+    def __init__(
+        self, config: TrainConfig, resumed: bool, console: Console, *, report_steps: int | None = None
+    ) -> None:
         torch.set_num_threads(config.threads)
-        self.config, self.console, self.resumed = config, console, resumed
+        self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
@@ -107,8 +111,8 @@ class Trainer:
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
-                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                if recent and (steps >= self.report_steps if self.report_steps else wall > _REPORT_EVERY):
                     speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
                     self._report(recent, history, learned, speeds)
                     recent, mark = [], _now(rollout.steps)
