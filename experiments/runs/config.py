@@ -109,8 +109,8 @@ class TrainConfig:
         ppo: PPO's settings: a `PPOConfig`, or `PPOOverrides` in place of the preset's.
         evaluation_lives: fresh lives in which the frozen agent is evaluated at the end; 0 for none.
         evaluate_every: when copies of the living agent are evaluated on every task: after so many steps, at each
-            `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of at
-            most 5 % of the steps.
+            `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of
+            at most 5 % of the steps.
         evaluate_mode: what such a copy's memory keeps from one episode to the next: nothing (`probe`), or all
             (`sandbox`).
         evaluate_episodes: episodes of each copy and task.

@@ -20,7 +20,7 @@ from lifelong.experiments.runs.docstrings import documented_arguments
 from lifelong.experiments.runs.help_page import Heading, help_page
 
 VERBS = ["train", "retention", "swap", "report", "capacity", "recall", "cost", "stream show", "certify",
-         *(f"bench {subject}" for subject in ("training", "worlds", "life"))]  # fmt: skip
+         *(f"bench {subject}" for subject in ("training", "envs", "life"))]  # fmt: skip
 
 
 def configs() -> list[type]:
