@@ -3,8 +3,8 @@
     check_stream(MyStream)                 # anything that is called with num_envs and the keywords seed and boundary
     check_stream("reversal", contexts=3)   # or a name, as `make_stream` takes it
 
-Every clause is one promise of `TaskStream`. They run in the order of `CLAUSES`; the first one broken is raised under
-its name. Actions are random and depend on nothing but the life and its step. What takes many episodes to show is
+Every clause is one part of the contract of `TaskStream`. They run in the order of `CLAUSES`; the first violation raises
+under the clause's name. Actions are random and depend only on the life and its step. Properties of many episodes are
 checked as far as the steps go, so give short episodes and lives; the summary says how many were seen.
 
 Shapes: B = `num_envs` lives.
@@ -27,27 +27,23 @@ from numpy.typing import NDArray
 from lifelong.envs.references.certificate import ROLES
 from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.registry import make_stream
-from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
-from lifelong.envs.streams.sealed import SealedStream
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
 
-EVALUATION: Final = 2**31
-"""Seeds of evaluations are that much larger than those of training."""
-
 _ALWAYS = {"observation", "previous_action", "previous_reward", "episode_start"}
 _FLAGS = ("episode_start", "task_start", "life_start")
-_MEASURED = 0.03  # reference scores may be measured, and off by that share of oracle - random
+_MEASURED = 0.03  # tolerance of measured reference scores, as a share of oracle - random
 
 
 class StreamContractError(AssertionError):
-    """A promise of `TaskStream` is broken; the message is one line that begins with the clause's name."""
+    """A stream breaks the contract of `TaskStream`; the message is one line that begins with the clause's name."""
 
 
 class StreamCheck(NamedTuple):
-    """Summary of a stream that keeps its promises."""
+    """Summary of a stream that keeps the contract."""
 
     clauses: tuple[str, ...]
     """Names of the clauses, in the order in which they were checked."""
@@ -58,17 +54,17 @@ class StreamCheck(NamedTuple):
 
 
 class Broken(Exception):  # noqa: N818  never leaves this file
-    """What a clause found, before its name is put in front."""
+    """Message of a violated clause, without its name."""
 
 
 class Trial:
-    """What every clause is given.
+    """Inputs of every clause.
 
     Args:
         make: returns a new stream of `num_envs` lives; takes the keywords `seed` and `boundary`.
         steps: of the longest life that is compared.
         seed: of the lives.
-        deterministic: whether nothing is drawn.
+        deterministic: whether the stream has no randomness.
     """
 
     def __init__(self, make: Callable[..., TaskStream], steps: int, seed: int, deterministic: bool) -> None:
@@ -84,21 +80,21 @@ def check_stream(
     deterministic: bool = False,
     **options: Any,
 ) -> StreamCheck:
-    """Check that a stream keeps every promise of `TaskStream`.
+    """Check that a stream keeps the contract of `TaskStream`.
 
     Args:
         stream: name of a stream, or a class or function that is called with `num_envs` and the keywords `seed` and
             `boundary`, and returns a new stream.
         steps: of the longest life that is compared; at least 12.
         seed: of the lives.
-        deterministic: whether nothing is drawn, so that lives of all seeds are the same, and are to be.
+        deterministic: whether the stream has no randomness, so that the lives of all seeds must be the same.
         **options: settings of the stream.
 
     Returns:
-        What was checked.
+        The summary of the checks.
 
     Raises:
-        StreamContractError: if a promise is broken.
+        StreamContractError: if a clause is violated.
         KeyError: if no stream has that name.
         TypeError: if the stream does not take the options.
         ValueError: if it does not take their values, or `steps` is below 12.
@@ -111,7 +107,7 @@ def check_stream(
             return make_stream(stream, num_envs, **options, **others)
         return stream(num_envs, **options, **others)
 
-    make(1).close()  # what cannot be made at all breaks no promise
+    make(1).close()  # arguments that the constructor rejects violate no clause
     trial = Trial(make, steps, seed, deterministic)
     for name, clause in CLAUSES.items():
         try:
@@ -128,7 +124,7 @@ def check_stream(
 
 
 def it_is_a_task_stream(trial: Trial) -> None:
-    """A `TaskStream` of as many lives as were asked for, whose ended episodes are followed by the next in one step."""
+    """Check that the stream is a `TaskStream` of `num_envs` lives with same-step autoreset."""
     for num_envs in (1, 3):
         stream = trial.make(num_envs)
         if not isinstance(stream, TaskStream):
@@ -140,7 +136,7 @@ def it_is_a_task_stream(trial: Trial) -> None:
 
 
 def spaces_are_batches_of_those_of_one_life(trial: Trial) -> None:
-    """Spaces of actions and observations are those of one life, B times."""
+    """Check that the batched spaces are B copies of those of one life."""
     stream = trial.make(3)
     for what in ("action_space", "observation_space"):
         got, want = getattr(stream, what), batch_space(getattr(stream, f"single_{what}"), 3)
@@ -149,7 +145,7 @@ def spaces_are_batches_of_those_of_one_life(trial: Trial) -> None:
 
 
 def spaces_contain_what_comes_out(trial: Trial) -> None:
-    """Observations are in their space, the last of truncated episodes among them; arrays are [B] of their types."""
+    """Check that observations, `final_obs` included, are in their space and arrays are [B] of their types."""
     stream = trial.make(3, boundary="task_id")
     obs, info = stream.reset()
     all_obs = [obs]
@@ -172,7 +168,7 @@ def spaces_contain_what_comes_out(trial: Trial) -> None:
 
 
 def numbers_are_finite(trial: Trial) -> None:
-    """No observation or reward is infinite or NaN."""
+    """Check that observations and rewards are finite."""
     stream = trial.make(3)
     obs, reward = stream.reset()[0], np.zeros(3)
     for step in range(trial.steps):
@@ -183,7 +179,7 @@ def numbers_are_finite(trial: Trial) -> None:
 
 
 def flags_agree(trial: Trial) -> None:
-    """A life starts with a task, a task with an episode; flags, previous action and reward say so in obs and info."""
+    """Check start flags, previous action and previous reward in obs and info; a life starts a task and an episode."""
     stream = trial.make(3, boundary="flag")
     obs, info = stream.reset()
     if not info["life_start"].all():
@@ -198,7 +194,7 @@ def flags_agree(trial: Trial) -> None:
         obs, reward, terminated, truncated, info = stream.step(actions)
         _equal("episode_start of info", info["episode_start"], terminated | truncated)
         _equal("task_start of info", info["task_start"], info["life_start"] | (info["task"] != task))
-        fresh = info["episode_start"] if isinstance(stream, SealedStream) else info["life_start"]
+        fresh = info["episode_start"] if stream.sealed else info["life_start"]
         _equal("previous_reward", obs["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
         _equal("previous_action", obs["previous_action"][~fresh], actions[~fresh])
         nothing = getattr(stream.single_action_space, "n", 0)
@@ -210,7 +206,7 @@ def flags_agree(trial: Trial) -> None:
 
 
 def tasks_are_told_only_when_asked_for(trial: Trial) -> None:
-    """The observation tells of tasks what `boundary` says, and nothing else."""
+    """Check that the observation has the entries that `boundary` adds, and no others."""
     for boundary, more in (("none", set()), ("flag", {"task_start"}), ("task_id", {"task"})):
         obs, info = trial.make(2, boundary=boundary).reset()
         if obs.keys() != _ALWAYS | more:
@@ -219,7 +215,7 @@ def tasks_are_told_only_when_asked_for(trial: Trial) -> None:
 
 
 def a_life_does_not_depend_on_its_neighbours(trial: Trial) -> None:
-    """A life is a pure function of seed, number and actions, however many run side by side."""
+    """Check that a life is a pure function of seed, number and actions, whatever `num_envs`."""
     alone = _lives(trial.make(1, seed=trial.seed), trial.steps * 3 // 4)
     for num_envs, steps in ((3, trial.steps // 3), (8, trial.steps // 6)):
         among, compared = _lives(trial.make(num_envs, seed=trial.seed), steps), 0
@@ -233,7 +229,7 @@ def a_life_does_not_depend_on_its_neighbours(trial: Trial) -> None:
 
 
 def a_seed_says_everything(trial: Trial) -> None:
-    """One seed makes the same lives again, in the same stream and in another, given to it or to `reset`."""
+    """Check that a seed, in the constructor or `reset`, reproduces its lives in the same stream and in another."""
     steps, seed = trial.steps // 4, trial.seed
     stream = trial.make(2, seed=seed)
     first = _lives(stream, steps)
@@ -246,10 +242,10 @@ def a_seed_says_everything(trial: Trial) -> None:
 
 
 def another_seed_makes_other_lives(trial: Trial) -> None:
-    """Lives of another seed are others, if anything is drawn; evaluations have seeds that are larger by 2^31."""
+    """Check that lives of another seed differ unless deterministic, and so do evaluation lives of the same seed."""
     steps, seed = trial.steps // 4, trial.seed
     first = _lives(trial.make(2, seed=seed), steps)
-    for other, what in ((seed + 1, "another seed"), (seed + EVALUATION, "evaluation")):
+    for other, what in ((seed + 1, "another seed"), (evaluation_seed(seed), "evaluation")):
         same = _lives(trial.make(2, seed=other), steps) == first
         if same and not trial.deterministic:
             raise Broken(f"lives of {what} are the same: seed={other} and seed={seed}; if nothing is drawn say so")
@@ -258,7 +254,7 @@ def another_seed_makes_other_lives(trial: Trial) -> None:
 
 
 def a_stream_goes_on_from_its_position(trial: Trial) -> None:
-    """What follows is a function of the position and the actions: episodes are functions of task, seed and actions."""
+    """Check that a stream resumed from its position continues identically."""
     for steps in (step for step in (0, 1, 5, 23, 38) if step < trial.steps):
         stream, later = trial.make(3, seed=trial.seed), trial.make(3, seed=trial.seed + 1)
         there = stream.reset()
@@ -273,7 +269,7 @@ def a_stream_goes_on_from_its_position(trial: Trial) -> None:
 
 
 def a_position_of_other_sizes_is_refused(trial: Trial) -> None:
-    """There is no position before the first reset, and none for other numbers of lives or tasks."""
+    """Check that a position needs a reset, and fits only the same numbers of lives and tasks."""
     stream = trial.make(3)
     _refused("position before the first reset", stream.position, gymnasium.error.ResetNeeded)
     stream.reset()
@@ -284,7 +280,7 @@ def a_position_of_other_sizes_is_refused(trial: Trial) -> None:
 
 
 def an_action_that_is_none_is_refused(trial: Trial) -> None:
-    """A wrong action raises ValueError before anything happens."""
+    """Check that an invalid action raises ValueError and changes nothing."""
     stream = trial.make(2)
     stream.reset()
     stream.step(_actions(stream))
@@ -300,7 +296,7 @@ def an_action_that_is_none_is_refused(trial: Trial) -> None:
 
 
 def wrong_calls_are_refused(trial: Trial) -> None:
-    """A step before the first reset, and settings that make no stream, raise errors."""
+    """Check that a step before the first reset, and invalid settings, raise errors."""
     stream = trial.make(3)
     nothing = np.zeros((3, *(stream.single_action_space.shape or ())), stream.single_action_space.dtype)
     _refused("step before the first reset", lambda: stream.step(nothing), gymnasium.error.ResetNeeded)
@@ -311,7 +307,7 @@ def wrong_calls_are_refused(trial: Trial) -> None:
 
 
 def what_was_given_stays_as_it_was(trial: Trial) -> None:
-    """Arrays that a step returned are not written to by the next."""
+    """Check that a step does not write to arrays that an earlier one returned."""
     stream = trial.make(2)
     stream.reset()
     for _ in range(trial.steps // 6):
@@ -322,7 +318,7 @@ def what_was_given_stays_as_it_was(trial: Trial) -> None:
 
 
 def rows_have_their_columns(trial: Trial) -> None:
-    """`info["episodes"]` has the columns of `ROW`, with one row for each episode that ended."""
+    """Check that `info["episodes"]` has the columns of `ROW`, with one row for each episode that ended."""
     stream = trial.make(3)
     stream.reset()
     wanted = {name: np.dtype(kind) for name, kind in ROW.items()}
@@ -343,7 +339,7 @@ def rows_have_their_columns(trial: Trial) -> None:
 
 
 def lags_and_visits_are_those_of_the_sequence(trial: Trial) -> None:
-    """Episode, visit, index in visit and lags of a row are those of the sequence of tasks of its life."""
+    """Check episode, visit, index in visit and lags of all rows against the life's sequence of tasks."""
     stream = trial.make(2, seed=trial.seed)
     rows_of: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(stream, trial.steps * 3 // 4):
@@ -369,7 +365,7 @@ def lags_and_visits_are_those_of_the_sequence(trial: Trial) -> None:
 
 
 def rows_add_up(trial: Trial) -> None:
-    """Step, length and return of a row are those of the steps since the row before."""
+    """Check step, length and return of all rows against the steps since the previous row."""
     stream = trial.make(1)
     stream.reset()
     gained, steps = 0.0, 0
@@ -386,7 +382,7 @@ def rows_add_up(trial: Trial) -> None:
 
 
 def one_life_alone_is_that_among_others(trial: Trial) -> None:
-    """`Single` has the same life, but for the last step of an episode, where it shows how that ended."""
+    """Check that `Single` has the same life, except an episode's last observation, which is the terminal one."""
     single, stream = Single(trial.make(1, seed=trial.seed)), trial.make(1, seed=trial.seed)
     one_obs, one_info = single.reset()
     obs, info = stream.reset()
@@ -414,7 +410,7 @@ def one_life_alone_is_that_among_others(trial: Trial) -> None:
 
 
 def reference_scores_are_in_order(trial: Trial) -> None:
-    """Of each task random <= within <= cross <= oracle, as far as they are known; none is infinite."""
+    """Check random <= within <= cross <= oracle for each task, as far as they are known; none is infinite."""
     for task in trial.make(1).tasks:
         scores = {role: getattr(task.references, role) for role in ROLES}
         known = {role: score for role, score in scores.items() if not np.isnan(score)}
@@ -427,11 +423,11 @@ def reference_scores_are_in_order(trial: Trial) -> None:
 
 
 def reference_policies_can_act(trial: Trial) -> None:
-    """If there are reference policies, random and oracle are among them; what they do is in the action space."""
+    """Check that reference policies, if any, include random and oracle, and act within the action space."""
     stream = trial.make(2, seed=trial.seed)
     try:
         policies = reference_policies(stream)
-    except ValueError:  # says that none is known for these levels
+    except ValueError:  # there is none for these levels
         return
     if missing := [role for role in (ROLES[0], ROLES[-1]) if policies and role not in policies]:
         raise Broken(f"there must be a reference policy {missing[0]!r}, got {', '.join(policies)}")
@@ -469,14 +465,14 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         reference_policies_can_act,
     )
 }
-"""Every promise, in the order in which they are checked."""
+"""All clauses, in the order in which they are checked."""
 
 
-# Lives to compare, and how.
+# Helpers of the clauses.
 
 
 def _actions(stream: TaskStream) -> NDArray[Any]:
-    """Return random actions that depend on nothing but the life and its step."""
+    """Return random actions as a function of the life and its step."""
     space: Any = stream.single_action_space
     if isinstance(space, spaces.Discrete):
         return (uniform(7, Purpose.POLICY, stream.life, stream.life_step) * int(space.n)).astype(np.int64)
@@ -488,7 +484,7 @@ def _actions(stream: TaskStream) -> NDArray[Any]:
 
 
 def _lives(stream: TaskStream, steps: int) -> dict[int, list[list[bytes]]]:
-    """Return all that happens in each life, step by step."""
+    """Return the transitions of each life, step by step."""
     happened: dict[int, list[list[bytes]]] = defaultdict(list)
     obs, info = stream.reset()
     for _ in range(steps):
@@ -532,7 +528,7 @@ def _equal(what: str, got: NDArray[Any], want: NDArray[Any]) -> None:
 def _refused(
     what: str, call: Callable[[], Any], errors: type[Exception] | tuple[type[Exception], ...], message: str = ""
 ) -> None:
-    """Refuse a call that does not raise one of the errors, with a message that matches."""
+    """Check that a call raises one of the errors, with a message that matches."""
     names = " or ".join(kind.__name__ for kind in (errors if isinstance(errors, tuple) else (errors,)))
     try:
         call()

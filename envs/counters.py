@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 
 class Counters(NamedTuple):
-    """Where each of B lives is, among N tasks. The arrays are updated in place; -1 is never."""
+    """Counters of B lives among N tasks, updated in place; -1 means never."""
 
     life: Ints  # [B] number of the life
     episode: Ints  # [B] index of the episode in its life
@@ -41,16 +41,16 @@ class Counters(NamedTuple):
 
 
 def reference_scores(tasks: Sequence[Task]) -> Floats:
-    """Return [4, N] the random score of each task, oracle - random, and the scores within and across episodes."""
+    """Return [4, N] of each task: random score, oracle - random, within score and cross score."""
     scores = [task.references for task in tasks]
     return np.array([[r.random, r.oracle - r.random, r.within, r.cross] for r in scores]).T.copy()
 
 
-def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
+def new_counters(num_envs: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
     """Return the counters of lives before their first episode.
 
     Args:
-        lives: B.
+        num_envs: B.
         tasks: N.
         previous_action: [B, ...] an array for the previous actions.
     """
@@ -58,7 +58,7 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
     def full(value: float, *shape: int, dtype: type[np.generic] = np.int64) -> NDArray[Any]:
         return np.full(shape, value, dtype)
 
-    B, N = lives, tasks
+    B, N = num_envs, tasks
     return Counters(
         life=full(0, B), episode=full(0, B), life_step=full(0, B),
         task=full(-1, B), visits_lived=full(0, B), visit_episode=full(0, B),
@@ -76,9 +76,9 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
 
 @jit
 def count_step(arrays: Any, reward: Any, terminated: Any, truncated: Any, ended: Any) -> Any:
-    """Count one step of every life, write the slots whose episodes ended to `ended` [B], and return how many.
+    """Count one step of every life, write the slots whose episodes ended to `ended` [B], and return their number.
 
-    If a reward is not finite, count nothing and return -1.
+    Returns -1 and counts nothing if a reward is not finite.
     """
     c = Counters(*arrays)
     over = 0

@@ -49,4 +49,4 @@ def fork(
     stream._set_counters(Counters(**copied))
     stream._begin_lives(everyone)
     stream._new_episodes(everyone)
-    return stream.shown()
+    return stream.observe()

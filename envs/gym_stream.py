@@ -1,27 +1,27 @@
 """GymStream: gymnasium environments as the tasks of a life.
 
-Each life has a Python environment of its own for every task it meets, made when it first meets it. An episode is
-`reset(seed=...)` with the seed the stream draws, then steps; so an unfinished episode is resumed exactly by resetting
-with the same seed and doing the same actions again. That holds for environments that draw all their numbers from the
-seed and keep nothing over a reset; one that does not is found out when it is resumed (`StreamError`).
+Each life has a Python environment of its own for every task, made at the task's first episode. An episode is
+`reset(seed=...)` with the stream's seed, then steps; so an unfinished episode is resumed exactly by resetting with the
+same seed and replaying the actions. That holds for environments whose random numbers all come from the seed and that
+keep nothing across resets; any other raises `StreamError` when resumed.
 
-What a task shows is what the environment shows:
+Observations are those of the environment:
 
-| space | shown as |
+| space | observation |
 | --- | --- |
 | Box, MultiBinary | itself |
-| Discrete, MultiDiscrete | itself, counted from 0 whatever its `start` |
+| Discrete, MultiDiscrete | itself, counted from 0 |
 | Dict, Tuple | a Dict of the same; the entries of a Tuple are named 0, 1, ... |
 | MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers |
-| MiniGrid's `mission` | MultiDiscrete: the numbers of its words, see `mission.py`; one that never varies is not shown |
+| MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `mission.py`; a constant one is left out |
 
-Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An environment that ends an episode
-both ways at once is taken to have terminated. One that raises ends the stream: `StreamError`, whose `report` has the
-seed and the actions that break it again. `success` of a row is `info["success"]` or `info["is_success"]` of the
-last step, `answer` is `info["answer"]` or the last discrete action.
+Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
+truncated at once counts as terminated. An environment that raises ends the stream: `StreamError`, whose `report` has
+the seed and the actions that reproduce it. `success` of a row is `info["success"]` or `info["is_success"]` of the last
+step, `answer` is `info["answer"]` or the last discrete action.
 
-Tasks of one environment may differ by their drifts, so that a schedule over them is a changing world: see `drift.py`.
-Tasks of several have the same spaces, or with `unify` are brought into common ones: see `common_spaces.py`.
+Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
+spaces, or common ones with `unify`: see `unify_spaces.py`.
 """
 
 import importlib
@@ -51,14 +51,14 @@ _SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of th
 
 @dataclass(frozen=True, slots=True)
 class GymTask(Task):
-    """A task that is a gymnasium environment.
+    """Task of a `GymStream`: a gymnasium environment with drifts.
 
     Args:
         name: shown in tables.
         references: what its returns are compared with.
         env_id: as `gymnasium.make` takes it, `module:id` included; empty if it is the name.
         kwargs: passed to `gymnasium.make`.
-        drifts: what differs from the environment as it is made, the one next to it first; see `drift.py`.
+        drifts: changes of the environment, the innermost first; see `drifts/base.py`.
     """
 
     env_id: str = ""
@@ -72,7 +72,7 @@ class GymTask(Task):
 
 
 class GymStream(TaskStream):
-    """Lives in gymnasium environments.
+    """Task stream over gymnasium environments.
 
     Args:
         tasks: one id or task, or several.
@@ -81,11 +81,11 @@ class GymStream(TaskStream):
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the agent is told of task changes.
         seed: of the lives; `reset(seed=...)` overrides it.
-        unify: whether tasks with different spaces are brought into common ones; else they are refused.
+        unify: whether tasks with different spaces get common ones; otherwise they are an error.
 
     Raises:
-        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first
-            that cannot, or should not, be unified; or if a drift changes nothing in it.
+        ValueError: if an environment cannot be made, has a space that is not supported, or spaces other than the first
+            one's without `unify`; or if a drift has no effect.
     """
 
     def __init__(
@@ -126,11 +126,11 @@ class GymStream(TaskStream):
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = [kept for kept in self._obs.values() if np.issubdtype(kept.dtype, np.inexact)]
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
-        self._done: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
+        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
         self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        """Return the spaces of all tasks; bring the tasks into common ones if they may, or refuse."""
+        """Return the spaces of all tasks, unified if `unify`."""
         obs_spaces, act_spaces = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
         ids = [recipe.env_id for recipe in self._recipes]
         for what, found in (("observations", obs_spaces), ("actions", act_spaces)):
@@ -147,7 +147,7 @@ class GymStream(TaskStream):
         return self._common
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        """Return what a task shows and takes; refuse what no agent can read."""
+        """Return the observation and action space of a task; validate that an agent can read them."""
         env_id, env = self._recipes[number].env_id, self.environment(0, number)
         grid = env.unwrapped if is_minigrid(env) else None
         obs_space, act_space = _readable(env.observation_space, env_id, grid), env.action_space
@@ -156,7 +156,7 @@ class GymStream(TaskStream):
         return obs_space, act_space
 
     def environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
-        """Return the environment of one life and task, made when it is first asked for.
+        """Return the environment of one life and task, made at first use.
 
         Args:
             slot: of the life.
@@ -184,7 +184,7 @@ class GymStream(TaskStream):
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
             env = self.environment(slot, int(self.base_task[slot]))
-            self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
+            self._steps[slot], self._taken[slot], self._last_info[slot] = env.step, [], {}
             try:
                 obs, _ = env.reset(seed=seed)
             except Exception as error:
@@ -203,7 +203,7 @@ class GymStream(TaskStream):
         try:
             for slot, move in enumerate(moves):
                 obs, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
-                self._done[slot].append(move)
+                self._taken[slot].append(move)
                 self._keep(slot, obs)
         except Exception as error:
             raise self._crash(slot, [moves[slot]], error) from error
@@ -211,9 +211,9 @@ class GymStream(TaskStream):
         return reward, terminated, truncated & ~terminated
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
-        """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
+        """Return the seed and actions that reproduce the error of an environment."""
         recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
-        actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
+        actions = [np.asarray(move).tolist() for move in self._taken[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
             f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {type(error).__name__}: {error}",
@@ -265,25 +265,25 @@ class GymStream(TaskStream):
         return {"success": np.array(success, np.float64), "answer": np.array(answer)}
 
     def position(self) -> dict[str, NDArray[Any]]:
-        """Return all that tells where the stream is, the actions of the unfinished episodes included."""
-        actions = [move for done in self._done for move in done]
+        """Return the position of the stream, with the actions of the unfinished episodes."""
+        actions = [move for taken in self._taken for move in taken]
         return super().position() | {
             "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
         }
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
-        for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
+        for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
-            for move in done.tolist() if isinstance(self._moves, spaces.Discrete) else list(done):
+            for move in taken.tolist() if isinstance(self._moves, spaces.Discrete) else list(taken):
                 obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
                 gained, over = gained + float(reward), over or terminated or truncated
-                self._done[slot].append(move)
+                self._taken[slot].append(move)
                 self._keep(slot, obs)
             if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
-                    f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
+                    f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
                     f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
                 )
 
@@ -302,7 +302,7 @@ def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
 
 
 def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
-    """Return a new environment of a task, its drifts around it.
+    """Return a new environment of a task, wrapped in its drifts.
 
     Raises:
         ValueError: if gymnasium cannot make it.
@@ -325,7 +325,7 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
 
 def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
     """Return whether an environment is one of MiniGrid's or BabyAI's."""
-    minigrid = sys.modules.get("minigrid.minigrid_env")  # whoever made one has imported it
+    minigrid = sys.modules.get("minigrid.minigrid_env")  # making one imports minigrid
     return minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
 
 
@@ -334,9 +334,9 @@ def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
 
 
 def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "") -> spaces.Space[Any]:
-    """Return the part of a space that is shown; `grid` is the MiniGrid environment, if it is one."""
+    """Return the observed part of a space; `grid` is the MiniGrid environment, if it is one."""
     if isinstance(space, spaces.Dict):
-        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # else it never varies
+        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # otherwise it is constant
         inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission" or words}
         return spaces.Dict({k: _readable(v, env_id, grid, f"{entry}/{k}" if entry else k) for k, v in inner.items()})
     if isinstance(space, spaces.Tuple):
@@ -358,7 +358,7 @@ def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "")
 
 
 def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """Return the space as the agent sees it."""
+    """Return the space of the agent's observations."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict({key: _from_zero(inner) for key, inner in space.spaces.items()})
     if isinstance(space, spaces.Tuple):

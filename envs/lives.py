@@ -1,4 +1,4 @@
-"""Lives side by side: their counters, which tasks they meet, and the rows of their episodes."""
+"""Counters, tasks and episode rows of a batch of lives."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +22,7 @@ from lifelong.envs.counters import (
     new_counters,
     reference_scores,
 )
-from lifelong.envs.rng import Purpose, bits, uniform
+from lifelong.envs.rng import SEEDS, Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule, bind_tasks
 from lifelong.envs.task import ROW, Retention, Task
 
@@ -32,23 +32,26 @@ _SCALARS = ("seed", "vector_steps", "lives")
 _DTYPES = [(name, np.dtype(kind)) for name, kind in ROW.items()]
 _end_columns = itemgetter(
     *list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1]
-)  # what `end_episodes` writes
+)  # the columns that `end_episodes` writes
 
 
 class Lives:
-    """The counters of lives, and the draws that depend on them only.
+    """Counters of a batch of lives, and the random numbers that depend only on them.
 
     Args:
         num_envs: B, lives side by side.
-        tasks: what can be met.
+        tasks: all tasks of the stream.
         action_space: for one life.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        seed: of the lives.
+        seed: of the lives, below 2^64; from 2^63 on they are evaluation lives, see `rng.evaluation_seed`.
 
     Raises:
         ValueError: on numbers out of range.
     """
+
+    sealed = False
+    """Whether an episode's first observation hides the previous action and reward; see `streams/sealed.py`."""
 
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints
@@ -84,8 +87,9 @@ class Lives:
             raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.life_episodes, self.seed = num_envs, life_episodes, seed
+        self.num_envs, self.life_episodes = num_envs, life_episodes
         self.schedule = bind_tasks(schedule, [task.name for task in tasks])
+        self._set_seed(seed)
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
@@ -95,6 +99,11 @@ class Lives:
     def retention(self) -> Retention | None:
         """Measure of retention that the stream declares; None: with a single task there is nothing to come back to."""
         return "gain" if len(self.tasks) > 1 else None
+
+    def _set_seed(self, seed: int) -> None:
+        if not 0 <= seed < 2 * SEEDS:
+            raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
+        self.seed = seed
 
     def episode_seeds(self, slots: Ints) -> Ints:
         """Return the seeds of the present episodes in these slots, below 2^31."""
@@ -130,6 +139,8 @@ class Lives:
 
     def _count_begins(self, slots: Ints) -> None:
         """Draw the tasks of the episodes that begin in these slots, and count these."""
+        if self.sealed:
+            self.previous_action[slots], self.previous_reward[slots] = no_action(self.single_action_space), 0.0
         every = self.life, self.episode, self.task, self.met, self.meetings
         chosen = every if slots.size == self.num_envs else tuple(array[slots] for array in every)
         life, episode, task, met, meetings = chosen
@@ -154,7 +165,7 @@ class Lives:
         return columns
 
     def _counted(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all counters."""
+        """Return a copy of all counters."""
         scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}
         return scalars | {name: array.copy() for name, array in self._counters._asdict().items()}
 

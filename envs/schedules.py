@@ -1,10 +1,8 @@
-"""A schedule is data: which task the next episode has, given what the life has met so far.
+"""Schedules: the task of the next episode as a function of the life's history, as data.
 
 Every schedule is a frozen dataclass with one method, `next`. It sees the life's history and may draw random numbers
-that depend on nothing but (stream seed, life, episode), so it has no state of its own.
-
-Tasks may stand in an order, say of one drift in rising strength: then `Sweep` and `Walk` make a world that changes bit
-by bit, evenly or at random.
+that depend on nothing but (stream seed, life, episode), so it has no state of its own. With tasks in an order, such as
+rising strengths of a drift, `Sweep` and `Walk` make a gradual change, regular or random.
 """
 
 from collections.abc import Callable, Sequence
@@ -273,7 +271,7 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another schedule, which is asked every `episodes` episodes and counts these as one."""
+    """Hold each task of another schedule for `episodes` episodes, which count as one."""
 
     schedule: Schedule
     episodes: int
@@ -291,10 +289,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class SpacedLags:
-    """The second half of the tasks come back after 1, 2, 4, ... `longest` episodes, and so on round; the first half,
-    drawn at random, fills the time between. The lags are exact as there is room for all: about
-    2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some episodes.
-    """  # noqa: D205
+    """Spaced repetition: half of the tasks recur after 1, 2, 4, ... `longest` episodes, cyclically.
+
+    They are the second half; random tasks of the first half fill the time between. The lags are exact while there is
+    room for all: about 2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some
+    episodes.
+    """
 
     longest: int = 1024
 
@@ -423,14 +423,14 @@ def bind_tasks(schedule: Schedule, names: Sequence[str]) -> Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two things come next, each by a schedule of its own: one of N tasks, and one of the kinds in which they are met.
+    """Product of two schedules: one of N tasks, and one of the kinds of each task.
 
     Task k N + i is task i in kind k.
 
     Args:
-        tasks: which of N comes next.
-        kinds: which kind comes next; its numbers are drawn for it alone.
-        count: how many kinds there are.
+        tasks: schedule of the N tasks.
+        kinds: schedule of the kinds, with random numbers of its own.
+        count: number of kinds.
     """
 
     tasks: Schedule
@@ -438,7 +438,7 @@ class Paired:
     count: int
 
     def __post_init__(self) -> None:
-        """Refuse what has no kind."""
+        """Validate that there are kinds."""
         _positive("count", self.count)
 
     def next(self, history: History, draw: Draw) -> Ints:

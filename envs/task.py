@@ -26,19 +26,19 @@ ROW: dict[str, type[np.generic]] = {
     "length": np.int32,  # steps of the episode
     "return": np.float32,  # sum of rewards
     "normalised": np.float32,  # (return - random) / (oracle - random), NaN without references
-    "within": np.float32,  # expected return here of the best policy that forgets at every episode's end, or NaN
-    "cross": np.float32,  # expected return here of the best policy that remembers its life, or NaN
-    "success": np.float32,  # 1, 0, or NaN if the task does not say
-    "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
+    "within": np.float32,  # expected return here of the best policy without memory across episodes, or NaN
+    "cross": np.float32,  # expected return here of the best policy with memory across episodes, or NaN
+    "success": np.float32,  # 1, 0, or NaN if the task has none
+    "answer": np.int32,  # the task's answer, or the last step's discrete action; -1 if there is none
 }
 
 
 class StreamError(RuntimeError):
-    """An environment broke its contract; the message names the environment, the task and the step.
+    """An environment raised or broke its contract; the message names the environment, the task and the step.
 
     Args:
         message: what happened.
-        report: how to reproduce it, as JSON can hold it; empty if nothing is known.
+        report: JSON-serialisable data to reproduce it; empty if there is none.
     """
 
     def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
@@ -53,8 +53,8 @@ class References:
     Args:
         random: mean return of the random policy.
         within: best mean return of a policy whose memory is reset at every episode's end.
-        cross: best mean return of a policy that remembers its life.
-        oracle: best mean return of a policy that knows what is hidden.
+        cross: best mean return of a policy with memory across episodes.
+        oracle: best mean return of a policy that knows the hidden parameters.
     """
 
     random: float = float("nan")
@@ -69,7 +69,7 @@ class Task:
 
     Args:
         name: shown in tables.
-        references: what its returns are compared with.
+        references: reference scores.
     """
 
     name: str

@@ -10,7 +10,7 @@ from lifelong.envs.schedules import History, Schedule
 
 __all__ = ["show_timeline", "timeline"]
 
-_SHADES = " ░▒▓█"  # how much of the time behind a character a task takes
+_SHADES = " ░▒▓█"  # share of a column's episodes
 
 
 def timeline(schedule: Schedule, tasks: int, episodes: int, seed: int = 0, life: int = 0) -> NDArray[np.int64]:
@@ -19,7 +19,7 @@ def timeline(schedule: Schedule, tasks: int, episodes: int, seed: int = 0, life:
     Args:
         schedule: of the stream.
         tasks: N, how many there are.
-        episodes: how far to look.
+        episodes: number of episodes.
         seed: of the stream.
         life: number of the life.
 
@@ -47,7 +47,7 @@ def show_timeline(line: NDArray[np.int64], names: Sequence[str], width: int = 10
         line: task of each episode.
         names: of the tasks.
         width: columns at most.
-        rows: at most; the last one tells of the rest.
+        rows: at most; the last one summarises the rest.
     """
     columns = min(width, line.size)
     column = np.arange(line.size) * columns // max(line.size, 1)

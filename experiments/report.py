@@ -1,7 +1,7 @@
 """Markdown tables of finished runs: retention by lag, pooled over seeds, with the worst seed beside it.
 
-    lifelong report runs                       the frozen agents right after training
-    lifelong report runs --report frozen-2048  what `lifelong retention` measured
+    lifelong report runs                       evaluations at the end of training
+    lifelong report runs --report frozen-2048  evaluations of `lifelong retention`
 
 Runs that differ only in their seed are one line; a cell is P(correct) of all seeds, of the worst seed,
 and retention rho. Everything is computed from the episode rows.
@@ -29,12 +29,15 @@ __all__ = ["ReportConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Summarise finished runs as Markdown."""
+    """Summarise finished runs as Markdown.
+
+    Args:
+        runs: folder of the runs.
+        report: name of a report of `lifelong retention`; if not given, the evaluation at the end of training.
+    """
 
     runs: tyro.conf.Positional[Path] = Path("runs")
-    """Where the runs are."""
     report: str | None = None
-    """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
 
 
 def command(arguments: list[str]) -> None:

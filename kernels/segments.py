@@ -41,12 +41,12 @@ def visible(start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def masked_exp(exponent: Tensor, mask: Tensor) -> Tensor:
-    """Return exp(exponent) where `mask`, else exactly 0; whatever stands outside the mask stays harmless."""
+    """Return exp(exponent) where `mask`, else exactly 0, without overflow outside the mask."""
     return exponent.masked_fill(~mask, -torch.inf).exp()
 
 
 def decay_between(total: Tensor, pairs: Tensor) -> Tensor:
-    """Return how much of a write at s is left at t.
+    """Return the decay at t of a write at s.
 
     Args:
         total: [..., C] cumulative log decay up to and including each step.

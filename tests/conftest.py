@@ -18,7 +18,7 @@ SMOKE = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick and touches every floor."""
+    """Mark the smoke tests: one quick file of every kind."""
     here = Path(__file__).parent
     for item in items:
         if item.path.relative_to(here).as_posix() in SMOKE and not item.get_closest_marker("slow"):

@@ -74,8 +74,8 @@ def module_graph() -> dict[str, set[str]]:
 def run_python(code: str, cwd: Path) -> None:
     """Run code in a fresh interpreter that finds what this one finds."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

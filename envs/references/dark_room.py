@@ -32,7 +32,7 @@ def dark_room_policies(stream: DarkRoom) -> dict[str, Callable[[], Policy]]:
 
 
 class Sweep:
-    """Do the tours one after another, an episode each, until the goal is found; then walk to it.
+    """Search by one tour per episode until the goal is found; then walk to it.
 
     Args:
         stream: whose numbers are looked at, and nothing else.

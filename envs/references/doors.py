@@ -3,7 +3,7 @@
 | policy | knows |
 | --- | --- |
 | random | nothing, not even how to walk |
-| within | how to walk to a door; to one who forgets all doors are alike, so it tries the first |
+| within | how to walk to a door; it tries the first |
 | cross | which doors did not open with this key, and the one that did |
 | oracle | the right door |
 """

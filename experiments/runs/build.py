@@ -1,6 +1,6 @@
-"""From a config to what it names: a stream, a memory, an agent.
+"""Build stream, memory and agent from a config.
 
-Whatever a user's words can get wrong goes wrong here, before anything is written.
+Invalid names and settings raise here, before any file is written.
 """
 
 import re

@@ -15,10 +15,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.runs.config import TrainConfig
 
-__all__ = ["EVALUATION_SEED", "live_frozen", "own_random", "training_horizon"]
-
-EVALUATION_SEED = 2**31
-"""Streams of evaluations start here: no life of training is met again."""
+__all__ = ["live_frozen", "own_random", "training_horizon"]
 
 _SEGMENT = 64  # steps between two looks at the clock
 

@@ -1,4 +1,4 @@
-"""What rows say of an agent: its retention by the measure that the stream declares, its memory index, its scores."""
+"""Summarise episode rows: retention by the measure that the stream declares, memory index, scores."""
 
 import math
 from dataclasses import dataclass
@@ -187,7 +187,7 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         numbers.append(f"P(success, task met before) {summary.known:.3f}")
     if not math.isnan(summary.index):
         numbers.append(f"memory index {summary.index:.3f} ({summary.index_low:.3f} to {summary.index_high:.3f})")
-    console.print(f"{title}: " + " · ".join(numbers))
+    console.print(f"{title}: " + " · ".join(numbers), soft_wrap=True)
 
 
 def _table_of_tasks(summary: Summary, title: str) -> Table:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
+from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
@@ -23,7 +24,7 @@ from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
@@ -44,16 +45,20 @@ class Trainer:
         config: with every setting resolved.
         resumed: go on from the run's checkpoint.
         console: where progress goes.
+        report_steps: environment steps between two reports to TensorBoard, so that two trainings can be compared; if
+            not given, reports fall by the clock.
     """
 
-    def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
+    def __init__(
+        self, config: TrainConfig, resumed: bool, console: Console, *, report_steps: int | None = None
+    ) -> None:
         torch.set_num_threads(config.threads)
-        self.config, self.console, self.resumed = config, console, resumed
+        self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
-        self.folder = config.run if resumed else create_run(config)
+        self.folder = config.run if resumed else create_run(config, self.agent)
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
@@ -106,8 +111,8 @@ class Trainer:
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
-                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                if recent and (steps >= self.report_steps if self.report_steps else wall > _REPORT_EVERY):
                     speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
                     self._report(recent, history, learned, speeds)
                     recent, mark = [], _now(rollout.steps)
@@ -158,13 +163,16 @@ class Trainer:
         names = [self.tasks[task] for task in tasks]
         scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
         self.writer.scalars(scalars | matrix_scalars(rows), step)
-        title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
-        self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
+        if len(steps) & (len(steps) - 1) == 0 or step >= (
+            self.config.steps or 0
+        ):  # drawing takes longer than a few copies
+            title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
+            self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
 
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
         steps = training_horizon(self.config, self.mean_length)
-        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
+        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=evaluation_seed(self.config.seed))
         rows = live_frozen(
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )

@@ -44,7 +44,7 @@ def inner_loop(
     limit: Tensor | None = None,
     parametrisation: Parametrisation = "identity",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Do what `reference.inner_loop` does, a mini-batch at a time; arguments as there."""
+    """Compute `reference.inner_loop`, a mini-batch at a time; arguments as there."""
     plan = schedule(phase, start, batch, whole=True)
     there, fresh, full = plan.there, plan.fresh[..., None, None], plan.full[..., None, None]
     Q, X, target, theta = (plan.lay_out_heads(z) for z in (q, k, v, rate))

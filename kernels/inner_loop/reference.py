@@ -14,7 +14,7 @@ the rate: with theta_t <= 1 / C, or rho_i <= 1 / i, and the normalised gradient,
 Weights are kept as offsets from the slow weights A: a life starts at zero, fades to A, and A gets a gradient from
 every step of every life.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, C steps of a mini-batch, P weights of all layers, one
+Shapes: B lives, T steps, H heads, K key dim, V value dim, C steps of a mini-batch, P weights of all layers, one
 after another; F, D and M are [B, H, P].
 Traffic per step and head: 6 P numbers of state with momentum, and 2 K + 2 V of inputs and outputs.
 """

@@ -15,7 +15,7 @@ __all__ = ["Schedule", "schedule"]
 
 
 class Schedule(NamedTuple):
-    """Where every step of a pass stands."""
+    """Layout of the steps of a pass in mini-batches."""
 
     place: Tensor
     """[B, T] int64, mini-batch of the step times C plus its slot."""

@@ -1,4 +1,4 @@
-r"""Feature maps: what a query and a key become before they meet in a sum of outer products.
+r"""Feature maps of queries and keys in linear attention.
 
     elu       elu(x) + 1                                                  K      arXiv:2006.16236
     relu      max(x, 0)                                                   K      arXiv:2103.13076
@@ -12,7 +12,7 @@ r"""Feature maps: what a query and a key become before they meet in a sum of out
 The right column is F, the width of the result. Taylor keeps each product of two channels once, where Based keeps it
 twice: the same scalar products with half the state. DPFP is Schlag's, where the second half of r is not negative.
 
-Shapes: H heads, K key width, F features.
+Shapes: H heads, K key dim, F features.
 """
 
 from typing import Literal, get_args
@@ -29,7 +29,7 @@ EPS = 1e-6
 
 
 class FeatureMap(nn.Module):
-    """A map from [..., H, K] to [..., H, F].
+    """Base of feature maps from [..., H, K] to [..., H, F].
 
     Args:
         features: F.
@@ -45,7 +45,7 @@ class FeatureMap(nn.Module):
 
 
 class ELU(FeatureMap):
-    """Positive: elu(x) + 1."""
+    """ELU features: elu(x) + 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, K] of x [..., H, K]."""
@@ -53,7 +53,7 @@ class ELU(FeatureMap):
 
 
 class ReLU(FeatureMap):
-    """What is positive."""
+    """ReLU features: max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, K] of x [..., H, K]."""
@@ -61,7 +61,7 @@ class ReLU(FeatureMap):
 
 
 class Taylor(FeatureMap):
-    """The exponential to second order, as a scalar product.
+    """Taylor features: a scalar product equal to the exponential to second order.
 
     Args:
         key_dim: K.
@@ -80,7 +80,7 @@ class Taylor(FeatureMap):
 
 
 class DPFP(FeatureMap):
-    """Products of neighbours among the positive and negative parts.
+    """DPFP features: products of neighbours among the positive and negative parts.
 
     Args:
         key_dim: K.
@@ -104,7 +104,7 @@ class DPFP(FeatureMap):
 
 
 class Rebased(FeatureMap):
-    """A learned parabola of every normalised channel.
+    """ReBased features: a learned parabola of every normalised channel.
 
     Args:
         num_heads: H.
@@ -122,7 +122,7 @@ class Rebased(FeatureMap):
 
 
 class Hedgehog(FeatureMap):
-    """A softmax over channels and their negatives, so that the map can be as attention.
+    """Hedgehog features: a softmax over learned channels and their negatives.
 
     Args:
         num_heads: H.

@@ -1,4 +1,4 @@
-r"""Mesa: the ridge regression over everything seen, solved anew for every query.
+r"""MesaNet: ridge regression over the whole life, solved for every query.
 
     H <- alpha_t H + beta_t k_t k_t^T                     how often each direction was seen          H_0 = 0
     G <- alpha_t G + beta_t v_t k_t^T                     what was seen there                        G_0 = 0
@@ -17,7 +17,7 @@ p_t for q_t, H_t p_t is what linear attention reads (`fast_weight` with values b
 it. The gradient is that of the exact solution, by one more solve with the same operator (implicit differentiation).
 Both are exact where the iterations suffice: K of them always do without rounding, far fewer if H is well conditioned.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state H [B, H, K, K], G [B, H, V, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state H [B, H, K, K], G [B, H, V, K] and the
 convolution's window.
 Cost per step: 5 H K^2 + 5 H V K + n H (2 K^2 + 16 K) floating-point operations besides the projections, n iterations;
 4 H K (K + V) bytes of state.
@@ -43,14 +43,14 @@ RIDGE = 0.25  # least lambda
 
 
 class Mesa(Memory):
-    """A ridge regression per head.
+    """MesaNet: a ridge regression per head.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
         iterations: n, of conjugate gradients per query.
 
@@ -87,12 +87,12 @@ class Mesa(Memory):
         return TensorDict(state, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
+        """Compute one step; see `Memory.step`."""
         q, k, v, beta, decay, window = self._inputs(x[:, None], state, start[:, None])
         _, H = fast_weight(q, k, beta * k, state["H"], start[:, None], decay=decay)
 
         def seen(p: Tensor) -> Tensor:
-            return (H @ p[:, 0, :, :, None])[:, None, ..., 0]  # H is the same in all iterations
+            return (H @ p[:, 0, :, :, None])[:, None, ..., 0]  # H is constant over the iterations
 
         r = self._solve(q, seen)
         y, G = fast_weight(r, k, beta * v, state["G"], start[:, None], decay=decay)
@@ -141,7 +141,7 @@ class Mesa(Memory):
 
 
 class Solved(torch.autograd.Function):
-    """The root r of the residual q - A r, as what it is a root of: dr = A^-1 d(residual), A symmetric."""
+    """Implicit differentiation of the root r of the residual q - A r: dr = A^-1 d(residual), A symmetric."""
 
     @staticmethod
     def forward(ctx: Any, residual: Tensor, r: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
@@ -156,13 +156,13 @@ class Solved(torch.autograd.Function):
 
 
 def conjugate_gradients(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: int) -> Tensor:
-    """Return r with A r = q, as far as `iterations` bring it.
+    """Solve A r = q by conjugate gradients.
 
     Args:
         A: linear map of [..., K], symmetric and positive along the last axis.
         q: [..., K] right-hand sides, each solved for itself.
         least: a lower bound of A's eigenvalues: rounding may not take p A p below `least` |p|^2.
-        iterations: how many; once the residual is zero, more change nothing.
+        iterations: number of iterations; none has an effect once the residual is zero.
     """
     tiny = torch.finfo(q.dtype).tiny
     r, rest, direction = torch.zeros_like(q), q, q

@@ -1,4 +1,4 @@
-r"""Two memories as one: side by side, each channel choosing between them, or one behind the other.
+r"""Combine two memories: in parallel, mixed by a gate per channel, or in series.
 
 Hybrid:  y_t = g a(x)_t + (1 - g) b(x)_t        g = sigmoid(W x + c), per channel
          y_t = a(x)_t + b(x)_t                  with `mix="sum"`
@@ -57,11 +57,11 @@ class Pair(Memory):
         return TensorDict({"a": self.a.initial_state(batch), "b": self.b.initial_state(batch)}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read both once; see `Memory.step`."""
+        """Step both memories; see `Memory.step`."""
         return self._run(x, state, start, one_step=True)
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read both T times; see `Memory.forward`."""
+        """Run both memories over T steps; see `Memory.forward`."""
         return self._run(x, state, start, one_step=False)
 
     def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
@@ -70,7 +70,7 @@ class Pair(Memory):
 
 
 class Hybrid(Pair):
-    """Two memories side by side.
+    """Two memories in parallel.
 
     Args:
         width: D, width of inputs and outputs.
@@ -113,7 +113,7 @@ class Hybrid(Pair):
 
 
 class Series(Pair):
-    """Two memories one behind the other; the second sees the input and what the first has read.
+    """Two memories in series; the second reads the input plus the first one's output.
 
     Args:
         width: D, width of inputs and outputs.
@@ -149,10 +149,10 @@ class Series(Pair):
 
 
 def inner_memory(width: int, memory: str | Memory, options: dict[str, Any] | None) -> Memory:
-    """Return the memory itself, or a new one of that name.
+    """Return a memory, made by name if needed.
 
     Raises:
-        ValueError: if it is of another width, or options come with a memory that is made already.
+        ValueError: if it is of another width, or options are given with a memory object.
     """
     if isinstance(memory, str):
         return make_memory(memory, width, **(options or {}))

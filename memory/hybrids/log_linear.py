@@ -1,4 +1,4 @@
-r"""Log-linear attention: the recent past in many small memories, the distant past in few large ones.
+r"""Log-linear attention: a hierarchy of states over 1, 1, 2, 4, 8, ... steps of the past.
 
     at step t > 0 of a life, with j the lowest set bit of t:            S_0, ..., S_{L-1} = 0
         S_{j+1} <- S_{j+1} + S_0 + ... + S_j,   S_0 = ... = S_j = 0
@@ -6,18 +6,18 @@ r"""Log-linear attention: the recent past in many small memories, the distant pa
     S_0 <- S_0 + beta_t v_t k_t^T
     y_t = sum_i lambda_t,i S_i q_t
 
-So level i > 0 holds 2^(i-1) successive steps or none, and each step chooses by lambda how much it listens to which part
-of its past. With all lambda = 1 it is its host, the gated delta rule, or with `rule="additive"` gated linear attention
-(no k k^T). There are L levels, and j + 1 beyond the last is the last: the top level never moves, takes in all that
-comes up, and is the host's memory of everything before the present block of 2^(L-2) steps.
-q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + b), lambda =
-softplus(W x + c), one at birth; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
+So level i > 0 holds 2^(i-1) successive steps or none, and lambda weighs the parts of the past at each step. With all
+lambda = 1 it is its host, the gated delta rule, or with `rule="additive"` gated linear attention (no k k^T). There are
+L levels, and j + 1 beyond the last is the last: the top level never moves, takes in all that comes up, and is the
+host's memory of everything before the present block of 2^(L-2) steps. q, k, v = SiLU(conv(W x)), q and k of unit
+length, beta = sigmoid(W x), log alpha = -softplus(W x + b), lambda = softplus(W x + c), one at birth; the reading goes
+through an RMS norm per head, a SiLU gate and a linear map.
 
 All levels fade and are corrected alike, so a pass runs the host's recurrence once per chunk of C steps on more rows:
 those of all levels, and one row for each step of the chunk, which is the key side of its write. Which level a write of
 step s is in at step t is the highest bit in which t and s differ.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, L levels, C steps in a chunk; state
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, L levels, C steps in a chunk; state
 S [B, H, L, V, K], count [B, 1] int64 (steps lived) and the convolution's window.
 Cost per step: 10 H L V K floating-point operations besides the projections; 4 H L V K + 8 bytes of state.
 Source: arXiv:2506.04761 with the hosts of arXiv:2412.06464 and arXiv:2405.21060; the number of levels is bounded, and
@@ -42,7 +42,7 @@ CHUNK = 64
 
 
 class LogLinear(Memory):
-    """A matrix per head and level; each level holds twice the steps of the one below.
+    """Log-linear attention: a matrix per head and level; each level holds twice the steps of the one below.
 
     Args:
         width: D, width of inputs and outputs.
@@ -51,7 +51,7 @@ class LogLinear(Memory):
         rule: the host: `delta`, corrected at the key, or `additive`.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -119,7 +119,7 @@ class LogLinear(Memory):
         now: Tensor,
         start: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Live C steps: what was there before moves as whole levels, what is written here step by step."""
+        """Run one chunk of C steps: earlier levels move as wholes, writes of the chunk step by step."""
         num_heads, levels, V, K = self.shape
         B, C = now.shape
         if self.rule == "additive":
@@ -128,7 +128,7 @@ class LogLinear(Memory):
         values = torch.cat([ones.new_zeros(B, C, num_heads, levels * V), ones], -1)
         rows = torch.cat([S.flatten(2, 3), S.new_zeros(B, num_heads, C, K)], 2)
         read, rows = fast_weight(q, k, values, rows, start, decay=decay, rate=rate if self.rule == "delta" else None)
-        old, weight = read.split([levels * V, C], -1)  # weight [B, C, H, C]: how much of v_s a reading at t is
+        old, weight = read.split([levels * V, C], -1)  # weight [B, C, H, C] of v_s in the reading at t
 
         top = levels - 1
         level = highest_bit(now[:, :, None] ^ now[:, None]).clamp(max=top)  # [B, C, C] where s is at t
@@ -153,12 +153,12 @@ class LogLinear(Memory):
 
 
 def highest_bit(n: Tensor) -> Tensor:
-    """Return one more than the number of the highest bit set in n >= 0, 0 for none."""
+    """Return the bit length of n >= 0."""
     return torch.frexp(n.double()).exponent.long()
 
 
 def moved_levels(levels: int, before: Tensor, now: Tensor) -> Tensor:
-    """Return where each level's content, as of step `before`, is at the steps `now` of the same life.
+    """Return the level at the steps `now` of each level's content at step `before`, in the same life.
 
     It moves first at the next multiple of 2^level, and then together with the step just before that one.
 

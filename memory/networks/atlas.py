@@ -1,4 +1,4 @@
-r"""Atlas: a network per head that is trained, at every step, on the last c pairs together, at polynomial keys.
+r"""Atlas: a network per head trained at test time on the last c pairs at polynomial keys, optionally by Muon.
 
     G_t = 1/c sum_{t - c < i <= t} gamma_i gradient at F of 1/2 |f(phi(k_i); W) - v_i|^2
     M_t = eta_t M_{t-1} + (1 - eta_t) G_t                               M_0 = 0
@@ -15,7 +15,7 @@ where it began; theta <= 1 / C, the mean over the window and the normalised grad
 `kernels/inner_loop/network.py`) keep equal observations in a row from overshooting.
 The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, E = K + K (K + 1) / 2 features, V value width, N hidden units,
+Shapes: B lives, T steps, D width, H heads, K key dim, E = K + K (K + 1) / 2 features, V value dim, N hidden units,
 P weights of a head, V E or N (E + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64,
 the last pairs k [B, c - 1, H, K] and v [B, c - 1, H, V] with gamma [B, c - 1, H], 0 where there is none, and the
 convolution's window. A pass gathers for each mini-batch its S = c - 1 + C pairs.
@@ -50,12 +50,12 @@ class Atlas(Memory):
         num_heads: H; must divide `width`. None for one in every 32 channels.
         recent: c, pairs of the window, the present one among them.
         depth: layers of the network; 1 is a matrix.
-        hidden: N, units of a hidden layer; None for twice the value width.
+        hidden: N, units of a hidden layer; None for twice the value dim.
         key_dim: K; None for width / num_heads, but 8 at most.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
         muon: whether the momentum is made orthogonal before it is added.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -88,7 +88,7 @@ class Atlas(Memory):
         self.layers = tuple((rows, columns) for columns, rows in pairwise(widths))
         self.project = Projection(width, num_heads, K, V, conv_size)
         first = [torch.randn(num_heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers)]
-        first[-1].zero_()  # what was never written says nothing
+        first[-1].zero_()  # the output is 0 before any write
         self.weights = nn.Parameter(torch.cat([layer.flatten(1) for layer in first], 1))
         self.powers = nn.Parameter(torch.tensor([1.0, 0.5]).expand(num_heads, 2).clone())
         self.gates = nn.Linear(width, 4 * num_heads)
@@ -100,7 +100,7 @@ class Atlas(Memory):
         self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from the slow weights, no pairs and an empty window."""
+        """Return zero offsets from the slow weights, no pairs and an empty window."""
         num_heads, V, K = self.shape
         state = TensorDict({n: self.zeros(batch, num_heads, size(self.layers)) for n in STATE}, [batch])
         state["phase"] = torch.zeros(batch, 1, dtype=torch.int64, device=self.weights.device)
@@ -196,7 +196,7 @@ class Atlas(Memory):
             left: [B, H, C, 1] share of the incoming offsets in W_t.
 
         Returns:
-            what is read [B, H, C, V], and the offsets and the momentum [B, H, P] after the mini-batch.
+            the readings [B, H, C, V], and the offsets and the momentum [B, H, P] after the mini-batch.
         """
         after, push = [], []
         for i, (delta, inputs) in enumerate(trained):

@@ -1,4 +1,4 @@
-r"""Hope: a matrix that writes its own keys, values and rates, and networks behind it that learn ever more slowly.
+r"""Hope: a self-modifying matrix, then a chain of networks with ever longer update periods.
 
     M stands for (M_k; M_v; M_eta; M_alpha; M_memory), one above the other; F: M at the start of the mini-batch
     k_t = unit(F_k x_t),  v_t = short(F_v z_t)
@@ -55,7 +55,7 @@ class Hope(Memory):
         batch: C, steps of a mini-batch of the matrix.
         periods: P_l, steps between two updates of each network; each a multiple of the one before it, and of C.
         hidden: N, units of a network; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -89,12 +89,12 @@ class Hope(Memory):
         self.rate_bias = nn.Parameter(torch.full((num_heads,), 2.0))  # writes begin near their bound
         self.fade_bias = nn.Parameter(decay_parameters(num_heads, horizons))
         networks = torch.randn(num_heads, len(periods), N * K)  # units of size 1 for inputs of length 1
-        self.networks = nn.Parameter(torch.cat([networks, torch.zeros_like(networks)], -1))  # that say nothing yet
+        self.networks = nn.Parameter(torch.cat([networks, torch.zeros_like(networks)], -1))  # with output 0 at first
         self.level_bias = nn.Parameter(torch.full((num_heads, len(periods)), 2.0))
         self.output = Output(width, num_heads, K)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from what is learned slowly, nothing gathered and an empty window."""
+        """Return zero offsets from the slow weights, zero gradients and an empty window."""
         num_heads, levels = self.shape[0], (len(self.periods), size(self.layers))
         state = TensorDict({name: self.zeros(batch, *self.shape) for name in ("frozen", "fast")}, [batch])
         for name in ("levels", "gathered"):
@@ -136,7 +136,7 @@ class Hope(Memory):
     def _matrix(
         self, q: Tensor, x: Tensor, z: Tensor, on: Tensor, frozen: Tensor, fast: Tensor, never: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Live through the steps of one mini-batch [B, C, H, K]: what the matrix says, its values, and its offsets."""
+        """Run one mini-batch [B, C, H, K]; return the matrix's outputs, its values and its offsets."""
         K = self.shape[2]
         F = self.matrix + frozen
 
@@ -158,7 +158,7 @@ class Hope(Memory):
         return (said(self.matrix, q) + read_at)[..., -K:], v, fast
 
     def _chain(self, o: Tensor, v: Tensor, on: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return o [B, C, H, K] after all levels, and the changes [B, H, L, P] that their errors ask for."""
+        """Return o [B, C, H, K] after all levels, and the gradients [B, H, L, P] of their errors."""
         o, v = o.transpose(1, 2), v.transpose(1, 2)  # [B, H, C, K]
         changes = []
         for level, period in enumerate(self.periods):

@@ -1,4 +1,4 @@
-r"""Base of memories trained at test time: a network per head whose weights are the state.
+r"""Base of test-time-trained memories: a network per head whose weights are the state.
 
     y_t = f(q_t; W_t),  W_t = A + what the steps of this life have changed          A: slow weights, learned by gradient
 
@@ -6,7 +6,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; the recursion is that of `ker
 rates, its loss and its idea of keeping. The state holds offsets from A: zero at a start, and A learns from every step.
 The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, C steps of a mini-batch, P weights of a head;
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, C steps of a mini-batch, P weights of a head;
 state frozen [B, H, P] at the start of the mini-batch, fast [B, H, P], momentum [B, H, P] where there is one,
 phase [B, 1] int64, and the convolution's window.
 Cost per step: 8 H P floating-point operations besides the projections, 2 H for every weight behind the first layer, and
@@ -29,18 +29,18 @@ __all__ = ["InnerNetwork"]
 
 
 class InnerNetwork(Memory):
-    """A network per head, trained while it lives; subclasses define `rules`.
+    """Base of test-time-trained memories: a network per head; subclasses define `rules`.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: L, layers of the network: 1 is a matrix.
-        hidden: units of a hidden layer; None for twice the value width.
+        hidden: units of a hidden layer; None for twice the value dim.
         bias: whether the layers have one.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         momentum: whether there is one.
 
     Raises:
@@ -78,7 +78,7 @@ class InnerNetwork(Memory):
         self.output = Output(width, num_heads, V)
 
     def first_weights(self, num_heads: int) -> Tensor:
-        """Return [H, P]: units of size about 1 for keys of length 1; the last layer is 0, nothing is said yet."""
+        """Return [H, P]: units of size about 1 for keys of length 1; the last layer, and so the output, is 0."""
         last = self.layers[-1]
         hidden = [
             torch.randn(num_heads, *shape) / (shape[1] ** 0.5 if n else 1) for n, shape in enumerate(self.layers[:-1])
@@ -86,19 +86,19 @@ class InnerNetwork(Memory):
         return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(num_heads, *last))], 1)
 
     def rules(self, x: Tensor) -> dict[str, Any]:
-        """Return the arguments of `inner_loop` that the memory is made of, `rate` [B, T, H] among them."""
+        """Return the memory's own arguments of `inner_loop`, with `rate` [B, T, H]."""
         raise NotImplementedError(f"{type(self).__name__} must define rules(x)")
 
     def targets(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return [B, T, H, V], what the network should say at k."""
+        """Return the targets [B, T, H, V] of the network at k."""
         return v
 
     def reading(self, q: Tensor, y: Tensor) -> Tensor:
-        """Return [B, T, H, V], what is read of what the network says at q."""
+        """Return the readings [B, T, H, V] from the network's output at q."""
         return y
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from the slow weights, and an empty window."""
+        """Return zero offsets from the slow weights, and an empty window."""
         num_heads, P = self.shape[0], size(self.layers)
         names = ("frozen", "fast", "momentum") if self.momentum else ("frozen", "fast")
         state = TensorDict({name: self.zeros(batch, num_heads, P) for name in names}, [batch])

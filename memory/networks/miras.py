@@ -1,4 +1,4 @@
-r"""Moneta, Yaad, Memora: networks trained at test time under other losses, and kept in other ways.
+r"""Miras: networks trained at test time with other losses and retention (Moneta, Yaad, Memora).
 
     f(x; W) = x + LN(W_2 silu(W_1 x))
     g_t = gradient at F of the loss of f(k_t; W) against v_t          F: W at the start of the mini-batch
@@ -41,14 +41,14 @@ __all__ = ["Memora", "Moneta", "Yaad"]
 
 
 class Miras(InnerNetwork):
-    """What the three share.
+    """Base of Moneta, Yaad and Memora.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         hidden: N, units of the hidden layer; None for twice width / num_heads.
         batch: C, steps of a mini-batch.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -88,16 +88,16 @@ class Miras(InnerNetwork):
         return rules
 
     def targets(self, k: Tensor, v: Tensor) -> Tensor:
-        """Return v - k: the network is what is added to k."""
+        """Return v - k, the target of the residual network."""
         return v - k
 
     def reading(self, q: Tensor, y: Tensor) -> Tensor:
-        """Return q plus what the network says."""
+        """Return q plus the network's output."""
         return q + y
 
 
 class Moneta(Miras):
-    """A cubic loss, and weights divided by their own norm; arguments as of `Miras`."""
+    """Moneta: a cubic loss, and weights divided by their own norm; arguments as of `Miras`."""
 
     kind: ClassVar = {"loss": "l3", "parametrisation": "l4"}
     extra = 6
@@ -110,14 +110,14 @@ class Moneta(Miras):
 
 
 class Yaad(Miras):
-    """Huber's loss with a limit that depends on the input; arguments as of `Miras`."""
+    """Yaad: Huber's loss with a data-dependent limit; arguments as of `Miras`."""
 
     kind: ClassVar = {"loss": "huber", "parametrisation": "identity"}
     extra = 1
 
 
 class Memora(Miras):
-    """Weights that are distributions, learned in their logarithms; arguments as of `Miras`."""
+    """Memora: weights that are distributions, learned in their logarithms; arguments as of `Miras`."""
 
     kind: ClassVar = {"loss": "l2", "parametrisation": "softmax"}
     extra = 9

@@ -1,6 +1,6 @@
-"""Tables from a name to what is made with it: memories, streams, drifts, schedules and verbs all use this one.
+"""Registries: tables from names to import targets, for memories, streams, schedules, drifts and verbs.
 
-An entry names its target as text, so that a table can be listed and searched without importing what it holds.
+An entry names its target as text, so that a table can be listed and searched without imports.
 """
 
 import difflib
@@ -14,21 +14,21 @@ __all__ = ["Entry", "check_settings", "closest", "find", "known", "lazy_attribut
 
 
 class Entry(NamedTuple):
-    """Where something is found and what it is in one line."""
+    """Registry entry: import target and one-line summary."""
 
     target: str
     """`module:attribute`."""
     summary: str
     options: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default, never written to
-    """Settings that this name stands for."""
+    """Settings that the name implies."""
     extra: str = ""
     """The extra of this package that it needs; empty if none."""
     source: str = ""
-    """Where it was published: an arXiv id, or a DOI with `doi.org/` before it; empty if it is ours or everybody's."""
+    """Publication: an arXiv id, or a DOI with `doi.org/` before it; empty if none."""
 
 
 def table(package: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return entries whose targets are relative to a package with absolute ones.
+    """Return entries with their relative targets made absolute.
 
     Args:
         package: dotted name.
@@ -64,7 +64,7 @@ def find(
     """Return the entry of a name, in which `-` and `_` are the same.
 
     Args:
-        kind: what is named, for the error: "memory".
+        kind: of the entry, for the error: "memory".
         name: of the entry.
         entries: by name.
         otherwise: what else would be understood, for the error: ", or package.module:Class".
@@ -82,7 +82,7 @@ def find(
 
 
 def load(kind: str, target: str) -> Any:
-    """Import and return what `module:attribute` names.
+    """Import and return `module:attribute`.
 
     Raises:
         ImportError: if it cannot be found.
@@ -100,11 +100,11 @@ def check_settings(
     """Validate the names of settings against a factory's parameters.
 
     Args:
-        kind: what is made, for the error: "memory".
-        name: of what is made.
-        factory: what the settings are for; one that takes any keyword, or tells no parameters, is not checked.
-        settings: names that will be given.
-        also: names that are understood besides the parameters.
+        kind: of the factory, for the error: "memory".
+        name: of the factory.
+        factory: takes the settings; one with `**kwargs`, or without a signature, is not checked.
+        settings: names to check.
+        also: names accepted besides the parameters.
         hidden: a parameter that is not a setting, such as "width".
 
     Raises:
@@ -124,12 +124,12 @@ def check_settings(
 
 
 def lazy_attribute(package: str, exports: Mapping[str, str], name: str) -> Any:
-    """Import a public name of a package when it is first asked for (PEP 562).
+    """Import a public name of a package at its first access (PEP 562).
 
     Args:
         package: its dotted name, `__name__`.
         exports: from public name to the module, relative to the package, that defines it.
-        name: what is asked for.
+        name: the attribute.
 
     Raises:
         AttributeError: if the package has no such name.

@@ -53,7 +53,7 @@ class Clockwork:
 
 
 class Age(Memory):
-    """How many steps ago the memory started, this step included."""
+    """Memory that counts the steps since its start, this step included."""
 
     def initial_state(self, batch: int) -> TensorDict:
         return TensorDict({"age": torch.zeros(batch, 1)}, [batch])

@@ -16,7 +16,7 @@ from lifelong.envs.schedules import Cyclic
 
 
 class Guess(TaskStream):
-    """Two tasks in turn; an episode of three steps in which guesses are paid."""
+    """Two tasks in turn; an episode of three steps with rewarded guesses."""
 
     scores = References(random=0.5, oracle=3.0)
 

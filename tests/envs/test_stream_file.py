@@ -1,4 +1,4 @@
-"""Streams written down: what they become, and what is said of mistakes."""
+"""Stream files: parsing and errors."""
 
 import numpy as np
 import pytest
@@ -85,6 +85,30 @@ def test_mistakes_are_answered_with_their_line_and_what_is_allowed(old, new, lin
         read_stream_file(path)
     assert str(caught.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("second", "line"),
+    [
+        ('env = "CartPole-v1"', 4),  # the same again
+        ('env = "CartPole-v1"\ndrifts = "gravity:4"', 4),  # others of the same name
+        ('env = "Acrobot-v1"\nname = "CartPole-v1"', 6),
+    ],
+)
+def test_a_task_that_is_listed_twice_is_refused(second, line, tmp_path):
+    path = tmp_path / "twice.toml"
+    path.write_text(f'[[tasks]]\nenv = "CartPole-v1"\n\n[[tasks]]\n{second}\n')
+    with pytest.raises(StreamFileError) as caught:
+        read_stream_file(path)
+    said = f"{path}:{line}: task 'CartPole-v1' is listed twice, first in line 1; "
+    assert str(caught.value).startswith(said)
+
+
+def test_yaml_tells_where_a_task_is_listed_twice(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("tasks:\n  - env: CartPole-v1\n  - env: Acrobot-v1\n  - env: CartPole-v1\n")
+    with pytest.raises(StreamFileError, match=r"twice\.yaml:4: task 'CartPole-v1' is listed twice, first in line 2"):
+        read_stream_file(path)
 
 
 def test_yaml_knows_its_lines_too(tmp_path):

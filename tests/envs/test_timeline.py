@@ -1,4 +1,4 @@
-"""A schedule drawn out is the one that is lived."""
+"""Timelines agree with the stream's tasks."""
 
 import numpy as np
 import pytest

@@ -40,7 +40,7 @@ def draw(
 
 
 def call(form, inputs, fixed):
-    """Give the norm in one piece, and return what is a number: the phase has a test of its own."""
+    """Call with the norm as one tensor, and return the float outputs: the phase has a test of its own."""
     given = {name: x for name, x in inputs.items() if not name.startswith("norm_")}
     norm = None if inputs["norm_scale"] is None else (inputs["norm_scale"], inputs["norm_offset"])
     return form(**given, norm=norm, **fixed)
@@ -177,7 +177,7 @@ def test_the_gradient_written_out_is_that_of_autograd(loss, normed):
 
 
 def plain(T=20, layers=MATRIX, batch=1, **parts):
-    """Without anything that is not plain gradient descent; doubles, no past, unit keys."""
+    """Return inputs of plain gradient descent, in float64 from an empty state with unit keys."""
     inputs, fixed = draw(T, layers, batch, **({"momentum": False, "scale": False, "norm": False} | parts))
     inputs = {n: x.double() if x is not None and x.is_floating_point() else x for n, x in inputs.items()}
     for state in ("weights", "frozen", "fast"):

@@ -1,4 +1,4 @@
-"""What TensorBoard reads of a run."""
+"""TensorBoard events of a run."""
 
 import math
 from dataclasses import replace
@@ -124,7 +124,7 @@ def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path: Path) -> N
 
 
 def test_the_config_is_in_the_run_itself(tmp_path: Path) -> None:
-    config = {"memory": {"name": "palimpsa", "heads": 2}, "lr": 0.003, "resume": None, "folder": Path("runs")}
+    config = {"memory": {"name": "palimpsa", "num_heads": 2}, "lr": 0.003, "resume": None, "folder": Path("runs")}
     with RunWriter(tmp_path, config):
         pass
     assert [path.is_dir() for path in tmp_path.iterdir()] == [False]
