@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import rgb_to_hsv
 from matplotlib.image import imread
 
-from lifelong.experiments.metrics.retention import RetentionCurve
+from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.runs.tensorboard import RunWriter
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -27,7 +27,7 @@ def screenshot(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def write_run(folder: Path, rho: tuple[float, ...]) -> None:
     curve = RetentionCurve(
-        kind="recall", rho=rho, low=rho, high=rho, score=rho, count=(90,) * len(rho), area=0.5, area_low=0.4,
+        measure="recall", rho=rho, low=rho, high=rho, score=rho, count=(90,) * len(rho), area=0.5, area_low=0.4,
         area_high=0.6, minimum=30,
     )  # fmt: skip
     with RunWriter(folder) as writer:

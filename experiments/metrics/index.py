@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 _GAP = 0.05
 """Least gain of remembering, in parts of the way from random to oracle, for which a lag bin has a value."""
+_WORSE = 0.03
+"""Index below 0 by which returns surely are worse than without a memory, for which there is no curve."""
 
 
 def index_curve(
@@ -44,7 +46,7 @@ def index_curve(
         minimum: rows below which a bin has no value.
 
     Returns:
-        The curve; without a value, and with the reason, if the index of the rows is surely below -.05 and that of no
+        The curve; without a value, and with the reason, if the index of the rows is surely below -.03 and that of no
         bin surely above 0 (a random policy).
     """
     names = ("life", "lag_episodes", "return", "within", "cross")
@@ -62,7 +64,7 @@ def index_curve(
     gap = _GAP * (oracle - random) / span if oracle > random else 0.0
     bounds = (least, least + span)
     curve = retention_curve("index", life, lag, returned, within, cross, bounds=bounds, gap=gap, minimum=minimum)
-    surely_worse = memory_index_interval(rows, counted)[1] < -_GAP
+    surely_worse = memory_index_interval(rows, counted)[1] < -_WORSE
     if curve.measured and surely_worse and not (np.nan_to_num(curve.low) > 0).any():
         reason = (
             f"the mean return {returned.mean():.3f} is below {within.mean():.3f}, that of the best policy that forgets "

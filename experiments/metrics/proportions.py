@@ -10,6 +10,8 @@ __all__ = ["effective_count", "few_lives", "weighted_interval", "wilson_interval
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 1e-12  # variances that are no more than that are none
+
 
 def wilson_interval(mean: Any, count: Any, level: float = 0.95) -> tuple[Floats, Floats]:
     """Return Wilson's score interval of a mean of `count` independent scores between 0 and 1.
@@ -66,7 +68,7 @@ def effective_count(sums: Floats, counts: Floats, expected: Floats | None = None
         residuals = sums - (p * counts if expected is None else expected)
         variance = (residuals**2).sum(0) / n**2 * lives / (lives - 1)
         effective = p * (1 - p) / variance * few_lives(lives, level)
-        seen = variance > 1e-12 * p * (1 - p) / n  # more than rounding
+        seen = (variance > _ROUNDING * p * (1 - p) / n) & (p * (1 - p) > _ROUNDING)
     return np.asarray(np.where(seen & (lives > 1), effective, n))
 
 
@@ -97,7 +99,8 @@ def weighted_interval(
     influence = ((sums - (mean * counts if expected is None else expected)) * g / n).sum(1) / weight
     variance = float((influence**2).sum()) * lives / (lives - 1) / float(few_lives(lives, level)) if lives > 1 else 0.0
     rows = weight**2 / float((g**2 / n).sum())
-    effective = p * (1 - p) / variance if variance > 1e-12 * p * (1 - p) / rows else rows
+    seen = variance > _ROUNDING * p * (1 - p) / rows and p * (1 - p) > _ROUNDING
+    effective = p * (1 - p) / variance if seen else rows
     low, high = wilson_interval(p, min(effective, rows) if binary else effective, level)
     return float(low) * weight, float(high) * weight
 

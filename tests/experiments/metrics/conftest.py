@@ -100,8 +100,10 @@ def _lived(kind: str, feedback: Feedback, seed: int, slots: int, episodes: int, 
         cue = info["task"]
         answer = policy.answer(cue, episode)
         seen, reward, _, _, info = world.step(answer)
-        rows.append(info["episodes"])
         right = np.where(reward > 0, answer, -1)
+        if feedback == "reward":  # the outcome is observed in a step of its own
+            info = world.step(answer)[-1]
+        rows.append(info["episodes"])
         if feedback == "reveal":  # nothing is revealed once a life has ended, and nothing is left to use it
             right = np.where(info["life_start"], -1, seen["observation"]["revealed"])
         policy.learn(cue, episode, answer, right)

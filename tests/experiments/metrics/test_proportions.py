@@ -111,6 +111,7 @@ def test_where_no_variance_is_seen_all_rows_count() -> None:
     counts = np.array([4.0, 4.0, 2.0])
     assert effective_count(counts, counts) == 10  # p = 1
     assert effective_count(0 * counts, counts) == 10  # p = 0
+    assert effective_count(counts, counts, counts * [1.0, 0.9, 1.2]) == 10  # p = 1, though more was expected of some
     assert effective_count(counts / 2, counts) == 10  # all lives alike
     assert effective_count(np.array([3.0, 0.0]), np.array([10.0, 0.0])) == 10  # one life with rows
     assert effective_count(np.zeros(2), np.zeros(2)) == 0
@@ -132,6 +133,13 @@ def test_one_stratum_is_wilson() -> None:
     ends = weighted_interval(np.array([2.0]), sums, counts)
     plain = wilson_interval(0.9, effective_count(sums, counts)[0])
     assert ends == (pytest.approx(2 * plain[0]), pytest.approx(2 * plain[1]))
+
+
+def test_all_right_is_as_many_equal_rows_whatever_was_expected() -> None:
+    ones = np.full((4, 3), 10.0)
+    ends = weighted_interval(np.full(3, 1 / 3), ones, ones, ones * [0.9, 1.0, 1.1], binary=False)
+    assert ends == weighted_interval(np.full(3, 1 / 3), ones, ones)
+    assert ends[0] == pytest.approx(120 / (120 + stats.norm.ppf(0.975) ** 2))
 
 
 def test_equal_strata_are_one_with_all_rows() -> None:
