@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from lifelong.envs import TaskStream
-from lifelong.envs.timeline import show_timeline, timeline
+from lifelong.envs.composed_schedules import InSteps, counts_steps
+from lifelong.envs.timeline import show_timeline, step_timeline, timeline
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -30,7 +33,7 @@ class ShowConfig:
     stream: tyro.conf.Positional[str]
     """Name of a stream (see `lifelong list`), gym:<id>, or a stream file."""
     schedule: str | None = None
-    """Which task comes next; None: the stream's."""
+    """Which task comes next, as in `lifelong train`; None: the stream's."""
     stream_options: tuple[str, ...] = ()
     """More settings of the stream, as name=value."""
     feedback: Literal["reveal", "reward"] | None = None
@@ -40,7 +43,7 @@ class ShowConfig:
     life_episodes: int | None = None
     """As in `lifelong train`; None: the stream's."""
     episodes: int = 200
-    """How far to look."""
+    """How far to look; a schedule in steps is shown for one pass."""
     seed: int = 0
     """Of the lives."""
     life: int = 0
@@ -85,7 +88,6 @@ def main(config: ShowConfig) -> str:
     }
     trained = TrainConfig(**said_so, num_envs=1)
     env = make_env(trained.resolved())
-    line = timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life)
     names = [task.name for task in env.tasks]
     said = [
         f"stream    {config.stream}",
@@ -96,27 +98,43 @@ def main(config: ShowConfig) -> str:
         f"actions   {env.single_action_space}",
         f"shown     {', '.join(env.single_observation_space.spaces)}",  # type: ignore[attr-defined]
         "",
-        show_timeline(line, names),
     ]
+    line, steps = _timeline(env, config)
+    if line.size:
+        said.append(show_timeline(line, names, span=f"{steps:,} steps of all lives together" if steps else ""))
+    else:
+        said.append("no timeline: the schedule counts steps and episodes, and how long episodes are is not known\n")
     if config.output is not None:
-        _draw(env, line.tolist(), config.output)
+        if not line.size:
+            raise UserError(f"cannot draw {config.output}: the schedule counts steps and episodes, {env.schedule}")
+        _draw(env, line.tolist(), steps, config.output)
         sys.stderr.write(f"wrote {config.output}\n")
     env.close()
     return "\n".join(said)
 
 
-def _draw(env: TaskStream, line: list[int], path: Path) -> None:
+def _timeline(env: TaskStream, config: ShowConfig) -> tuple[NDArray[np.int64], int]:
+    """Return the timeline, and the steps of its whole length if it counts steps; empty if it counts both."""
+    if isinstance(env.schedule, InSteps):
+        return step_timeline(env.schedule, len(env.tasks))
+    if counts_steps(env.schedule):
+        return np.zeros(0, np.int64), 0
+    return timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life), 0
+
+
+def _draw(env: TaskStream, line: list[int], steps: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = [task.name for task in env.tasks]
     figure = Figure(figsize=(10.0, min(8.0, 1.2 + 0.28 * len(names))), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for episode, task in enumerate(line):
-        axes.barh(task, 1.0, left=episode, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
+    width = steps / len(line) if steps else 1.0
+    for number, task in enumerate(line):
+        axes.barh(task, width, left=number * width, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
     axes.set_yticks(range(len(names)), names, fontsize=min(9.0, 220.0 / len(names)))
     axes.invert_yaxis()
-    axes.set_xlim(0, len(line))
-    axes.set_xlabel(f"episode; {env.schedule}")
+    axes.set_xlim(0, width * len(line))
+    axes.set_xlabel(f"{'environment steps of all lives' if steps else 'episode'}; {env.schedule}")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lifelong.envs import Gravity, References, StickyActions, make_stream
-from lifelong.envs.schedules import Cyclic, Held, Walk
+from lifelong.envs.composed_schedules import Held
+from lifelong.envs.schedules import Cyclic, Walk
 from lifelong.envs.stream_file import StreamFileError, read_stream_file
 
 TOML = """\
