@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import tyro
 
 from lifelong.agents.ppo import PPOConfig
+from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.runs.errors import UserError, check_sizes
 from lifelong.experiments.runs.presets import preset
@@ -116,7 +117,12 @@ class TrainConfig:
     """Feedback of streams that know both: the right answer is revealed after an action, or only the reward is given."""
     schedule: str | None = None
     """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced, novelty:0.1, sweep:500,
-    walk:0.1; with `every 20` behind it each choice holds for 20 episodes. None: the stream's."""
+    walk:0.1; with `every 20` behind it each choice holds for 20 episodes. `order:A,B,A every 500` lists tasks by name
+    or number. With `steps` behind the number, block, cyclic, sweep and order count environment steps of all lives
+    together: `block:5e4 steps`. None: the stream's."""
+    only_task: str | None = None
+    """Name of the only task that comes, whatever the schedule; all else of the stream stays as it is. Such a run is the
+    single-task reference of forward transfer."""
     boundary: Literal["none", "flag", "task_id"] = "none"
     """What the agent is told of task changes."""
     life_episodes: Annotated[int | None, _hint("life_episodes")] = None
@@ -169,10 +175,8 @@ class TrainConfig:
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every", "seed"), 0)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
-        if self.evaluate_every not in ("auto", "boundary", "off") and not _whole(self.evaluate_every):
-            raise UserError(
-                f"evaluate_every must be auto, boundary, off or a number of steps: evaluate_every={self.evaluate_every}"
-            )
+        if self.evaluate_every not in ("auto", "boundary", "off"):
+            object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
@@ -185,7 +189,8 @@ class TrainConfig:
         """The run's own directory."""
         carried = "" if self.carry == "lifetime" else f"-{self.carry}"
         feedback = f"-{self.feedback}" if self.feedback else ""
-        made = f"{self.stream}{feedback}-{self.memory}{carried}-seed{self.seed}"
+        only = f"-only-{self.only_task}" if self.only_task else ""
+        made = f"{self.stream}{feedback}-{self.memory}{carried}{only}-seed{self.seed}"
         return self.runs / (self.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in made))
 
     def resolved(self) -> Self:
@@ -210,7 +215,9 @@ class TrainConfig:
         except StreamFileError as error:
             raise UserError(str(error)) from error
         said = {ALIASES.get(name, name): value for name, value in found.train.items()}
-        open_ = {f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume")} | {*_PPO}
+        open_ = {
+            f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume", "only_task")
+        } | {*_PPO}
         if unknown := sorted(set(said) - open_):
             hint = nearest(unknown[0], open_)
             raise UserError(
@@ -249,9 +256,15 @@ class TrainConfig:
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
 
 
-def _whole(text: str) -> bool:
-    """Return whether a text is a positive whole number."""
-    return text.isdecimal() and int(text) > 0
+def _steps(name: str, text: str) -> int:
+    """Return the steps of a setting that could also be a word."""
+    try:
+        steps = parse_integer(str(text))
+    except ValueError:
+        steps = 0
+    if steps < 1:
+        raise UserError(f"{name} must be auto, boundary, off or a number of steps above 0, as 1e5: {name}={text}")
+    return steps
 
 
 def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
