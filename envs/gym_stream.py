@@ -192,12 +192,13 @@ class GymStream(TaskStream):
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self.environment(slot, int(self.base_task[slot]))
-            self._steps[slot], self._taken[slot], self._last_info[slot] = env.step, [], {}
+            self._taken[slot], self._last_info[slot] = [], {}
             try:
+                env = self.environment(slot, int(self.base_task[slot]))
                 obs, _ = env.reset(seed=seed)
             except Exception as error:
                 raise self._crash(slot, [], error) from error
+            self._steps[slot] = env.step
             self._keep(slot, obs)
         self._check()
 

@@ -55,8 +55,8 @@ def evaluate_tasks(
         most_steps: environment steps of all copies together beyond which the evaluation is given up; None: no limit.
 
     Returns:
-        Columns of `lifelong.envs.stream.ROW`, `episodes` rows for each copy and task, or none if it was given up; and
-        the environment steps taken.
+        Columns of `lifelong.envs.stream.ROW`, `episodes` rows for each copy and task, or none if it was given up, with
+        the `step` of the living agent; and the environment steps taken.
     """
     slots, found, steps = np.arange(copies.num_envs), [], 0
     with own_random(seed):
@@ -78,7 +78,8 @@ def evaluate_tasks(
                         begun = first[[place[life] for life in rows["life"].tolist()]]
                         kept = rows["episode"] < begun + wanted  # quick ones go on until the last has finished
                         found.append({name: column[kept] for name, column in rows.items()})
-    return join_rows(found), steps
+    rows = join_rows(found)
+    return rows | {"step": np.full_like(rows["step"], rollout.steps)}, steps
 
 
 class TaskEvaluation:

@@ -268,3 +268,21 @@ def test_a_task_says_from_which_return_on_it_is_a_success_and_wins_over_the_envi
             assert rows["success"].tolist() == wanted
     with pytest.raises(ValueError, match="success_return must be finite: success_return=inf"):
         GymTask("x", success_return=float("inf"))
+
+
+def test_an_environment_that_can_be_made_so_often_only_is_blamed_as_one_that_breaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, first = [], Room.__init__
+
+    def rare(self: Room, *given: Any) -> None:
+        made.append(self)
+        if len(made) > 2:
+            raise RuntimeError("no more robots")
+        first(self, *given)
+
+    monkeypatch.setattr(Room, "__init__", rare)
+    with pytest.raises(
+        StreamError, match=r"'Room-v0' broke in task 'room', life 2, .* RuntimeError: no more robots"
+    ):
+        stream_of(3).reset()

@@ -217,6 +217,7 @@ def test_who_knows_the_answers_of_a_life_is_right_in_its_copies(feedback: str) -
     rows, steps = evaluate_tasks(rollout, env.position(), copies)
     assert rows["success"].tolist() == [1.0] * 15
     assert np.bincount(rows["task"]).tolist() == [3] * 5
+    assert {*rows["step"].tolist()} == {rollout.steps}
     assert steps % 3 == 0
     assert steps >= 15
 
