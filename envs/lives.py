@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import no_action
+from lifelong.envs.composed_schedules import bind_tasks
 from lifelong.envs.counters import (
     Bools,
     Counters,
@@ -23,7 +24,7 @@ from lifelong.envs.counters import (
     reference_scores,
 )
 from lifelong.envs.rng import SEEDS, Purpose, bits, uniform
-from lifelong.envs.schedules import History, Schedule, bind_tasks
+from lifelong.envs.schedules import History, Schedule
 from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]
@@ -87,13 +88,14 @@ class Lives:
             raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.life_episodes = num_envs, life_episodes
-        self.schedule = bind_tasks(schedule, [task.name for task in tasks])
+        self.num_envs, self.schedule, self.life_episodes = num_envs, schedule, life_episodes
         self._set_seed(seed)
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self._set_tasks(tasks)
+        if len(tasks) > 1:  # with one, the schedule may be that of drifts to come
+            self.bind_schedule()
 
     @property
     def retention(self) -> Retention | None:
@@ -104,6 +106,14 @@ class Lives:
         if not 0 <= seed < 2 * SEEDS:
             raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
         self.seed = seed
+
+    def bind_schedule(self) -> None:
+        """Replace names of tasks in the schedule by their numbers.
+
+        Raises:
+            ValueError: if it names an unknown task.
+        """
+        self.schedule = bind_tasks(self.schedule, [task.name for task in self.tasks])
 
     def episode_seeds(self, slots: Ints) -> Ints:
         """Return the seeds of the present episodes in these slots, below 2^31."""

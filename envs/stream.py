@@ -35,12 +35,13 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import observation_entries, validate_actions
+from lifelong.envs.composed_schedules import Order, Paired, bind_tasks
 from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
 from lifelong.envs.lives import Lives
-from lifelong.envs.schedules import Paired, Schedule, bind_tasks
+from lifelong.envs.schedules import Schedule
 from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
@@ -112,13 +113,18 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
                 f"a stream of {self.base_tasks} tasks needs a drift_schedule, which says when drifts change, such as "
                 f"cyclic:20; its own schedule is {self.schedule}"
             )
+        of_kinds = bind_tasks(self.schedule if schedule is None else schedule, [name for name, _ in kinds])
+        own = Order((0,)) if schedule is None else bind_tasks(self.schedule, [task.name for task in self.tasks])
+        given, self.schedule = self.schedule, own  # while there are no kinds
         steps = max(_EFFECT_STEPS, -(-_EFFECT_STEPS_OF_ALL // self.num_envs))
         where = f"this stream: {steps} steps of {self.num_envs} lives"
-        for drifts in (drifts for _, drifts in kinds if drifts):
-            check_effect_on_lives(drifts, partial(self._play, steps), where)
+        try:
+            for drifts in (drifts for _, drifts in kinds if drifts):
+                check_effect_on_lives(drifts, partial(self._play, steps), where)
+        finally:
+            self.schedule = given
         self._drift = self._drifted_lives([drifts for _, drifts in kinds])
-        if schedule is not None:
-            self.schedule = Paired(self.schedule, bind_tasks(schedule, [name for name, _ in kinds]), len(kinds))
+        self.schedule = of_kinds if schedule is None else Paired(own, of_kinds, len(kinds))
         self._set_tasks(
             [_with_drifts(task, name, drifts, self.base_tasks) for name, drifts in kinds for task in self.tasks]
         )
@@ -165,6 +171,17 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         """Restore the unfinished episodes, just begun anew, to `position`."""
 
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
+        """Restore what is hidden in the lives in `slots` of a position, just drawn anew by `_begin_lives`.
+
+        Only where it changes from episode to episode, and as it was before the unfinished episodes; see `fork`.
+        """
+
+    @property
+    def unforkable(self) -> str:
+        """Reason why lives cannot be copied by `lifelong.envs.fork`, as a sentence; empty if they can."""
+        return ""
+
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream; see `resume`."""
         if self.vector_steps < 0:
@@ -182,6 +199,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             StreamError: if an environment does not reproduce its episode.
         """
         self._check_position(position)
+        self.bind_schedule()
         if ("drift kind" in position) != self.drifting:
             there, here = ("no ", "") if self.drifting else ("", "no ")
             raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
@@ -216,6 +234,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
             self._set_seed(seed)
+        self.bind_schedule()
         self.vector_steps = 0
         self._reset_counters()
         self._new_lives(self._everyone)

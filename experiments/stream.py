@@ -10,10 +10,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from lifelong.envs import TaskStream
-from lifelong.envs.timeline import show_timeline, timeline
+from lifelong.envs.composed_schedules import InSteps, counts_steps
+from lifelong.envs.timeline import show_timeline, step_timeline, timeline
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -39,7 +42,7 @@ class ShowConfig:
         boundary: what the agent is told of task changes.
         life_episodes: episodes of a life; 0 is one endless life. If not given, as in `lifelong train`.
         stream_options: more settings of the stream.
-        episodes: episodes to show.
+        episodes: episodes to show; a schedule in steps is shown for one pass.
         life: number of the life to show.
         output: picture to draw as well.
     """
@@ -108,27 +111,43 @@ def main(config: ShowConfig) -> str:
         f"actions   {env.single_action_space}",
         f"shown     {', '.join(env.single_observation_space.spaces)}",  # type: ignore[attr-defined]
         "",
-        show_timeline(line, names),
     ]
+    line, steps = _timeline(env, config)
+    if line.size:
+        said.append(show_timeline(line, names, span=f"{steps:,} steps of all lives together" if steps else ""))
+    else:
+        said.append("no timeline: the schedule counts steps and episodes, and how long episodes are is not known\n")
     if config.output is not None:
-        _draw(env, line.tolist(), config.output)
+        if not line.size:
+            raise UserError(f"cannot draw {config.output}: the schedule counts steps and episodes, {env.schedule}")
+        _draw(env, line.tolist(), steps, config.output)
         sys.stderr.write(f"wrote {config.output}\n")
     env.close()
     return "\n".join(said)
 
 
-def _draw(env: TaskStream, line: list[int], path: Path) -> None:
+def _timeline(env: TaskStream, config: ShowConfig) -> tuple[NDArray[np.int64], int]:
+    """Return the timeline, and the steps of its whole length if it counts steps; empty if it counts both."""
+    if isinstance(env.schedule, InSteps):
+        return step_timeline(env.schedule, len(env.tasks))
+    if counts_steps(env.schedule):
+        return np.zeros(0, np.int64), 0
+    return timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life), 0
+
+
+def _draw(env: TaskStream, line: list[int], steps: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = [task.name for task in env.tasks]
     figure = Figure(figsize=(10.0, min(8.0, 1.2 + 0.28 * len(names))), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for episode, task in enumerate(line):
-        axes.barh(task, 1.0, left=episode, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
+    width = steps / len(line) if steps else 1.0
+    for number, task in enumerate(line):
+        axes.barh(task, width, left=number * width, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
     axes.set_yticks(range(len(names)), names, fontsize=min(9.0, 220.0 / len(names)))
     axes.invert_yaxis()
-    axes.set_xlim(0, len(line))
-    axes.set_xlabel(f"episode; {env.schedule}")
+    axes.set_xlim(0, width * len(line))
+    axes.set_xlabel(f"{'environment steps of all lives' if steps else 'episode'}; {env.schedule}")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

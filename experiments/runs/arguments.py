@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from lifelong.envs import parse_integer
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.help_page import help_page, takes
 from lifelong.registry import closest
@@ -148,17 +149,6 @@ def _renamed(word: str, aliases: Mapping[str, str]) -> str:
     return f"--{new.replace('_', '-')}{equals}{value}" if new else word
 
 
-def _whole(words: list[str]) -> int:
-    """Return the integer of a word such as `5`, `-5`, `2_000_000` or `1e6`."""
-    (word,) = words
-    if re.fullmatch(r"[+-]?\d[\d_]*(\.\d+)?[eE]\+?\d{1,3}", word):
-        number = float(word)
-        if number.is_integer():
-            return int(number)
-        raise ValueError(f"{word} is not a whole number")
-    return int(word)
-
-
 _REGISTRY = ConstructorRegistry()
 
 
@@ -169,7 +159,7 @@ def _integers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="INT",
-        instance_from_str=_whole,
+        instance_from_str=lambda words: parse_integer(words[0]),
         is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
         str_from_instance=lambda value: [str(value)],
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import tyro
 
 from lifelong.agents.ppo import PPOConfig
+from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
@@ -95,6 +96,8 @@ class TrainConfig:
         schedule: which task comes next (see `lifelong list`), such as interleaved, cyclic:20 or hazard:0.05; with
             `every 20` behind it each choice holds for 20 episodes, with `steps` (block:50000 steps) it counts steps of
             all lives; order:A,B,A every 500 lists tasks. If not given, the stream's.
+        only_task: name of the only task that comes, whatever the schedule; all else of the stream stays as it is. It is
+            the single-task reference of forward transfer.
         boundary: what the agent is told of task changes.
         life_episodes: episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life.
         stream_options: more settings of the stream.
@@ -132,6 +135,7 @@ class TrainConfig:
 
     feedback: Annotated[Literal["reveal", "reward"] | None, Heading("the stream")] = None
     schedule: str | None = None
+    only_task: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
     life_episodes: int | None = None
     stream_options: tuple[str, ...] = ()
@@ -168,10 +172,8 @@ class TrainConfig:
         check_seed(self.seed)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
-        if self.evaluate_every not in ("auto", "boundary", "off") and not _whole(self.evaluate_every):
-            raise UserError(
-                f"evaluate_every must be auto, boundary, off or a number of steps: evaluate_every={self.evaluate_every}"
-            )
+        if self.evaluate_every not in ("auto", "boundary", "off"):
+            object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
@@ -184,7 +186,8 @@ class TrainConfig:
         """The run's own directory."""
         carried = "" if self.carry == "lifetime" else f"-{self.carry}"
         feedback = f"-{self.feedback}" if self.feedback else ""
-        made = f"{self.stream}{feedback}-{self.memory}{carried}-seed{self.seed}"
+        only = f"-only-{self.only_task}" if self.only_task else ""
+        made = f"{self.stream}{feedback}-{self.memory}{carried}{only}-seed{self.seed}"
         return self.runs / (self.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in made))
 
     def resolved(self) -> Self:
@@ -209,7 +212,9 @@ class TrainConfig:
         except StreamFileError as error:
             raise UserError(str(error)) from error
         said = {ALIASES.get(name, name): value for name, value in found.train.items()}
-        open_ = {f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume")} | {*_PPO}
+        open_ = {
+            f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume", "only_task")
+        } | {*_PPO}
         if unknown := sorted(set(said) - open_):
             hint = nearest(unknown[0], open_)
             raise UserError(
@@ -248,9 +253,15 @@ class TrainConfig:
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
 
 
-def _whole(text: str) -> bool:
-    """Return whether a text is a positive whole number."""
-    return text.isdecimal() and int(text) > 0
+def _steps(name: str, text: str) -> int:
+    """Return the steps of a setting that could also be a word."""
+    try:
+        steps = parse_integer(str(text))
+    except ValueError:
+        steps = 0
+    if steps < 1:
+        raise UserError(f"{name} must be auto, boundary, off or a number of steps above 0, as 1e5: {name}={text}")
+    return steps
 
 
 def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

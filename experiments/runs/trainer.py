@@ -58,6 +58,7 @@ class Trainer:
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
+        self.evaluation = TaskEvaluation(config, self.env)
         self.folder = config.run if resumed else create_run(config, self.agent)
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
@@ -65,7 +66,7 @@ class Trainer:
         self.tasks = [task.name for task in self.env.tasks]
         self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
-        self.evaluation = TaskEvaluation(config, self.env, facts)
+        self.evaluation.restore(facts)
         self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
         self.evaluation_log.truncate(facts.get("evaluation_rows", 0))
         self.writer = RunWriter(
@@ -95,6 +96,10 @@ class Trainer:
         recent: list[Rows] = []
         history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
+        if self.evaluation.refusal:
+            self.console.print(
+                f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
+            )
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
@@ -116,12 +121,12 @@ class Trainer:
                     speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
                     self._report(recent, history, learned, speeds)
                     recent, mark = [], _now(rollout.steps)
-                if self.evaluation.due(rollout.steps):
+                if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
-            if self.evaluation.on and rollout.steps >= config.steps:
+            if rollout.steps >= config.steps and self.evaluation.due_at_end(rollout.steps):
                 self.evaluate_tasks()
             self.checkpoint()
         return rollout.steps >= config.steps
@@ -148,13 +153,22 @@ class Trainer:
         self.evaluation_log.flush()
         self.writer.flush()
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
-        if self.evaluation.on:
+        if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""
-        rows, step = self.evaluation.run(self.rollout), self.rollout.steps
+        step = self.rollout.steps
+        try:
+            rows = self.evaluation.run(self.rollout)
+        except StreamError as error:  # of a copy; the living go on
+            self.console.print(f"the tasks are not evaluated any more: {error}", soft_wrap=True, markup=False)
+            self.evaluation.every = "off"
+            return
+        if not rows:
+            self.console.print(f"the tasks were not evaluated after {step:,} steps: their episodes took too long")
+            return
         self.evaluation_log.append(rows, step)
         self.evaluation_log.flush()
         mode = self.config.evaluate_mode

@@ -332,6 +332,8 @@ def test_a_wrong_name_is_answered_with_those_that_are_known(
         ("gated-delta", ["memory gated_delta: ", "settings (--memory-options NAME=VALUE):"]),
         ("cued_recall", ["stream cued-recall: ", "  cues  ", "tasks (16): cue 0, cue 1", "schedule: Interleaved"]),
         ("interleaved", ["schedule interleaved: ", "settings (--schedule interleaved:NAME=VALUE):", "  zipf  0.0"]),
+        ("order", ["schedule order: ", "settings (--schedule 'order:A,B,A every EPISODES'):", "  tasks     required"]),
+        ("block", ["settings (--schedule block:NAME=VALUE):", "with ` steps` behind the number it counts environment"]),
         ("sticky-actions", ["drift sticky_actions: ", "drifts=sticky_actions:NAME=VALUE):", "  probability  0.25"]),
         ("mass", ["  factor  required  what the quantity is multiplied by"]),
     ],

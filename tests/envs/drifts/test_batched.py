@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from lifelong.envs import CuedRecall, Gravity, GymStream, Rooms, TaskStream, make_stream
+from lifelong.envs.composed_schedules import Paired
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.rng import Purpose, bits, normal, uniform
-from lifelong.envs.schedules import Cyclic, Interleaved, Paired
+from lifelong.envs.schedules import Cyclic, Interleaved
 from lifelong.envs.timeline import timeline
 
 KINDS = (
