@@ -160,7 +160,7 @@ class CuedRecall(TaskStream):
         reward = (due & (actions == self.right_answers())).astype(np.float64)
         if not self._shows_outcome:
             return reward, due, self._nothing.copy()
-        self._decision = self.previous_action.copy()  # where the outcome is being seen
+        self._decision = self.previous_action.copy()  # of the episodes whose outcome is observed now
         return reward, self._over(), self._nothing.copy()
 
     def _over(self) -> NDArray[np.bool_]:
