@@ -2,6 +2,7 @@
 
     lifelong retention runs/NAME                    16 times the life it was trained with
     lifelong retention runs/NAME --times 256
+    lifelong retention runs/NAME --stream-options cues=64 --steps 4096       more to remember at a time
     lifelong retention runs/NAME --carry episode    the control: memory reset at every episode's end
 
 The lives are new and endless, with new hidden rules: they can only be known in fast weights. Prints the curve with 95 %
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from lifelong.agents import Carry
 from lifelong.envs.rng import evaluation_seed
+from lifelong.experiments.metrics.practice_and_load import retention_surface
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.directory import load_policy, open_run
@@ -28,7 +30,8 @@ from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.progress import Progress
-from lifelong.experiments.runs.summary import Summary, show_summary, summarise
+from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
+from lifelong.experiments.runs.surface import plot_surface
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
 
 __all__ = ["RetentionConfig", "command", "main"]
@@ -45,6 +48,7 @@ class RetentionConfig:
         lives: number of lives in parallel; if not given, as in the evaluation of training.
         carry: what ends the memory; if not given, as in training.
         schedule: which task comes next; if not given, as in training. `spaced` probes a grid of lags.
+        stream_options: settings of the stream in place of training's, such as cues=64.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
     """
@@ -55,6 +59,7 @@ class RetentionConfig:
     lives: int | None = None
     carry: Carry | None = None
     schedule: str | None = None
+    stream_options: tuple[str, ...] = ()
     seed: int = 0
     threads: int = 1
 
@@ -86,6 +91,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     schedule = None if config.schedule == trained.schedule else config.schedule
     if schedule is not None:
         trained = replace(trained, schedule=schedule)
+    trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
     usual = trained.evaluation_lives or trained.num_envs
     lives = config.lives or usual
     env = make_env(trained, num_envs=lives, life_episodes=None, seed=evaluation_seed(config.seed))
@@ -94,7 +100,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     horizon = training_horizon(trained, facts["mean_length"])
     steps = config.steps or round(config.times * horizon)
     carry = config.carry or trained.carry
-    name = _name(steps, carry, schedule, config.seed, None if lives == usual else lives)
+    name = _name(steps, carry, schedule, config.stream_options, config.seed, None if lives == usual else lives)
     with Progress(steps * env.num_envs, 0, console) as progress:
         rows = live_frozen(
             agent,
@@ -110,7 +116,8 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     report = config.run / "report"
     report.mkdir(exist_ok=True)
     verb = "replaced" if (report / name).exists() else "wrote"
-    for old in (report / f"{name}.json", report / f"{name}.png", *(config.run / name).glob("events.out.tfevents.*")):
+    pictures = (report / f"{name}{suffix}" for suffix in (".json", ".png", "-load.png"))
+    for old in (*pictures, *(config.run / name).rglob("events.out.tfevents.*")):
         old.unlink(missing_ok=True)
     written: list[Path] = []
     with EpisodeLog(report / name, "frozen", tasks=[task.name for task in env.tasks]) as log:
@@ -120,7 +127,14 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     if summary.curve.measured:
         written += [report / f"{name}.json", report / f"{name}.png"]
         written[0].write_text(summary.curve.to_json() + "\n")
-        plot_curves({f"{config.run.name}, {steps:,} steps": summary.curve}, written[1])
+        curves = {f"{config.run.name}, {steps:,} steps": summary.curve}
+        if summary.first.measured and summary.first.rho != summary.curve.rho:
+            curves["at first exposure"] = summary.first
+        plot_curves(curves, written[1])
+        surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
+        if len(surface.load) > 1:
+            written.append(report / f"{name}-load.png")
+            plot_surface(surface, written[-1], f"{config.run.name}, {steps:,} steps")
         with RunWriter(config.run / name) as writer:
             writer.retention(summary.curve, None)
         written.append(config.run / name)
@@ -130,11 +144,14 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     return summary
 
 
-def _name(steps: int, carry: Carry, schedule: str | None, seed: int, lives: int | None) -> str:
+def _name(
+    steps: int, carry: Carry, schedule: str | None, options: tuple[str, ...], seed: int, lives: int | None
+) -> str:
     """Return the name of a report; None is the default, which is left out."""
     parts = [f"frozen-{steps}"]
     parts += [carry] if carry != "lifetime" else []
     parts += [re.sub(r"[^\w.]+", "-", schedule)] if schedule is not None else []
+    parts += [re.sub(r"[^\w.]+", "-", option) for option in options]
     parts += [f"seed{seed}"] if seed else []
     parts += [f"lives{lives}"] if lives is not None else []
     return "-".join(parts)

@@ -102,6 +102,7 @@ def test_a_report_is_named_after_all_that_was_asked_otherwise(learnt: Outcome) -
         "frozen-10-walk-0.5-every-2": {"schedule": "walk:0.5 every 2"},
         "frozen-10-seed3": {"seed": 3},
         "frozen-10-lives16": {"lives": 16},
+        "frozen-10-cues-5": {"stream_options": ("cues=5",)},
         "frozen-10-task-cyclic-2-seed1-lives32": {"carry": "task", "schedule": "cyclic:2", "seed": 1, "lives": 32},
     }
     for changes in asked.values():
@@ -120,11 +121,11 @@ def test_the_same_question_again_replaces_the_report_and_says_so(learnt: Outcome
         main(RetentionConfig(learnt.folder, steps=14), console)
         return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
-    assert ask().count("\nwrote ") == 4
+    assert ask().count("\nwrote ") == 5  # rows, curve, two pictures, TensorBoard
     first = contents(learnt.folder / "report")
     (learnt.folder / "report" / "frozen-14.json").write_text("something else")
     again = ask()
-    assert (again.count("\nwrote "), again.count("\nreplaced ")) == (0, 4)
+    assert (again.count("\nwrote "), again.count("\nreplaced ")) == (0, 5)
     assert contents(learnt.folder / "report") == first
     assert len(list((learnt.folder / "frozen-14").glob("events.out.tfevents.*"))) == 1
 

@@ -14,13 +14,14 @@ import tyro
 import lifelong.experiments
 from lifelong import cli
 from lifelong.agents.ppo import PPOConfig
+from lifelong.experiments.bench import SUBJECTS
 from lifelong.experiments.runs.arguments import flags
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.docstrings import documented_arguments
 from lifelong.experiments.runs.help_page import Heading, help_page
 
 VERBS = ["train", "retention", "swap", "report", "capacity", "recall", "cost", "stream show", "certify",
-         *(f"bench {subject}" for subject in ("training", "envs", "life"))]  # fmt: skip
+         *(f"bench {subject}" for subject in SUBJECTS if subject != "kernels")]  # fmt: skip
 
 
 def configs() -> list[type]:
