@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -110,7 +110,7 @@ def task_gains(rows: Rows, names: Sequence[str] = (), *, minimum: int = 3) -> li
         total = np.bincount(bins[mine & returned], weights=score[mine & returned], minlength=width)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = total / count
-        name = names[task] if task < len(names) else f"task {task}"
+        name = str(names[task]) if task < len(names) else f"task {task}"
         taught = q - n >= least and bool(p[number] <= 0.05)
         reason = _reason(n, q, len(gained[number]), minimum, taught, scale)
         found.append(TaskGain(name, int(mine.sum()), n, q, tuple(map(float, mean)), tuple(map(int, count)), reason))
@@ -268,7 +268,8 @@ def _p_value(difference: Floats) -> float:
     """Return the one-sided p value of a mean above 0; without any spread, 0 or 1."""
     if np.ptp(difference) == 0:
         return 0.0 if difference[0] > 0 else 1.0
-    return float(stats.ttest_1samp(difference, 0.0, alternative="greater").pvalue)
+    t = float(difference.mean()) / (float(difference.std(ddof=1)) / np.sqrt(difference.size))
+    return float(special.stdtr(difference.size - 1, -t))
 
 
 def _reason(n: float, p: float, lives: int, minimum: int, taught: bool, scale: Scale) -> str:

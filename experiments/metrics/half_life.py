@@ -105,13 +105,14 @@ def half_life(
         some, more = _dispersions(life, lag, *rows, retained=retained[most], h=tried[most])
     if gained < _LEAST * some:
         return HalfLife()
+    inside = np.flatnonzero(height >= height.max() - _DROP * more)
     for _ in range(_PASSES):
-        inside = np.flatnonzero(height >= height.max() - _DROP * more)
         first, last = max(int(inside[0]) - 1, 0), min(int(inside[-1]) + 1, tried.size - 1)
         if inside.size >= _GRID // 2 or math.isinf(tried[last]):
             break
         tried = np.geomspace(tried[first], tried[last], 2 * _GRID)
         height, retained = profile(tried)
+        inside = np.flatnonzero(height >= height.max() - _DROP * more)
     most = int(height.argmax())
     lowest = tried[inside[0]] if math.isfinite(tried[inside[0]]) else tried[-2]  # beyond the largest that was tried
     return HalfLife(*(float(value) for value in (tried[most], lowest, tried[inside[-1]], retained[most])))
