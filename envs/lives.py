@@ -174,6 +174,22 @@ class Lives:
         columns["step"].fill(self.vector_steps * self.num_envs)
         return columns
 
+    def give_up(self, slots: Ints) -> None:
+        """Count the unfinished episodes in these slots, without rows."""
+        self.last_answer[slots] = -1
+        self._count_ends(slots)
+
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
+        """Restore what is hidden in the lives in `slots` of a position, just drawn anew by `_begin_lives`.
+
+        Only where it changes from episode to episode, and as it was before the unfinished episodes; see `fork`.
+        """
+
+    @property
+    def unforkable(self) -> str:
+        """Reason why lives cannot be copied by `lifelong.envs.fork`, as a sentence; empty if they can."""
+        return ""
+
     def _counted(self) -> dict[str, NDArray[Any]]:
         """Return a copy of all counters."""
         scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}

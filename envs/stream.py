@@ -24,7 +24,6 @@ observation; when episodes ended, `info["episodes"]` with a row for each, see `R
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -126,7 +125,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self._drift = self._drifted_lives([drifts for _, drifts in kinds])
         self.schedule = of_kinds if schedule is None else Paired(own, of_kinds, len(kinds))
         self._set_tasks(
-            [_with_drifts(task, name, drifts, self.base_tasks) for name, drifts in kinds for task in self.tasks]
+            [task.drifted(name, bool(drifts), self.base_tasks) for name, drifts in kinds for task in self.tasks]
         )
         self._set_spaces()
 
@@ -170,17 +169,6 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         """Restore the unfinished episodes, just begun anew, to `position`."""
-
-    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
-        """Restore what is hidden in the lives in `slots` of a position, just drawn anew by `_begin_lives`.
-
-        Only where it changes from episode to episode, and as it was before the unfinished episodes; see `fork`.
-        """
-
-    @property
-    def unforkable(self) -> str:
-        """Reason why lives cannot be copied by `lifelong.envs.fork`, as a sentence; empty if they can."""
-        return ""
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream; see `resume`."""
@@ -295,11 +283,6 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self.last_answer[slots] = columns["answer"]
         return columns
 
-    def give_up(self, slots: Ints) -> None:
-        """Count the unfinished episodes in these slots, without rows."""
-        self.last_answer[slots] = -1
-        self._count_ends(slots)
-
     def renew(self, slots: Ints) -> None:
         """Begin the next episodes in these slots, and new lives where `life_episodes` are over."""
         if self.life_episodes is not None:
@@ -362,8 +345,3 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             f"{what} must be finite: {value[slot]} from task {self.tasks[self.task[slot]].name!r}, "
             f"life {self.life[slot]}, step {self.life_step[slot]} of the life"
         )
-
-
-def _with_drifts(task: Task, name: str, drifts: Sequence[Drift], tasks: int) -> Task:
-    name = name if tasks == 1 else f"{task.name}, {name}"
-    return replace(task, name=name, references=References() if drifts else task.references)

@@ -99,7 +99,6 @@ def main(config: ShowConfig) -> str:
     words = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("episodes", "life", "output")}
     trained = TrainConfig(**words).resolved()
     env = make_env(trained, num_envs=1)
-    line = timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life)
     names = [task.name for task in env.tasks]
     said = [
         f"stream    {config.stream}",
