@@ -57,7 +57,7 @@ def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -
     shown = [k for k in range(len(steps)) if not _MOST // 2 <= k < len(steps) - _MOST // 2]
     columns = []
     for j, task in enumerate(tasks):
-        name = names[task] if task < len(names) else f"task {task}"
+        name = names[int(task)] if task < len(names) else f"task {task}"
         cells = ("-" if math.isnan(value) else f"{value:.3f}" for value in R[shown, j])
         columns.append(Column(heading_of(name), tuple(cells)))
     label = Column("after steps", tuple(f"{steps[k]:,}" for k in shown))
