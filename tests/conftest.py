@@ -18,8 +18,9 @@ SMOKE = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the smoke tests: one quick file of every kind."""
+    """Mark the smoke tests: one quick file of every kind, without Triton's interpreter."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix() in SMOKE and not item.get_closest_marker("slow"):
+        quick = not item.get_closest_marker("slow") and "gpu" not in item.name
+        if item.path.relative_to(here).as_posix() in SMOKE and quick:
             item.add_marker(pytest.mark.smoke)
