@@ -16,7 +16,15 @@ from lifelong.experiments.metrics.recall import recall_curve
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.task_table import show_tasks
 
-__all__ = ["Summary", "first_exposure", "retention_of", "show_summary", "summarise", "task_scalars"]
+__all__ = [
+    "Summary",
+    "first_exposure",
+    "recent_scalars",
+    "retention_of",
+    "show_summary",
+    "summarise",
+    "task_scalars",
+]
 
 _MOST_CURVES = 32  # tasks with scalars of their own
 _ENDS = ("random", "oracle")
@@ -95,18 +103,13 @@ def summarise(rows: Rows, env: TaskStream) -> Summary:
     if not rows or not rows["return"].size:
         nothing = math.nan
         return Summary(0, nothing, nothing, nothing, nothing, nothing, curve, curve, chance, best)
-    success, met = rows["success"], rows["lag_episodes"] >= 1
-    told = met & ~np.isnan(success)
-    index = low = high = math.nan
-    if _remembering_pays(env):
-        index = memory_index(rows)
-        low, high = memory_index_interval(rows)
+    low, high = memory_index_interval(rows) if _remembering_pays(env) else (math.nan, math.nan)
     several = env.retention == "gain"
     return Summary(
         episodes=rows["return"].size,
         mean_return=float(rows["return"].mean()),
-        known=float(success[told].mean()) if told.any() else math.nan,
-        index=index,
+        known=_known(rows),
+        index=_index(rows, env),
         index_low=low,
         index_high=high,
         curve=curve,
@@ -121,6 +124,20 @@ def summarise(rows: Rows, env: TaskStream) -> Summary:
 def first_exposure(rows: Rows, env: TaskStream) -> NDArray[np.bool_]:
     """Return [rows] which are of tasks met once before, or, where visits are what counts, visited once before."""
     return np.asarray(rows["visit" if env.retention == "gain" else "meetings"] == 1)
+
+
+def recent_scalars(rows: Rows, env: TaskStream) -> dict[str, float]:
+    """Return scalars of recent rows by TensorBoard tag: mean return, what is known, memory index.
+
+    Args:
+        rows: columns of `lifelong.envs.stream.ROW`, at least one row.
+        env: the stream they are of.
+    """
+    return {
+        "charts/episodic_return": float(rows["return"].mean()),
+        "retention/known": _known(rows),
+        "retention/memory_index": _index(rows, env),
+    }
 
 
 def task_scalars(rows: Rows, env: TaskStream) -> dict[str, float]:
@@ -143,6 +160,18 @@ def task_scalars(rows: Rows, env: TaskStream) -> dict[str, float]:
             if chosen.any():
                 scalars[f"tasks/{name}/{tag}"] = float(returns[chosen].mean())
     return scalars
+
+
+def _known(rows: Rows) -> float:
+    """Return P(success) where the task was met before in this life; NaN if the tasks do not tell."""
+    success = rows["success"]
+    told = (rows["lag_episodes"] >= 1) & ~np.isnan(success)
+    return float(success[told].mean()) if told.any() else math.nan
+
+
+def _index(rows: Rows, env: TaskStream) -> float:
+    """Return the memory index of the rows; NaN where a memory has nothing to gain."""
+    return memory_index(rows) if _remembering_pays(env) else math.nan
 
 
 def _remembering_pays(env: TaskStream) -> bool:

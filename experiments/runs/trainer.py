@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.console import Console
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
 from lifelong.envs.rng import evaluation_seed
+from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
@@ -29,7 +31,7 @@ from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
-from lifelong.experiments.runs.summary import Summary, retention_of, summarise, task_scalars
+from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
 from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
 
@@ -64,11 +66,15 @@ class Trainer:
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.tasks = [task.name for task in self.env.tasks]
+        self._by_visits = self.env.retention == "gain"  # a curve of visits, longer than what is recent
         self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
         self.evaluation.restore(facts)
         self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
         self.evaluation_log.truncate(facts.get("evaluation_rows", 0))
+        self._evaluated: list[Rows] = []
+        if self.evaluation_log.rows:
+            self._evaluated.append(read_episodes(self.folder, [config.evaluate_mode], [*ROW, "train_step"]))
         self.writer = RunWriter(
             self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
         )
@@ -112,7 +118,8 @@ class Trainer:
                 if segment.episodes:
                     self.log.append(segment.episodes)
                     recent.append(segment.episodes)
-                    history.append(segment.episodes)
+                    if self._by_visits:
+                        history.append(segment.episodes)
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
@@ -170,16 +177,14 @@ class Trainer:
             self.console.print(f"the tasks were not evaluated after {step:,} steps: their episodes took too long")
             return
         self.evaluation_log.append(rows, step)
-        self.evaluation_log.flush()
-        mode = self.config.evaluate_mode
-        rows = read_episodes(self.folder, [mode])
+        self._evaluated.append({**rows, "train_step": np.full_like(rows["step"], step)})
+        mode, rows = self.config.evaluate_mode, join_rows(self._evaluated)
         steps, tasks, R = performance_matrix(rows)
         names = [self.tasks[task] for task in tasks]
         scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
         self.writer.scalars(scalars | matrix_scalars(rows), step)
-        if len(steps) & (len(steps) - 1) == 0 or step >= (
-            self.config.steps or 0
-        ):  # drawing takes longer than a few copies
+        doubled = len(steps).bit_count() == 1  # since it was drawn, which takes longer than a few copies
+        if doubled or step >= (self.config.steps or 0):
             title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
             self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
 
@@ -201,7 +206,7 @@ class Trainer:
 
     def lived(self) -> Summary | None:
         """Measure the rows of training, where its lives are endless and meet several tasks; else return None."""
-        if self.env.retention != "gain" or self.config.life_episodes:
+        if not self._by_visits or self.config.life_episodes:
             return None
         self.log.flush()
         summary = summarise(read_episodes(self.folder, ["train"]), self.env)
@@ -211,22 +216,17 @@ class Trainer:
     def _report(
         self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
     ) -> None:
-        rows = join_rows(recent)
-        summary, step = summarise(rows, self.env), self.rollout.steps
-        scalars = learning_scalars(learned)
-        scalars |= {"charts/episodic_return": summary.mean_return, "charts/SPS": speeds["steps_per_second"]}
-        scalars["time/resident_bytes"] = resident_bytes()
+        rows, step = join_rows(recent), self.rollout.steps
+        scalars = learning_scalars(learned) | recent_scalars(rows, self.env)
+        scalars |= {"charts/SPS": speeds["steps_per_second"], "time/resident_bytes": resident_bytes()}
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
-        scalars |= {"retention/known": summary.known, "retention/memory_index": summary.index}
         norms = {"/".join(k): v for k, v in flat(self.rollout.state).items() if v.is_floating_point()}
         scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
-        curve = summary.curve
-        if self.env.retention == "gain":  # visits are longer than what is recent
-            curve = retention_of(history.rows(), self.env)
+        if self._by_visits:
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
-        self.writer.retention(curve, step)
+        self.writer.retention(retention_of(history.rows() if self._by_visits else rows, self.env), step)
 
 
 def _now(steps: int) -> tuple[float, float, int]:
