@@ -27,7 +27,7 @@ from lifelong.experiments.metrics.half_life import HalfLife, half_life
 from lifelong.experiments.metrics.proportions import effective_count, weighted_interval, wilson_interval
 from lifelong.experiments.metrics.rows import bin_edges, bin_label, lag_bins
 
-__all__ = ["Measure", "RetentionCurve", "area_under_retention", "retention_curve"]
+__all__ = ["Measure", "RetentionCurve", "area_under_retention", "number_text", "retention_curve"]
 
 Measure = Literal["recall", "index", "gain", "stay_shift"]
 Floats = NDArray[np.float64]
@@ -106,13 +106,13 @@ class RetentionCurve:
         lines: list[list[str]] = []
         for k, label in enumerate(self.bins):
             ends = _interval(self.low[k], self.high[k])
-            lines.append([label, _number(self.rho[k]), ends, _number(self.score[k]), f"{self.count[k]}"])
+            lines.append([label, number_text(self.rho[k]), ends, number_text(self.score[k]), f"{self.count[k]}"])
             if self.corrected:
-                lines[-1].insert(2, _number(self.corrected[k]))
+                lines[-1].insert(2, number_text(self.corrected[k]))
         lines = [line for line, count in zip(lines, self.count, strict=True) if count]
         more = [""] if self.corrected else []
         area = f"area, {self.area_label}" if self.area_bins[1] >= self.area_bins[0] else "area"  # of 0.1: over any bins
-        lines.append([area, _number(self.area), *more, _interval(self.area_low, self.area_high), "", ""])
+        lines.append([area, number_text(self.area), *more, _interval(self.area_low, self.area_high), "", ""])
         lines.append(["half-life", self.half_life_label, *more, "", "", ""])
         if self.corrected:
             heading.insert(2, "less transfer")
@@ -249,7 +249,8 @@ def _floats(column: Floats) -> tuple[float, ...]:
     return tuple(float(value) for value in column)
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """Return a number with three decimals; `-` if it is not known (NaN)."""
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 

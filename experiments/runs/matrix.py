@@ -1,6 +1,5 @@
 """Performance matrix of a run: printed as a table, drawn as a heat map."""
 
-import math
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -9,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import final_average, performance_matrix
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.heat_map import heat_map
 from lifelong.experiments.runs.stacked_table import Column, stacked_tables
 from lifelong.experiments.runs.task_table import heading_of
 
@@ -58,8 +59,7 @@ def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -
     columns = []
     for j, task in enumerate(tasks):
         name = names[int(task)] if task < len(names) else f"task {task}"
-        cells = ("-" if math.isnan(value) else f"{value:.3f}" for value in R[shown, j])
-        columns.append(Column(heading_of(name), tuple(cells)))
+        columns.append(Column(heading_of(name), tuple(map(number_text, R[shown, j]))))
     label = Column("after steps", tuple(f"{steps[k]:,}" for k in shown))
     title = f"performance matrix: {scale} of copies of the living agent ({mode})"
     for table in stacked_tables(title, label, columns, console.width, right=True):
@@ -86,16 +86,10 @@ def plot_matrix(steps: NDArray[np.int64], names: Sequence[str], R: NDArray[np.fl
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     axes = figure.subplots()
     low, high = min(0.0, float(np.nanmin(R))), max(1.0, float(np.nanmax(R)))
-    image = axes.imshow(R, aspect="auto", cmap="viridis", vmin=low, vmax=high)
+    heat_map(axes, R, low, high, numbers=len(names) <= _MOST_DRAWN)
     axes.set_xticks(range(len(names)), map(heading_of, names), rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(steps)), [f"{step:,}" for step in steps])
     axes.set_xlabel("task evaluated")
     axes.set_ylabel("steps of training")
     axes.set_title("\n".join(wrap(title, 12 * round(size[0]))), fontsize=9, loc="left")
-    for k, row in enumerate(R if len(names) <= _MOST_DRAWN else ()):
-        for j, value in enumerate(row):
-            if not math.isnan(value):
-                colour = "w" if value < low + 0.6 * (high - low) else "k"
-                axes.annotate(f"{value:.2f}", (j, k), ha="center", va="center", color=colour, fontsize=8)
-    figure.colorbar(image)
     return figure

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lifelong.envs import TaskStream
-from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.curve import RetentionCurve, number_text
 from lifelong.experiments.metrics.gain import TaskGain, gain_curve, moments, scores, task_gains
 from lifelong.experiments.metrics.index import index_curve, memory_index, memory_index_interval
 from lifelong.experiments.metrics.recall import recall_curve
@@ -211,7 +211,7 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
     if summary.first.measured and summary.first.rho != curve.rho:
         first = summary.first
         measured = [k for k, count in enumerate(first.count) if count]
-        points = " · ".join(f"{first.bins[k]} {_cell(first.rho[k])}" for k in measured)
+        points = " · ".join(f"{first.bins[k]} {number_text(first.rho[k])}" for k in measured)
         console.print(f"at first exposure, by lag: {points}; half-life {first.half_life_label}", soft_wrap=True)
     numbers = [f"{summary.episodes:,} episodes", f"mean return {summary.mean_return:.3f}"]
     numbers += [f"{name} {value:.3g}" for name, value in (("chance", summary.chance), ("best", summary.best))
@@ -221,7 +221,3 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
     if not math.isnan(summary.index):
         numbers.append(f"memory index {summary.index:.3f} ({summary.index_low:.3f} to {summary.index_high:.3f})")
     console.print(f"{title}: " + " · ".join(numbers), soft_wrap=True)
-
-
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"

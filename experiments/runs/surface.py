@@ -1,10 +1,10 @@
 """Retention over load and lag as a picture."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifelong.experiments.metrics.practice_and_load import Surface
+from lifelong.experiments.runs.heat_map import heat_map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,19 +26,13 @@ def plot_surface(surface: Surface, path: Path | None = None, title: str = "") ->
         figsize=(2.5 + 0.7 * len(surface.lag), 1.8 + 0.4 * len(surface.load)), dpi=120, layout="constrained"
     )
     axes = figure.subplots()
-    image = axes.imshow(surface.rho, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=1.0)
+    heat_map(axes, surface.rho, 0.0, 1.0, label="retention")
+    axes.invert_yaxis()
     axes.set_xticks(range(len(surface.lag)), surface.lag, rotation=45, ha="right")
     axes.set_yticks(range(len(surface.load)), surface.load)
     axes.set_xlabel("lag: episodes since the task was last met")
     axes.set_ylabel("load: different tasks met since")
     axes.set_title(title)
-    for y, row in enumerate(surface.rho):
-        for x, rho in enumerate(row):
-            if not math.isnan(rho):
-                axes.annotate(
-                    f"{rho:.2f}", (x, y), ha="center", va="center", fontsize=7, color="w" if rho < 0.6 else "k"
-                )
-    figure.colorbar(image, label="retention")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
