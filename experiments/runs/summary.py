@@ -203,9 +203,8 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         for line in lines:
             table.add_row(*line)
         console.print(table)
-        console.print(
-            "lag: episodes since the task was last met · area: mean retention over these lags", soft_wrap=True
-        )
+        words = [] if summary.tasks else ["lag: episodes since the task was last met"]  # else it is above already
+        console.print(" · ".join([*words, "area: mean retention over the lags named"]), soft_wrap=True)
     elif curve.reason:
         console.print(f"no retention curve: {curve.reason}", soft_wrap=True, markup=False, highlight=False)
     if summary.first.measured and summary.first.rho != curve.rho:

@@ -14,6 +14,7 @@ __all__ = ["heading_of", "show_tasks"]
 
 _MOST_TASKS = 12  # that are shown
 _WORDS = "lag: episodes since the task was last met · forgetting: end of visits less mean on return"
+"""Printed where a task was come back to."""
 
 
 def show_tasks(title: str, gains: Sequence[TaskGain], console: Console) -> None:
@@ -47,7 +48,8 @@ def show_tasks(title: str, gains: Sequence[TaskGain], console: Console) -> None:
         console.print(table)
     if more > 0:
         console.print(f"and {more} tasks more")
-    console.print(_WORDS, soft_wrap=True)
+    if any(sum(gain.count) for gain in gains):
+        console.print(_WORDS, soft_wrap=True)
 
 
 def heading_of(name: str, width: int = 14) -> str:

@@ -133,8 +133,12 @@ class Trainer:
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
-            if rollout.steps >= config.steps and self.evaluation.due_at_end(rollout.steps):
-                self.evaluate_tasks()
+            if rollout.steps >= config.steps:
+                if self.evaluation.due_at_end(rollout.steps):
+                    self.evaluate_tasks()
+                elif self.evaluation.on and not self.evaluation.steps:
+                    said = "the tasks were not evaluated, since that takes more than 5 % of the steps"
+                    self.console.print(f"{said}: --evaluate-every boundary does it all the same", soft_wrap=True)
             self.checkpoint()
         return rollout.steps >= config.steps
 

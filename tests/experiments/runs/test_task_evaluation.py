@@ -364,6 +364,13 @@ def test_a_run_with_auto_evaluates_a_sequence_of_tasks_at_its_end_and_says_at_wh
     facts = load_checkpoint(outcome.folder / CHECKPOINT)[1]
     assert facts["evaluation_steps"] == 2 * 4 * 4  # tasks, copies, steps
     assert "(probe, 0.8% of the steps" in " ".join(console.export_text().split())
+    console = Console(record=True, width=100, file=io.StringIO())
+    main(tiny(name="short", steps=128, life_episodes=0, schedule="cyclic:64 steps", **settings), console)
+    assert not list((tiny(name="short").run / "episodes").glob("probe-*"))
+    said = " ".join(console.export_text().split())
+    assert (
+        "the tasks were not evaluated, since that takes more than 5 % of the steps: --evaluate-every boundary" in said
+    )
     assert main(tiny(name="lives", steps=512, **settings)).finished  # lives of some episodes are no sequence
     assert not list((tiny(name="lives").run / "episodes").glob("probe-*"))
 
