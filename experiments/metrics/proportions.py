@@ -103,7 +103,10 @@ def weighted_interval(
     else:
         variance = float((g**2 * mean * (1 - mean) / n).sum()) / weight**2
     rows = weight**2 / float((g**2 / n).sum())
-    seen = variance > _ROUNDING * p * (1 - p) / rows and p * (1 - p) > _ROUNDING
+    between = p * (1 - p) > _ROUNDING
+    seen = between and variance > _ROUNDING * p * (1 - p) / rows
+    if between and not (seen or binary):  # scores that are alike, and not since none fails
+        return p * weight, p * weight
     effective = p * (1 - p) / variance if seen else rows
     low, high = wilson_interval(p, min(effective, rows) if binary else effective, level)
     return float(low) * weight, float(high) * weight
