@@ -127,6 +127,7 @@ def test_a_policy_that_has_not_learnt_the_task_has_no_curve_and_a_sentence() -> 
     assert curve.rho == ()
     assert curve.reason.startswith(f"the mean return {rows['return'].mean():.3f} is below 0.500, that of the best")
     many = {name: np.tile(column, 10) for name, column in rows.items()} | {"life": np.repeat(np.arange(400), 100)}
+    many["lag_episodes"] = random.integers(1, 64, 10 * size)
     many["return"] = np.tile(np.arange(100) < 49, 400).astype(np.float32)  # surely worse, but by little
     assert -0.03 < memory_index_interval(many)[1] < 0
     assert index_curve(many, random=0.3, oracle=1.0).measured
