@@ -78,12 +78,13 @@ def weighted_interval(
     """Return Wilson's interval of a weighted sum of means, Σ_k g_k μ_k, from rows in lives.
 
     The sum over Σ_k g_k is a mean of scores between 0 and 1, worth as many independent rows as its variance over lives
-    says (see `effective_count`); where none is seen, or with one life, as many as if μ were the same in all strata,
+    says (see `effective_count`), or with one life that of independent rows. Where no variance is seen it is worth as
+    many as if μ were the same in all strata,
 
-        (Σ_k g_k)² / Σ_k g_k² / n_k
+        (Σ_k g_k)² / Σ_k (g_k² / n_k)
 
     and where scores are 0 or 1 never more than that: a failure in a stratum of few rows counts for much and is seldom
-    seen.
+    seen. Over strata of 2 to 32 rows a life it covers .93 to .985, as `effective_count` says of one.
 
     Args:
         g: [strata] weights, positive.
@@ -97,9 +98,15 @@ def weighted_interval(
     mean = sums.sum(0) / n
     p = float((g * mean).sum()) / weight
     influence = ((sums - (mean * counts if expected is None else expected)) * g / n).sum(1) / weight
-    variance = float((influence**2).sum()) * lives / (lives - 1) / float(few_lives(lives, level)) if lives > 1 else 0.0
+    if lives > 1:
+        variance = float((influence**2).sum()) * lives / (lives - 1) / float(few_lives(lives, level))
+    else:
+        variance = float((g**2 * mean * (1 - mean) / n).sum()) / weight**2
     rows = weight**2 / float((g**2 / n).sum())
-    seen = variance > _ROUNDING * p * (1 - p) / rows and p * (1 - p) > _ROUNDING
+    between = p * (1 - p) > _ROUNDING
+    seen = between and variance > _ROUNDING * p * (1 - p) / rows
+    if between and not (seen or binary):  # scores that are alike, and not since none fails
+        return p * weight, p * weight
     effective = p * (1 - p) / variance if seen else rows
     low, high = wilson_interval(p, min(effective, rows) if binary else effective, level)
     return float(low) * weight, float(high) * weight

@@ -48,6 +48,18 @@ def test_expectations_are_of_the_row() -> None:
     assert math.isnan(curve.rho[0])
 
 
+def test_the_interval_is_of_what_rows_differ_from_their_expectations() -> None:
+    # Half of the lives meet rows in which the best gets 1, the others rows in which it gets .5; all do as the best.
+    # Lives differ as they must: no variance is seen, and all 400 rows count.
+    life, lag = np.repeat(np.arange(40), 10), np.full(400, 1)
+    hard = life % 2 == 1
+    score, best = np.where(hard, np.arange(400) % 2, 1).astype(np.float64), np.where(hard, 0.5, 1.0)
+    curve = retention_curve("index", life, lag, score, 0.25, best)
+    low, high = wilson_interval(0.75, 400)
+    assert curve.rho == (1.0,)
+    assert (curve.low[0], curve.high[0]) == pytest.approx(((low - 0.25) / 0.5, (high - 0.25) / 0.5))
+
+
 def test_other_bounds_are_the_same_curve() -> None:
     random = np.random.default_rng(0)
     life, lag, score = np.repeat(np.arange(20), 30), random.integers(1, 64, 600), random.random(600).round()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.gain import gain_curve, moments, scores, task_gains, transfer_control
+from lifelong.experiments.metrics.half_life import half_life
 
 Rows = dict[str, NDArray[Any]]
 Agent = Callable[[NDArray[Any], NDArray[Any], int, NDArray[Any]], NDArray[Any]]
@@ -20,12 +21,20 @@ LATE = (0, 1, 0, 1, 2, 0, 3, 1, 2, 3, 4, 0, 5, 2, 4, 5, 6, 1, 3, 6, 7, 0, 5, 7, 
 
 
 def live(
-    agent: Agent, order: Sequence[int], *, length: int = 5, lives: int = 40, noise: float = 0.05, seed: int = 0
+    agent: Agent,
+    order: Sequence[int],
+    *,
+    length: int = 5,
+    lives: int = 40,
+    noise: float = 0.05,
+    seed: int = 0,
+    renamed: bool = True,
 ) -> Rows:
     """Return the rows of lives that visit tasks in this order, each task renamed at random in each life."""
     random = np.random.default_rng(seed)
     tasks = max(order) + 1
-    names = random.permuted(np.tile(np.arange(tasks), (lives, 1)), axis=1)
+    names = np.tile(np.arange(tasks), (lives, 1))
+    names = random.permuted(names, axis=1) if renamed else names
     everyone, rows = np.arange(lives), []
     met, visits = np.full(tasks, -1), np.zeros(tasks, np.int64)
     for number, task in enumerate(order):
@@ -137,6 +146,29 @@ def test_tasks_count_equally() -> None:
 
     curve = gain_curve(normalised(live(agent, (0, 1) * 10, noise=0.0)))
     assert measured(curve) == pytest.approx([0.5] * len(measured(curve)))
+
+
+def test_a_bin_is_the_mean_of_the_tasks_that_come_back_in_it() -> None:
+    # Task 0 comes back at lag 3 and is remembered, task 1 at lag 7 and is not. Tasks 2 and 3 teach nothing; they come
+    # back at lags 13 and 5.
+    def agent(age: NDArray[Any], lag: NDArray[Any], index: int, task: NDArray[Any]) -> NDArray[Any]:
+        return np.where(task >= 2, 0.5, np.where(task == 0, lag > 0, index > 0).astype(np.float64))
+
+    order = (2, 1, 0, 3, 0, 1, 3, 2)
+    curve = gain_curve(normalised(live(agent, order, length=2, noise=0.0, renamed=False)))
+    assert curve.rho == pytest.approx((math.nan, 1.0, 0.0, math.nan), nan_ok=True)
+    assert curve.count == (0, 40, 40, 0)
+    assert curve.lived == 7
+
+
+def test_a_correction_from_few_returns_is_none() -> None:
+    # Two tasks come back after one visit, the second later than any task is first met: of 10 returns 5 are known
+    rows = normalised(live(rememberer(20.0), (0, 1, 0, 2, 3, 2), lives=5))
+    curve = gain_curve(rows)
+    assert curve.count[2] == 10
+    assert (~np.isnan(transfer_control(rows)))[moments(rows)[2]].sum() == 5
+    assert curve.corrected == ()
+    assert len(gain_curve(rows, minimum=5).corrected) == 3
 
 
 @pytest.mark.parametrize("h", [8, 40, math.inf])
@@ -323,6 +355,35 @@ def test_the_interval_covers(lives: int, binary: bool, retention: float, profici
     error = math.sqrt(0.95 * 0.05 / times)
     for share in coverage(lives, retention, proficient, binary=binary, times=times):
         assert 0.93 - 3 * error <= share
+
+
+def test_the_interval_knows_that_first_meetings_are_uncertain() -> None:
+    # n is uncertain, p = 1 and r = .6 are not: d rho / d n = -(1 - r) / (1 - n)² = -.4 / .64
+    random, lives = np.random.default_rng(0), 200
+    rows = live(rememberer(math.inf, 0.2, 1.0), (0, 1, 0, 1), lives=lives, noise=0.0, renamed=False)
+    first, _, returned = moments(rows)
+    score = np.where(returned, 0.6, rows["return"]) + first * random.normal(0, 0.3, rows["life"].size)
+    curve = gain_curve(rows | {"normalised": score})
+    n = [score[first & (rows["task"] == task)].mean() for task in (0, 1)]
+    half = 1.972 * 0.3 / math.sqrt(lives) * math.hypot(*(0.4 / (1 - mean) ** 2 / 2 for mean in n))
+    assert (curve.high[2] - curve.low[2]) / 2 == pytest.approx(half, rel=0.2)
+
+
+def test_lives_that_forget_unlike_each_other_widen_the_half_life() -> None:
+    random = np.random.default_rng(1)
+    h = 20 * 2.0 ** random.normal(0, 1.5, 40)  # of each life
+
+    def agent(age: NDArray[Any], lag: NDArray[Any], index: int, task: NDArray[Any]) -> NDArray[Any]:
+        return 1.0 * (index > 0) + (index == 0) * np.where(lag < 0, 0.0, 2.0 ** (-lag / h))
+
+    rows = live(agent, LATE, noise=0.0)
+    score = (random.random(rows["life"].size) < rows["return"]).astype(np.float64)
+    one = gain_curve(rows | {"normalised": score}).half_life
+    apart = rows | {"normalised": score}
+    use = moments(rows)[2]
+    plain = half_life(rows["lag_episodes"][use], apart["normalised"][use], 0.0)
+    assert one.lag == pytest.approx(plain.lag, rel=0.1)
+    assert math.log(one.high / one.low) > 1.3 * math.log(plain.high / plain.low)
 
 
 def test_fewer_than_eight_lives_have_no_interval() -> None:

@@ -57,6 +57,30 @@ def test_the_profile_interval_covers(h: int, retained: float, spread: float) -> 
     assert open_above <= 0.01 * times
 
 
+def test_rows_that_say_the_same_count_once() -> None:
+    times, inside, naive = 150, 0, 0
+    random, lags = np.random.default_rng(7), 4 ** np.arange(6)
+    for _ in range(times):
+        life, lag, success = (np.repeat(column, 6) for column in forgetter(100, 0.9, lags, 40, 2, random))
+        life = np.arange(lag.size) // 12  # each life tells twice six times
+        found, plain = half_life(lag, success, CHANCE, life=life), half_life(lag, success, CHANCE)
+        inside += found.low <= 100 <= found.high
+        naive += plain.low <= 100 <= plain.high
+    error = math.sqrt(0.95 * 0.05 / times)
+    assert inside / times >= 0.93 - 3 * error
+    assert naive / times < 0.75
+
+
+def test_lives_that_differ_in_what_they_store_do_not_hide_how_fast_they_forget() -> None:
+    random, lags = np.random.default_rng(8), 4 ** np.arange(7)
+    wider = []
+    for _ in range(20):
+        life, lag, success = forgetter(200, 0.8, lags, 16, 30, random, spread=0.25)
+        found, plain = half_life(lag, success, CHANCE, life=life), half_life(lag, success, CHANCE)
+        wider.append(math.log(found.high / found.low) / math.log(plain.high / plain.low))
+    assert np.median(wider) < 1.5
+
+
 def test_a_half_life_beyond_the_lags_is_bounded_from_below() -> None:
     times, inside, closed = 100, 0, 0
     random, lags = np.random.default_rng(2), 2 ** np.arange(8)  # lags up to 128

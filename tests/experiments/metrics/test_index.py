@@ -126,8 +126,11 @@ def test_a_policy_that_has_not_learnt_the_task_has_no_curve_and_a_sentence() -> 
     curve = index_curve(rows, random=0.3, oracle=1.0)
     assert curve.rho == ()
     assert curve.reason.startswith(f"the mean return {rows['return'].mean():.3f} is below 0.500, that of the best")
-    rows["return"] = (random.random(size) < 0.495).astype(np.float32)  # hardly worse than the best without a memory
-    assert index_curve(rows, random=0.3, oracle=1.0).measured
+    many = {name: np.tile(column, 10) for name, column in rows.items()} | {"life": np.repeat(np.arange(400), 100)}
+    many["lag_episodes"] = random.integers(1, 64, 10 * size)
+    many["return"] = np.tile(np.arange(100) < 49, 400).astype(np.float32)  # surely worse, but by little
+    assert -0.03 < memory_index_interval(many)[1] < 0
+    assert index_curve(many, random=0.3, oracle=1.0).measured
     # what was met just now is remembered, though all the rest is worse than a guess: a curve
     rows["return"] = ((random.random(size) < 0.3) | (rows["lag_episodes"] < 4)).astype(np.float32)
     assert memory_index_interval(rows)[1] < -0.03

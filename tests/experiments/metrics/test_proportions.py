@@ -135,6 +135,20 @@ def test_one_stratum_is_wilson() -> None:
     assert ends == (pytest.approx(2 * plain[0]), pytest.approx(2 * plain[1]))
 
 
+def test_the_strata_of_one_life_by_hand() -> None:
+    # Means of .5 from 10 rows and 1 from 1000, weighted equally: p = .75, variance (.25 / 10 + 0) / 4 = 1 / 160, and
+    # p (1 - p) = .1875 is worth 30 rows. As many as if the means were equal: 4 / (1 / 10 + 1 / 1000) = 39.6.
+    ends = weighted_interval(np.array([0.5, 0.5]), np.array([[5.0, 1000.0]]), np.array([[10.0, 1000.0]]))
+    assert ends == pytest.approx([float(end) for end in wilson_interval(0.75, 30)])
+
+
+def test_scores_between_0_and_1_that_are_all_alike_are_certain() -> None:
+    sums, counts = np.full((5, 2), 6.0), np.full((5, 2), 10.0)
+    assert weighted_interval(np.full(2, 0.5), sums, counts, binary=False) == pytest.approx((0.6, 0.6))
+    low, high = weighted_interval(np.full(2, 0.5), sums, counts)
+    assert (low, high) == pytest.approx([float(end) for end in wilson_interval(0.6, 100)])  # 6 of 10 in each life
+
+
 def test_all_right_is_as_many_equal_rows_whatever_was_expected() -> None:
     ones = np.full((4, 3), 10.0)
     ends = weighted_interval(np.full(3, 1 / 3), ones, ones, ones * [0.9, 1.0, 1.1], binary=False)
