@@ -15,16 +15,17 @@ from lifelong.experiments.metrics.index import index_curve, memory_index, memory
 from lifelong.experiments.metrics.recall import recall_curve
 from lifelong.experiments.metrics.rows import Rows, bin_label
 
-__all__ = ["Summary", "first_exposure", "retention_of", "show_summary", "summarise", "task_scalars"]
+__all__ = ["MEASURES", "Summary", "first_exposure", "retention_of", "show_summary", "summarise", "task_scalars"]
 
 _MOST_CURVES = 32  # tasks with scalars of their own
 _MOST_TASKS = 12  # lines of the table of tasks; more are one line
 _ENDS = ("random", "oracle")
-_MEASURES = {
+MEASURES = {
     "recall": "P(correct) of tasks met before, 0 at chance and 1 at always right",
     "index": "memory index: 0 is the best policy that forgets at every episode's end, 1 the best that does not",
     "gain": "score on return: 0 is that of the first meeting, 1 that of the end of visits",
 }
+"""What retention is by each measure, and what 0 and 1 are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         console.print(_table_of_tasks(summary, title))
     curve = summary.curve
     if curve.measured:
-        table = Table(title=f"{title}: retention", title_justify="left", caption=_MEASURES.get(curve.measure, ""))
+        table = Table(title=f"{title}: retention", title_justify="left", caption=MEASURES.get(curve.measure, ""))
         table.caption_justify = "left"
         heading, *lines = curve.table()
         for name in heading:

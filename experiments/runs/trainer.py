@@ -1,6 +1,7 @@
 """Trainer: env, agent and learner of a run, the loop over segments, and what is written on the way."""
 
 import json
+import math
 import shutil
 import signal
 import threading
@@ -107,15 +108,15 @@ class Trainer:
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
                 if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
-                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
-                    speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
-                    self._report(recent, history, learned, speeds)
+                    self._report(recent, history, learned, _speeds(mark, rollout.steps))
                     recent, mark = [], _now(rollout.steps)
                 if self.evaluation.due(rollout.steps):
                     self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
+            if recent:
+                self._report(recent, history, learned, _speeds(mark, rollout.steps))
             if self.evaluation.on and rollout.steps >= config.steps:
                 self.evaluate_tasks()
             self.checkpoint()
@@ -186,6 +187,17 @@ class Trainer:
         self.writer.retention(summary.curve, self.rollout.steps)
         return summary
 
+    def finish(self, summary: Summary | None) -> None:
+        """Write the final metrics of a run that is finished.
+
+        Args:
+            summary: of the run as a whole; None if it was not measured.
+        """
+        if summary is None:
+            self.writer.finish(None, None, math.nan, self.rollout.steps)
+        else:
+            self.writer.finish(summary.curve, summary.first, summary.index, self.rollout.steps)
+
     def _report(
         self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
     ) -> None:
@@ -205,6 +217,12 @@ class Trainer:
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
         self.writer.retention(curve, step)
+
+
+def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
+    """Return steps per second, by the clock and by the processor's own, since a mark that `_now` set."""
+    wall, cpu, taken = (b - a for a, b in zip(mark, _now(steps), strict=True))
+    return {"steps_per_second": taken / max(wall, 1e-9), "steps_per_cpu_second": taken / max(cpu, 1e-9)}
 
 
 def _now(steps: int) -> tuple[float, float, int]:
