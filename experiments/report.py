@@ -34,17 +34,20 @@ __all__ = ["ReportConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write a report of finished runs: a page, Markdown, and a figure."""
+    """Write a report of finished runs: a page, Markdown, and a figure.
+
+    Args:
+        runs: directories of runs, folders of runs, or patterns of them.
+        report: name of a report of `lifelong retention`; if not given, the evaluation at the end of training, and of
+            task sequences the training too.
+        output: the page, written with .html and .md; if not given, `report` in the run, or beside the runs.
+        figure: write the retention curves there too: .pdf, .svg or .png.
+    """
 
     runs: tyro.conf.Positional[tuple[str, ...]] = ("runs",)
-    """Directories of runs, folders of runs, or patterns of them."""
     report: str | None = None
-    """Name of a report of `lifelong retention`; None is the evaluation at the end of training, and of task sequences
-    the training too."""
     output: Path | None = None
-    """The page, written with .html and .md; None is `report` in the run, or beside the runs."""
     figure: Path | None = None
-    """Write the retention curves there too: .pdf, .svg or .png."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

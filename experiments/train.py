@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.matrix import show_matrix
 from lifelong.experiments.runs.seeds import of_seed, parse_seeds, series_name, state_of
 from lifelong.experiments.runs.summary import Summary, show_summary
@@ -61,17 +63,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Arguments(TrainConfig):
-    seeds: str | None = None
-    """Several seeds, such as 0..4 or 0,1,2: a run of each, one after another; the same command goes on where it was
-    interrupted. Excludes --seed."""
+    """Train an agent on a stream of tasks, its memory carried over every episode's end.
 
+    Args:
+        seeds: several seeds, such as 0..4 or 0,1,2: a run of each, one after another, and the report of all; the same
+            command goes on where it was interrupted. Excludes --seed.
+    """
 
-_Arguments.__doc__ = TrainConfig.__doc__
+    seeds: Annotated[str | None, Heading("several runs")] = None
 
 
 def command(arguments: list[str]) -> None:
     """Run the verb with words from the command line."""
-    given = parse(_Arguments, arguments, "train", ALIASES, EXAMPLES)
+    given = parse(_Arguments, arguments, "train", ALIASES, EXAMPLES, _preset_of)
     config = TrainConfig(**{field.name: getattr(given, field.name) for field in fields(TrainConfig)})
     if given.seeds is None:
         main(config, Console(stderr=True))
@@ -84,6 +88,14 @@ def command(arguments: list[str]) -> None:
         config, parse_seeds(given.seeds), Console(stderr=True), shlex.join(["lifelong", "train", *again])
     )
     sys.stdout.write(said)
+
+
+def _preset_of(said: _Arguments) -> tuple[_Arguments, str]:
+    """Return the settings that a run of this stream has if nothing else is said, and a sentence that says so."""
+    of = f"{said.stream} --feedback {said.feedback}" if said.feedback else said.stream
+    sentence = f"Defaults are those of {of}; `lifelong train STREAM --help` shows those of another stream."
+    shown = _Arguments(said.stream, feedback=said.feedback).resolved()
+    return replace(shown, stream=TrainConfig().stream, feedback=None), sentence
 
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int], console: Console, again: str) -> str:
@@ -181,11 +193,12 @@ def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
         soft_wrap=True,
     )
     if outcome.finished and config.steps is not None and outcome.steps > config.steps:
-        console.print(f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}")
+        rounded = f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}"
+        console.print(rounded, soft_wrap=True)
     for name in ("config.json", "episodes", "checkpoints/last"):
         console.print(f"wrote {outcome.folder / name}", markup=False, highlight=False, soft_wrap=True)
     if not outcome.finished:
-        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
+        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}", soft_wrap=True)
 
 
 def _show(outcome: Outcome, config: TrainConfig, console: Console, cost: str, tasks: list[str]) -> None:

@@ -32,8 +32,6 @@ from lifelong.experiments.runs.errors import ERRORS
 
 __all__ = ["Agent", "Part", "Stream", "group_runs", "sentences", "stream_label"]
 
-_RESAMPLES = 1000  # over lives, for a single run
-
 
 @dataclass(frozen=True)
 class Agent:
@@ -140,7 +138,7 @@ def sentences(missing: Sequence[tuple[str, str]]) -> list[str]:
 def stream_label(stream: Mapping[str, Any]) -> str:
     """Return a stream's settings in a few words, as they are typed."""
     words = [str(stream["stream"]), *(f"{name}={_word(value)}" for name, value in stream["stream_options"].items())]
-    words += [f"{name}={stream[name]}" for name in ("feedback", "schedule") if stream[name] is not None]
+    words += [f"{name}={stream[name]}" for name in ("feedback", "schedule", "only_task") if stream[name] is not None]
     words += [f"boundary={stream['boundary']}"] if stream["boundary"] != "none" else []
     words += [f"lives of {stream['life_episodes']} episodes" if stream["life_episodes"] else "endless lives"]
     return ", ".join(words)
@@ -161,7 +159,7 @@ def _measured(label: str, runs: list[Run], report: str | None) -> Stream:
     for run in stream.runs:
         for part in _parts(run, stream.env, report, stream.missing):
             try:
-                measured = measure(run, part, stream.env, resamples=_RESAMPLES if len(runs) == 1 else 0)
+                measured = measure(run, part, stream.env)
             except RunError as error:
                 stream.missing.append((run.name, f"left out of {part}: {error}"))
             else:

@@ -108,14 +108,13 @@ def reports_of(run: Run) -> list[str]:
     return sorted(path.parent.name for path in (run.folder / "report").glob("*/episodes") if path.is_dir())
 
 
-def measure(run: Run, part: str, env: TaskStream, *, resamples: int = 0) -> Measured:
+def measure(run: Run, part: str, env: TaskStream) -> Measured:
     """Measure a run.
 
     Args:
         run: to measure.
         part: see `Measured`.
         env: its stream.
-        resamples: of the bootstrap over lives; 0 where only points are wanted.
 
     Raises:
         RunError: if its rows cannot be read, or there are none.
@@ -124,7 +123,7 @@ def measure(run: Run, part: str, env: TaskStream, *, resamples: int = 0) -> Meas
     rows, notes = read_rows(folder, mode, expected)
     if rows["task"].max() >= len(env.tasks):
         raise RunError(f"its rows name task {rows['task'].max()}, its stream has {len(env.tasks)} tasks now")
-    summary = summarise(rows, env, resamples=resamples)
+    summary = summarise(rows, env)
     if not (rows["meetings"] >= 0).any() and env.retention != "gain":
         reason = "rows of version 0.1 do not say how often a task was met before"
         nothing = RetentionCurve(summary.curve.measure, (), (), (), (), (), reason=reason)
@@ -162,6 +161,6 @@ def _surface(rows: Rows, env: TaskStream) -> Surface | None:
     """Return retention over load and lag, if both vary among the rows and there are values."""
     if env.retention is None or not (rows["load"] >= 0).any():
         return None
-    surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen, resamples=0))
+    surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
     loads, lags = np.nonzero(~np.isnan(surface.rho))
     return surface if np.unique(loads).size > 1 and np.unique(lags).size > 1 else None

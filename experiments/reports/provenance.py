@@ -3,13 +3,13 @@
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from lifelong.envs import TaskStream
-from lifelong.experiments.reports.document import Block, Code, Heading, Paragraph, Table
+from lifelong.experiments.reports.document import Block, Code, Heading, Table
 from lifelong.experiments.reports.groups import Stream
 from lifelong.experiments.reports.run import Run
 from lifelong.experiments.reports.seeds import over_seeds
@@ -121,8 +121,10 @@ def provenance_blocks(runs: Sequence[Run], base: Path) -> list[Block]:
         f"Code since: whether that code changed until this report, which was made at {here}."
     )
     blocks: list[Block] = [Table(heading, lines, caption, text_columns=5)]
-    if plug_ins := sorted({run.config.memory for run in runs if ":" in run.config.memory}):
-        blocks.append(Paragraph(f"Plug-ins, whose code is not covered by these commits: {', '.join(plug_ins)}."))
+    if plug_ins := sorted({line for run in runs for line in _plug_ins(run)}):
+        blocks.append(
+            Table(("plug-in", "version", "SHA-256 of its file"), tuple(plug_ins), "Plug-ins.", text_columns=3)
+        )
     blocks.append(Heading("Commands", 3))
     blocks.append(Code("\n".join(dict.fromkeys(map(_command, runs)))))
     blocks.append(_versions(runs))
@@ -177,6 +179,13 @@ def _code(run: Run) -> str:
     """Return which code trained a run: its commit and its own hash, as far as they are known."""
     commit, code = (str(run.origin.get(name) or "")[:12] for name in ("git", "code"))
     return f"{commit} ({code})" if commit and code else commit or code or "not known"
+
+
+def _plug_ins(run: Run) -> Iterator[tuple[str, str, str]]:
+    """Yield the memories that are not this package's: class, distribution with its version, hash of the file."""
+    for name, found in (run.origin.get("plug_ins") or {}).items():
+        version = f"{found.get('distribution')} {found.get('version')}" if found.get("distribution") else "not known"
+        yield name, version, str(found.get("sha256") or "not known")
 
 
 def _flat(run: Run) -> dict[str, str]:

@@ -105,7 +105,7 @@ def _policy(name: str) -> str:
 def _settings(run: Run) -> dict[str, str]:
     """Return a run's settings of its stream as the certificates name them: where they are not the defaults."""
     given = {**run.stream["stream_options"]}
-    given |= {name: run.stream[name] for name in ("feedback", "schedule") if run.stream[name] is not None}
+    given |= {name: run.stream[name] for name in ("feedback", "schedule", "only_task") if run.stream[name] is not None}
     given |= {"boundary": run.stream["boundary"]} if run.stream["boundary"] != "none" else {}
     entry = STREAMS[str(run.stream["stream"])]
     known = inspect.signature(load_target("stream", entry.target)).parameters

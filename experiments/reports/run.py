@@ -23,7 +23,7 @@ _OF_NO_AGENT = (
     "name", "seed", "runs", "overwrite", "resume", "threads", "device", "cuda_graph", "checkpoint_every",
     "evaluation_lives", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
-_OF_THE_STREAM = ("stream", "stream_options", "feedback", "schedule", "boundary", "life_episodes")
+_OF_THE_STREAM = ("stream", "stream_options", "feedback", "schedule", "only_task", "boundary", "life_episodes")
 
 
 class RunError(ValueError):
@@ -108,6 +108,10 @@ def read_run(folder: Path) -> Run:
     if facts and not run.finished:
         notes.append(
             f"interrupted at {run.steps:,} of {config.steps:,} steps; go on with: lifelong train --resume {folder}"
+        )
+    if skipped := int(facts.get("evaluations_skipped", 0)):
+        notes.append(
+            f"{skipped} evaluations of its performance matrix were left out, since 5 % of the steps are the most"
         )
     if (folder / "crash.json").exists() and not run.finished:
         notes.append("its environment broke; crash.json says how")

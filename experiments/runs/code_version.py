@@ -45,11 +45,13 @@ def changed_since(origin: Mapping[str, Any]) -> bool | None:
     """Return whether the code that trains agents is another one than that of a run.
 
     Args:
-        origin: of the run, with the `code_hash`; runs without one are compared by their `git_hash`.
+        origin: of the run: `code_hash` and plug-ins; runs of before there was such a hash are compared by their commit.
 
     Returns:
         None if that cannot be told: neither hash, no git here, or a commit that this clone does not have.
     """
+    if any(map(_differs, (origin.get("plug_ins") or {}).values())):
+        return True
     if origin.get("code"):
         return bool(origin["code"] != code_hash())
     commit = origin.get("git")
@@ -57,6 +59,12 @@ def changed_since(origin: Mapping[str, Any]) -> bool | None:
         return None
     untracked = _git("ls-files", "--others", "--exclude-standard", "--", *_CODE, cwd=_TOP)
     return bool(untracked) or _git("diff", "--quiet", commit, "--", *_CODE, cwd=_TOP) is None
+
+
+def _differs(plug_in: Mapping[str, Any]) -> bool:
+    """Return whether the file of a plug-in is there and another one."""
+    path = Path(plug_in.get("file") or "")
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != plug_in.get("sha256")
 
 
 def _git(*words: str, cwd: Path = _HERE.parent) -> str | None:
