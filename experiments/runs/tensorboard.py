@@ -284,7 +284,9 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
 
 def _hparams(config: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """Return the summaries of HParams: names of settings and metrics, settings of the run, and its end."""
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    from tensorboard.plugins.hparams.plugin_data_pb2 import (
+        HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]  protobuf makes it at run time
+    )
     from torch.utils.tensorboard.summary import hparams
 
     names, start, end = hparams(_flat(config), dict.fromkeys(FINAL_METRICS, 0.0))

@@ -95,6 +95,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent: list[Rows] = []
+        learned: dict[str, float] = {}
         history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
         if self.evaluation.refusal:
