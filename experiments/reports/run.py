@@ -110,9 +110,7 @@ def read_run(folder: Path) -> Run:
             f"interrupted at {run.steps:,} of {config.steps:,} steps; go on with: lifelong train --resume {folder}"
         )
     if skipped := int(facts.get("evaluations_skipped", 0)):
-        notes.append(
-            f"{skipped} evaluations of its performance matrix were left out, since 5 % of the steps are the most"
-        )
+        notes.append(f"evaluations left out of the performance matrix, since 5 % of the steps are the most: {skipped}")
     if (folder / "crash.json").exists() and not run.finished:
         notes.append("its environment broke; crash.json says how")
     return Run(run.folder, config, run.origin, run.sha256, stream, facts, tuple(notes))

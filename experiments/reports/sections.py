@@ -1,6 +1,7 @@
 """The report: sections of each stream, what is missing, where everything comes from, and how to read it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,14 @@ def report_blocks(streams: Sequence[Stream], missing: Sequence[str], base: Path)
 
 def panels(streams: Sequence[Stream]) -> list[Panel]:
     """Return the retention curves of all streams that have any, first exposure before the rehearsed one."""
+    drawn = [(stream, part) for stream in streams for part in stream.parts if part.curves]
+    several = len({stream.label for stream, _ in drawn}) > 1
+    kinds = len({part.name for _, part in drawn}) > 1
     found = []
-    for stream in streams:
-        for part in stream.parts:
-            more = f"{stream.label}, {part.name}: " if len(streams) > 1 or len(stream.parts) > 1 else ""
-            found += [Panel(f"{more}{panel.title}", panel.agents, panel.curve) for panel in _panels(part)]
+    for stream, part in drawn:
+        where = ", ".join([*([stream.label] if several else []), *([part.name] if kinds else [])])
+        before = f"{where}: " if where else ""
+        found += [replace(panel, title=f"{before}{panel.title}") for panel in _panels(part)]
     return found
 
 

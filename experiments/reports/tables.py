@@ -55,7 +55,9 @@ def reasons(part: Part) -> list[str]:
     several = any(len(agent.seeds) > 1 for agent in part.agents)
     for agent in part.agents:
         named = [(f"area, {curve.name}", agent.over_seeds(part.area(curve), 1.0)) for curve in part.curves]
-        named = named or [("mean return", agent.over_seeds(lambda one: one.summary.mean_return))]
+        index = agent.over_seeds(lambda one: one.summary.index)
+        named += [("memory index", index)] if not math.isnan(index.mean) else []
+        named.append(("mean return", agent.over_seeds(lambda one: one.summary.mean_return)))
         for name, found in named:
             if found.reason and (several or math.isnan(found.mean)):
                 few = len(found.points) < 3 and not math.isnan(found.mean)

@@ -15,6 +15,10 @@ import pytest
 
 from lifelong import cli
 from lifelong.experiments.report import ReportConfig, main
+from lifelong.experiments.reports.find_runs import find_runs
+from lifelong.experiments.reports.groups import group_runs
+from lifelong.experiments.reports.run import read_run
+from lifelong.experiments.reports.sections import panels
 from lifelong.experiments.runs.errors import UserError
 
 from .conftest import Write, recall_rows, visit_rows
@@ -291,6 +295,19 @@ def test_names_are_escaped(write_run: Write) -> None:
     assert "# Report of &lt;b&gt;\\|\\*x\\*" in text
     assert "<b>|" not in page
     assert "&lt;b&gt;|*x*" in page
+
+
+def test_panels_of_a_figure_are_named_by_what_differs(write_run: Write) -> None:
+    write_run("a", rows=recall_rows(40.0))
+    write_run("nothing", rows=recall_rows(40.0, lives=1, episodes=8), stream_options=("cues=8",))
+    runs = [read_run(folder) for folder in find_runs([str(write_run("b", rows=recall_rows(9.0), seed=1).parent)])]
+    assert [panel.title for panel in panels(group_runs(runs))] == ["at first exposure", "rehearsed"]
+    write_run("c", rows=recall_rows(40.0), stream_options=("cues=5",))
+    runs = [read_run(folder) for folder in find_runs([str(runs[0].folder.parent)])]
+    assert [panel.title for panel in panels(group_runs(runs))][2:] == [
+        "cued-recall, cues=5, lives of 128 episodes: at first exposure",
+        "cued-recall, cues=5, lives of 128 episodes: rehearsed",
+    ]
 
 
 def test_a_report_of_retention_is_shown_on_demand(write_run: Write) -> None:
