@@ -1,6 +1,6 @@
 """Run directory: config, episode rows, checkpoints.
 
-runs/<name>/config.json         the resolved config, versions, git hash, command, device, files of plug-in memories
+runs/<name>/config.json         the resolved config, versions, git and code hash, command, device, plug-ins' files
 runs/<name>/stream.toml         the stream file it was made with, if there was one
 runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
@@ -12,10 +12,8 @@ runs/<name>/crash.json          how to reproduce an environment's error; the che
 import json
 import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
+from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
 from lifelong.experiments.runs.plug_ins import plug_in_memories
@@ -66,8 +65,10 @@ def create_run(config: TrainConfig, agent: nn.Module) -> Path:
     if is_stream_file(config.stream):
         shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
     origin = {
-        "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
-        "git": _git_hash(),
+        "versions": {package: package_version(package) for package in _PACKAGES}
+        | {"python": platform.python_version()},
+        "git": git_hash(),
+        "code": code_hash(),
         "plug_ins": plug_in_memories(agent),
         "command": sys.argv,
         "device": config.device,
@@ -195,19 +196,3 @@ def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor
 def flat(memory: TensorDict) -> dict[tuple[str, ...], torch.Tensor]:
     """Return the tensors of a memory's state by their paths."""
     return {key if isinstance(key, tuple) else (key,): value for key, value in memory.items(True, True)}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ImportError:
-        return "not installed"
-
-
-def _git_hash() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()

@@ -17,6 +17,7 @@ from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.task_table import show_tasks
 
 __all__ = [
+    "MEASURES",
     "Summary",
     "first_exposure",
     "recent_scalars",
@@ -28,11 +29,12 @@ __all__ = [
 
 _MOST_CURVES = 32  # tasks with scalars of their own
 _ENDS = ("random", "oracle")
-_MEASURES = {
+MEASURES = {
     "recall": "P(correct) of tasks met before, 0 at chance and 1 at always right",
     "index": "memory index: 0 is the best policy that forgets at every episode's end, 1 the best that does not",
     "gain": "score on return: 0 is that of the first meeting, 1 that of the end of visits",
 }
+"""What retention is by each measure, and what 0 and 1 are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         show_tasks(f"{title}: {summary.scale} by task", summary.tasks, console)
     curve = summary.curve
     if curve.measured:
-        table = Table(title=f"{title}: retention", title_justify="left", caption=_MEASURES.get(curve.measure, ""))
+        table = Table(title=f"{title}: retention", title_justify="left", caption=MEASURES.get(curve.measure, ""))
         table.caption_justify = "left"
         heading, *lines = curve.table()
         for name in heading:

@@ -8,6 +8,7 @@
 | Retention/by plain lag in episodes | smallest lag of the bin | the same curve |
 | retention_interval/low, /high | log2 of the lag | its 95 % interval |
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
+| retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
 | transfer adaptation memory plasticity train time / ... | environment steps | see `GROUPS` |
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:  # both take long to import
 __all__ = [
     "BY_LAG",
     "COLOURS",
+    "FINAL_METRICS",
+    "FIRST_SETTINGS",
     "GROUPS",
     "LAYOUT",
     "STYLES",
@@ -46,6 +49,20 @@ __all__ = [
 ]
 
 GROUPS = ("retention", "tasks", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
+
+FINAL_METRICS = (
+    "retention/area",
+    "retention/first_exposure_area",
+    "retention/half_life",
+    "retention/memory_index",
+    "charts/episodic_return",
+    "transfer/final_average",
+    "transfer/forgetting",
+)
+"""Scalars whose last value TensorBoard's page of HParams shows for a run; one that was not measured is absent."""
+
+FIRST_SETTINGS = ("stream", "memory", "memory_options", "carry", "seed")
+"""Settings that the page of HParams begins with."""
 
 _LOSSES = {
     "policy_loss": "policy_loss",
@@ -155,8 +172,8 @@ class RunWriter:
         self._rewrite(curve)
         if step is not None:
             over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
-            half_life = curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
-            self.scalars(over_training | {"retention/area": curve.area, "retention/half_life": half_life}, step)
+            whole = {"retention/area": curve.area, "retention/half_life": _half_life(curve)}
+            self.scalars(over_training | whole, step)
 
     def _rewrite(self, curve: RetentionCurve) -> None:
         """Write the curve by lag as the only one of its folder."""
@@ -176,17 +193,32 @@ class RunWriter:
         for path in before:
             path.unlink()
 
+    def finish(self, curve: RetentionCurve | None, first: RetentionCurve | None, index: float, step: int) -> None:
+        """Write the final metrics of a run, and that it is finished.
+
+        Args:
+            curve: retention of the run as a whole; None if it was not measured.
+            first: the same at first exposure.
+            index: memory index; NaN if there is none.
+            step: environment steps of the run.
+        """
+        values = {"retention/memory_index": index}
+        if curve is not None and first is not None:
+            values |= {"retention/area": curve.area, "retention/half_life": _half_life(curve)}
+            values["retention/first_exposure_area"] = first.area
+        self.scalars(values, step)
+        *_, end = _hparams({})
+        self._writer.file_writer.add_summary(end)
+
     def figure(self, tag: str, figure: "Figure", step: int) -> None:
         """Write a picture; `figure` is matplotlib's, `step` environment steps so far."""
         self._writer.add_figure(tag, figure, step, close=False)
 
     def _describe(self, config: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard.summary import hparams
-
         text = json.dumps(config, indent=2, default=str)
         self._writer.add_text("config", f"```json\n{text}\n```")
         # `add_hparams` would write a second folder, a second run; the metrics are read from the tags of this one.
-        for summary in hparams(_flat(config), dict.fromkeys(("retention/area", "charts/episodic_return"), 0.0)):
+        for summary in _hparams(config)[:2]:  # `finish` writes the end
             self._writer.file_writer.add_summary(summary)
 
     def flush(self) -> None:
@@ -248,6 +280,27 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     return figure
+
+
+def _hparams(config: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the summaries of HParams: names of settings and metrics, settings of the run, and its end."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import (
+        HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]  protobuf makes it at run time
+    )
+    from torch.utils.tensorboard.summary import hparams
+
+    names, start, end = hparams(_flat(config), dict.fromkeys(FINAL_METRICS, 0.0))
+    plugin = names.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in FIRST_SETTINGS  # those that differ come first, and only five are shown at once
+    plugin.content = content.SerializeToString()
+    return names, start, end
+
+
+def _half_life(curve: RetentionCurve) -> float:
+    """Return the half-life in episodes; NaN where it is not known, or has no end."""
+    return curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
 
 
 def _padded(number: int) -> str:

@@ -1,6 +1,7 @@
 """Trainer: env, agent and learner of a run, the loop over segments, and what is written on the way."""
 
 import json
+import math
 import shutil
 import signal
 import threading
@@ -100,6 +101,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent: list[Rows] = []
+        learned: dict[str, float] = {}
         history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
         if self.evaluation.refusal:
@@ -123,16 +125,17 @@ class Trainer:
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
-                if recent and (steps >= self.report_steps if self.report_steps else wall > _REPORT_EVERY):
-                    speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
-                    self._report(recent, history, learned, speeds)
+                waited, lived = time.monotonic() - mark[0], rollout.steps - mark[2]
+                if recent and (lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY):
+                    self._report(recent, history, learned, _speeds(mark, rollout.steps))
                     recent, mark = [], _now(rollout.steps)
                 if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
+            if recent:
+                self._report(recent, history, learned, _speeds(mark, rollout.steps))
             if rollout.steps >= config.steps:
                 if self.evaluation.due_at_end(rollout.steps):
                     self.evaluate_tasks()
@@ -217,6 +220,17 @@ class Trainer:
         self.writer.retention(summary.curve, self.rollout.steps)
         return summary
 
+    def finish(self, summary: Summary | None) -> None:
+        """Write the final metrics of a run that is finished.
+
+        Args:
+            summary: of the run as a whole; None if it was not measured.
+        """
+        if summary is None:
+            self.writer.finish(None, None, math.nan, self.rollout.steps)
+        else:
+            self.writer.finish(summary.curve, summary.first, summary.index, self.rollout.steps)
+
     def _report(
         self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
     ) -> None:
@@ -231,6 +245,12 @@ class Trainer:
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
         self.writer.retention(retention_of(history.rows() if self._by_visits else rows, self.env), step)
+
+
+def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
+    """Return steps per second, by the clock and by the processor's own, since a mark that `_now` set."""
+    wall, cpu, taken = (b - a for a, b in zip(mark, _now(steps), strict=True))
+    return {"steps_per_second": taken / max(wall, 1e-9), "steps_per_cpu_second": taken / max(cpu, 1e-9)}
 
 
 def _now(steps: int) -> tuple[float, float, int]:

@@ -21,7 +21,7 @@ VERBS = table(
         "train": Entry("train:command", "train an agent on a stream of tasks; its memory outlives every episode"),
         "retention": Entry("retention:command", "measure how much a trained agent, its slow weights frozen, retains"),
         "swap": Entry("swap:command", "replace the memory of a trained agent and keep all weights that fit"),
-        "report": Entry("report:command", "tables of finished runs in Markdown, seeds pooled"),
+        "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
         "capacity": Entry("capacity:command", "key-value pairs that each update rule recalls without training"),
         "recall": Entry("recall:command", "associative recall of trained memories, below and above their capacity"),
         "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),

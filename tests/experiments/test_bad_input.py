@@ -32,9 +32,14 @@ retention odd --lives 0                         | lives must be positive
 swap nope --memory gru                          | nope is no run
 swap newer --memory gru                         | has format 99
 swap odd --memory gru --steps 0                 | steps must be positive
-report nope                                     | no folder nope
-report file                                     | no folder file
-report odd                                      | odd holds no finished run
+train --seeds 0..4 --seed 1                     | --seeds and --seed exclude each other
+train --seeds 4..0                              | seeds must be like 0..4 or 0,1,2
+report nope                                     | no run nope: . holds
+report file                                     | file is no folder of a run
+report odd                                      | odd/config.json is no config of a run
+report newer                                    | has format 99
+report odd --figure x.gif                       | figure must end in .pdf, .svg, .png
+report odd --output file/x                      | odd/config.json is no config of a run
 capacity --width 3                              | width must be at least 4
 capacity --width {huge}                         | width must be at most
 capacity --repeats {huge}                       | repeats must be at most

@@ -180,7 +180,7 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
 ) -> None:
     config = tiny(checkpoint_every=32)
     after_segments(2, lambda: (interrupted(), interrupted())[0], monkeypatch)
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
+    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err == "lifelong: interrupted\n"
     assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
@@ -221,7 +221,7 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     monkeypatch.setattr(Fragile, "steps", 0)
     monkeypatch.setattr(Fragile, "breaks", breaks)
     config = tiny(name="broken", **settings)
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
+    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 2
     said = capsys.readouterr().err
     assert "'Fragile-v0' broke in task 'Fragile-v0'" in said

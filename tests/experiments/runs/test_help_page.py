@@ -99,14 +99,14 @@ def test_the_settings_of_training_are_grouped_by_subject_the_most_used_first(cap
     page = page_of("train --help", capsys)
     headings = re.findall(r"^(\w.*):$", page, re.MULTILINE)
     assert headings == ["examples", "most used", "the stream", "the memory and the agent", "learning (PPO)",
-                        "evaluation", "the run and its files", "the machine"]  # fmt: skip
+                        "evaluation", "the run and its files", "the machine", "several runs"]  # fmt: skip
     first = page.partition("most used:\n")[2].partition("\n\n")[0]
     assert [line.split()[0] for line in first.splitlines()] == ["STREAM", "--memory", "--steps", "--num-envs", "--seed"]
     learning = page.partition("learning (PPO):\n")[2].partition("\n\n")[0]
     assert {f"--{field.name.replace('_', '-')}" for field in fields(PPOConfig)} < set(learning.split())
     for flag in flags(TrainConfig):
         assert len(re.findall(rf"^  {flag}\b(?!-)", page, re.MULTILINE)) == (not flag.startswith("--no-"))
-    assert page.count("lifelong train ") == 4  # usage, two examples, and where other defaults are
+    assert page.count("lifelong train ") == 5  # usage, three examples, and where other defaults are
 
 
 @pytest.mark.parametrize(
