@@ -11,6 +11,7 @@ import tyro
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset
 from lifelong.registry import nearest
 
@@ -146,6 +147,8 @@ class TrainConfig:
     """What such a copy's memory keeps from one episode to the next: nothing (`probe`), or all (`sandbox`)."""
     evaluate_episodes: int = 1
     """Episodes of each copy and task."""
+    log: str = "tensorboard"
+    """Where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0 is one at the end only."""
     runs: Path = Path("runs")
@@ -169,6 +172,7 @@ class TrainConfig:
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every", "seed"), 0)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
+        logger_names(self.log)
         if self.evaluate_every not in ("auto", "boundary", "off") and not _whole(self.evaluate_every):
             raise UserError(
                 f"evaluate_every must be auto, boundary, off or a number of steps: evaluate_every={self.evaluate_every}"

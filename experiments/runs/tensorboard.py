@@ -43,6 +43,7 @@ __all__ = [
     "first_page",
     "learning_scalars",
     "plot_curves",
+    "retention_scalars",
 ]
 
 GROUPS = ("retention", "tasks", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
@@ -101,6 +102,13 @@ def learning_scalars(learned: Mapping[str, float]) -> dict[str, float]:
     return {f"losses/{_LOSSES[k]}" if k in _LOSSES else f"train/{k}": value for k, value in learned.items()}
 
 
+def retention_scalars(curve: RetentionCurve) -> dict[str, float]:
+    """Return the bins of a retention curve, its area and half-life by tag, NaN where there is no value."""
+    over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
+    half_life = curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
+    return over_training | {"retention/area": curve.area, "retention/half_life": half_life}
+
+
 class RunWriter:
     """Writes one run's events.
 
@@ -154,9 +162,7 @@ class RunWriter:
             return
         self._rewrite(curve)
         if step is not None:
-            over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
-            half_life = curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
-            self.scalars(over_training | {"retention/area": curve.area, "retention/half_life": half_life}, step)
+            self.scalars(retention_scalars(curve), step)
 
     def _rewrite(self, curve: RetentionCurve) -> None:
         """Write the curve by lag as the only one of its folder."""

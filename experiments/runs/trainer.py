@@ -24,13 +24,14 @@ from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
 from lifelong.experiments.runs.summary import Summary, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
-from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
+from lifelong.experiments.runs.tensorboard import learning_scalars
 
 __all__ = ["Trainer"]
 
@@ -49,6 +50,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
         torch.set_num_threads(config.threads)
         self.config, self.console, self.resumed = config, console, resumed
+        check_loggers(config.log)
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
@@ -63,9 +65,7 @@ class Trainer:
         self.evaluation = TaskEvaluation(config, self.env, facts)
         self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
         self.evaluation_log.truncate(facts.get("evaluation_rows", 0))
-        self.writer = RunWriter(
-            self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
-        )
+        self.writer = Loggers(config.log, self.folder, config.to_json(), self.rollout.steps if resumed else None)
 
     def __enter__(self) -> Self:
         return self
