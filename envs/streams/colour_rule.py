@@ -155,6 +155,7 @@ class ColourRule(GymStream):
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the observation tells of task changes; `task_id` reveals the rule.
         seed: of the lives.
+        render_mode: `rgb_array` to get pictures from `render`, or None.
 
     Raises:
         ValueError: on numbers that make no stream.
@@ -173,6 +174,7 @@ class ColourRule(GymStream):
         life_episodes: int | None = 80,
         boundary: Boundary = "none",
         seed: int = 0,
+        render_mode: str | None = None,
     ) -> None:
         _refuse_unless_coloured(colours)
         self.answers = colours
@@ -197,6 +199,7 @@ class ColourRule(GymStream):
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
+            render_mode=render_mode,
         )
         space: Any = self.single_observation_space
         observation = spaces.Dict({**space["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
