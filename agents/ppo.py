@@ -22,33 +22,36 @@ __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
 
 @dataclass(frozen=True, slots=True)
 class PPOConfig:
-    """PPO's hyperparameters."""
+    """PPO's hyperparameters.
+
+    Args:
+        lr: learning rate of Adam; a run lowers it linearly, and the entropy bonus with it.
+        epochs: passes over every segment.
+        minibatches: parts into which the lives of a segment are split.
+        clip_epsilon: clipping range of the probability ratio.
+        gamma: discount of the next step of the same episode.
+        life_gamma: discount of the next episode of the same life; through it an episode counts for later ones.
+        gae_lambda: lambda of generalised advantage estimation.
+        entropy_coef: weight of the entropy bonus.
+        value_coef: weight of the value loss.
+        advantage_floor: least standard deviation that advantages are divided by. Where rewards are rare most segments
+            hold none, and their own spread would blow the value's errors up to the size of a success.
+        max_grad_norm: gradient norm that is clipped to.
+        tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
+    """
 
     lr: float = 3e-3
-    """Learning rate of Adam."""
     epochs: int = 2
-    """Passes over every segment."""
     minibatches: int = 4
-    """Parts into which the lives of a segment are split."""
     clip_epsilon: float = 0.2
-    """How far the ratio of probabilities may move."""
     gamma: float = 0.99
-    """Of the next step of the same episode."""
     life_gamma: float = 0.0
-    """Of the next episode of the same life."""
     gae_lambda: float = 0.95
-    """GAE's lambda."""
     entropy_coef: float = 0.01
-    """Weight of the entropy bonus."""
     value_coef: float = 0.5
-    """Weight of the value loss."""
     advantage_floor: float = 1e-6
-    """Least spread that advantages are divided by. Where rewards are rare, most segments hold none: dividing by their
-    own spread would blow the value's errors up to the size of a success."""
     max_grad_norm: float = 0.5
-    """Gradient norm that is clipped to."""
     tbptt: int = 0
-    """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
 
     def __post_init__(self) -> None:
         """Validate the ranges."""

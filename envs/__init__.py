@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from lifelong.envs.parse import DRIFTS, SCHEDULES, parse_drifts, parse_schedule
+from lifelong.envs.parse import DRIFTS, SCHEDULES, parse_drifts, parse_integer, parse_schedule
 from lifelong.envs.registry import IDS, STREAMS, known_streams, make_single, make_stream
 from lifelong.envs.rooms.tasks import TASKS
 from lifelong.registry import Entry, lazy_attribute
@@ -48,6 +48,7 @@ __all__ = [
     "make_single",
     "make_stream",
     "parse_drifts",
+    "parse_integer",
     "parse_schedule",
 ]
 

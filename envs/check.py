@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import gymnasium
 import numpy as np
@@ -24,18 +24,16 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lifelong.envs.fork import fork
 from lifelong.envs.references.certificate import ROLES
 from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.registry import make_stream
-from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
-from lifelong.envs.streams.sealed import SealedStream
+from lifelong.envs.task import Retention
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
-
-EVALUATION: Final = 2**31
-"""Seeds of evaluations are that much larger than those of training."""
 
 _ALWAYS = {"observation", "previous_action", "previous_reward", "episode_start"}
 _FLAGS = ("episode_start", "task_start", "life_start")
@@ -198,7 +196,7 @@ def flags_agree(trial: Trial) -> None:
         obs, reward, terminated, truncated, info = stream.step(actions)
         _equal("episode_start of info", info["episode_start"], terminated | truncated)
         _equal("task_start of info", info["task_start"], info["life_start"] | (info["task"] != task))
-        fresh = info["episode_start"] if isinstance(stream, SealedStream) else info["life_start"]
+        fresh = info["episode_start"] if stream.sealed else info["life_start"]
         _equal("previous_reward", obs["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
         _equal("previous_action", obs["previous_action"][~fresh], actions[~fresh])
         nothing = getattr(stream.single_action_space, "n", 0)
@@ -246,10 +244,10 @@ def a_seed_says_everything(trial: Trial) -> None:
 
 
 def another_seed_makes_other_lives(trial: Trial) -> None:
-    """Check that lives of another seed differ unless deterministic; evaluation seeds are larger by 2^31."""
+    """Check that lives of another seed differ unless deterministic, and so do evaluation lives of the same seed."""
     steps, seed = trial.steps // 4, trial.seed
     first = _lives(trial.make(2, seed=seed), steps)
-    for other, what in ((seed + 1, "another seed"), (seed + EVALUATION, "evaluation")):
+    for other, what in ((seed + 1, "another seed"), (evaluation_seed(seed), "evaluation")):
         same = _lives(trial.make(2, seed=other), steps) == first
         if same and not trial.deterministic:
             raise Broken(f"lives of {what} are the same: seed={other} and seed={seed}; if nothing is drawn say so")
@@ -385,6 +383,60 @@ def rows_add_up(trial: Trial) -> None:
             gained, steps, trial.episodes = 0.0, 0, trial.episodes + 1
 
 
+def retention_has_its_columns(trial: Trial) -> None:
+    """Check that `retention` is a known measure and rows have what it needs: `within` and `cross`, or `success`."""
+    stream = trial.make(2, seed=trial.seed)
+    measure = stream.retention
+    if measure not in (None, *get_args(Retention)):
+        raise Broken(f"retention must be one of {', '.join(get_args(Retention))} or None, got {measure!r}")
+    needed = {"index": ("within", "cross"), "recall": ("success",)}.get(measure or "", ())
+    unknown = [stream.drifting and np.isnan(task.references.oracle) for task in stream.tasks]  # a task with drifts
+    for row in _rows(stream, trial.steps // 2):
+        if missing := [name for name in needed if np.isnan(row[name]) and not unknown[row["task"]]]:
+            task = stream.tasks[row["task"]].name
+            raise Broken(f"with retention={measure!r} {missing[0]} of a row must be known; of task {task!r} it is NaN")
+
+
+def copies_live_as_the_life_would(trial: Trial) -> None:
+    """Check that `fork` begins the task that is asked for, and leaves the stream as it is.
+
+    A copy that is asked for the task of an episode that has just begun lives that episode.
+    """
+    stream, copies, copy = (trial.make(n, seed=trial.seed + (n < 3), boundary="flag") for n in (3, 2, 1))
+    obs, info = stream.reset()
+    copies.reset()
+    copy.reset()
+    slots, slot, following = np.array([2, 1]), np.array([1]), False
+    if stream.unforkable:
+        there = stream.position()
+        _refused("fork", lambda: fork(copies, there, slots, 0), ValueError, re.escape(stream.unforkable))
+        return
+    for step in range(trial.steps // 2):
+        if step % 4 == 0:
+            there, task = stream.position(), step // 4 % len(stream.tasks)
+            _, told = fork(copies, there, slots, task, skip=step % 3)
+            _equal(f"task of copies that are asked for task {task}", told["task"], np.full(2, task))
+            copies.step(_actions(copies))
+            _same(f"the position after its copies have lived task {task}", stream.position(), there)
+        if info["episode_start"][1]:
+            shown, told = fork(copy, stream.position(), slot, int(info["task"][1]))
+            life_shown = {name: leaf[slot] for name, leaf in _flat(obs).items()}
+            _same(f"the observation of a copy of a new episode in step {step}", shown, life_shown)
+            _same(f"info of a copy of a new episode in step {step}", told, {k: info[k][slot] for k in told})
+            following = True
+        actions, life = _actions(stream), stream.life[1]
+        obs, *ends, info = stream.step(actions)
+        if not following:
+            continue
+        _, *own_ends, own_info = copy.step(actions[slot])
+        _same(f"reward and ends of a copy in step {step}", tuple(own_ends), tuple(end[slot] for end in ends))
+        following = not info["episode_start"][1]
+        if not following:
+            mine = info["episodes"]["life"] == life
+            row = {name: column[mine] for name, column in info["episodes"].items() if name != "step"}
+            _same(f"the row of a copy in step {step}", {name: own_info["episodes"][name] for name in row}, row)
+
+
 def one_life_alone_is_that_among_others(trial: Trial) -> None:
     """Check that `Single` has the same life, except an episode's last observation, which is the terminal one."""
     single, stream = Single(trial.make(1, seed=trial.seed)), trial.make(1, seed=trial.seed)
@@ -464,6 +516,8 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         rows_have_their_columns,
         lags_and_visits_are_those_of_the_sequence,
         rows_add_up,
+        retention_has_its_columns,
+        copies_live_as_the_life_would,
         one_life_alone_is_that_among_others,
         reference_scores_are_in_order,
         reference_policies_can_act,

@@ -1,12 +1,16 @@
-"""Copies of living lives: episodes of a chosen task in lives as they are now, which the living never see."""
+"""Copies of lives: episodes of a chosen task in lives as they are now, which the lives themselves never see.
+
+What a life has met is in its counters; what it has hidden follows from its number, and where it changes from episode to
+episode from `TaskStream._restore_lives`. A stream that keeps more than that declares itself `unforkable`.
+"""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.envs.composed_schedules import Order
 from lifelong.envs.counters import Counters
-from lifelong.envs.schedules import Order
 from lifelong.envs.stream import TaskStream
 
 __all__ = ["fork"]
@@ -31,8 +35,10 @@ def fork(
         The first observations and `info`, as `reset` does.
 
     Raises:
-        ValueError: if the stream has other numbers of lives or tasks.
+        ValueError: if lives of this stream cannot be copied, or it has other numbers of lives or tasks.
     """
+    if stream.unforkable:
+        raise ValueError(f"lives of this stream cannot be copied: {stream.unforkable}")
     tasks = position["met"].shape[1]
     if stream.num_envs != slots.size:
         raise ValueError(f"stream must have a slot for each copy: num_envs={stream.num_envs}, {slots.size} copies")
@@ -47,6 +53,8 @@ def fork(
         setattr(stream, name, position[name].item())
     stream.schedule, stream.life_episodes, everyone = Order((task,)), None, np.arange(slots.size)
     stream._set_counters(Counters(**copied))
+    stream.base_task = stream._drift.base_task(stream.task)
     stream._begin_lives(everyone)
+    stream._restore_lives(position, slots)
     stream._new_episodes(everyone)
     return stream.observe()

@@ -18,13 +18,15 @@ Observations are those of the environment:
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
 truncated at once counts as terminated. An environment that raises ends the stream: `StreamError`, whose `report` has
 the seed and the actions that reproduce it. `success` of a row is `info["success"]` or `info["is_success"]` of the last
-step, `answer` is `info["answer"]` or the last discrete action.
+step; of MiniGrid and BabyAI, whether the episode terminated with a reward above 0; of a task with `success_return`,
+whether the return is at least that. `answer` is `info["answer"]` or the last discrete action.
 
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
 """
 
 import importlib
+import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -59,14 +61,21 @@ class GymTask(Task):
         env_id: as `gymnasium.make` takes it, `module:id` included; empty if it is the name.
         kwargs: passed to `gymnasium.make`.
         drifts: changes of the environment, the innermost first; see `drifts/base.py`.
+        success_return: return from which on an episode is a success; None: what the environment says.
+
+    Raises:
+        ValueError: if `success_return` is not finite.
     """
 
     env_id: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
     drifts: Sequence[Drift] = ()
+    success_return: float | None = None
 
     def __post_init__(self) -> None:
-        """Fill in the id, and make the task hashable."""
+        """Fill in the id, make the task hashable, and validate the threshold."""
+        if self.success_return is not None and not math.isfinite(self.success_return):
+            raise ValueError(f"success_return must be finite: success_return={self.success_return}")
         object.__setattr__(self, "env_id", self.env_id or self.name)
         object.__setattr__(self, "drifts", tuple(self.drifts))
 
@@ -196,12 +205,13 @@ class GymStream(TaskStream):
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self.environment(slot, int(self.base_task[slot]))
-            self._steps[slot], self._taken[slot], self._last_info[slot] = env.step, [], {}
+            self._taken[slot], self._last_info[slot] = [], {}
             try:
+                env = self.environment(slot, int(self.base_task[slot]))
                 obs, _ = env.reset(seed=seed)
             except Exception as error:
                 raise self._crash(slot, [], error) from error
+            self._steps[slot] = env.step
             self._keep(slot, obs)
         self._check()
 
@@ -270,6 +280,10 @@ class GymStream(TaskStream):
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         ends = [self._last_info[slot] for slot in slots]
         success = [end.get("success", end.get("is_success", np.nan)) for end in ends]
+        for n, slot in enumerate(slots.tolist()):
+            least = self._recipes[self.base_task[slot]].success_return
+            if least is not None:
+                success[n] = self.base_return[slot] >= least
         if isinstance(self._moves, spaces.Discrete):
             last = self.previous_action[slots].tolist()
         else:
@@ -335,6 +349,7 @@ def make_task(task: GymTask, render_mode: str | None = None) -> gymnasium.Env[An
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
     if is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
+        env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
         if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
             env = mission.MissionWords(env)

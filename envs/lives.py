@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import no_action
+from lifelong.envs.composed_schedules import bind_tasks
 from lifelong.envs.counters import (
     Bools,
     Counters,
@@ -22,8 +23,8 @@ from lifelong.envs.counters import (
     new_counters,
     reference_scores,
 )
-from lifelong.envs.rng import Purpose, bits, uniform
-from lifelong.envs.schedules import History, Schedule, bind_tasks
+from lifelong.envs.rng import SEEDS, Purpose, bits, uniform
+from lifelong.envs.schedules import History, Schedule
 from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]
@@ -44,11 +45,14 @@ class Lives:
         action_space: for one life.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        seed: of the lives.
+        seed: of the lives, below 2^64; from 2^63 on they are evaluation lives, see `rng.evaluation_seed`.
 
     Raises:
         ValueError: on numbers out of range.
     """
+
+    sealed = False
+    """Whether an episode's first observation hides the previous action and reward; see `streams/sealed.py`."""
 
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints
@@ -84,17 +88,32 @@ class Lives:
             raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.life_episodes, self.seed = num_envs, life_episodes, seed
-        self.schedule = bind_tasks(schedule, [task.name for task in tasks])
+        self.num_envs, self.schedule, self.life_episodes = num_envs, schedule, life_episodes
+        self._set_seed(seed)
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self._set_tasks(tasks)
+        if len(tasks) > 1:  # with one, the schedule may be that of drifts to come
+            self.bind_schedule()
 
     @property
     def retention(self) -> Retention | None:
         """Measure of retention that the stream declares; None: with a single task there is nothing to come back to."""
         return "gain" if len(self.tasks) > 1 else None
+
+    def _set_seed(self, seed: int) -> None:
+        if not 0 <= seed < 2 * SEEDS:
+            raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
+        self.seed = seed
+
+    def bind_schedule(self) -> None:
+        """Replace names of tasks in the schedule by their numbers.
+
+        Raises:
+            ValueError: if it names an unknown task.
+        """
+        self.schedule = bind_tasks(self.schedule, [task.name for task in self.tasks])
 
     def episode_seeds(self, slots: Ints) -> Ints:
         """Return the seeds of the present episodes in these slots, below 2^31."""
@@ -130,6 +149,8 @@ class Lives:
 
     def _count_begins(self, slots: Ints) -> None:
         """Draw the tasks of the episodes that begin in these slots, and count these."""
+        if self.sealed:
+            self.previous_action[slots], self.previous_reward[slots] = no_action(self.single_action_space), 0.0
         every = self.life, self.episode, self.task, self.met, self.meetings
         chosen = every if slots.size == self.num_envs else tuple(array[slots] for array in every)
         life, episode, task, met, meetings = chosen
@@ -152,6 +173,22 @@ class Lives:
         end_episodes(slots, self._arrays, self._scores, _end_columns(columns))
         columns["step"].fill(self.vector_steps * self.num_envs)
         return columns
+
+    def give_up(self, slots: Ints) -> None:
+        """Count the unfinished episodes in these slots, without rows."""
+        self.last_answer[slots] = -1
+        self._count_ends(slots)
+
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
+        """Restore what is hidden in the lives in `slots` of a position, just drawn anew by `_begin_lives`.
+
+        Only where it changes from episode to episode, and as it was before the unfinished episodes; see `fork`.
+        """
+
+    @property
+    def unforkable(self) -> str:
+        """Reason why lives cannot be copied by `lifelong.envs.fork`, as a sentence; empty if they can."""
+        return ""
 
     def _counted(self) -> dict[str, NDArray[Any]]:
         """Return a copy of all counters."""

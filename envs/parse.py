@@ -8,6 +8,7 @@ Each has its values behind a colon, in order or by name: `name`, `name:1,2` or `
 imports a schedule or a drift until it is named.
 """
 
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from lifelong.envs.drifts.base import Drift
     from lifelong.envs.schedules import Schedule
 
-__all__ = ["DRIFTS", "SCHEDULES", "kinds_of", "parse_drifts", "parse_schedule"]
+__all__ = ["DRIFTS", "IN_STEPS", "SCHEDULES", "kinds_of", "parse_drifts", "parse_integer", "parse_schedule"]
 
 PLAIN = "plain"
+_ORDER = "order:A,B,A every N"
 
 SCHEDULES = table(
     "lifelong.envs",
@@ -34,12 +36,15 @@ SCHEDULES = table(
             "schedules:Interleaved", "a task drawn for every episode, with weights, rests, growing lives"
         ),
         "novelty": Entry("schedules:Novelty", "now and then the next new task, else one met before"),
-        "order": Entry("schedules:Order", "tasks as they are listed: order:A,B,C,A every 500"),
+        "order": Entry("composed_schedules:Order", "tasks as they are listed: order:A,B,C,A every 500"),
         "sweep": Entry("schedules:Sweep", "evenly from the first task to the last and back"),
         "walk": Entry("schedules:Walk", "a random walk over the tasks in their order"),
         "spaced": Entry("schedules:SpacedLags", "half of the tasks come back after 1, 2, 4, ... episodes"),
     },
 )
+
+IN_STEPS = ("block", "cyclic", "order", "sweep")
+"""Schedules that can count environment steps in place of episodes."""
 
 DRIFTS = table(
     "lifelong.envs.drifts",
@@ -72,7 +77,7 @@ def parse_schedule(text: str) -> "Schedule":
     | --- | --- |
     | `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05` | one with a name and its numbers |
     | `walk:1 every 20` | another one, of which each choice holds for 20 episodes |
-    | `block:50000 steps` | counted in environment steps of all lives together |
+    | `block:50000 steps` | counted in environment steps of all lives together, as `IN_STEPS` can be |
     | `order:A,B,C,A every 500`, `order:A,B,A every 50000 steps` | tasks as they are listed |
 
     Args:
@@ -82,30 +87,40 @@ def parse_schedule(text: str) -> "Schedule":
         ValueError: if there is no such schedule, or it does not take these numbers.
     """
     words = text.strip()
+    composed = "lifelong.envs.composed_schedules"
+    made: Schedule
     if words.endswith(" steps"):
-        made: Schedule = load("schedule", "lifelong.envs.schedules:InSteps")(
-            parse_schedule(words.removesuffix("steps"))
-        )
+        made = load("schedule", f"{composed}:InSteps")(parse_schedule(words.removesuffix("steps")))
         return made
-    held, every, episodes = words.rpartition(" every ")
-    if every and not episodes.strip().isdecimal():
-        raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
+    held, every, number = words.rpartition(" every ")
+    try:
+        episodes = parse_integer(number) if every else 1
+    except ValueError:
+        raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {number.strip()!r}") from None
     if (held or words).partition(":")[0] == "order":
-        return _order(held or words, int(episodes) if every else 1)
-    if every:
-        made = load("schedule", "lifelong.envs.schedules:Held")(parse_schedule(held), int(episodes))
+        listed = tuple(part.strip() for part in (held or words).partition(":")[2].split(","))
+        if "" in listed:
+            raise ValueError(f"schedule {text!r}: write {_ORDER}, with names or numbers of tasks")
+        made = load("schedule", f"{composed}:Order")(listed, episodes)
+    elif every:
+        made = load("schedule", f"{composed}:Held")(parse_schedule(held), episodes)
     else:
         made = _from_text(words, SCHEDULES, "schedule")
     return made
 
 
-def _order(text: str, episodes: int) -> "Schedule":
-    """Return the order that `order:A,B,C,A` lists."""
-    listed = tuple(part.strip() for part in text.partition(":")[2].split(","))
-    if "" in listed:
-        raise ValueError(f"schedule {text!r}: write order:A,B,A every N, with names or numbers of tasks")
-    made: Schedule = load("schedule", "lifelong.envs.schedules:Order")(listed, episodes)
-    return made
+def parse_integer(text: str) -> int:
+    """Return the integer of a text such as `5`, `-5`, `2_000_000` or `1e6`.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if re.fullmatch(r"[+-]?\d[\d_]*(\.\d+)?[eE]\+?\d{1,3}", text.strip()):
+        number = float(text)
+        if number.is_integer():
+            return int(number)
+        raise ValueError(f"{text} is not a whole number")
+    return int(text)
 
 
 def parse_drifts(text: str) -> tuple["Drift", ...]:
@@ -165,7 +180,7 @@ def _from_text(text: str, entries: Mapping[str, Entry], what: str) -> Any:
         if key not in wanted or key in given:
             raise ValueError(f"{what} {text!r}: cannot place {part.strip()!r}; write {_usage(name, kind)}")
         try:
-            given[key] = wanted[key](value)
+            given[key] = parse_integer(value) if wanted[key] is int else wanted[key](value)
         except ValueError:
             kinds = "an integer" if wanted[key] is int else "a number"
             raise ValueError(f"{what} {text!r}: {key} must be {kinds}, got {value!r}") from None
@@ -182,6 +197,8 @@ def _kind(annotation: Any) -> type[int] | type[float] | type[str]:
 
 def _usage(name: str, kind: type[Any]) -> str:
     """Return how a name is written, with the defaults of what it names; what has none is shown as N."""
+    if name == "order":
+        return _ORDER
     shown = [(f.name, "N" if f.default is MISSING else f.default) for f in fields(kind)]
     parts = [f"{key}={value}" for key, value in shown if value not in (None, "")]
     return f"{name}:{','.join(parts)}" if parts else name

@@ -126,6 +126,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
     if drifts is not None:
         stream.drift(kinds_of(drifts), drift_schedule)
+    stream.bind_schedule()
     return stream
 
 

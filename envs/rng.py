@@ -16,7 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from lifelong.envs.jit import jit, ufunc
 
-__all__ = ["Purpose", "bits", "cycle", "integers", "normal", "uniform"]
+__all__ = ["SEEDS", "Purpose", "bits", "cycle", "evaluation_seed", "integers", "normal", "uniform"]
+
+SEEDS = 2**63
+"""Seeds that a user can give: 0 to 2^63 - 1. The 64th bit is the split: 0 for training, 1 for evaluation."""
 
 Seed = int | NDArray[Any]
 
@@ -55,11 +58,27 @@ def _mix(z: Any, counter: Any) -> Any:
     return _mixing(z, counter)
 
 
+def evaluation_seed(seed: int) -> int:
+    """Return the seed of evaluation lives: the 63 bits of a user's seed, and the split bit.
+
+    Mixing is a bijection of 64 bits, so no evaluation life is a training life of any seed.
+
+    Args:
+        seed: 0 to 2^63 - 1.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed must be 0 to {SEEDS - 1}: seed={seed}")
+    return seed + SEEDS
+
+
 def bits(seed: Seed, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64]:
     """Return 64 random bits for every entry of the broadcast counters.
 
     Args:
-        seed: of the stream; or an array of seeds, which is broadcast too.
+        seed: of the stream, 64 bits; or an array of seeds, which is broadcast too.
         purpose: of the number.
         *counters: non-negative integers or arrays of them, such as life, episode, index.
     """

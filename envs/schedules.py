@@ -3,10 +3,12 @@
 Every schedule is a frozen dataclass with one method, `next`. It sees the life's history and may draw random numbers
 that depend on nothing but (stream seed, life, episode), so it has no state of its own. With tasks in an order, such as
 rising strengths of a drift, `Sweep` and `Walk` make a gradual change, regular or random.
+
+Schedules that name tasks, count steps or contain other schedules: `composed_schedules.py`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -14,29 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.envs.jit import jit
-from lifelong.registry import nearest
 
 __all__ = [
     "Block",
     "Cyclic",
-    "Held",
+    "Draw",
     "History",
-    "InSteps",
     "Interleaved",
+    "Ints",
     "Novelty",
-    "Order",
-    "Paired",
     "RandomHazard",
     "Redrawn",
     "Schedule",
     "SpacedLags",
     "Sweep",
     "Walk",
-    "bind_tasks",
+    "check_positive",
 ]
 
 Ints = NDArray[np.int64]
-_OTHER = 2**32  # numbers from here on are drawn for the second of two schedules
 Draw = Callable[[int], NDArray[np.float64]]
 """draw(i) is the i-th number in [0, 1) of each life's coming episode."""
 
@@ -68,7 +66,12 @@ class Schedule(Protocol):
         ...
 
 
-def _positive(name: str, value: int) -> None:
+def check_positive(name: str, value: int) -> None:
+    """Validate a count.
+
+    Raises:
+        ValueError: if it is below 1.
+    """
     if value < 1:
         raise ValueError(f"{name} must be positive: {name}={value}")
 
@@ -80,13 +83,17 @@ def _probability(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Tasks in order, `episodes` of each; the last one stays."""
+    """Tasks in order, `episodes` of each; the last one stays.
+
+    Args:
+        episodes: of each task.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the block length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -96,13 +103,17 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Cyclic:
-    """Tasks in order, `episodes` of each, again and again."""
+    """Tasks in order, `episodes` of each, again and again.
+
+    Args:
+        episodes: of each task.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the block length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -112,13 +123,17 @@ class Cyclic:
 
 @dataclass(frozen=True, slots=True)
 class Redrawn:
-    """Every `episodes` episodes the task is drawn anew, the present one included."""
+    """Every `episodes` episodes the task is drawn anew, the present one included.
+
+    Args:
+        episodes: until the next draw.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the block length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -225,13 +240,17 @@ class Novelty:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """From the first task to the last in `episodes` episodes, evenly, and back in as many, again and again."""
+    """From the first task to the last in `episodes` episodes, evenly, and back in as many, again and again.
+
+    Args:
+        episodes: of each way.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the sweep length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -270,24 +289,6 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Hold each task of another schedule for `episodes` episodes, which count as one."""
-
-    schedule: Schedule
-    episodes: int
-
-    def __post_init__(self) -> None:
-        """Validate the number of episodes."""
-        _positive("episodes", self.episodes)
-
-    def next(self, history: History, draw: Draw) -> Ints:
-        """Return the task of each life's coming episode."""
-        n = self.episodes
-        asked = History(history.episode // n, history.task, history.met // n, history.meetings // n, history.step)
-        return np.where(history.episode % n == 0, self.schedule.next(asked, draw), history.task)
-
-
-@dataclass(frozen=True, slots=True)
 class SpacedLags:
     """Spaced repetition: half of the tasks recur after 1, 2, 4, ... `longest` episodes, cyclically.
 
@@ -300,7 +301,7 @@ class SpacedLags:
 
     def __post_init__(self) -> None:
         """Validate the grid of lags."""
-        _positive("longest", self.longest)
+        check_positive("longest", self.longest)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -338,116 +339,3 @@ def _first_meetings(probes: int, rungs: int) -> Ints:
         else:
             firsts.append(2 * probe)
     return np.array(firsts)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Tasks as they are listed, `episodes` of each entry; the last one stays. A task may be listed again.
-
-    Args:
-        tasks: names or numbers.
-        episodes: of each entry.
-    """
-
-    tasks: tuple[str | int, ...]
-    episodes: int = 1
-
-    def __post_init__(self) -> None:
-        """Validate the list and the block length."""
-        _positive("episodes", self.episodes)
-        if not self.tasks:
-            raise ValueError("an order must list at least one task")
-
-    def bind(self, names: Sequence[str]) -> "Order":
-        """Return the same by number.
-
-        Args:
-            names: of the stream's tasks; a number, too, may stand in the list.
-
-        Raises:
-            ValueError: if a task is unknown.
-        """
-        numbers: list[int] = []
-        for task in self.tasks:
-            if task in names:
-                numbers.append(list(names).index(str(task)))
-            elif str(task).isdecimal() and int(task) < len(names):
-                numbers.append(int(task))
-            else:
-                hint = nearest(str(task), names)
-                raise ValueError(f"order has no task {task!r}{hint} known: {', '.join(names)}")
-        return Order(tuple(numbers), self.episodes)
-
-    def next(self, history: History, draw: Draw) -> Ints:
-        """Return the task of each life's coming episode."""
-        coming: Ints = np.array(self.tasks, np.int64)[np.minimum(history.episode // self.episodes, len(self.tasks) - 1)]
-        return coming
-
-
-@dataclass(frozen=True, slots=True)
-class InSteps:
-    """Another schedule, with environment steps of all lives together in place of episodes.
-
-    All lives then change task at once, each when its episode ends, and every agent gets the same amount of data:
-    counted in episodes, a better agent leaves a task sooner.
-
-    Args:
-        schedule: a `Block`, `Cyclic`, `Sweep` or `Order`: what depends on nothing but the count.
-    """
-
-    schedule: Schedule
-
-    def __post_init__(self) -> None:
-        """Validate the kind of schedule."""
-        if not isinstance(self.schedule, Block | Cyclic | Sweep | Order):
-            raise ValueError(f"only block, cyclic, sweep and order can be counted in steps, got {self.schedule}")
-
-    def next(self, history: History, draw: Draw) -> Ints:
-        """Return the task of each life's coming episode."""
-        step = np.full_like(history.episode, history.step)
-        return self.schedule.next(History(step, history.task, history.met, history.meetings), draw)
-
-
-def bind_tasks(schedule: Schedule, names: Sequence[str]) -> Schedule:
-    """Return a schedule in which an `Order` has numbers in place of names of tasks.
-
-    Raises:
-        ValueError: if it names an unknown task.
-    """
-    if isinstance(schedule, Order):
-        return schedule.bind(names)
-    if isinstance(schedule, InSteps | Held):
-        return replace(schedule, schedule=bind_tasks(schedule.schedule, names))
-    return schedule
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Product of two schedules: one of N tasks, and one of the kinds of each task.
-
-    Task k N + i is task i in kind k.
-
-    Args:
-        tasks: schedule of the N tasks.
-        kinds: schedule of the kinds, with random numbers of its own.
-        count: number of kinds.
-    """
-
-    tasks: Schedule
-    kinds: Schedule
-    count: int
-
-    def __post_init__(self) -> None:
-        """Validate that there are kinds."""
-        _positive("count", self.count)
-
-    def next(self, history: History, draw: Draw) -> Ints:
-        """Return the task of each life's coming episode."""
-        n, N = history.met.shape[0], history.met.shape[1] // self.count
-        met, meetings = (counted.reshape(n, self.count, N) for counted in (history.met, history.meetings))
-        born = history.task < 0
-        task, kind = np.where(born, -1, history.task % N), np.where(born, -1, history.task // N)
-        of_tasks = History(history.episode, task, met.max(1), meetings.sum(1), history.step)
-        of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2), history.step)
-        coming: Ints = self.kinds.next(of_kinds, lambda i: draw(_OTHER + i)) * N + self.tasks.next(of_tasks, draw)
-        return coming

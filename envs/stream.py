@@ -24,7 +24,6 @@ observation; when episodes ended, `info["episodes"]` with a row for each, see `R
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -35,12 +34,13 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import observation_entries, validate_actions
+from lifelong.envs.composed_schedules import Order, Paired, bind_tasks
 from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
 from lifelong.envs.lives import Lives
-from lifelong.envs.schedules import Paired, Schedule, bind_tasks
+from lifelong.envs.schedules import Schedule
 from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
@@ -112,15 +112,20 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
                 f"a stream of {self.base_tasks} tasks needs a drift_schedule, which says when drifts change, such as "
                 f"cyclic:20; its own schedule is {self.schedule}"
             )
+        of_kinds = bind_tasks(self.schedule if schedule is None else schedule, [name for name, _ in kinds])
+        own = Order((0,)) if schedule is None else bind_tasks(self.schedule, [task.name for task in self.tasks])
+        given, self.schedule = self.schedule, own  # while there are no kinds
         steps = max(_EFFECT_STEPS, -(-_EFFECT_STEPS_OF_ALL // self.num_envs))
         where = f"this stream: {steps} steps of {self.num_envs} lives"
-        for drifts in (drifts for _, drifts in kinds if drifts):
-            check_effect_on_lives(drifts, partial(self._play, steps), where)
+        try:
+            for drifts in (drifts for _, drifts in kinds if drifts):
+                check_effect_on_lives(drifts, partial(self._play, steps), where)
+        finally:
+            self.schedule = given
         self._drift = self._drifted_lives([drifts for _, drifts in kinds])
-        if schedule is not None:
-            self.schedule = Paired(self.schedule, bind_tasks(schedule, [name for name, _ in kinds]), len(kinds))
+        self.schedule = of_kinds if schedule is None else Paired(own, of_kinds, len(kinds))
         self._set_tasks(
-            [_with_drifts(task, name, drifts, self.base_tasks) for name, drifts in kinds for task in self.tasks]
+            [task.drifted(name, bool(drifts), self.base_tasks) for name, drifts in kinds for task in self.tasks]
         )
         self._set_spaces()
 
@@ -182,6 +187,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             StreamError: if an environment does not reproduce its episode.
         """
         self._check_position(position)
+        self.bind_schedule()
         if ("drift kind" in position) != self.drifting:
             there, here = ("no ", "") if self.drifting else ("", "no ")
             raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
@@ -208,14 +214,15 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             The observations and `info`.
 
         Raises:
-            ValueError: if there are options.
+            ValueError: if there are options, or the seed is out of range.
         """
         if options:
             raise ValueError(f"a stream has no options of reset, got {options}")
         if isinstance(seed, list):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
-            self.seed = seed
+            self._set_seed(seed)
+        self.bind_schedule()
         self.vector_steps = 0
         self._reset_counters()
         self._new_lives(self._everyone)
@@ -275,11 +282,6 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self._drift.blank_references(slots, columns)
         self.last_answer[slots] = columns["answer"]
         return columns
-
-    def give_up(self, slots: Ints) -> None:
-        """Count the unfinished episodes in these slots, without rows."""
-        self.last_answer[slots] = -1
-        self._count_ends(slots)
 
     def renew(self, slots: Ints) -> None:
         """Begin the next episodes in these slots, and new lives where `life_episodes` are over."""
@@ -343,8 +345,3 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             f"{what} must be finite: {value[slot]} from task {self.tasks[self.task[slot]].name!r}, "
             f"life {self.life[slot]}, step {self.life_step[slot]} of the life"
         )
-
-
-def _with_drifts(task: Task, name: str, drifts: Sequence[Drift], tasks: int) -> Task:
-    name = name if tasks == 1 else f"{task.name}, {name}"
-    return replace(task, name=name, references=References() if drifts else task.references)

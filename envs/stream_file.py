@@ -6,7 +6,7 @@
     unify = true                         whether tasks with different spaces share common ones
 
     [[tasks]]
-    name = "plain"                       env if nothing is said
+    name = "plain"                       env if nothing is said; no two tasks have the same
     env = "CartPole-v1"                  as `gymnasium.make` takes it
 
     [[tasks]]
@@ -15,6 +15,7 @@
     drifts = "gravity:4+sticky_actions:0.25"             as `parse_drifts` reads it
     kwargs = { sutton_barto_reward = true }              for `gymnasium.make`
     references = { random = 22.0, oracle = 500.0 }
+    success_return = 475.0               an episode with at least this return is a success; else the environment says
 
     [train]                              settings of `lifelong train`; the command line wins
     steps = 1_000_000
@@ -45,7 +46,8 @@ _TOP: dict[str, type] = {
     "stream": str, "options": dict, "tasks": list, "unify": bool,
     "schedule": str, "life_episodes": int, "boundary": str, "train": dict,
 }  # fmt: skip
-_TASK: dict[str, type] = {"name": str, "env": str, "drifts": str, "kwargs": dict, "references": dict}
+_TASK: dict[str, type] = {"name": str, "env": str, "drifts": str, "kwargs": dict, "references": dict,
+                         "success_return": float}  # fmt: skip
 _REFERENCES: dict[str, type] = dict.fromkeys(("random", "within", "cross", "oracle"), float)
 _WORDS = {str: "text", dict: "a table", list: "a list of tables", bool: "true or false", int: "an integer",
           float: "a number"}  # fmt: skip
@@ -122,8 +124,22 @@ class _Reader:
             raise self.error(("options",), "options are for a stream that has a name, not for tasks")
         if not top["tasks"]:
             raise self.error(("tasks",), "a stream needs at least one task")
-        options["tasks"] = [self.task(task, number) for number, task in enumerate(top["tasks"])]
+        options["tasks"] = self.tasks(top["tasks"])
         return StreamFile("", options, top.get("train", {}))
+
+    def tasks(self, listed: list[Any]) -> list[GymTask]:
+        """Return the tasks; their names must be unique, else the second would silently be another task."""
+        first: dict[str, int] = {}
+        tasks = [self.task(content, number) for number, content in enumerate(listed)]
+        for number, task in enumerate(tasks):
+            if (before := first.setdefault(task.name, number)) != number:
+                line = self.lines.get(("tasks", before))
+                raise self.error(
+                    ("tasks", number, "name"),
+                    f"task {task.name!r} is listed twice{f', first in line {line}' if line else ''}; tasks that differ "
+                    "need a name each, and the schedule says how often a task comes",
+                )
+        return tasks
 
     def task(self, content: Any, number: int) -> GymTask:
         """Return one task."""
@@ -135,8 +151,12 @@ class _Reader:
             raise self.error(place, "a task needs env, the id of an environment")
         references = self.table(task.get("references", {}), _REFERENCES, (*place, "references"))
         drifts = self.parsed((*place, "drifts"), parse_drifts, task["drifts"]) if "drifts" in task else ()
-        name, kwargs = task.get("name", task["env"]), task.get("kwargs", {})
-        return GymTask(name, References(**references), env_id=task["env"], kwargs=kwargs, drifts=drifts)
+        name, kwargs, least = task.get("name", task["env"]), task.get("kwargs", {}), task.get("success_return")
+        scores = References(**references)
+        try:
+            return GymTask(name, scores, env_id=task["env"], kwargs=kwargs, drifts=drifts, success_return=least)
+        except ValueError as error:
+            raise self.error((*place, "success_return"), str(error)) from error
 
     def table(self, content: Mapping[str, Any], known: Mapping[str, type], place: Place) -> dict[str, Any]:
         """Validate and return a table's entries and their types."""

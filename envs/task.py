@@ -1,7 +1,7 @@
 """Tasks, their reference scores, and the row that is written for every episode."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -74,3 +74,14 @@ class Task:
 
     name: str
     references: References = References()
+
+    def drifted(self, kind: str, changed: bool, tasks: int) -> Self:
+        """Return the task in a kind of drift.
+
+        Args:
+            kind: name of the kind.
+            changed: whether there is a drift: then the reference scores are unknown.
+            tasks: how many tasks the stream has; with one, its name is the kind's.
+        """
+        name = kind if tasks == 1 else f"{self.name}, {kind}"
+        return replace(self, name=name, references=References() if changed else self.references)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
@@ -35,27 +35,30 @@ LOAD = 4  # non-zero entries of a sparse key
 
 @dataclass(frozen=True)
 class CapacityConfig:
-    """Measure how many key-value pairs each update rule recalls without training."""
+    """Measure how many key-value pairs each update rule recalls without training.
+
+    Args:
+        keys: kinds of keys.
+        pairs: numbers of pairs that are stored.
+        rules: names of update rules, as in the table; none is all.
+        width: width of keys and values.
+        repeats: draws of keys and codes that are averaged over.
+        seed: random seed of the draws.
+        output: file to write the table to as well.
+    """
 
     keys: tuple[Keys, ...] = get_args(Keys)
-    """Kinds of keys."""
     pairs: tuple[int, ...] = (64, 128, 256)
-    """How many pairs are stored."""
     rules: tuple[str, ...] = ()
-    """Which rules, by their names in the table; none is all."""
     width: int = 64
-    """Of keys and values."""
     repeats: int = 48
-    """Draws of keys and codes that are averaged over."""
     seed: int = 0
-    """Of the draws."""
     output: Path | None = None
-    """Write the table there too."""
 
     def __post_init__(self) -> None:
         """Validate numbers and names."""
         check_sizes(self, ("width", "repeats"))
-        check_sizes(self, ("seed",), 0)
+        check_seed(self.seed)
         check_output(self.output)
         if min(self.pairs, default=0) < 1:
             raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")

@@ -22,7 +22,7 @@ from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import options
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_seed, check_sizes
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -32,28 +32,31 @@ _ROUNDED = 2e-6  # figures are stored with six decimals
 
 @dataclass(frozen=True)
 class CertifyConfig:
-    """Measure a stream's reference policies, from chance to the oracle."""
+    """Measure a stream's reference policies, from chance to the oracle.
+
+    Args:
+        streams: names of streams (see `lifelong list`); none is all that have a certificate.
+        stream_options: settings of the stream in place of those that are certified.
+        lives: number of lives of each policy; if not given, as the plan says.
+        episodes: episodes of each life; if not given, as the plan or the stream says.
+        seed: random seed of the lives; if not given 0, and 1 with --check, whose lives are to be other ones.
+        check: compare with the stored certificates.
+        store: write the certificates that come with the package.
+    """
 
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Names of streams (see `lifelong list`); none is all that have a certificate."""
     stream_options: tuple[str, ...] = ()
-    """Settings of the stream, as name=value, in place of those that are certified."""
     lives: int | None = None
-    """Led by each policy; None is as the plan says."""
     episodes: int | None = None
-    """Of each life; None is as the plan or the stream says."""
     seed: int | None = None
-    """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
     check: bool = False
-    """Compare with the stored certificates."""
     store: bool = False
-    """Write the certificates that come with the package."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("lives", "episodes"))
-        check_sizes(self, ("seed",), 0)
-        for name, least in (("lives", 2), ("episodes", 1), ("seed", 0)):
+        check_seed(self.seed)
+        for name, least in (("lives", 2), ("episodes", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name} must be at least {least}: {name}={value}")

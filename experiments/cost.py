@@ -32,28 +32,32 @@ __all__ = ["Cost", "CostConfig", "command", "front", "main"]
 
 @dataclass(frozen=True)
 class CostConfig:
-    """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train."""
+    """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train.
+
+    Args:
+        memories: names of memories (see `lifelong list`), or package.module:Class; none is all, or those of `recall`.
+        width: width of the memories.
+        lives: number of lives that act in parallel.
+        batch: sequences that are trained on together.
+        length: steps of a sequence.
+        recall: outputs of `lifelong recall`, whose sizes are taken and whose recall is drawn; they need a task in
+            common.
+        repeats: rounds of the timing.
+        threads: threads of torch.
+        device: where to compute: cpu, cuda or cuda:<number>.
+        output: directory to write cost.md and the pictures to; if not given, the first of `recall`.
+    """
 
     memories: tuple[str, ...] = ()
-    """Names of memories (see `lifelong list`), or package.module:Class; none is all, or those of the measurements."""
     width: int = 64
-    """Of the memories."""
     lives: int = 64
-    """Lives that act side by side."""
     batch: int = 16
-    """Sequences that are trained on together."""
     length: int = 128
-    """Steps of a sequence."""
     recall: tuple[Path, ...] = ()
-    """Outputs of `lifelong recall`, whose sizes are taken and whose recall is drawn; a task in common is needed."""
     repeats: int = 5
-    """Rounds of the timing."""
     threads: int = 1
-    """Threads of torch."""
     device: str = "cpu"
-    """Where to compute."""
     output: Path | None = None
-    """Directory to write cost.md and the pictures to; with --recall, the first of those if nothing is said."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

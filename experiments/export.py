@@ -7,6 +7,7 @@ lifelong export runs/A runs/A-alone* --format l2logger --output l2   a lifetime,
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -32,14 +33,17 @@ FORMATS = table(
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write runs' episodes in the format of another program: l2logger, continual-world, cora, rliable or csv."""
+    """Write runs' episodes in the format of another program.
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Directories of the runs."""
+    Args:
+        runs: directories of the runs.
+        format: l2logger, continual-world, cora, rliable or csv.
+        output: folder to write to, new or empty.
+    """
+
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
     format: str
-    """l2logger, continual-world, cora, rliable or csv."""
     output: Path
-    """Folder to write to; new or empty."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from lifelong.envs import DRIFTS, SCHEDULES, known_streams
+from lifelong.envs.parse import IN_STEPS
 from lifelong.experiments.runs.docstrings import documented_arguments
 from lifelong.memory import known_memories
 from lifelong.registry import Entry, load, nearest
@@ -20,6 +21,7 @@ _GIVEN_BY = {  # how a setting of each kind is given
     "memory": "--memory-options NAME=VALUE",
     "stream": "--stream-options NAME=VALUE",
     "schedule": "--schedule {}:NAME=VALUE",
+    "order": "--schedule 'order:A,B,A every EPISODES'",
     "drift": "--stream-options drifts={}:NAME=VALUE",
 }
 
@@ -113,7 +115,9 @@ def _settings(kind: str, name: str, entry: Entry) -> str:
     said = documented_arguments(factory)
     width = max((len(setting) for setting, _ in listed), default=0)
     column = min(max((len(default) for _, default in listed), default=0), _DEFAULT_COLUMN)
-    lines.append(f"settings ({_GIVEN_BY[kind].format(name)}):" if listed else "no settings")
+    lines.append(f"settings ({_GIVEN_BY.get(name, _GIVEN_BY[kind]).format(name)}):" if listed else "no settings")
     for setting, default in listed:
         lines.append(f"  {setting:<{width}}  {default:<{column}}  {said.get(setting, '')}".rstrip())
+    if kind == "schedule" and name in IN_STEPS:
+        lines += ["", "with ` steps` behind the number it counts environment steps of all lives together"]
     return "\n".join([*lines, ""])

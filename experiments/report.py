@@ -29,12 +29,15 @@ __all__ = ["ReportConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Summarise finished runs as Markdown."""
+    """Summarise finished runs as Markdown.
+
+    Args:
+        runs: folder of the runs.
+        report: name of a report of `lifelong retention`; if not given, the evaluation at the end of training.
+    """
 
     runs: tyro.conf.Positional[Path] = Path("runs")
-    """Where the runs are."""
     report: str | None = None
-    """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
 
 
 def command(arguments: list[str]) -> None:
@@ -64,7 +67,7 @@ def main(config: ReportConfig) -> str:
     tables: dict[str, list[tuple[str, Summary, list[Summary], list[float]]]] = defaultdict(list)
     for name, runs in groups.items():
         env = make_env(runs[0][0], num_envs=1)
-        single = [summarise(rows, env, resamples=0) for _, rows, _ in runs]
+        single = [summarise(rows, env) for _, rows, _ in runs]
         pooled = summarise(join_runs([rows for _, rows, _ in runs]), env)
         kind = pooled.curve.measure if pooled.curve.measured else "no curve"
         tables[kind].append((name, pooled, single, [seconds for *_, seconds in runs]))

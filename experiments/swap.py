@@ -12,6 +12,7 @@ another. The old run stays unchanged.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
@@ -32,22 +33,25 @@ __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """Replace the memory of a trained agent and keep all weights that fit."""
+    """Replace the memory of a trained agent and keep all weights that fit.
 
-    run: tyro.conf.Positional[Path]
-    """Directory of the run."""
+    Args:
+        run: directory of the run.
+        memory: name of the new memory (see `lifelong list`), or package.module:Class.
+        memory_options: more settings of the new memory.
+        name: name of the new run; if not given, the old one's and the memory's.
+        steps: environment steps of the new run; if not given, as in the old one.
+        lr: learning rate of the new run; if not given, as in the old one.
+        overwrite: replace a run of the new name.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     memory: str
-    """Name of the new memory (see `lifelong list`), or package.module:Class."""
     memory_options: tuple[str, ...] = ()
-    """More settings of it, as name=value."""
     name: str | None = None
-    """Name of the new run; None adds the memory's to the old one's."""
     steps: int | None = None
-    """Environment steps of the new run; None is as the old one's."""
     lr: float | None = None
-    """Learning rate of the new run; None is the old one's."""
     overwrite: bool = False
-    """Replace a run of the new name."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -54,7 +54,15 @@ class Outcome:
 
 def command(arguments: list[str]) -> None:
     """Run the verb with words from the command line."""
-    main(parse(TrainConfig, arguments, "train", ALIASES, EXAMPLES), Console(stderr=True))
+    main(parse(TrainConfig, arguments, "train", ALIASES, EXAMPLES, _preset_of), Console(stderr=True))
+
+
+def _preset_of(said: TrainConfig) -> tuple[TrainConfig, str]:
+    """Return the settings that a run of this stream has if nothing else is said, and a sentence that says so."""
+    of = f"{said.stream} --feedback {said.feedback}" if said.feedback else said.stream
+    sentence = f"Defaults are those of {of}; `lifelong train STREAM --help` shows those of another stream."
+    shown = TrainConfig(said.stream, feedback=said.feedback).resolved()
+    return replace(shown, stream=TrainConfig().stream, feedback=None), sentence
 
 
 def main(config: TrainConfig, console: Console | None = None) -> Outcome:
@@ -104,11 +112,12 @@ def _tell(outcome: Outcome, config: TrainConfig, console: Console, cost: str, ta
         soft_wrap=True,
     )
     if outcome.finished and config.steps is not None and outcome.steps > config.steps:
-        console.print(f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}")
+        rounded = f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}"
+        console.print(rounded, soft_wrap=True)
     for name in ("config.json", "episodes", "checkpoints/last"):
         console.print(f"wrote {outcome.folder / name}", markup=False, highlight=False, soft_wrap=True)
     if not outcome.finished:
-        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
+        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}", soft_wrap=True)
     if outcome.lived is not None:
         show_summary(outcome.lived, f"{config.memory} in training", console)
     if cost:

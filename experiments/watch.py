@@ -11,54 +11,57 @@ by its observation. Write strength is |S' - S| / |S'|: how much a step changes t
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 from rich.console import Console
 
 from lifelong.envs import TaskStream
-from lifelong.envs.schedules import Order
+from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy, open_run
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, own_random
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.evaluation import own_random
 from lifelong.experiments.runs.film import Film
 from lifelong.experiments.runs.moments import Moment, moments
 from lifelong.experiments.runs.screen import Movie, Screen, Window, check_movie, check_window
-from lifelong.registry import nearest
 
 __all__ = ["WatchConfig", "command", "main"]
 
 
 @dataclass(frozen=True)
 class WatchConfig:
-    """Watch a trained agent live, beside what it writes to its memory."""
+    """Watch a trained agent live, beside what it writes to its memory.
 
-    run: tyro.conf.Positional[Path]
-    """Directory of the run."""
+    Args:
+        run: directory of the run.
+        output: film to write, .gif or .mp4.
+        window: show it in a window.
+        episodes: episodes of the life.
+        steps: environment steps after which the film ends, whatever the episodes.
+        task: name of the only task of the life; if not given, the schedule of training.
+        fps: frames a second.
+        seed: random seed of the life and of the actions.
+        overwrite: replace a film of the same name.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path | None = None
-    """Film to write, .gif or .mp4."""
     window: bool = False
-    """Show it in a window."""
     episodes: int = 3
-    """Episodes of the life."""
     steps: int = 500
-    """Environment steps after which the film ends, whatever the episodes."""
     task: str | None = None
-    """Name of the only task of the life; None is the schedule of training."""
     fps: int = 10
-    """Frames a second."""
     seed: int = 0
-    """Random seed of the life and of the actions."""
     overwrite: bool = False
-    """Replace a film of the same name."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("episodes", "steps", "fps"))
-        check_sizes(self, ("seed",), 0)
+        check_seed(self.seed)
         if self.output is None and not self.window:
             raise UserError("watch needs --output FILE.gif (or .mp4) or --window")
         if self.window:
@@ -91,8 +94,10 @@ def main(config: WatchConfig, console: Console | None = None) -> list[Moment]:
     """
     console = console or Console(quiet=True)
     trained = replace(open_run(config.run).resolved(), device="cpu")
+    if config.task is not None:
+        trained = replace(trained, only_task=config.task)
     torch.set_num_threads(trained.threads)
-    env = _env(trained, config, console)
+    env = _env(trained, config.seed, console)
     agent = make_agent(trained, env)
     load_policy(config.run, agent)
     shown: list[Moment] = []
@@ -121,23 +126,15 @@ def main(config: WatchConfig, console: Console | None = None) -> list[Moment]:
     return shown
 
 
-def _env(trained: TrainConfig, config: WatchConfig, console: Console) -> TaskStream:
-    """Return the stream with one life, with pictures where it draws any."""
-    changes = {"num_envs": 1, "seed": EVALUATION_SEED + config.seed}
+def _env(trained: TrainConfig, seed: int, console: Console) -> TaskStream:
+    """Return the stream with one new life, with pictures where it draws any."""
+    changes = {"num_envs": 1, "seed": evaluation_seed(seed)}
     env = make_env(trained, **changes)
-    if config.task is not None:
-        names = [task.name for task in env.tasks]
-        if config.task not in names:
-            raise UserError(
-                f"no task {config.task!r} in {config.run}{nearest(config.task, names)} known: {', '.join(names)}"
-            )
-    if "rgb_array" in env.metadata["render_modes"]:
-        env.close()
-        try:
-            env = make_env(trained, **changes, render_mode="rgb_array")
-        except UserError as error:
-            env = make_env(trained, **changes)
-            console.print(f"no pictures: {error}", markup=False, highlight=False, soft_wrap=True)
-    if config.task is not None:
-        env.schedule = Order((names.index(config.task),))
-    return env
+    if "rgb_array" not in env.metadata["render_modes"]:
+        return env
+    env.close()
+    try:
+        return make_env(trained, **changes, render_mode="rgb_array")
+    except UserError as error:
+        console.print(f"no pictures: {error}", markup=False, highlight=False, soft_wrap=True)
+        return make_env(trained, **changes)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.stream import ROW
 
-__all__ = ["FixedPolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
+__all__ = ["FixedPolicy", "NotePolicy", "OraclePolicy", "Policy", "RandomPolicy", "UniformPolicy", "play"]
 
 Ints = NDArray[np.int64]
 Rows = dict[str, NDArray[Any]]
@@ -90,6 +90,29 @@ class FixedPolicy:
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return that action."""
         return np.full(life_start.size, self.action)
+
+
+class NotePolicy:
+    """A stateless policy that repeats rewarded actions: its last action is a note to itself, if it is observed.
+
+    Args:
+        actions: number of actions.
+        persistence: probability of repeating an unrewarded action; otherwise the next action follows.
+        seed: of the choices.
+    """
+
+    def __init__(self, actions: int, persistence: float = 0.0, seed: int = 0) -> None:
+        self.actions, self.persistence, self.seed, self.steps = actions, persistence, seed, 0
+
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return the next actions."""
+        self.steps += 1
+        last = obs["previous_action"]
+        drawn = uniform(self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
+        stays = (obs["previous_reward"][:, 0] > 0) | (drawn < self.persistence)
+        shown = last < self.actions
+        repeated: Ints = np.where(stays, last, (last + 1) % self.actions)
+        return np.where(shown, repeated, (drawn * self.actions).astype(np.int64))
 
 
 class OraclePolicy:

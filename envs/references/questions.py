@@ -8,6 +8,7 @@ observations.
 | --- | --- |
 | random_policy | nothing, not even how to answer: uniform actions |
 | within_episode_policy | how to answer; no memory across episodes, so it guesses |
+| first_observation_policy | the same, and what an episode's first observation shows of the previous episode |
 | cross_episode_policy | all earlier outcomes of its life: it never repeats a wrong answer |
 | oracle_policy | the hidden answers |
 """
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.references import policies as policy
 from lifelong.envs.references.policies import Policy
-from lifelong.envs.rng import Purpose, integers
+from lifelong.envs.rng import Purpose, integers, uniform
 
 __all__ = [
     "Choice",
@@ -29,6 +30,7 @@ __all__ = [
     "QuestionPolicy",
     "QuestionStream",
     "cross_episode_policy",
+    "first_observation_policy",
     "oracle_policy",
     "play",
     "question_policies",
@@ -96,6 +98,15 @@ def within_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
     return stream.toward(integers(stream.answers, stream.seed, Purpose.POLICY, stream.life, stream.episode, 0))
 
 
+def first_observation_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
+    """Return actions toward a random answer, drawn per episode, among those not ruled out."""
+    drawn = uniform(
+        stream.seed, Purpose.POLICY, stream.life[:, None], stream.episode[:, None], np.arange(stream.answers)
+    )
+    open_ = ~knowledge.wrong[np.arange(stream.num_envs), stream.contexts()]
+    return stream.toward(np.where(open_, drawn, -1.0).argmax(1))
+
+
 def cross_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
     """Return actions toward the first answer that is not ruled out."""
     return stream.toward(knowledge.wrong[np.arange(stream.num_envs), stream.contexts()].argmin(1))
@@ -123,8 +134,9 @@ class QuestionPolicy:
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next actions."""
-        slots = np.flatnonzero((obs["episode_start"][:, 0] > 0) & ~life_start)
-        observation, rewarded = obs["observation"], obs["previous_reward"][slots, 0] > 0
+        observation, began = obs["observation"], np.flatnonzero((obs["episode_start"][:, 0] > 0) & ~life_start)
+        slots = np.flatnonzero(observation["over"][:, 0]) if "over" in observation else began
+        rewarded = obs["previous_reward"][slots, 0] > 0
         if "revealed" in observation:
             answers, right = observation["revealed"][slots], np.ones(slots.size, np.bool_)
         elif "touched" in observation:
@@ -133,7 +145,7 @@ class QuestionPolicy:
         else:
             answers, right = obs["previous_action"][slots], rewarded
         if self.wiped:
-            self.knowledge.forget(slots)
+            self.knowledge.forget(began)
             self.questions = self.stream.contexts()
         self.knowledge.learn(slots, self.questions[slots], answers, right)
         self.knowledge.forget(life_start)
@@ -152,7 +164,7 @@ def question_policies(stream: QuestionStream) -> dict[str, Callable[[], Policy]]
     policies: dict[str, Callable[[], Policy]] = {
         name: partial(QuestionPolicy, stream, choice) for name, choice in choices.items()
     }
-    return policies | {"first observation": partial(QuestionPolicy, stream, cross_episode_policy, wiped=True)}
+    return policies | {"first observation": partial(QuestionPolicy, stream, first_observation_policy, wiped=True)}
 
 
 def play(stream: QuestionStream, choose: Choice, episodes: int) -> dict[str, NDArray[Any]]:

@@ -117,6 +117,11 @@ class Rooms(TaskStream):
         self.render_mode = render_mode
         self._window: Any = None
 
+    @property
+    def unforkable(self) -> str:
+        """Reason why lives cannot be copied; see `TaskStream`."""
+        return "it is shown in a window, and a copy would be too" if self.render_mode == "human" else ""
+
     def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         """Begin new lives, and update the window if there is one; see `TaskStream`."""
         begun = super().reset(seed=seed, options=options)

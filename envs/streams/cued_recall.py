@@ -5,6 +5,9 @@ and ends with one decision: reward 1 for the cue's answer, else 0. An episode gi
 before it ends, so a policy without memory across episodes stays at 1 / `answers`; one with memory is right from the
 second meeting on (`feedback="reveal"`), or once trials have found the answer (`feedback="reward"`).
 
+Episodes are sealed: the first observation of an episode does not show the previous action and reward, in which a policy
+could leave itself notes. With `feedback="reward"` they are observed in an extra last step, as in `SealedStream`.
+
 Observation of a task:
 
 | entry | meaning |
@@ -12,9 +15,10 @@ Observation of a task:
 | cue | [size] the cue's vector in the first step of the episode, entries of variance 1, then zeros |
 | go | [1] 1 when the decision is due; only if `blanks` > 0 |
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
+| over | [1] 1 in the last step, whose action has no effect; only with `feedback="reward"` |
 
-The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: the revealed answer, or
-the previous action and reward, would be observed beside the same cue, and no memory would be needed.
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: the revealed answer
+would be observed beside the same cue, and no memory would be needed.
 """
 
 from typing import Any, Literal, get_args
@@ -69,6 +73,8 @@ class CuedRecall(TaskStream):
         life_episodes: decisions in a life; None for one endless life.
         boundary: what the observation tells of task changes.
         seed: of the lives.
+        sealed: False for agents of version 0.1: an episode ends with the decision, and the next first observation shows
+            that action and its reward.
 
     Raises:
         ValueError: on numbers that make no stream.
@@ -87,6 +93,7 @@ class CuedRecall(TaskStream):
         life_episodes: int | None = 128,
         boundary: Boundary = "none",
         seed: int = 0,
+        sealed: bool = True,
     ) -> None:
         if feedback not in get_args(Feedback):
             raise ValueError(f"feedback must be one of {', '.join(get_args(Feedback))}, got {feedback!r}")
@@ -99,11 +106,14 @@ class CuedRecall(TaskStream):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
+        self.sealed, self._shows_outcome = sealed, sealed and feedback == "reward"
         entries: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if blanks:
             entries["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         if feedback == "reveal":
             entries["revealed"] = spaces.Discrete(answers + 1)
+        if self._shows_outcome:
+            entries["over"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
         super().__init__(
             num_envs,
@@ -117,7 +127,7 @@ class CuedRecall(TaskStream):
         )
         self._vectors = np.zeros((num_envs, cues, size), np.float32)
         self._right = np.zeros((num_envs, cues), np.int64)
-        self._nothing = np.zeros(num_envs, np.bool_)
+        self._nothing, self._decision = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.int64)
 
     @property
     def retention(self) -> Retention:
@@ -148,7 +158,13 @@ class CuedRecall(TaskStream):
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
         reward = (due & (actions == self.right_answers())).astype(np.float64)
-        return reward, due, self._nothing.copy()
+        if not self._shows_outcome:
+            return reward, due, self._nothing.copy()
+        self._decision = self.previous_action.copy()  # of the episodes whose outcome is observed now
+        return reward, self._over(), self._nothing.copy()
+
+    def _over(self) -> NDArray[np.bool_]:
+        return self.episode_length > self.blanks
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         cue = np.empty((self.num_envs, self.size), np.float32)
@@ -162,6 +178,8 @@ class CuedRecall(TaskStream):
             obs["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
         if self.feedback == "reveal":
             obs["revealed"] = revealed
+        if self._shows_outcome:
+            obs["over"] = self._over()[:, None].astype(np.float32)
         return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
@@ -170,6 +188,6 @@ class CuedRecall(TaskStream):
         guess = 1 if self.feedback == "reveal" else tried + 1  # each answer has been tried once
         return {
             "success": self.base_return[slots],
-            "answer": self.previous_action[slots],
+            "answer": (self._decision if self._shows_outcome else self.previous_action)[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
         }

@@ -100,10 +100,17 @@ class Reversal(SealedStream):
 
     def _begin_episodes(self, slots: Ints) -> None:
         super()._begin_episodes(slots)
-        context = self.base_task[slots]
+        self.good[slots, self.base_task[slots]] ^= self._swapped(slots)
+
+    def _swapped(self, slots: Ints) -> NDArray[np.bool_]:
+        """Return [n] whether the arms of the present contexts swapped just before the present episodes."""
         met = self.meetings_of(slots)
-        drawn = uniform(self.seed, Purpose.RULE, self.life[slots], context, met)
-        self.good[slots, context] ^= (met > 0) & (drawn < self.hazard)
+        drawn = uniform(self.seed, Purpose.RULE, self.life[slots], self.base_task[slots], met)
+        return (met > 0) & (drawn < self.hazard)
+
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
+        self.good[...] = position["good"][slots]
+        self.good[self._everyone, self.base_task] ^= self._swapped(self._everyone)  # begins again
 
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         self.answer[slots] = actions

@@ -2,8 +2,18 @@
 
 A first observation usually shows the last action and its reward. That is a memory of one step that `carry=episode` does
 not reset: such a policy could still repeat a rewarded action, or encode information in its last action. Here the first
-observation of an episode shows neither, and an episode's outcome is observed in an extra last step, whose action has no
-effect.
+observation of an episode shows neither (`TaskStream.sealed`), and an episode's outcome is observed in an extra last
+step, whose action has no effect.
+
+`ColourRule` and `CuedRecall` are sealed without this class. In the other streams the first observation shows the last
+action and its reward:
+
+| stream | why that is harmless |
+| --- | --- |
+| negative controls | the hidden parameters show within an episode; memory of the previous one gains next to nothing |
+| cw10, cw20 | nothing is hidden but the task, which shows within an episode; no memory index |
+| rooms | nothing is hidden, every episode draws a new level; no memory index |
+| gym:<id>, stream files | the value of memory is unknown; no memory index |
 
 Entry of every sealed stream besides its own:
 
@@ -39,6 +49,7 @@ class SealedStream(TaskStream):
         **others: passed to `TaskStream`.
     """
 
+    sealed = True
     kept: tuple[str, ...] = ()
     """Names of the arrays [B, ...] of a subclass's state; they belong to the position."""
 
@@ -67,7 +78,6 @@ class SealedStream(TaskStream):
         raise NotImplementedError
 
     def _begin_episodes(self, slots: Ints) -> None:
-        self.previous_action[slots], self.previous_reward[slots] = self.actions, 0.0
         self.over[slots], self.answer[slots] = False, -1
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:

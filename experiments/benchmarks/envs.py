@@ -38,16 +38,19 @@ Turn = Callable[[], int]
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure how fast worlds are."""
+    """Measure how fast worlds are.
+
+    Args:
+        num_envs: number of lives in parallel.
+        steps: steps of every life in a turn; a hundredth of it for MiniGrid.
+        turns: turns of each that are counted.
+        threads: threads that EnvPool and JAX may use; ours use one.
+    """
 
     num_envs: int = 1024
-    """Lives side by side."""
     steps: int = 1000
-    """Steps of every life in a turn; a hundredth of it for MiniGrid."""
     turns: int = 9
-    """Turns of each that are counted."""
     threads: int = 2
-    """Threads that EnvPool and JAX may use; ours use one."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

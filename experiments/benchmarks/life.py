@@ -26,10 +26,13 @@ _PARTS = 10
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Compare speed and memory of a run between its first and last part."""
+    """Compare speed and memory of a run between its first and last part.
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a run of `lifelong train`."""
+    Args:
+        run: directory of a run of `lifelong train`.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 
 
 def main(config: BenchConfig) -> str:

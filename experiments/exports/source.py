@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from lifelong.envs import parse_schedule
-from lifelong.envs.schedules import Block, Cyclic, InSteps, Order
+from lifelong.envs.composed_schedules import InSteps, Order
+from lifelong.envs.schedules import Block, Cyclic
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig

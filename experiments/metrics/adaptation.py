@@ -20,7 +20,7 @@ def recovery_time(scores: NDArray[Any], target: float, window: int = 1) -> int |
         target: e.g. 0.9 of the end of the visit before.
         window: w.
 
-    Source: New et al. 2022, "L2Metrics", arXiv 2201.08278 (performance recovery).
+    Source: New et al. 2022, "Lifelong learning metrics", arXiv 2201.08278 (performance recovery).
     """
     if window < 1:
         raise ValueError(f"window must be at least 1: window={window}")
@@ -47,7 +47,7 @@ def median_recovery(times: list[int | None], lengths: list[int]) -> float:
     if not seen:
         return float("inf")
     survival = ecdf(CensoredData(uncensored=seen, right=censored)).sf
-    below = np.flatnonzero(survival.probabilities <= 0.5)
+    below = np.flatnonzero(survival.probabilities <= 0.5 + 1e-12)
     return float(survival.quantiles[below[0]]) if below.size else float("inf")
 
 

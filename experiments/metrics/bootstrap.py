@@ -1,45 +1,42 @@
-"""Bootstrap over independent units: lives of one agent, or training seeds of several tasks."""
+"""Bootstrap over training seeds, of scores of several tasks.
+
+A bootstrap of n seeds is narrower than it should be by sqrt((n - 1) / n), and has the quantiles of a normal
+distribution where t's are due. The percentiles are expanded for both, with n seeds of T tasks to
+
+    Φ(± sqrt(n / (n - 1)) t_{T (n - 1)}(.975))
+
+after which means and interquartile means cover .90 to .975 with 5 seeds or more (plain percentiles: .82 to .94 with 5
+and 10). With 3 seeds they cover .70: show the points.
+
+Source: Agarwal et al. 2021, arXiv 2108.13264 (seeds resampled within tasks); Hesterberg 2015,
+doi:10.1080/00031305.2015.1089789 (expanded percentiles).
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-__all__ = ["bootstrap", "paired_interval", "percentile_interval", "stratified_interval"]
+__all__ = ["paired_interval", "percentile_interval", "stratified_interval"]
 
 Floats = NDArray[np.float64]
 
 
-def bootstrap(
-    sums: Floats, statistic: Callable[[Floats], Floats], *, resamples: int = 1000, seed: int | np.random.Generator = 0
-) -> Floats:
-    """Return a statistic of sums over independent units (lives, seeds), the units drawn with replacement.
+def percentile_interval(draws: NDArray[Any], seeds: int, tasks: int = 1) -> tuple[float, float]:
+    """Return the 95 % interval of bootstrap draws, between expanded percentiles; NaN for fewer than two seeds.
 
     Args:
-        sums: [units, ...] what each unit adds.
-        statistic: of sums [resamples, ...] over units; returns [resamples, ...].
-        resamples: number of draws.
-        seed: of the draws.
-
-    Returns:
-        [resamples, ...] what the statistic returned.
+        draws: [resamples] of a statistic.
+        seeds: n, resampled for each draw.
+        tasks: T, in which they were resampled.
     """
-    units = len(sums)
-    if not units:
-        return statistic(np.full((resamples, *sums.shape[1:]), np.nan))
-    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
-    drawn = weights.astype(np.float64) @ sums.reshape(units, -1)
-    return statistic(drawn.reshape(resamples, *sums.shape[1:]))
-
-
-def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Return the ends [...] of the percentile interval of draws [resamples, ...]; NaN where a quarter is not known."""
-    tail = (1.0 - level) / 2.0
-    usable = np.isfinite(draws).mean(0) > 0.75  # where rows are so few that resamples often miss them all: nothing
-    ends = np.nanquantile(np.where(usable, draws, 0.0), [tail, 1.0 - tail], axis=0)
-    low, high = np.where(usable, ends, np.nan)
-    return low, high
+    if seeds < 2:
+        return float("nan"), float("nan")
+    tail = special.ndtr(-np.sqrt(seeds / (seeds - 1)) * special.stdtrit(tasks * (seeds - 1), 0.975))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def stratified_interval(
@@ -52,13 +49,11 @@ def stratified_interval(
         statistic: of scores [resamples, seeds, tasks]; returns [resamples].
         resamples: number of draws.
         seed: of the draws.
-
-    Source: Agarwal et al. 2021, arXiv 2108.13264.
     """
     seeds, tasks = scores.shape
     chosen = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds, tasks))
-    low, high = percentile_interval(statistic(np.asarray(scores, np.float64)[chosen, np.arange(tasks)]))
-    return float(low), float(high)
+    draws = statistic(np.asarray(scores, np.float64)[chosen, np.arange(tasks)])
+    return percentile_interval(draws, seeds, tasks)
 
 
 def paired_interval(
@@ -86,5 +81,4 @@ def paired_interval(
     seeds, tasks = first.shape
     chosen = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds, tasks)), np.arange(tasks)
     drawn = (np.asarray(scores, np.float64)[chosen] for scores in (first, second))
-    low, high = percentile_interval(np.subtract(*(statistic(scores) for scores in drawn)))
-    return float(low), float(high)
+    return percentile_interval(np.subtract(*(statistic(scores) for scores in drawn)), seeds, tasks)

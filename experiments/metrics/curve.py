@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.experiments.metrics.half_life import HalfLife, half_life
-from lifelong.experiments.metrics.proportions import effective_count, wilson_interval
+from lifelong.experiments.metrics.proportions import effective_count, weighted_interval, wilson_interval
 from lifelong.experiments.metrics.rows import bin_edges, bin_label, lag_bins
 
 __all__ = ["Measure", "RetentionCurve", "area_under_retention", "retention_curve"]
@@ -111,9 +111,8 @@ class RetentionCurve:
                 lines[-1].insert(2, _number(self.corrected[k]))
         lines = [line for line, count in zip(lines, self.count, strict=True) if count]
         more = [""] if self.corrected else []
-        lines.append(
-            [f"area, {self.area_label}", _number(self.area), *more, _interval(self.area_low, self.area_high), "", ""]
-        )
+        area = f"area, {self.area_label}" if self.area_bins[1] >= self.area_bins[0] else "area"  # of 0.1: over any bins
+        lines.append([area, _number(self.area), *more, _interval(self.area_low, self.area_high), "", ""])
         lines.append(["half-life", self.half_life_label, *more, "", "", ""])
         if self.corrected:
             heading.insert(2, "less transfer")
@@ -137,6 +136,8 @@ class RetentionCurve:
         found["measure"] = found.pop("kind", found.get("measure"))  # 0.1
         if found["measure"] not in get_args(Measure):
             raise ValueError(f"measure must be one of {', '.join(get_args(Measure))}, got {found['measure']!r}")
+        if missing := [name for name in ("low", "high", "score", "count") if name not in found]:
+            raise ValueError(f"a retention curve needs {', '.join(missing)}")
         if isinstance(found.get("half_life"), dict):
             found["half_life"] = HalfLife(**found["half_life"])
         return cls(**{entry.name: found[entry.name] for entry in fields(cls) if entry.name in found})
@@ -178,9 +179,10 @@ def retention_curve(
         mean, base, top = (total[:, i] / count for i in (1, 2, 3))
         span = np.where(top - base > max(gap, 0.0), top - base, np.nan)
     span = np.where(count >= minimum, span, np.nan)
-    ends = wilson_interval(mean, effective_count(sums[..., 1], sums[..., 0]))
-    area, area_low, area_high, area_bins = _area(sums, mean, base, span)
-    measured = half_life(lag, *unit, effective=_effective_share(sums))
+    expected = sums[..., 2] + np.nan_to_num((mean - base) / span) * (sums[..., 3] - sums[..., 2])
+    ends = wilson_interval(mean, effective_count(sums[..., 1], sums[..., 0], expected))
+    area, area_low, area_high, area_bins = _area(sums, expected, mean, base, span)
+    measured = half_life(lag, *unit, life=life)
     return RetentionCurve(
         measure=measure,
         rho=_floats((mean - base) / span),
@@ -205,8 +207,10 @@ def area_under_retention(rho: Floats | tuple[float, ...], first: int, last: int)
     return float(chosen.mean()) if last >= first and chosen.size == last - first + 1 else _NAN
 
 
-def _area(sums: Floats, mean: Floats, base: Floats, span: Floats) -> tuple[float, float, float, tuple[int, int]]:
-    """Return the mean of rho over the bins from the first to the last with rows, its interval, and these bins.
+def _area(
+    sums: Floats, expected: Floats, mean: Floats, base: Floats, span: Floats
+) -> tuple[float, float, float, tuple[int, int]]:
+    """Return the mean of rho over the bins from the first to the last with a value, its interval, and these bins.
 
     The area is a sum of mean scores, Σ g_k μ_k - Σ g_k base_k with g_k = 1 / (K span_k), and so has Wilson's interval.
     """
@@ -218,23 +222,9 @@ def _area(sums: Floats, mean: Floats, base: Floats, span: Floats) -> tuple[float
     if known.size < last - first + 1:
         return _NAN, _NAN, _NAN, (first, last)
     g = 1.0 / (known.size * span[chosen])
-    counts, scores = sums[:, chosen, 0], sums[:, chosen, 1]
-    n = counts.sum(0)
-    weight, offset = g.sum(), (g * base[chosen]).sum()
-    p = (g * mean[chosen]).sum() / weight
-    most = weight**2 / (g**2 / n).sum()  # rows that independent ones would be worth
-    influence = ((scores - mean[chosen] * counts) * g / n).sum(1) / weight
-    lives = int((counts.sum(1) > 0).sum())
-    variance = (influence**2).sum() * lives / max(lives - 1, 1)
-    effective = min(p * (1 - p) / variance, most) if lives > 1 and variance > 0 else most
-    low, high = (float(end) * weight - offset for end in wilson_interval(p, effective))
-    return float(p * weight - offset), low, high, (first, last)
-
-
-def _effective_share(sums: Floats) -> float:
-    """Return the share of all rows that independent ones would be worth."""
-    counts = sums[..., 0].sum(1)
-    return float(effective_count(sums[..., 1].sum(1), counts) / max(counts.sum(), 1))
+    offset = float((g * base[chosen]).sum())
+    low, high = weighted_interval(g, sums[:, chosen, 1], sums[:, chosen, 0], expected[:, chosen])
+    return float((g * mean[chosen]).sum()) - offset, low - offset, high - offset, (first, last)
 
 
 def _sums(life: NDArray[Any], lag: NDArray[Any], columns: list[NDArray[Any] | None]) -> Floats:

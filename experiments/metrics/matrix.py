@@ -35,12 +35,13 @@ def performance_matrix(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]
     Args:
         rows: `train_step`, `task`, `return`, `normalised`, `success` of evaluations; rows of training do not count.
     """
-    score, _ = scores(rows)
-    chosen = rows["train_step"] >= 0
-    steps, k = np.unique(rows["train_step"][chosen], return_inverse=True)
-    tasks, j = np.unique(rows["task"][chosen], return_inverse=True)
+    names = ("train_step", "task", "return", "normalised", "success")
+    evaluated = {name: rows[name][rows["train_step"] >= 0] for name in names}
+    score, _ = scores(evaluated)
+    steps, k = np.unique(evaluated["train_step"], return_inverse=True)
+    tasks, j = np.unique(evaluated["task"], return_inverse=True)
     cell, shape = k * tasks.size + j, (steps.size, tasks.size)
-    count, total = (np.bincount(cell, w, minlength=steps.size * tasks.size) for w in (None, score[chosen]))
+    count, total = (np.bincount(cell, w, minlength=steps.size * tasks.size) for w in (None, score))
     with np.errstate(invalid="ignore"):
         return steps, tasks, (total / count).reshape(shape)
 
@@ -85,14 +86,14 @@ def forward_transfer(R: Matrix, start: NDArray[Any]) -> float:
 
 
 def forgetting(R: Matrix) -> NDArray[np.float64]:
-    """Return [T - 1] f_j = max_{k < T} R[k, j] - R[T, j] of all tasks but the last.
+    """Return [T - 1] f_j = max_{k < T} R[k, j] - R[T, j] of all tasks but the last, over the k that were evaluated.
 
     The maximum of noisy scores is too large: with few evaluation episodes use `forgetting_of_end`.
 
     Source: Chaudhry et al. 2018, "Riemannian walk for incremental learning", arXiv 1801.10112.
     """
     _square(R, "forgetting")
-    return np.asarray(R[:-1, :-1].max(0) - R[-1, :-1])
+    return np.asarray(np.fmax.reduce(R[:-1, :-1]) - R[-1, :-1])
 
 
 def forgetting_of_end(R: Matrix, blocks: NDArray[Any] | None = None) -> NDArray[np.float64]:

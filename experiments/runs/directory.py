@@ -1,6 +1,6 @@
 """Run directory: config, episode rows, checkpoints.
 
-runs/<name>/config.json         the resolved config, versions, git hash, command, device
+runs/<name>/config.json         the resolved config, versions, git hash, command, device, files of plug-in memories
 runs/<name>/stream.toml         the stream file it was made with, if there was one
 runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
@@ -23,24 +23,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
+from torch import nn
 
 from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
-from lifelong.envs.stream_file import is_stream_file
+from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
+from lifelong.experiments.runs.plug_ins import plug_in_memories
 
 __all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
 
+_SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
 
 
-def create_run(config: TrainConfig) -> Path:
+def create_run(config: TrainConfig, agent: nn.Module) -> Path:
     """Make the directory of a new run and write its config.
 
     Args:
         config: with every setting resolved.
+        agent: as it was made from the config.
 
     Raises:
         UserError: if there is a run of that name and it may not be replaced.
@@ -64,6 +68,7 @@ def create_run(config: TrainConfig) -> Path:
     origin = {
         "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
         "git": _git_hash(),
+        "plug_ins": plug_in_memories(agent),
         "command": sys.argv,
         "device": config.device,
         "threads": config.threads,
@@ -91,13 +96,31 @@ def open_run(folder: Path) -> TrainConfig:
         found = int(content["format"])
         if found <= FORMAT:
             config = TrainConfig.from_json(content["config"])
-            kept = folder / f"stream{Path(config.stream).suffix}"
-            return replace(config, stream=str(kept)) if is_stream_file(config.stream) else config
+            if is_stream_file(config.stream):
+                config = replace(config, stream=str(folder / f"stream{Path(config.stream).suffix}"))
+            return config if found >= _SEALED else _unsealed(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no config of a run: {error!r}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def _unsealed(config: TrainConfig) -> TrainConfig:
+    """Return the config of a run from before streams were sealed, such that its stream is made unsealed.
+
+    Raises:
+        UserError: if it is of a stream that can no longer be made so.
+    """
+    stream = read_stream_file(config.stream).stream if is_stream_file(config.stream) else config.stream
+    if stream.replace("_", "-") == "colour-rule":
+        raise UserError(
+            "the run is of colour-rule before it was sealed: its agent knows no step that shows the outcome, so it "
+            "cannot act in colour-rule as it is now; train another"
+        )
+    if stream.replace("_", "-") == "cued-recall":
+        return replace(config, stream_options=(*config.stream_options, "sealed=false"))
+    return config
 
 
 def save(

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import final_average, performance_matrix
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.stacked_table import Column, stacked_tables
+from lifelong.experiments.runs.task_table import heading_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["matrix_scalars", "plot_matrix", "show_matrix"]
 
 _MOST = 16  # lines that are printed
+_MOST_DRAWN = 48  # evaluations that are drawn, evenly chosen; more tasks than that have no numbers
 
 
 def matrix_scalars(rows: Rows) -> dict[str, float]:
@@ -51,15 +54,16 @@ def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -
     if not R.size:
         return
     scale = scores(rows)[1]
-    table = Table(title=f"performance matrix: {scale} of copies of the living agent ({mode})", title_justify="left")
-    table.add_column("after steps", justify="right")
-    for task in tasks:
-        table.add_column(names[task] if task < len(names) else f"task {task}", justify="right")
-    for k in range(len(steps)):
-        if _MOST // 2 <= k < len(steps) - _MOST // 2:
-            continue
-        table.add_row(f"{steps[k]:,}", *("-" if math.isnan(value) else f"{value:.3f}" for value in R[k]))
-    console.print(table)
+    shown = [k for k in range(len(steps)) if not _MOST // 2 <= k < len(steps) - _MOST // 2]
+    columns = []
+    for j, task in enumerate(tasks):
+        name = names[int(task)] if task < len(names) else f"task {task}"
+        cells = ("-" if math.isnan(value) else f"{value:.3f}" for value in R[shown, j])
+        columns.append(Column(heading_of(name), tuple(cells)))
+    label = Column("after steps", tuple(f"{steps[k]:,}" for k in shown))
+    title = f"performance matrix: {scale} of copies of the living agent ({mode})"
+    for table in stacked_tables(title, label, columns, console.width, right=True):
+        console.print(table)
     found = matrix_scalars(rows)
     words = [f"{tag.partition('/')[2].replace('_', ' ')} {value:.3f}" for tag, value in found.items()]
     console.print(" · ".join(words))
@@ -76,16 +80,19 @@ def plot_matrix(steps: NDArray[np.int64], names: Sequence[str], R: NDArray[np.fl
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.0 + 1.0 * len(names), 1.6 + 0.32 * len(steps)), dpi=120, layout="constrained")
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _MOST_DRAWN)).round().astype(np.int64))
+    steps, R = steps[chosen], R[chosen]
+    size = 2.0 + min(len(names), _MOST_DRAWN), 2.4 + 0.32 * len(steps)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     axes = figure.subplots()
     low, high = min(0.0, float(np.nanmin(R))), max(1.0, float(np.nanmax(R)))
     image = axes.imshow(R, aspect="auto", cmap="viridis", vmin=low, vmax=high)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_xticks(range(len(names)), map(heading_of, names), rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(steps)), [f"{step:,}" for step in steps])
     axes.set_xlabel("task evaluated")
     axes.set_ylabel("steps of training")
-    axes.set_title(title)
-    for k, row in enumerate(R):
+    axes.set_title("\n".join(wrap(title, 12 * round(size[0]))), fontsize=9, loc="left")
+    for k, row in enumerate(R if len(names) <= _MOST_DRAWN else ()):
         for j, value in enumerate(row):
             if not math.isnan(value):
                 colour = "w" if value < low + 0.6 * (high - low) else "k"

@@ -13,12 +13,12 @@ from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.gain import TaskGain, gain_curve, moments, scores, task_gains
 from lifelong.experiments.metrics.index import index_curve, memory_index, memory_index_interval
 from lifelong.experiments.metrics.recall import recall_curve
-from lifelong.experiments.metrics.rows import Rows, bin_label
+from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.task_table import show_tasks
 
 __all__ = ["Summary", "first_exposure", "retention_of", "show_summary", "summarise", "task_scalars"]
 
 _MOST_CURVES = 32  # tasks with scalars of their own
-_MOST_TASKS = 12  # lines of the table of tasks; more are one line
 _ENDS = ("random", "oracle")
 _MEASURES = {
     "recall": "P(correct) of tasks met before, 0 at chance and 1 at always right",
@@ -61,16 +61,13 @@ class Summary:
     scale: str = ""
 
 
-def retention_of(
-    rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None, resamples: int = 1000
-) -> RetentionCurve:
+def retention_of(rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None) -> RetentionCurve:
     """Return retention by lag, by the measure that the stream declares.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
         where: [rows] the rows whose retention counts; None is all.
-        resamples: of the bootstrap of `gain`; 0 for no intervals there.
     """
     if env.retention is None:
         return RetentionCurve("gain", (), (), (), (), (), reason="one task: there is nothing to come back to")
@@ -78,22 +75,22 @@ def retention_of(
         return RetentionCurve(env.retention, (), (), (), (), (), reason="no episode has ended")
     references = [task.references for task in env.tasks]
     if env.retention == "recall":
-        return recall_curve(rows, references[0].random, where=where)
+        chance = next((scores.random for scores in references if not math.isnan(scores.random)), math.nan)
+        return recall_curve(rows, chance, where=where)  # tasks with drifts have no references
     if env.retention == "index":
         random, oracle = min(r.random for r in references), max(r.oracle for r in references)
         return index_curve(rows, random=random, oracle=oracle, where=where)
-    return gain_curve(rows, [task.name for task in env.tasks], where=where, resamples=resamples)
+    return gain_curve(rows, [task.name for task in env.tasks], where=where)
 
 
-def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
+def summarise(rows: Rows, env: TaskStream) -> Summary:
     """Measure rows of a stream.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
-        resamples: of the bootstrap; 0 for no intervals that need one.
     """
-    curve = retention_of(rows, env, resamples=resamples)
+    curve = retention_of(rows, env)
     chance, best = (float(np.mean([getattr(task.references, name) for task in env.tasks])) for name in _ENDS)
     if not rows or not rows["return"].size:
         nothing = math.nan
@@ -103,7 +100,7 @@ def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
     index = low = high = math.nan
     if _remembering_pays(env):
         index = memory_index(rows)
-        low, high = memory_index_interval(rows, resamples=resamples) if resamples else (low, high)
+        low, high = memory_index_interval(rows)
     several = env.retention == "gain"
     return Summary(
         episodes=rows["return"].size,
@@ -113,7 +110,7 @@ def summarise(rows: Rows, env: TaskStream, resamples: int = 1000) -> Summary:
         index_low=low,
         index_high=high,
         curve=curve,
-        first=retention_of(rows, env, where=first_exposure(rows, env), resamples=resamples),
+        first=retention_of(rows, env, where=first_exposure(rows, env)),
         chance=chance,
         best=best,
         tasks=tuple(task_gains(rows, [task.name for task in env.tasks])) if several else (),
@@ -166,7 +163,7 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         console: where.
     """
     if summary.tasks:
-        console.print(_table_of_tasks(summary, title))
+        show_tasks(f"{title}: {summary.scale} by task", summary.tasks, console)
     curve = summary.curve
     if curve.measured:
         table = Table(title=f"{title}: retention", title_justify="left", caption=_MEASURES.get(curve.measure, ""))
@@ -177,6 +174,9 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         for line in lines:
             table.add_row(*line)
         console.print(table)
+        console.print(
+            "lag: episodes since the task was last met · area: mean retention over these lags", soft_wrap=True
+        )
     elif curve.reason:
         console.print(f"no retention curve: {curve.reason}", soft_wrap=True, markup=False, highlight=False)
     if summary.first.measured and summary.first.rho != curve.rho:
@@ -188,29 +188,10 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
     numbers += [f"{name} {value:.3g}" for name, value in (("chance", summary.chance), ("best", summary.best))
                 if not math.isnan(value)]  # fmt: skip
     if not math.isnan(summary.known):
-        numbers.append(f"P(success, task met before) {summary.known:.3f}")
+        numbers.append(f"known {summary.known:.3f} (success where the task was met before)")
     if not math.isnan(summary.index):
         numbers.append(f"memory index {summary.index:.3f} ({summary.index_low:.3f} to {summary.index_high:.3f})")
-    console.print(f"{title}: " + " · ".join(numbers))
-
-
-def _table_of_tasks(summary: Summary, title: str) -> Table:
-    """Return a line for each task: first meeting, end of visits, on return by lag, forgetting."""
-    table = Table(title=f"{title}: {summary.scale} by task", title_justify="left")
-    shown = [gain for gain in summary.tasks if gain.count] or list(summary.tasks)
-    width = max((len(gain.count) for gain in shown), default=0)
-    bins = [k for k in range(width) if any(gain.count[k] for gain in shown if k < len(gain.count))]
-    returns = [f"on return, lag {bin_label(k)}" for k in bins]
-    for name in ("task", "episodes", "first meeting", "end of visits", *returns, "forgetting"):
-        table.add_column(name, justify="left" if name == "task" else "right")
-    for gain in summary.tasks[:_MOST_TASKS]:
-        returned = [_cell(gain.returned[k]) if k < len(gain.returned) else "-" for k in bins]
-        table.add_row(
-            gain.name, f"{gain.episodes:,}", _cell(gain.first), _cell(gain.last), *returned, _cell(gain.forgetting)
-        )
-    if len(summary.tasks) > _MOST_TASKS:
-        table.add_row(f"and {len(summary.tasks) - _MOST_TASKS} more", *[""] * (len(bins) + 4))
-    return table
+    console.print(f"{title}: " + " · ".join(numbers), soft_wrap=True)
 
 
 def _cell(value: float) -> str:

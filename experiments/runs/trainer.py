@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
+from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
@@ -23,7 +24,7 @@ from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
@@ -45,24 +46,29 @@ class Trainer:
         config: with every setting resolved.
         resumed: go on from the run's checkpoint.
         console: where progress goes.
+        report_steps: environment steps between two reports to TensorBoard, so that two trainings can be compared; if
+            not given, reports fall by the clock.
     """
 
-    def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
+    def __init__(
+        self, config: TrainConfig, resumed: bool, console: Console, *, report_steps: int | None = None
+    ) -> None:
         torch.set_num_threads(config.threads)
-        self.config, self.console, self.resumed = config, console, resumed
+        self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
         check_loggers(config.log)
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
-        self.folder = config.run if resumed else create_run(config)
+        self.evaluation = TaskEvaluation(config, self.env)
+        self.folder = config.run if resumed else create_run(config, self.agent)
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.tasks = [task.name for task in self.env.tasks]
         self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
-        self.evaluation = TaskEvaluation(config, self.env, facts)
+        self.evaluation.restore(facts)
         self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
         self.evaluation_log.truncate(facts.get("evaluation_rows", 0))
         self.writer = Loggers(config.log, self.folder, config.to_json(), self.rollout.steps if resumed else None)
@@ -90,6 +96,10 @@ class Trainer:
         recent: list[Rows] = []
         history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
+        if self.evaluation.refusal:
+            self.console.print(
+                f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
+            )
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
@@ -106,17 +116,17 @@ class Trainer:
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
-                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
+                if recent and (steps >= self.report_steps if self.report_steps else wall > _REPORT_EVERY):
                     speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
                     self._report(recent, history, learned, speeds)
                     recent, mark = [], _now(rollout.steps)
-                if self.evaluation.due(rollout.steps):
+                if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
-            if self.evaluation.on and rollout.steps >= config.steps:
+            if rollout.steps >= config.steps and self.evaluation.due_at_end(rollout.steps):
                 self.evaluate_tasks()
             self.checkpoint()
         return rollout.steps >= config.steps
@@ -143,13 +153,22 @@ class Trainer:
         self.evaluation_log.flush()
         self.writer.flush()
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
-        if self.evaluation.on:
+        if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""
-        rows, step = self.evaluation.run(self.rollout), self.rollout.steps
+        step = self.rollout.steps
+        try:
+            rows = self.evaluation.run(self.rollout)
+        except StreamError as error:  # of a copy; the living go on
+            self.console.print(f"the tasks are not evaluated any more: {error}", soft_wrap=True, markup=False)
+            self.evaluation.every = "off"
+            return
+        if not rows:
+            self.console.print(f"the tasks were not evaluated after {step:,} steps: their episodes took too long")
+            return
         self.evaluation_log.append(rows, step)
         self.evaluation_log.flush()
         mode = self.config.evaluate_mode
@@ -158,13 +177,16 @@ class Trainer:
         names = [self.tasks[task] for task in tasks]
         scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
         self.writer.scalars(scalars | matrix_scalars(rows), step)
-        title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
-        self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
+        if len(steps) & (len(steps) - 1) == 0 or step >= (
+            self.config.steps or 0
+        ):  # drawing takes longer than a few copies
+            title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
+            self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
 
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
         steps = training_horizon(self.config, self.mean_length)
-        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
+        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=evaluation_seed(self.config.seed))
         rows = live_frozen(
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
@@ -190,7 +212,7 @@ class Trainer:
         self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
     ) -> None:
         rows = join_rows(recent)
-        summary, step = summarise(rows, self.env, resamples=0), self.rollout.steps
+        summary, step = summarise(rows, self.env), self.rollout.steps
         scalars = learning_scalars(learned)
         scalars |= {"charts/episodic_return": summary.mean_return, "charts/SPS": speeds["steps_per_second"]}
         scalars["time/resident_bytes"] = resident_bytes()
@@ -201,7 +223,7 @@ class Trainer:
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
         curve = summary.curve
         if self.env.retention == "gain":  # visits are longer than what is recent
-            curve = retention_of(history.rows(), self.env, resamples=0)
+            curve = retention_of(history.rows(), self.env)
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
         self.writer.retention(curve, step)

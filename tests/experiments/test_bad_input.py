@@ -13,7 +13,9 @@ CASES = """
 train --width 0                                 | width must be positive: width=0
 train --num-envs {huge}                         | num_envs must be at most
 train --threads {huge}                          | threads must be at most
-train --seed 1e30                               | seed must be at most
+train --seed 1e30                               | seed must be 0 to 9223372036854775807: seed=1
+train --seed -1                                 | seed must be 0 to 9223372036854775807: seed=-1
+retention odd --seed 9223372036854775808        | seed must be 0 to 9223372036854775807: seed=9223372036854775808
 train --device gpu                              | device must be cpu, cuda or cuda:<number>: device=gpu
 train --device meta                             | torch cannot compute on this device here: device=meta
 train --runs file/x --steps 8                   | file is no folder
@@ -49,6 +51,7 @@ watch odd --output file/o.gif                   | file is no folder
 capacity --width 3                              | width must be at least 4
 capacity --width {huge}                         | width must be at most
 capacity --repeats {huge}                       | repeats must be at most
+capacity --seed -1                              | seed must be 0 to
 capacity --rules hebian                         | did you mean 'hebbian'?
 capacity --output file/x.md                     | file is no folder
 recall --device gpu --output o                  | device must be cpu, cuda
@@ -61,11 +64,13 @@ cost --lives 0                                  | lives must be positive
 cost --recall odd                               | odd has no finished measurement
 cost --memories nope                            | no memory 'nope'
 stream show nope                                | no stream 'nope'
+stream show cued-recall --seed -1                | seed must be 0 to
 stream show cued-recall --episodes {huge}       | episodes must be at most
 stream show cued-recall --output file/x.png     | file is no folder
 certify nope                                    | no stream 'nope'
 certify reversal --lives {huge}                 | lives must be at most
 certify reversal --episodes 0                   | episodes must be
+certify reversal --seed -1                      | seed must be 0 to
 list gated_dleta                                | did you mean 'gated_delta'?
 list a b                                        | list takes at most one name
 bench kernel                                    | did you mean 'kernels'?

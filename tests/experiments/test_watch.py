@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs import screen
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, own_random
+from lifelong.experiments.runs.evaluation import live_frozen, own_random
 from lifelong.experiments.runs.moments import moments
 from lifelong.experiments.train import main as train
 from lifelong.experiments.watch import WatchConfig, main
@@ -52,7 +53,7 @@ def test_a_film_has_a_frame_for_each_step_and_each_end(rooms: Path, tmp_path: Pa
 def test_the_moments_are_those_of_a_frozen_life(rooms: Path, tmp_path: Path) -> None:
     shown = main(WatchConfig(rooms, tmp_path / "life.gif", episodes=4, seed=3))
     config = open_run(rooms).resolved()
-    env = make_env(config, num_envs=1, seed=EVALUATION_SEED + 3)
+    env = make_env(config, num_envs=1, seed=evaluation_seed(3))
     agent = make_agent(config, env)
     load_policy(rooms, agent)
     rows = live_frozen(agent, env, sum(not moment.ended for moment in shown), seed=3)
@@ -165,7 +166,7 @@ def test_what_cannot_be_shown_is_refused(rooms: Path, tmp_path: Path, monkeypatc
         WatchConfig(rooms)
     with pytest.raises(UserError, match=r"a film is a .gif or an .mp4: output=life.avi"):
         WatchConfig(rooms, Path("life.avi"))
-    with pytest.raises(UserError, match=r"no task 'empty-7x7' in .*; did you mean 'empty-5x5'|'empty-6x6'\?"):
+    with pytest.raises(UserError, match=r"no task 'empty-7x7'; did you mean 'empty-"):
         main(WatchConfig(rooms, tmp_path / "life.gif", task="empty-7x7"))
     (tmp_path / "life.gif").write_text("")
     with pytest.raises(UserError, match="exists: pass --overwrite"):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from lifelong.envs import CuedRecall, Gravity, GymStream, Rooms, TaskStream, make_stream
+from lifelong.envs.composed_schedules import Paired
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.rng import Purpose, bits, normal, uniform
-from lifelong.envs.schedules import Cyclic, Interleaved, Paired
+from lifelong.envs.schedules import Cyclic, Interleaved
 from lifelong.envs.timeline import timeline
 
 KINDS = (
@@ -89,7 +90,7 @@ def test_a_stream_of_plain_tasks_alone_is_what_it_was() -> None:
 
 def test_reversed_answers_and_rewards_by_hand() -> None:
     """Four answers: what is chosen as 0 is given as 3; and what is right costs 1."""
-    stream = CuedRecall(3, cues=2, life_episodes=None)
+    stream = CuedRecall(3, cues=2, life_episodes=None, sealed=False)
     stream.drift(kinds_of("plain/reversed_actions/scaled_rewards"), Cyclic(1))
     seen, info = stream.reset()
     assert [task.name for task in stream.tasks] == [

@@ -30,11 +30,11 @@ def rows(returns: float, within: float, cross: float) -> dict[str, Any]:
 )
 def test_a_control_has_no_memory_index(references: References, index: float) -> None:
     env: Any = SimpleNamespace(retention=None, tasks=[Task("one", references)])
-    found = summarise(rows(0.5, references.within, references.cross), env, resamples=0)
+    found = summarise(rows(0.5, references.within, references.cross), env)
     assert found.index == pytest.approx(index, nan_ok=True)
 
 
 def test_what_only_rows_tell_counts() -> None:
     task = Task("one", replace(References(), random=0.25, within=0.25, oracle=1.0))
     env: Any = SimpleNamespace(retention=None, tasks=[task])
-    assert summarise(rows(0.5, 0.25, 0.75), env, resamples=0).index == pytest.approx(0.5)
+    assert summarise(rows(0.5, 0.25, 0.75), env).index == pytest.approx(0.5)
