@@ -7,7 +7,6 @@ lifelong export runs/A runs/A-alone* --format l2logger --output l2   a lifetime,
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -41,7 +40,7 @@ class ExportConfig:
         output: folder to write to, new or empty.
     """
 
-    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
+    runs: tyro.conf.Positional[tuple[Path, ...]]
     format: str
     output: Path
 
