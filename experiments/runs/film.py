@@ -108,14 +108,14 @@ class Film:
 
 
 def draw_observation(axes: Any, observation: Any) -> None:
-    """Draw an observation without a picture: numbers as bars, whole numbers as text.
+    """Draw an observation without a picture: vectors as bars, whole and single numbers as text.
 
     Args:
         axes: to draw in.
         observation: of one life, nested as its space is.
     """
     leaves = dict(_leaves(observation))
-    numbers = {name: x.reshape(-1) for name, x in leaves.items() if np.issubdtype(x.dtype, np.floating)}
+    numbers = {name: x.reshape(-1) for name, x in leaves.items() if np.issubdtype(x.dtype, np.floating) and x.size > 1}
     axes.axhline(0.0, color="0.6", linewidth=0.8)
     at = 0
     for number, (name, x) in enumerate(numbers.items()):
@@ -123,7 +123,7 @@ def draw_observation(axes: Any, observation: Any) -> None:
         axes.bar(np.arange(at, at + x.size), x, color=colour, label=name or "observation")
         at += x.size + 1
     high = max((float(np.abs(x).max()) for x in numbers.values() if x.size), default=0.0)
-    axes.set_ylim(-1.1 * max(high, 1.0), 1.1 * max(high, 1.0))
+    axes.set_ylim(-1.4 * max(high, 1.0), 1.4 * max(high, 1.0))
     axes.set_xticks([])
     axes.tick_params(axis="y", labelsize=7)
     if numbers:
