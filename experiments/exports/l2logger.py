@@ -7,6 +7,8 @@
     L2DATA=OUTPUT/l2data python -m l2metrics -s a -R -l OUTPUT/single_task        first: the references
     L2DATA=OUTPUT/l2data python -m l2metrics -R -l OUTPUT/lifetimes -t contrast
 
+l2metrics wants numpy < 2 and pandas < 2.2, and pyarrow for what `-R` saves.
+
 Columns of a row, one for each episode:
 
 | column | meaning |
