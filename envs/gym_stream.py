@@ -97,6 +97,8 @@ class GymStream(TaskStream):
             one's without `unify`; or if a drift has no effect.
     """
 
+    metadata = TaskStream.metadata | {"render_modes": ["rgb_array"]}
+
     def __init__(
         self,
         tasks: str | GymTask | Sequence[str | GymTask],
@@ -107,7 +109,11 @@ class GymStream(TaskStream):
         boundary: Boundary = "none",
         seed: int = 0,
         unify: bool = False,
+        render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
+        self.render_mode = render_mode
         listed = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
         self._recipes = [GymTask(task) if isinstance(task, str) else task for task in listed]
         if not self._recipes:
@@ -172,7 +178,8 @@ class GymStream(TaskStream):
             number: of the task, without drifts of the whole stream.
         """
         if (slot, number) not in self._envs:
-            self._envs[slot, number] = self._adapted(make_task(self._recipes[number]), number)
+            env = make_task(self._recipes[number], self.render_mode)
+            self._envs[slot, number] = self._adapted(env, number)
         return self._envs[slot, number]
 
     def _adapted(self, env: gymnasium.Env[Any, Any], number: int) -> gymnasium.Env[Any, Any]:
@@ -180,6 +187,12 @@ class GymStream(TaskStream):
             return env
         obs_space, act_space = self._common
         return Adapted(env, self._obs_spaces[number], obs_space, act_space)
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return what each life's environment draws, [height, width, 3]; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.environment(slot, int(self.base_task[slot])).render() for slot in range(self.num_envs))
 
     def base_observation(self) -> Any:
         """Return the batch of observations without drifts of the whole stream."""
@@ -315,16 +328,21 @@ def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
     return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
 
 
-def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
+def make_task(task: GymTask, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     """Return a new environment of a task, wrapped in its drifts.
+
+    Args:
+        task: data.
+        render_mode: as `gymnasium.make` takes it.
 
     Raises:
         ValueError: if gymnasium cannot make it.
     """
     if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
         importlib.import_module("minigrid")  # registers its environments
+    kwargs = dict(task.kwargs) if render_mode is None else {**task.kwargs, "render_mode": render_mode}
     try:
-        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
+        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""

@@ -168,6 +168,7 @@ class ColourRule(GymStream):
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the observation tells of task changes; `task_id` reveals the rule.
         seed: of the lives.
+        render_mode: `rgb_array` to get pictures from `render`, or None.
 
     Raises:
         ValueError: on numbers that make no stream.
@@ -187,6 +188,7 @@ class ColourRule(GymStream):
         life_episodes: int | None = 80,
         boundary: Boundary = "none",
         seed: int = 0,
+        render_mode: str | None = None,
     ) -> None:
         _refuse_unless_coloured(colours)
         self.answers = colours
@@ -211,6 +213,7 @@ class ColourRule(GymStream):
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
+            render_mode=render_mode,
         )
 
     @property

@@ -13,6 +13,7 @@ from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
+from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset
 from lifelong.registry import nearest
 
@@ -119,6 +120,7 @@ class TrainConfig:
         evaluate_episodes: episodes of each copy and task.
         name: name of the run; if not given, made of stream, memory and seed.
         runs: folder of all runs.
+        log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
         checkpoint_every: steps between checkpoints; 0 is one at the end only.
         overwrite: replace a run of the same name.
         resume: go on with an interrupted run, to the same bits; takes no other setting.
@@ -157,6 +159,7 @@ class TrainConfig:
 
     name: Annotated[str | None, Heading("the run and its files")] = None
     runs: Path = Path("runs")
+    log: str = "tensorboard"
     checkpoint_every: int = 0
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -170,6 +173,7 @@ class TrainConfig:
         check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
         check_seed(self.seed)
+        logger_names(self.log)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off"):

@@ -43,9 +43,11 @@ __all__ = [
     "LAYOUT",
     "STYLES",
     "RunWriter",
+    "final_scalars",
     "first_page",
     "learning_scalars",
     "plot_curves",
+    "retention_scalars",
 ]
 
 GROUPS = ("retention", "tasks", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
@@ -118,6 +120,28 @@ def learning_scalars(learned: Mapping[str, float]) -> dict[str, float]:
     return {f"losses/{_LOSSES[k]}" if k in _LOSSES else f"train/{k}": value for k, value in learned.items()}
 
 
+def retention_scalars(curve: RetentionCurve) -> dict[str, float]:
+    """Return the bins of a retention curve, its area and half-life by tag, NaN where there is no value."""
+    over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
+    half_life = curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
+    return over_training | {"retention/area": curve.area, "retention/half_life": half_life}
+
+
+def final_scalars(curve: RetentionCurve | None, first: RetentionCurve | None, index: float) -> dict[str, float]:
+    """Return the final metrics of a run by tag, NaN where there is no value.
+
+    Args:
+        curve: retention of the run as a whole; None if it was not measured.
+        first: the same at first exposure.
+        index: memory index; NaN if there is none.
+    """
+    values = {"retention/memory_index": index}
+    if curve is None or first is None:
+        return values
+    whole = {tag: value for tag, value in retention_scalars(curve).items() if "/lag_" not in tag}
+    return values | whole | {"retention/first_exposure_area": first.area}
+
+
 class RunWriter:
     """Writes one run's events.
 
@@ -171,9 +195,7 @@ class RunWriter:
             return
         self._rewrite(curve)
         if step is not None:
-            over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
-            whole = {"retention/area": curve.area, "retention/half_life": _half_life(curve)}
-            self.scalars(over_training | whole, step)
+            self.scalars(retention_scalars(curve), step)
 
     def _rewrite(self, curve: RetentionCurve) -> None:
         """Write the curve by lag as the only one of its folder."""
@@ -193,19 +215,8 @@ class RunWriter:
         for path in before:
             path.unlink()
 
-    def finish(self, curve: RetentionCurve | None, first: RetentionCurve | None, index: float, step: int) -> None:
-        """Write the final metrics of a run, and that it is finished.
-
-        Args:
-            curve: retention of the run as a whole; None if it was not measured.
-            first: the same at first exposure.
-            index: memory index; NaN if there is none.
-            step: environment steps of the run.
-        """
-        values = {"retention/memory_index": index}
-        if curve is not None and first is not None:
-            values |= {"retention/area": curve.area, "retention/half_life": _half_life(curve)}
-            values["retention/first_exposure_area"] = first.area
+    def finish(self, values: Mapping[str, float], step: int) -> None:
+        """Write the final metrics of a run, see `final_scalars`, and that it is finished."""
         self.scalars(values, step)
         *_, end = _hparams({})
         self._writer.file_writer.add_summary(end)
@@ -296,11 +307,6 @@ def _hparams(config: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         info.differs = info.name in FIRST_SETTINGS  # those that differ come first, and only five are shown at once
     plugin.content = content.SerializeToString()
     return names, start, end
-
-
-def _half_life(curve: RetentionCurve) -> float:
-    """Return the half-life in episodes; NaN where it is not known, or has no end."""
-    return curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
 
 
 def _padded(number: int) -> str:

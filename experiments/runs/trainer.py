@@ -28,13 +28,14 @@ from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
 from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
-from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
+from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalars
 
 __all__ = ["Trainer"]
 
@@ -57,6 +58,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(config.threads)
         self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
+        check_loggers(config.log)
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
@@ -76,9 +78,7 @@ class Trainer:
         self._evaluated: list[Rows] = []
         if self.evaluation_log.rows:
             self._evaluated.append(read_episodes(self.folder, [config.evaluate_mode], [*ROW, "train_step"]))
-        self.writer = RunWriter(
-            self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
-        )
+        self.writer = Loggers(config.log, self.folder, config.to_json(), self.rollout.steps if resumed else None)
 
     def __enter__(self) -> Self:
         return self
@@ -226,10 +226,8 @@ class Trainer:
         Args:
             summary: of the run as a whole; None if it was not measured.
         """
-        if summary is None:
-            self.writer.finish(None, None, math.nan, self.rollout.steps)
-        else:
-            self.writer.finish(summary.curve, summary.first, summary.index, self.rollout.steps)
+        whole = (None, None, math.nan) if summary is None else (summary.curve, summary.first, summary.index)
+        self.writer.finish(final_scalars(*whole), self.rollout.steps)
 
     def _report(
         self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]

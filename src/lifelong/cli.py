@@ -22,6 +22,8 @@ VERBS = table(
         "retention": Entry("retention:command", "measure how much a trained agent, its slow weights frozen, retains"),
         "swap": Entry("swap:command", "replace the memory of a trained agent and keep all weights that fit"),
         "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
+        "watch": Entry("watch:command", "film a trained agent and what it writes to its memory, step by step"),
+        "export": Entry("export:command", "write runs as l2logger, Continual World, CORA, rliable or CSV read them"),
         "capacity": Entry("capacity:command", "key-value pairs that each update rule recalls without training"),
         "recall": Entry("recall:command", "associative recall of trained memories, below and above their capacity"),
         "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),

@@ -40,6 +40,19 @@ report odd                                      | odd/config.json is no config o
 report newer                                    | has format 99
 report odd --figure x.gif                       | figure must end in .pdf, .svg, .png
 report odd --output file/x                      | odd/config.json is no config of a run
+train --log tensorbord                          | did you mean 'tensorboard'?
+train --log csv,csv                             | log names each logger once
+export nope --format csv --output o             | nope is no run
+export newer --format csv --output o            | has format 99
+export odd --format l2loger --output o          | did you mean 'l2logger'?
+export odd --format csv --output odd            | odd is not empty
+export odd --format csv --output file/x         | file is no folder
+export --format csv --output o                  | export needs at least one run
+watch nope --output o.gif                       | nope is no run
+watch odd                                       | watch needs --output FILE.gif
+watch odd --output o.avi                        | a film is a .gif or an .mp4
+watch odd --output o.gif --episodes 0           | episodes must be positive
+watch odd --output file/o.gif                   | file is no folder
 capacity --width 3                              | width must be at least 4
 capacity --width {huge}                         | width must be at most
 capacity --repeats {huge}                       | repeats must be at most

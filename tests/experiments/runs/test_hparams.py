@@ -21,7 +21,7 @@ from lifelong.experiments.metrics.half_life import HalfLife
 from lifelong.experiments.metrics.matrix import final_average, performance_matrix
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
-from lifelong.experiments.runs.tensorboard import FINAL_METRICS, FIRST_SETTINGS, RunWriter
+from lifelong.experiments.runs.tensorboard import FINAL_METRICS, FIRST_SETTINGS, RunWriter, final_scalars
 from lifelong.experiments.train import main
 
 CURVE = RetentionCurve(
@@ -54,7 +54,7 @@ def write(folder: Path, *, finished: bool = True, curve: RetentionCurve | None =
         writer.retention(replace(CURVE, area=0.1, half_life=HalfLife(1.0)), 10)  # while training
         writer.scalars({"charts/episodic_return": 0.4}, 20)
         if finished:
-            writer.finish(curve, curve and replace(curve, area=0.5), index, 20)
+            writer.finish(final_scalars(curve, curve and replace(curve, area=0.5), index), 20)
 
 
 def test_a_finished_run_shows_its_final_metrics(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_interrupted_run_is_not_said_to_be_finished(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_absent(tmp_path: Path, curve: RetentionCurve | None, absent: list[str]) -> None:
     with RunWriter(tmp_path / "run", {"memory": "gru"}) as writer:
         writer.scalars({"charts/episodic_return": 0.4}, 20)
-        writer.finish(curve, curve, math.nan, 20)
+        writer.finish(final_scalars(curve, curve, math.nan), 20)
     found = metrics(sessions(tmp_path)["run"])
     assert not set(absent) & set(found)
     assert not {"retention/half_life", "retention/memory_index"} & set(found)
@@ -130,7 +130,7 @@ def test_a_resumed_run_is_finished_too(tmp_path: Path) -> None:
     write(tmp_path / "run", finished=False)
     with RunWriter(tmp_path / "run", purge_step=20) as writer:
         writer.scalars({"charts/episodic_return": 0.6}, 30)
-        writer.finish(CURVE, CURVE, 0.7, 30)
+        writer.finish(final_scalars(CURVE, CURVE, 0.7), 30)
     session = sessions(tmp_path)["run"]
     assert session.status == api_pb2.STATUS_SUCCESS
     assert metrics(session)["charts/episodic_return"] == pytest.approx(0.6)
