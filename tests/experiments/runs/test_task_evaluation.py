@@ -42,7 +42,7 @@ class KilledError(Exception):
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of the time of so small a run; see test_matrix.py."""
     monkeypatch.setattr("lifelong.experiments.runs.trainer.plot_matrix", lambda *given: None)
-    monkeypatch.setattr("lifelong.experiments.runs.trainer.RunWriter.figure", lambda *given: None)
+    monkeypatch.setattr("lifelong.experiments.runs.trainer.Loggers.figure", lambda *given: None)
 
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
