@@ -40,6 +40,7 @@ _LEAST = 0.05
 _LIVES = 8  # fewer have no interval
 _GROUPS = 512  # of lives, to leave out; more lives than that are added up first, which costs nothing in width
 _AGES = 8  # pieces of the transfer control's function of age
+_MOST_ERROR = 0.125  # standard error of the transfer control, over the range of scores, above which it is not known
 _NAN = float("nan")
 
 
@@ -193,8 +194,8 @@ def transfer_control(rows: Rows) -> Floats:
 
     First meetings of all tasks follow score = task + f(age), by least squares; f is linear between knots, which are
     quantiles of the ages. What a life gains with age without having met a task is transfer, or slow learning, and no
-    memory of the task. NaN where it is not known: no chain of tasks that are first met at both ages connects them, or
-    none is first met so late.
+    memory of the task. NaN where it is not known: no chain of tasks that are first met at both ages connects them, none
+    is first met so late, or the chain is so weak that the control's standard error is above 1/8 of the scores' range.
 
     Args:
         rows: `life`, `episode`, `task`, `lag_episodes`, `return`, `normalised`, `success`.
@@ -217,15 +218,25 @@ def transfer_control(rows: Rows) -> Floats:
     parts = np.stack([np.ones(ages.size), 1 - share, share], -1)[first]
     places = np.stack([task, N + left, N + right], -1)[first]
     design = csr_array((parts.ravel(), places.ravel(), np.arange(0, parts.size + 1, 3)), shape=(len(parts), N + A))
-    fitted = np.linalg.lstsq((design.T @ design).toarray(), design.T @ score[first], rcond=None)[0]
+    inverse = np.linalg.pinv((design.T @ design).toarray(), hermitian=True)
+    fitted = inverse @ (design.T @ score[first])
     f = np.interp(position, np.arange(A), fitted[N:])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at_first = np.bincount(task[first], f[first], N) / np.bincount(task[first], minlength=N)
+    met = np.maximum(np.bincount(task[first], minlength=N), 1)
+    at_first = np.bincount(task[first], f[first], N) / met
+
+    weights = np.zeros((ages.size, A))  # f(age) = weights @ fitted[N:]
+    weights[np.arange(ages.size), left] = 1 - share
+    weights[np.arange(ages.size), right] += share
+    mean_first = coo_array((1 / met[task[first]], (task[first], np.flatnonzero(first))), shape=(N, ages.size))
+    contrast = weights - (mean_first @ weights)[task]
+    noise = ((score[first] - design @ fitted) ** 2).sum() / max(int(first.sum()) - N - A + 1, 1)
+    error = np.sqrt(noise * np.einsum("ra,ab,rb->r", contrast, inverse[N:, N:], contrast))
 
     link = np.stack([places[:, [0, 1]], places[:, [0, 2]]])[np.stack([share < 1, share > 0])[:, first]]
     links = coo_array((np.ones(len(link)), (link[:, 0], link[:, 1])), shape=(N + A, N + A))
     group = connected_components(links, directed=False)[1]
     known = (group[task] == group[N + left]) & ((share == 0) | (group[task] == group[N + right])) & ~late
+    known &= error <= _MOST_ERROR * np.ptp(score)
     control[known] = (f - at_first[task])[known]
     return control
 

@@ -222,6 +222,23 @@ def test_the_control_is_not_known_where_no_new_task_is_met_so_late() -> None:
     assert np.isnan(transfer_control(alone)).all()
 
 
+def test_a_control_extrapolated_from_noise_is_not_known() -> None:
+    """Three blocks that all lives enter at about one age: nothing tells what age alone does between the blocks."""
+    random, lives = np.random.default_rng(0), 64
+    rows: list[Rows] = []
+    for life in range(lives):
+        ages = [0, *random.integers(95, 114, 1), *random.integers(574, 627, 1), 700]
+        row = {"life": [life] * 4, "episode": ages, "task": [0, 1, 2, 0], "lag_episodes": [-1, -1, -1, 300]}
+        rows.append({name: np.array(column) for name, column in row.items()})
+    table = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    table["normalised"] = table["return"] = table["success"] = random.integers(0, 2, 4 * lives).astype(float)
+    control = transfer_control(table)
+    later = table["episode"] > 100
+    assert np.isnan(control[later & (table["task"] == 0)]).all()
+    within = control[(table["task"] == 1) & ~np.isnan(control)]
+    assert np.abs(within).max(initial=0.0) <= 0.3  # of one block
+
+
 def test_a_random_policy_has_no_curve_and_a_sentence() -> None:
     def agent(age: NDArray[Any], lag: NDArray[Any], index: int, task: NDArray[Any]) -> NDArray[Any]:
         return np.full(age.size, 0.1)
