@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lifelong.experiments.reports.comparisons import comparisons_table
 from lifelong.experiments.reports.document import Block, Bullets, Heading, Paragraph, Picture
 from lifelong.experiments.reports.figures import HeatMap, Panel, curves_figure, heat_maps_figure, svg
 from lifelong.experiments.reports.groups import Agent, Part, Stream, sentences
@@ -98,6 +99,8 @@ def _part_blocks(part: Part, alone: bool) -> list[Block]:
     blocks: list[Block] = [agents_table(part)]
     if said := reasons(part):
         blocks.append(Bullets(tuple(said)))
+    if (compared := comparisons_table(part)) is not None:
+        blocks.append(compared)
     if drawn := _panels(part):
         caption = f"Retention by lag, {' and '.join(panel.title for panel in drawn)}: {_shown(part, alone)}."
         figure = curves_figure(drawn, of_lives=alone)

@@ -11,6 +11,7 @@ from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.groups import Part
 from lifelong.experiments.reports.measure import Matrix
 from lifelong.experiments.reports.seeds import over_seeds
+from lifelong.experiments.runs.task_table import counted
 
 __all__ = ["matrix_table", "tasks_table"]
 
@@ -55,7 +56,7 @@ def tasks_table(part: Part) -> Table | None:
     caption = (
         f"Scores by task: {_SCALES[scale]}, means over seeds. First meeting: the first episode of a life in the task; "
         "end of visits: the last episode before another task; on return: the first episode of later visits. Forgetting "
-        "is the end of visits less all returns."
+        "is the end of visits less all returns. In brackets: the number of returns, where they are few."
     )
     return Table(heading, tuple(lines), caption, text_columns=2)
 
@@ -90,11 +91,21 @@ def matrix_table(matrices: Mapping[str, Sequence[Matrix]]) -> Table:
 def _task_cells(gains: Sequence[TaskGain], seeds: int, bins: Iterable[int]) -> list[str]:
     """Return what is said of one task of an agent: means over its seeds, `-` if one has no value."""
     missing = [math.nan] * (seeds - len(gains))
-    returned = [[gain.returned[k] if k < len(gain.returned) else math.nan for gain in gains] for k in bins]
-    columns = [[gain.first for gain in gains], [gain.last for gain in gains], *returned]
+
+    def mean(points: Sequence[float]) -> str:
+        return _cell(over_seeds([*points, *missing]).mean)
+
+    returned = [
+        counted(
+            mean([gain.returned[k] if k < len(gain.returned) else math.nan for gain in gains]),
+            sum(gain.count[k] for gain in gains if k < len(gain.count)),
+        )
+        for k in bins
+    ]
     lost = over_seeds([gain.forgetting for gain in gains] + missing)
-    cells = [_cell(over_seeds(points + missing).mean) for points in columns]
-    return [f"{sum(gain.episodes for gain in gains):,}", *cells, _cell(lost.mean), lost.listed()]
+    naive, proficient = mean([gain.first for gain in gains]), mean([gain.last for gain in gains])
+    episodes = f"{sum(gain.episodes for gain in gains):,}"
+    return [episodes, naive, proficient, *returned, _cell(lost.mean), lost.listed()]
 
 
 def _last(column: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

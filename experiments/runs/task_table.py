@@ -10,9 +10,10 @@ from lifelong.experiments.metrics.gain import TaskGain
 from lifelong.experiments.metrics.rows import bin_label
 from lifelong.experiments.runs.stacked_table import Column, stacked_tables
 
-__all__ = ["heading_of", "show_tasks"]
+__all__ = ["counted", "heading_of", "show_tasks"]
 
 _MOST_TASKS = 12  # that are shown
+_FEW = 8  # returns, below which their number is shown
 _WORDS = "lag: episodes since the task was last met · forgetting: end of visits less mean on return"
 """Printed where a task was come back to."""
 
@@ -34,8 +35,9 @@ def show_tasks(title: str, gains: Sequence[TaskGain], console: Console) -> None:
     }
     for k in range(max((len(gain.count) for gain in gains), default=0)):
         if any(gain.count[k] for gain in gains if k < len(gain.count)):
-            returned = tuple(number_text(gain.returned[k]) if k < len(gain.returned) else "-" for gain in shown)
-            moments[f"on return, lag {bin_label(k)}"] = returned
+            moments[f"on return, lag {bin_label(k)}"] = tuple(
+                counted(number_text(gain.returned[k]), gain.count[k]) if k < len(gain.count) else "-" for gain in shown
+            )
     moments["forgetting"] = tuple(number_text(gain.forgetting) for gain in shown)
     columns = [Column(heading_of(moment, 10), cells) for moment, cells in moments.items()]
     tables = stacked_tables(title, Column("task", names), columns, console.width)
@@ -49,7 +51,13 @@ def show_tasks(title: str, gains: Sequence[TaskGain], console: Console) -> None:
     if more > 0:
         console.print(f"and {more} tasks more")
     if any(sum(gain.count) for gain in gains):
-        console.print(_WORDS, soft_wrap=True)
+        few = any(0 < n < _FEW for gain in gains for n in gain.count)
+        console.print(_WORDS + (" · in brackets: how many returns, where they are few" if few else ""), soft_wrap=True)
+
+
+def counted(number: str, rows: int) -> str:
+    """Return a mean with the number of its rows behind it, where they are too few to rely on."""
+    return f"{number} ({rows})" if 0 < rows < _FEW else number
 
 
 def heading_of(name: str, width: int = 14) -> str:

@@ -14,7 +14,7 @@ LONG = ["MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToRedBallGrey-v0", "lavagaps5, reve
 
 def gains(names: list[str], bins: int) -> list[TaskGain]:
     """Return tasks that came back at lags from 2 on, but for the bin of 8 to 15."""
-    counts = tuple(0 if k in (0, 3) else 4 for k in range(bins))
+    counts = tuple(0 if k in (0, 3) else 4 * k for k in range(bins))
     scores = tuple(0.5 + k / 100 if count else math.nan for k, count in enumerate(counts))
     return [TaskGain(name, 12_345, 0.125, 0.875, scores, counts, "") for name in names]
 
@@ -42,9 +42,12 @@ def test_nothing_is_cut_off(names: list[str], bins: int) -> None:
 def test_a_line_for_each_task_where_that_fits() -> None:
     said = shown(["door", "key"], 5, width=100)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
-    assert rows == [[name, "12,345", "0.125", "0.875", "0.510", "0.520", "0.540", "0.352"] for name in ("door", "key")]
+    assert rows == [
+        [name, "12,345", "0.125", "0.875", "0.510 (4)", "0.520", "0.540", "0.345"] for name in ("door", "key")
+    ]
     heading = " ".join(said.split("┡")[0].replace("┃", " ").split())
     assert heading.count("on return") == 3
+    assert said.count("in brackets: how many returns") == 1
 
 
 def test_a_column_for_each_task_where_it_does_not() -> None:
