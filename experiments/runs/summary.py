@@ -27,6 +27,7 @@ __all__ = [
     "task_scalars",
 ]
 
+_MOST_UNMET = 6  # tasks that are named
 _MOST_CURVES = 32  # tasks with scalars of their own
 _ENDS = ("random", "oracle")
 MEASURES = {
@@ -55,6 +56,7 @@ class Summary:
         best: mean return of the best policy, likewise.
         tasks: first meeting, end of visits and return of each task; empty if there is one.
         scale: what the scores of `tasks` are.
+        unmet: names of tasks of which there is no episode; only listed where visits count.
     """
 
     episodes: int
@@ -69,6 +71,7 @@ class Summary:
     best: float = math.nan
     tasks: tuple[TaskGain, ...] = ()
     scale: str = ""
+    unmet: tuple[str, ...] = ()
 
 
 def retention_of(rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None) -> RetentionCurve:
@@ -120,6 +123,7 @@ def summarise(rows: Rows, env: TaskStream) -> Summary:
         best=best,
         tasks=tuple(task_gains(rows, [task.name for task in env.tasks])) if several else (),
         scale=scores(rows)[1] if several else "",
+        unmet=tuple(task.name for k, task in enumerate(env.tasks) if several and k not in rows["task"]),
     )
 
 
@@ -195,6 +199,10 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
     """
     if summary.tasks:
         show_tasks(f"{title}: {summary.scale} by task", summary.tasks, console)
+    if unmet := summary.unmet:
+        more = f" and {len(unmet) - _MOST_UNMET} more" if len(unmet) > _MOST_UNMET else ""
+        said = f"these lives were too short to meet {', '.join(unmet[:_MOST_UNMET])}{more}"
+        console.print(said, soft_wrap=True, markup=False, highlight=False)
     curve = summary.curve
     if curve.measured:
         table = Table(title=f"{title}: retention", title_justify="left", caption=MEASURES.get(curve.measure, ""))
