@@ -1,4 +1,4 @@
-"""Encoder, backbone and two heads, as modules on TensorDicts.
+"""Actor-critic of encoder, backbone, policy head and value head, as modules on TensorDicts.
 
 `trunk` reads `observation`, `state` and `start` and writes `hidden` and the state after it; `actor` and `critic` read
 `hidden` only, so that a loss may call both without running the memory again.
@@ -59,7 +59,7 @@ class ActorCritic(TensorDictModuleBase):
     def trunk(
         self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
     ) -> tuple[Tensor, TensorDict]:
-        """Return what the heads read, and the state after it.
+        """Return the hidden vector that both heads read, and the next state.
 
         Args:
             observation: [B] one step, or [B, T].
@@ -95,7 +95,7 @@ class ActorCritic(TensorDictModuleBase):
     def act(
         self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
     ) -> tuple[TensorDict, TensorDict]:
-        """Do one step.
+        """Sample one action per life.
 
         Args:
             observation: [B].
@@ -111,7 +111,7 @@ class ActorCritic(TensorDictModuleBase):
     def outputs(
         self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor, TensorDict]:
-        """Do all of `act` but what is left to chance.
+        """Return the distribution parameters, the value and the next state: `act` without sampling.
 
         Args:
             observation: [B].
@@ -135,7 +135,7 @@ class ActorCritic(TensorDictModuleBase):
             deterministic: take the mode of the distribution instead of a sample.
         """
         distribution = self._over_actions(parameters)
-        action: Any  # a Tensor; torchrl says nothing of its own
+        action: Any  # a Tensor; torchrl has no types
         if not deterministic:
             action = distribution.sample()
         elif isinstance(distribution, TanhNormal):

@@ -1,4 +1,4 @@
-"""An agent to act with: a policy, the spaces it was made for, and what ends its memory.
+"""Agent: a policy, its spaces, and when its memory is reset.
 
     agent = Agent.for_spaces(env)
     state = agent.initial_state(1)
@@ -36,7 +36,8 @@ class Agent(nn.Module):
         policy: encoder, backbone and heads.
         observation_space: what the policy reads, for one life: a Dict with the entries of `history.py`.
         action_space: for one life, Discrete or a bounded Box.
-        carry: what ends the memory: `lifetime`, only a new life; `task`, a new task; `episode`, every episode's end.
+        carry: when the memory is reset: `lifetime`, only with a new life; `task`, also with a new task; `episode`, with
+            every episode.
 
     Raises:
         ValueError: if `carry` is unknown, or the observation space has no history.
@@ -83,9 +84,9 @@ class Agent(nn.Module):
             width: D, width of the backbone.
             layers: blocks of the backbone.
             residual: residual connection: `sum`, or a GTrXL gate (`gated`).
-            carry: what ends the memory; see the class.
+            carry: when the memory is reset; see the class.
             memory_options: further settings of the memory.
-            seed: of the weights; None draws them from torch's present random state.
+            seed: of the weights; None uses torch's global random state.
 
         Raises:
             KeyError: if no memory has that name.
@@ -165,7 +166,7 @@ class Agent(nn.Module):
 
         Returns:
             action: as the environment takes it, [B, ...], or one action if `obs` is one observation.
-            state: to be given to the next call.
+            state: for the next call.
 
         Raises:
             ValueError: if an argument does not fit the agent's spaces, the state or the batch; names it.
@@ -200,20 +201,20 @@ class Agent(nn.Module):
         Returns:
             policy_out: [B] of `action` (counted from 0 if it is Discrete, flat if it is a Box), `action_log_prob` and
                 `state_value` [B, 1].
-            state: to be given to the next call.
+            state: for the next call.
         """
         batch = self._batch_size(obs) or 1
         state = self.initial_state(batch) if state is None else state
         self.check_state(state)
         if state.batch != batch:
             raise ValueError(f"state must be of the {batch} lives of obs, got one of {state.batch}")
-        state = self._told(state, reward, episode_end, task_end, life_end)
+        state = self._updated(state, reward, episode_end, task_end, life_end)
         observation, state = self._observe(obs, state)
-        parameters, value, memory = self.policy.outputs(observation, state.memory, state.start)
+        parameters, value, memory_state = self.policy.outputs(observation, state.memory, state.start)
         policy_out = self.policy.draw(parameters, value, deterministic=deterministic)
         action, no = policy_out["action"], torch.zeros_like(state.start)
         after = AgentState(
-            memory=memory,
+            memory=memory_state,
             previous_action=action.reshape(state.previous_action.shape),
             previous_reward=torch.full_like(state.previous_reward, torch.nan),
             start=no,
@@ -227,7 +228,7 @@ class Agent(nn.Module):
 
         Raises:
             TypeError: if it is no `AgentState`.
-            ValueError: if it does not fit; names the space or the entry, what was got and what is allowed.
+            ValueError: if it does not fit; names the space or the entry, both values and what is allowed.
         """
         if not isinstance(state, AgentState):
             raise TypeError(f"state must be an AgentState, as initial_state returns it, got {type(state).__name__}")
@@ -247,8 +248,8 @@ class Agent(nn.Module):
     def _device(self) -> torch.device:
         return next(self.policy.parameters()).device
 
-    def _told(self, state: AgentState, reward: Any, episode_end: Any, task_end: Any, life_end: Any) -> AgentState:
-        """Return the state with what is known since the last step."""
+    def _updated(self, state: AgentState, reward: Any, episode_end: Any, task_end: Any, life_end: Any) -> AgentState:
+        """Return the state with the reward, the episode end and the start flag since the last step."""
         episode, task, life = (
             self._flag(name, flag, state.batch)
             for name, flag in (("episode_end", episode_end), ("task_end", task_end), ("life_end", life_end))
@@ -258,24 +259,24 @@ class Agent(nn.Module):
             given = self._per_life("reward", reward, np.float32, state.batch)
             previous_reward = torch.where(previous_reward.isnan(), given, previous_reward)
         ends = {"lifetime": life, "task": life | task, "episode": life | task | episode}[self.carry]
-        told = replace(
+        updated = replace(
             state,
             previous_reward=previous_reward,
             start=state.start | ends,
             episode_start=state.episode_start | episode | task | life,
         )
         if life_end is None or not life.any():
-            return told
+            return updated
         new = self.initial_state(state.batch)
         rows = life.reshape(-1, *(1 for _ in state.previous_action.shape[1:]))
         return replace(
-            told,
-            previous_action=torch.where(rows, new.previous_action, told.previous_action),
-            previous_reward=torch.where(life, new.previous_reward, told.previous_reward),
+            updated,
+            previous_action=torch.where(rows, new.previous_action, updated.previous_action),
+            previous_reward=torch.where(life, new.previous_reward, updated.previous_reward),
         )
 
     def _observe(self, obs: Any, state: AgentState) -> tuple[TensorDict, AgentState]:
-        """Return the observation [B] with its history, and the state with `start` as a stream's own entries tell it."""
+        """Return the observation [B] with its history, and the state with `start` from the stream's own entries."""
         batch, device = state.batch, self._device
         if _is_whole(obs):
             observation = as_tensors(_with_batch_axis(obs, self.observation_space), (batch,), device)
@@ -360,7 +361,7 @@ def _spaces_of(env: Any) -> tuple[spaces.Dict, spaces.Space[Any]]:
 
 
 def _is_whole(obs: Any) -> bool:
-    """Return whether an observation has its history already, as that of a task stream."""
+    """Return whether an observation already has its history, as a task stream's does."""
     return isinstance(obs, Mapping) and {"observation", *HISTORY} <= obs.keys()
 
 
@@ -380,7 +381,7 @@ def _entry(obs: Any, path: tuple[str, ...], space: spaces.Space[Any]) -> Any:
 
 
 def _described(obs: Any) -> str:
-    """Return the space that an observation seems to be of."""
+    """Return a space that an observation fits, for error messages."""
     if isinstance(obs, Mapping):
         return f"Dict({', '.join(f'{key!r}: {_described(part)}' for key, part in obs.items())})"
     if isinstance(obs, tuple):
@@ -403,7 +404,7 @@ def _check_categories(array: NDArray[Any], leaf: Any, path: tuple[str, ...]) -> 
 
 
 def _with_batch_axis(obs: Any, space: spaces.Space[Any]) -> Any:
-    """Return an observation with a batch axis, and of dicts only: as an array where the space is no Dict or Tuple."""
+    """Return an observation with a batch axis and tuples as dicts; an array where the space is no Dict or Tuple."""
     if isinstance(space, spaces.Dict):
         return {key: _with_batch_axis(obs[key], inner) for key, inner in space.spaces.items()}
     if isinstance(space, spaces.Tuple):

@@ -1,4 +1,4 @@
-"""State of an agent between two steps: memory, previous action and reward, start flag."""
+"""Agent state between two steps: memory, previous action and reward, start flag."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class AgentState:
         memory: [B] state of the memory, before the next step.
         previous_action: [B, ...] the last action, counted from 0 if it is Discrete.
         previous_reward: [B] the reward for it; NaN until it is given to `Agent.act`, 0 in a new life.
-        start: [B] bool, true where the memory starts anew at the next step.
+        start: [B] bool, true where the memory is reset before the next step.
         episode_start: [B] bool, true where the next step is the first of an episode.
         spaces: the agent's `observation` and `action` spaces, as text: a state fits agents of these spaces only.
     """

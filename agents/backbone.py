@@ -3,14 +3,14 @@
     x <- x + memory(norm(x))
     x <- x + W (SiLU(A norm(x)) * (B norm(x)))
 
-The product lets any two features act on each other: an outcome means something only together with the action.
-With `residual="gated"` both sums become gates of the kind of a GRU, nearly shut at birth:
+The product lets any two features interact: a reward is informative only together with the action.
+With `residual="gated"` both sums become GRU-type gates that begin nearly closed:
 
-    r = sigmoid(W_r y + U_r x),  z = sigmoid(W_z y + U_z x - b)        y: ReLU of what would be added, b = 2
+    r = sigmoid(W_r y + U_r x),  z = sigmoid(W_z y + U_z x - b)        y: ReLU of the block's output, b = 2
     x <- (1 - z) x + z tanh(W_h y + U_h (r x))
 
-so that a new agent acts on what it sees before its memory has learned to say anything, and nothing it says is ever
-large. Source of the gates: GTrXL, arXiv:1910.06764.
+so that a new agent acts on its observation before its memory is trained, and the memory's output is bounded. Source of
+the gates: GTrXL, arXiv:1910.06764.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ __all__ = ["Backbone", "GatedMLP", "ResidualGate"]
 
 
 class ResidualGate(nn.Module):
-    """In place of a sum: a gated recurrent unit whose state is x and whose input is what would be added.
+    """GTrXL gate in place of a residual sum: a GRU cell with state x and the block's output as input.
 
     Args:
         width: D, width of x.
@@ -43,7 +43,7 @@ class ResidualGate(nn.Module):
         self.bias = nn.Parameter(torch.full((width,), bias))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return [..., D] from the stream x [..., D] and what would be added to it, y [..., D]."""
+        """Return the gated sum [..., D] of the residual stream x [..., D] and the block's output y [..., D]."""
         r, z, h = self.input(y.relu()).chunk(3, -1)
         r_x, z_x = self.gates(x).chunk(2, -1)
         z = (z + z_x - self.bias).sigmoid()
@@ -53,7 +53,7 @@ class ResidualGate(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """x plus a gated product of itself, so that any two features act on each other.
+    """Gated MLP with a residual connection: a product in which any two features interact.
 
     Args:
         width: D, width of x.
@@ -72,7 +72,7 @@ class GatedMLP(nn.Module):
         self.gate = ResidualGate(width) if residual == "gated" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [..., D] from [..., D]."""
+        """Map [..., D] to [..., D]."""
         y: Tensor = self.product(gated_linear(self.factors(self.norm(x))))
         joined: Tensor = x + y if self.gate is None else self.gate(x, y)
         return joined
@@ -84,7 +84,7 @@ class Backbone(Memory):
     Args:
         memories: one for each layer.
         expansion: hidden width of the MLPs as a multiple of the width.
-        residual: `sum`, what a memory or an MLP says is added, or `gated`, it goes through a gate.
+        residual: `sum`, or `gated`: the outputs of memories and MLPs go through a GTrXL gate.
 
     Raises:
         ValueError: if there is no memory, their widths differ, the MLPs have no channel, or `residual` is neither word.
@@ -130,7 +130,7 @@ class Backbone(Memory):
     def _defaults(
         self, x: Tensor, state: TensorDict | None, start: Tensor | None, *, one_step: bool
     ) -> tuple[TensorDict, Tensor]:
-        """Return `state` and `start`, made where they are None; validate the shape of `x`."""
+        """Return `state` and `start`, replacing None by their defaults; validate the shape of `x`."""
         if x.ndim != (2 if one_step else 3) or x.shape[-1] != self.width:
             sizes = "[B, D]" if one_step else "[B, T, D]"
             raise ValueError(f"x must be {sizes} with D = width = {self.width}, got {list(x.shape)}")

@@ -1,4 +1,4 @@
-"""What ends a memory: the life, a change of task, or an episode's end."""
+"""The `carry` setting: when the memory's state is reset (a new life, a new task, a new episode)."""
 
 from typing import Literal, get_args
 

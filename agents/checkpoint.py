@@ -1,4 +1,4 @@
-"""Saving and waking: a checkpoint is a directory of safetensors and JSON, and nothing that can run.
+"""Save and load checkpoints: directories of safetensors and JSON, without executable content.
 
     checkpoint/manifest.json        format version, SHA-256 and size of every file
     checkpoint/<part>.safetensors   one for each part, tensors by name
@@ -27,7 +27,7 @@ FORMAT = 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be used; says which file and why."""
+    """A checkpoint cannot be used; the message names the file and the reason."""
 
 
 def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: di
     Args:
         folder: the checkpoint's own directory.
         parts: tensors by name, for each part.
-        facts: what JSON can hold.
+        facts: JSON-serialisable values.
     """
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -104,7 +104,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return what an optimiser remembers of each parameter, by `<parameter>.<name>`."""
+    """Return the optimiser's state of each parameter, by `<parameter>.<name>`."""
     state = optimizer.state_dict()["state"]
     return {f"{i}.{name}": torch.as_tensor(value) for i, entry in state.items() for name, value in entry.items()}
 

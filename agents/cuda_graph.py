@@ -1,7 +1,7 @@
-"""Acting as one launch: all of a policy's step but chance is a CUDA graph, captured once and replayed.
+"""Capture a policy's step, without sampling, as a CUDA graph and replay it.
 
-With few lives a step is a hundred small launches, and the GPU waits for the host. A graph is one, but always reads and
-writes the same memory: observation and start are copied in, and the policy's state is carried on where it lies.
+With few lives a step is a hundred small launches, and the GPU waits for the host. A graph is one launch, but always
+reads and writes the same buffers: observation and start are copied in, and the memory's state is updated in place.
 Actions are drawn outside of it, from torch's own random source: the same seed draws the same, with a graph or without.
 """
 
@@ -26,8 +26,8 @@ class CudaGraphPolicy:
     """The `act` of a policy, captured again whenever shapes or dtypes change, or its weights lie elsewhere.
 
     Args:
-        policy: who acts; weights that learn where they lie are seen at once.
-        capture: makes a call into its replay.
+        policy: the policy that acts; weights updated in place take effect at once.
+        capture: captures a function and returns its replay.
     """
 
     def __init__(self, policy: ActorCritic, capture: Capture = captured) -> None:
@@ -37,7 +37,7 @@ class CudaGraphPolicy:
 
     @torch.no_grad()
     def act(self, observation: TensorDict, state: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
-        """Do one step.
+        """Sample one action per life by replaying the graph.
 
         Args:
             observation: [B].
@@ -46,7 +46,7 @@ class CudaGraphPolicy:
 
         Returns:
             A TensorDict [B] as of `ActorCritic.act`, and the state after the step, which is the graph's own: the next
-            call writes over it, whoever makes it.
+            call overwrites it.
 
         Raises:
             CaptureError: if the policy's step cannot be captured, or changes the entries of the state.
@@ -63,7 +63,7 @@ class CudaGraphPolicy:
         return self.policy.draw(parameters, value.clone()), self._state
 
     def _prepare(self, observation: TensorDict, state: TensorDict, start: Tensor) -> None:
-        """Capture a step on tensors of our own; what it writes while that is done is copied over afterwards."""
+        """Capture a step on static tensors; their contents are set afterwards, as capturing writes to them."""
         own_observation, own_state, own_start = observation.clone(), state.clone(), start.clone()
 
         def step() -> _Outputs:
@@ -86,7 +86,7 @@ def _copy(source: TensorDict, to: TensorDict) -> None:
 
 
 def _write_over(state: TensorDict, after: TensorDict) -> None:
-    """Let `state` hold the numbers of `after`, some of whose tensors may be, or lie in, those of `state`."""
+    """Copy the tensors of `after` into `state`; they may be the same tensors, or views of them."""
     own, new = dict(state.items(True, True)), dict(after.items(True, True))
     if own.keys() != new.keys():
         raise CaptureError(f"a step must keep the entries of the state, {sorted(own)}, got {sorted(new)}")

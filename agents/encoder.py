@@ -1,4 +1,4 @@
-"""From what a space contains to vectors of one width.
+"""Encode observations of any gymnasium space as vectors of one width.
 
 | space | how it is read |
 | --- | --- |
@@ -9,8 +9,8 @@
 | MultiBinary | a linear map |
 | Dict, Tuple | each entry by the above, summed |
 
-The sum goes through a gated MLP, so that entries act on each other from the first step: an action counts only with its
-reward.
+The sum goes through a gated MLP, so that entries interact before the first memory: an action is informative only
+together with its reward.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ _Path = tuple[str, ...]
 
 
 class Encoder(nn.Module):
-    """A vector for every observation of a space.
+    """Map observations of a space to vectors.
 
     Args:
         space: of one life's observation.
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
 
 
 def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.device | None = None) -> TensorDict:
-    """Return a batch of observations as a TensorDict; what is no dict or tuple stands under `observation`.
+    """Return a batch of observations as a TensorDict; arrays that are in no dict or tuple get the key `observation`.
 
     Args:
         observation: arrays, nested as the space is.
@@ -83,7 +83,7 @@ def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.devi
 
 
 class _Numbers(nn.Module):
-    """All floats and flags together, scaled where they are bounded and squashed where they are not; one linear map."""
+    """Linear map of all floats and flags together, scaled where bounded and squashed where not."""
 
     def __init__(self, leaves: dict[_Path, spaces.Box | spaces.MultiBinary], width: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class _Numbers(nn.Module):
 
 
 class _Image(nn.Module):
-    """Pixels, channels last."""
+    """Convolutional encoder of pixels, channels last."""
 
     def __init__(self, space: spaces.Box, width: int) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class _Image(nn.Module):
 
 
 class _Choices(nn.Module):
-    """All categories together: one table with rows for each place, counted from the first category there."""
+    """Summed embeddings of all categories: one table with rows for each entry, counted from its first category."""
 
     def __init__(self, leaves: dict[_Path, spaces.Discrete | spaces.MultiDiscrete], width: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def _side_by_side(observation: TensorDict, dims: dict[_Path, int]) -> Tensor:
 
 
 def _edges(leaf: spaces.Box | spaces.MultiBinary) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the least and the largest values of all numbers of an entry; flags are taken as they are."""
+    """Return the bounds of all numbers of an entry; flags are not scaled."""
     if isinstance(leaf, spaces.Box):
         return leaf.low.reshape(-1), leaf.high.reshape(-1)
     count = int(np.prod(leaf.shape))
@@ -195,7 +195,7 @@ def leaves_of(space: spaces.Space[Any], path: _Path = ()) -> list[tuple[_Path, s
 
 
 def _reader(leaf: spaces.Space[Any], path: _Path) -> type[nn.Module]:
-    """Return which of the readers an entry belongs to."""
+    """Return the name of the reader of an entry."""
     if isinstance(leaf, spaces.Box):
         image = leaf.dtype == np.uint8 and len(leaf.shape) == 3 and min(leaf.shape[:2]) >= 16
         return _Image if image else _Numbers

@@ -1,8 +1,8 @@
-"""The observation space of an agent that is shown its last action, its last reward and where episodes start.
+"""Observation spaces with previous action, previous reward and episode start.
 
 | entry | meaning | at the start of a life |
 | --- | --- | --- |
-| observation | what the environment shows | |
+| observation | the environment's observation | |
 | previous_action | the agent's last action; the number of actions stands for "none yet" | none yet, or about 0 |
 | previous_reward | [1] the reward for it | 0 |
 | episode_start | [1] 1 in the first step of an episode | 1 |

@@ -1,4 +1,4 @@
-"""Any gymnasium vector environment as one long life per slot, with the entries and flags of a task stream.
+"""Wrap any gymnasium vector environment as one long life per slot, with a task stream's entries and flags.
 
 `reset` and `step` return the observation with the entries of `history.py`, and `info` with
 
@@ -71,12 +71,12 @@ class HistoryWrapper(VectorWrapper):
         self._action, self._reward = no_action(self.env.single_action_space, B), np.zeros(B)
         self._episode_start, self._steps = np.ones(B, np.bool_), 0
         self._episode, self._length, self._return = np.zeros(B, np.int64), np.zeros(B, np.int64), np.zeros(B)
-        return self._shown(observation), self._flags(np.ones(B, np.bool_))
+        return self._with_history(observation), self._flags(np.ones(B, np.bool_))
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Any, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Do one step in every slot.
+        """Step all environments.
 
         Args:
             actions: [B, ...], counted from 0 if they are Discrete.
@@ -99,10 +99,10 @@ class HistoryWrapper(VectorWrapper):
             else:
                 final = self._final(observation, info) if truncated.any() else None
             if truncated.any():
-                extra["final_obs"] = self._shown(final)
+                extra["final_obs"] = self._with_history(final)
             extra["episodes"] = self._end(ended)
         self._episode_start = ended
-        return self._shown(observation), reward, terminated, truncated, self._flags(np.zeros_like(ended)) | extra
+        return self._with_history(observation), reward, terminated, truncated, self._flags(np.zeros_like(ended)) | extra
 
     def _end(self, ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """Return the rows of the episodes that ended, and begin the next ones."""
@@ -131,7 +131,7 @@ class HistoryWrapper(VectorWrapper):
         batch: Any = create_empty_array(space, self.num_envs)
         return concatenate(space, rows, batch)
 
-    def _shown(self, observation: Any) -> Any:
+    def _with_history(self, observation: Any) -> Any:
         observation = copy.deepcopy(observation)  # some environments write over what they returned
         if not self.history:
             return observation

@@ -1,8 +1,8 @@
-"""PPO on segments: the memory is replayed from where it was, in order, once for every minibatch.
+"""PPO on segments: every minibatch replays the memory from the state before the segment.
 
-A minibatch is some of the lives over all their steps, so that time is never cut apart. Returns go on over episode ends
-whenever the memory does, discounted there by `life_gamma`: what an episode teaches for later ones is part of its
-value. The losses and the advantage recursion are TorchRL's.
+A minibatch is a subset of the lives with all their steps in order. Returns continue across episode ends wherever the
+memory does, discounted there by `life_gamma`: what is learned in an episode for later ones is part of its value. The
+losses and the advantage recursion are TorchRL's.
 """
 
 from dataclasses import dataclass
@@ -22,33 +22,36 @@ __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
 
 @dataclass(frozen=True, slots=True)
 class PPOConfig:
-    """PPO's hyperparameters."""
+    """PPO's hyperparameters.
+
+    Args:
+        lr: learning rate of Adam; a run lowers it linearly, and the entropy bonus with it.
+        epochs: passes over every segment.
+        minibatches: parts into which the lives of a segment are split.
+        clip_epsilon: clipping range of the probability ratio.
+        gamma: discount of the next step of the same episode.
+        life_gamma: discount of the next episode of the same life; through it an episode counts for later ones.
+        gae_lambda: lambda of generalised advantage estimation.
+        entropy_coef: weight of the entropy bonus.
+        value_coef: weight of the value loss.
+        advantage_floor: least standard deviation that advantages are divided by. Where rewards are rare most segments
+            hold none, and their own spread would blow the value's errors up to the size of a success.
+        max_grad_norm: gradient norm that is clipped to.
+        tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
+    """
 
     lr: float = 3e-3
-    """Learning rate of Adam."""
     epochs: int = 2
-    """Passes over every segment."""
     minibatches: int = 4
-    """Parts into which the lives of a segment are split."""
     clip_epsilon: float = 0.2
-    """How far the ratio of probabilities may move."""
     gamma: float = 0.99
-    """Of the next step of the same episode."""
     life_gamma: float = 0.0
-    """Of the next episode of the same life."""
     gae_lambda: float = 0.95
-    """GAE's lambda."""
     entropy_coef: float = 0.01
-    """Weight of the entropy bonus."""
     value_coef: float = 0.5
-    """Weight of the value loss."""
     advantage_floor: float = 1e-6
-    """Least spread that advantages are divided by. Where rewards are rare, most segments hold none: dividing by their
-    own spread would blow the value's errors up to the size of a success."""
     max_grad_norm: float = 0.5
-    """Gradient norm that is clipped to."""
     tbptt: int = 0
-    """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
 
     def __post_init__(self) -> None:
         """Validate the ranges."""
@@ -64,7 +67,7 @@ class PPOConfig:
 
 
 def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
-    """Return advantages and value targets of a segment's steps.
+    """Compute advantages and value targets of a segment's steps by GAE.
 
     Inside an episode the next value counts `gamma`; over an episode's end that the memory survives, `life_gamma`;
     where the memory ends, nothing follows; where an episode was truncated the value of its last observation follows
@@ -97,10 +100,10 @@ def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: f
 
 
 def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int = 0) -> Tensor:
-    """Return what the heads read at every step, [B, T, D], from the state of the memory before the first.
+    """Replay a segment and return the hidden vectors [B, T, D].
 
     Args:
-        policy: who lived them, or who it has become.
+        policy: the policy that collected the segment, or a later version of it.
         steps: [B, T] with `observation` and `start`.
         state: [B] of the memory, before the first step.
         tbptt: steps after which the gradient through the carried memory is cut; 0 never.
@@ -117,11 +120,11 @@ def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int
 
 
 class PPO:
-    """A learner for one policy.
+    """PPO learner of one policy.
 
     Args:
         policy: agent or actor-critic whose slow weights are trained.
-        config: how; None for the defaults.
+        config: hyperparameters; None for the defaults.
         generator: shuffles the lives; None for torch's own.
     """
 
@@ -147,11 +150,11 @@ class PPO:
         )
 
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
-        """Learn from a segment.
+        """Update the policy on a segment.
 
         Args:
-            segment: just lived by this policy.
-            lr_fraction: what is left of the learning rate and of the entropy bonus.
+            segment: just collected by this policy.
+            lr_fraction: factor of the learning rate and of the entropy bonus.
 
         Returns:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
@@ -175,7 +178,7 @@ class PPO:
             },
             steps.batch_size,
         )
-        replayed = steps.select("observation", "start")  # all that a replay reads
+        replayed = steps.select("observation", "start")  # the entries a replay reads
         num_envs = steps.shape[0]
         report: dict[str, list[float]] = {}
         first: float | None = None

@@ -1,9 +1,8 @@
 """Rollouts that carry the memory across segments and episodes.
 
-A life is one slot of a vector environment. The state of its memory is a row of a plain table that the rollout alone
-writes: the policy's functions are pure, and nothing the learner does can touch it.
-On a GPU a step is replayed as a CUDA graph; `cuda_graph` says whether.
-An episode's end does not end the memory; `carry` says what does.
+Each slot of the vector environment lives one life at a time; its memory state is a row of a table that only the rollout
+writes: the policy's functions are pure. On a GPU a step may be the replay of a CUDA graph (`cuda_graph`). An episode's
+end does not reset the memory unless `carry` says so.
 """
 
 import warnings
@@ -35,7 +34,7 @@ _START: dict[Carry, str] = {"lifetime": "life_start", "task": "task_start", "epi
 
 
 class BatchedEnv(Protocol):
-    """The part of gymnasium's `VectorEnv` that a rollout uses; task streams tell life and task starts in `info`."""
+    """The part of gymnasium's `VectorEnv` that a rollout uses; task streams report life and task starts in `info`."""
 
     @property
     def num_envs(self) -> int: ...  # noqa: D102
@@ -48,7 +47,7 @@ class BatchedEnv(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """T steps of B lives.
+    """Segment: T steps of B lives, with the memory state before the first.
 
     Args:
         steps: [B, T] `observation`, `start`, `action`, `action_log_prob`, `state_value`, and under `next`: `reward`,
@@ -64,7 +63,7 @@ class Segment:
 
 
 def join_rows(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return rows that came in parts as one table: one array for each column, none without parts."""
+    """Concatenate tables of rows column by column; an empty table without parts."""
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
@@ -75,10 +74,10 @@ class Rollout:
         policy: agent or actor-critic that acts.
         env: a task stream, or any gymnasium `VectorEnv` that resets in the step in which an episode ends, or not by
             itself; without the flags of a task stream in `info`, every slot is one long life, see `HistoryWrapper`.
-        carry: when the memory starts anew: `lifetime`, only with a new life; `task`, when the task changes;
+        carry: when the memory is reset: `lifetime`, only with a new life; `task`, when the task changes;
             `episode`, at every episode's end (the classical recurrent agent). None: the agent's own, or `lifetime`.
         seed: of the environment; None keeps its own.
-        cuda_graph: whether acting is a CUDA graph: `on`; `off`; `auto`, on a GPU, as the policy's step can be one.
+        cuda_graph: whether to act by a CUDA graph: `on`; `off`; `auto`, on a GPU if the step can be captured.
 
     Raises:
         TypeError: if `policy` is no agent or actor-critic, or `env` no vector environment.
@@ -113,7 +112,7 @@ class Rollout:
         self.seed, self.cuda_graph = seed, cuda_graph
         self.carry: Carry = carry
         self.steps = 0
-        """Environment steps lived, of all lives together."""
+        """Environment steps so far, of all lives together."""
         self.graph_policy = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None
         self.state = self.policy.backbone.initial_state(env.num_envs)
         observation, info = env.reset(seed=seed)
@@ -129,7 +128,7 @@ class Rollout:
 
         Args:
             observation: [B].
-            info: with the flag of what starts the memory.
+            info: with the start flag that `carry` names.
         """
         self.observation = self._tensors(observation)
         self.start = self._flag(info[_START[self.carry]])
@@ -154,7 +153,7 @@ class Rollout:
         reward = np.empty((length, num_envs), np.float32)
         terminated, truncated, memory_ends = (np.empty((length, num_envs), np.bool_) for _ in range(3))
         before, observations, starts, policy_outs, rows = self.state, [], [], [], []
-        self.state = before.clone()  # the one that is written over, step after step
+        self.state = before.clone()  # the copy that is updated in place
         final_values: dict[int, Tensor] = {}  # after steps that were truncated
         for t in range(length):
             policy_out, after = self._act()
@@ -171,7 +170,7 @@ class Rollout:
             self.state = after
             self.observe(observation, info)
         if self.graph_policy is not None:
-            self.state = self.state.clone()  # a graph's own is written over by whoever acts next
+            self.state = self.state.clone()  # the graph's own is overwritten by the next call
         steps = TensorDict.stack(policy_outs, 1)
         steps["observation"], steps["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
         ended, truncated = terminated | truncated, truncated & ~terminated
@@ -192,7 +191,7 @@ class Rollout:
         return Segment(steps, before, join_rows(rows))
 
     def _act(self) -> tuple[TensorDict, TensorDict]:
-        """Do one step in place: the state after it is written over the one before."""
+        """Run the policy's step in place: the next state overwrites the previous one."""
         if self.graph_policy is not None:
             try:
                 return self.graph_policy.act(self.observation, self.state, self.start)
@@ -205,7 +204,7 @@ class Rollout:
             return self.policy.act(self.observation, self.state, self.start)
 
     def _value(self, observation: TensorDict, state: TensorDict, start: Tensor) -> Tensor:
-        """Return the value [B] of an observation; the state after it is dropped."""
+        """Return the value [B] of an observation; the next state is dropped."""
         return self.policy.value(self.policy.trunk(observation, state, start)[0])
 
     def _tensors(self, observation: Any) -> TensorDict:

@@ -1,4 +1,4 @@
-"""The state of an agent as one safetensors file, its spaces as JSON in the file's metadata."""
+"""Save and load an agent's state as a safetensors file, with its spaces as JSON in the metadata."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
 
     Args:
         path: of the file.
-        agent: that goes on with it.
+        agent: the agent that continues with it.
 
     Raises:
         CheckpointError: if the file cannot be read, is no state, or has a newer format.
@@ -65,17 +65,17 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
         if x.dtype != wanted[name].dtype:
             raise ValueError(f"{path} must have {name} of {wanted[name].dtype}, got {x.dtype}")
     moved = {name: x.to(own.start.device) for name, x in tensors.items()}
-    memory = own.memory.clone()  # a layer without tensors has its place there
+    memory_state = own.memory.clone()  # a layer without tensors has its place there
     for name in [name for name in moved if name.startswith("memory/")]:
-        _set(memory, tuple(name.split("/")[1:]), moved.pop(name))
-    state = AgentState(memory=memory, spaces=found, **moved)
+        _set(memory_state, tuple(name.split("/")[1:]), moved.pop(name))
+    state = AgentState(memory=memory_state, spaces=found, **moved)
     agent.check_state(state)
     return state
 
 
-def _set(memory: TensorDict, path: tuple[str, ...], x: torch.Tensor) -> None:
-    if x.shape[:1] != memory.batch_size:
+def _set(memory_state: TensorDict, path: tuple[str, ...], x: torch.Tensor) -> None:
+    if x.shape[:1] != memory_state.batch_size:
         raise ValueError(
-            f"state must have memory/{'/'.join(path)} of {memory.batch_size[0]} lives, got {list(x.shape)}"
+            f"state must have memory/{'/'.join(path)} of {memory_state.batch_size[0]} lives, got {list(x.shape)}"
         )
-    memory.set(path, x)
+    memory_state.set(path, x)

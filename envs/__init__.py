@@ -3,13 +3,14 @@
 Importing this registers them with gymnasium, so that `gymnasium.make_vec("lifelong/CuedRecall-v0", num_envs=256)`
 works, or without the import `gymnasium.make_vec("lifelong.envs:lifelong/CuedRecall-v0")`; `gymnasium.make` gives one
 life of it as an environment like any other, see `single_env.py`. Nothing here imports a stream, or MiniGrid, until it
-is asked for. Every class that `STREAMS` names is an attribute too, and every drift: `lifelong.envs.CuedRecall`.
+is asked for. Every class that `STREAMS` or `DRIFTS` names is an attribute too: `lifelong.envs.CuedRecall`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from lifelong.envs.parse import DRIFTS, SCHEDULES, parse_drifts, parse_integer, parse_schedule
 from lifelong.envs.registry import IDS, STREAMS, known_streams, make_single, make_stream
 from lifelong.envs.rooms.tasks import TASKS
 from lifelong.registry import Entry, lazy_attribute
@@ -17,9 +18,8 @@ from lifelong.registry import Entry, lazy_attribute
 if TYPE_CHECKING:
     from lifelong.envs.check import StreamContractError, check_stream
     from lifelong.envs.drifts.base import Drift, Drifted
-    from lifelong.envs.drifts.parse import DRIFTS, parse_drifts
     from lifelong.envs.gym_stream import GymStream, GymTask, drifting
-    from lifelong.envs.schedules import SCHEDULES, Schedule, parse_schedule
+    from lifelong.envs.schedules import Schedule
     from lifelong.envs.single_env import Single
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
     from lifelong.envs.streams.negative_controls import Control
@@ -48,6 +48,7 @@ __all__ = [
     "make_single",
     "make_stream",
     "parse_drifts",
+    "parse_integer",
     "parse_schedule",
 ]
 
@@ -55,20 +56,9 @@ _EXPORTS = {
     name: module
     for module, names in {
         "check": ("StreamContractError", "check_stream"),
-        "drifts.actions": ("DelayedActions", "ReversedActions", "ShuffledActions", "StickyActions"),
         "drifts.base": ("Drift", "Drifted"),
-        "drifts.observations": (
-            "NoisyObservations",
-            "RemappedColours",
-            "RotatedObservations",
-            "ShuffledObservations",
-            "SwappedObjects",
-        ),
-        "drifts.parse": ("DRIFTS", "parse_drifts"),
-        "drifts.physics": ("Actuators", "Damping", "Friction", "Gravity", "Length", "Mass"),
-        "drifts.rewards": ("DelayedRewards", "ScaledRewards"),
         "gym_stream": ("GymStream", "GymTask", "drifting"),
-        "schedules": ("SCHEDULES", "Schedule", "parse_schedule"),
+        "schedules": ("Schedule",),
         "single_env": ("Single",),
         "stream": ("ROW", "References", "StreamError", "Task", "TaskStream"),
         "streams.negative_controls": ("Control",),
@@ -77,7 +67,7 @@ _EXPORTS = {
 }
 _CLASSES = {
     name: module.removeprefix(f"{__name__}.")
-    for module, _, name in (entry.target.partition(":") for entry in STREAMS.values())
+    for module, _, name in (entry.target.partition(":") for entry in (STREAMS | DRIFTS).values())
     if name[0].isupper()
 }
 

@@ -1,4 +1,4 @@
-"""Spaces of what the agent sees and does: the task's own, the previous step and the boundaries."""
+"""Observation and action spaces of the agent: the task's, plus previous action, previous reward and task boundaries."""
 
 from typing import Any, get_args
 
@@ -20,7 +20,7 @@ def observation_entries(
     Args:
         observation_space: of a task.
         action_space: of a task.
-        boundary: what the agent is told of task changes.
+        boundary: what the observation tells of task changes.
         tasks: how many there are.
 
     Raises:
@@ -46,7 +46,7 @@ def observation_entries(
 
 
 def no_action(space: gymnasium.Space[Any]) -> Any:
-    """Return the previous action at the start of a life: the number of actions, or what is nearest to 0."""
+    """Return the previous action at the start of a life: the number of actions, or the action nearest to 0."""
     return space.n if isinstance(space, spaces.Discrete) else np.clip(0, space.low, space.high)  # type: ignore[attr-defined]
 
 

@@ -3,8 +3,8 @@
     check_stream(MyStream)                 # anything that is called with num_envs and the keywords seed and boundary
     check_stream("reversal", contexts=3)   # or a name, as `make_stream` takes it
 
-Every clause is one promise of `TaskStream`. They run in the order of `CLAUSES`; the first one broken is raised under
-its name. Actions are random and depend on nothing but the life and its step. What takes many episodes to show is
+Every clause is one part of the contract of `TaskStream`. They run in the order of `CLAUSES`; the first violation raises
+under the clause's name. Actions are random and depend only on the life and its step. Properties of many episodes are
 checked as far as the steps go, so give short episodes and lives; the summary says how many were seen.
 
 Shapes: B = `num_envs` lives.
@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import gymnasium
 import numpy as np
@@ -24,30 +24,28 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lifelong.envs.fork import fork
 from lifelong.envs.references.certificate import ROLES
 from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.registry import make_stream
-from lifelong.envs.rng import Purpose, uniform
+from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
-from lifelong.envs.streams.sealed import SealedStream
+from lifelong.envs.task import Retention
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
 
-EVALUATION: Final = 2**31
-"""Seeds of evaluations are that much larger than those of training."""
-
 _ALWAYS = {"observation", "previous_action", "previous_reward", "episode_start"}
 _FLAGS = ("episode_start", "task_start", "life_start")
-_MEASURED = 0.03  # reference scores may be measured, and off by that share of oracle - random
+_MEASURED = 0.03  # tolerance of measured reference scores, as a share of oracle - random
 
 
 class StreamContractError(AssertionError):
-    """A promise of `TaskStream` is broken; the message is one line that begins with the clause's name."""
+    """A stream breaks the contract of `TaskStream`; the message is one line that begins with the clause's name."""
 
 
 class StreamCheck(NamedTuple):
-    """Summary of a stream that keeps its promises."""
+    """Summary of a stream that keeps the contract."""
 
     clauses: tuple[str, ...]
     """Names of the clauses, in the order in which they were checked."""
@@ -58,17 +56,17 @@ class StreamCheck(NamedTuple):
 
 
 class Broken(Exception):  # noqa: N818  never leaves this file
-    """What a clause found, before its name is put in front."""
+    """Message of a violated clause, without its name."""
 
 
 class Trial:
-    """What every clause is given.
+    """Inputs of every clause.
 
     Args:
         make: returns a new stream of `num_envs` lives; takes the keywords `seed` and `boundary`.
         steps: of the longest life that is compared.
         seed: of the lives.
-        deterministic: whether nothing is drawn.
+        deterministic: whether the stream has no randomness.
     """
 
     def __init__(self, make: Callable[..., TaskStream], steps: int, seed: int, deterministic: bool) -> None:
@@ -84,21 +82,21 @@ def check_stream(
     deterministic: bool = False,
     **options: Any,
 ) -> StreamCheck:
-    """Check that a stream keeps every promise of `TaskStream`.
+    """Check that a stream keeps the contract of `TaskStream`.
 
     Args:
         stream: name of a stream, or a class or function that is called with `num_envs` and the keywords `seed` and
             `boundary`, and returns a new stream.
         steps: of the longest life that is compared; at least 12.
         seed: of the lives.
-        deterministic: whether nothing is drawn, so that lives of all seeds are the same, and are to be.
+        deterministic: whether the stream has no randomness, so that the lives of all seeds must be the same.
         **options: settings of the stream.
 
     Returns:
-        What was checked.
+        The summary of the checks.
 
     Raises:
-        StreamContractError: if a promise is broken.
+        StreamContractError: if a clause is violated.
         KeyError: if no stream has that name.
         TypeError: if the stream does not take the options.
         ValueError: if it does not take their values, or `steps` is below 12.
@@ -111,7 +109,7 @@ def check_stream(
             return make_stream(stream, num_envs, **options, **others)
         return stream(num_envs, **options, **others)
 
-    make(1).close()  # what cannot be made at all breaks no promise
+    make(1).close()  # arguments that the constructor rejects violate no clause
     trial = Trial(make, steps, seed, deterministic)
     for name, clause in CLAUSES.items():
         try:
@@ -128,7 +126,7 @@ def check_stream(
 
 
 def it_is_a_task_stream(trial: Trial) -> None:
-    """A `TaskStream` of as many lives as were asked for, whose ended episodes are followed by the next in one step."""
+    """Check that the stream is a `TaskStream` of `num_envs` lives with same-step autoreset."""
     for num_envs in (1, 3):
         stream = trial.make(num_envs)
         if not isinstance(stream, TaskStream):
@@ -140,7 +138,7 @@ def it_is_a_task_stream(trial: Trial) -> None:
 
 
 def spaces_are_batches_of_those_of_one_life(trial: Trial) -> None:
-    """Spaces of actions and observations are those of one life, B times."""
+    """Check that the batched spaces are B copies of those of one life."""
     stream = trial.make(3)
     for what in ("action_space", "observation_space"):
         got, want = getattr(stream, what), batch_space(getattr(stream, f"single_{what}"), 3)
@@ -149,7 +147,7 @@ def spaces_are_batches_of_those_of_one_life(trial: Trial) -> None:
 
 
 def spaces_contain_what_comes_out(trial: Trial) -> None:
-    """Observations are in their space, the last of truncated episodes among them; arrays are [B] of their types."""
+    """Check that observations, `final_obs` included, are in their space and arrays are [B] of their types."""
     stream = trial.make(3, boundary="task_id")
     obs, info = stream.reset()
     all_obs = [obs]
@@ -172,7 +170,7 @@ def spaces_contain_what_comes_out(trial: Trial) -> None:
 
 
 def numbers_are_finite(trial: Trial) -> None:
-    """No observation or reward is infinite or NaN."""
+    """Check that observations and rewards are finite."""
     stream = trial.make(3)
     obs, reward = stream.reset()[0], np.zeros(3)
     for step in range(trial.steps):
@@ -183,7 +181,7 @@ def numbers_are_finite(trial: Trial) -> None:
 
 
 def flags_agree(trial: Trial) -> None:
-    """A life starts with a task, a task with an episode; flags, previous action and reward say so in obs and info."""
+    """Check start flags, previous action and previous reward in obs and info; a life starts a task and an episode."""
     stream = trial.make(3, boundary="flag")
     obs, info = stream.reset()
     if not info["life_start"].all():
@@ -198,7 +196,7 @@ def flags_agree(trial: Trial) -> None:
         obs, reward, terminated, truncated, info = stream.step(actions)
         _equal("episode_start of info", info["episode_start"], terminated | truncated)
         _equal("task_start of info", info["task_start"], info["life_start"] | (info["task"] != task))
-        fresh = info["episode_start"] if isinstance(stream, SealedStream) else info["life_start"]
+        fresh = info["episode_start"] if stream.sealed else info["life_start"]
         _equal("previous_reward", obs["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
         _equal("previous_action", obs["previous_action"][~fresh], actions[~fresh])
         nothing = getattr(stream.single_action_space, "n", 0)
@@ -210,7 +208,7 @@ def flags_agree(trial: Trial) -> None:
 
 
 def tasks_are_told_only_when_asked_for(trial: Trial) -> None:
-    """The observation tells of tasks what `boundary` says, and nothing else."""
+    """Check that the observation has the entries that `boundary` adds, and no others."""
     for boundary, more in (("none", set()), ("flag", {"task_start"}), ("task_id", {"task"})):
         obs, info = trial.make(2, boundary=boundary).reset()
         if obs.keys() != _ALWAYS | more:
@@ -219,7 +217,7 @@ def tasks_are_told_only_when_asked_for(trial: Trial) -> None:
 
 
 def a_life_does_not_depend_on_its_neighbours(trial: Trial) -> None:
-    """A life is a pure function of seed, number and actions, however many run side by side."""
+    """Check that a life is a pure function of seed, number and actions, whatever `num_envs`."""
     alone = _lives(trial.make(1, seed=trial.seed), trial.steps * 3 // 4)
     for num_envs, steps in ((3, trial.steps // 3), (8, trial.steps // 6)):
         among, compared = _lives(trial.make(num_envs, seed=trial.seed), steps), 0
@@ -233,7 +231,7 @@ def a_life_does_not_depend_on_its_neighbours(trial: Trial) -> None:
 
 
 def a_seed_says_everything(trial: Trial) -> None:
-    """One seed makes the same lives again, in the same stream and in another, given to it or to `reset`."""
+    """Check that a seed, in the constructor or `reset`, reproduces its lives in the same stream and in another."""
     steps, seed = trial.steps // 4, trial.seed
     stream = trial.make(2, seed=seed)
     first = _lives(stream, steps)
@@ -246,10 +244,10 @@ def a_seed_says_everything(trial: Trial) -> None:
 
 
 def another_seed_makes_other_lives(trial: Trial) -> None:
-    """Lives of another seed are others, if anything is drawn; evaluations have seeds that are larger by 2^31."""
+    """Check that lives of another seed differ unless deterministic, and so do evaluation lives of the same seed."""
     steps, seed = trial.steps // 4, trial.seed
     first = _lives(trial.make(2, seed=seed), steps)
-    for other, what in ((seed + 1, "another seed"), (seed + EVALUATION, "evaluation")):
+    for other, what in ((seed + 1, "another seed"), (evaluation_seed(seed), "evaluation")):
         same = _lives(trial.make(2, seed=other), steps) == first
         if same and not trial.deterministic:
             raise Broken(f"lives of {what} are the same: seed={other} and seed={seed}; if nothing is drawn say so")
@@ -258,7 +256,7 @@ def another_seed_makes_other_lives(trial: Trial) -> None:
 
 
 def a_stream_goes_on_from_its_position(trial: Trial) -> None:
-    """What follows is a function of the position and the actions: episodes are functions of task, seed and actions."""
+    """Check that a stream resumed from its position continues identically."""
     for steps in (step for step in (0, 1, 5, 23, 38) if step < trial.steps):
         stream, later = trial.make(3, seed=trial.seed), trial.make(3, seed=trial.seed + 1)
         there = stream.reset()
@@ -273,7 +271,7 @@ def a_stream_goes_on_from_its_position(trial: Trial) -> None:
 
 
 def a_position_of_other_sizes_is_refused(trial: Trial) -> None:
-    """There is no position before the first reset, and none for other numbers of lives or tasks."""
+    """Check that a position needs a reset, and fits only the same numbers of lives and tasks."""
     stream = trial.make(3)
     _refused("position before the first reset", stream.position, gymnasium.error.ResetNeeded)
     stream.reset()
@@ -284,7 +282,7 @@ def a_position_of_other_sizes_is_refused(trial: Trial) -> None:
 
 
 def an_action_that_is_none_is_refused(trial: Trial) -> None:
-    """A wrong action raises ValueError before anything happens."""
+    """Check that an invalid action raises ValueError and changes nothing."""
     stream = trial.make(2)
     stream.reset()
     stream.step(_actions(stream))
@@ -300,7 +298,7 @@ def an_action_that_is_none_is_refused(trial: Trial) -> None:
 
 
 def wrong_calls_are_refused(trial: Trial) -> None:
-    """A step before the first reset, and settings that make no stream, raise errors."""
+    """Check that a step before the first reset, and invalid settings, raise errors."""
     stream = trial.make(3)
     nothing = np.zeros((3, *(stream.single_action_space.shape or ())), stream.single_action_space.dtype)
     _refused("step before the first reset", lambda: stream.step(nothing), gymnasium.error.ResetNeeded)
@@ -311,7 +309,7 @@ def wrong_calls_are_refused(trial: Trial) -> None:
 
 
 def what_was_given_stays_as_it_was(trial: Trial) -> None:
-    """Arrays that a step returned are not written to by the next."""
+    """Check that a step does not write to arrays that an earlier one returned."""
     stream = trial.make(2)
     stream.reset()
     for _ in range(trial.steps // 6):
@@ -322,7 +320,7 @@ def what_was_given_stays_as_it_was(trial: Trial) -> None:
 
 
 def rows_have_their_columns(trial: Trial) -> None:
-    """`info["episodes"]` has the columns of `ROW`, with one row for each episode that ended."""
+    """Check that `info["episodes"]` has the columns of `ROW`, with one row for each episode that ended."""
     stream = trial.make(3)
     stream.reset()
     wanted = {name: np.dtype(kind) for name, kind in ROW.items()}
@@ -343,7 +341,7 @@ def rows_have_their_columns(trial: Trial) -> None:
 
 
 def lags_and_visits_are_those_of_the_sequence(trial: Trial) -> None:
-    """Episode, visit, index in visit and lags of a row are those of the sequence of tasks of its life."""
+    """Check episode, visit, index in visit and lags of all rows against the life's sequence of tasks."""
     stream = trial.make(2, seed=trial.seed)
     rows_of: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(stream, trial.steps * 3 // 4):
@@ -369,7 +367,7 @@ def lags_and_visits_are_those_of_the_sequence(trial: Trial) -> None:
 
 
 def rows_add_up(trial: Trial) -> None:
-    """Step, length and return of a row are those of the steps since the row before."""
+    """Check step, length and return of all rows against the steps since the previous row."""
     stream = trial.make(1)
     stream.reset()
     gained, steps = 0.0, 0
@@ -385,8 +383,62 @@ def rows_add_up(trial: Trial) -> None:
             gained, steps, trial.episodes = 0.0, 0, trial.episodes + 1
 
 
+def retention_has_its_columns(trial: Trial) -> None:
+    """Check that `retention` is a known measure and rows have what it needs: `within` and `cross`, or `success`."""
+    stream = trial.make(2, seed=trial.seed)
+    measure = stream.retention
+    if measure not in (None, *get_args(Retention)):
+        raise Broken(f"retention must be one of {', '.join(get_args(Retention))} or None, got {measure!r}")
+    needed = {"index": ("within", "cross"), "recall": ("success",)}.get(measure or "", ())
+    unknown = [stream.drifting and np.isnan(task.references.oracle) for task in stream.tasks]  # a task with drifts
+    for row in _rows(stream, trial.steps // 2):
+        if missing := [name for name in needed if np.isnan(row[name]) and not unknown[row["task"]]]:
+            task = stream.tasks[row["task"]].name
+            raise Broken(f"with retention={measure!r} {missing[0]} of a row must be known; of task {task!r} it is NaN")
+
+
+def copies_live_as_the_life_would(trial: Trial) -> None:
+    """Check that `fork` begins the task that is asked for, and leaves the stream as it is.
+
+    A copy that is asked for the task of an episode that has just begun lives that episode.
+    """
+    stream, copies, copy = (trial.make(n, seed=trial.seed + (n < 3), boundary="flag") for n in (3, 2, 1))
+    obs, info = stream.reset()
+    copies.reset()
+    copy.reset()
+    slots, slot, following = np.array([2, 1]), np.array([1]), False
+    if stream.unforkable:
+        there = stream.position()
+        _refused("fork", lambda: fork(copies, there, slots, 0), ValueError, re.escape(stream.unforkable))
+        return
+    for step in range(trial.steps // 2):
+        if step % 4 == 0:
+            there, task = stream.position(), step // 4 % len(stream.tasks)
+            _, told = fork(copies, there, slots, task, skip=step % 3)
+            _equal(f"task of copies that are asked for task {task}", told["task"], np.full(2, task))
+            copies.step(_actions(copies))
+            _same(f"the position after its copies have lived task {task}", stream.position(), there)
+        if info["episode_start"][1]:
+            shown, told = fork(copy, stream.position(), slot, int(info["task"][1]))
+            life_shown = {name: leaf[slot] for name, leaf in _flat(obs).items()}
+            _same(f"the observation of a copy of a new episode in step {step}", shown, life_shown)
+            _same(f"info of a copy of a new episode in step {step}", told, {k: info[k][slot] for k in told})
+            following = True
+        actions, life = _actions(stream), stream.life[1]
+        obs, *ends, info = stream.step(actions)
+        if not following:
+            continue
+        _, *own_ends, own_info = copy.step(actions[slot])
+        _same(f"reward and ends of a copy in step {step}", tuple(own_ends), tuple(end[slot] for end in ends))
+        following = not info["episode_start"][1]
+        if not following:
+            mine = info["episodes"]["life"] == life
+            row = {name: column[mine] for name, column in info["episodes"].items() if name != "step"}
+            _same(f"the row of a copy in step {step}", {name: own_info["episodes"][name] for name in row}, row)
+
+
 def one_life_alone_is_that_among_others(trial: Trial) -> None:
-    """`Single` has the same life, but for the last step of an episode, where it shows how that ended."""
+    """Check that `Single` has the same life, except an episode's last observation, which is the terminal one."""
     single, stream = Single(trial.make(1, seed=trial.seed)), trial.make(1, seed=trial.seed)
     one_obs, one_info = single.reset()
     obs, info = stream.reset()
@@ -414,7 +466,7 @@ def one_life_alone_is_that_among_others(trial: Trial) -> None:
 
 
 def reference_scores_are_in_order(trial: Trial) -> None:
-    """Of each task random <= within <= cross <= oracle, as far as they are known; none is infinite."""
+    """Check random <= within <= cross <= oracle for each task, as far as they are known; none is infinite."""
     for task in trial.make(1).tasks:
         scores = {role: getattr(task.references, role) for role in ROLES}
         known = {role: score for role, score in scores.items() if not np.isnan(score)}
@@ -427,11 +479,11 @@ def reference_scores_are_in_order(trial: Trial) -> None:
 
 
 def reference_policies_can_act(trial: Trial) -> None:
-    """If there are reference policies, random and oracle are among them; what they do is in the action space."""
+    """Check that reference policies, if any, include random and oracle, and act within the action space."""
     stream = trial.make(2, seed=trial.seed)
     try:
         policies = reference_policies(stream)
-    except ValueError:  # says that none is known for these levels
+    except ValueError:  # there is none for these levels
         return
     if missing := [role for role in (ROLES[0], ROLES[-1]) if policies and role not in policies]:
         raise Broken(f"there must be a reference policy {missing[0]!r}, got {', '.join(policies)}")
@@ -464,19 +516,21 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         rows_have_their_columns,
         lags_and_visits_are_those_of_the_sequence,
         rows_add_up,
+        retention_has_its_columns,
+        copies_live_as_the_life_would,
         one_life_alone_is_that_among_others,
         reference_scores_are_in_order,
         reference_policies_can_act,
     )
 }
-"""Every promise, in the order in which they are checked."""
+"""All clauses, in the order in which they are checked."""
 
 
-# Lives to compare, and how.
+# Helpers of the clauses.
 
 
 def _actions(stream: TaskStream) -> NDArray[Any]:
-    """Return random actions that depend on nothing but the life and its step."""
+    """Return random actions as a function of the life and its step."""
     space: Any = stream.single_action_space
     if isinstance(space, spaces.Discrete):
         return (uniform(7, Purpose.POLICY, stream.life, stream.life_step) * int(space.n)).astype(np.int64)
@@ -488,7 +542,7 @@ def _actions(stream: TaskStream) -> NDArray[Any]:
 
 
 def _lives(stream: TaskStream, steps: int) -> dict[int, list[list[bytes]]]:
-    """Return all that happens in each life, step by step."""
+    """Return the transitions of each life, step by step."""
     happened: dict[int, list[list[bytes]]] = defaultdict(list)
     obs, info = stream.reset()
     for _ in range(steps):
@@ -532,7 +586,7 @@ def _equal(what: str, got: NDArray[Any], want: NDArray[Any]) -> None:
 def _refused(
     what: str, call: Callable[[], Any], errors: type[Exception] | tuple[type[Exception], ...], message: str = ""
 ) -> None:
-    """Refuse a call that does not raise one of the errors, with a message that matches."""
+    """Check that a call raises one of the errors, with a message that matches."""
     names = " or ".join(kind.__name__ for kind in (errors if isinstance(errors, tuple) else (errors,)))
     try:
         call()

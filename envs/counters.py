@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 
 class Counters(NamedTuple):
-    """Where each of B lives is, among N tasks. The arrays are updated in place; -1 is never."""
+    """Counters of B lives among N tasks, updated in place; -1 means never."""
 
     life: Ints  # [B] number of the life
     episode: Ints  # [B] index of the episode in its life
@@ -41,16 +41,16 @@ class Counters(NamedTuple):
 
 
 def reference_scores(tasks: Sequence[Task]) -> Floats:
-    """Return [4, N] the random score of each task, oracle - random, and the scores within and across episodes."""
+    """Return [4, N] of each task: random score, oracle - random, within score and cross score."""
     scores = [task.references for task in tasks]
     return np.array([[r.random, r.oracle - r.random, r.within, r.cross] for r in scores]).T.copy()
 
 
-def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
+def new_counters(num_envs: int, tasks: int, previous_action: NDArray[Any]) -> Counters:
     """Return the counters of lives before their first episode.
 
     Args:
-        lives: B.
+        num_envs: B.
         tasks: N.
         previous_action: [B, ...] an array for the previous actions.
     """
@@ -58,7 +58,7 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
     def full(value: float, *shape: int, dtype: type[np.generic] = np.int64) -> NDArray[Any]:
         return np.full(shape, value, dtype)
 
-    B, N = lives, tasks
+    B, N = num_envs, tasks
     return Counters(
         life=full(0, B), episode=full(0, B), life_step=full(0, B),
         task=full(-1, B), visits_lived=full(0, B), visit_episode=full(0, B),
@@ -76,9 +76,9 @@ def new_counters(lives: int, tasks: int, previous_action: NDArray[Any]) -> Count
 
 @jit
 def count_step(arrays: Any, reward: Any, terminated: Any, truncated: Any, ended: Any) -> Any:
-    """Count one step of every life, write the slots whose episodes ended to `ended` [B], and return how many.
+    """Count one step of every life, write the slots whose episodes ended to `ended` [B], and return their number.
 
-    If a reward is not finite, count nothing and return -1.
+    Returns -1 and counts nothing if a reward is not finite.
     """
     c = Counters(*arrays)
     over = 0
@@ -108,8 +108,8 @@ def end_episodes(slots: Any, arrays: Any, scores: Any, columns: Any) -> None:
         columns: those of `ROW` from "life" to "cross", [n] each.
     """
     c = Counters(*arrays)
-    life, episode, task, visit, index, lag_steps, lag_episodes, lag_tasks, length = columns[:9]
-    returns, normalised, within, cross = columns[9:]
+    life, episode, task, visit, index, lag_steps, lag_episodes, lag_tasks, meetings, load = columns[:10]
+    length, returns, normalised, within, cross = columns[10:]
     for n in range(slots.size):
         b = slots[n]
         i = c.task[b]
@@ -120,6 +120,11 @@ def end_episodes(slots: Any, arrays: Any, scores: Any, columns: Any) -> None:
         lag_steps[n] = c.life_step[b] - c.episode_length[b] - c.met_step[b, i] if before else -1
         lag_episodes[n] = c.episode[b] - c.met[b, i] if before else -1
         lag_tasks[n] = max(c.visits_lived[b] - c.met_visit[b, i] - 1, 0) if before else -1
+        meetings[n], load[n] = c.meetings[b, i], -1
+        if before:
+            load[n] = 0
+            for j in range(c.met.shape[1]):
+                load[n] += c.met[b, j] > c.met[b, i]
         length[n], returns[n] = c.episode_length[b], c.episode_return[b]
         normalised[n] = (c.episode_return[b] - scores[0, i]) / scores[1, i]
         within[n], cross[n] = scores[2, i], scores[3, i]

@@ -1,4 +1,4 @@
-"""Extras: other people's packages that some streams need, and that do not come with this one unless asked for."""
+"""Optional dependencies (extras) of some streams."""
 
 from importlib.util import find_spec
 
@@ -9,10 +9,10 @@ EXTRAS: dict[str, tuple[str, ...]] = {"mujoco": ("mujoco",), "metaworld": ("meta
 
 
 def is_installed(extra: str) -> bool:
-    """Return whether all modules of an extra are there; none are needed by the extra without a name."""
+    """Return whether all modules of an extra are installed; the empty name needs none."""
     return not extra or all(find_spec(module) is not None for module in EXTRAS[extra])
 
 
 def install_line(extra: str) -> str:
-    """Return what installs an extra."""
+    """Return the pip command that installs an extra."""
     return f"pip install 'lifelong-rl[{extra}]'"

@@ -1,30 +1,32 @@
 """GymStream: gymnasium environments as the tasks of a life.
 
-Each life has a Python environment of its own for every task it meets, made when it first meets it. An episode is
-`reset(seed=...)` with the seed the stream draws, then steps; so an unfinished episode is resumed exactly by resetting
-with the same seed and doing the same actions again. That holds for environments that draw all their numbers from the
-seed and keep nothing over a reset; one that does not is found out when it is resumed (`StreamError`).
+Each life has a Python environment of its own for every task, made at the task's first episode. An episode is
+`reset(seed=...)` with the stream's seed, then steps; so an unfinished episode is resumed exactly by resetting with the
+same seed and replaying the actions. That holds for environments whose random numbers all come from the seed and that
+keep nothing across resets; any other raises `StreamError` when resumed.
 
-What a task shows is what the environment shows:
+Observations are those of the environment:
 
-| space | shown as |
+| space | observation |
 | --- | --- |
 | Box, MultiBinary | itself |
-| Discrete, MultiDiscrete | itself, counted from 0 whatever its `start` |
+| Discrete, MultiDiscrete | itself, counted from 0 |
 | Dict, Tuple | a Dict of the same; the entries of a Tuple are named 0, 1, ... |
 | MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers |
-| MiniGrid's `mission` | MultiDiscrete: the numbers of its words, see `mission.py`; one that never varies is not shown |
+| MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `mission.py`; a constant one is left out |
 
-Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An environment that ends an episode
-both ways at once is taken to have terminated. One that raises ends the stream: `StreamError`, whose `report` has the
-seed and the actions that break it again. `success` of a row is `info["success"]` or `info["is_success"]` of the
-last step, `answer` is `info["answer"]` or the last discrete action.
+Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
+truncated at once counts as terminated. An environment that raises ends the stream: `StreamError`, whose `report` has
+the seed and the actions that reproduce it. `success` of a row is `info["success"]` or `info["is_success"]` of the last
+step; of MiniGrid and BabyAI, whether the episode terminated with a reward above 0; of a task with `success_return`,
+whether the return is at least that. `answer` is `info["answer"]` or the last discrete action.
 
-Tasks of one environment may differ by their drifts, so that a schedule over them is a changing world: see `drift.py`.
-Tasks of several have the same spaces, or with `unify` are brought into common ones: see `common_spaces.py`.
+Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
+spaces, or common ones with `unify`: see `unify_spaces.py`.
 """
 
 import importlib
+import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +40,8 @@ from numpy.typing import NDArray
 
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
-from lifelong.envs.drifts.parse import kinds_of
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
+from lifelong.envs.parse import kinds_of
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
@@ -51,28 +53,35 @@ _SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of th
 
 @dataclass(frozen=True, slots=True)
 class GymTask(Task):
-    """A task that is a gymnasium environment.
+    """Task of a `GymStream`: a gymnasium environment with drifts.
 
     Args:
         name: shown in tables.
         references: what its returns are compared with.
         env_id: as `gymnasium.make` takes it, `module:id` included; empty if it is the name.
         kwargs: passed to `gymnasium.make`.
-        drifts: what differs from the environment as it is made, the one next to it first; see `drift.py`.
+        drifts: changes of the environment, the innermost first; see `drifts/base.py`.
+        success_return: return from which on an episode is a success; None: what the environment says.
+
+    Raises:
+        ValueError: if `success_return` is not finite.
     """
 
     env_id: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
     drifts: Sequence[Drift] = ()
+    success_return: float | None = None
 
     def __post_init__(self) -> None:
-        """Fill in the id, and make the task hashable."""
+        """Fill in the id, make the task hashable, and validate the threshold."""
+        if self.success_return is not None and not math.isfinite(self.success_return):
+            raise ValueError(f"success_return must be finite: success_return={self.success_return}")
         object.__setattr__(self, "env_id", self.env_id or self.name)
         object.__setattr__(self, "drifts", tuple(self.drifts))
 
 
 class GymStream(TaskStream):
-    """Lives in gymnasium environments.
+    """Task stream over gymnasium environments.
 
     Args:
         tasks: one id or task, or several.
@@ -81,12 +90,14 @@ class GymStream(TaskStream):
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the agent is told of task changes.
         seed: of the lives; `reset(seed=...)` overrides it.
-        unify: whether tasks with different spaces are brought into common ones; else they are refused.
+        unify: whether tasks with different spaces get common ones; otherwise they are an error.
 
     Raises:
-        ValueError: if an environment cannot be made, has a space that is not supported, or other spaces than the first
-            that cannot, or should not, be unified; or if a drift changes nothing in it.
+        ValueError: if an environment cannot be made, has a space that is not supported, or spaces other than the first
+            one's without `unify`; or if a drift has no effect.
     """
+
+    metadata = TaskStream.metadata | {"render_modes": ["rgb_array"]}
 
     def __init__(
         self,
@@ -98,7 +109,11 @@ class GymStream(TaskStream):
         boundary: Boundary = "none",
         seed: int = 0,
         unify: bool = False,
+        render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
+        self.render_mode = render_mode
         listed = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
         self._recipes = [GymTask(task) if isinstance(task, str) else task for task in listed]
         if not self._recipes:
@@ -126,11 +141,11 @@ class GymStream(TaskStream):
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = [kept for kept in self._obs.values() if np.issubdtype(kept.dtype, np.inexact)]
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
-        self._done: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
+        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
         self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        """Return the spaces of all tasks; bring the tasks into common ones if they may, or refuse."""
+        """Return the spaces of all tasks, unified if `unify`."""
         obs_spaces, act_spaces = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
         ids = [recipe.env_id for recipe in self._recipes]
         for what, found in (("observations", obs_spaces), ("actions", act_spaces)):
@@ -147,7 +162,7 @@ class GymStream(TaskStream):
         return self._common
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        """Return what a task shows and takes; refuse what no agent can read."""
+        """Return the observation and action space of a task; validate that an agent can read them."""
         env_id, env = self._recipes[number].env_id, self.environment(0, number)
         grid = env.unwrapped if is_minigrid(env) else None
         obs_space, act_space = _readable(env.observation_space, env_id, grid), env.action_space
@@ -156,14 +171,15 @@ class GymStream(TaskStream):
         return obs_space, act_space
 
     def environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
-        """Return the environment of one life and task, made when it is first asked for.
+        """Return the environment of one life and task, made at first use.
 
         Args:
             slot: of the life.
             number: of the task, without drifts of the whole stream.
         """
         if (slot, number) not in self._envs:
-            self._envs[slot, number] = self._adapted(make_task(self._recipes[number]), number)
+            env = make_task(self._recipes[number], self.render_mode)
+            self._envs[slot, number] = self._adapted(env, number)
         return self._envs[slot, number]
 
     def _adapted(self, env: gymnasium.Env[Any, Any], number: int) -> gymnasium.Env[Any, Any]:
@@ -171,6 +187,12 @@ class GymStream(TaskStream):
             return env
         obs_space, act_space = self._common
         return Adapted(env, self._obs_spaces[number], obs_space, act_space)
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return what each life's environment draws, [height, width, 3]; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.environment(slot, int(self.base_task[slot])).render() for slot in range(self.num_envs))
 
     def base_observation(self) -> Any:
         """Return the batch of observations without drifts of the whole stream."""
@@ -183,12 +205,13 @@ class GymStream(TaskStream):
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            env = self.environment(slot, int(self.base_task[slot]))
-            self._steps[slot], self._done[slot], self._last_info[slot] = env.step, [], {}
+            self._taken[slot], self._last_info[slot] = [], {}
             try:
+                env = self.environment(slot, int(self.base_task[slot]))
                 obs, _ = env.reset(seed=seed)
             except Exception as error:
                 raise self._crash(slot, [], error) from error
+            self._steps[slot] = env.step
             self._keep(slot, obs)
         self._check()
 
@@ -203,7 +226,7 @@ class GymStream(TaskStream):
         try:
             for slot, move in enumerate(moves):
                 obs, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
-                self._done[slot].append(move)
+                self._taken[slot].append(move)
                 self._keep(slot, obs)
         except Exception as error:
             raise self._crash(slot, [moves[slot]], error) from error
@@ -211,9 +234,9 @@ class GymStream(TaskStream):
         return reward, terminated, truncated & ~terminated
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
-        """Return what is known of an environment that broke, at its last action if there was one, to break it again."""
+        """Return the seed and actions that reproduce the error of an environment."""
         recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
-        actions = [np.asarray(done).tolist() for done in self._done[slot] + last]
+        actions = [np.asarray(move).tolist() for move in self._taken[slot] + last]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         return StreamError(
             f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {type(error).__name__}: {error}",
@@ -257,6 +280,10 @@ class GymStream(TaskStream):
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         ends = [self._last_info[slot] for slot in slots]
         success = [end.get("success", end.get("is_success", np.nan)) for end in ends]
+        for n, slot in enumerate(slots.tolist()):
+            least = self._recipes[self.base_task[slot]].success_return
+            if least is not None:
+                success[n] = self.base_return[slot] >= least
         if isinstance(self._moves, spaces.Discrete):
             last = self.previous_action[slots].tolist()
         else:
@@ -265,25 +292,25 @@ class GymStream(TaskStream):
         return {"success": np.array(success, np.float64), "answer": np.array(answer)}
 
     def position(self) -> dict[str, NDArray[Any]]:
-        """Return all that tells where the stream is, the actions of the unfinished episodes included."""
-        actions = [move for done in self._done for move in done]
+        """Return the position of the stream, with the actions of the unfinished episodes."""
+        actions = [move for taken in self._taken for move in taken]
         return super().position() | {
             "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
         }
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
-        for slot, done in enumerate(np.split(position["actions"], ends[:-1])):
+        for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
-            for move in done.tolist() if isinstance(self._moves, spaces.Discrete) else list(done):
+            for move in taken.tolist() if isinstance(self._moves, spaces.Discrete) else list(taken):
                 obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
                 gained, over = gained + float(reward), over or terminated or truncated
-                self._done[slot].append(move)
+                self._taken[slot].append(move)
                 self._keep(slot, obs)
             if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
-                    f"{len(done)} actions life {self.life[slot]} has the return {gained}, not "
+                    f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
                     f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
                 )
 
@@ -301,22 +328,28 @@ def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
     return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
 
 
-def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
-    """Return a new environment of a task, its drifts around it.
+def make_task(task: GymTask, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """Return a new environment of a task, wrapped in its drifts.
+
+    Args:
+        task: data.
+        render_mode: as `gymnasium.make` takes it.
 
     Raises:
         ValueError: if gymnasium cannot make it.
     """
     if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
         importlib.import_module("minigrid")  # registers its environments
+    kwargs = dict(task.kwargs) if render_mode is None else {**task.kwargs, "render_mode": render_mode}
     try:
-        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **task.kwargs)
+        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
         raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
     if is_minigrid(env):
         importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
+        env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
         if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
             env = mission.MissionWords(env)
@@ -325,7 +358,7 @@ def make_task(task: GymTask) -> gymnasium.Env[Any, Any]:
 
 def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
     """Return whether an environment is one of MiniGrid's or BabyAI's."""
-    minigrid = sys.modules.get("minigrid.minigrid_env")  # whoever made one has imported it
+    minigrid = sys.modules.get("minigrid.minigrid_env")  # making one imports minigrid
     return minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
 
 
@@ -334,9 +367,9 @@ def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
 
 
 def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "") -> spaces.Space[Any]:
-    """Return the part of a space that is shown; `grid` is the MiniGrid environment, if it is one."""
+    """Return the observed part of a space; `grid` is the MiniGrid environment, if it is one."""
     if isinstance(space, spaces.Dict):
-        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # else it never varies
+        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # otherwise it is constant
         inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission" or words}
         return spaces.Dict({k: _readable(v, env_id, grid, f"{entry}/{k}" if entry else k) for k, v in inner.items()})
     if isinstance(space, spaces.Tuple):
@@ -358,7 +391,7 @@ def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "")
 
 
 def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """Return the space as the agent sees it."""
+    """Return the space of the agent's observations."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict({key: _from_zero(inner) for key, inner in space.spaces.items()})
     if isinstance(space, spaces.Tuple):

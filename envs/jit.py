@@ -1,7 +1,7 @@
-"""Loops compiled by numba: what natively batched streams share.
+"""The numba compiler settings of natively batched streams.
 
-Compiled loops are kept on disk until the file they stand in changes, and only that file is looked at: whatever a loop
-calls, and every constant it reads, must stand there too. They let go of Python's lock.
+Compiled loops are cached on disk until their own file changes: functions and constants that a loop uses must be in the
+same file. They release Python's lock.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ R = TypeVar("R")
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a loop at its first call, and keep the result on disk where a folder can be written."""
+    """Compile a loop at its first call, cached on disk where a folder is writable."""
     options: dict[str, Any] = {"error_model": "numpy", "nogil": True}
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no folder the result could be kept in
+    except RuntimeError:  # no cache folder is writable
         compiled = numba.njit(**options)(function)
     return compiled
 
 
 def ufunc(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function of numbers to one of arrays, of numpy's kind, at its first call; kept as by `jit`."""
+    """Compile a scalar function to a numpy ufunc at its first call, cached as by `jit`."""
     vectorize: Any = numba.vectorize
     try:
         compiled: Callable[P, R] = vectorize(cache=True)(function)

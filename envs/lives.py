@@ -1,4 +1,4 @@
-"""Lives side by side: their counters, which tasks they meet, and the rows of their episodes."""
+"""Counters, tasks and episode rows of a batch of lives."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import no_action
+from lifelong.envs.composed_schedules import bind_tasks
 from lifelong.envs.counters import (
     Bools,
     Counters,
@@ -22,9 +23,9 @@ from lifelong.envs.counters import (
     new_counters,
     reference_scores,
 )
-from lifelong.envs.rng import Purpose, bits, uniform
+from lifelong.envs.rng import SEEDS, Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule
-from lifelong.envs.task import ROW, Task
+from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]
 
@@ -32,23 +33,26 @@ _SCALARS = ("seed", "vector_steps", "lives")
 _DTYPES = [(name, np.dtype(kind)) for name, kind in ROW.items()]
 _end_columns = itemgetter(
     *list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1]
-)  # what `end_episodes` writes
+)  # the columns that `end_episodes` writes
 
 
 class Lives:
-    """The counters of lives, and the draws that depend on them only.
+    """Counters of a batch of lives, and the random numbers that depend only on them.
 
     Args:
         num_envs: B, lives side by side.
-        tasks: what can be met.
+        tasks: all tasks of the stream.
         action_space: for one life.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        seed: of the lives.
+        seed: of the lives, below 2^64; from 2^63 on they are evaluation lives, see `rng.evaluation_seed`.
 
     Raises:
         ValueError: on numbers out of range.
     """
+
+    sealed = False
+    """Whether an episode's first observation hides the previous action and reward; see `streams/sealed.py`."""
 
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints
@@ -84,11 +88,32 @@ class Lives:
             raise ValueError(f"num_envs must be positive: num_envs={num_envs}")
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
-        self.num_envs, self.schedule, self.life_episodes, self.seed = num_envs, schedule, life_episodes, seed
+        self.num_envs, self.schedule, self.life_episodes = num_envs, schedule, life_episodes
+        self._set_seed(seed)
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
         self._everyone, self._ended = np.arange(num_envs), np.empty(num_envs, np.int64)
         self._set_tasks(tasks)
+        if len(tasks) > 1:  # with one, the schedule may be that of drifts to come
+            self.bind_schedule()
+
+    @property
+    def retention(self) -> Retention | None:
+        """Measure of retention that the stream declares; None: with a single task there is nothing to come back to."""
+        return "gain" if len(self.tasks) > 1 else None
+
+    def _set_seed(self, seed: int) -> None:
+        if not 0 <= seed < 2 * SEEDS:
+            raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
+        self.seed = seed
+
+    def bind_schedule(self) -> None:
+        """Replace names of tasks in the schedule by their numbers.
+
+        Raises:
+            ValueError: if it names an unknown task.
+        """
+        self.schedule = bind_tasks(self.schedule, [task.name for task in self.tasks])
 
     def episode_seeds(self, slots: Ints) -> Ints:
         """Return the seeds of the present episodes in these slots, below 2^31."""
@@ -124,10 +149,14 @@ class Lives:
 
     def _count_begins(self, slots: Ints) -> None:
         """Draw the tasks of the episodes that begin in these slots, and count these."""
+        if self.sealed:
+            self.previous_action[slots], self.previous_reward[slots] = no_action(self.single_action_space), 0.0
         every = self.life, self.episode, self.task, self.met, self.meetings
-        life, *known = every if slots.size == self.num_envs else [array[slots] for array in every]
-        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, known[0])
-        begin_episodes(slots, self.schedule.next(History(*known), draw), self._arrays)
+        chosen = every if slots.size == self.num_envs else tuple(array[slots] for array in every)
+        life, episode, task, met, meetings = chosen
+        draw = partial(uniform, self.seed, Purpose.SCHEDULE, life, episode)
+        history = History(episode, task, met, meetings, self.vector_steps * self.num_envs)
+        begin_episodes(slots, self.schedule.next(history, draw), self._arrays)
 
     def _count_step(self, reward: Floats, terminated: Bools, truncated: Bools) -> Ints | None:
         """Count one step and return the slots whose episodes ended; None if a reward is not finite."""
@@ -145,8 +174,24 @@ class Lives:
         columns["step"].fill(self.vector_steps * self.num_envs)
         return columns
 
+    def give_up(self, slots: Ints) -> None:
+        """Count the unfinished episodes in these slots, without rows."""
+        self.last_answer[slots] = -1
+        self._count_ends(slots)
+
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
+        """Restore what is hidden in the lives in `slots` of a position, just drawn anew by `_begin_lives`.
+
+        Only where it changes from episode to episode, and as it was before the unfinished episodes; see `fork`.
+        """
+
+    @property
+    def unforkable(self) -> str:
+        """Reason why lives cannot be copied by `lifelong.envs.fork`, as a sentence; empty if they can."""
+        return ""
+
     def _counted(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all counters."""
+        """Return a copy of all counters."""
         scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}
         return scalars | {name: array.copy() for name, array in self._counters._asdict().items()}
 

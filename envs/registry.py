@@ -1,7 +1,4 @@
-"""Names of streams: one table, `make_stream`, and plug-ins of other packages.
-
-Nothing here imports a stream, or MiniGrid, until it is asked for.
-"""
+"""Registry of streams: built-in table, plug-ins, and `make_stream`. Streams, and MiniGrid, are imported lazily."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +60,14 @@ STREAMS = table(
 )
 
 _TITLES = {"cartpole": "CartPole", "cw10": "CW10", "cw20": "CW20"}
-"""How words of names are written in ids, where it is not with one capital."""
+"""Spelling of name parts in ids that are not simply capitalised."""
 
 IDS: dict[str, str] = {
     "".join(_TITLES.get(word, word.capitalize()) for word in name.split("-")): name
     for name in STREAMS
     if name != "rooms"  # has an id for each of its tasks
 }
-"""Names of streams by the names that gymnasium knows them by: `lifelong/<title>-v0`."""
+"""Stream names by their gymnasium titles: `lifelong/<title>-v0`."""
 
 
 def known_streams() -> dict[str, Entry]:
@@ -86,8 +83,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
             `stream_file.py`), whose settings these options override.
         num_envs: B, lives side by side.
         **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
-            given `drifts` of its tasks, see `parse_drifts`, with strokes between them, and a `drift_schedule` which
-            says when they change, see `drifted_lives.py`; the tasks of `gym:<id>` are made with them, see `drifting`.
+            given `drifts` of its tasks, see `parse_drifts`, separated by slashes, and a `drift_schedule` of their
+            changes, see `drifts/batched.py`; the tasks of `gym:<id>` are made with them, see `drifting`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -95,9 +92,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.drifts.parse import kinds_of
     from lifelong.envs.gym_stream import drifting
-    from lifelong.envs.schedules import parse_schedule
+    from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
 
     for key in ("schedule", "drift_schedule"):
@@ -130,6 +126,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
     if drifts is not None:
         stream.drift(kinds_of(drifts), drift_schedule)
+    stream.bind_schedule()
     return stream
 
 

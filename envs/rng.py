@@ -1,6 +1,6 @@
-"""Random numbers without a generator: each is a pure function of a seed and a few counters.
+"""Counter-based random numbers: pure functions of a seed and a few counters.
 
-A life drawn this way is the same whatever runs beside it, and nothing has to be saved to go on with it later.
+So a life does not depend on the batch it runs in, and no generator state has to be saved to resume it.
 The mixing function is SplitMix64's (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195), applied once per counter.
 Normal numbers are cut from layers of equal area (the ziggurat of Marsaglia and Tsang 2000, doi:10.18637/jss.v005.i08,
 with other bits for the layer than for the place in it: Doornik 2005); below the lowest layer lies the tail (Marsaglia
@@ -16,7 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from lifelong.envs.jit import jit, ufunc
 
-__all__ = ["Purpose", "bits", "cycle", "integers", "normal", "uniform"]
+__all__ = ["SEEDS", "Purpose", "bits", "cycle", "evaluation_seed", "integers", "normal", "uniform"]
+
+SEEDS = 2**63
+"""Seeds that a user can give: 0 to 2^63 - 1. The 64th bit is the split: 0 for training, 1 for evaluation."""
 
 Seed = int | NDArray[Any]
 
@@ -28,11 +31,11 @@ class Purpose(IntEnum):
 
     EPISODE = 1  # seed of an episode: layouts and everything an environment draws itself
     SCHEDULE = 2  # which task comes next
-    RULE = 3  # what is hidden: answers, rules, goals
-    CUE = 4  # how a cue looks
+    RULE = 3  # hidden parameters: answers, rules, goals
+    CUE = 4  # a cue's vector
     POLICY = 5  # choices of reference policies
-    DRIFT = 6  # what a drift changes
-    LEVEL = 7  # levels of natively drawn grid worlds; the seed is the episode's
+    DRIFT = 6  # random numbers of drifts
+    LEVEL = 7  # levels of natively drawn grids; the seed is the episode's
 
 
 def _mixed(z: int) -> int:
@@ -55,12 +58,28 @@ def _mix(z: Any, counter: Any) -> Any:
     return _mixing(z, counter)
 
 
+def evaluation_seed(seed: int) -> int:
+    """Return the seed of evaluation lives: the 63 bits of a user's seed, and the split bit.
+
+    Mixing is a bijection of 64 bits, so no evaluation life is a training life of any seed.
+
+    Args:
+        seed: 0 to 2^63 - 1.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed must be 0 to {SEEDS - 1}: seed={seed}")
+    return seed + SEEDS
+
+
 def bits(seed: Seed, purpose: Purpose, *counters: ArrayLike) -> NDArray[np.uint64]:
     """Return 64 random bits for every entry of the broadcast counters.
 
     Args:
-        seed: of the stream; or an array of seeds, which is broadcast too.
-        purpose: what the number is for.
+        seed: of the stream, 64 bits; or an array of seeds, which is broadcast too.
+        purpose: of the number.
         *counters: non-negative integers or arrays of them, such as life, episode, index.
     """
     z: Any
@@ -97,7 +116,7 @@ def _unit(drawn: Any) -> Any:
 
 
 def _layers(number: int, tail: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where layers of equal area under exp(-x^2 / 2) end, [number + 1], and how high it is there.
+    """Return the edges [number + 1] of layers of equal area under exp(-x^2 / 2), and its heights there.
 
     The lowest one is as if it held its tail in a rectangle too; the others end where the next begins.
 
@@ -144,7 +163,7 @@ def _normal(z: Any) -> Any:
 
 
 def cycle(n: int, seed: int, purpose: Purpose) -> NDArray[np.int64]:
-    """Return an order of n things in which none keeps its place, if there are two: one circle through all of them."""
+    """Return a random cyclic permutation of `n` items (no fixed points for n > 1)."""
     around = np.argsort(bits(seed, purpose, np.arange(n)), kind="stable")
     order = np.empty(n, np.int64)
     order[around] = np.roll(around, 1)

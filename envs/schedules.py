@@ -1,10 +1,10 @@
-"""A schedule is data: which task the next episode has, given what the life has met so far.
+"""Schedules: the task of the next episode as a function of the life's history, as data.
 
 Every schedule is a frozen dataclass with one method, `next`. It sees the life's history and may draw random numbers
-that depend on nothing but (stream seed, life, episode), so it has no state of its own.
+that depend on nothing but (stream seed, life, episode), so it has no state of its own. With tasks in an order, such as
+rising strengths of a drift, `Sweep` and `Walk` make a gradual change, regular or random.
 
-Tasks may stand in an order, say of one drift in rising strength: then `Sweep` and `Walk` make a world that changes bit
-by bit, evenly or at random.
+Schedules that name tasks, count steps or contain other schedules: `composed_schedules.py`.
 """
 
 from collections.abc import Callable
@@ -16,28 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.envs.jit import jit
-from lifelong.envs.parse import from_text
 
 __all__ = [
-    "SCHEDULES",
     "Block",
     "Cyclic",
-    "Held",
+    "Draw",
     "History",
     "Interleaved",
+    "Ints",
     "Novelty",
-    "Paired",
     "RandomHazard",
     "Redrawn",
     "Schedule",
     "SpacedLags",
     "Sweep",
     "Walk",
-    "parse_schedule",
+    "check_positive",
 ]
 
 Ints = NDArray[np.int64]
-_OTHER = 2**32  # numbers from here on are drawn for the second of two schedules
 Draw = Callable[[int], NDArray[np.float64]]
 """draw(i) is the i-th number in [0, 1) of each life's coming episode."""
 
@@ -51,12 +48,14 @@ class History:
         task: [n] task of the last one, -1 before the first.
         met: [n, N] episode in which each of the N tasks was last met, -1 if never.
         meetings: [n, N] how many episodes of each task there were.
+        step: environment steps of all lives together.
     """
 
     episode: Ints
     task: Ints
     met: Ints
     meetings: Ints
+    step: int = 0
 
 
 class Schedule(Protocol):
@@ -67,7 +66,12 @@ class Schedule(Protocol):
         ...
 
 
-def _positive(name: str, value: int) -> None:
+def check_positive(name: str, value: int) -> None:
+    """Validate a count.
+
+    Raises:
+        ValueError: if it is below 1.
+    """
     if value < 1:
         raise ValueError(f"{name} must be positive: {name}={value}")
 
@@ -79,13 +83,17 @@ def _probability(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Tasks in order, `episodes` of each; the last one stays."""
+    """Tasks in order, `episodes` of each; the last one stays.
+
+    Args:
+        episodes: of each task.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the block length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -95,13 +103,17 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Cyclic:
-    """Tasks in order, `episodes` of each, again and again."""
+    """Tasks in order, `episodes` of each, again and again.
+
+    Args:
+        episodes: of each task.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the block length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -111,13 +123,17 @@ class Cyclic:
 
 @dataclass(frozen=True, slots=True)
 class Redrawn:
-    """Every `episodes` episodes the task is drawn anew, the present one included."""
+    """Every `episodes` episodes the task is drawn anew, the present one included.
+
+    Args:
+        episodes: until the next draw.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the block length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -224,13 +240,17 @@ class Novelty:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """From the first task to the last in `episodes` episodes, evenly, and back in as many, again and again."""
+    """From the first task to the last in `episodes` episodes, evenly, and back in as many, again and again.
+
+    Args:
+        episodes: of each way.
+    """
 
     episodes: int
 
     def __post_init__(self) -> None:
         """Validate the sweep length."""
-        _positive("episodes", self.episodes)
+        check_positive("episodes", self.episodes)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -269,35 +289,19 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Another schedule, which is asked every `episodes` episodes and counts these as one."""
-
-    schedule: Schedule
-    episodes: int
-
-    def __post_init__(self) -> None:
-        """Validate the number of episodes."""
-        _positive("episodes", self.episodes)
-
-    def next(self, history: History, draw: Draw) -> Ints:
-        """Return the task of each life's coming episode."""
-        n = self.episodes
-        asked = History(history.episode // n, history.task, history.met // n, history.meetings // n)
-        return np.where(history.episode % n == 0, self.schedule.next(asked, draw), history.task)
-
-
-@dataclass(frozen=True, slots=True)
 class SpacedLags:
-    """The second half of the tasks come back after 1, 2, 4, ... `longest` episodes, and so on round; the first half,
-    drawn at random, fills the time between. The lags are exact as there is room for all: about
-    2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some episodes.
-    """  # noqa: D205
+    """Spaced repetition: half of the tasks recur after 1, 2, 4, ... `longest` episodes, cyclically.
+
+    They are the second half; random tasks of the first half fill the time between. The lags are exact while there is
+    room for all: about 2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some
+    episodes.
+    """
 
     longest: int = 1024
 
     def __post_init__(self) -> None:
         """Validate the grid of lags."""
-        _positive("longest", self.longest)
+        check_positive("longest", self.longest)
 
     def next(self, history: History, draw: Draw) -> Ints:
         """Return the task of each life's coming episode."""
@@ -335,67 +339,3 @@ def _first_meetings(probes: int, rungs: int) -> Ints:
         else:
             firsts.append(2 * probe)
     return np.array(firsts)
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Two things come next, each by a schedule of its own: one of N tasks, and one of the kinds in which they are met.
-
-    Task k N + i is task i in kind k.
-
-    Args:
-        tasks: which of N comes next.
-        kinds: which kind comes next; its numbers are drawn for it alone.
-        count: how many kinds there are.
-    """
-
-    tasks: Schedule
-    kinds: Schedule
-    count: int
-
-    def __post_init__(self) -> None:
-        """Refuse what has no kind."""
-        _positive("count", self.count)
-
-    def next(self, history: History, draw: Draw) -> Ints:
-        """Return the task of each life's coming episode."""
-        n, N = history.met.shape[0], history.met.shape[1] // self.count
-        met, meetings = (counted.reshape(n, self.count, N) for counted in (history.met, history.meetings))
-        born = history.task < 0
-        task, kind = np.where(born, -1, history.task % N), np.where(born, -1, history.task // N)
-        of_tasks = History(history.episode, task, met.max(1), meetings.sum(1))
-        of_kinds = History(history.episode, kind, met.max(2), meetings.sum(2))
-        coming: Ints = self.kinds.next(of_kinds, lambda i: draw(_OTHER + i)) * N + self.tasks.next(of_tasks, draw)
-        return coming
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "block": Block,
-    "cyclic": Cyclic,
-    "redrawn": Redrawn,
-    "hazard": RandomHazard,
-    "interleaved": Interleaved,
-    "novelty": Novelty,
-    "sweep": Sweep,
-    "walk": Walk,
-    "spaced": SpacedLags,
-}
-
-
-def parse_schedule(text: str) -> Schedule:
-    """Return the schedule that a text names: `interleaved`, `interleaved:zipf=1.0`, `hazard:0.05`, `walk:1 every 20`.
-
-    Args:
-        text: a key of `SCHEDULES`; after a colon its numbers, in order or as name=number, with commas between; then
-            `every` and a number of episodes if it is to be `Held`.
-
-    Raises:
-        ValueError: if there is no such schedule, or it does not take these numbers.
-    """
-    held, every, episodes = text.rpartition(" every ")
-    if every:
-        if not episodes.strip().isdecimal():
-            raise ValueError(f"schedule {text!r}: every must be followed by an integer, got {episodes.strip()!r}")
-        return Held(parse_schedule(held), int(episodes))
-    made: Schedule = from_text(text, SCHEDULES, "schedule")
-    return made

@@ -1,12 +1,12 @@
-"""Single: a stream of one life as a `gymnasium.Env`, for whoever has no use for many at once.
+"""Single: a stream of one life as a `gymnasium.Env`.
 
     env = gymnasium.make("lifelong/Rooms-DoorKey-8x8-v0", render_mode="rgb_array")
-    seen, info = env.reset(seed=3)
+    obs, info = env.reset(seed=3)
 
-What it shows and takes is what `TaskStream` shows and takes, without the axis of the lives. It does not begin the next
-episode by itself: the last step of an episode shows how that ended, its `info["row"]` is the row of `ROW`, and `reset`
-begins the next episode of the life, or the next life where that is over. So what is hidden stays hidden over a reset,
-as it must: a seed begins anew, from the first life of that seed.
+Observations and actions are those of `TaskStream` without the batch axis. It does not autoreset: the last step of an
+episode returns the terminal observation, its `info["row"]` is the row of `ROW`, and `reset` begins the next episode of
+the life, or the next life where that is over. So the hidden parameters persist across `reset()`; `reset(seed=...)`
+begins anew, from the first life of that seed.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ __all__ = ["Single"]
 
 
 class Single(gymnasium.Env[Any, Any]):
-    """One life after another.
+    """Single environment: the lives of a stream one after another.
 
     Args:
         stream: of one life.
@@ -41,11 +41,11 @@ class Single(gymnasium.Env[Any, Any]):
         self._slot = np.zeros(1, np.int64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episode; one that is not over is given up, but counts as lived.
+        """Begin the next episode; an unfinished one is abandoned, but counted.
 
         Args:
-            seed: of the lives, which begin anew with it; None goes on with them.
-            options: none; there are no options.
+            seed: of the lives, which begin anew with it; None continues them.
+            options: not supported; must be None or empty.
 
         Returns:
             The observation and `info`.
@@ -55,18 +55,18 @@ class Single(gymnasium.Env[Any, Any]):
         """
         super().reset(seed=seed)
         if seed is not None or self.stream.vector_steps < 0 or options:
-            seen, said = self.stream.reset(seed=seed, options=options)
+            obs, infos = self.stream.reset(seed=seed, options=options)
         else:
             if not self._over:
                 self.stream.give_up(self._slot)
             self.stream.renew(self._slot)
-            seen, said = self.stream.shown()
+            obs, infos = self.stream.observe()
             self._picture()
         self._over = False
-        return self._alone(seen), {name: value[0] for name, value in said.items()}
+        return self._alone(obs), {name: value[0] for name, value in infos.items()}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Do one step.
+        """Step the environment.
 
         Args:
             action: of the action space.
@@ -81,13 +81,13 @@ class Single(gymnasium.Env[Any, Any]):
         if self._over:
             raise gymnasium.error.ResetNeeded("step after the end of an episode")
         reward, terminated, truncated, ended = self.stream.advance(np.asarray(action)[None])
-        seen, said = self.stream.shown()
-        told: dict[str, Any] = {name: value[0] for name, value in said.items()}
+        obs, infos = self.stream.observe()
+        info: dict[str, Any] = {name: value[0] for name, value in infos.items()}
         if ended.size:
             self._over = True
-            told["row"] = {name: column[0] for name, column in self.stream.end(ended).items()}
+            info["row"] = {name: column[0] for name, column in self.stream.end(ended).items()}
         self._picture()
-        return self._alone(seen), float(reward[0]), bool(terminated[0]), bool(truncated[0]), told
+        return self._alone(obs), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """Return a picture [height, width, 3], or None without a render mode or where there is a window."""
@@ -104,5 +104,5 @@ class Single(gymnasium.Env[Any, Any]):
         if self.render_mode == "human":
             self.stream.render()
 
-    def _alone(self, seen: Any) -> Any:
-        return next(iter(iterate(self.stream.observation_space, seen)))
+    def _alone(self, obs: Any) -> Any:
+        return next(iter(iterate(self.stream.observation_space, obs)))

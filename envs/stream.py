@@ -1,11 +1,11 @@
-"""Task streams: lives made of episodes, episodes made of tasks, behind `gymnasium.vector.VectorEnv`.
+"""Task streams: lives of successive episodes of tasks, as `gymnasium.vector.VectorEnv`.
 
-A *task* is a name and its reference scores, a *schedule* says which one comes next, a *stream* joins them with a seed.
-`num_envs` lives run side by side. An episode is a pure function of (task, episode seed, actions); which tasks and
-seeds a life gets is a pure function of (stream seed, life), whatever runs beside it.
+A *task* is a name and its reference scores, a *schedule* gives their order, a *stream* joins both with a seed.
+`num_envs` lives run side by side. An episode is a pure function of (task, episode seed, actions); the tasks and seeds
+of a life are a pure function of (stream seed, life), independent of the batch.
 
 An episode that ends is followed in the same step by the first observation of the next (`AutoresetMode.SAME_STEP`), so
-no step of a life is made up. A life ends after `life_episodes` episodes; then its slot goes on with a new life.
+no life has a step without an action. A life ends after `life_episodes` episodes; then its slot begins a new one.
 
 The observation is a Dict:
 
@@ -24,7 +24,6 @@ observation; when episodes ended, `info["episodes"]` with a row for each, see `R
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -35,30 +34,31 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.envs.agent_spaces import observation_entries, validate_actions
+from lifelong.envs.composed_schedules import Order, Paired, bind_tasks
 from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
 from lifelong.envs.lives import Lives
-from lifelong.envs.schedules import Paired, Schedule
+from lifelong.envs.schedules import Schedule
 from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
 
-_EFFECT_STEPS, _EFFECT_STEPS_OF_ALL = 64, 512  # least steps compared with and without drifts: of a life, of all lives
+_EFFECT_STEPS, _EFFECT_STEPS_OF_ALL = 64, 512  # minimal steps compared with and without drifts: of a life, of all lives
 
 
 class TaskStream(Lives, VectorEnv[Any, Any, Any]):
-    """Lives side by side; subclasses implement `_begin_lives`, `_begin_episodes`, `_step` and `_observe`.
+    """Base of task streams; subclasses implement `_begin_lives`, `_begin_episodes`, `_step` and `_observe`.
 
     Args:
         num_envs: B, lives side by side.
-        tasks: what can be met.
+        tasks: all tasks of the stream.
         observation_space: of a task, for one life.
         action_space: for one life.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        boundary: what the agent is told of task changes.
+        boundary: what the observation tells of task changes.
         seed: of the lives; `reset(seed=...)` overrides it.
 
     Raises:
@@ -93,15 +93,15 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def drift(self, kinds: Sequence[tuple[str, Sequence[Drift]]], schedule: Schedule | None = None) -> None:
-        """Make each task into several kinds, each with drifts of its own; see `drifts/batched.py`.
+        """Split each task into several kinds, each with drifts of its own; see `drifts/batched.py`.
 
         Args:
-            kinds: their names and drifts; no drifts at all are a kind too.
-            schedule: which kind comes next; None for the stream's own, if there is only one task.
+            kinds: their names and drifts, which may be none.
+            schedule: of the kinds; None for the stream's own, if there is only one task.
 
         Raises:
             ValueError: if there are no kinds; if the stream has begun, or has drifts already, or several tasks and no
-                schedule; or if a drift does not fit, or changes nothing here.
+                schedule; or if a drift does not apply, or has no effect.
         """
         if not kinds:
             raise ValueError("a stream with drifts needs at least one kind of task")
@@ -112,15 +112,20 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
                 f"a stream of {self.base_tasks} tasks needs a drift_schedule, which says when drifts change, such as "
                 f"cyclic:20; its own schedule is {self.schedule}"
             )
+        of_kinds = bind_tasks(self.schedule if schedule is None else schedule, [name for name, _ in kinds])
+        own = Order((0,)) if schedule is None else bind_tasks(self.schedule, [task.name for task in self.tasks])
+        given, self.schedule = self.schedule, own  # while there are no kinds
         steps = max(_EFFECT_STEPS, -(-_EFFECT_STEPS_OF_ALL // self.num_envs))
         where = f"this stream: {steps} steps of {self.num_envs} lives"
-        for drifts in (drifts for _, drifts in kinds if drifts):
-            check_effect_on_lives(drifts, partial(self._play, steps), where)
+        try:
+            for drifts in (drifts for _, drifts in kinds if drifts):
+                check_effect_on_lives(drifts, partial(self._play, steps), where)
+        finally:
+            self.schedule = given
         self._drift = self._drifted_lives([drifts for _, drifts in kinds])
-        if schedule is not None:
-            self.schedule = Paired(self.schedule, schedule, len(kinds))
+        self.schedule = of_kinds if schedule is None else Paired(own, of_kinds, len(kinds))
         self._set_tasks(
-            [_with_drifts(task, name, drifts, self.base_tasks) for name, drifts in kinds for task in self.tasks]
+            [task.drifted(name, bool(drifts), self.base_tasks) for name, drifts in kinds for task in self.tasks]
         )
         self._set_spaces()
 
@@ -128,7 +133,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         return DriftedLives(kinds, self._task_space, self.single_action_space, self.num_envs, self.base_tasks)
 
     def _play(self, steps: int, drifts: Sequence[Drift]) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Play new lives with these drifts, and leave the stream as if it had not begun."""
+        """Play new lives with these drifts, then undo it."""
         self._drift = self._drifted_lives([drifts]) if drifts else NoDrift()
         reset, step = partial(TaskStream.reset, self), partial(TaskStream.step, self)
         try:
@@ -138,20 +143,20 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
     @property
     def drifting(self) -> bool:
-        """Whether the stream as a whole has drifts."""
+        """True if the stream as a whole has drifts."""
         return self._drift.drifting
 
-    # ---- what a subclass implements -------------------------------------------------------------------------------
+    # ---- methods of subclasses ------------------------------------------------------------------------------------
 
     def _begin_lives(self, slots: Ints) -> None:
         """Draw the hidden parameters of the lives that begin in these slots; `self.life[slots]` has their numbers."""
 
     def _begin_episodes(self, slots: Ints) -> None:
-        """Begin an episode of `self.base_task[slots]`: the number of the task, whatever its drifts."""
+        """Begin an episode of `self.base_task[slots]`, the task's number regardless of drifts."""
         raise NotImplementedError
 
     def _step(self, actions: NDArray[Any]) -> tuple[Floats, Bools, Bools]:
-        """Do one step of every life and return reward, terminated, truncated, [B] each."""
+        """Step all lives and return reward, terminated, truncated, [B] each."""
         raise NotImplementedError
 
     def _observe(self) -> Any:
@@ -159,11 +164,11 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
     def _episode_info(self, slots: Ints) -> dict[str, Any]:
-        """Return more of episodes that just ended: `success`, `answer`, `within`, `cross`, or some of these."""
+        """Return further columns of episodes that just ended: any of `success`, `answer`, `within`, `cross`."""
         return {}
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
-        """Bring the unfinished episodes, just begun anew, to where `position` was taken."""
+        """Restore the unfinished episodes, just begun anew, to `position`."""
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream; see `resume`."""
@@ -179,9 +184,10 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
         Raises:
             ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts.
-            StreamError: if an environment does not repeat what it did.
+            StreamError: if an environment does not reproduce its episode.
         """
         self._check_position(position)
+        self.bind_schedule()
         if ("drift kind" in position) != self.drifting:
             there, here = ("no ", "") if self.drifting else ("", "no ")
             raise ValueError(f"position is of a stream with {there}drifts, the stream has {here}drifts")
@@ -189,11 +195,11 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self.base_task = self._drift.base_task(self.task)
         self._begin_lives(self._everyone)
         self._begin_episodes(self._everyone)
-        for name, array in self._counters._asdict().items():  # what beginning anew has overwritten
+        for name, array in self._counters._asdict().items():  # overwritten by beginning anew
             array[...] = position[name]
         self._drift.resume(position)
         self._restore(position)
-        return self.shown()
+        return self.observe()
 
     # ---- lives and episodes ---------------------------------------------------------------------------------------
 
@@ -202,28 +208,29 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
         Args:
             seed: of the lives; None keeps the present one.
-            options: none; there are no options.
+            options: not supported; must be None or empty.
 
         Returns:
             The observations and `info`.
 
         Raises:
-            ValueError: if there are options.
+            ValueError: if there are options, or the seed is out of range.
         """
         if options:
             raise ValueError(f"a stream has no options of reset, got {options}")
         if isinstance(seed, list):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
-            self.seed = seed
+            self._set_seed(seed)
+        self.bind_schedule()
         self.vector_steps = 0
         self._reset_counters()
         self._new_lives(self._everyone)
         self._new_episodes(self._everyone)
-        return self.shown()
+        return self.observe()
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Do one step of every life.
+        """Step all lives.
 
         Args:
             actions: [B, ...] one action for each.
@@ -242,17 +249,17 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         return self._observation(), reward, terminated, truncated, self._info() | ends
 
     def advance(self, actions: Any) -> tuple[Floats, Bools, Bools, Ints]:
-        """Do one step of every life, and begin no new episodes.
+        """Step all lives without beginning new episodes.
 
         Args:
             actions: [B, ...] one action for each.
 
         Returns:
             Rewards [B], terminated [B], truncated [B], and [n] the slots whose episodes ended: pass them to `end` and
-            then to `renew` before the next step. `step` does all of it.
+            then to `renew` before the next step, as `step` does.
 
         Raises:
-            ValueError: if the actions are not of the action space; nothing has happened then.
+            ValueError: if the actions are not of the action space; the stream is then unchanged.
         """
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("step before the first reset")
@@ -276,11 +283,6 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self.last_answer[slots] = columns["answer"]
         return columns
 
-    def give_up(self, slots: Ints) -> None:
-        """Count the unfinished episodes in these slots, without rows."""
-        self.last_answer[slots] = -1
-        self._count_ends(slots)
-
     def renew(self, slots: Ints) -> None:
         """Begin the next episodes in these slots, and new lives where `life_episodes` are over."""
         if self.life_episodes is not None:
@@ -298,20 +300,20 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self._begin_episodes(slots)
         self._drift.begin(slots, self.task, self.episode_seeds)
 
-    # ---- what the agent gets --------------------------------------------------------------------------------------
+    # ---- observations ---------------------------------------------------------------------------------------------
 
     @property
     def base_return(self) -> Floats:
-        """[B] The sum of rewards of the present episodes, as if there were no drifts."""
+        """[B] Sum of rewards of the present episodes without drifts."""
         return self._drift.base_return(self.episode_return)
 
     def meetings_of(self, slots: Ints) -> Ints:
-        """Return [n] how many episodes of their present tasks the lives in these slots have lived, drifts or none."""
+        """Return [n] the number of finished episodes of the present base task in these slots."""
         meetings = self.meetings.reshape(self.num_envs, -1, self.base_tasks)
         met: Ints = meetings[slots, :, self.base_task[slots]].sum(1)
         return met
 
-    def shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present observations and `info`."""
         return self._observation(), self._info()
 
@@ -343,8 +345,3 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             f"{what} must be finite: {value[slot]} from task {self.tasks[self.task[slot]].name!r}, "
             f"life {self.life[slot]}, step {self.life_step[slot]} of the life"
         )
-
-
-def _with_drifts(task: Task, name: str, drifts: Sequence[Drift], tasks: int) -> Task:
-    name = name if tasks == 1 else f"{task.name}, {name}"
-    return replace(task, name=name, references=References() if drifts else task.references)

@@ -1,12 +1,12 @@
-"""Streams as files, TOML or YAML: a world that changes, written down.
+"""Task streams as files, TOML or YAML.
 
     schedule = "cyclic:50"               as `parse_schedule` reads it
     life_episodes = 1000                 0 is one endless life
-    boundary = "none"                    what the agent is told of task changes
+    boundary = "none"                    what the observation tells of task changes
     unify = true                         whether tasks with different spaces share common ones
 
     [[tasks]]
-    name = "plain"                       env if nothing is said
+    name = "plain"                       env if nothing is said; no two tasks have the same
     env = "CartPole-v1"                  as `gymnasium.make` takes it
 
     [[tasks]]
@@ -15,12 +15,13 @@
     drifts = "gravity:4+sticky_actions:0.25"             as `parse_drifts` reads it
     kwargs = { sutton_barto_reward = true }              for `gymnasium.make`
     references = { random = 22.0, oracle = 500.0 }
+    success_return = 475.0               an episode with at least this return is a success; else the environment says
 
     [train]                              settings of `lifelong train`; the command line wins
     steps = 1_000_000
 
-In place of tasks, `stream = "cued-recall"` and a table `options` take one that has a name. A mistake is answered with
-the file, the line and what is allowed.
+In place of tasks, `stream = "cued-recall"` and a table `options` configure a registered stream. Errors name the file,
+the line and what is allowed.
 """
 
 import importlib
@@ -31,22 +32,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lifelong.envs.drifts.parse import parse_drifts
 from lifelong.envs.gym_stream import GymTask
-from lifelong.envs.schedules import parse_schedule
+from lifelong.envs.parse import parse_drifts, parse_schedule
 from lifelong.envs.stream import References
 from lifelong.registry import nearest
 
 __all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file"]
 
 Place = tuple[str | int, ...]
-"""Where something stands in a file: keys, and numbers in lists."""
+"""Path of an entry in a file: keys, and indices in lists."""
 
 _TOP: dict[str, type] = {
     "stream": str, "options": dict, "tasks": list, "unify": bool,
     "schedule": str, "life_episodes": int, "boundary": str, "train": dict,
 }  # fmt: skip
-_TASK: dict[str, type] = {"name": str, "env": str, "drifts": str, "kwargs": dict, "references": dict}
+_TASK: dict[str, type] = {"name": str, "env": str, "drifts": str, "kwargs": dict, "references": dict,
+                         "success_return": float}  # fmt: skip
 _REFERENCES: dict[str, type] = dict.fromkeys(("random", "within", "cross", "oracle"), float)
 _WORDS = {str: "text", dict: "a table", list: "a list of tables", bool: "true or false", int: "an integer",
           float: "a number"}  # fmt: skip
@@ -54,7 +55,7 @@ _SUFFIXES = (".toml", ".yaml", ".yml")
 
 
 class StreamFileError(ValueError):
-    """A stream file that cannot be meant; says where and what is allowed."""
+    """Invalid stream file; the message says where and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class StreamFile:
 
     Args:
         stream: name for `make_stream`, or empty if there are tasks.
-        options: for the stream, the tasks among them.
+        options: of the stream, with the tasks.
         train: settings of training, unchecked.
     """
 
@@ -73,15 +74,15 @@ class StreamFile:
 
 
 def is_stream_file(name: str) -> bool:
-    """Return whether a stream's name is that of a file."""
+    """Return whether a stream's name is a file name."""
     return name.endswith(_SUFFIXES)
 
 
 def read_stream_file(path: Path | str) -> StreamFile:
-    """Return what a file says.
+    """Read and validate a stream file.
 
     Raises:
-        StreamFileError: if it cannot be read, or says what cannot be meant; with the line.
+        StreamFileError: if it cannot be read or is invalid; with the line.
     """
     path = Path(path)
     try:
@@ -92,7 +93,7 @@ def read_stream_file(path: Path | str) -> StreamFile:
 
 
 class _Reader:
-    """One file on its way to a stream."""
+    """Reader of one stream file."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
@@ -103,64 +104,82 @@ class _Reader:
             raise StreamFileError(f"{path}: {error}") from error.__cause__
 
     def read(self) -> StreamFile:
-        """Check everything, and return it."""
+        """Validate and return the contents."""
         top = self.table(self.content, _TOP, ())
         if ("stream" in top) == ("tasks" in top):
             both = "stream and tasks exclude each other" if "tasks" in top else "neither stream nor tasks is there"
-            raise self.fault((), f"{both}; a file has one of them")
+            raise self.error((), f"{both}; a file has one of them")
         options: dict[str, Any] = {name: top[name] for name in ("life_episodes", "boundary", "unify") if name in top}
         if "schedule" in top:
-            options["schedule"] = self.asked(("schedule",), parse_schedule, top["schedule"])
+            options["schedule"] = self.parsed(("schedule",), parse_schedule, top["schedule"])
         if "life_episodes" in options:
             if options["life_episodes"] < 0:
-                raise self.fault(("life_episodes",), f"life_episodes must not be negative: {options['life_episodes']}")
+                raise self.error(("life_episodes",), f"life_episodes must not be negative: {options['life_episodes']}")
             options["life_episodes"] = options["life_episodes"] or None
         if "stream" in top:
             if "unify" in top:
-                raise self.fault(("unify",), "unify is for tasks, not for a stream that has a name")
+                raise self.error(("unify",), "unify is for tasks, not for a stream that has a name")
             return StreamFile(top["stream"], options | top.get("options", {}), top.get("train", {}))
         if "options" in top:
-            raise self.fault(("options",), "options are for a stream that has a name, not for tasks")
+            raise self.error(("options",), "options are for a stream that has a name, not for tasks")
         if not top["tasks"]:
-            raise self.fault(("tasks",), "a stream needs at least one task")
-        options["tasks"] = [self.task(task, number) for number, task in enumerate(top["tasks"])]
+            raise self.error(("tasks",), "a stream needs at least one task")
+        options["tasks"] = self.tasks(top["tasks"])
         return StreamFile("", options, top.get("train", {}))
+
+    def tasks(self, listed: list[Any]) -> list[GymTask]:
+        """Return the tasks; their names must be unique, else the second would silently be another task."""
+        first: dict[str, int] = {}
+        tasks = [self.task(content, number) for number, content in enumerate(listed)]
+        for number, task in enumerate(tasks):
+            if (before := first.setdefault(task.name, number)) != number:
+                line = self.lines.get(("tasks", before))
+                raise self.error(
+                    ("tasks", number, "name"),
+                    f"task {task.name!r} is listed twice{f', first in line {line}' if line else ''}; tasks that differ "
+                    "need a name each, and the schedule says how often a task comes",
+                )
+        return tasks
 
     def task(self, content: Any, number: int) -> GymTask:
         """Return one task."""
         place: Place = ("tasks", number)
         if not isinstance(content, dict):
-            raise self.fault(place, f"a task must be a table, got {content!r}")
+            raise self.error(place, f"a task must be a table, got {content!r}")
         task = self.table(content, _TASK, place)
         if "env" not in task:
-            raise self.fault(place, "a task needs env, the id of an environment")
+            raise self.error(place, "a task needs env, the id of an environment")
         references = self.table(task.get("references", {}), _REFERENCES, (*place, "references"))
-        drifts = self.asked((*place, "drifts"), parse_drifts, task["drifts"]) if "drifts" in task else ()
-        name, kwargs = task.get("name", task["env"]), task.get("kwargs", {})
-        return GymTask(name, References(**references), env_id=task["env"], kwargs=kwargs, drifts=drifts)
+        drifts = self.parsed((*place, "drifts"), parse_drifts, task["drifts"]) if "drifts" in task else ()
+        name, kwargs, least = task.get("name", task["env"]), task.get("kwargs", {}), task.get("success_return")
+        scores = References(**references)
+        try:
+            return GymTask(name, scores, env_id=task["env"], kwargs=kwargs, drifts=drifts, success_return=least)
+        except ValueError as error:
+            raise self.error((*place, "success_return"), str(error)) from error
 
     def table(self, content: Mapping[str, Any], known: Mapping[str, type], place: Place) -> dict[str, Any]:
-        """Return a table whose entries are known and of their kinds."""
+        """Validate and return a table's entries and their types."""
         for name, value in content.items():
             here = (*place, name)
             if name not in known:
                 hint = nearest(str(name), known)
-                raise self.fault(here, f"no entry {name!r}{hint} known: {', '.join(known)}")
+                raise self.error(here, f"no entry {name!r}{hint} known: {', '.join(known)}")
             kind = known[name]
             fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
             if not fits or (isinstance(value, bool) and kind is not bool):
-                raise self.fault(here, f"{name} must be {_WORDS[kind]}, got {value!r}")
+                raise self.error(here, f"{name} must be {_WORDS[kind]}, got {value!r}")
         return dict(content)
 
-    def asked(self, place: Place, read: Callable[[str], Any], text: str) -> Any:
-        """Return what a text names."""
+    def parsed(self, place: Place, read: Callable[[str], Any], text: str) -> Any:
+        """Return the parsed value of a text."""
         try:
             return read(text)
         except ValueError as error:
-            raise self.fault(place, str(error)) from error
+            raise self.error(place, str(error)) from error
 
-    def fault(self, place: Place, message: str) -> StreamFileError:
-        """Return the error at a place, or at the nearest around it whose line is known."""
+    def error(self, place: Place, message: str) -> StreamFileError:
+        """Return an error with the line of an entry, or of the nearest enclosing one."""
         while place and place not in self.lines:
             place = place[:-1]
         line = self.lines.get(place)
@@ -170,7 +189,7 @@ class _Reader:
 def _parse_toml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     try:
         return tomllib.loads(text), _toml_lines(text)
-    except tomllib.TOMLDecodeError as error:  # says line and column
+    except tomllib.TOMLDecodeError as error:  # its message has line and column
         raise StreamFileError(f"no TOML: {error}") from error
 
 

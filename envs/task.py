@@ -1,13 +1,15 @@
 """Tasks, their reference scores, and the row that is written for every episode."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
-__all__ = ["ROW", "Boundary", "References", "StreamError", "Task"]
+__all__ = ["ROW", "Boundary", "References", "Retention", "StreamError", "Task"]
 
 Boundary = Literal["none", "flag", "task_id"]
+Retention = Literal["recall", "index", "gain"]
+"""Measures of retention: right answers after the answer was shown; the memory index by lag; what visits gained."""
 
 ROW: dict[str, type[np.generic]] = {
     "step": np.int64,  # environment steps of all lives when the episode ended
@@ -19,22 +21,24 @@ ROW: dict[str, type[np.generic]] = {
     "lag_steps": np.int64,  # steps of this life since the task was last met, -1 if never
     "lag_episodes": np.int64,  # episodes since then: 1 is the one before, -1 is never
     "lag_tasks": np.int32,  # visits to other tasks since then, -1 is never
+    "meetings": np.int32,  # practice: finished episodes of the task earlier in this life
+    "load": np.int32,  # different tasks met since the task was last met, -1 is never
     "length": np.int32,  # steps of the episode
     "return": np.float32,  # sum of rewards
     "normalised": np.float32,  # (return - random) / (oracle - random), NaN without references
-    "within": np.float32,  # expected return here of the best policy that forgets at every episode's end, or NaN
-    "cross": np.float32,  # expected return here of the best policy that remembers its life, or NaN
-    "success": np.float32,  # 1, 0, or NaN if the task does not say
-    "answer": np.int32,  # what the last step chose, if the task says so, or its discrete action; -1 if there is none
+    "within": np.float32,  # expected return here of the best policy without memory across episodes, or NaN
+    "cross": np.float32,  # expected return here of the best policy with memory across episodes, or NaN
+    "success": np.float32,  # 1, 0, or NaN if the task has none
+    "answer": np.int32,  # the task's answer, or the last step's discrete action; -1 if there is none
 }
 
 
 class StreamError(RuntimeError):
-    """An environment broke its contract; the message names the environment, the task and the step.
+    """An environment raised or broke its contract; the message names the environment, the task and the step.
 
     Args:
         message: what happened.
-        report: how to reproduce it, as JSON can hold it; empty if nothing is known.
+        report: JSON-serialisable data to reproduce it; empty if there is none.
     """
 
     def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
@@ -49,8 +53,8 @@ class References:
     Args:
         random: mean return of the random policy.
         within: best mean return of a policy whose memory is reset at every episode's end.
-        cross: best mean return of a policy that remembers its life.
-        oracle: best mean return of a policy that knows what is hidden.
+        cross: best mean return of a policy with memory across episodes.
+        oracle: best mean return of a policy that knows the hidden parameters.
     """
 
     random: float = float("nan")
@@ -65,8 +69,19 @@ class Task:
 
     Args:
         name: shown in tables.
-        references: what its returns are compared with.
+        references: reference scores.
     """
 
     name: str
     references: References = References()
+
+    def drifted(self, kind: str, changed: bool, tasks: int) -> Self:
+        """Return the task in a kind of drift.
+
+        Args:
+            kind: name of the kind.
+            changed: whether there is a drift: then the reference scores are unknown.
+            tasks: how many tasks the stream has; with one, its name is the kind's.
+        """
+        name = kind if tasks == 1 else f"{self.name}, {kind}"
+        return replace(self, name=name, references=References() if changed else self.references)

@@ -1,16 +1,17 @@
-"""Timeline of a schedule: the task of each episode of a life, as numbers and as text."""
+"""Timeline of a schedule: the task of each episode of a life, or after so many steps, as numbers and as text."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.envs.composed_schedules import InSteps, Order, counts_steps
 from lifelong.envs.rng import Purpose, uniform
-from lifelong.envs.schedules import History, Schedule
+from lifelong.envs.schedules import Block, Cyclic, History, Schedule, Sweep
 
-__all__ = ["show_timeline", "timeline"]
+__all__ = ["show_timeline", "step_timeline", "timeline"]
 
-_SHADES = " ░▒▓█"  # how much of the time behind a character a task takes
+_SHADES = " ░▒▓█"  # share of a column's episodes
 
 
 def timeline(schedule: Schedule, tasks: int, episodes: int, seed: int = 0, life: int = 0) -> NDArray[np.int64]:
@@ -19,13 +20,18 @@ def timeline(schedule: Schedule, tasks: int, episodes: int, seed: int = 0, life:
     Args:
         schedule: of the stream.
         tasks: N, how many there are.
-        episodes: how far to look.
+        episodes: number of episodes.
         seed: of the stream.
         life: number of the life.
 
     Returns:
         [episodes] numbers below N.
+
+    Raises:
+        ValueError: if the schedule counts environment steps: which episode that is depends on how long episodes are.
     """
+    if counts_steps(schedule):
+        raise ValueError(f"a timeline of episodes needs a schedule that counts episodes, got {schedule}")
     met, meetings, task = np.full((1, tasks), -1), np.zeros((1, tasks), np.int64), np.array([-1])
     line = np.empty(episodes, np.int64)
 
@@ -40,14 +46,40 @@ def timeline(schedule: Schedule, tasks: int, episodes: int, seed: int = 0, life:
     return line
 
 
-def show_timeline(line: NDArray[np.int64], names: Sequence[str], width: int = 100, rows: int = 24) -> str:
+def step_timeline(schedule: InSteps, tasks: int, points: int = 200) -> tuple[NDArray[np.int64], int]:
+    """Return the task at evenly spaced steps of one pass through a schedule, two of `cyclic`.
+
+    Args:
+        schedule: of the stream.
+        tasks: N, how many there are.
+        points: number of steps looked at, at most.
+
+    Returns:
+        Numbers below N, and the environment steps of the whole pass, all lives together.
+    """
+    counted = schedule.schedule
+    assert isinstance(counted, Block | Cyclic | Sweep | Order)  # noqa: S101  as `InSteps` promises
+    if isinstance(counted, Order):
+        blocks = len(counted.tasks)
+    else:
+        blocks = 2 if isinstance(counted, Sweep) else tasks * (1 + isinstance(counted, Cyclic))
+    steps = blocks * counted.episodes
+    at = np.arange(min(points, steps)) * steps // min(points, steps)
+    history = History(at, np.full(at.size, -1), np.full((at.size, tasks), -1), np.zeros((at.size, tasks), np.int64))
+    return counted.next(history, lambda number: np.zeros(at.size)), steps
+
+
+def show_timeline(
+    line: NDArray[np.int64], names: Sequence[str], width: int = 100, rows: int = 24, span: str = ""
+) -> str:
     """Return a timeline as text: a row for each task, a column for some episodes, darker where it takes more of them.
 
     Args:
         line: task of each episode.
         names: of the tasks.
         width: columns at most.
-        rows: at most; the last one tells of the rest.
+        rows: at most; the last one summarises the rest.
+        span: what the whole width is; by default so many episodes.
     """
     columns = min(width, line.size)
     column = np.arange(line.size) * columns // max(line.size, 1)
@@ -62,6 +94,6 @@ def show_timeline(line: NDArray[np.int64], names: Sequence[str], width: int = 10
     ]
     if len(names) > rows:
         text.append(f"... and {len(names) - rows} tasks more")
-    first, last = "0", f"{line.size} episodes"
+    first, last = "0", span or f"{line.size} episodes"
     text.append(" " * (label + 2) + first + last.rjust(max(columns - len(first), len(last) + 1)))
     return "\n".join(text) + "\n"

@@ -1,18 +1,18 @@
-"""Spaces that several environments share, and what one of them shows and takes there.
+"""Common observation and action spaces of several environments, and the conversions into them.
 
-| observations of the tasks | what all show |
+| observations of the tasks | common observation |
 | --- | --- |
 | the same space | that space |
-| Dicts, or Dicts and others | a Dict of all their entries; other spaces are its entry `observation`, and what a task does not have is zeros |
+| Dicts, or Dicts and others | a Dict of all their entries; other spaces are its entry `observation`, and missing entries are zeros |
 | Discrete; MultiDiscrete or Box of one shape | the same with the largest range |
 | anything else | a vector as the longest: numbers as they are, choices one-hot, then zeros |
 
-| actions of the tasks | what all take |
+| actions of the tasks | common action |
 | --- | --- |
 | the same space | that space |
 | Discrete | the most choices; a task with n takes choice a as a modulo n |
 | Box | a vector in [-1, 1] as the longest; a task takes its first entries, scaled to its bounds if it has any |
-| Discrete and Box | refused |
+| Discrete and Box | an error |
 """  # noqa: E501  a table
 
 from collections.abc import Sequence
@@ -28,79 +28,81 @@ AnySpace = spaces.Space[Any]
 
 
 class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment in common spaces.
+    """Wrap an environment in common spaces.
 
     Args:
         env: one of the environments.
-        look: what it shows, as it is shown; part of its observation space.
+        own_space: the observed part of its observation space.
         observation_space: of all, from `common_observations`.
         action_space: of all, from `common_actions`.
     """
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], look: AnySpace, observation_space: AnySpace, action_space: AnySpace
+        self, env: gymnasium.Env[Any, Any], own_space: AnySpace, observation_space: AnySpace, action_space: AnySpace
     ) -> None:
         super().__init__(env)
-        self._look, self._act = look, env.action_space
+        self._own_space, self._own_actions = own_space, env.action_space
         self.observation_space, self.action_space = observation_space, action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
-        seen, info = self.env.reset(seed=seed, options=options)
-        return _shown(self.observation_space, self._look, seen), info
+        obs, info = self.env.reset(seed=seed, options=options)
+        return _convert(self.observation_space, self._own_space, obs), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Do the environment's own action that the common one stands for."""
-        seen, reward, terminated, truncated, info = self.env.step(_own_action(self.action_space, self._act, action))
-        return _shown(self.observation_space, self._look, seen), reward, terminated, truncated, info
+        """Step the environment by its own action of a common one."""
+        obs, reward, terminated, truncated, info = self.env.step(
+            _own_action(self.action_space, self._own_actions, action)
+        )
+        return _convert(self.observation_space, self._own_space, obs), reward, terminated, truncated, info
 
 
-def common_observations(looks: Sequence[AnySpace]) -> AnySpace:
-    """Return the space in which all can be shown; see the table."""
-    return _common(list(looks))
+def common_observations(own_spaces: Sequence[AnySpace]) -> AnySpace:
+    """Return the common observation space; see the table."""
+    return _common(list(own_spaces))
 
 
-def common_actions(acts: Sequence[AnySpace]) -> AnySpace:
-    """Return the space in which all can be told what to do; see the table.
+def common_actions(own_spaces: Sequence[AnySpace]) -> AnySpace:
+    """Return the common action space; see the table.
 
     Raises:
         ValueError: if some are Discrete and some are Box.
     """
-    first = acts[0]
-    if all(act == first for act in acts):
+    first = own_spaces[0]
+    if all(space == first for space in own_spaces):
         return first
-    if all(isinstance(act, spaces.Discrete) for act in acts):
-        return spaces.Discrete(max(int(act.n) for act in acts if isinstance(act, spaces.Discrete)))
-    if all(isinstance(act, spaces.Box) for act in acts):
-        return spaces.Box(-1.0, 1.0, (max(spaces.flatdim(act) for act in acts),), np.float32)
-    kinds = ", ".join(dict.fromkeys(str(act) for act in acts))
+    if all(isinstance(space, spaces.Discrete) for space in own_spaces):
+        return spaces.Discrete(max(int(space.n) for space in own_spaces if isinstance(space, spaces.Discrete)))
+    if all(isinstance(space, spaces.Box) for space in own_spaces):
+        return spaces.Box(-1.0, 1.0, (max(spaces.flatdim(space) for space in own_spaces),), np.float32)
+    kinds = ", ".join(dict.fromkeys(str(space) for space in own_spaces))
     raise ValueError(f"actions of one stream are all Discrete or all Box, got {kinds}")
 
 
-def _common(looks: list[AnySpace | None]) -> AnySpace:
-    there = [look for look in looks if look is not None]
-    first = there[0]
-    if all(look == first for look in there) and not isinstance(first, spaces.Discrete | spaces.MultiDiscrete):
+def _common(own_spaces: list[AnySpace | None]) -> AnySpace:
+    present = [space for space in own_spaces if space is not None]
+    first = present[0]
+    if all(space == first for space in present) and not isinstance(first, spaces.Discrete | spaces.MultiDiscrete):
         return first
-    if any(isinstance(look, spaces.Dict | spaces.Tuple) for look in there):
-        parts = [{} if look is None else _entries(look) for look in looks]
+    if any(isinstance(space, spaces.Dict | spaces.Tuple) for space in present):
+        parts = [{} if space is None else _entries(space) for space in own_spaces]
         names = dict.fromkeys(name for part in parts for name in part)
         return spaces.Dict({name: _common([part.get(name) for part in parts]) for name in names})
-    if all(isinstance(look, spaces.Discrete) for look in there):
-        return spaces.Discrete(max(int(look.n) for look in there if isinstance(look, spaces.Discrete)))
-    if len({look.shape for look in there}) == 1:
-        if all(isinstance(look, spaces.MultiDiscrete) for look in there):
-            sizes = [look.nvec for look in there if isinstance(look, spaces.MultiDiscrete)]
+    if all(isinstance(space, spaces.Discrete) for space in present):
+        return spaces.Discrete(max(int(space.n) for space in present if isinstance(space, spaces.Discrete)))
+    if len({space.shape for space in present}) == 1:
+        if all(isinstance(space, spaces.MultiDiscrete) for space in present):
+            sizes = [space.nvec for space in present if isinstance(space, spaces.MultiDiscrete)]
             return spaces.MultiDiscrete(np.max(sizes, axis=0), first.dtype)  # type: ignore[arg-type]
-        if all(isinstance(look, spaces.Box) for look in there):
-            boxes = [look for look in there if isinstance(look, spaces.Box)]
+        if all(isinstance(space, spaces.Box) for space in present):
+            boxes = [space for space in present if isinstance(space, spaces.Box)]
             low, high = np.min([box.low for box in boxes], axis=0), np.max([box.high for box in boxes], axis=0)
             kind = np.result_type(*(box.dtype for box in boxes))
             return spaces.Box(low.astype(kind), high.astype(kind), dtype=kind.type)
-    longest = max(spaces.flatdim(look) for look in there)
+    longest = max(spaces.flatdim(space) for space in present)
     low, high = np.zeros(longest, np.float32), np.zeros(longest, np.float32)
-    for look in there:
-        flat: Any = spaces.flatten_space(look)
+    for space in present:
+        flat: Any = spaces.flatten_space(space)
         n = flat.shape[0]
         low[:n], high[:n] = np.minimum(low[:n], flat.low), np.maximum(high[:n], flat.high)
     return spaces.Box(low, high, dtype=np.float32)
@@ -114,26 +116,26 @@ def _entries(space: AnySpace) -> dict[str, AnySpace]:
     return {"observation": space}
 
 
-def _shown(common: AnySpace, own: AnySpace, seen: Any) -> Any:
-    """Return what an environment showed as a member of the common space."""
+def _convert(common: AnySpace, own: AnySpace, obs: Any) -> Any:
+    """Return an observation as a member of the common space."""
     if isinstance(common, spaces.Dict):
         inner = _entries(own)
         if isinstance(own, spaces.Dict):
-            parts = {str(name): seen[name] for name in own.spaces}
+            parts = {str(name): obs[name] for name in own.spaces}
         else:
-            parts = dict(zip(inner, seen if isinstance(own, spaces.Tuple) else [seen], strict=True))
+            parts = dict(zip(inner, obs if isinstance(own, spaces.Tuple) else [obs], strict=True))
         return {
-            name: _shown(space, inner[name], parts[name]) if name in inner else _nothing(space)
+            name: _convert(space, inner[name], parts[name]) if name in inner else _nothing(space)
             for name, space in common.spaces.items()
         }
     if isinstance(own, spaces.Tuple):  # and so are all
-        return tuple(seen)
+        return tuple(obs)
     if isinstance(common, spaces.Discrete | spaces.MultiDiscrete):
-        return seen - own.start  # type: ignore[attr-defined]
+        return obs - own.start  # type: ignore[attr-defined]
     if own.shape == common.shape and not isinstance(own, spaces.Discrete | spaces.MultiDiscrete):
-        return seen
+        return obs
     vector = np.zeros(common.shape or (), np.float32)
-    flat: Any = spaces.flatten(own, seen)
+    flat: Any = spaces.flatten(own, obs)
     vector[: len(flat)] = flat
     return vector
 
@@ -147,7 +149,7 @@ def _nothing(space: AnySpace) -> Any:
 
 
 def _own_action(common: AnySpace, own: Any, action: Any) -> Any:
-    """Return the environment's action that a common one stands for."""
+    """Return the environment's own action of a common one."""
     if common == own:
         return action
     if isinstance(own, spaces.Discrete):

@@ -1,1 +1,1 @@
-"""The questions: train an agent, measure what it retains; and the `lifelong` command."""
+"""Verbs of the `lifelong` command, one file each: train an agent, measure retention, and so on."""

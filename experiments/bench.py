@@ -1,17 +1,23 @@
-"""`lifelong bench`: how fast the kernels are, how fast agents train, and how fast worlds are, on this machine."""
+"""`lifelong bench`: measure the speed of kernels, training and environments on this machine."""
 
-import difflib
-import importlib
 import sys
+
+from lifelong.registry import Entry, find, load, table
 
 __all__ = ["SUBJECTS", "command"]
 
-SUBJECTS = {
-    "kernels": "the recurrences: right first, then how fast, beside their rivals",
-    "training": "environment steps per second of recurrent PPO, beside sb3-contrib's",
-    "worlds": "environment steps per second of our grid world, beside MiniGrid, EnvPool and XLand-MiniGrid",
-    "life": "whether a long run stayed as fast and as it began",
-}
+SUBJECTS = table(
+    "lifelong.experiments.benchmarks",
+    {
+        "kernels": Entry("kernels:command", "the recurrences: right first, then how fast, beside their rivals"),
+        "training": Entry("training:command", "environment steps per second of recurrent PPO, beside sb3-contrib's"),
+        "envs": Entry(
+            "envs:command",
+            "environment steps per second of `rooms`, beside MiniGrid, EnvPool and XLand-MiniGrid",
+        ),
+        "life": Entry("life:command", "whether a long run stayed as fast and as it began"),
+    },
+)
 
 
 def command(arguments: list[str]) -> None:
@@ -23,16 +29,19 @@ def command(arguments: list[str]) -> None:
     subject, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if subject in ("-h", "--help"):
         sys.stdout.write(_usage())
-    elif subject in SUBJECTS:
-        importlib.import_module(f"lifelong.experiments.benchmarks.{subject}").command(rest)
-    else:
-        from lifelong.experiments.runs.errors import UserError  # not above: it imports torch, which help does without
+        return
+    from lifelong.experiments.runs.errors import UserError, as_user_error  # not above: torch, which help does without
 
-        near = f"; did you mean {near[0]!r}" if (near := difflib.get_close_matches(subject, SUBJECTS, n=1)) else ""
-        raise UserError(f"bench what{f': {subject!r}' if subject else ''}{near}? known: {', '.join(SUBJECTS)}")
+    subject = "envs" if subject == "worlds" else subject  # its name until 0.2
+
+    if not subject:
+        raise UserError(f"bench what? known: {', '.join(SUBJECTS)}")
+    with as_user_error():
+        entry = find("subject", subject, SUBJECTS)
+    load("subject", entry.target)(rest)
 
 
 def _usage() -> str:
     width = max(map(len, SUBJECTS))
-    lines = "\n".join(f"  {subject:<{width}}  {what}" for subject, what in SUBJECTS.items())
+    lines = "\n".join(f"  {subject:<{width}}  {entry.summary}" for subject, entry in SUBJECTS.items())
     return f"usage: lifelong bench SUBJECT [OPTIONS]\n\n{lines}\n\nlifelong bench SUBJECT --help tells more.\n"

@@ -3,10 +3,10 @@
     lifelong capacity                                  every rule and kind of key, 64, 128 and 256 pairs
     lifelong capacity --keys relu --pairs 16 32 64     some of them
 
-Random pairs of a key and one of 1,024 code vectors are stored once each, one after another. Every key is then asked
-again, and what is read counts as recalled if its code vector is the nearest (largest inner product) of all. This tells
-what a rule can do, apart from what training can do to its keys. All rules but the last two hold one matrix of width x
-width (Palimpsa and Mesa two); those that say so hold more.
+Random pairs of a key and one of 1,024 code vectors are written once each. Every key is then queried, and counts as
+recalled if the output's nearest code vector (largest inner product) is its own. This measures the update rule alone,
+without learned keys. All rules but the last two hold one matrix of width x width (Palimpsa and Mesa two); those that
+say so hold more.
 """
 
 import sys
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
@@ -30,32 +30,35 @@ __all__ = ["RULES", "CapacityConfig", "Keys", "command", "draw_keys", "main", "r
 
 Keys = Literal["dense", "relu", "sparse", "offset", "correlated"]
 CODES = 1024
-LOAD = 4  # axes that a sparse key uses
+LOAD = 4  # non-zero entries of a sparse key
 
 
 @dataclass(frozen=True)
 class CapacityConfig:
-    """Measure how many key-value pairs each update rule recalls without training."""
+    """Measure how many key-value pairs each update rule recalls without training.
+
+    Args:
+        keys: kinds of keys.
+        pairs: numbers of pairs that are stored.
+        rules: names of update rules, as in the table; none is all.
+        width: width of keys and values.
+        repeats: draws of keys and codes that are averaged over.
+        seed: random seed of the draws.
+        output: file to write the table to as well.
+    """
 
     keys: tuple[Keys, ...] = get_args(Keys)
-    """Kinds of keys."""
     pairs: tuple[int, ...] = (64, 128, 256)
-    """How many pairs are stored."""
     rules: tuple[str, ...] = ()
-    """Which rules, by their names in the table; none is all."""
     width: int = 64
-    """Of keys and values."""
     repeats: int = 48
-    """Draws of keys and codes that are averaged over."""
     seed: int = 0
-    """Of the draws."""
     output: Path | None = None
-    """Write the table there too."""
 
     def __post_init__(self) -> None:
         """Validate numbers and names."""
         check_sizes(self, ("width", "repeats"))
-        check_sizes(self, ("seed",), 0)
+        check_seed(self.seed)
         check_output(self.output)
         if min(self.pairs, default=0) < 1:
             raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
@@ -75,10 +78,10 @@ def command(arguments: list[str]) -> None:
 
 
 def main(config: CapacityConfig) -> str:
-    """Return the table of recall as Markdown, and write it where asked.
+    """Return the table of recall as Markdown, and write it to `output` if given.
 
     Args:
-        config: what to measure.
+        config: settings.
     """
     rules = config.rules or tuple(RULES)
     lines = [
@@ -101,11 +104,11 @@ def main(config: CapacityConfig) -> str:
 
 
 def recall(kind: Keys, pairs: int, config: CapacityConfig, rules: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return, of each rule, the share of keys that was recalled in each draw, [repeats].
+    """Return the share of keys recalled by each rule in each draw, [repeats].
 
     Args:
         kind: of keys.
-        pairs: how many are stored.
+        pairs: number of stored pairs.
         config: widths, repeats and seed.
         rules: names in `RULES`.
     """
@@ -196,7 +199,7 @@ def quadratic(k: Tensor, v: Tensor) -> Tensor:
 
 
 def softmax(k: Tensor, v: Tensor) -> Tensor:
-    """Keep all pairs, and read their mean weighted by exp(8 q^T k)."""
+    """Softmax attention over all pairs: their mean weighted by exp(8 q^T k)."""
     return (8 * k @ k.mT).softmax(-1) @ v
 
 

@@ -1,14 +1,13 @@
 """Measure a stream's reference policies, from chance to the oracle.
 
-    lifelong certify                              all streams that need nothing which is not installed
-    lifelong certify reversal                     one of them, in the settings that are certified
-    lifelong certify reversal --stream-options hazard=0.1
-    lifelong certify reversal --check             hold fresh lives to the stored certificate; exit code 1 if they differ
-    lifelong certify reversal --store             write the certificate that comes with the package
+    lifelong certify                              all streams whose requirements are installed lifelong certify reversal
+    one of them, in its certified settings lifelong certify reversal --stream-options hazard=0.1 lifelong certify
+    reversal --check             compare new lives with the stored certificate; exit code 1 if they differ lifelong
+    certify reversal --store             write the certificate that comes with the package
 
-A table for each: mean return of an episode with half a 95 % interval over lives; what the stream's rows expect of the
-same episodes, by theory where there is one; and the difference. `within` is the best policy that knows nothing of
-earlier episodes, `cross` the best that remembers its life; where they do not differ the stream is a control.
+Prints a table for each: mean return of an episode with half a 95 % interval over lives; the expected return in closed
+form where there is one; and the difference. `within` is the best policy without memory across episodes, `cross` the
+best with it; without a gap between them the stream is a control.
 """
 
 import sys
@@ -23,38 +22,41 @@ from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import options
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_seed, check_sizes
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
-_ENDLESS = 200  # episodes of a life that has no end
+_ENDLESS = 200  # episodes of an endless life
 _ROUNDED = 2e-6  # figures are stored with six decimals
 
 
 @dataclass(frozen=True)
 class CertifyConfig:
-    """Measure a stream's reference policies, from chance to the oracle."""
+    """Measure a stream's reference policies, from chance to the oracle.
+
+    Args:
+        streams: names of streams (see `lifelong list`); none is all that have a certificate.
+        stream_options: settings of the stream in place of those that are certified.
+        lives: number of lives of each policy; if not given, as the plan says.
+        episodes: episodes of each life; if not given, as the plan or the stream says.
+        seed: random seed of the lives; if not given 0, and 1 with --check, whose lives are to be other ones.
+        check: compare with the stored certificates.
+        store: write the certificates that come with the package.
+    """
 
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Names of streams (see `lifelong list`); none is all that have a certificate."""
     stream_options: tuple[str, ...] = ()
-    """Settings of the stream, as name=value, in place of those that are certified."""
     lives: int | None = None
-    """Led by each policy; None is as the plan says."""
     episodes: int | None = None
-    """Of each life; None is as the plan or the stream says."""
     seed: int | None = None
-    """Of the lives; None is 0, and 1 for a check, whose lives are to be others than the stored ones."""
     check: bool = False
-    """Compare with the stored certificates."""
     store: bool = False
-    """Write the certificates that come with the package."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("lives", "episodes"))
-        check_sizes(self, ("seed",), 0)
-        for name, least in (("lives", 2), ("episodes", 1), ("seed", 0)):
+        check_seed(self.seed)
+        for name, least in (("lives", 2), ("episodes", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name} must be at least {least}: {name}={value}")
@@ -82,10 +84,10 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
     """Yield the table of each certificate as Markdown, and whether it holds.
 
     Args:
-        config: what to certify.
+        config: settings.
 
     Raises:
-        UserError: if a stream does not exist, cannot be certified, or has nothing to be compared with.
+        UserError: if a stream does not exist, cannot be certified, or has no stored certificate to compare with.
     """
     for name in config.streams or tuple(PLANS):
         name = name.replace("_", "-")
@@ -126,34 +128,34 @@ def table(certificate: Certificate) -> str:
             theory, difference = f"{score.closed_form:.4f}", f"{score.mean - score.closed_form:+.4f}"
         lines.append(f"| {name} | {score.mean:.4f} ± {score.half:.4f} | {theory} | {difference} |")
     lines += _by_task(certificate)
-    verdict = "what memory across episodes is worth is not known: there is no policy for it"
+    summary = "what memory across episodes is worth is not known: there is no policy for it"
     if certificate.control is not None:
         within, cross = certificate.scores["within"].mean, certificate.scores["cross"].mean
-        verdict = f"memory across episodes is worth {cross - within:.4f}: cross less within"
+        summary = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
-        verdict = "**a control**, as these lives can tell: no gap between within and cross"
+        summary = "**a control**, as these lives can tell: no gap between within and cross"
     if certificate.fixed and certificate.conflict:
         lost = certificate.scores["oracle"].mean - certificate.fixed[1]
-        verdict += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
+        summary += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"
     elif certificate.fixed:
-        verdict += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
+        summary += f"\n**a negative control**: {certificate.fixed[0]!r} does for all tasks"
     if certificate.leaks:
         worth = certificate.scores[FIRST].mean - certificate.scores["within"].mean
-        verdict += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
+        summary += f"\n**not sealed**: what an episode's first observation shows of the one before is worth {worth:.4f}"
     for name, score in certificate.scores.items():
         if score.given_up:
             episodes = certificate.lives * certificate.episodes
-            verdict += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
-    return "\n".join([*lines, "", verdict, ""])
+            summary += f"\n{name} knew no way in {score.given_up} episodes of {episodes}, and did nothing there"
+    return "\n".join([*lines, "", summary, ""])
 
 
 def _by_task(certificate: Certificate) -> list[str]:
-    """Return the lines that tell the tasks apart, if any."""
-    told = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
-    if not told:
+    """Return the lines of single tasks, if any."""
+    by_policy = {name: score.tasks for name, score in certificate.scores.items() if score.tasks}
+    if not by_policy:
         return []
-    tasks = list(next(iter(told.values())))
-    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in told.items()]
+    tasks = list(next(iter(by_policy.values())))
+    rows = [f"| {name} | {' | '.join(f'{means[task]:.1f}' for task in tasks)} |" for name, means in by_policy.items()]
     return ["", f"| policy | {' | '.join(tasks)} |", f"| --- |{' --- |' * len(tasks)}", *rows]
 
 
@@ -181,14 +183,14 @@ def _stored(name: str, plans: int) -> list[Certificate]:
 
 
 def _compared(kept: Certificate, fresh: Certificate) -> tuple[str, bool]:
-    """Return in words how fresh lives compare with a stored certificate, and whether they agree."""
+    """Return the comparison of new lives with a stored certificate as text, and whether they agree."""
     if (kept.settings, kept.episodes, set(kept.scores)) != (fresh.settings, fresh.episodes, set(fresh.scores)):
         of = f"{kept.episodes} episodes, {kept.settings or 'no settings'}, {', '.join(kept.scores)}"
         return f"\n**differs**: the stored certificate is for {of}\n", False
     off = {name: pair for name, pair in kept.differences(fresh).items() if abs(pair[0]) > pair[1] + _ROUNDED}
     if off:
-        said = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
-        return f"\n**differs** from the stored certificate: {said}\n", False
+        listed = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
+        return f"\n**differs** from the stored certificate: {listed}\n", False
     return "\nagrees with the stored certificate\n", True
 
 

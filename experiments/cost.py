@@ -1,11 +1,11 @@
 """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train.
 
-    lifelong cost                                    every memory as it is made by default
+    lifelong cost                                    every memory with its defaults
     lifelong cost --memories gated_delta palimpsa    some of them
     lifelong cost --recall runs/recall               at the sizes of these measurements, with pictures of recall
                                                      against bytes and against time
 
-Operations are those the memory declares, and beside them what counting them one by one in its plain form gives
+Operations are those the memory declares, beside a count in its reference form
 (`lifelong.experiments.benchmarks.operation_count`). Times are medians of rounds in which all memories take turns.
 """
 
@@ -32,28 +32,32 @@ __all__ = ["Cost", "CostConfig", "command", "front", "main"]
 
 @dataclass(frozen=True)
 class CostConfig:
-    """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train."""
+    """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train.
+
+    Args:
+        memories: names of memories (see `lifelong list`), or package.module:Class; none is all, or those of `recall`.
+        width: width of the memories.
+        lives: number of lives that act in parallel.
+        batch: sequences that are trained on together.
+        length: steps of a sequence.
+        recall: outputs of `lifelong recall`, whose sizes are taken and whose recall is drawn; they need a task in
+            common.
+        repeats: rounds of the timing.
+        threads: threads of torch.
+        device: where to compute: cpu, cuda or cuda:<number>.
+        output: directory to write cost.md and the pictures to; if not given, the first of `recall`.
+    """
 
     memories: tuple[str, ...] = ()
-    """Names of memories (see `lifelong list`), or package.module:Class; none is all, or those of the measurements."""
     width: int = 64
-    """Of the memories."""
     lives: int = 64
-    """Lives that act side by side."""
     batch: int = 16
-    """Sequences that are trained on together."""
     length: int = 128
-    """Steps of a sequence."""
     recall: tuple[Path, ...] = ()
-    """Outputs of `lifelong recall`, whose sizes are taken and whose recall is drawn; a task in common is needed."""
     repeats: int = 5
-    """Rounds of the timing."""
     threads: int = 1
-    """Threads of torch."""
     device: str = "cpu"
-    """Where to compute."""
     output: Path | None = None
-    """Directory to write cost.md and the pictures to; with --recall, the first of those if nothing is said."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -62,12 +66,12 @@ class CostConfig:
 
 
 class Measured(NamedTuple):
-    """A memory at one size, and how well it recalled there.
+    """A memory at one size, with its recall.
 
     Args:
         name: of the memory.
         memory: of that size.
-        recall: by task, the mean area over seeds; empty where it was not measured.
+        recall: mean area over seeds by task; empty where not measured.
     """
 
     name: str
@@ -76,7 +80,7 @@ class Measured(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a memory costs; see the columns of the table."""
+    """Cost of a memory; see the columns of the table."""
 
     name: str
     state_bytes: int
@@ -94,13 +98,13 @@ def command(arguments: list[str]) -> None:
 
 
 def main(config: CostConfig) -> str:
-    """Return the table as Markdown; write it, and pictures where recall is known, if there is a place for them.
+    """Return the table as Markdown; write it, and pictures where recall is known, if there is an output directory.
 
     Args:
-        config: what to measure.
+        config: settings.
 
     Raises:
-        UserError: if a memory does not fit a size, or there are no measurements where they should be.
+        UserError: if a memory does not fit a size, or a folder of `--recall` has no measurements.
     """
     check_device(config.device)
     torch.set_num_threads(config.threads)
@@ -125,13 +129,13 @@ def main(config: CostConfig) -> str:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which points no other beats: none that costs at most as much recalls more, none as much for less.
+    """Return the Pareto front of cost and recall.
 
     Args:
         points: cost and recall of each.
 
     Returns:
-        Their indices, from cheap to dear.
+        Indices in ascending order of cost.
     """
     kept: list[int] = []
     for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
@@ -169,10 +173,10 @@ def _measure(subjects: Sequence[Measured], config: CostConfig) -> list[Cost]:
         memory.to(config.device)
         calls[f"step {number}"] = _step(memory, config)
         calls[f"train {number}"] = _train(memory, config)
-    times, faults = in_turns(calls, config.repeats, clock)
-    if faults:
-        name, fault = next(iter(faults.items()))
-        raise UserError(f"memory {subjects[int(name.split()[1])].name!r} does not run: {fault}")
+    times, errors = in_turns(calls, config.repeats, clock)
+    if errors:
+        name, error = next(iter(errors.items()))
+        raise UserError(f"memory {subjects[int(name.split()[1])].name!r} does not run: {error}")
     return [
         Cost(
             name,
@@ -188,7 +192,7 @@ def _measure(subjects: Sequence[Measured], config: CostConfig) -> list[Cost]:
 
 
 def _declared(memory: Memory) -> Count:
-    """Return what a step does as the memory has it: its operations; its state in and out, and its parameters in."""
+    """Return the declared operations of a step, and its bytes: state in and out, parameters in."""
     parameters = sum(p.numel() * p.element_size() for p in memory.parameters())
     return Count(memory.step_flops, 2 * memory.state_bytes + parameters)
 

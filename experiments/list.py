@@ -1,4 +1,4 @@
-"""`lifelong list`: memories and streams, in one line each; `lifelong list NAME`: settings, defaults and tasks of one.
+"""`lifelong list`: memories, streams, schedules and drifts, in one line each; `lifelong list NAME`: settings of one.
 
 Without a name it imports none of them.
 """
@@ -6,59 +6,62 @@ Without a name it imports none of them.
 import inspect
 import sys
 from collections.abc import Mapping
-from typing import Any
 
-from lifelong.envs import known_streams
+from lifelong.envs import DRIFTS, SCHEDULES, known_streams
+from lifelong.envs.parse import IN_STEPS
+from lifelong.experiments.runs.docstrings import documented_arguments
 from lifelong.memory import known_memories
 from lifelong.registry import Entry, load, nearest
 
 __all__ = ["command", "describe", "listing"]
 
 _NOT_SETTINGS = {"self", "width", "num_envs", "seed"}  # flags of their own
-_VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+_DEFAULT_COLUMN = 24  # its largest width; a longer default moves what stands behind it
+_GIVEN_BY = {  # how a setting of each kind is given
+    "memory": "--memory-options NAME=VALUE",
+    "stream": "--stream-options NAME=VALUE",
+    "schedule": "--schedule {}:NAME=VALUE",
+    "order": "--schedule 'order:A,B,A every EPISODES'",
+    "drift": "--stream-options drifts={}:NAME=VALUE",
+}
 
 
 def listing() -> str:
     """Return the table of what can be named on the command line."""
-    groups: dict[str, dict[str, tuple[Any, ...]]] = {
-        "memories (--memory)": {**known_memories(), "package.module:Class": (None, "a memory of your own")},
-        "streams": {**known_streams(), "gym:<id>": (None, "anything gymnasium.make takes, as a one-task stream")},
+    own = {"package.module:Class": Entry("", "a memory of your own")}
+    gym = {"gym:<id>": Entry("", "anything gymnasium.make takes, as a one-task stream")}
+    groups = {
+        "memories (--memory)": known_memories() | own,
+        "streams": known_streams() | gym,
+        "schedules of a stream (--schedule)": SCHEDULES,
+        "drifts of a stream's tasks (--stream-options drifts=...)": DRIFTS,
     }
     width = max(len(name) for entries in groups.values() for name in entries)
     lines = []
     for title, entries in groups.items():
-        lines += [f"{title}:", *(f"  {name:<{width}}  {entry[1]}" for name, entry in entries.items()), ""]
+        lines += [f"{title}:", *(f"  {name:<{width}}  {entry.summary}" for name, entry in entries.items()), ""]
     return "\n".join([*lines, "lifelong list NAME shows the settings of one.", ""])
 
 
 def describe(name: str) -> str:
-    """Return the settings and defaults of a memory or stream, and the tasks of a stream.
+    """Return the settings and defaults of what has this name, and the tasks of a stream.
 
     Raises:
         UserError: if there is none of that name, or it needs what is not installed.
     """
     from lifelong.experiments.runs.errors import UserError, as_user_error  # not above: the table does without torch
 
-    memories, streams = known_memories(), known_streams()
-    memory, stream = _found(name, memories), _found(name, streams)
-    if memory is None and stream is None:
-        hint = nearest(name, [*memories, *streams])
-        raise UserError(f"no memory or stream {name!r}{hint} lifelong list shows all")
+    tables = {"memory": known_memories(), "stream": known_streams(), "schedule": SCHEDULES, "drift": DRIFTS}
+    found = {kind: key for kind, entries in tables.items() if (key := _found(name, entries)) is not None}
+    if not found:
+        hint = nearest(name, [key for entries in tables.values() for key in entries])
+        raise UserError(f"no memory, stream, schedule or drift {name!r}{hint} lifelong list shows all")
     parts = []
     with as_user_error():
-        if memory is not None:
-            parts.append(_settings("memory", memory, memories[memory], "--memory-options"))
-        if stream is not None:
-            parts.append(_settings("stream", stream, streams[stream], "--stream-options"))
-            from lifelong.envs import make_stream
-
-            env = make_stream(stream, num_envs=1)
-            try:
-                names = [task.name for task in env.tasks]
-                shown = ", ".join(names[:40]) + (f", and {len(names) - 40} more" if len(names) > 40 else "")
-                parts.append(f"tasks ({len(names)}): {shown}\nschedule: {env.schedule}\n")
-            finally:
-                env.close()
+        for kind, key in found.items():
+            parts.append(_settings(kind, key, tables[kind][key]))
+            if kind == "stream":
+                parts.append(_tasks(key))
     return "\n".join(parts)
 
 
@@ -69,7 +72,9 @@ def command(arguments: list[str]) -> None:
         UserError: if there is more than one name, or an option.
     """
     if any(word in ("-h", "--help") for word in arguments):
-        sys.stdout.write("usage: lifelong list [NAME]\n\nMemories and streams, or the settings of one.\n")
+        sys.stdout.write(
+            "usage: lifelong list [NAME]\n\nList memories, streams, schedules and drifts, or the settings of one.\n"
+        )
         return
     options = [word for word in arguments if word.startswith("-")]
     if options or len(arguments) > 1:
@@ -84,7 +89,19 @@ def _found(name: str, entries: Mapping[str, Entry]) -> str | None:
     return next((known for known in entries if known.replace("_", "-") == name.replace("_", "-")), None)
 
 
-def _settings(kind: str, name: str, entry: Entry, flag: str) -> str:
+def _tasks(stream: str) -> str:
+    from lifelong.envs import make_stream
+
+    env = make_stream(stream, num_envs=1)
+    try:
+        names = [task.name for task in env.tasks]
+        shown = ", ".join(names[:40]) + (f", and {len(names) - 40} more" if len(names) > 40 else "")
+        return f"tasks ({len(names)}): {shown}\nschedule: {env.schedule}\n"
+    finally:
+        env.close()
+
+
+def _settings(kind: str, name: str, entry: Entry) -> str:
     factory = load(kind, entry.target)
     lines = [f"{kind} {name}: {entry.summary}", ""]
     if entry.options:
@@ -95,26 +112,12 @@ def _settings(kind: str, name: str, entry: Entry, flag: str) -> str:
         if parameter.name not in _NOT_SETTINGS
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
-    said = _arguments(inspect.getdoc(factory) or "")
+    said = documented_arguments(factory)
     width = max((len(setting) for setting, _ in listed), default=0)
-    lines.append(f"settings ({flag} NAME=VALUE):" if listed else "no settings")
+    column = min(max((len(default) for _, default in listed), default=0), _DEFAULT_COLUMN)
+    lines.append(f"settings ({_GIVEN_BY.get(name, _GIVEN_BY[kind]).format(name)}):" if listed else "no settings")
     for setting, default in listed:
-        lines.append(f"  {setting:<{width}}  {default:<10}  {said.get(setting, '')}".rstrip())
+        lines.append(f"  {setting:<{width}}  {default:<{column}}  {said.get(setting, '')}".rstrip())
+    if kind == "schedule" and name in IN_STEPS:
+        lines += ["", "with ` steps` behind the number it counts environment steps of all lives together"]
     return "\n".join([*lines, ""])
-
-
-def _arguments(docstring: str) -> dict[str, str]:
-    """Return what the `Args:` of a docstring says of each parameter, in one line."""
-    _, _, below = docstring.partition("Args:\n")
-    found: dict[str, str] = {}
-    name = ""
-    for line in below.split("\n"):
-        indent = len(line) - len(line.lstrip())
-        if not line.strip() or indent == 0:
-            break
-        if indent == 4 and ":" in line:
-            name, _, text = line.strip().partition(": ")
-            found[name] = text
-        elif name:
-            found[name] += f" {line.strip()}"
-    return found

@@ -1,22 +1,24 @@
-"""How much does a trained memory recall, below and above what it can hold, and far beyond the length of its training?
+"""Train memories of equal size on associative recall, and test them around capacity and beyond training length.
 
     lifelong recall                                        the usual memories, both tasks, about an hour on two cores
     lifelong recall --memories gated_delta kalman_delta --tasks rewrite
     lifelong recall --preset published --device cuda       the sizes of the Palimpsa paper; for a GPU
 
-Trains small backbones on associative recall (`associative_recall/sequences.py`), with several numbers of pairs
-at once, all of equal size: bytes of state per layer at most, parameters as possible. Each memory first finds
-its learning rate, with seeds of their own; then it is trained anew with every seed and tested with its state carried
-on, up to 64 times the length.
+Trains small backbones on associative recall (`associative_recall/sequences.py`), with several numbers of pairs at once,
+all of equal size: an upper bound on bytes of state per layer, parameters as close as possible. The learning rate of
+each memory is chosen with separate seeds; then it is trained with every seed and tested with its state carried on, up
+to 64 times the length.
 
-Runs are kept in OUTPUT/runs.jsonl as they end: the same command goes on where it was interrupted, and more memories or
-seeds only cost what is new. Then OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
+Finished runs are kept in OUTPUT/runs.jsonl: the same command resumes an interrupted one, and more memories or seeds add
+only their own runs. Runs whose code or libraries have changed since are repeated, and the reason is printed. Then
+OUTPUT/table.md, recall-<task>.png, and curves for TensorBoard are written.
 """
 
 import itertools
 import json
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
@@ -28,6 +30,7 @@ import torch
 from rich.console import Console
 
 from lifelong.agents.backbone import Backbone
+from lifelong.experiments.associative_recall.provenance import changes, provenance
 from lifelong.experiments.associative_recall.report import Line, write_report
 from lifelong.experiments.associative_recall.sequences import Task, shortest
 from lifelong.experiments.associative_recall.trial import PRESETS, TUNING_SEED, Run, Sizes, build, train
@@ -39,7 +42,30 @@ __all__ = ["RecallConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RecallConfig:
-    """How much does a trained memory recall, below and above what it can hold, and far beyond its training?"""
+    """Train memories on associative recall and test them below and above what they can hold, and beyond their training.
+
+    Args:
+        memories: names of memories (see `lifelong list`), or package.module:Class.
+        tasks: every pair shown once and asked once, or keys rewritten for ever and asked in between.
+        preset: sizes for minutes on a CPU, or those of a paper; what is not given below takes its number.
+        length: tokens of a sequence in training.
+        pairs: keys of a sequence; a batch draws one of these numbers, and every one is tested.
+        times: lengths of the tests, as multiples of that of training.
+        keys: keys of the vocabulary.
+        values: values of the vocabulary.
+        width: width of the backbone.
+        layers: blocks of the backbone.
+        state_bytes: most bytes of state, per layer and sequence.
+        parameters: parameters of the backbone.
+        steps: batches of training.
+        batch: sequences of a batch.
+        learning_rates: learning rates of which each memory takes its best.
+        tuning_seeds: runs at each learning rate to choose it by; their seeds are used for nothing else.
+        seeds: runs at the chosen learning rate.
+        workers: runs in parallel; 0 is one for every core, or one on a GPU.
+        device: where to compute: cpu, cuda or cuda:<number>.
+        output: directory of the runs and of what is made of them.
+    """
 
     memories: tuple[str, ...] = (
         "none",
@@ -58,45 +84,25 @@ class RecallConfig:
         "meta_mamba2",
         "kalman_delta",
     )
-    """Names of memories (see `lifelong list`), or package.module:Class."""
     tasks: tuple[Task, ...] = get_args(Task)
-    """Every pair shown once and asked once, or keys rewritten for ever and asked in between."""
     preset: Literal["small", "published"] = "small"
-    """Sizes for minutes on a CPU, or those of a paper; every None below takes its number."""
     length: int | None = None
-    """Tokens of a sequence in training."""
     pairs: tuple[int, ...] | None = None
-    """Keys of a sequence; a batch draws one of them, and every one is tested."""
     times: tuple[int, ...] | None = None
-    """Lengths of the tests, as multiples of that of training."""
     keys: int | None = None
-    """Keys of the vocabulary."""
     values: int | None = None
-    """Values of the vocabulary."""
     width: int | None = None
-    """Of the backbone."""
     layers: int | None = None
-    """Blocks of the backbone."""
     state_bytes: int | None = None
-    """Most bytes of state, per layer and sequence."""
     parameters: int | None = None
-    """Of the backbone."""
     steps: int | None = None
-    """Batches of training."""
     batch: int | None = None
-    """Sequences of a batch."""
     learning_rates: tuple[float, ...] | None = None
-    """Of which each memory takes its best."""
     tuning_seeds: int = 1
-    """Runs at each learning rate to choose it by; their seeds are used for nothing else."""
     seeds: int = 5
-    """Runs at the chosen learning rate."""
     workers: int = 0
-    """Runs at once; 0 is one for every core, or one on a GPU."""
     device: str = "cpu"
-    """Where to compute."""
     output: Path = Path("runs/recall")
-    """Directory of the runs and of what is made of them."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -115,13 +121,13 @@ class RecallConfig:
             raise UserError(f"seeds must be fewer than {TUNING_SEED}: {self.seeds} and {self.tuning_seeds} of tuning")
 
     def sizes(self) -> Sizes:
-        """Return what the runs share, as said here or by the preset.
+        """Return the shared settings of the runs, from the config or the preset.
 
         Raises:
             UserError: if there are more pairs than keys, or sequences too short for them.
         """
-        said = {field.name: getattr(self, field.name) for field in fields(Sizes)}
-        sizes = replace(PRESETS[self.preset][0], **{name: value for name, value in said.items() if value is not None})
+        given = {field.name: getattr(self, field.name) for field in fields(Sizes)}
+        sizes = replace(PRESETS[self.preset][0], **{name: value for name, value in given.items() if value is not None})
         if (most := max(sizes.pairs)) > sizes.keys:
             raise UserError(f"pairs must be at most keys={sizes.keys}: pairs={most}")
         if sizes.length < (least := max(shortest(task, most) for task in self.tasks)):
@@ -138,8 +144,8 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     """Return the tables, and write them, pictures and events to `config.output`.
 
     Args:
-        config: what to measure.
-        console: where progress and the tables go; None keeps quiet.
+        config: settings.
+        console: for progress and tables; None for silence.
 
     Raises:
         UserError: if the settings do not fit each other, a memory does not fit the size, or the output directory has
@@ -149,23 +155,25 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     check_device(config.device)
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
-    built = {name: build(name, sizes) for name in memories}  # before anything is trained: some may not fit
-    done = _open(config.output, sizes)
+    built = {name: build(name, sizes) for name in memories}  # sizes are checked before any training
+    made = {name: provenance(name, backbone, size.options) for name, (backbone, size) in built.items()}
+    finished = _still_valid(_open(config.output, sizes), made, config.tasks, console)
     trainings = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
     tried = {
         (task, name): {lr: [Run(task, name, lr, seed) for seed in tuning] for lr in rates} for task, name in trainings
     }
-    _train_all([run for by_rate in tried.values() for runs in by_rate.values() for run in runs], config, done, console)
+    tuned = [run for by_rate in tried.values() for runs in by_rate.values() for run in runs]
+    _train_all(tuned, config, finished, made, console)
     best = {
-        training: max(rates, key=lambda lr: sum(_score(done[run]) for run in by_rate[lr]))
+        training: max(rates, key=lambda lr: sum(_score(finished[run]) for run in by_rate[lr]))
         for training, by_rate in tried.items()
     }
     chosen = {
         (task, name): [Run(task, name, best[task, name], seed) for seed in range(config.seeds)]
         for task, name in trainings
     }
-    _train_all([run for runs in chosen.values() for run in runs], config, done, console)
+    _train_all([run for runs in chosen.values() for run in runs], config, finished, made, console)
     facts = [
         Line(
             task,
@@ -174,7 +182,7 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
             best[task, name] in (min(rates), max(rates)) and len(rates) > 1,
             built[name][1].state_bytes,
             _count(built[name][0]),
-            [done[run]["recall"] for run in chosen[task, name]],
+            [finished[run]["recall"] for run in chosen[task, name]],
         )
         for task, name in trainings
     ]
@@ -185,13 +193,30 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     return table
 
 
-def _train_all(runs: Iterable[Run], config: RecallConfig, done: dict[Run, Any], console: Console) -> None:
-    """Train what is not done yet, several at once, and write each run down when it ends."""
-    todo = [run for run in runs if run not in done]
+def _still_valid(
+    found: dict[Run, Any], made: dict[str, dict[str, str]], tasks: Sequence[Task], console: Console
+) -> dict[Run, Any]:
+    """Return the runs of these memories and tasks whose provenance is unchanged; print why the others are repeated."""
+    asked = {run: row for run, row in found.items() if run.memory in made and run.task in tasks}
+    why = {run: changes(run.memory, row.get("made"), made[run.memory]) for run, row in asked.items()}
+    for reason, number in Counter(reason for reason in why.values() if reason).items():
+        console.print(f"re-run: {reason} ({number} runs)", markup=False, highlight=False, soft_wrap=True)
+    return {run: row for run, row in asked.items() if not why[run]}
+
+
+def _train_all(
+    runs: Iterable[Run],
+    config: RecallConfig,
+    finished: dict[Run, Any],
+    made: dict[str, dict[str, str]],
+    console: Console,
+) -> None:
+    """Train the missing runs in parallel, and append each to the file when it ends."""
+    todo = [run for run in runs if run not in finished]
     with (config.output / "runs.jsonl").open("a") as file:
         for number, (run, result) in enumerate(_results(todo, config), 1):
-            done[run] = result
-            file.write(json.dumps({**run._asdict(), **result}) + "\n")
+            finished[run] = result
+            file.write(json.dumps({**run._asdict(), **result, "made": made[run.memory]}) + "\n")
             file.flush()
             console.print(
                 f"{number}/{len(todo)}  {run.task}  {run.memory}  lr {run.lr:g}  seed {run.seed}:  "
@@ -219,8 +244,8 @@ def _results(todo: Sequence[Run], config: RecallConfig) -> Iterator[tuple[Run, d
 
 
 def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
-    """Return the runs that the output directory has already, and write the sizes to a new one."""
-    path, runs, done = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
+    """Return the finished runs of the output directory, and write the sizes to a new one."""
+    path, runs, finished = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(sizes.to_json())
@@ -235,13 +260,13 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
                 f"{folder} has runs with {field.name}={there}, not {wanted}: take that, or another --output"
             )
     text = runs.read_text() if runs.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # the last line may have been cut off while it was written
+    whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
     if whole != text:
         runs.write_text(whole)
     for line in whole.splitlines():
         row = json.loads(line)
-        done[Run(row["task"], row["memory"], row["lr"], row["seed"])] = row
-    return done
+        finished[Run(row["task"], row["memory"], row["lr"], row["seed"])] = row
+    return finished
 
 
 def _score(result: dict[str, Any]) -> float:

@@ -1,104 +1,150 @@
-"""Markdown tables of finished runs: retention by lag, pooled over seeds, with the worst seed beside it.
+"""Report of finished runs: a page for the browser, the same in Markdown, and a figure for a paper.
 
-    lifelong report runs                       the frozen agents right after training
-    lifelong report runs --report frozen-2048  what `lifelong retention` measured
+    lifelong report runs/NAME                              one run
+    lifelong report runs                                   all runs of a folder, seeds of an agent together
+    lifelong report 'runs/*gru*' 'runs/*palimpsa*' --figure retention.pdf
+    lifelong report runs --report frozen-2048              what `lifelong retention` measured
 
-Runs that differ only in their seed are one line; a cell is P(correct) of all seeds, of the worst seed,
-and retention rho. Everything is computed from the episode rows.
+Seeds of one agent are averaged, with intervals over seeds; runs of different streams stay apart. What is missing, and
+why, is said on the page.
 """
 
-from collections import defaultdict
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 
-import numpy as np
 import tyro
 
-from lifelong.agents import load_checkpoint
-from lifelong.experiments.metrics.retention import Rows, join_runs
+from lifelong.experiments.reports.figures import FORMATS, curves_figure, save_figure
+from lifelong.experiments.reports.find_runs import find_runs, listed
+from lifelong.experiments.reports.groups import Stream, group_runs, sentences
+from lifelong.experiments.reports.markdown import markdown, markdown_table
+from lifelong.experiments.reports.measure import reports_of
+from lifelong.experiments.reports.page import page
+from lifelong.experiments.reports.run import Run, read_run
+from lifelong.experiments.reports.sections import panels, report_blocks, title
+from lifelong.experiments.reports.tables import agents_table
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.build import make_env
-from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run
-from lifelong.experiments.runs.episodes import read_episodes
-from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.runs.summary import Summary, summarise
+from lifelong.experiments.runs.errors import UserError, check_output
 
 __all__ = ["ReportConfig", "command", "main"]
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Summarise finished runs as Markdown."""
+    """Write a report of finished runs: a page, Markdown, and a figure.
 
-    runs: tyro.conf.Positional[Path] = Path("runs")
-    """Where the runs are."""
+    Args:
+        runs: directories of runs, folders of runs, or patterns of them.
+        report: name of a report of `lifelong retention`; if not given, the evaluation at the end of training, and of
+            task sequences the training too.
+        output: the page, written with .html and .md; if not given, `report` in the run, or beside the runs.
+        figure: write the retention curves there too: .pdf, .svg or .png.
+    """
+
+    runs: tyro.conf.Positional[tuple[str, ...]] = ("runs",)
     report: str | None = None
-    """Name of a report of `lifelong retention`; None is the evaluation at the end of training."""
+    output: Path | None = None
+    figure: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_output(self.figure)
+        if self.figure is not None and self.figure.suffix.lower() not in FORMATS:
+            raise UserError(f"figure must end in {', '.join(FORMATS)}: figure={self.figure}")
+        if not self.runs:
+            raise UserError("runs must name at least one run or folder of runs")
 
 
 def command(arguments: list[str]) -> None:
     """Run the verb with words from the command line."""
-    print(main(parse(ReportConfig, arguments, "report")))
+    text, written = main(parse(ReportConfig, arguments, "report"))
+    sys.stdout.write(text)
+    sys.stderr.writelines(f"wrote {path}\n" for path in written)
 
 
-def main(config: ReportConfig) -> str:
-    """Return the tables.
+def main(config: ReportConfig) -> tuple[str, list[Path]]:
+    """Write a report and return its head, the table of agents of each stream, and the files written.
+
+    Args:
+        config: what to report.
 
     Raises:
-        UserError: if there are no finished runs, or none has the report.
+        UserError: if there are no runs, none can be opened, or none has the report or, for a figure, a curve.
     """
-    if not config.runs.is_dir():
-        raise UserError(f"no folder {config.runs}")
-    groups: dict[str, list[tuple[TrainConfig, Rows, float]]] = defaultdict(list)
-    for path in sorted(config.runs.glob("*/config.json")):
-        folder, trained = path.parent, open_run(path.parent)
-        source = folder if config.report is None else folder / "report" / config.report
-        if (source / "episodes").exists() and (folder / "checkpoints" / "last").exists():
-            seconds = load_checkpoint(folder / "checkpoints" / "last")[1]["seconds"]
-            rows = read_episodes(source, ["sandbox"])
-            groups[_line(trained)].append((trained, rows, seconds))
-    if not groups:
-        what = "finished run with an evaluation" if config.report is None else f"run with a report {config.report!r}"
-        raise UserError(f"{config.runs} holds no {what}")
-    tables: dict[str, list[tuple[str, Summary, list[Summary], list[float]]]] = defaultdict(list)
-    for name, runs in groups.items():
-        env = make_env(runs[0][0], num_envs=1)
-        single = [summarise(rows, env, resamples=0) for _, rows, _ in runs]
-        pooled = summarise(join_runs([rows for _, rows, _ in runs]), env)
-        kind = "no curve" if pooled.curve is None else pooled.curve.kind
-        tables[kind].append((name, pooled, single, [seconds for *_, seconds in runs]))
-    return "\n\n".join(_table(lines) for lines in tables.values())
+    folders = find_runs(config.runs)
+    runs, missing = _opened(folders)
+    if config.report is not None:
+        _check_report(config.report, runs)
+    page_path, text_path = _outputs(config.output, folders)
+    streams = group_runs(runs, config.report)
+    figure = None
+    if config.figure is not None:
+        drawn = panels(streams)
+        if not drawn:
+            raise UserError(f"no retention curve to draw: {_why(streams)}")
+        figure = curves_figure(drawn, width=5.5)
+    blocks = report_blocks(streams, missing, page_path.parent)
+    text_path.parent.mkdir(parents=True, exist_ok=True)
+    page_path.write_text(page(blocks, title(runs)), encoding="utf-8", errors="replace")
+    text_path.write_text(markdown(blocks, page_path.name), encoding="utf-8", errors="replace")
+    written = [page_path, text_path]
+    if figure is not None and config.figure is not None:
+        config.figure.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, config.figure)
+        written.append(config.figure)
+    return _head(streams, missing), written
 
 
-def _line(config: TrainConfig) -> str:
-    words = [config.stream, config.memory, *config.memory_options, *config.stream_options]
-    words += [config.feedback] if config.feedback else []
-    words += [f"carry={config.carry}"] if config.carry != "lifetime" else []
-    return " ".join(words)
+def _opened(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Return the runs that can be opened, and why others cannot."""
+    runs, missing = [], []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except (UserError, OSError) as error:
+            missing.append(str(error))
+    if not runs:
+        raise UserError(missing[0] + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""))
+    return runs, [f"left out: {reason}" for reason in missing]
 
 
-def _table(lines: list[tuple[str, Summary, list[Summary], list[float]]]) -> str:
-    bins = max((pooled.curve.bins for _, pooled, *_ in lines if pooled.curve is not None), key=len, default=())
-    names = ["agent", "seeds", *(f"lag {b}" for b in bins), "area (95 %)", "memory index (95 %)", "return", "seconds"]
-    heading = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    return "\n".join([*heading, *(_row(len(bins), *line) for line in lines)])
+def _check_report(name: str, runs: Sequence[Run]) -> None:
+    known = sorted({report for run in runs for report in reports_of(run)})
+    if name not in known:
+        raise UserError(f"no run has a report {name!r}; lifelong retention made: {listed(known)}")
 
 
-def _row(bins: int, name: str, pooled: Summary, single: list[Summary], seconds: list[float]) -> str:
-    cells = [name, str(len(single))]
-    if pooled.curve is not None:
-        for k, score in enumerate(pooled.curve.score):
-            curves = [summary.curve for summary in single if summary.curve is not None]
-            worst = min((c.score[k] for c in curves if k < len(c.score) and c.count[k] >= c.minimum), default=np.nan)
-            rho = pooled.curve.rho[k]
-            cells.append("-" if np.isnan(rho) else f"{score:.3f} (worst {worst:.3f}, rho {rho:.3f})")
-        cells += ["-"] * (bins - len(pooled.curve.score))
-        cells.append(f"{pooled.curve.area:.3f} ({pooled.curve.area_low:.3f} to {pooled.curve.area_high:.3f})")
-    else:
-        cells.append("-")
-    worst = min(summary.index for summary in single)
-    cells.append(f"{pooled.index:.3f} ({pooled.index_low:.3f} to {pooled.index_high:.3f}, worst {worst:.3f})")
-    cells.append(f"{pooled.mean_return:.3f}")
-    cells.append(f"{np.mean(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})")
-    return "| " + " | ".join(cells) + " |"
+def _outputs(output: Path | None, folders: Sequence[Path]) -> tuple[Path, Path]:
+    """Return the paths of the page and of its Markdown."""
+    if output is None:
+        alone = folders[0] / "report" if len(folders) == 1 else None
+        output = (alone or Path(commonpath([folder.parent for folder in folders]))) / "report"
+    elif output.is_dir():
+        output = output / "report"
+    if output.suffix in (".html", ".md"):
+        output = output.with_suffix("")
+    paths = output.with_name(f"{output.name}.html"), output.with_name(f"{output.name}.md")
+    for path in paths:
+        check_output(path)
+    return paths
+
+
+def _head(streams: Sequence[Stream], missing: Sequence[str]) -> str:
+    """Return the table of agents of each stream as Markdown, and what is missing."""
+    parts = [
+        f"{stream.label}: {part.name}\n\n{markdown_table(agents_table(part))}"
+        for stream in streams
+        for part in stream.parts
+    ]
+    said = [*missing, *(note for stream in streams for note in sentences(stream.missing))]
+    parts += ["\n".join(f"missing: {note}" for note in said)] if said else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _why(streams: Sequence[Stream]) -> str:
+    curves = [one.summary.curve for stream in streams for part in stream.parts for one in part.measured]
+    said = [curve.reason for curve in curves] + [note for stream in streams for note in sentences(stream.missing)]
+    return next((reason for reason in said if reason), "no run was measured")

@@ -1,30 +1,37 @@
-"""Freeze a trained agent, let it live on, and measure what it still knows after how long.
+"""Evaluate a trained agent with frozen slow weights in long new lives and measure its retention curve.
 
     lifelong retention runs/NAME                    16 times the life it was trained with
     lifelong retention runs/NAME --times 256
-    lifelong retention runs/NAME --carry episode    the control: its memory wiped at every episode's end
+    lifelong retention runs/NAME --stream-options cues=64 --steps 4096       more to remember at a time
+    lifelong retention runs/NAME --carry episode    the control: memory reset at every episode's end
 
-The lives are fresh and endless, and their hidden rules new: what is right in them can only stand in fast weights.
-Prints the curve with 95 % intervals (bootstrap over lives), writes it to runs/NAME/report/ and shows it in TensorBoard
-as a run of its own, runs/NAME/<report>.
+The lives are new and endless, with new hidden rules: they can only be known in fast weights. Prints the curve with 95 %
+intervals (over lives), and writes it to runs/NAME/report/ and, for TensorBoard, as a run runs/NAME/<report>.
+A report is named after its steps and every setting that is not the default, such as
+frozen-2048-episode-cyclic-20-seed1-lives64; the same command again replaces it and says so.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 from rich.console import Console
 
 from lifelong.agents import Carry
+from lifelong.envs.rng import evaluation_seed
+from lifelong.experiments.metrics.practice_and_load import retention_surface
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.errors import check_sizes
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.errors import check_seed, check_sizes
+from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.progress import Progress
-from lifelong.experiments.runs.summary import Summary, show_summary, summarise
+from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
+from lifelong.experiments.runs.surface import plot_surface
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
 
 __all__ = ["RetentionConfig", "command", "main"]
@@ -32,29 +39,34 @@ __all__ = ["RetentionConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class RetentionConfig:
-    """Freeze a trained agent, let it live on, and measure what it still knows after how long."""
+    """Freeze a trained agent, let it live on, and measure what it still knows after how long.
 
-    run: tyro.conf.Positional[Path]
-    """Directory of the run."""
+    Args:
+        run: directory of the run.
+        steps: environment steps of every life; if not given, `times` the life of training.
+        times: how many times longer the lives are than in training.
+        lives: number of lives in parallel; if not given, as in the evaluation of training.
+        carry: what ends the memory; if not given, as in training.
+        schedule: which task comes next; if not given, as in training. `spaced` probes a grid of lags.
+        stream_options: settings of the stream in place of training's, such as cues=64.
+        seed: random seed of the lives; they are never those of training.
+        threads: threads of torch.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     steps: int | None = None
-    """Environment steps of every life; None is `times` the life of training."""
     times: float = 16.0
-    """How many times longer the lives are than in training."""
     lives: int | None = None
-    """Lives side by side; None is as evaluated training."""
     carry: Carry | None = None
-    """What ends the memory; None is what it was in training."""
     schedule: str | None = None
-    """Which task comes next; None is as in training, `spaced` probes a grid of lags."""
+    stream_options: tuple[str, ...] = ()
     seed: int = 0
-    """Of the lives; never those of training."""
     threads: int = 1
-    """Threads of torch."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("steps", "times", "lives", "threads"))
-        check_sizes(self, ("seed",), 0)
+        check_seed(self.seed)
 
 
 def command(arguments: list[str]) -> None:
@@ -66,26 +78,29 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     """Measure a run's agent.
 
     Args:
-        config: what to do.
-        console: where progress and the table go; None keeps quiet.
+        config: settings.
+        console: for progress and table; None for silence.
 
     Raises:
-        UserError: if there is no such run, or its agent cannot live so.
+        UserError: if there is no such run, or the settings do not fit its agent.
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
     trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
-    if config.schedule is not None:
-        trained = replace(trained, schedule=config.schedule)
-    lives = config.lives or trained.evaluation_lives or trained.num_envs
-    env = make_env(trained, num_envs=lives, life_episodes=None, seed=EVALUATION_SEED + config.seed)
+    schedule = None if config.schedule == trained.schedule else config.schedule
+    if schedule is not None:
+        trained = replace(trained, schedule=schedule)
+    trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
+    usual = trained.evaluation_lives or trained.num_envs
+    lives = config.lives or usual
+    env = make_env(trained, num_envs=lives, life_episodes=None, seed=evaluation_seed(config.seed))
     agent = make_agent(trained, env)
     facts = load_policy(config.run, agent)
     horizon = training_horizon(trained, facts["mean_length"])
     steps = config.steps or round(config.times * horizon)
     carry = config.carry or trained.carry
-    name = f"frozen-{steps}" + ("" if carry == "lifetime" else f"-{carry}")
+    name = _name(steps, carry, schedule, config.stream_options, config.seed, None if lives == usual else lives)
     with Progress(steps * env.num_envs, 0, console) as progress:
         rows = live_frozen(
             agent,
@@ -100,19 +115,43 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     summary = summarise(rows, env)
     report = config.run / "report"
     report.mkdir(exist_ok=True)
+    verb = "replaced" if (report / name).exists() else "wrote"
+    pictures = (report / f"{name}{suffix}" for suffix in (".json", ".png", "-load.png"))
+    for old in (*pictures, *(config.run / name).rglob("events.out.tfevents.*")):
+        old.unlink(missing_ok=True)
     written: list[Path] = []
-    with EpisodeLog(report / name, "sandbox") as log:
+    with EpisodeLog(report / name, "frozen", tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)
         if rows:  # no episode may have ended
-            log.append(rows)
-    if summary.curve is not None:
+            log.append(rows, facts["steps"])
+    if summary.curve.measured:
         written += [report / f"{name}.json", report / f"{name}.png"]
         written[0].write_text(summary.curve.to_json() + "\n")
-        plot_curves({f"{config.run.name}, {steps:,} steps": summary.curve}, written[1])
+        curves = {f"{config.run.name}, {steps:,} steps": summary.curve}
+        if summary.first.measured and summary.first.rho != summary.curve.rho:
+            curves["at first exposure"] = summary.first
+        plot_curves(curves, written[1])
+        surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
+        if len(surface.load) > 1:
+            written.append(report / f"{name}-load.png")
+            plot_surface(surface, written[-1], f"{config.run.name}, {steps:,} steps")
         with RunWriter(config.run / name) as writer:
             writer.retention(summary.curve, None)
         written.append(config.run / name)
     show_summary(summary, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
     for path in [report / name / "episodes", *written]:
-        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{verb} {path}", markup=False, highlight=False, soft_wrap=True)
     return summary
+
+
+def _name(
+    steps: int, carry: Carry, schedule: str | None, options: tuple[str, ...], seed: int, lives: int | None
+) -> str:
+    """Return the name of a report; None is the default, which is left out."""
+    parts = [f"frozen-{steps}"]
+    parts += [carry] if carry != "lifetime" else []
+    parts += [re.sub(r"[^\w.]+", "-", schedule)] if schedule is not None else []
+    parts += [re.sub(r"[^\w.]+", "-", option) for option in options]
+    parts += [f"seed{seed}"] if seed else []
+    parts += [f"lives{lives}"] if lives is not None else []
+    return "-".join(parts)

@@ -1,4 +1,4 @@
-"""`lifelong stream show NAME`: what a stream is made of, and which task comes when.
+"""`lifelong stream show NAME`: print a stream's settings, tasks and timeline.
 
 lifelong stream show cued-recall
 lifelong stream show gym:CartPole-v1 --schedule "walk:0.5 every 20" --stream-options 'drifts="plain/gravity:4"'
@@ -6,52 +6,67 @@ lifelong stream show my_stream.toml --episodes 500 --output timeline.png
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from lifelong.envs import TaskStream
-from lifelong.envs.timeline import show_timeline, timeline
+from lifelong.envs.composed_schedules import InSteps, counts_steps
+from lifelong.envs.timeline import show_timeline, step_timeline, timeline
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.tensorboard import COLOURS
+from lifelong.registry import nearest
 
 __all__ = ["ShowConfig", "command", "main"]
 
 
 @dataclass(frozen=True)
 class ShowConfig:
-    """Show the tasks of a stream and their schedule."""
+    """Show the tasks of a stream and their schedule.
 
-    stream: tyro.conf.Positional[str]
-    """Name of a stream (see `lifelong list`), gym:<id>, or a stream file."""
-    schedule: str | None = None
-    """Which task comes next; None: the stream's."""
-    stream_options: tuple[str, ...] = ()
-    """More settings of the stream, as name=value."""
-    feedback: Literal["reveal", "reward"] | None = None
-    """As in `lifelong train`."""
-    boundary: Literal["none", "flag", "task_id"] = "none"
-    """As in `lifelong train`."""
-    life_episodes: int | None = None
-    """As in `lifelong train`; None: the stream's."""
-    episodes: int = 200
-    """How far to look."""
+    Args:
+        stream: name of a stream (see `lifelong list`), gym:<id>, or a stream file.
+        num_envs: number of lives in parallel; if not given, as in `lifelong train`.
+        seed: random seed of the lives.
+        feedback: whether the right answer is revealed after an action or only the reward is given, in streams that know
+            both.
+        schedule: which task comes next (see `lifelong list`); if not given, as in `lifelong train`.
+        boundary: what the agent is told of task changes.
+        life_episodes: episodes of a life; 0 is one endless life. If not given, as in `lifelong train`.
+        stream_options: more settings of the stream.
+        episodes: episodes to show; a schedule in steps is shown for one pass.
+        life: number of the life to show.
+        output: picture to draw as well.
+    """
+
+    stream: Annotated[
+        tyro.conf.Positional[str], Heading("the stream, as in `lifelong train`"), tyro.conf.arg(metavar="STREAM")
+    ]
+    num_envs: int | None = None
     seed: int = 0
-    """Of the lives."""
+    feedback: Literal["reveal", "reward"] | None = None
+    schedule: str | None = None
+    boundary: Literal["none", "flag", "task_id"] = "none"
+    life_episodes: int | None = None
+    stream_options: tuple[str, ...] = ()
+
+    episodes: Annotated[int, Heading("what is shown")] = 200
     life: int = 0
-    """Number of the life."""
     output: Path | None = None
-    """Draw it there too, as a picture."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("episodes",))
-        check_sizes(self, ("seed", "life", "life_episodes"), 0)
+        check_sizes(self, ("episodes", "num_envs"))
+        check_sizes(self, ("life", "life_episodes"), 0)
+        check_seed(self.seed)
         check_output(self.output)
 
 
@@ -63,11 +78,13 @@ def command(arguments: list[str]) -> None:
     """
     what, *rest = arguments or [""]
     if what in ("-h", "--help"):
-        sys.stdout.write("usage: lifelong stream show NAME [OPTIONS]\n\nlifelong stream show --help tells more.\n")
+        sys.stdout.write("usage: lifelong stream show STREAM [OPTIONS]\n\nlifelong stream show --help tells more.\n")
     elif what == "show":
         sys.stdout.write(main(parse(ShowConfig, rest, "stream show")))
+    elif not what:
+        raise UserError("stream what? known: show")
     else:
-        raise UserError(f"stream what{f': {what!r}' if what else ''}? known: show")
+        raise UserError(f"no subject {what!r}{nearest(what, ['show'])} known: show")
 
 
 def main(config: ShowConfig) -> str:
@@ -79,44 +96,57 @@ def main(config: ShowConfig) -> str:
     Raises:
         UserError: if there is no such stream.
     """
-    said_so = {
-        name: getattr(config, name)
-        for name in ("stream", "schedule", "stream_options", "seed", "feedback", "boundary", "life_episodes")
-    }
-    trained = TrainConfig(**said_so, num_envs=1)
-    env = make_env(trained.resolved())
-    line = timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life)
+    words = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("episodes", "life", "output")}
+    trained = TrainConfig(**words).resolved()
+    env = make_env(trained, num_envs=1)
     names = [task.name for task in env.tasks]
     said = [
         f"stream    {config.stream}",
         f"tasks     {len(names)}",
         f"schedule  {env.schedule}",
         f"life      {'endless' if env.life_episodes is None else f'{env.life_episodes} episodes'}",
+        f"lives     {trained.num_envs} in parallel",
         f"boundary  {env.boundary}",
         f"actions   {env.single_action_space}",
         f"shown     {', '.join(env.single_observation_space.spaces)}",  # type: ignore[attr-defined]
         "",
-        show_timeline(line, names),
     ]
+    line, steps = _timeline(env, config)
+    if line.size:
+        said.append(show_timeline(line, names, span=f"{steps:,} steps of all lives together" if steps else ""))
+    else:
+        said.append("no timeline: the schedule counts steps and episodes, and how long episodes are is not known\n")
     if config.output is not None:
-        _draw(env, line.tolist(), config.output)
+        if not line.size:
+            raise UserError(f"cannot draw {config.output}: the schedule counts steps and episodes, {env.schedule}")
+        _draw(env, line.tolist(), steps, config.output)
         sys.stderr.write(f"wrote {config.output}\n")
     env.close()
     return "\n".join(said)
 
 
-def _draw(env: TaskStream, line: list[int], path: Path) -> None:
+def _timeline(env: TaskStream, config: ShowConfig) -> tuple[NDArray[np.int64], int]:
+    """Return the timeline, and the steps of its whole length if it counts steps; empty if it counts both."""
+    if isinstance(env.schedule, InSteps):
+        return step_timeline(env.schedule, len(env.tasks))
+    if counts_steps(env.schedule):
+        return np.zeros(0, np.int64), 0
+    return timeline(env.schedule, len(env.tasks), config.episodes, config.seed, config.life), 0
+
+
+def _draw(env: TaskStream, line: list[int], steps: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = [task.name for task in env.tasks]
     figure = Figure(figsize=(10.0, min(8.0, 1.2 + 0.28 * len(names))), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for episode, task in enumerate(line):
-        axes.barh(task, 1.0, left=episode, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
+    width = steps / len(line) if steps else 1.0
+    for number, task in enumerate(line):
+        axes.barh(task, width, left=number * width, height=0.8, color=COLOURS[task % len(COLOURS)], linewidth=0)
     axes.set_yticks(range(len(names)), names, fontsize=min(9.0, 220.0 / len(names)))
     axes.invert_yaxis()
-    axes.set_xlim(0, len(line))
-    axes.set_xlabel(f"episode; {env.schedule}")
+    axes.set_xlim(0, width * len(line))
+    axes.set_xlabel(f"{'environment steps of all lives' if steps else 'episode'}; {env.schedule}")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

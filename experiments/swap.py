@@ -2,16 +2,17 @@
 
     lifelong swap runs/NAME --memory palimpsa                the new run is runs/NAME-palimpsa
     lifelong train --resume runs/NAME-palimpsa               goes on from there
-    lifelong swap runs/NAME --memory metaplastic:mamba2      its own memory, every fast weight with an importance now
+    lifelong swap runs/NAME --memory metaplastic:mamba2      its own memory, with an importance for every fast weight
 
-A weight fits if it has the name and the shape of one in the new agent; under `metaplastic` a memory's own weights are
-found again in its host. What the optimiser knows of a weight goes with it. Lives begin anew: what one memory has
-written means nothing to another. The old run is left as it is.
+A weight fits if the new agent has one of the same name and shape; under `metaplastic` a memory's weights go to its
+host. The optimiser's state of a weight is kept with it. Lives begin anew, as one memory's state means nothing to
+another. The old run stays unchanged.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
@@ -32,22 +33,25 @@ __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """Replace the memory of a trained agent and keep all weights that fit."""
+    """Replace the memory of a trained agent and keep all weights that fit.
 
-    run: tyro.conf.Positional[Path]
-    """Directory of the run."""
+    Args:
+        run: directory of the run.
+        memory: name of the new memory (see `lifelong list`), or package.module:Class.
+        memory_options: more settings of the new memory.
+        name: name of the new run; if not given, the old one's and the memory's.
+        steps: environment steps of the new run; if not given, as in the old one.
+        lr: learning rate of the new run; if not given, as in the old one.
+        overwrite: replace a run of the new name.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     memory: str
-    """Name of the new memory (see `lifelong list`), or package.module:Class."""
     memory_options: tuple[str, ...] = ()
-    """More settings of it, as name=value."""
     name: str | None = None
-    """Name of the new run; None adds the memory's to the old one's."""
     steps: int | None = None
-    """Environment steps of the new run; None is as the old one's."""
     lr: float | None = None
-    """Learning rate of the new run; None is the old one's."""
     overwrite: bool = False
-    """Replace a run of the new name."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -89,8 +93,8 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     """Write a new run whose agent is a trained one with another memory.
 
     Args:
-        config: what to do.
-        console: where the list of weights goes; None keeps quiet.
+        config: settings.
+        console: for the list of weights; None for silence.
 
     Raises:
         UserError: if there is no such run or memory, or the new run exists.
@@ -112,25 +116,25 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     if changed.run == config.run.resolve():
         raise UserError(f"the new run would replace the old one, {config.run}: give it another --name")
     with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
-        done = transplant(training.agent, parts["policy"])
+        report = transplant(training.agent, parts["policy"])
         names = _names(training.agent)
         old = {name: i for i, name in enumerate(_names(_like(trained, training)))}
         moved: dict[str, Tensor] = {}
         for key, value in parts["optimizer"].items():
             index, entry = key.split(".", 1)
             for i, name in enumerate(names):
-                if old.get(done.kept.get(name, "")) == int(index):
+                if old.get(report.kept.get(name, "")) == int(index):
                     moved[f"{i}.{entry}"] = value
         restore_optimizer(training.learner.optimizer, moved)
         training.checkpoint()
-    console.print(str(done), markup=False, highlight=False)
+    console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
-    return done
+    return report
 
 
 def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
-    """Write weights into an agent where name and shape are the same, and tell what became of each.
+    """Copy weights into an agent where name and shape agree, and report kept, fresh and dropped ones.
 
     Args:
         agent: a new one; its other weights stay as they are.
@@ -138,7 +142,7 @@ def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
     """
     kept: dict[str, str] = {}
     own = agent.state_dict()
-    bare = {name.replace(".host.", "."): name for name in weights}  # of a memory that may stand inside another
+    bare = {name.replace(".host.", "."): name for name in weights}  # of a memory that may be the host of another
     for name, tensor in own.items():
         source = name if name in weights else bare.get(name.replace(".host.", "."))
         if source is not None and weights[source].shape == tensor.shape:

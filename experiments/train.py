@@ -5,28 +5,39 @@
     lifelong train colour-rule                         hidden rules on MiniGrid
     lifelong train gym:CartPole-v1 --memory gru        anything gymnasium can make
     lifelong train --resume runs/NAME                  go on with an interrupted run
+    lifelong train --seeds 0..4                        five seeds, one after another, and the report of all
 
 Ends with the retention of the frozen agent in fresh lives, as a table.
 """
 
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
+from lifelong.experiments.report import ReportConfig, main as write_report
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.help_page import Heading
+from lifelong.experiments.runs.matrix import show_matrix
+from lifelong.experiments.runs.seeds import of_seed, parse_seeds, series_name, state_of
 from lifelong.experiments.runs.summary import Summary, show_summary
 from lifelong.experiments.runs.tensorboard import first_page
 from lifelong.experiments.runs.trainer import Trainer
 
-__all__ = ["Outcome", "command", "main"]
+__all__ = ["Outcome", "command", "main", "train_seeds"]
 
 EXAMPLES = """examples:
   lifelong train colour-rule --memory palimpsa --steps 2e6
-  lifelong train --resume runs/NAME"""
+  lifelong train --resume runs/NAME
+  lifelong train --memory gru --seeds 0..4"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +46,11 @@ class Outcome:
 
     Args:
         folder: of the run.
-        steps: environment steps lived.
-        seconds: spent living and learning.
+        steps: environment steps.
+        seconds: spent acting and learning.
         finished: false if it was interrupted.
         summary: on the frozen agent in fresh lives; None without an evaluation.
+        lived: on the endless lives of training, if they met several tasks; else None.
     """
 
     folder: Path
@@ -46,19 +58,96 @@ class Outcome:
     seconds: float
     finished: bool
     summary: Summary | None
+    lived: Summary | None = None
+
+
+@dataclass(frozen=True)
+class _Arguments(TrainConfig):
+    """Train an agent on a stream of tasks, its memory carried over every episode's end.
+
+    Args:
+        seeds: several seeds, such as 0..4 or 0,1,2: a run of each, one after another, and the report of all; the same
+            command goes on where it was interrupted. Excludes --seed.
+    """
+
+    seeds: Annotated[str | None, Heading("several runs")] = None
 
 
 def command(arguments: list[str]) -> None:
     """Run the verb with words from the command line."""
-    main(parse(TrainConfig, arguments, "train", ALIASES, EXAMPLES), Console(stderr=True))
+    given = parse(_Arguments, arguments, "train", ALIASES, EXAMPLES, _preset_of)
+    config = TrainConfig(**{field.name: getattr(given, field.name) for field in fields(TrainConfig)})
+    if given.seeds is None:
+        main(config, Console(stderr=True))
+        return
+    for other in ("--seed", "--resume"):
+        if any(word.partition("=")[0] == other for word in arguments):
+            raise UserError(f"--seeds and {other} exclude each other: --seeds={given.seeds}")
+    again = [word for word in arguments if word not in ("--overwrite", "--no-overwrite")]
+    said = train_seeds(
+        config, parse_seeds(given.seeds), Console(stderr=True), shlex.join(["lifelong", "train", *again])
+    )
+    sys.stdout.write(said)
 
 
-def main(config: TrainConfig, console: Console | None = None) -> Outcome:
+def _preset_of(said: _Arguments) -> tuple[_Arguments, str]:
+    """Return the settings that a run of this stream has if nothing else is said, and a sentence that says so."""
+    of = f"{said.stream} --feedback {said.feedback}" if said.feedback else said.stream
+    sentence = f"Defaults are those of {of}; `lifelong train STREAM --help` shows those of another stream."
+    shown = _Arguments(said.stream, feedback=said.feedback).resolved()
+    return replace(shown, stream=TrainConfig().stream, feedback=None), sentence
+
+
+def train_seeds(config: TrainConfig, seeds: Sequence[int], console: Console, again: str) -> str:
+    """Train several seeds one after another, and return the head of the report of all.
+
+    A run that is finished is kept, an interrupted one goes on.
+
+    Args:
+        config: of all; its seed does not count.
+        seeds: to train.
+        console: for progress.
+        again: command that goes on, if this is interrupted.
+
+    Raises:
+        UserError: if the config cannot be met, or a run of a seed's name has other settings or is of other code.
+    """
+    runs = [of_seed(config, seed).resolved() for seed in seeds]
+    states = [state_of(run) for run in runs]  # of all, before any is trained
+    done: list[int] = []
+    for seed, run, state in zip(seeds, runs, states, strict=True):
+        console.print(f"seed {seed} ({len(done) + 1} of {len(seeds)}): {run.run}, {state}", soft_wrap=True)
+        try:
+            finished = state == "finished"
+            if not finished:
+                asked = TrainConfig(resume=run.run) if state == "interrupted" else run
+                finished = main(asked, console, tables=False).finished
+        except KeyboardInterrupt:
+            _tell_how_to_go_on(seed, done, again, console)
+            raise
+        if not finished:
+            _tell_how_to_go_on(seed, done, again, console)
+            return ""
+        done.append(seed)
+    report = ReportConfig(tuple(str(run.run) for run in runs), output=config.runs / series_name(config))
+    text, written = write_report(report)
+    for path in written:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    return text
+
+
+def _tell_how_to_go_on(seed: int, done: Sequence[int], again: str, console: Console) -> None:
+    kept = f"done: seeds {', '.join(map(str, done))}" if done else "no seed is done"
+    console.print(f"interrupted in seed {seed}; {kept}; go on with the same command: {again}", soft_wrap=True)
+
+
+def main(config: TrainConfig, console: Console | None = None, *, tables: bool = True) -> Outcome:
     """Train, or go on training.
 
     Args:
-        config: what to do.
-        console: where progress and the table go; None keeps quiet.
+        config: settings.
+        console: for progress and tables; None for silence.
+        tables: whether tables of the results are printed.
 
     Raises:
         UserError: if the config cannot be met; nothing is written then.
@@ -69,8 +158,14 @@ def main(config: TrainConfig, console: Console | None = None) -> Outcome:
     with Trainer(config, resumed, console) as trainer:
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
-    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary)
+        lived = trainer.lived()
+        if finished:
+            trainer.finish(lived or summary)
+        cost = trainer.evaluation.cost(trainer.rollout.steps)
+    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived)
     _tell(outcome, config, console)
+    if tables:
+        _show(outcome, config, console, cost, trainer.tasks)
     return outcome
 
 
@@ -91,18 +186,27 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
 
 
 def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
-    """Print what came out, and where to look further."""
+    """Print how far the run came, and where it is."""
     speed = outcome.steps / max(outcome.seconds, 1e-9)
     console.print(
         f"{outcome.steps:,} steps in {outcome.seconds:,.0f} s ({speed:,.0f} steps/s) · {outcome.folder}",
         soft_wrap=True,
     )
     if outcome.finished and config.steps is not None and outcome.steps > config.steps:
-        console.print(f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}")
+        rounded = f"{config.steps:,} steps were rounded up to whole segments of all lives: {outcome.steps:,}"
+        console.print(rounded, soft_wrap=True)
     for name in ("config.json", "episodes", "checkpoints/last"):
         console.print(f"wrote {outcome.folder / name}", markup=False, highlight=False, soft_wrap=True)
     if not outcome.finished:
-        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}")
+        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}", soft_wrap=True)
+
+
+def _show(outcome: Outcome, config: TrainConfig, console: Console, cost: str, tasks: list[str]) -> None:
+    """Print what came out, and where to look further."""
+    if outcome.lived is not None:
+        show_summary(outcome.lived, f"{config.memory} in training", console)
+    if cost:
+        show_matrix(read_episodes(outcome.folder, [config.evaluate_mode]), tasks, cost, console)
     if outcome.summary is not None:
         show_summary(outcome.summary, f"frozen {config.memory} in fresh lives", console)
     console.print(f"look further: tensorboard --logdir {outcome.folder.parent}, then {first_page()}", soft_wrap=True)

@@ -1,1 +1,1 @@
-"""The few recurrences under all memories: pure functions on tensors, one folder each."""
+"""Recurrences behind all memories: pure functions on tensors, one folder each."""

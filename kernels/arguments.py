@@ -1,7 +1,7 @@
-"""What every kernel asks of its tensors, besides their shapes.
+"""Validation of device, dtype and finiteness of a kernel's tensors.
 
-`LIFELONG_DEBUG=1` in the environment also looks at the numbers: the first that is not finite is named, with its life,
-step and head. It costs a pass over all arguments and, on a GPU, a wait for it.
+`LIFELONG_DEBUG=1` in the environment also checks the values: the error names the first that is not finite, with its
+life, step and head. It costs a pass over all arguments and, on a GPU, a synchronisation.
 """
 
 import os
@@ -19,7 +19,7 @@ def examine(arguments: Mapping[str, Tensor | None], states: tuple[str, ...] = ("
     """Validate that dtype and device of all tensors agree.
 
     Args:
-        arguments: by name, the one that the others must be like first; None is left out.
+        arguments: by name, the reference for the others first; None is left out.
         states: names of those that may have a wider dtype than the first, and have no axis of steps.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which form of a recurrence to run: the plain loop, torch in matrix form, or compiled, by numba or by Triton."""
+"""Select a recurrence's back end: reference loop, matrix form in torch, or compiled by numba or Triton."""
 
 import functools
 import importlib
@@ -15,14 +15,14 @@ __all__ = ["Backend", "pick", "plain_loops"]
 
 Backend = Literal["auto", "reference", "chunk", "cpu", "triton"]
 
-_auto: Backend = "auto"  # what "auto" means; see `plain_loops`
+_auto: Backend = "auto"  # the back end that "auto" selects; see `plain_loops`
 
 
 @contextmanager
 def plain_loops() -> Iterator[None]:
-    """Run the plain loop wherever nothing else is asked for by name, while the block lasts; not thread-safe.
+    """Make "auto" select the reference loop inside the block; not thread-safe.
 
-    For looking at a step operation by operation, and for doubts about a compiled form.
+    For profiling a step operation by operation, and for debugging compiled back ends.
     """
     global _auto
     before, _auto = _auto, "reference"
@@ -36,14 +36,14 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
     """Return the back end to run, never "auto".
 
     Args:
-        backend: what was asked for; "auto" takes Triton on a GPU, the loop compiled by numba for float32 and float64 on
-            the CPU, and otherwise the matrix form, or the plain loop for a single step.
+        backend: the requested one; "auto" takes Triton on a GPU, numba for float32 and float64 on the CPU, and
+            otherwise the matrix form, or the reference loop for a single step.
         tensors: the arguments of floating point, [B, T, ...] first; None are left out.
 
     Raises:
         ValueError: if `backend` is unknown, or does not fit the tensors: "cpu" needs them all in float32 or all in
             float64 on the CPU, "triton" on a GPU, or its interpreter (`TRITON_INTERPRET=1`).
-        ImportError: if what `backend` names cannot be imported.
+        ImportError: if the package of `backend` cannot be imported.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
@@ -75,7 +75,7 @@ def _listed(kinds: set[tuple[str, torch.dtype]]) -> str:
 
 @functools.cache
 def numba_works() -> bool:
-    """Return whether numba can be imported, and say once what is lost where it cannot."""
+    """Return whether numba can be imported; warn once if not."""
     return _imports(
         "numba", "memories on the CPU fall back to plain torch, several times slower in training and acting"
     )
@@ -83,7 +83,7 @@ def numba_works() -> bool:
 
 @functools.cache
 def triton_works() -> bool:
-    """Return whether triton can be imported, and say once what is lost where it cannot."""
+    """Return whether triton can be imported; warn once if not."""
     return _imports("triton", "memories on the GPU fall back to plain torch, many launches for every step")
 
 

@@ -38,13 +38,13 @@ def solve(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: in
 
 
 def conjugate_gradients(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: int) -> Tensor:
-    """Return r with A r = q, as far as `iterations` bring it.
+    """Solve A r = q by conjugate gradients.
 
     Args:
         A: linear map of [..., K], symmetric and positive along the last axis.
         q: [..., K] right-hand sides, each solved for itself.
         least: a lower bound of A's eigenvalues: rounding may not take p A p below `least` |p|^2.
-        iterations: how many; once the residual is zero, more change nothing.
+        iterations: number of iterations; none has an effect once the residual is zero.
     """
     tiny = torch.finfo(q.dtype).tiny
     r, rest, direction = torch.zeros_like(q), q, q

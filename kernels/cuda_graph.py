@@ -1,4 +1,4 @@
-"""Many launches as one: a CUDA graph of a call."""
+"""Capture a call as a CUDA graph."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,20 +11,20 @@ Made = TypeVar("Made")
 
 
 class CaptureError(RuntimeError):
-    """A call cannot be captured; says why."""
+    """A call cannot be captured; the message gives the reason."""
 
 
 def captured(call: Callable[[], Made]) -> Callable[[], Made]:
-    """Return the replay of a CUDA graph of a call: one launch that does what the call did, to the same memory.
+    """Capture a call as a CUDA graph and return its replay: one launch on the same buffers.
 
-    Every replay returns what the call returned when it was captured: the same tensors, with new numbers in them.
+    Every replay returns the tensors that the call returned when captured, with new values.
 
     Args:
-        call: reads and writes tensors that stay where they are. It runs three times first, which compiles its kernels
-            and finds out whether it ever waits for the GPU; whatever it writes over must be put right afterwards.
+        call: reads and writes static tensors. It first runs three times, to compile its kernels and to detect
+            synchronisations; the caller restores overwritten tensors afterwards.
 
     Raises:
-        CaptureError: if there is no GPU, or the call does not run, or waits for the GPU.
+        CaptureError: if there is no GPU, or the call raises or synchronises.
     """
     if not torch.cuda.is_available():
         raise CaptureError("a CUDA graph needs a GPU that torch can see; there is none")
@@ -33,7 +33,7 @@ def captured(call: Callable[[], Made]) -> Callable[[], Made]:
     before = torch.cuda.get_sync_debug_mode()
     try:
         with torch.cuda.stream(side):
-            call()  # the first time it may wait: for compilers, and for libraries that are loaded
+            call()  # the first call may synchronise, for compilers and lazily loaded libraries
             torch.cuda.set_sync_debug_mode("error")
             call()
             call()

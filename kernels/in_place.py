@@ -1,6 +1,6 @@
-"""Acting in place: who lives on has no use for the state before the step.
+"""Update states in place while acting: the previous state is never read again.
 
-A state is many times larger than what one step writes into it, so that copying it is most of the cost of a step.
+A state is many times larger than one step's update, so that copying it would be most of the cost of a step.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def in_place() -> Iterator[None]:
 
 
 def next_state(state: Tensor) -> Tensor:
-    """Return a contiguous tensor to write the next state into, which holds the present one: itself, or a copy.
+    """Return a contiguous tensor with the present state to write the next one into: itself, or a copy.
 
     Args:
         state: before the step.
@@ -37,5 +37,5 @@ def next_state(state: Tensor) -> Tensor:
 
 
 def own_state(state: Tensor) -> Tensor:
-    """Return a contiguous copy without history."""
+    """Return a contiguous, detached copy."""
     return state.detach().clone(memory_format=torch.contiguous_format)

@@ -1,10 +1,10 @@
-"""Loops compiled by numba: what every `cpu.py` shares.
+"""The numba compiler settings and the thread pool of every `cpu.py`.
 
-Work is cut into one span of heads per thread. The loops let go of Python's lock, so plain threads run them; numba's own
-threads would double the time to compile, and would not survive a fork.
+Work is cut into one span of rows (heads, lives or blocks) per thread. The loops release Python's lock, so plain threads
+run them; numba's own threads would double the compile time, and would not survive a fork.
 
-Compiled loops are kept on disk until the file they stand in changes, and only that file is looked at: whatever a loop
-calls, and every constant it reads, must stand there too.
+Compiled loops are cached on disk until their own file changes: functions and constants that a loop uses must be in the
+same file.
 """
 
 import functools
@@ -30,12 +30,12 @@ FAST = {
     "contract",
     "reassoc",
     "nsz",
-}  # sums may be reordered, so that they vectorise; NaN and infinity keep their meaning
-LEAST = 1 << 20  # state numbers to touch before a second thread brings more than it costs
+}  # sums may be reordered, so that they vectorise; NaN and infinity stay exact
+LEAST = 1 << 20  # minimal state numbers for a second thread to pay off
 
 
 class _Apart(Compiler):
-    """numba's compiler, told that no two arguments share memory that is written: loops then need no check."""
+    """numba's compiler with `noalias`: no two arguments share written memory, so loops need no check."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)  # type: ignore[no-untyped-call]
@@ -43,11 +43,11 @@ class _Apart(Compiler):
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a loop at its first call, and keep the result on disk where a folder can be written."""
+    """Compile a loop at its first call, cached on disk where a folder is writable."""
     options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True, "pipeline_class": _Apart}
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no folder the result could be kept in
+    except RuntimeError:  # no cache folder is writable
         compiled = numba.njit(**options)(function)
     return compiled
 
@@ -58,20 +58,20 @@ def _pool() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def spread(span: Callable[[int, int, Arrays], None], heads: int, work: int, arrays: Arrays) -> None:
-    """Run a loop over all heads, on no more threads than torch may use.
+def spread(span: Callable[[int, int, Arrays], None], count: int, work: int, arrays: Arrays) -> None:
+    """Run a loop over all rows, on no more threads than torch may use.
 
     Args:
-        span: called as `span(first, last, arrays)` for the heads from `first` to before `last`.
-        heads: how many independent recurrences there are.
+        span: called as `span(first, last, arrays)` for the rows from `first` to before `last`.
+        count: number of independent rows, such as B H recurrences.
         work: state numbers touched by each.
-        arrays: what the loop reads and writes.
+        arrays: inputs and outputs of the loop.
     """
-    threads = 1 if heads * work < LEAST else min(torch.get_num_threads(), heads)
-    cuts = [heads * n // threads for n in range(threads + 1)]
+    threads = 1 if count * work < LEAST else min(torch.get_num_threads(), count)
+    cuts = [count * n // threads for n in range(threads + 1)]
     others = [_pool().submit(span, cuts[n], cuts[n + 1], arrays) for n in range(1, threads)]
     span(0, cuts[1], arrays)
     for other in others:

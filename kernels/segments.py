@@ -24,7 +24,7 @@ def pad_time(x: Tensor, chunk: int, value: float = 0.0) -> Tensor:
 
 
 def life_start_steps(before: Tensor, start: Tensor) -> Tensor:
-    """Return the step at which the life of each step began, [B, T]; that of a life from before the pass is negative.
+    """Return the life-start step of each step, [B, T]; negative if the life began before the pass.
 
     Args:
         before: [B, 1] int64, steps that the incoming life has lived.
@@ -52,12 +52,12 @@ def visible(start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def masked_exp(exponent: Tensor, mask: Tensor) -> Tensor:
-    """Return exp(exponent) where `mask`, else exactly 0; whatever stands outside the mask stays harmless."""
+    """Return exp(exponent) where `mask`, else exactly 0, without overflow outside the mask."""
     return exponent.masked_fill(~mask, -torch.inf).exp()
 
 
 def decay_between(total: Tensor, pairs: Tensor) -> Tensor:
-    """Return how much of a write at s is left at t.
+    """Return the decay at t of a write at s.
 
     Args:
         total: [..., C] cumulative log decay up to and including each step.

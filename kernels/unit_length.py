@@ -1,4 +1,4 @@
-"""Vectors of L2 norm 1, as queries and keys are."""
+"""L2 normalisation of queries and keys."""
 
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """Memories: x, state, start -> y, state; one file each, one table of names (`registry.py`).
 
-Nothing here imports torch until a memory is asked for, so that listing the names is instant. Every class that the table
+Memories, and torch with them, are imported lazily, so that listing the names is fast. Every class that the table
 names is an attribute too: `lifelong.memory.GatedDelta`.
 """
 
@@ -54,5 +54,5 @@ _CLASSES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public class when it is first asked for."""
+    """Import a public class at its first access."""
     return lazy_attribute(__name__, _CLASSES | _EXPORTS, name)

@@ -1,8 +1,8 @@
-"""The conformance test of memories, as gymnasium's `check_env` is one for environments.
+"""Conformance test of memories, as gymnasium's `check_env` is for environments.
 
-Every clause is one promise of `Memory`. They run in the order of `CLAUSES`; the first one broken is raised under its
-name, an exception of the memory's own code under the call that raised it.
-Two ways to the same numbers are compared in float64 to 1e-9, or in float32 to 1e-4 where a module cannot be float64.
+Every clause is one part of the contract of `Memory`. They run in the order of `CLAUSES`; the first violation raises
+under the clause's name, an exception of the memory's own code under the call that raised it.
+Results that must be equal are compared in float64 to 1e-9, or in float32 to 1e-4 where a module cannot be float64.
 
 Shapes: B = 3 lives, T = `steps`, D the memory's width.
 """
@@ -31,50 +31,50 @@ CALLS: Final = ("initial_state", "step", "forward", "restart")
 
 
 class MemoryContractError(AssertionError):
-    """A promise of `Memory` is broken; the message is one line: the clause's name or the call that raised, and why."""
+    """A memory breaks the contract; the message is one line: the clause, or the call that raised, and the reason."""
 
 
 class Broken(Exception):  # noqa: N818  never leaves this file
-    """What a clause found, before its name is put in front."""
+    """Message of a violated clause, without its name."""
 
 
 class Trial(NamedTuple):
-    """What every clause is given."""
+    """Inputs of every clause."""
 
     memory: Memory
     """A copy of the memory."""
     wide: Memory
     """Another one, in float64 if it can be."""
     tolerance: float
-    """How far two ways to the same number may be apart, relative to 1 + its size."""
+    """Tolerance of equal results, relative to 1 + their size."""
     steps: int
     long_life: int
 
 
 def check_memory(memory: Memory, *, steps: int = 20, long_life: int = 10_000, seed: int = 0) -> tuple[str, ...]:
-    """Check that a memory keeps every promise of `Memory`.
+    """Check that a memory keeps the contract of `Memory`.
 
     It works on copies and in one thread: the memory, torch's random state and its number of threads are left as they
     are.
 
     Args:
         memory: any memory, on any device.
-        steps: T of the sequences that are lived in several ways; at least 4.
-        long_life: steps of the lives with hostile inputs. The default takes about a second; 1_000_000 is the full test.
+        steps: T of the sequences; at least 4.
+        long_life: steps of the lives with extreme inputs. The default takes about a second; 1_000_000 is the full test.
         seed: of the inputs.
 
     Returns:
         The names of the clauses that were checked, in order; `CLAUSES` explains each.
 
     Raises:
-        MemoryContractError: if a promise is broken, or the memory's own code raises an exception, which is the cause.
+        MemoryContractError: if a clause is violated, or the memory's own code raises, which is then the cause.
         ValueError: if `steps` is below 4.
     """
     if steps < 4:
         raise ValueError(f"steps must be at least 4: steps={steps}")
     devices = {p.device for p in memory.parameters() if p.device.type == "cuda"}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small: more threads only wait for each other beside other work
+    torch.set_num_threads(1)  # the tensors are too small for more threads
     try:
         with torch.random.fork_rng(list(devices)):
             torch.manual_seed(seed)
@@ -123,7 +123,7 @@ def _shown(value: Any) -> str:
 
 
 def state_is_a_tensordict(trial: Trial) -> None:
-    """A TensorDict of batch [B] with nothing but tensors in it, at the start and ever after."""
+    """Check that the state is a TensorDict of batch [B] with tensors only, before and after steps."""
     memory = trial.memory
     for batch in (1, B):
         x, start = _inputs(memory, 2, batch=batch)
@@ -143,7 +143,7 @@ def state_is_a_tensordict(trial: Trial) -> None:
 
 
 def shapes_are_kept(trial: Trial) -> None:
-    """What comes out is as long and as what went in."""
+    """Check that the output has the input's shape."""
     memory = trial.memory
     x, start = _inputs(memory, trial.steps)
     state = memory.initial_state(B)
@@ -154,7 +154,7 @@ def shapes_are_kept(trial: Trial) -> None:
 
 
 def dtype_is_kept(trial: Trial) -> None:
-    """State is float32, float64 in a float64 module, or counts in integers; y has the type of x."""
+    """Check dtypes: the state is float32, float64 in a float64 module, or integer; y has the dtype of x."""
     for memory in (trial.memory, trial.wide):
         x, start = _inputs(memory, 2)
         state = memory.initial_state(B)
@@ -168,7 +168,7 @@ def dtype_is_kept(trial: Trial) -> None:
 
 
 def size_is_constant(trial: Trial) -> None:
-    """The state has the same entries, of the same shapes and types, however long the life."""
+    """Check that entries, shapes and dtypes of the state are constant over a life."""
     memory = trial.memory
     x, start = _inputs(memory, trial.steps)
     begin = memory.initial_state(B)
@@ -182,7 +182,7 @@ def size_is_constant(trial: Trial) -> None:
 
 
 def inputs_are_left_alone(trial: Trial) -> None:
-    """Calls change neither their arguments nor the module, so the same call gives the same again."""
+    """Check purity: calls change neither arguments nor module, and repeated calls agree."""
     memory = trial.memory
     x, start = _inputs(memory, trial.steps, starts=0.3)
     state = _lived(memory, trial.steps)
@@ -202,7 +202,7 @@ def inputs_are_left_alone(trial: Trial) -> None:
 
 
 def one_pass_equals_steps(trial: Trial) -> None:
-    """`forward` is T calls of `step`, wherever lives start."""
+    """Check that `forward` equals T calls of `step`, with starts anywhere."""
     memory = trial.wide
     for starts in (0.0, 0.3, 1.0):
         x, start = _inputs(memory, trial.steps, starts=starts)
@@ -212,7 +212,7 @@ def one_pass_equals_steps(trial: Trial) -> None:
 
 
 def two_halves_equal_a_whole(trial: Trial) -> None:
-    """The state at the cut is all that the second half needs."""
+    """Check that two halves equal a whole."""
     memory = trial.wide
     x, start = _inputs(memory, trial.steps, starts=0.1)
     state = _lived(memory, trial.steps)
@@ -224,7 +224,7 @@ def two_halves_equal_a_whole(trial: Trial) -> None:
 
 
 def rows_are_independent(trial: Trial) -> None:
-    """What happens to one life is nothing to the others."""
+    """Check that lives are independent of each other."""
     memory = trial.wide
     x, start = _inputs(memory, trial.steps, starts=0.1)
     state = _lived(memory, trial.steps)
@@ -238,7 +238,7 @@ def rows_are_independent(trial: Trial) -> None:
 
 
 def nothing_crosses_a_start(trial: Trial) -> None:
-    """From its start on, a life is what it would be if nothing had been before it."""
+    """Check that nothing crosses a start."""
     memory = trial.wide
     x, start = _inputs(memory, trial.steps)
     firsts = [0, 1, trial.steps // 2]
@@ -254,10 +254,10 @@ def nothing_crosses_a_start(trial: Trial) -> None:
 
 
 def gradients_reach_everything(trial: Trial) -> None:
-    """From y to x, to every parameter and to the initial state; from the state after to x. Integers are exempt."""
+    """Check that gradients flow from y to x, parameters and initial state, and from the next state to x."""
     memory = deepcopy(trial.wide)
     with torch.no_grad():
-        for p in memory.parameters():  # one that begins at zero would hide those behind it
+        for p in memory.parameters():  # zero parameters would block gradients of those behind them
             p.add_(torch.randn_like(p), alpha=0.01)
     begin, lived = memory.initial_state(B), _lived(memory, trial.steps)
     initial = _leaves(begin)
@@ -275,7 +275,7 @@ def gradients_reach_everything(trial: Trial) -> None:
 
 
 def a_saved_state_continues(trial: Trial) -> None:
-    """The state is all there is: saved and given to another copy of the module, it goes on to the same bits."""
+    """Check that a saved and restored state continues in another copy of the module to the same bits."""
     memory, other = trial.memory, deepcopy(trial.memory)
     state = _lived(memory, trial.steps)
     x, start = _inputs(memory, trial.steps)
@@ -288,7 +288,7 @@ def a_saved_state_continues(trial: Trial) -> None:
 
 
 def a_long_life_stays_finite(trial: Trial) -> None:
-    """Whatever the inputs: constant, repeated, huge, tiny, nothing at all, or any of these in turn."""
+    """Check that outputs and state stay finite for constant, repeated, huge, tiny and zero inputs, and mixtures."""
     memory = trial.memory
     anchor = memory.zeros(1)
 
@@ -332,19 +332,19 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         a_long_life_stays_finite,
     )
 }
-"""Every promise, in the order in which they are checked."""
+"""All clauses, in the order in which they are checked."""
 
 
-# Lives to compare, and how.
+# Helpers of the clauses.
 
 
 def _widened(memory: Memory) -> Memory | None:
-    """Return a float64 copy, or None where there can be none."""
+    """Return a float64 copy, or None if the module cannot be float64."""
     try:
         wide = deepcopy(memory).double()
         x, start = _inputs(wide, 1)
         y, _ = wide.step(x[:, 0], wide.initial_state(B), start[:, 0])
-    except Exception:  # noqa: BLE001  whatever stops it: if it is a fault of the memory, the clauses will name it
+    except Exception:  # noqa: BLE001  if the error is the memory's, a clause will find it
         return None
     return wide if y.dtype == torch.float64 else None
 
@@ -356,12 +356,12 @@ def _inputs(memory: Memory, steps: int, *, starts: float = 0.0, batch: int = B) 
 
 
 def _stepped(memory: Memory, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-    """Do what `forward` must do, by its definition: the loop."""
+    """Compute `forward` by its definition, the loop over steps."""
     return Memory.forward(memory, x, state, start)
 
 
 def _lived(memory: Memory, steps: int) -> TensorDict:
-    """Return a state with a past: that after some random steps."""
+    """Return the state after some random steps."""
     x, start = _inputs(memory, steps)
     with torch.no_grad():
         return memory(x, memory.initial_state(B), start)[1]
@@ -376,7 +376,7 @@ def _leaves(state: TensorDict) -> dict[str, Tensor]:
 
 
 def _same(what: str, got: Tensor, want: Tensor, tolerance: float) -> None:
-    """Refuse a difference of more than `tolerance` (1 + size); 0 means the same bits."""
+    """Raise if two results differ by more than `tolerance` (1 + size); 0 means the same bits."""
     if got.shape != want.shape or got.dtype != want.dtype:
         raise Broken(f"{what} is {got.dtype} {list(got.shape)}, expected {want.dtype} {list(want.shape)}")
     if got.equal(want):
@@ -405,7 +405,7 @@ def _same_layout(what: str, got: TensorDict, want: TensorDict) -> None:
 
 
 def _reached(what: str, target: Tensor, sources: dict[str, Tensor]) -> None:
-    """Refuse a source that gets no finite, non-zero gradient from the target."""
+    """Raise if a source gets no finite, non-zero gradient from the target."""
     if not target.requires_grad:
         raise Broken(f"{what} has no gradient at all")
     loss = (target * torch.randn_like(target)).sum()

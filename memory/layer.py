@@ -1,4 +1,4 @@
-"""Layer around a fast-weight recurrence: projections and convolution before, norm, gate and projection after."""
+"""Layer parts around a fast-weight recurrence: projections and convolution before, norm, gate and projection after."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,11 @@ __all__ = [
 
 
 def count_heads(width: int, num_heads: int | None) -> int:
-    """Return H: `num_heads`, or for None as divide the width into parts of about 32.
+    """Return H: `num_heads`, or for None the number that divides the width into parts of about 32.
 
     Args:
         width: D, width of the layer.
-        num_heads: what was asked for.
+        num_heads: the setting.
 
     Raises:
         ValueError: if `width` is not positive, or `num_heads` does not divide it.
@@ -56,14 +56,14 @@ def require_positive(**numbers: float) -> None:
 
 
 class Projection(nn.Module):
-    """Queries, keys and values of all heads: one linear map, one short convolution, SiLU.
+    """Projection to queries, keys and values of all heads: linear map, short convolution, SiLU.
 
     Args:
         width: D, width of the input.
         num_heads: H.
         key_dim: K.
         value_dim: V.
-        conv_size: W, steps the convolution sees, the present among them; 1 is no convolution.
+        conv_size: W, width of the convolution, with the present step; 1 is no convolution.
         unit: whether queries and keys get L2 norm 1.
     """
 
@@ -78,7 +78,7 @@ class Projection(nn.Module):
         self.linear = nn.Linear(width, self.channels, bias=False)
         self.conv = nn.Parameter(torch.full((self.channels, conv_size), 1 / conv_size))
         self.linear.weight.data[:keys] = self.linear.weight.data[keys : 2 * keys]
-        # queries start as the keys' equals: what looks alike is recalled from the first step
+        # queries start equal to the keys, so that similar inputs are recalled from the first step
 
     def forward(self, x: Tensor, window: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Project x.
@@ -95,7 +95,7 @@ class Projection(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """x divided by its root mean square, scaled by a weight per channel.
+    """RMS norm with a weight per channel.
 
     Args:
         width: channels.
@@ -111,7 +111,7 @@ class RMSNorm(nn.Module):
 
 
 class Output(nn.Module):
-    """RMS norm of each head's reading, gated by SiLU of the input, projected back to the width.
+    """Output of a layer: RMS norm per head, SiLU gate of the input, projection to the width.
 
     Args:
         width: D, width of the layer.
@@ -136,7 +136,7 @@ def write_and_fade(
 ) -> nn.Linear:
     """Return a map to gates per head: H writes, sigmoids, then H log decays, -softplus, then whatever else there is.
 
-    Writes are choosy from the start, at 1/2 on average; decays begin near their horizons.
+    Write gates begin at 1/2 on average and depend on the input; decays begin near their horizons.
 
     Args:
         width: D, width of the input.
@@ -154,7 +154,7 @@ def write_and_fade(
 
 
 def fade_rates(num_heads: int, horizons: tuple[float, float]) -> Tensor:
-    """Return the rates [H] at which writes fade: a step keeps exp(-rate).
+    """Return the decay rates [H]: a step keeps exp(-rate).
 
     Args:
         num_heads: H.

@@ -1,4 +1,4 @@
-"""The contract every memory keeps: x, state, start -> y, state.
+"""Interface of all memories: x, state, start -> y, state.
 
 Shapes: B lives, T steps, D width in and out.
 A state is a TensorDict of batch size [B] that holds everything time-like: matrices, normalisers, windows, counters.
@@ -14,7 +14,9 @@ __all__ = ["Memory"]
 
 
 class Memory(nn.Module):
-    """A recurrence with a constant-size state; subclasses define `initial_state`, and `step` or `forward` or both.
+    """Base of memories, recurrences with a constant-size state.
+
+    Subclasses define `initial_state`, and `step` or `forward` or both.
 
     Args:
         width: D, width of inputs and outputs.
@@ -38,7 +40,7 @@ class Memory(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define initial_state(batch)")
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; a subclass without a `step` of its own does a pass of one step.
+        """Compute one step: write and read; by default a `forward` of one step.
 
         Args:
             x: [B, D] input of this step.
@@ -46,7 +48,7 @@ class Memory(nn.Module):
             start: [B] bool, true where this step is the first of a life: the state counts as initial there.
 
         Returns:
-            y: [B, D] what was read.
+            y: [B, D] output.
             state: [B] memory after this step.
         """
         if type(self).forward is Memory.forward:
@@ -55,7 +57,7 @@ class Memory(nn.Module):
         return y[:, 0], state
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Do what T calls of `step` do; subclasses may do it in one pass.
+        """Compute T steps; by default T calls of `step`.
 
         Args:
             x: [B, T, D] inputs.
@@ -63,7 +65,7 @@ class Memory(nn.Module):
             start: [B, T] bool, true where a step is the first of a life.
 
         Returns:
-            y: [B, T, D] what was read at each step.
+            y: [B, T, D] outputs.
             state: [B] memory after the last step.
         """
         ys = []
@@ -73,7 +75,7 @@ class Memory(nn.Module):
         return torch.stack(ys, 1), state
 
     def restart(self, state: TensorDict, start: Tensor) -> TensorDict:
-        """Return `state` with the lives where `start` is true put back to the initial state.
+        """Return `state` with the lives where `start` is true reset to the initial state.
 
         Args:
             state: [B] any state.
@@ -82,7 +84,7 @@ class Memory(nn.Module):
         return self.initial_state(start.shape[0]).where(start, state)
 
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Return zeros where the parameters live; without a dtype float32, or float64 in a float64 module."""
+        """Return zeros on the parameters' device: float32, or float64 in a float64 module, unless `dtype` is given."""
         anchor = next((p for p in self.parameters()), torch.empty(0))
         if dtype is None:
             dtype = torch.float64 if anchor.dtype == torch.float64 else torch.float32

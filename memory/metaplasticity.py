@@ -1,15 +1,15 @@
-r"""Metaplasticity for any additive memory: beside every fast weight an importance, by which its reading is divided.
+r"""Metaplasticity for any additive memory: an importance for every fast weight, by which its reading is divided.
 
     M <- M diag(a_t) + g_t v_t k_t^T                the host's own recurrence      M_0 = 0
     J <- J diag(a_t) + g_t b_t (k_t * k_t)^T        importance beyond the prior    J_0 = 0
     y_t = read((M / (J + I_p)) q_t)
 
 Queries, keys, values, gate g, decay a and `read` are the host's; b = sigmoid(W' W x) softplus(s) per value channel, W
-of low rank. The gate stands in both sums exactly once. What is written often becomes stiff; forgetting pulls the
+of low rank. The gate stands in both sums exactly once. Frequently written entries become rigid; decay pulls the
 importance back to I_p = 1. With b = 0 this is the host, to the last bit where both recurrences run as the plain loop;
 so a trained host can be wrapped and trained on. Its parameters are found under `host`; its state, J added, goes on.
 
-`importance` is what b is at first. A fast weight is read as 1 / (1 + J) of the host's, and J is about n b k^2 after n
+`importance` is the initial b. A fast weight is read as 1 / (1 + J) of the host's, and J is about n b k^2 after n
 writes, at most b k^2 / (1 - a). A share e of a reading is kept from changing while n b < e K, with unit keys of width
 K: 0.001, the default, leaves a host of K = 64 within 5 % over 3000 writes.
 
@@ -20,7 +20,7 @@ counts relative to the heaviest write so far, and b need not follow the exponent
 
 A host must be `Additive`. The write of a delta rule reads the state, so that M would no longer be a sum of evidence.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state that of the host, S
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, R = V or V + 1 rows; state that of the host, S
 being M, and J [B, H, R, K].
 Cost per step: the host's, and 5 H R K floating-point operations, and 2 N (D + H V) for b of rank N; 4 H R K bytes of
 state more.
@@ -43,7 +43,7 @@ __all__ = ["Metaplastic", "make_metaplastic", "metaplastic"]
 
 
 class Metaplastic(Memory):
-    """An additive memory whose fast weights have an importance each.
+    """Wrapper of an additive memory with an importance for every fast weight.
 
     Args:
         host: the memory, with the parameters it has; it becomes a part of this one.
@@ -95,14 +95,14 @@ class Metaplastic(Memory):
 
     @property
     def step_flops(self) -> int:
-        """The host's step, and the importance."""
+        """Operations of the host's step and of the importance."""
         num_heads, rows, K = self.host.shape
         channels = num_heads * (rows - self.host.normaliser)
         return self.host.step_flops + 2 * self.rank * (self.width + channels) + 5 * num_heads * rows * K
 
 
 def metaplastic(memory: Memory, importance: float = 1e-3) -> Metaplastic:
-    """Return a memory that is the given one, with an importance for every fast weight.
+    """Wrap a memory with an importance for every fast weight.
 
     Args:
         memory: an additive memory, trained or new; it becomes a part of the result.

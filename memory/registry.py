@@ -1,6 +1,6 @@
-"""Names of memories: one table, `make_memory`, and plug-ins of other packages.
+"""Registry of memories: built-in table, plug-ins, and `make_memory`.
 
-Nothing here imports torch until a memory is made, so that listing the names is instant.
+Torch is imported only when a memory is made, so that listing the names is fast.
 """
 
 import inspect
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["MEMORIES", "known_memories", "make_memory"]
 
 RENAMED = {"heads": "num_heads", "key_width": "key_dim", "value_width": "value_dim", "taps": "conv_size"}
-"""Options of version 0.1 and their names since: run directories and scripts hold the old ones."""
+"""Options of version 0.1 and their present names; old run directories and scripts use the old ones."""
 
 MEMORIES = table(
     "lifelong.memory",
     {
-        "none": Entry("controls.none:NoMemory", "forgets everything at once: the control"),
+        "none": Entry("controls.none:NoMemory", "no memory: the control"),
         "gru": Entry("controls.rnn:GRU", "gated recurrent unit, a vector of state", source="1406.1078"),
         "lstm": Entry(
             "controls.rnn:LSTM",
@@ -29,7 +29,7 @@ MEMORIES = table(
         ),
         "table": Entry(
             "controls.table:Table",
-            "a dictionary with keys read off the input: the control of perfect addressing",
+            "an exact dictionary with keys read from the input: the control with perfect addressing",
         ),
         "window": Entry(
             "attention.window:Window",
@@ -49,7 +49,7 @@ MEMORIES = table(
         ),
         "heavy_hitter": Entry(
             "attention.heavy_hitter:HeavyHitter",
-            "a bounded cache that drops what has been looked at least",
+            "a bounded cache that drops the least attended",
             source="2306.14048",
         ),
         "transformer_xl": Entry(
@@ -59,12 +59,12 @@ MEMORIES = table(
         ),
         "linear_attention": Entry(
             "additive.linear_attention:LinearAttention",
-            "sum of outer products, nothing is ever taken away",
+            "sum of outer products without decay",
             source="2006.16236",
         ),
         "based": Entry(
             "additive.linear_attention:LinearAttention",
-            "linear attention whose keys meet as exp to second order",
+            "linear attention with Taylor features of exp to second order",
             {"feature_map": "taylor"},
             source="2402.18668",
         ),
@@ -91,12 +91,14 @@ MEMORIES = table(
             "outer products at one learned rate, with a learned leak",
             source="doi.org/10.1109/TC.1972.5008975",
         ),
-        "retnet": Entry("additive.retnet:RetNet", "fixed decay, keys turned by their age", source="2307.08621"),
-        "gla": Entry("additive.gla:GLA", "a decay for every key channel, chosen at every step", source="2312.06635"),
-        "mamba2": Entry("additive.mamba2:Mamba2", "one step size per head writes and fades", source="2405.21060"),
+        "retnet": Entry("additive.retnet:RetNet", "fixed decay, rotary keys", source="2307.08621"),
+        "gla": Entry("additive.gla:GLA", "a data-dependent decay for every key channel", source="2312.06635"),
+        "mamba2": Entry(
+            "additive.mamba2:Mamba2", "one data-dependent step size per head for write and decay", source="2405.21060"
+        ),
         "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading", source="2405.04517"),
         "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser", source="2405.04517"),
-        "s4d": Entry("additive.s4d:S4D", "fading waves behind every channel, whatever the input", source="2206.11893"),
+        "s4d": Entry("additive.s4d:S4D", "diagonal linear state space, independent of the input", source="2206.11893"),
         "mamba": Entry(
             "additive.mamba:Mamba", "a selective state space, S6: a step size per channel", source="2312.00752"
         ),
@@ -105,15 +107,13 @@ MEMORIES = table(
         ),
         "lms": Entry(
             "delta.lms:LMS",
-            "correct the error at the key at one constant learned rate",
+            "delta rule at one constant learned rate",
             source="doi.org/10.21236/AD0241531",
         ),
         "delta_net": Entry(
-            "delta.delta_net:DeltaNet", "correct the error at the key; nothing fades", source="2406.06484"
+            "delta.delta_net:DeltaNet", "delta rule: correct the error at the key, no decay", source="2406.06484"
         ),
-        "gated_delta": Entry(
-            "delta.gated_delta:GatedDelta", "decay, then correct the error at the key", source="2412.06464"
-        ),
+        "gated_delta": Entry("delta.gated_delta:GatedDelta", "decay, then the delta rule", source="2412.06464"),
         "delta_product": Entry(
             "delta.delta_product:DeltaProduct",
             "decay once, then several corrections per step, reflections among them",
@@ -132,15 +132,15 @@ MEMORIES = table(
         ),
         "recurrent_delta": Entry(
             "delta.recurrent_delta:RecurrentDelta",
-            "delta rule whose keys hear what was read a step before",
+            "delta rule with keys that depend on the previous reading",
             source="2106.06295",
         ),
         "srwm": Entry(
-            "delta.srwm:SRWM", "self-referential weight matrix: one that rewrites itself", source="2202.05780"
+            "delta.srwm:SRWM", "self-referential weight matrix: it computes its own updates", source="2202.05780"
         ),
         "mesa": Entry(
             "bayesian.mesa:Mesa",
-            "the ridge regression over everything seen, solved for every query",
+            "ridge regression over the whole life, solved for every query",
             source="2506.05233",
         ),
         "palimpsa": Entry(
@@ -168,7 +168,7 @@ MEMORIES = table(
         ),
         "meta_mamba2": Entry(
             "metaplasticity:make_metaplastic",
-            "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` does it to any additive memory",
+            "Mamba-2 with an importance for every fast weight; `metaplastic:NAME` for any additive memory",
             {"host": "mamba2"},
             source="2602.09075",
         ),
@@ -180,7 +180,7 @@ MEMORIES = table(
         ),
         "kalman_delta": Entry(
             "bayesian.kalman_delta:KalmanDelta",
-            "correct the error at the key, each axis as it is uncertain",
+            "delta rule with a diagonal Kalman gain",
         ),
         "ttt_linear": Entry(
             "networks.ttt:TTTLinear", "test-time training of a linear model, in mini-batches", source="2407.04620"
@@ -199,7 +199,7 @@ MEMORIES = table(
             source="2504.13173",
         ),
         "yaad": Entry(
-            "networks.miras:Yaad", "a network trained on Huber's loss: no single error rewrites it", source="2504.13173"
+            "networks.miras:Yaad", "a network trained on Huber's loss, robust to outliers", source="2504.13173"
         ),
         "memora": Entry(
             "networks.miras:Memora", "a network whose weights are distributions, by mirror descent", source="2504.13173"
@@ -211,19 +211,19 @@ MEMORIES = table(
         ),
         "lact": Entry(
             "networks.lact:LaCT",
-            "a network rewritten once a chunk, beside attention over the chunk",
+            "a network updated once per chunk, beside attention over the chunk",
             source="2505.23884",
         ),
         "hope": Entry(
             "networks.hope:Hope",
-            "a matrix that writes its own keys, then networks of ever longer periods",
+            "a self-modifying matrix, then networks with ever longer update periods",
             source="2512.24695",
         ),
         "hybrid": Entry("hybrids.hybrid:Hybrid", "two memories (a=, b=) side by side, mixed by a gate per channel"),
         "series": Entry("hybrids.series:Series", "two memories (a=, b=), the second behind the first"),
         "memory_as_context": Entry(
             "hybrids.memory_as_context:MemoryAsContext",
-            "a window that also sees what a long memory (inner=) recalls",
+            "attention over a window and the output of a long memory (inner=)",
             source="2501.00663",
         ),
         "titans_mag": Entry(
@@ -243,7 +243,7 @@ MEMORIES = table(
         ),
         "lola": Entry(
             "hybrids.lola:LoLA",
-            "a window, linear attention, and a cache of what that would recall worst",
+            "a window, linear attention, and a cache of the pairs that it recalls worst",
             source="2505.23666",
         ),
         "log_linear": Entry(

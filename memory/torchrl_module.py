@@ -1,4 +1,4 @@
-"""A memory as a TorchRL module: a drop-in for `torchrl.modules.LSTMModule` and `GRUModule`.
+"""Memories as TorchRL modules: a drop-in for `torchrl.modules.LSTMModule` and `GRUModule`.
 
     remember = MemoryModule(memory, in_keys=["embed", "memory"], out_keys=["read", ("next", "memory")])
     policy = TensorDictSequential(encoder, remember, actor)
@@ -34,7 +34,7 @@ __all__ = ["MemoryModule"]
 
 
 class MemoryModule(TensorDictModuleBase):
-    """A memory that reads its input and its state from a tensordict.
+    """TorchRL module of a memory: reads input and state from a tensordict.
 
     By default, and under `set_recurrent_mode(False)`, a tensordict is one step of [*] lives. Under
     `set_recurrent_mode(True)`, which TorchRL's losses enter by themselves, it is T steps of [*] lives, shaped [*, T].
@@ -89,7 +89,7 @@ class MemoryModule(TensorDictModuleBase):
             raise KeyError(f"{error.args[0]}; {hint}") from error
         x, state = flat[self.in_keys[0]], flat.get(self.state_keys[0], TensorDict({}, flat.batch_size))
         if sequence:
-            y, state = self._live(x, state, flat["is_init"].flatten(1))
+            y, state = self._run(x, state, flat["is_init"].flatten(1))
             state = state[:, None].expand(flat.batch_size)
         else:
             y, state = self.memory.step(x, state, x.new_zeros(x.shape[0], dtype=torch.bool))
@@ -114,7 +114,7 @@ class MemoryModule(TensorDictModuleBase):
         primer.default_value = {name: partial(_expanded, primer, name, leaf) for name, leaf in leaves.items()}
         return primer
 
-    def _live(self, x: Tensor, stored: TensorDictBase, is_init: Tensor) -> tuple[Tensor, TensorDictBase]:
+    def _run(self, x: Tensor, stored: TensorDictBase, is_init: Tensor) -> tuple[Tensor, TensorDictBase]:
         """Run T steps from the first stored state, and from the stored state at every later `is_init`."""
         state, start = stored[:, 0], is_init.clone()
         start[:, 0] = False
@@ -130,6 +130,6 @@ class MemoryModule(TensorDictModuleBase):
 
 
 def _expanded(primer: TensorDictPrimer, key: NestedKey, leaf: Tensor) -> Tensor:
-    """Return the initial value of a leaf, for as many environments as the primer has been given to."""
+    """Return the initial value of a leaf, for the primer's number of environments."""
     spec = primer.primers[key]  # pyright: ignore[reportOptionalSubscript]  it was made with primers
     return leaf.to(spec.device).expand(spec.shape).clone()

@@ -74,8 +74,8 @@ def module_graph() -> dict[str, set[str]]:
 def run_python(code: str, cwd: Path) -> None:
     """Run code in a fresh interpreter that finds what this one finds."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -124,11 +124,20 @@ def test_entry_points_into_a_folder_are_short(folder: str) -> None:
             assert lines <= 120, f"{relative(path)} has {lines} lines: tables belong in a registry"
 
 
-def test_every_memory_is_read_at_a_glance() -> None:
-    longer = {"memory/bayesian/palimpsa.py": 149}  # four forms of one posterior
+def test_a_memory_is_120_lines() -> None:
+    longer = {"memory/bayesian/palimpsa.py": 149}  # four forms of one posterior, which share all but a line or two
     for path in (ROOT / "memory").glob("*/*.py"):
         lines, name = len(path.read_text().splitlines()), relative(path)
         assert lines <= longer.get(name, 120), f"{name} has {lines} lines: a kernel or a base is missing"
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder != "kernels"])
+def test_kernels_choose_their_back_ends_themselves(folder: str) -> None:
+    back_ends = {"reference", "chunk", "cpu", "triton_step", "triton_chunk"}
+    for path in FILES[folder]:
+        for line, name in imported(path):
+            if name.startswith("lifelong.kernels."):
+                assert not back_ends & set(name.split(".")), f"{relative(path)}:{line} imports {name}; call the kernel"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

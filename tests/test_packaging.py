@@ -1,4 +1,4 @@
-"""What is installed is what pyproject.toml says."""
+"""The installed package agrees with pyproject.toml."""
 
 import ast
 import importlib.util

@@ -1,1 +1,1 @@
-"""Drifts: what differs in one task from the environment as it is made, as data; undone before the next episode."""
+"""Drifts: changes of an environment that make it another task, as data; undone before the next episode."""

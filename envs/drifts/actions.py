@@ -1,4 +1,4 @@
-"""Drifts of actions: what is done is not what was chosen.
+"""Drifts of actions: the executed action differs from the chosen one.
 
 A discrete action counts from the space's `start`; an action that is a Box is drifted entry by entry.
 
@@ -20,13 +20,13 @@ __all__ = ["DelayedActions", "ReversedActions", "ShuffledActions", "StickyAction
 
 @dataclass(frozen=True, slots=True)
 class ReversedActions(Screen):
-    """The last action means the first; of a Box, the largest number the smallest, or without bounds its negative."""
+    """Reverse the actions: a Discrete space's order, a Box mirrored within its bounds, or negated without them."""
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is done."""
-        if isinstance(taken, spaces.Discrete):
-            return _Mapped(np.arange(int(taken.n))[::-1], int(taken.start))
-        space = _box(taken)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        if isinstance(action_space, spaces.Discrete):
+            return _Mapped(np.arange(int(action_space.n))[::-1], int(action_space.start))
+        space = _box(action_space)
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         middle = np.where(bounded, space.low, 0) + np.where(bounded, space.high, 0)
         return _Mirrored(middle.astype(space.dtype))
@@ -34,10 +34,10 @@ class ReversedActions(Screen):
 
 @dataclass(frozen=True, slots=True)
 class ShuffledActions(Screen):
-    """Every action means another one; of a Box, every entry goes where another one belongs.
+    """Permute the actions; of a Box, its entries.
 
     Args:
-        order: number of the order, of as you like; each is one circle through all actions.
+        order: number of the permutation, any; each is a cyclic permutation of all actions.
 
     Raises:
         ValueError: if `order` is negative.
@@ -50,11 +50,11 @@ class ShuffledActions(Screen):
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is done."""
-        if isinstance(taken, spaces.Discrete):
-            return _Mapped(cycle(int(taken.n), self.order, Purpose.DRIFT), int(taken.start))
-        space = _box(taken)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        if isinstance(action_space, spaces.Discrete):
+            return _Mapped(cycle(int(action_space.n), self.order, Purpose.DRIFT), int(action_space.start))
+        space = _box(action_space)
         if np.unique(space.low).size > 1 or np.unique(space.high).size > 1:
             raise ValueError(f"entries with other bounds cannot take each other's place: {space}")
         return _Permuted(cycle(int(np.prod(space.shape)), self.order, Purpose.DRIFT))
@@ -62,7 +62,7 @@ class ShuffledActions(Screen):
 
 @dataclass(frozen=True, slots=True)
 class DelayedActions(Screen):
-    """Every action is done some steps later, the first one also until then.
+    """Delay every action; until then the first one is executed.
 
     Args:
         steps: how much later.
@@ -78,17 +78,17 @@ class DelayedActions(Screen):
         if self.steps < 1:
             raise ValueError(f"steps must be positive: steps={self.steps}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is done."""
-        return _Late(self.steps, taken, lives)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        return _Late(self.steps, action_space, num_envs)
 
 
 @dataclass(frozen=True, slots=True)
 class StickyActions(Screen):
-    """Now and then what was done last is done again, whatever was chosen.
+    """Repeat the previously executed action with some probability.
 
     Args:
-        probability: of that, in every step but the first.
+        probability: of a repeat, in every step but the first.
 
     Raises:
         ValueError: if `probability` does not lie in (0, 1].
@@ -101,16 +101,16 @@ class StickyActions(Screen):
         if not 0.0 < self.probability <= 1.0:
             raise ValueError(f"probability must lie in (0, 1]: probability={self.probability}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is done."""
-        return _Stuck(self.probability, taken, lives)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        return _Stuck(self.probability, action_space, num_envs)
 
 
 class _Mapped(Change):
     def __init__(self, meaning: Ints, start: int) -> None:
         self.meaning, self.start = meaning, start
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
         meant: NDArray[Any] = self.meaning[actions - self.start] + self.start
         return meant
 
@@ -119,7 +119,7 @@ class _Mirrored(Change):
     def __init__(self, middle: Any) -> None:
         self.middle = middle  # twice the middle of each entry
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
         mirrored: NDArray[Any] = self.middle - actions
         return mirrored
 
@@ -128,46 +128,46 @@ class _Permuted(Change):
     def __init__(self, order: Ints) -> None:
         self.order = order
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
-        return actions.reshape(lives.size, -1)[:, self.order].reshape(actions.shape)
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        return actions.reshape(slots.size, -1)[:, self.order].reshape(actions.shape)
 
 
 class _Late(Change):
     kept = ("waiting", "fresh")
 
-    def __init__(self, steps: int, taken: spaces.Space[Any], lives: int) -> None:
-        self.waiting = np.zeros((lives, steps + 1, *(taken.shape or ())), taken.dtype)
-        self.fresh = np.ones(lives, np.bool_)
+    def __init__(self, steps: int, action_space: spaces.Space[Any], num_envs: int) -> None:
+        self.waiting = np.zeros((num_envs, steps + 1, *(action_space.shape or ())), action_space.dtype)
+        self.fresh = np.ones(num_envs, np.bool_)
 
-    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
-        self.fresh[lives] = True
+    def begin(self, slots: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.fresh[slots] = True
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
-        fresh = self.fresh[lives]
-        waiting = np.concatenate((self.waiting[lives, 1:], actions[:, None]), 1)
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        fresh = self.fresh[slots]
+        waiting = np.concatenate((self.waiting[slots, 1:], actions[:, None]), 1)
         waiting[fresh] = actions[fresh, None]
-        self.waiting[lives], self.fresh[lives] = waiting, False
+        self.waiting[slots], self.fresh[slots] = waiting, False
         return waiting[:, 0]
 
 
 class _Stuck(Change):
     kept = ("seed", "step", "last")
 
-    def __init__(self, probability: float, taken: spaces.Space[Any], lives: int) -> None:
+    def __init__(self, probability: float, action_space: spaces.Space[Any], num_envs: int) -> None:
         self.probability = probability
-        self.seed, self.step = np.zeros(lives, np.uint64), np.zeros(lives, np.int64)
-        self.last = np.zeros((lives, *(taken.shape or ())), taken.dtype)
+        self.seed, self.step = np.zeros(num_envs, np.uint64), np.zeros(num_envs, np.int64)
+        self.last = np.zeros((num_envs, *(action_space.shape or ())), action_space.dtype)
 
-    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
-        self.seed[lives], self.step[lives] = seeds, 0
+    def begin(self, slots: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.seed[slots], self.step[slots] = seeds, 0
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
-        step = self.step[lives]
-        stuck = (step > 0) & (uniform(self.seed[lives], Purpose.DRIFT, step) < self.probability)
-        done = actions.copy()
-        done[stuck] = self.last[lives[stuck]]
-        self.last[lives], self.step[lives] = done, step + 1
-        return done
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        step = self.step[slots]
+        stuck = (step > 0) & (uniform(self.seed[slots], Purpose.DRIFT, step) < self.probability)
+        executed = actions.copy()
+        executed[stuck] = self.last[slots[stuck]]
+        self.last[slots], self.step[slots] = executed, step + 1
+        return executed
 
 
 def _box(space: spaces.Space[Any]) -> spaces.Box:

@@ -5,7 +5,7 @@
 
 or in text `make_stream("gym:CartPole-v1", drifts="plain/gravity:4+sticky_actions:0.25")`, see `parse.py`.
 
-| drift | what it does | file |
+| drift | effect | file |
 | --- | --- | --- |
 | ReversedActions, ShuffledActions, DelayedActions, StickyActions | changes actions | `actions.py` |
 | ShuffledObservations, RotatedObservations, NoisyObservations | changes observations | `observations.py` |
@@ -13,13 +13,13 @@ or in text `make_stream("gym:CartPole-v1", drifts="plain/gravity:4+sticky_action
 | ScaledRewards, DelayedRewards | changes rewards | `rewards.py` |
 | Gravity, Mass, Length, Friction, Damping, Actuators | changes the physics | `physics.py` |
 
-The drifts of the first three files stand between agent and environment, so any stream can have them, for all its lives
-at once: `make_stream("rooms", drifts="plain/reversed_actions")`, see `batched.py`. Those of physics are for
-gymnasium's environments.
+The drifts of the first three files wrap the agent's interface, so they apply to any stream, to all its lives at once:
+`make_stream("rooms", drifts="plain/reversed_actions")`, see `batched.py`. Those of physics are for gymnasium's
+environments.
 
-A drift begins with an episode and is undone before the next. What it draws is a function of the episode's seed, so that
-an episode stays a pure function of (task, episode seed, actions). Several act from the inside out: the first one stands
-next to the environment.
+A drift begins with an episode and is undone before the next. Its random numbers are a function of the episode's seed,
+so that an episode stays a pure function of (task, episode seed, actions). Several apply from the inside out: the first
+one is next to the environment.
 
 A drift that changes nothing is an error: see `effect.py`.
 """
@@ -39,13 +39,13 @@ __all__ = ["Change", "Drift", "Drifted", "Screen", "environment_name"]
 
 Ints = NDArray[np.int64]
 
-_ALONE = np.zeros(1, np.int64)  # the lives of an environment that has but one
+_ALONE = np.zeros(1, np.int64)  # the only slot of a single environment
 
 
 class Change:
-    """The effect of a drift on lives side by side; this one changes nothing.
+    """Change that a drift makes to a batch of lives; this one changes nothing.
 
-    All arrays have a row for each of `lives` [n].
+    All arrays have a row for each of `slots` [n].
     """
 
     part: str | None = None
@@ -53,23 +53,23 @@ class Change:
     kept: tuple[str, ...] = ()
     """Names of the arrays, a row for each life, that an episode changes."""
 
-    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
-        """Begin an episode in these lives, with the seeds of what is drawn in it."""
+    def begin(self, slots: Ints, seeds: NDArray[np.uint64]) -> None:
+        """Begin an episode in these slots, with its random seeds."""
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
-        """Return the actions that the environment gets; called once a step."""
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        """Return the drifted actions for the environment; called once a step."""
         return actions
 
-    def observation(self, lives: Ints, seen: NDArray[Any]) -> NDArray[Any]:
-        """Return what the agent gets of `part`; must not write to `seen` or change its own state."""
-        return seen
+    def observation(self, slots: Ints, obs: NDArray[Any]) -> NDArray[Any]:
+        """Return the drifted observations of `part`; must not write to `obs` or change its own state."""
+        return obs
 
-    def reward(self, lives: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the rewards that the agent gets; `over` is true at the last step of an episode."""
+    def reward(self, slots: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the drifted rewards; `over` is true at the last step of an episode."""
         return rewards
 
     def undo(self) -> None:
-        """Restore what was edited in the environment."""
+        """Restore the edited attributes of the environment."""
 
 
 class Drift(ABC):
@@ -83,28 +83,28 @@ class Drift(ABC):
         """Return the change for an episode that is about to be reset.
 
         Args:
-            env: the environment as the drift finds it, other drifts of the same task not seen.
-            seed: of what the drift draws in this episode.
+            env: the environment, without other drifts of the same task.
+            seed: of the drift's random numbers in this episode.
 
         Raises:
-            ValueError: if there is nothing in the environment that the drift could change.
+            ValueError: if the drift does not apply to the environment.
         """
 
 
 class Screen(Drift):
-    """A drift between agent and environment, which depends on the spaces only."""
+    """Drift of actions, observations or rewards: depends on the spaces only and applies to batches."""
 
     @abstractmethod
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return the change for lives side by side; call its `begin` before each episode.
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change for a batch of lives; call its `begin` before each episode.
 
         Args:
-            shown: observations of one life.
-            taken: actions of one life.
-            lives: how many.
+            observation_space: observations of one life.
+            action_space: actions of one life.
+            num_envs: B.
 
         Raises:
-            ValueError: if there is nothing in the spaces that the drift could change.
+            ValueError: if the drift does not apply to the spaces.
         """
 
     def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
@@ -115,11 +115,11 @@ class Screen(Drift):
 
 
 class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment with drifts.
+    """Environment wrapper that applies drifts.
 
     Args:
         env: the environment; its spaces stay as they are.
-        drifts: what differs in the episodes to come, the one next to the environment first.
+        drifts: drifts of the coming episodes, the innermost first.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], drifts: Sequence[Drift] = ()) -> None:
@@ -128,7 +128,7 @@ class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._changes: list[Change] = []
 
     def undo(self) -> None:
-        """Make the environment what it was before the first drift."""
+        """Undo all drifts."""
         while self._changes:
             self._changes.pop().undo()
 
@@ -136,7 +136,7 @@ class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Undo the last episode's drifts, and begin one with the present drifts.
 
         Raises:
-            ValueError: if there are drifts and no seed, or a drift has nothing to change here.
+            ValueError: if there are drifts and no seed, or a drift does not apply here.
         """
         self.undo()
         if self.drifts and seed is None:
@@ -148,32 +148,32 @@ class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
             except ValueError as error:
                 self.undo()
                 raise ValueError(f"{drift} does not fit {environment_name(self.env)}: {error}") from error
-        seen, info = self.env.reset(seed=seed, options=options)
-        return self._shown(seen), info
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self._drifted(obs), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Do one step as the drifts have it."""
+        """Step the environment with drifted action, observation and reward."""
         if self._changes:
             chosen = np.asarray(action)[None]
             for change in reversed(self._changes):
                 chosen = change.action(_ALONE, chosen)
             action = chosen[0]
-        seen, reward, terminated, truncated, info = self.env.step(action)
-        paid, over = np.array([reward], np.float64), np.array([terminated or truncated])
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        rewards, over = np.array([reward], np.float64), np.array([terminated or truncated])
         for change in self._changes:
-            paid = change.reward(_ALONE, paid, over)
-        return self._shown(seen), float(paid[0]), terminated, truncated, info
+            rewards = change.reward(_ALONE, rewards, over)
+        return self._drifted(obs), float(rewards[0]), terminated, truncated, info
 
-    def _shown(self, seen: Any) -> Any:
+    def _drifted(self, obs: Any) -> Any:
         for change in self._changes:
             if change.part is not None:
-                part = np.asarray(seen[change.part] if change.part else seen)
-                shown = change.observation(_ALONE, part[None])[0]
-                seen = seen | {change.part: shown} if change.part else shown
-        return seen
+                part = np.asarray(obs[change.part] if change.part else obs)
+                drifted = change.observation(_ALONE, part[None])[0]
+                obs = obs | {change.part: drifted} if change.part else drifted
+        return obs
 
     def close(self) -> None:
-        """Undo what is left to undo, and close the environment."""
+        """Undo the drifts and close the environment."""
         self.undo()
         super().close()
 

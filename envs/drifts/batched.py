@@ -1,4 +1,4 @@
-"""Drifts of any stream, for all its lives at once: no environment is edited, so no life has a loop of its own.
+"""Batched drifts of actions, observations and rewards, for any stream.
 
     make_stream("rooms", 256, task="doorkey-5x5", drifts="plain/reversed_actions+sticky_actions", schedule="cyclic:20")
     make_stream("cued-recall", 256, drifts="plain/reversed_actions", drift_schedule="cyclic:40")
@@ -7,9 +7,9 @@ The second makes two tasks of every cue, one without drifts and one with reverse
 the first kind, then all of the second. `drift_schedule` says which kind comes next, and the stream's own schedule which
 cue; where a stream has but one task there is nothing else to schedule, and its schedule says which kind.
 
-Observations, `previous_action` and rows have the action that the agent chose and the reward that it got. References are
-those of tasks without drifts: tasks with drifts have none, and the reference policies of a stream know nothing of them.
-`success` and `answer` are those of the task without drifts.
+Observations, `previous_action` and rows have the action that the agent chose and the reward that it got. Reference
+scores are those of tasks without drifts: tasks with drifts have none, and a stream's reference policies do not account
+for them. `success` and `answer` are those of the task without drifts.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,14 +76,14 @@ class NoDrift:
 
 
 class DriftedLives(NoDrift):
-    """Drifts of lives side by side.
+    """Drifts of a batch of lives.
 
     Args:
         kinds: the drifts of each kind of task, none of them or more, the one next to the environment first.
         observation_space: of one life.
         action_space: of one life.
-        lives: B, how many.
-        tasks: how many there are without drifts.
+        num_envs: B.
+        tasks: number of tasks without drifts.
 
     Raises:
         ValueError: if a drift is of a gymnasium environment's own, or does not fit these spaces.
@@ -96,12 +96,14 @@ class DriftedLives(NoDrift):
         kinds: Sequence[Sequence[Drift]],
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
-        lives: int,
+        num_envs: int,
         tasks: int,
     ) -> None:
-        self._changes = [[_change(drift, observation_space, action_space, lives) for drift in some] for some in kinds]
+        self._changes = [
+            [_change(drift, observation_space, action_space, num_envs) for drift in some] for some in kinds
+        ]
         self._has_drifts = np.array([bool(some) for some in kinds])
-        self._kind, self._base_return, self._tasks = np.zeros(lives, np.int64), np.zeros(lives), tasks
+        self._kind, self._base_return, self._tasks = np.zeros(num_envs, np.int64), np.zeros(num_envs), tasks
 
     def base_task(self, task: Ints) -> Ints:
         """Return [B] the numbers of the tasks without their drifts."""
@@ -178,10 +180,12 @@ class DriftedLives(NoDrift):
         ]
 
 
-def _change(drift: Drift, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], lives: int) -> Change:
+def _change(
+    drift: Drift, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int
+) -> Change:
     if not isinstance(drift, Screen):
         raise ValueError(f"{drift} edits an environment of gymnasium; write gym:<id>, or a file with tasks")
     try:
-        return drift.change(observation_space, action_space, lives)
+        return drift.change(observation_space, action_space, num_envs)
     except ValueError as error:
         raise ValueError(f"{drift} does not fit this stream: {error}") from error

@@ -1,4 +1,4 @@
-"""Check that drifts change something: the same random actions, with and without them, must not look the same."""
+"""Check that drifts have an effect: equal random actions with and without them must give different steps."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ def check_effect(env: gymnasium.Env[Any, Any], drifts: Sequence[Drift]) -> None:
         drifts: the drifts.
 
     Raises:
-        ValueError: naming the drift and the environment.
+        ValueError: if one has no effect; names it and the environment.
     """
     for some in _each_and_all(drifts):
         share, rewarded = _compare(env, some)
@@ -55,7 +55,7 @@ def check_effect_on_lives(drifts: Sequence[Drift], play: Callable[[Sequence[Drif
         where: the stream and the number of steps, for the message.
 
     Raises:
-        ValueError: naming the drift and the stream.
+        ValueError: if one has no effect; names it and the stream.
     """
     base = list(play(()))
     rewarded = any(bool(np.any(rewards)) for _, rewards, _, _ in base)

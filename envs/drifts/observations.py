@@ -1,9 +1,8 @@
-"""Drifts of observations: the same world looks different.
+"""Drifts of observations: permuted, rotated, noisy, recoloured.
 
-The space stays what it was, so that all tasks of a stream share it. Hence the entries of a vector only take the place
-of entries of their kind: those with two finite bounds in units of their range, counted from its middle, and those
-without bounds as they are. Of a view [height, width] or [height, width, channels], cells move and
-channels stay together.
+The space stays the same, so that all tasks of a stream share it. Hence entries of a vector are only mixed with entries
+of their kind: those with two finite bounds in units of their range, counted from its middle, and those without bounds
+unscaled. Of a view [height, width] or [height, width, channels], cells move and channels stay together.
 
 A MultiDiscrete is a vector or view like any other. A Dict is drifted in one of its parts: in `entry`, or in its only
 Box, or if it has none in its only MultiDiscrete.
@@ -32,10 +31,10 @@ _VECTORS = (spaces.Box, spaces.MultiDiscrete)
 
 @dataclass(frozen=True, slots=True)
 class ShuffledObservations(Screen):
-    """Every entry of a vector, or cell of a view, or number of a Discrete, is shown where another one belongs.
+    """Permute the entries of a vector, the cells of a view, or the values of a Discrete.
 
     Args:
-        order: number of the order, of as you like.
+        order: number of the permutation, any.
         entry: part of a Dict; empty for its only Box.
 
     Raises:
@@ -50,9 +49,9 @@ class ShuffledObservations(Screen):
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is shown."""
-        space, name = _part(shown, self.entry)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        space, name = _part(observation_space, self.entry)
         if isinstance(space, spaces.Discrete):
             names, start = cycle(int(space.n), self.order, Purpose.DRIFT), int(space.start)
             return _Shown(lambda numbers: names[numbers - start] + start, name)
@@ -67,7 +66,7 @@ class ShuffledObservations(Screen):
 
 @dataclass(frozen=True, slots=True)
 class RotatedObservations(Screen):
-    """A view is turned by right angles; of a vector, entries of a kind are turned two by two.
+    """Rotate a view by right angles, or the entries of a vector in pairs of a kind.
 
     The turned pairs of a vector are divided by |cos| + |sin|, so that what had bounds keeps to them.
 
@@ -87,9 +86,9 @@ class RotatedObservations(Screen):
         if not math.isfinite(self.degrees):
             raise ValueError(f"degrees must be finite: degrees={self.degrees}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is shown."""
-        space, name = _part(shown, self.entry)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        space, name = _part(observation_space, self.entry)
         if isinstance(space, spaces.Discrete):
             raise ValueError(f"{space} cannot be turned")
         if len(space.shape) > 1:
@@ -109,7 +108,7 @@ class RotatedObservations(Screen):
 
 @dataclass(frozen=True, slots=True)
 class NoisyObservations(Screen):
-    """Every entry is shown with a normal error, within its bounds.
+    """Add Gaussian noise to every entry, clipped to its bounds.
 
     Args:
         scale: its standard deviation, in units of half the range where there are two bounds, of 1 where not.
@@ -127,20 +126,20 @@ class NoisyObservations(Screen):
         if not (self.scale > 0 and math.isfinite(self.scale)):
             raise ValueError(f"scale must be positive and finite: scale={self.scale}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is shown."""
-        space, name = _part(shown, self.entry)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        space, name = _part(observation_space, self.entry)
         if isinstance(space, spaces.Discrete) or not np.issubdtype(space.dtype, np.floating):
             raise ValueError(f"only numbers of floating point have an error, got {space}")
         _, half = _ranges(space)
-        return _Noisy(self.scale * half, space, lives, name)
+        return _Noisy(self.scale * half, space, num_envs, name)
 
 
 class _OfMiniGrid(Screen):
-    """A drift of what MiniGrid shows."""
+    """Base of drifts of MiniGrid observations."""
 
     def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
-        """Return what is shown in the coming episode; see `Drift`."""
+        """Return the change for the coming episode; see `Drift`."""
         made: Any = env.unwrapped
         space, kind = env.observation_space, importlib.import_module("minigrid.minigrid_env").MiniGridEnv
         image = space.spaces.get("image") if isinstance(space, spaces.Dict) else None
@@ -152,10 +151,10 @@ class _OfMiniGrid(Screen):
 
 @dataclass(frozen=True, slots=True)
 class RemappedColours(_OfMiniGrid):
-    """In MiniGrid, every door, key, ball and box is shown in the colour of another one.
+    """Permute the colours of MiniGrid's doors, keys, balls and boxes.
 
     Args:
-        order: number of the order of the six colours.
+        order: number of the permutation of the six colours.
 
     Raises:
         ValueError: if `order` is negative.
@@ -168,9 +167,9 @@ class RemappedColours(_OfMiniGrid):
         if self.order < 0:
             raise ValueError(f"order must not be negative: order={self.order}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is shown."""
-        constants = _minigrid(shown)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        constants = _minigrid(observation_space)
         colours = cycle(len(constants.COLOR_TO_IDX), self.order, Purpose.DRIFT).astype(np.uint8)
         coloured = [constants.OBJECT_TO_IDX[kind] for kind in ("door", "key", "ball", "box")]
 
@@ -185,7 +184,7 @@ class RemappedColours(_OfMiniGrid):
 
 @dataclass(frozen=True, slots=True)
 class SwappedObjects(_OfMiniGrid):
-    """In MiniGrid, objects of two kinds look like each other: the goal like lava.
+    """Swap the appearance of two kinds of MiniGrid objects, such as goal and lava.
 
     Args:
         one: a kind of object, in MiniGrid's words.
@@ -195,9 +194,9 @@ class SwappedObjects(_OfMiniGrid):
     one: str = "goal"
     other: str = "lava"
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is shown."""
-        known = _minigrid(shown).OBJECT_TO_IDX
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        known = _minigrid(observation_space).OBJECT_TO_IDX
         for name, kind in (("one", self.one), ("other", self.other)):
             if kind not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {kind!r}")
@@ -213,38 +212,38 @@ class SwappedObjects(_OfMiniGrid):
 
 
 class _Shown(Change):
-    """Observations, or their part `name`, as `look` shows them."""
+    """Observation wrapper that maps an observation, or its part `name`, through `look`."""
 
     def __init__(self, look: Look, name: str = "") -> None:
         self.look, self.part = look, name
 
-    def observation(self, lives: Ints, seen: NDArray[Any]) -> NDArray[Any]:
-        shown: NDArray[Any] = self.look(seen)
-        return shown
+    def observation(self, slots: Ints, obs: NDArray[Any]) -> NDArray[Any]:
+        drifted: NDArray[Any] = self.look(obs)
+        return drifted
 
 
 class _Noisy(Change):
     kept = ("seed", "step")
 
-    def __init__(self, scale: NDArray[np.float64], space: spaces.Box, lives: int, name: str) -> None:
+    def __init__(self, scale: NDArray[np.float64], space: spaces.Box, num_envs: int, name: str) -> None:
         self.scale, self.space, self.part = scale, space, name
-        self.seed, self.step = np.zeros(lives, np.uint64), np.zeros(lives, np.int64)
+        self.seed, self.step = np.zeros(num_envs, np.uint64), np.zeros(num_envs, np.int64)
 
-    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
-        self.seed[lives], self.step[lives] = seeds, 0
+    def begin(self, slots: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.seed[slots], self.step[slots] = seeds, 0
 
-    def action(self, lives: Ints, actions: NDArray[Any]) -> NDArray[Any]:
-        self.step[lives] += 1
+    def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
+        self.step[slots] += 1
         return actions
 
-    def observation(self, lives: Ints, seen: NDArray[Any]) -> NDArray[Any]:
-        entries = self.scale.size * self.step[lives, None] + np.arange(self.scale.size)
-        errors = self.scale * normal(self.seed[lives, None], Purpose.DRIFT, entries).reshape(seen.shape)
-        return np.clip(seen + errors, self.space.low, self.space.high).astype(self.space.dtype)
+    def observation(self, slots: Ints, obs: NDArray[Any]) -> NDArray[Any]:
+        entries = self.scale.size * self.step[slots, None] + np.arange(self.scale.size)
+        errors = self.scale * normal(self.seed[slots, None], Purpose.DRIFT, entries).reshape(obs.shape)
+        return np.clip(obs + errors, self.space.low, self.space.high).astype(self.space.dtype)
 
 
 def _part(space: spaces.Space[Any], entry: str) -> tuple[spaces.Box | spaces.Discrete, str]:
-    """Return what is drifted of an observation, a MultiDiscrete as the Box it fills, and its name in a Dict."""
+    """Return the drifted part of an observation space, a MultiDiscrete as a Box, and its name in a Dict."""
     if isinstance(space, spaces.Dict):
         fitting = [[name for name, inner in space.spaces.items() if isinstance(inner, kind)] for kind in _VECTORS]
         only = fitting[0] or fitting[1]
@@ -274,25 +273,25 @@ def _ranges(space: spaces.Box) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def _kinds(space: spaces.Box) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the entries with two bounds and those with none."""
+    """Return the indices of entries with two bounds and of those with none."""
     below, above = np.isfinite(space.low), np.isfinite(space.high)
     return np.flatnonzero(below & above), np.flatnonzero(~below & ~above)
 
 
 def _mixer(space: spaces.Box, partner: NDArray[np.int64], own: NDArray[np.float64], other: NDArray[np.float64]) -> Look:
-    """Return what shows `own` of each entry and `other` of its partner, in units of their ranges."""
+    """Return a function that mixes `own` of each entry with `other` of its partner, in units of their ranges."""
     middle, half = _ranges(space)
 
-    def look(seen: Any) -> Any:
-        inner = (seen - middle) / half
-        shown = np.clip(middle + half * (own * inner + other * inner[..., partner]), space.low, space.high)
-        return (np.rint(shown) if np.issubdtype(space.dtype, np.integer) else shown).astype(space.dtype)
+    def look(obs: Any) -> Any:
+        inner = (obs - middle) / half
+        mixed = np.clip(middle + half * (own * inner + other * inner[..., partner]), space.low, space.high)
+        return (np.rint(mixed) if np.issubdtype(space.dtype, np.integer) else mixed).astype(space.dtype)
 
     return look
 
 
 def _minigrid(space: spaces.Space[Any]) -> Any:
-    """Return MiniGrid's words for what its views show."""
+    """Return the names of MiniGrid's object types."""
     known = importlib.import_module("minigrid.core.constants")
     image = space.spaces.get("image") if isinstance(space, spaces.Dict) else None
     shape = image.shape if isinstance(image, _VECTORS) else ()

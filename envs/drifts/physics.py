@@ -1,17 +1,16 @@
 """Drifts of physics: gravity, mass, length, friction, damping and actuators, each times a factor.
 
-| environment | what it has |
+| environment | quantities |
 | --- | --- |
 | CartPole | gravity, mass (cart and pole), length (of the pole), actuators (the push) |
-| Pendulum | gravity, mass, length, actuators (the largest torque: what is chosen beyond it is cut off) |
+| Pendulum | gravity, mass, length, actuators (the largest torque: larger actions are clipped) |
 | Acrobot | mass (moments of inertia with it), length (moments with its square), actuators (the torques) |
 | MountainCar | gravity, actuators (the push) |
 | MountainCarContinuous | actuators (the power) |
 | MuJoCo, v5 | gravity, mass (inertia with it), friction, damping, actuators (gears, of all or one) |
 
-What is computed from an edited number when an environment is made is computed again: the total mass and the moment of
-CartPole's pole, the inverse weights of MuJoCo (`mj_setConst`). Links of MuJoCo keep their lengths: their shapes would
-have to be compiled anew.
+Quantities derived from an edited one are recomputed: the total mass and the moment of CartPole's pole, the inverse
+weights of MuJoCo (`mj_setConst`). MuJoCo's links keep their lengths: their shapes would have to be recompiled.
 """
 
 import importlib
@@ -31,13 +30,13 @@ __all__ = ["Actuators", "Damping", "Friction", "Gravity", "Length", "Mass", "Phy
 
 @dataclass(frozen=True, slots=True)
 class Physics(Drift):
-    """A physical quantity times a factor; subclasses say which.
+    """Multiply a physical quantity by a factor; subclasses name it.
 
     Args:
         factor: what the quantity is multiplied by.
 
     Raises:
-        ValueError: if `factor` is not finite, or a quantity cannot be 0 or turned round by it.
+        ValueError: if `factor` is not finite, or 0 or negative where the quantity cannot be.
     """
 
     quantity: ClassVar[str]
@@ -54,41 +53,41 @@ class Physics(Drift):
 
     def begin(self, env: gymnasium.Env[Any, Any], seed: int) -> Change:
         """Edit the environment for the coming episode."""
-        world: Any = env.unwrapped
-        if hasattr(world, "model") and hasattr(world, "data"):
-            return self._edit_mujoco(world)
-        names = [kind.__name__ for kind in type(world).__mro__ if kind.__module__.startswith(_CLASSIC_CONTROL)]
+        base: Any = env.unwrapped
+        if hasattr(base, "model") and hasattr(base, "data"):
+            return self._edit_mujoco(base)
+        names = [kind.__name__ for kind in type(base).__mro__ if kind.__module__.startswith(_CLASSIC_CONTROL)]
         made = next((name for name in names if name in _CLASSIC), "")
         known = _CLASSIC.get(made, {})
         if self.quantity not in known:
             raise ValueError(f"it has no {self.quantity} to change, but {', '.join(known) or 'nothing that is known'}")
-        change = _Attributes(world)
+        change = _Attributes(base)
         for name, power in known[self.quantity].items():
-            change.put(name, _times(getattr(world, name), self.factor**power))
+            change.put(name, _times(getattr(base, name), self.factor**power))
         for name, derived in _DERIVED.get(made, {}).items():
-            change.put(name, derived(world))
+            change.put(name, derived(base))
         return change
 
-    def _edit_mujoco(self, world: Any) -> Change:
+    def _edit_mujoco(self, env: Any) -> Change:
         if self.quantity not in _MUJOCO:
             raise ValueError(f"MuJoCo has no {self.quantity} to change, but {', '.join(_MUJOCO)}")
-        return _Numbers(world, self._numbers(world.model), self.factor)
+        return _Numbers(env, self._numbers(env.model), self.factor)
 
     def _numbers(self, model: Any) -> list[NDArray[np.float64]]:
-        """Return what of a MuJoCo model is multiplied."""
+        """Return the arrays of a MuJoCo model to multiply."""
         return _MUJOCO[self.quantity](model)
 
 
 @dataclass(frozen=True, slots=True)
 class Gravity(Physics):
-    """Gravity times a factor; see `Physics`."""
+    """Multiply gravity by a factor; see `Physics`."""
 
     quantity: ClassVar[str] = "gravity"
 
 
 @dataclass(frozen=True, slots=True)
 class Mass(Physics):
-    """All masses times a factor; see `Physics`."""
+    """Multiply all masses by a factor; see `Physics`."""
 
     quantity: ClassVar[str] = "mass"
     may_vanish: ClassVar[bool] = False
@@ -96,7 +95,7 @@ class Mass(Physics):
 
 @dataclass(frozen=True, slots=True)
 class Length(Physics):
-    """All lengths times a factor; see `Physics`."""
+    """Multiply all lengths by a factor; see `Physics`."""
 
     quantity: ClassVar[str] = "length"
     may_vanish: ClassVar[bool] = False
@@ -104,25 +103,25 @@ class Length(Physics):
 
 @dataclass(frozen=True, slots=True)
 class Friction(Physics):
-    """The friction of all surfaces times a factor; see `Physics`."""
+    """Multiply the friction of all surfaces by a factor; see `Physics`."""
 
     quantity: ClassVar[str] = "friction"
 
 
 @dataclass(frozen=True, slots=True)
 class Damping(Physics):
-    """The damping of all joints times a factor; see `Physics`."""
+    """Multiply the damping of all joints by a factor; see `Physics`."""
 
     quantity: ClassVar[str] = "damping"
 
 
 @dataclass(frozen=True, slots=True)
 class Actuators(Physics):
-    """The strength of actuators times a factor: 0.5 is worn, 0 is broken, -1 is wired the wrong way.
+    """Multiply the strength of actuators by a factor: 0.5 weakened, 0 broken, -1 reversed.
 
     Args:
         factor: what the strength is multiplied by; not negative for Pendulum, where the strength is a bound.
-        actuator: the number of the one that is meant; None for all.
+        actuator: index of one actuator; None for all.
 
     Raises:
         ValueError: if `actuator` is negative, or `factor` not finite.
@@ -171,15 +170,15 @@ _CLASSIC: dict[str, dict[str, dict[str, int]]] = {
     "MountainCarEnv": {"gravity": {"gravity": 1}, "actuators": {"force": 1}},
     "Continuous_MountainCarEnv": {"actuators": {"power": 1}},
 }
-"""The attributes behind a quantity, and with which power of it each of them goes."""
+"""Attributes of a quantity, with the power of the factor by which each is multiplied."""
 
 _DERIVED: dict[str, dict[str, Callable[[Any], float]]] = {
     "CartPoleEnv": {
-        "total_mass": lambda world: world.masspole + world.masscart,
-        "polemass_length": lambda world: world.masspole * world.length,
+        "total_mass": lambda env: env.masspole + env.masscart,
+        "polemass_length": lambda env: env.masspole * env.length,
     },
 }
-"""What an environment has computed from its attributes when it was made."""
+"""Attributes that an environment's constructor derives from others."""
 
 _MUJOCO: dict[str, Callable[[Any], list[NDArray[np.float64]]]] = {
     "gravity": lambda model: [model.opt.gravity],
@@ -193,27 +192,27 @@ _MUJOCO: dict[str, Callable[[Any], list[NDArray[np.float64]]]] = {
 class _Attributes(Change):
     """Edited attributes of an object; those of its class are left alone."""
 
-    def __init__(self, world: Any) -> None:
-        self.world, self.before = world, dict(vars(world))
+    def __init__(self, env: Any) -> None:
+        self.env, self.before = env, dict(vars(env))
         self.edited: list[str] = []
 
     def put(self, name: str, value: Any) -> None:
-        setattr(self.world, name, value)
+        setattr(self.env, name, value)
         self.edited.append(name)
 
     def undo(self) -> None:
         for name in self.edited:
             if name in self.before:
-                setattr(self.world, name, self.before[name])
+                setattr(self.env, name, self.before[name])
             else:
-                delattr(self.world, name)  # what the class says holds again
+                delattr(self.env, name)  # the class attribute is visible again
 
 
 class _Numbers(Change):
-    """Edited numbers of a MuJoCo model, and what follows from them."""
+    """Edited arrays of a MuJoCo model, and the constants derived from them."""
 
-    def __init__(self, world: Any, numbers: list[NDArray[np.float64]], factor: float) -> None:
-        self.world, self.numbers, self.before = world, numbers, [part.copy() for part in numbers]
+    def __init__(self, env: Any, numbers: list[NDArray[np.float64]], factor: float) -> None:
+        self.env, self.numbers, self.before = env, numbers, [part.copy() for part in numbers]
         for part in numbers:
             part *= factor
         self.settle()
@@ -224,7 +223,7 @@ class _Numbers(Change):
         self.settle()
 
     def settle(self) -> None:
-        importlib.import_module("mujoco").mj_setConst(self.world.model, self.world.data)
+        importlib.import_module("mujoco").mj_setConst(self.env.model, self.env.data)
 
 
 def _times(value: Any, factor: float) -> Any:

@@ -1,6 +1,6 @@
-"""Drifts of rewards: the same deeds are worth something else, or are paid later.
+"""Drifts of rewards: scaled or delayed.
 
-The references of a task are compared with what is paid: give those of the task with its drifts.
+A task's reference scores are compared with drifted rewards: give those of the task with its drifts.
 """
 
 import math
@@ -18,7 +18,7 @@ __all__ = ["DelayedRewards", "ScaledRewards"]
 
 @dataclass(frozen=True, slots=True)
 class ScaledRewards(Screen):
-    """Every reward times a number; of -1, what was good is bad.
+    """Multiply every reward by a factor.
 
     Args:
         factor: the number.
@@ -35,14 +35,14 @@ class ScaledRewards(Screen):
         if not math.isfinite(self.factor) or self.factor == 1:
             raise ValueError(f"factor must be finite and not 1: factor={self.factor}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is paid."""
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
         return _Scaled(self.factor)
 
 
 @dataclass(frozen=True, slots=True)
 class DelayedRewards(Screen):
-    """Every reward is paid some steps later, or at the end of the episode: the return stays the same.
+    """Delay every reward by some steps, at most to the end of the episode: the return stays the same.
 
     Args:
         steps: how much later.
@@ -59,29 +59,29 @@ class DelayedRewards(Screen):
         if self.steps < 1:
             raise ValueError(f"steps must be positive: steps={self.steps}")
 
-    def change(self, shown: spaces.Space[Any], taken: spaces.Space[Any], lives: int) -> Change:
-        """Return what is paid."""
-        return _Owed(self.steps, lives)
+    def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
+        """Return the change; see `Screen`."""
+        return _Owed(self.steps, num_envs)
 
 
 class _Scaled(Change):
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def reward(self, lives: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def reward(self, slots: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
         return self.factor * rewards
 
 
 class _Owed(Change):
     kept = ("owed",)
 
-    def __init__(self, steps: int, lives: int) -> None:
-        self.owed = np.zeros((lives, steps))
+    def __init__(self, steps: int, num_envs: int) -> None:
+        self.owed = np.zeros((num_envs, steps))
 
-    def begin(self, lives: Ints, seeds: NDArray[np.uint64]) -> None:
-        self.owed[lives] = 0.0
+    def begin(self, slots: Ints, seeds: NDArray[np.uint64]) -> None:
+        self.owed[slots] = 0.0
 
-    def reward(self, lives: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
-        owed = np.concatenate((self.owed[lives], rewards[:, None]), 1)
-        self.owed[lives] = owed[:, 1:]
+    def reward(self, slots: Ints, rewards: NDArray[np.float64], over: NDArray[np.bool_]) -> NDArray[np.float64]:
+        owed = np.concatenate((self.owed[slots], rewards[:, None]), 1)
+        self.owed[slots] = owed[:, 1:]
         return np.where(over, owed.sum(1), owed[:, 0])

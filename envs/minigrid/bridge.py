@@ -1,4 +1,4 @@
-"""MiniGrid's own objects and our bytes: its levels for our grids, our grids in its pictures."""
+"""Convert between MiniGrid's objects and the bytes of `rooms`: levels, pictures and missions."""
 
 from functools import lru_cache
 from typing import Any
@@ -22,26 +22,26 @@ _CODES = {tuple(numbers): code for code, numbers in enumerate(ENCODED.tolist()) 
 
 
 def from_minigrid(env: Any) -> Level:
-    """Return where a MiniGrid environment is now, as a level of ours.
+    """Return the present state of a MiniGrid environment as a `Level`.
 
     Args:
-        env: an environment of a family we know, after its `reset`.
+        env: an environment of a family of `rooms`, after its `reset`.
 
     Raises:
-        ValueError: if something stands in it that we do not know.
+        ValueError: if it holds an object that `rooms` does not have.
     """
-    world: MiniGridEnv = env.unwrapped
-    cells = np.array([[_code(world.grid.get(x, y)) for x in range(world.width)] for y in range(world.height)], np.uint8)
+    base: MiniGridEnv = env.unwrapped
+    cells = np.array([[_code(base.grid.get(x, y)) for x in range(base.width)] for y in range(base.height)], np.uint8)
     for name, code in (("success_pos", MATCH), ("failure_pos", MISMATCH)):
-        if hasattr(world, name):
-            x, y = getattr(world, name)
+        if hasattr(base, name):
+            x, y = getattr(base, name)
             cells[y, x] = code
-    pays = getattr(world, "obj", None)
+    pays = getattr(base, "obj", None)
     mission = COLOURS if pays is None else COLOR_TO_IDX[pays.color]
-    x, y = (int(i) for i in world.agent_pos)
-    held: WorldObj | None = world.carrying
+    x, y = (int(i) for i in base.agent_pos)
+    held: WorldObj | None = base.carrying
     carried = 0 if held is None else _code(held)
-    return Level(cells, x, y, int(world.agent_dir), carried, mission)
+    return Level(cells, x, y, int(base.agent_dir), carried, mission)
 
 
 def _code(thing: WorldObj | None) -> int:
@@ -52,11 +52,11 @@ def _code(thing: WorldObj | None) -> int:
 
 
 def draw(level: Level, image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
-    """Return a picture [height, width, 3] of a level, as MiniGrid draws it: what the agent sees is lighter.
+    """Return a picture [height, width, 3] of a level, rendered by MiniGrid, with the agent's view highlighted.
 
     Args:
-        level: what to draw.
-        image: [7, 7, 3] what the agent sees there.
+        level: the level.
+        image: [7, 7, 3] the agent's observation there.
         tile: pixels along a cell's side.
     """
     height, width = level.cells.shape
@@ -75,23 +75,23 @@ def draw(level: Level, image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]
 
 @lru_cache
 def mission(minigrid_id: str, colour: int) -> str:
-    """Return what MiniGrid says is to be done.
+    """Return MiniGrid's mission text.
 
     Args:
         minigrid_id: of the task.
         colour: of the ball to be picked up, or 6.
     """
-    world: Any = gymnasium.make(minigrid_id, disable_env_checker=True).unwrapped
-    world.reset(seed=0)  # some missions are only known then
-    text = world.mission
+    base: Any = gymnasium.make(minigrid_id, disable_env_checker=True).unwrapped
+    base.reset(seed=0)  # some missions are only known then
+    text = base.mission
     if colour < COLOURS:
-        text = world.observation_space["mission"].mission_func(IDX_TO_COLOR[colour], "ball")
-    world.close()
+        text = base.observation_space["mission"].mission_func(IDX_TO_COLOR[colour], "ball")
+    base.close()
     return str(text)
 
 
 class Window(MiniGridEnv):
-    """MiniGrid's own window, with our pictures in it."""
+    """MiniGrid's window, showing pictures of `rooms`."""
 
     def __init__(self) -> None:
         nothing = MissionSpace(mission_func=lambda: "")
@@ -99,12 +99,12 @@ class Window(MiniGridEnv):
         self.picture = np.zeros((1, 1, 3), np.uint8)
 
     def show(self, picture: NDArray[np.uint8], text: str) -> None:
-        """Show a picture [height, width, 3] and what is to be done."""
+        """Show a picture [height, width, 3] and the mission."""
         self.picture, self.mission = picture, text
         self.render()  # type: ignore[no-untyped-call]
 
     def get_frame(self, *_: Any, **__: Any) -> NDArray[np.uint8]:
-        """Return the picture that MiniGrid is to show."""
+        """Return the picture to be shown."""
         return self.picture
 
     def _gen_grid(self, width: int, height: int) -> None:

@@ -1,7 +1,8 @@
-"""MiniGrid's observations, the same numbers several times faster.
+"""Fast version of MiniGrid's `gen_obs` with identical output.
 
-MiniGrid copies the cells ahead into a new grid, turns that grid cell by cell and walks through it twice. Here the cells
-ahead are fetched by one list of indices for each place and direction, and what hides what is looked up a row at a time.
+MiniGrid copies the cells ahead into a new grid, turns that grid cell by cell and walks through it twice. Here the
+visible cells are gathered by one index list for each position and direction, and occlusion is looked up a row at a
+time.
 """
 
 import functools
@@ -24,7 +25,7 @@ _FIXED = (WorldObj.see_behind, Wall.see_behind)  # whatever the state of the obj
 
 
 def quicken(env: MiniGridEnv) -> None:
-    """Let an environment make its observations the fast way, if it makes them as MiniGrid does."""
+    """Replace an environment's `gen_obs` by the fast version, unless its class overrides it."""
     made = type(env)
     if made.gen_obs is MiniGridEnv.gen_obs and made.gen_obs_grid is MiniGridEnv.gen_obs_grid:
         env.gen_obs = functools.partial(_look, env)  # type: ignore[method-assign]
@@ -51,7 +52,7 @@ def _look(env: MiniGridEnv) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _ahead(left: int, top: int, direction: int, side: int, width: int, height: int) -> "itemgetter[Any]":
-    """Return what fetches the cells in view, row by row, from a grid's list of cells with a wall at its end."""
+    """Return a getter of the cells in view, row by row, from a grid's list of cells with a wall at its end."""
     view: Any = Grid(side, side)
     for i in range(side):
         for j in range(side):
@@ -63,7 +64,7 @@ def _ahead(left: int, top: int, direction: int, side: int, width: int, height: i
 
 
 def _code(cell: WorldObj) -> int:
-    """Return a cell's three numbers in one, and whether it hides what is behind."""
+    """Return a cell's three numbers in one, and whether it is opaque."""
     made: Any = type(cell)
     code = _fixed_code(made, cell.type, cell.color)
     return _pack(cell.encode(), opaque=not cell.see_behind()) if code is None else code
@@ -92,12 +93,12 @@ def _pack(numbers: tuple[int, int, int], *, opaque: bool) -> int:
 def _shine(lit: int, opaque: int, side: int) -> tuple[int, int]:
     """Return the cells seen in a row and in the row behind it, as bits.
 
-    Light goes sideways from a seen cell that hides nothing, to the right first and then to the left, and from each such
-    cell into the row behind: straight and to the side it is going.
+    Light spreads sideways from a visible transparent cell, first to the right and then to the left, and from each such
+    cell into the row behind: straight and diagonally in its direction.
 
     Args:
         lit: cells of this row seen from the row before.
-        opaque: cells of this row that hide what is behind.
+        opaque: opaque cells of this row.
         side: cells in a row.
     """
     behind = 0
@@ -114,7 +115,7 @@ def _shine(lit: int, opaque: int, side: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _hidden(seen: tuple[int, ...], side: int) -> NDArray[np.bool_]:
-    """Return [side, side], true where a cell is not seen."""
+    """Return [side, side], true where a cell is hidden."""
     hidden: NDArray[np.bool_] = (np.array(seen)[:, None] & _powers(side)) == 0
     return hidden
 

@@ -16,16 +16,16 @@ _ALL = (
     "right room rooms square the then to traverse unlock up use yellow you your"
 )
 WORDS = tuple(_ALL.split())
-"""All words of the missions that MiniGrid and BabyAI 3 make; a word is its place here, and 2."""
+"""Vocabulary of the missions of MiniGrid and BabyAI 3; a word's index is its place here plus 2."""
 LONGEST = 72
-"""Words that are shown; four instructions of BabyAI and what joins them fit."""
+"""Length of a mission in words; four joined instructions of BabyAI fit."""
 
 _NUMBER = {word: number for number, word in enumerate(WORDS, 2)}
 _UNKNOWN = 1  # 0 is no word
 
 
 def read(mission: str) -> NDArray[np.int64]:
-    """Return the numbers of a mission's words, [LONGEST]: 0 after its end, 1 for a word that is not in `WORDS`."""
+    """Return the indices of a mission's words, [LONGEST]: 0 after its end, 1 for a word that is not in `WORDS`."""
     words = mission.lower().replace(",", " , ").split()[:LONGEST]
     numbers = np.zeros(LONGEST, np.int64)
     numbers[: len(words)] = [_NUMBER.get(word, _UNKNOWN) for word in words]
@@ -33,14 +33,14 @@ def read(mission: str) -> NDArray[np.int64]:
 
 
 def varies(space: spaces.Space[Any]) -> bool:
-    """Return whether a mission may differ between episodes: one that is always the same says nothing."""
+    """Return whether a mission may differ between episodes."""
     return isinstance(space, MissionSpace) and (
         type(space) is not MissionSpace or getattr(space, "ordered_placeholders", None) is not None
     )
 
 
 class MissionWords(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """An environment whose `mission` is shown as the numbers of its words.
+    """Wrapper that observes `mission` as the indices of its words.
 
     Args:
         env: of MiniGrid or BabyAI.
@@ -53,5 +53,5 @@ class MissionWords(gymnasium.ObservationWrapper[Any, Any, Any]):
         self.observation_space = spaces.Dict(entries)
 
     def observation(self, observation: Any) -> Any:
-        """Return the observation with its mission read."""
+        """Return the observation with its mission as indices."""
         return observation | {"mission": read(observation["mission"])}

@@ -1,12 +1,10 @@
 """Certificates of streams: mean returns of the reference policies over many lives.
 
-Four policies have roles: `random`; `within`, the best that is known of those that know nothing of earlier episodes;
-`cross`, the best that is known of those that remember their life; `oracle`, which sees what is hidden. A stream where
-`cross` is not clearly better than `within` needs no memory across episodes: it is a control. Of other people's
-environments often only the first and the last are known; nothing is said then of what memories are worth.
-
-`PLANS` says which settings of which stream are certified. Their certificates are files in `envs/certificates`, written
-by `lifelong certify --store`, and `lifelong certify --check` holds fresh lives to them.
+Four policies have roles: `random`; `within`, the best known policy without memory across episodes; `cross`, the best
+known with it; `oracle`, which observes the hidden parameters. A stream where `cross` is not clearly better than
+`within` needs no memory across episodes: it is a control. Of third-party environments often only the first and the last
+are known. `PLANS` lists the certified settings of each stream. Their certificates are files in `envs/certificates`,
+written by `lifelong certify --store`; `lifelong certify --check` compares new lives with them.
 """
 
 import json
@@ -38,20 +36,19 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Version of the files; another one is refused."""
+"""Version of the files; others are an error."""
 
 ROLES = ("random", "within", "cross", "oracle")
 _NEEDED = ("random", "oracle")
 
 FIXED = "only"
-"""Policies that act as if there were but one task have names that begin with this word."""
+"""Prefix of the names of policies that ignore the task."""
 
 NEGLIGIBLE = 0.02
-"""Gaps below that share of what there is to gain count as none."""
+"""Gaps below this share of oracle - random count as none."""
 
 FIRST = "first observation"
-"""The policy, if there is one, that forgets as well, but for what the first observation of an episode shows of the one
-before."""
+"""Name of the policy that remembers only what an episode's first observation shows of the previous episode."""
 
 _STORED = Path(str(resources.files("lifelong.envs").joinpath("certificates")))
 
@@ -62,7 +59,7 @@ class Plan:
 
     Args:
         settings: of the stream, where they are not its defaults.
-        lives: how many are led by each policy.
+        lives: number of lives of each policy.
         episodes: of each life; None is `life_episodes` of the stream.
     """
 
@@ -90,7 +87,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "inverted-pendulum-gear": (Plan(lives=10),),
     "reacher-sign": (Plan(lives=60),),
 }
-"""Of each stream the default settings first."""
+"""Certified settings by stream, the defaults first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +97,9 @@ class Score:
     Args:
         mean: return of an episode, averaged over lives.
         half: half its 95 % interval over lives.
-        closed_form: what theory expects in the same episodes, or None where it says nothing.
-        tasks: mean return of an episode of each task, by its name, where tasks are to be told apart.
-        given_up: episodes in which the policy knew no way and did nothing.
+        closed_form: expected return in the same episodes in closed form, or None.
+        tasks: mean return of an episode of each task, by name, where tasks are scored separately.
+        given_up: episodes for which the planner found no solution and the policy did nothing.
     """
 
     mean: float
@@ -119,7 +116,7 @@ class Certificate:
     Args:
         stream: its name.
         settings: where they are not its defaults.
-        lives: led by each policy.
+        lives: of each policy.
         episodes: of each life.
         seed: of the lives.
         version: of this package.
@@ -136,7 +133,7 @@ class Certificate:
 
     @property
     def control(self) -> bool | None:
-        """Whether a memory across episodes gains nothing, as can be told; None where it is not known."""
+        """True if memory across episodes gains nothing (no gap between cross and within); None where unknown."""
         if "within" not in self.scores or "cross" not in self.scores:
             return None
         within, cross = self.scores["within"], self.scores["cross"]
@@ -145,32 +142,32 @@ class Certificate:
 
     @property
     def scope(self) -> float:
-        """What there is to gain: the oracle's score less that of random actions."""
+        """The oracle's score minus that of random actions."""
         return self.scores["oracle"].mean - self.scores["random"].mean
 
     @property
     def fixed(self) -> tuple[str, float] | None:
-        """The best of the policies that act as if there were but one task, and what it gets; None if there are none."""
+        """Name and score of the best policy that ignores the task; None if there is none."""
         scores = [(name, score.mean) for name, score in self.scores.items() if name.startswith(f"{FIXED} ")]
         return max(scores, key=lambda pair: pair[1], default=None)
 
     @property
     def conflict(self) -> bool | None:
-        """Whether no fixed policy that is known does for all tasks; None where none is known."""
+        """True if no known fixed policy solves all tasks; None where none is known."""
         return None if self.fixed is None else self.scores["oracle"].mean - self.fixed[1] > NEGLIGIBLE * self.scope
 
     @property
     def leaks(self) -> bool:
-        """Whether the first observation of an episode tells something useful of the one before, as is known."""
+        """True if an episode's first observation is known to leak useful information about the previous one."""
         if FIRST not in self.scores:
             return False
         within, first = self.scores["within"], self.scores[FIRST]
         return bool(first.mean - within.mean > 2 * np.hypot(first.half, within.half))
 
     def differences(self, fresh: Self) -> dict[str, tuple[float, float]]:
-        """Return of every policy how far fresh lives are from these, and how far they may be.
+        """Return, for every policy, the difference of its scores in other lives and the tolerance.
 
-        Three standard errors are allowed: one comparison in 370 that is all right says otherwise.
+        The tolerance is three standard errors: one correct comparison in 370 exceeds it.
 
         Args:
             fresh: of the same stream and settings, other lives.
@@ -187,9 +184,9 @@ def certify(name: str, stream: TaskStream, episodes: int, settings: Mapping[str,
 
     Args:
         name: of the stream.
-        stream: where; has reference policies.
+        stream: a stream that has reference policies.
         episodes: of each life.
-        settings: of the stream, as they are to be written down.
+        settings: of the stream, for the record.
         version: of this package.
 
     Raises:
@@ -242,7 +239,7 @@ def store(certificates: list[Certificate], folder: Path | None = None) -> Path:
 
 
 def _score(stream: TaskStream, policy: str, rows: dict[str, NDArray[Any]], *, by_task: bool) -> Score:
-    """Return mean and interval over lives; the closed form of a role is what the rows, or their tasks, expect."""
+    """Return mean and interval over lives, with the closed form of a role from the rows or the tasks' references."""
     lives = _life_means(rows["life"], rows["return"])
     half = 1.96 * float(lives.std(ddof=1)) / lives.size**0.5 if lives.size > 1 else float("nan")
     closed_form = None

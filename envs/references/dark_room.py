@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import LearningPolicy, Policy, policies_of_a_learner
+from lifelong.envs.references.policies import LearningPolicy, Policy, learner_policies
 from lifelong.envs.streams.dark_room import DarkRoom, tours
 from lifelong.envs.streams.grid_moves import walk_toward
 
@@ -23,11 +23,11 @@ __all__ = ["Sweep", "dark_room_policies"]
 
 def dark_room_policies(stream: DarkRoom) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    return policies_of_a_learner(stream, Sweep, lambda: walk_toward(stream.place, stream.goals()))
+    return learner_policies(stream, Sweep, lambda: walk_toward(stream.place, stream.goals()))
 
 
 class Sweep(LearningPolicy):
-    """Do the tours one after another, an episode each, until the goal is found; then walk to it.
+    """Search by one tour per episode until the goal is found; then walk to it.
 
     Args:
         stream: whose numbers are looked at, and nothing else.
@@ -44,7 +44,7 @@ class Sweep(LearningPolicy):
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the next moves."""
         started = obs["episode_start"][:, 0] > 0
-        forgotten = self.forgets(obs, life_start)
+        forgotten = self.resets(obs, life_start)
         self.in_vain[forgotten], self.goal[forgotten] = 0, -1
         self.steps = np.where(started, 0, self.steps + 1)
         observation, everyone = obs["observation"], np.arange(life_start.size)

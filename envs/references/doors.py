@@ -3,7 +3,7 @@
 | policy | knows |
 | --- | --- |
 | random | nothing, not even how to walk |
-| within | how to walk to a door; to one who forgets all doors are alike, so it tries the first |
+| within | how to walk to a door; it tries the first |
 | cross | which doors did not open with this key, and the one that did |
 | oracle | the right door |
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import LearningPolicy, Policy, policies_of_a_learner
+from lifelong.envs.references.policies import LearningPolicy, Policy, learner_policies
 from lifelong.envs.streams.doors import Doors
 from lifelong.envs.streams.grid_moves import walk_toward
 
@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 def doors_policies(stream: Doors) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    return policies_of_a_learner(stream, Elimination, lambda: _walk(stream.place, stream.right_doors()))
+    return learner_policies(stream, Elimination, lambda: _walk(stream.place, stream.right_doors()))
 
 
 class Elimination(LearningPolicy):
@@ -42,7 +42,7 @@ class Elimination(LearningPolicy):
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next moves."""
-        self.wrong[self.forgets(obs, life_start)] = False
+        self.wrong[self.resets(obs, life_start)] = False
         observation, doors = obs["observation"], np.arange(self.wrong.shape[-1])
         here = np.arange(life_start.size), observation["colour"]
         this = doors == observation["tried"][:, None]  # none where none was tried

@@ -1,9 +1,8 @@
 """Linear-quadratic regulator (LQR) of an environment's step function: u = -K x near a state to be held.
 
-The step is linearised by differences, so nothing is known of an environment but what it does; where actions mean
-something else, the regulator's gains are others.
+The step is linearised by finite differences, so the environment is a black box; drifts of actions change the gains.
 
-Source: the textbook's, by the algebraic Riccati equation.
+Source: the textbook solution by the algebraic Riccati equation.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ Floats = NDArray[np.float64]
 Controller = Callable[[Floats], NDArray[Any]]
 """Returns actions [B, ...] for observations [B, ...]."""
 
-_STEP = 1e-4  # of differences around the state that is held
+_STEP = 1e-4  # step of the differences around the held state
 
 
 def linearised(
@@ -30,7 +29,7 @@ def linearised(
     Args:
         after: returns the state after a state and an action.
         size: entries of a state.
-        actions: for each entry of u the actions that stand for -1 and 1 there and 0 elsewhere.
+        actions: for each entry of u the actions for -1 and 1 there and 0 elsewhere.
     """
 
     def mean(state: Floats) -> Floats:
@@ -48,7 +47,7 @@ def lqr(A: Floats, B: Floats, Q: Floats) -> Floats:
     Args:
         A: [size, size] from `linearised`.
         B: [size, n] too.
-        Q: [size, size] what states cost.
+        Q: [size, size] state cost.
     """
     P = solve_discrete_are(A, B, Q, np.eye(B.shape[1]))
     gain: Floats = np.linalg.solve(np.eye(B.shape[1]) + B.T @ P @ B, B.T @ P @ A)

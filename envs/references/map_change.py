@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.references.policies import LearningPolicy, Policy, policies_of_a_learner
+from lifelong.envs.references.policies import LearningPolicy, Policy, learner_policies
 from lifelong.envs.streams.grid_moves import FAR, MOVES, distances
 from lifelong.envs.streams.map_change import FLOOR, GOAL, RADIUS, WALL, MapChange, arms, four_rooms
 
@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 
 def map_change_policies(stream: MapChange) -> dict[str, Callable[[], Policy]]:
     """Return the reference policies of a stream, by name."""
-    return policies_of_a_learner(stream, Explorer, stream.shortest_moves)
+    return learner_policies(stream, Explorer, stream.shortest_moves)
 
 
 class Explorer(LearningPolicy):
@@ -53,7 +53,7 @@ class Explorer(LearningPolicy):
         """Return the next moves."""
         started = obs["episode_start"][:, 0] > 0
         for known in (self.seen, self.wall, self.goal):
-            known[self.forgets(obs, life_start)] = False
+            known[self.resets(obs, life_start)] = False
         observation, everyone = obs["observation"], np.arange(life_start.size)
         x, y = observation["place"].T
         here = everyone, observation["map"]

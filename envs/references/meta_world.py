@@ -32,7 +32,7 @@ class ExpertPolicy:
     """Oracle: Meta-World's own script of the present task.
 
     Args:
-        stream: where it lives; it looks at the number of the task.
+        stream: the stream it acts in; the policy reads the task's number.
     """
 
     def __init__(self, stream: TaskStream) -> None:
@@ -42,7 +42,7 @@ class ExpertPolicy:
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the next actions."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that a script asks for more than 1, which is cut off
+            warnings.simplefilter("ignore", UserWarning)  # for scripts' actions above 1, which are clipped
             asked = [
                 self.experts[number].get_action(observation)
                 for number, observation in zip(self.stream.task.tolist(), obs["observation"], strict=True)

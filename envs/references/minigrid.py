@@ -5,13 +5,13 @@
 | BabyAI-... | minigrid's own bot, which explores and follows the mission |
 | MiniGrid-..., those of `rooms/tasks.py` | the shortest way, `planner.py` |
 
-What the agent is shown may drift: the oracle looks behind it. Actions may be exchanged for each other: the oracle knows
-for which. Actions that come late or stick, and rewards that are other ones, are nothing it could plan with.
+Drifts of observations do not affect the oracle, and it inverts permutations of actions. It cannot plan with delayed or
+sticky actions, or with drifts of rewards.
 
-The bot does not know all levels; it fails an assertion of its own. Such an episode is given up: nothing is done until
-it is cut short, and `given_up` counts it.
+On some levels the bot fails an assertion of its own. Such an episode is given up: the agent does nothing until
+it is truncated, and `given_up` counts it.
 
-Source: minigrid (`minigrid.utils.baby_ai_bot`); what it solves is said there and in arXiv:1810.08272.
+Source: minigrid (`minigrid.utils.baby_ai_bot`), arXiv:1810.08272.
 """
 
 import importlib
@@ -45,11 +45,11 @@ _OTHERWISE_SHOWN = (NoisyObservations, RemappedColours, RotatedObservations, Shu
 
 
 class NoWayError(Exception):
-    """No way through a level is known."""
+    """The planner finds no solution of a level."""
 
 
 Solver = Callable[[], int]
-"""Returns the next action of an episode, when all before were done; or raises `NoWayError`."""
+"""Returns the next action of an episode, after all earlier ones were taken; or raises `NoWayError`."""
 
 
 def gym_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
@@ -74,7 +74,7 @@ def planner_policies(stream: GymStream) -> dict[str, Callable[[], Policy]]:
     """Return `random` and `oracle` of a stream of MiniGrid's and BabyAI's levels.
 
     Args:
-        stream: where they live.
+        stream: the stream they act in.
 
     Raises:
         ValueError: if it has a level or a drift that no plan can be made for.
@@ -89,13 +89,13 @@ class Planner:
     """Oracle: the actions that solve the level of each life.
 
     Args:
-        stream: where it lives; it looks into its environments.
+        stream: the stream it acts in; the oracle reads its environments.
     """
 
     def __init__(self, stream: GymStream) -> None:
         self.stream = stream
         self.given_up = 0
-        """Episodes for which no way was found."""
+        """Episodes for which no solution was found."""
         self._solvers: list[Solver | None] = [None] * stream.num_envs
         self._exchanged = [_exchanged(stream, number) for number in range(len(stream.tasks))]
 
@@ -121,7 +121,7 @@ def _idle() -> int:
 
 
 def _solver(env: Any) -> Solver:
-    """Return the solver of the level that an environment has begun."""
+    """Return a solver of an environment's present level."""
     return _shortest(env) if env.spec.id in _ROOMS else _bot(env)
 
 
@@ -155,30 +155,30 @@ def _shortest(env: Any) -> Solver:
 
 
 def _exchanged(stream: GymStream, number: int) -> NDArray[np.int64]:
-    """Return for each action what is done when it is chosen."""
+    """Return the executed action of each chosen action."""
     task: Any = stream.tasks[number]
     env = stream.environment(0, number).unwrapped
-    done = np.arange(_ACTIONS)
+    executed = np.arange(_ACTIONS)
     for drift in reversed(task.drifts):
         if isinstance(drift, _EXCHANGED):
             change = drift.change(env.observation_space, env.action_space, _ACTIONS)
-            done = change.action(np.arange(_ACTIONS), done)
-    return done
+            executed = change.action(np.arange(_ACTIONS), executed)
+    return executed
 
 
 def _check(stream: GymStream, number: int) -> None:
-    """Refuse a task that no plan can be made for."""
+    """Validate that a task can be planned for."""
     task: Any = stream.tasks[number]
     env: Any = stream.environment(0, number)
     known = env.spec.id.startswith("BabyAI-") or env.spec.id in _ROOMS
     if not known:
         raise ValueError(f"no way through {env.spec.id} can be planned; known are BabyAI's levels and {list(_ROOMS)}")
     if env.spec.id in _ROOMS:
-        world, room = env.unwrapped, _ROOMS[env.spec.id]
-        if (world.width, world.height) != (room.width, room.height):
+        base, room = env.unwrapped, _ROOMS[env.spec.id]
+        if (base.width, base.height) != (room.width, room.height):
             raise ValueError(
                 f"{task.name!r} is not {env.spec.id} as it comes: "
-                f"width={world.width}, height={world.height}, not {room.width} and {room.height}"
+                f"width={base.width}, height={base.height}, not {room.width} and {room.height}"
             )
     drifts: tuple[Drift, ...] = task.drifts
     for drift in drifts:

@@ -1,10 +1,10 @@
 """Controllers of MuJoCo's InvertedPendulum and Reacher, computed from how each of them responds to an action.
 
-A pole is held by the regulator of its cart. An arm goes to where its fingertip is on the target: of the two bends of
-the elbow that reach it the nearer one, by a regulator of its joints. Both regulators are those of the step of the task
-itself, so where the torque of a joint is reversed, weaker or another joint's, the controller says what it takes there.
+The pole is balanced by an LQR of the cart. The arm moves by an LQR of its joints to the nearer of the two elbow angles
+that put the fingertip on the target. Both are computed from the task's own step function, so they account for reversed,
+weaker or exchanged torques.
 
-Nothing here imports mujoco: the worlds have it.
+Nothing here imports mujoco: the environments do.
 
 Source: the bends of an arm of two links are the textbook's inverse kinematics.
 """
@@ -26,11 +26,11 @@ _UPPER, _LOWER = 0.1, 0.11
 """Lengths of Reacher's links, from joint to joint and from there to the fingertip."""
 
 _ANGLE = 0.1
-"""What the square of an angle costs the regulator of Reacher where that of a torque costs 1; found by search."""
+"""Cost of a squared angle in the LQR of Reacher, where a squared torque costs 1; found by search."""
 
 
 def hold(env: Env) -> Controller:
-    """Return the regulator of an InvertedPendulum around upright.
+    """Return the LQR controller of an InvertedPendulum around upright.
 
     Args:
         env: an environment, its drifts begun.
@@ -41,12 +41,12 @@ def hold(env: Env) -> Controller:
 
 
 def hold_foreseen(env: Env, observation: Floats, action: Any) -> Floats:
-    """Return what an InvertedPendulum would show after an action where it shows `observation`."""
+    """Return the next observation of an InvertedPendulum after an action in `observation`."""
     return _state_after(env, observation, action)
 
 
 def reach(env: Env) -> Controller:
-    """Return the regulator of the joints of a Reacher, toward its target.
+    """Return the LQR controller of a Reacher's joints toward its target.
 
     Args:
         env: an environment, its drifts begun.
@@ -62,7 +62,7 @@ def reach(env: Env) -> Controller:
 
 
 def reach_foreseen(env: Env, observation: Floats, action: Any) -> Floats:
-    """Return what a Reacher would show after an action where it shows `observation`."""
+    """Return the next observation of a Reacher after an action in `observation`."""
     inner: Any = env.unwrapped
     angles = _angles(observation[None])[0]
     inner.set_state(np.concatenate((angles, observation[4:6])), np.concatenate((observation[6:8], np.zeros(2))))
@@ -70,7 +70,7 @@ def reach_foreseen(env: Env, observation: Floats, action: Any) -> Floats:
 
 
 def _held(gain: Floats, most: Floats, state: Floats) -> NDArray[Any]:
-    """Return the regulator's torques in states [B, ...], as there are such."""
+    """Return the torques -K x in states [B, ...], clipped to the bounds."""
     torque: NDArray[Any] = np.clip(-state @ gain.T, -most, most).astype(np.float32)
     return torque
 
@@ -88,7 +88,7 @@ def _state_after(env: Env, state: Floats, action: Any) -> Floats:
 
 
 def _arm_after(env: Env, state: Floats, action: Any) -> Floats:
-    """Return angles and speeds of the joints of a Reacher after an action, its target at rest."""
+    """Return the joint angles and velocities of a Reacher after an action, its target at rest."""
     inner: Any = env.unwrapped
     still = np.zeros(2)
     inner.set_state(np.concatenate((state[:2], still)), np.concatenate((state[2:], still)))
@@ -102,7 +102,7 @@ def _angles(observation: Floats) -> Floats:
 
 
 def _bends_to(observation: Floats) -> Floats:
-    """Return by how much the joints [B, 2] are to turn until the fingertip is on the target, or as it goes."""
+    """Return the joint angles [B, 2] to the target, or to the nearest reachable point."""
     angles = _angles(observation)
     target = observation[:, 4:6]
     far = np.hypot(*target.T)

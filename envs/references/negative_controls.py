@@ -3,9 +3,9 @@
 | policy | knows |
 | --- | --- |
 | random | nothing |
-| only T | task T, and acts as if there were no other; one for each task |
-| only steady | of CartPole: one regulator that balances poles of very different lengths, found by search |
-| within | all tasks; in each episode it finds out which this one is, from how the environment answers |
+| only T | task T, and ignores the others; one for each task |
+| only steady | of CartPole: one LQR that balances poles of very different lengths, found by search |
+| within | all tasks; in each episode it identifies the present one from the transitions |
 | cross | the same, and begins with the task of the episode before |
 | oracle | all tasks, and which it is |
 
@@ -35,13 +35,13 @@ __all__ = ["Identifying", "Only", "balance", "control_policies", "swing_up"]
 
 Env = gymnasium.Env[Any, Any]
 Foresight = Callable[[Env, Floats, Any], Floats]
-"""Returns what an environment would show after an action where it shows the observation."""
+"""Returns the next observation after an action in an observation."""
 
 _STEADY = 0.0625, 0.307, 5.37, 2.38
-"""Of 576 regulators with other weights one that balances poles of 0.1, 0.5, 2 and 4 to the end."""
+"""The one of 576 LQRs with other weights that balances poles of 0.1, 0.5, 2 and 4 to the end."""
 
-_LOOK = 20  # steps of an episode in which tasks are told apart; after them the guess stays
-_SURE = 1e-6  # squared error of a prediction that is wrong; right ones are off by rounding to float32
+_LOOK = 20  # steps of an episode in which the task is identified; after them the estimate stays
+_SURE = 1e-6  # squared error of a wrong prediction; right ones are off by rounding to float32
 
 
 def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
@@ -68,7 +68,7 @@ def control_policies(stream: Control) -> dict[str, Callable[[], Policy]]:
 
 
 class Only:
-    """One controller, whatever the task.
+    """Policy of one controller in all tasks.
 
     Args:
         controller: of one task.
@@ -83,14 +83,14 @@ class Only:
 
 
 class Identifying(LearningPolicy):
-    """The controller of the task whose environment would have answered as this one did.
+    """Policy that identifies the task by predicting transitions with each task's environment.
 
     Args:
         num_envs: B, lives side by side.
         envs: an environment of each task, its drifts begun.
         controllers: of each task.
-        foresee: what an environment would show after an action.
-        wiped: whether an episode begins as if there had been none before.
+        foresee: predicts the next observation after an action.
+        wiped: whether the estimate is reset at every episode's start.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class Identifying(LearningPolicy):
         self.error = np.zeros((num_envs, len(envs)))
         self.guess = np.zeros(num_envs, np.int64)
         self.steps = np.zeros(num_envs, np.int64)  # of this episode
-        self.before: Floats | None = None  # what was shown one step ago
+        self.before: Floats | None = None  # the previous observation
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the next actions."""
         observation = np.asarray(obs["observation"], np.float64)
         started = obs["episode_start"][:, 0] > 0
-        self.guess[self.forgets(obs, life_start)] = 0
+        self.guess[self.resets(obs, life_start)] = 0
         self.error[started] = 0.0
         self.steps = np.where(started, 0, self.steps + 1)
         unsure = (np.sort(self.error, 1)[:, 1] < _SURE) & (self.steps <= _LOOK)
@@ -129,7 +129,7 @@ class Identifying(LearningPolicy):
 
 
 def balance(env: Env) -> Controller:
-    """Return the sign of the regulator of a CartPole.
+    """Return the bang-bang controller of a CartPole: the sign of its LQR.
 
     Args:
         env: an environment, its drifts begun.
@@ -140,7 +140,7 @@ def balance(env: Env) -> Controller:
 
 
 def swing_up(env: Env) -> Controller:
-    """Return the regulator of a Pendulum near upright, and elsewhere what brings it the energy to get there.
+    """Return the controller of a Pendulum: its LQR near upright, energy pumping elsewhere.
 
     Args:
         env: an environment, its drifts begun.
@@ -164,7 +164,7 @@ def swing_up(env: Env) -> Controller:
 
 
 def _pushed(gain: Floats, observation: Floats) -> NDArray[np.int64]:
-    """Return the pushes of CartPole, to the right where the gain says so."""
+    """Return the pushes of CartPole by the sign of the LQR."""
     right: NDArray[np.bool_] = observation @ gain > 0
     return right.astype(np.int64)
 
@@ -185,7 +185,7 @@ def _state_after(env: Env, state: Floats, action: Any) -> Floats:
 
 
 def _moved(env: Env, observation: Floats, action: Any) -> Floats:
-    """Return what an environment would show after an action where it shows `observation`."""
+    """Return the next observation of an environment after an action in `observation`."""
     inner: Any = env.unwrapped
     state = (
         observation if len(observation) == 4 else np.array([np.arctan2(observation[1], observation[0]), observation[2]])
@@ -200,9 +200,9 @@ _DESIGNS: dict[str, tuple[Callable[[Env], Controller], Foresight]] = {
     "InvertedPendulum-v5": (hold, hold_foreseen),
     "Reacher-v5": (reach, reach_foreseen),
 }
-"""How each environment is mastered, and foreseen."""
+"""Controller and predictor of each environment."""
 
 
 def _chosen(options: list[NDArray[Any]], which: NDArray[np.int64]) -> NDArray[Any]:
-    """Return, of each life, the entry of the option with its number."""
+    """Return for each life the entry of its option."""
     return np.stack(options)[which, np.arange(which.size)]

@@ -12,9 +12,9 @@ Breadth-first search over (cell, direction, whether the door ahead was just open
 A ball can be picked up only with empty hands, so there the search goes through phase 2 first, and then on from every
 place where the key can be put down, each with its cell blocked.
 
-The search does not know which doors were opened before, and pays again for one that it passes twice. So there it is
-done for every set of doors that might stand open from the start, whose opening is paid for once and for all, up to sets
-so large that walking and opening them takes as the best way so far. Hence the way is the shortest there is.
+The search state does not hold which doors were opened before, so a door that is passed twice would be charged twice.
+Therefore it is repeated for every set of doors assumed open from the start, whose opening is charged once, up to sets
+so large that walking and opening them costs as much as the best path so far. Hence the path is the shortest.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ GOAL_ENDS, DOOR_ENDS, BALL_ENDS, MATCH_ENDS = range(4)
 
 @jit
 def _follow(state: int, action: int, row: Any, ahead: Any, ending: int, blocked: int, key_is_there: bool) -> Any:
-    """Return the state after an action and whether the end is reached; -1 if the action does nothing, or harm."""
+    """Return the next state and whether the end is reached; -1 if the action has no effect or ends in lava."""
     phase, opened = state & 3, state >> 2 & 1
     direction, cell = state >> 3 & 3, state >> 5
     front = cell + ahead[direction]
@@ -78,16 +78,16 @@ def _search(
 
     Args:
         starts: [n] states.
-        costs: [n] never falling.
+        costs: [n] in ascending order.
         count: how many of them count.
         row: [bytes] the grid.
-        ahead: [4] how far the cell ahead is.
-        ending: what is looked for.
+        ahead: [4] offset of the cell ahead.
+        ending: the kind of end.
         blocked: a cell not to be entered, or -1.
         key_is_there: whether the key stands in the grid.
         cost: [states], -1 everywhere; written.
         parent: [states], written.
-        by: [states] the action that led here, written.
+        by: [states] the action into each state, written.
         queue: [states] written, states in the order they were reached.
     """
     head, tail, fed = 0, 0, 0
@@ -107,7 +107,7 @@ def _search(
             if after < 0 or (cost[after] >= 0 and not end):
                 continue
             if end:
-                last = cost.size - 1  # the outermost corner, where nobody can stand
+                last = cost.size - 1  # the outermost corner, which cannot be entered
                 cost[last], parent[last], by[last] = cost[state] + 1, state, action
                 return last, tail
             cost[after], parent[after], by[after] = cost[state] + 1, state, action
@@ -118,7 +118,7 @@ def _search(
 
 @jit
 def _trace(last: int, cost: Any, parent: Any, by: Any) -> Any:
-    """Return the actions to a state from where its search began, and the state where that was."""
+    """Return the actions to a state from its search's start, and that start."""
     count, state = 0, last
     while parent[state] >= 0:
         count, state = count + 1, parent[state]
@@ -130,7 +130,7 @@ def _trace(last: int, cost: Any, parent: Any, by: Any) -> Any:
 
 @jit
 def _way(row: Any, start: int, ahead: Any, ending: int, key_is_there: bool) -> Any:
-    """Return the actions from a state to the end; none if there is no way."""
+    """Return the actions from a state to the end; none if there is no path."""
     size = 32 * row.size
     cost, parent = np.full(size, -1, np.int64), np.empty(size, np.int64)
     by, queue = np.empty(size, np.int8), np.empty(size, np.int64)
@@ -181,7 +181,7 @@ def _dropped_from(state: int, cost: Any, wanted: Any) -> int:
 
 @jit
 def _open_when_passed(actions: Any, row: Any, start: int, ahead: Any) -> Any:
-    """Return a way that opens every door that is closed, but not locked, when it is first passed, and only then."""
+    """Return a path with the openings of closed, not locked doors inserted at their first passage."""
     opened = np.zeros(row.size, np.bool_)
     direction, cell = start >> 3 & 3, start >> 5
     kept, count = np.empty(2 * actions.size, np.int64), 0
@@ -204,11 +204,11 @@ def _open_when_passed(actions: Any, row: Any, start: int, ahead: Any) -> Any:
 
 
 def plan(grids: Grids, slot: int) -> Any:
-    """Return the actions to the end of an episode, from where it is now; none if there is no way.
+    """Return the actions to the end of an episode from its present state; none if there is no path.
 
     Args:
-        grids: the worlds.
-        slot: which of them.
+        grids: the environments.
+        slot: of the environment.
     """
     row, ending = grids.cells[slot], int(grids.ending[slot])
     kinds = row >> 3

@@ -1,7 +1,7 @@
 """Scripted policies that act on observations, and `play`, which runs one in a stream.
 
-A policy is told the observation and where new lives begin, and keeps what it likes of them. One that looks into the
-stream itself is an oracle and says so.
+A policy gets the observation and the life starts, and keeps its own state. One that reads the stream itself is an
+oracle.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,13 @@ from lifelong.envs.stream import ROW
 __all__ = [
     "FixedPolicy",
     "LearningPolicy",
+    "NotePolicy",
     "OraclePolicy",
     "Policy",
     "RandomPolicy",
     "UniformPolicy",
+    "learner_policies",
     "play",
-    "policies_of_a_learner",
 ]
 
 Ints = NDArray[np.int64]
@@ -38,13 +39,13 @@ class Policy(Protocol):
 
         Args:
             obs: observation of the stream.
-            life_start: [B] where a new life begins: nothing that was learnt counts there.
+            life_start: [B] where a new life begins: the policy's state is reset there.
         """
         ...
 
 
 class UniformPolicy:
-    """Every action with the same probability.
+    """Uniformly random policy over Discrete actions.
 
     Args:
         actions: how many there are.
@@ -61,7 +62,7 @@ class UniformPolicy:
 
 
 class RandomPolicy:
-    """Uniform actions, of a Discrete space or of a Box with bounds.
+    """Uniformly random policy over a Discrete space or a bounded Box.
 
     Args:
         space: of one life's actions.
@@ -87,7 +88,7 @@ class RandomPolicy:
 
 
 class FixedPolicy:
-    """A constant action.
+    """Constant policy.
 
     Args:
         action: which.
@@ -101,46 +102,69 @@ class FixedPolicy:
         return np.full(life_start.size, self.action)
 
 
+class NotePolicy:
+    """A stateless policy that repeats rewarded actions: its last action is a note to itself, if it is observed.
+
+    Args:
+        actions: number of actions.
+        persistence: probability of repeating an unrewarded action; otherwise the next action follows.
+        seed: of the choices.
+    """
+
+    def __init__(self, actions: int, persistence: float = 0.0, seed: int = 0) -> None:
+        self.actions, self.persistence, self.seed, self.steps = actions, persistence, seed, 0
+
+    def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
+        """Return the next actions."""
+        self.steps += 1
+        last = obs["previous_action"]
+        drawn = uniform(self.seed, Purpose.POLICY, np.arange(life_start.size), self.steps)
+        stays = (obs["previous_reward"][:, 0] > 0) | (drawn < self.persistence)
+        shown = last < self.actions
+        repeated: Ints = np.where(stays, last, (last + 1) % self.actions)
+        return np.where(shown, repeated, (drawn * self.actions).astype(np.int64))
+
+
 class OraclePolicy:
     """A policy that reads hidden parameters from the stream.
 
     Args:
-        choose: looks into the stream and returns the next actions [B].
+        choose: reads the stream and returns the next actions [B].
     """
 
     def __init__(self, choose: Callable[[], NDArray[Any]]) -> None:
         self.choose = choose
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return what is best."""
+        """Return the oracle's actions."""
         return self.choose()
 
 
 class LearningPolicy:
-    """Base of policies that learn from observations, and may forget all at every episode's end.
+    """Base of policies that learn from observations.
 
     Args:
-        wiped: whether they do; a new life is never told of the one before.
+        wiped: whether what was learned is reset at every episode's start, not only at a life's.
     """
 
     def __init__(self, *, wiped: bool) -> None:
         self.wiped = wiped
 
-    def forgets(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return [B] where nothing that was learnt counts any more."""
+    def resets(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return [B], true where what was learned is reset."""
         started: NDArray[np.bool_] = obs["episode_start"][:, 0] > 0
         return started if self.wiped else life_start
 
 
-def policies_of_a_learner(
+def learner_policies(
     stream: Any, learner: Callable[..., Policy], oracle: Callable[[], NDArray[Any]]
 ) -> dict[str, Callable[[], Policy]]:
-    """Return reference policies by name, where the best across episodes and within them are one policy, wiped or not.
+    """Return reference policies by name: `within` and `cross` are one learning policy, wiped or not.
 
     Args:
         stream: a `SealedStream`.
-        learner: makes the policy from the stream, and with `wiped=True` one that forgets.
-        oracle: looks into the stream and returns what is best [B].
+        learner: makes the policy from the stream; `wiped=True` resets it at every episode's start.
+        oracle: reads the stream and returns the best actions [B].
     """
     return {
         "random": lambda: UniformPolicy(stream.actions, stream.seed),
@@ -155,7 +179,7 @@ def play(stream: Any, policy: Policy, episodes: int) -> Rows:
 
     Args:
         stream: a `TaskStream`.
-        policy: who.
+        policy: the policy.
         episodes: of each of the B slots.
     """
     obs, info = stream.reset()

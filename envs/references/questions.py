@@ -1,15 +1,16 @@
 """Reference policies of streams whose episodes ask one question each: CuedRecall, ColourRule.
 
-They know how to give an answer (`QuestionStream`), and differ in what they know of the right one. Each is a function of
-the stream and of what its lives have learnt so far, and returns the next actions [B]; `QuestionPolicy` does the
-learning, from observations.
+They know how to give an answer (`QuestionStream`), and differ in their knowledge of the right one. Each is a function
+of the stream and of the answers ruled out so far, and returns the next actions [B]; `QuestionPolicy` updates those from
+observations.
 
 | policy | knows |
 | --- | --- |
 | random_policy | nothing, not even how to answer: uniform actions |
-| within_episode_policy | how to answer; forgets at every episode's end, so all answers are alike to it |
-| cross_episode_policy | all that its life has shown: it never gives an answer that was wrong before |
-| oracle_policy | what is hidden |
+| within_episode_policy | how to answer; no memory across episodes, so it guesses |
+| first_observation_policy | the same, and what an episode's first observation shows of the previous episode |
+| cross_episode_policy | all earlier outcomes of its life: it never repeats a wrong answer |
+| oracle_policy | the hidden answers |
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.references import policies as policy
 from lifelong.envs.references.policies import Policy
-from lifelong.envs.rng import Purpose, integers
+from lifelong.envs.rng import Purpose, integers, uniform
 
 __all__ = [
     "Choice",
@@ -29,6 +30,7 @@ __all__ = [
     "QuestionPolicy",
     "QuestionStream",
     "cross_episode_policy",
+    "first_observation_policy",
     "oracle_policy",
     "play",
     "question_policies",
@@ -61,24 +63,24 @@ class QuestionStream(Protocol):
 class Knowledge:
     """Answers that each life has ruled out, [B, questions, answers].
 
-    When nothing is left the rule must have changed; then only the last failure counts.
+    When no answer is left the rule must have changed; then only the last failure counts.
 
     Args:
-        stream: whose questions.
+        stream: the stream of the questions.
     """
 
     def __init__(self, stream: QuestionStream) -> None:
         self.wrong = np.zeros((stream.num_envs, len(stream.tasks), stream.answers), np.bool_)
 
     def learn(self, slots: Ints, questions: Ints, answers: Ints, success: NDArray[Any]) -> None:
-        """Update on the ends of episodes; an answer of -1 was none and says nothing."""
+        """Update at the ends of episodes; an answer of -1 is none and carries no information."""
         this = np.arange(self.wrong.shape[-1]) == answers[:, None]
         wrong = self.wrong[slots, questions] | this
         wrong = np.where(wrong.all(1, keepdims=True), this, wrong)
         self.wrong[slots, questions] = np.where((success > 0)[:, None], ~this, wrong)
 
     def forget(self, slots: NDArray[Any]) -> None:
-        """Clear what is known in these slots."""
+        """Clear the state of these slots."""
         self.wrong[slots] = False
 
 
@@ -92,8 +94,17 @@ def random_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
 
 
 def within_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
-    """Return actions toward an answer drawn for the episode; to a policy that forgets, all answers are alike."""
+    """Return actions toward an answer drawn for the episode."""
     return stream.toward(integers(stream.answers, stream.seed, Purpose.POLICY, stream.life, stream.episode, 0))
+
+
+def first_observation_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
+    """Return actions toward a random answer, drawn per episode, among those not ruled out."""
+    drawn = uniform(
+        stream.seed, Purpose.POLICY, stream.life[:, None], stream.episode[:, None], np.arange(stream.answers)
+    )
+    open_ = ~knowledge.wrong[np.arange(stream.num_envs), stream.contexts()]
+    return stream.toward(np.where(open_, drawn, -1.0).argmax(1))
 
 
 def cross_episode_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
@@ -107,12 +118,12 @@ def oracle_policy(stream: QuestionStream, knowledge: Knowledge) -> Ints:
 
 
 class QuestionPolicy:
-    """A policy that sees what an agent sees, but for finding its way to an answer and telling questions apart.
+    """Policy that acts on observations, except that the stream gives the question and the path to an answer.
 
     Args:
-        stream: whose questions.
+        stream: the stream of the questions.
         choose: one of the functions above.
-        wiped: whether all is forgotten at every episode's end, but for what the first observation of the next one shows
+        wiped: whether the state is cleared at every episode's end, except what the next one's first observation shows
             of it; that is taken to be about the same question.
     """
 
@@ -123,8 +134,9 @@ class QuestionPolicy:
 
     def act(self, obs: dict[str, Any], life_start: NDArray[np.bool_]) -> Ints:
         """Return the next actions."""
-        slots = np.flatnonzero((obs["episode_start"][:, 0] > 0) & ~life_start)
-        observation, rewarded = obs["observation"], obs["previous_reward"][slots, 0] > 0
+        observation, began = obs["observation"], np.flatnonzero((obs["episode_start"][:, 0] > 0) & ~life_start)
+        slots = np.flatnonzero(observation["over"][:, 0]) if "over" in observation else began
+        rewarded = obs["previous_reward"][slots, 0] > 0
         if "revealed" in observation:
             answers, right = observation["revealed"][slots], np.ones(slots.size, np.bool_)
         elif "touched" in observation:
@@ -133,7 +145,7 @@ class QuestionPolicy:
         else:
             answers, right = obs["previous_action"][slots], rewarded
         if self.wiped:
-            self.knowledge.forget(slots)
+            self.knowledge.forget(began)
             self.questions = self.stream.contexts()
         self.knowledge.learn(slots, self.questions[slots], answers, right)
         self.knowledge.forget(life_start)
@@ -152,15 +164,15 @@ def question_policies(stream: QuestionStream) -> dict[str, Callable[[], Policy]]
     policies: dict[str, Callable[[], Policy]] = {
         name: partial(QuestionPolicy, stream, choice) for name, choice in choices.items()
     }
-    return policies | {"first observation": partial(QuestionPolicy, stream, cross_episode_policy, wiped=True)}
+    return policies | {"first observation": partial(QuestionPolicy, stream, first_observation_policy, wiped=True)}
 
 
 def play(stream: QuestionStream, choose: Choice, episodes: int) -> dict[str, NDArray[Any]]:
     """Run a policy in a stream from its reset, and return the rows of the first `episodes` episodes of every slot.
 
     Args:
-        stream: where.
-        choose: who.
+        stream: the stream.
+        choose: one of the functions above.
         episodes: of each of the B slots.
     """
     return policy.play(stream, QuestionPolicy(stream, choose), episodes)

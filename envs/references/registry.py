@@ -1,6 +1,6 @@
-"""Reference policies by stream: one table from the class of a stream to what makes its policies.
+"""Registry of reference policies: from the class of a stream to the factory of its policies.
 
-A stream does not know its reference policies; they know the stream. Nothing here imports either until it is asked for.
+Streams do not import their reference policies. Both are imported lazily.
 """
 
 from collections.abc import Callable
@@ -39,16 +39,16 @@ def known_reference_policies() -> dict[str, Entry]:
 
 
 def reference_policies(stream: "TaskStream") -> "dict[str, Callable[[], Policy]]":
-    """Return what makes each reference policy of a stream anew, by name; empty if it has none.
+    """Return factories of a stream's reference policies, by name; empty if it has none.
 
     Of the roles in `certificate.ROLES` the first and the last are among them, if any.
 
     Args:
-        stream: which the policies will play; all but the oracle see its observations only.
+        stream: the stream; all policies but the oracle read its observations only.
 
     Raises:
         ImportError: if a plug-in cannot be loaded.
-        ValueError: if the stream is of MiniGrid's levels, and no way through one of them can be planned.
+        ValueError: if the stream has a MiniGrid level that cannot be planned.
     """
     entries = known_reference_policies()
     for kind in type(stream).__mro__:

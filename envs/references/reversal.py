@@ -3,7 +3,7 @@
 | policy | knows |
 | --- | --- |
 | random | nothing |
-| within | nothing of earlier episodes, so one arm is as the other and it stays with the first |
+| within | nothing of earlier episodes; it pulls the first arm |
 | win-stay-lose-shift | of each context, the last pull and whether it paid |
 | cross | the probability that each arm is the good one, given its life: optimal |
 | oracle | the good arm |
@@ -37,7 +37,7 @@ def reversal_policies(stream: Reversal) -> dict[str, Callable[[], Policy]]:
 
 
 class WinStayLoseShift:
-    """Pull the last arm again if it paid, else the other.
+    """Win-stay-lose-shift policy: repeat a rewarded pull, else switch.
 
     Args:
         num_envs: B, lives side by side.
@@ -56,7 +56,7 @@ class WinStayLoseShift:
 
 
 class BayesFilter:
-    """Pull the arm that is more probably the good one.
+    """Bayes-optimal policy: pull the arm that is more probably the good one.
 
     Args:
         num_envs: B, lives side by side.
@@ -67,7 +67,7 @@ class BayesFilter:
 
     def __init__(self, num_envs: int, contexts: int, hazard: float, reward_probability: float) -> None:
         self.hazard, self.reward_probability = hazard, reward_probability
-        self.belief = np.full((num_envs, contexts), 0.5)  # that the second arm is the good one
+        self.belief = np.full((num_envs, contexts), 0.5)  # probability that the second arm is the good one
 
     def act(self, obs: dict[str, Any], life_start: Bools) -> Ints:
         """Return the next pulls."""
@@ -75,7 +75,7 @@ class BayesFilter:
         everyone, context, over, rewarded = np.arange(life_start.size), *_outcome(obs)
         here = everyone[over], context[over]
         b, p, h = self.belief[here], self.reward_probability, self.hazard
-        second = (obs["previous_action"] == 1) == rewarded  # it was pulled and paid, or the other was and did not
+        second = (obs["previous_action"] == 1) == rewarded  # a rewarded pull of it, or an unrewarded one of the other
         likelihood = np.where(second[over], p, 1 - p)
         b = b * likelihood / (b * likelihood + (1 - b) * (1 - likelihood))
         self.belief[here] = b * (1 - h) + (1 - b) * h
@@ -83,9 +83,9 @@ class BayesFilter:
 
 
 def win_stay_lose_shift_reward(hazard: float, reward_probability: float) -> float:
-    """Return what win-stay-lose-shift expects of every pull of a context but the first.
+    """Return the expected reward of win-stay-lose-shift at every pull of a context but the first.
 
-    Whatever it pulled, after the outcome it holds the arm that was good with probability p.
+    After any outcome it holds the arm that was good with probability p.
     """
     h, p = hazard, reward_probability
     right = p * (1 - h) + (1 - p) * h
@@ -93,6 +93,6 @@ def win_stay_lose_shift_reward(hazard: float, reward_probability: float) -> floa
 
 
 def _outcome(obs: dict[str, Any]) -> tuple[Ints, Bools, Bools]:
-    """Return the context, whether an outcome is seen, and whether the pull paid, [B] each."""
+    """Return the context, whether an outcome is observed, and whether the pull was rewarded, [B] each."""
     observation = obs["observation"]
     return observation["context"], observation["over"][:, 0] > 0, obs["previous_reward"][:, 0] > 0

@@ -1,7 +1,7 @@
 """Measured reference scores of Rooms: uniform actions, and the planner on the whole level.
 
-The numbers in `tasks` are those of `measure(name, 20_480)`. What the best policy gets that sees what the agent sees is
-not known; it is the same with and without memory across episodes, for nothing outlives one.
+The numbers in `tasks` are those of `measure(name, 20_480)`. The best score from the agent's observations is not known;
+it is the same with and without memory across episodes, as nothing hidden outlives an episode.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def measure(name: str, episodes: int) -> tuple[float, float]:
 
     Args:
         name: of the task.
-        episodes: how many of each.
+        episodes: number of episodes of each.
     """
     seeds = (bits(0, Purpose.EPISODE, np.arange(episodes)) >> np.uint64(33)).astype(np.int64)
     batches = np.split(seeds, range(_BATCH, episodes, _BATCH))

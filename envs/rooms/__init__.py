@@ -1,1 +1,1 @@
-"""Rooms: MiniGrid's grid worlds, thousands of lives at once; see `stream`."""
+"""Rooms: MiniGrid's environments, compiled, thousands of lives at once; see `stream`."""

@@ -1,12 +1,12 @@
-"""One step of many grid worlds: what an action does, and what is seen then. MiniGrid's rules, compiled.
+"""Step a batch of grids by MiniGrid's rules, compiled.
 
-A cell is one byte, `8 kind + colour`. Kinds and colours have MiniGrid's numbers but for what hides what is behind,
-which comes last: `kind >= WALL`. Two cells that look empty end an episode, well or badly.
+A cell is one byte, `8 kind + colour`. Kinds and colours have MiniGrid's numbers, except that opaque kinds come last:
+`kind >= WALL`. Two kinds of cell that look empty end an episode, one with success, one without.
 
 A grid is a row of bytes with walls around: `MARGIN` rows above and below, and `MARGIN` cells between the rows, which
-are the right margin of one and the left margin of the next. So what an agent sees is 49 bytes at distances that depend
-on its direction alone, wherever it stands. What is hidden follows a row of seven cells at a time from a table: light
-that falls on a row, and what is opaque there, tell what is seen of it and the light on the row behind.
+are the right margin of one and the left margin of the next. So the agent's view is 49 bytes at offsets that depend on
+its direction alone. Occlusion follows a row of seven cells at a time from a table: from the light on a row and its
+opaque cells to its visible cells and the light on the row behind.
 
 Source: minigrid 3.2 (`MiniGridEnv.step`, `Grid.process_vis`, the environments' own `step`), rebuilt from its behaviour;
 `tests/envs/rooms/test_parity.py` steps both side by side.
@@ -35,7 +35,7 @@ SIDE = 7  # cells of the view, across and ahead
 MARGIN = SIDE - 1
 WORDS = -(-SIDE * SIDE * 3 // 4)  # of 32 bits, lowest byte first, for the 147 numbers of a view
 
-NOTHING = 0  # what is carried by who carries nothing; no cell
+NOTHING = 0  # code of carrying nothing; no cell
 MATCH, MISMATCH = 1, 2  # look empty
 EMPTY = 8
 FLOOR, DOOR, KEY, BALL, BOX, GOAL, LAVA = 3, 4, 5, 6, 7, 8, 9  # kinds; a DOOR is open
@@ -60,10 +60,10 @@ def _encoded() -> NDArray[np.uint8]:
 
 
 def _shining() -> NDArray[np.uint16]:
-    """Return for light on a row and what is opaque in it what is seen, and 7 bits higher the light on the row behind.
+    """Return the occlusion table: from a row's light and opaque cells to its visible cells and the next row's light.
 
-    Light goes sideways from a lit cell that hides nothing, first to the right and then to the left, and from each such
-    cell to the row behind: straight, and to the side it is going.
+    The latter is 7 bits higher. Light spreads sideways from a lit transparent cell, first to the right and then to the
+    left, and from each such cell to the row behind: straight, and diagonally in its direction.
     """
     table = np.zeros(1 << 2 * SIDE, np.uint16)
     for lit in range(1 << SIDE):
@@ -88,12 +88,12 @@ _ALL = (1 << SIDE) - 1
 
 
 def steps_ahead(stride: int) -> NDArray[np.int64]:
-    """Return [4] how far the cell ahead is, for each direction: east, south, west, north."""
+    """Return [4] the offset of the cell ahead for each direction: east, south, west, north."""
     return np.array([1, stride, -1, -stride])
 
 
 def views(stride: int) -> NDArray[np.int64]:
-    """Return [4, 49] how far the cells in view are, for each direction: rows from far to near, each from left to right.
+    """Return [4, 49] the offsets of the cells in view for each direction, far rows first, each from left to right.
 
     Args:
         stride: bytes from a cell to the one south of it.
@@ -141,14 +141,14 @@ def _show(
 
 @jit
 def look(slots: Any, cells: Any, at: Any, direction: Any, carried: Any, clear: Any, view: Any, words: Any) -> None:
-    """Write what is seen in some slots.
+    """Write the observations of some slots.
 
     Args:
         slots: [n] which.
         cells: [B, bytes] the grids.
-        at: [B] where the agents stand.
-        direction: [B] where they look.
-        carried: [B] what they carry.
+        at: [B] the agents' cells.
+        direction: [B] their directions.
+        carried: [B] codes of what they carry.
         clear: [B] whether they see through walls.
         view: [4, 49] of `views`.
         words: [B, 37] written; their bytes are for each cell in view, columns first, its three numbers.
@@ -163,17 +163,17 @@ def advance(
     first: int, last: int, actions: Any, cells: Any, at: Any, direction: Any, carried: Any, steps: Any, ending: Any,
     limit: Any, clear: Any, ahead: Any, view: Any, reward: Any, terminated: Any, truncated: Any, words: Any,
 ) -> None:  # fmt: skip
-    """Do one step in the slots from `first` to before `last`, and write what is seen then.
+    """Step the slots from `first` to before `last`, and write rewards, ends and observations.
 
     Args:
         first: slot.
-        last: slot that is left alone.
+        last: slot after the last.
         actions: [B] 0 to 6, MiniGrid's: left, right, forward, pick up, drop, toggle, done.
         cells: [B, bytes].
         at: [B].
         direction: [B].
         carried: [B].
-        steps: [B] done in this episode so far.
+        steps: [B] of this episode so far.
         ending: [B] of `ENDINGS`.
         limit: [B] steps an episode may have.
         clear: [B].
@@ -181,7 +181,7 @@ def advance(
         view: [4, 49].
         reward: [B], written.
         terminated: [B], written.
-        truncated: [B], written; an episode that ends both ways has terminated.
+        truncated: [B], written; false where terminated.
         words: [B, 37], written.
     """
     seen = np.empty(SIDE * SIDE, np.uint32)

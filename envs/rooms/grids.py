@@ -1,4 +1,4 @@
-"""Many grid worlds side by side: the arrays, and what begins, steps and shows them. No lives, no schedules."""
+"""A batch of grids: its arrays, resets, steps and observations, without lives or schedules."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,28 +16,28 @@ Ints = NDArray[np.int64]
 
 
 class Level(NamedTuple):
-    """A moment in one grid world."""
+    """State of one grid."""
 
     cells: NDArray[np.uint8]
     """[height, width] codes as in `grid`."""
     x: int
-    """Of the agent, from the west."""
+    """Column of the agent, from the west."""
     y: int
-    """Of the agent, from the north."""
+    """Row of the agent, from the north."""
     direction: int
     """0 east, 1 south, 2 west, 3 north."""
     carried: int = 0
-    """Code of what the agent carries, 0 for nothing."""
+    """Code of the carried object, 0 for none."""
     mission: int = COLOURS
     """Colour of the ball to be picked up, or 6."""
 
 
 class Grids:
-    """Grid worlds, each with a task of its own that may change from episode to episode.
+    """Batch of grids, each with a task of its own that may change from episode to episode.
 
     Args:
-        num_envs: B, worlds side by side.
-        tasks: N, what can be begun.
+        num_envs: B.
+        tasks: N tasks.
     """
 
     def __init__(self, num_envs: int, tasks: Sequence[RoomsTask]) -> None:
@@ -59,8 +59,8 @@ class Grids:
         """Begin episodes.
 
         Args:
-            slots: [n] where.
-            tasks: [n] of which tasks.
+            slots: [n].
+            tasks: [n] task of each slot.
             seeds: [n] of the levels.
         """
         begin(
@@ -80,7 +80,7 @@ class Grids:
         self._enter(np.array([slot]), np.array([task]))
 
     def level(self, slot: int) -> Level:
-        """Return where a world is now."""
+        """Return the state of a slot."""
         task = self.tasks[self.task[slot]]
         y, x = divmod(int(self.at[slot]), self.stride)
         rows = self.cells[slot, : -grid.MARGIN].reshape(-1, self.stride)
@@ -89,11 +89,11 @@ class Grids:
         return Level(cells, *place, int(self.direction[slot]), int(self.carried[slot]), int(self.mission[slot]))
 
     def step(self, actions: Ints, steps: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Do one step of every world and return reward, terminated and truncated, [B] each.
+        """Step all grids and return reward, terminated and truncated, [B] each.
 
         Args:
             actions: [B] in 0 to 6.
-            steps: [B] done in these episodes so far.
+            steps: [B] of these episodes so far.
         """
         B = actions.size
         reward, terminated, truncated = np.empty(B), np.empty(B, np.bool_), np.empty(B, np.bool_)
@@ -109,5 +109,5 @@ class Grids:
         self.look(slots)
 
     def look(self, slots: Ints) -> None:
-        """Bring what is seen in some slots up to date."""
+        """Update the observations of some slots."""
         grid.look(slots, self.cells, self.at, self.direction, self.carried, self._clear, self._view, self._words)

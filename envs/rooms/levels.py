@@ -2,7 +2,7 @@
 
 The numbers are those of `lifelong.envs.rng.bits(seed, Purpose.LEVEL, i)` for i = 0, 1, ..., so a level is not the one
 MiniGrid makes of the same seed, but has the same distribution; `tests/envs/rooms/test_levels.py` compares the two.
-How a cell is coded and where it stands is said in `grid`.
+The encoding and layout of cells is that of `grid`.
 
 Source: minigrid 3.2, `_gen_grid` of its environments.
 """
@@ -33,7 +33,7 @@ _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _LEVEL = np.uint64(7)  # Purpose.LEVEL
 
-# A grid `g` is (row of bytes, bytes from a cell to the one south of it); `source` is [2] where the draws come from.
+# A grid `g` is (row of bytes, bytes from a cell to the one south of it); `source` [2] is the random state.
 
 
 @jit
@@ -59,7 +59,7 @@ def _draw(source: Any, low: int, high: int) -> Any:
 
 @jit
 def draws(seed: int, high: int, count: int) -> Any:
-    """Return the first numbers in [0, high) that a level with this seed is made of."""
+    """Return the first random integers in [0, high) of a level with this seed."""
     source, drawn = np.empty(2, np.uint64), np.empty(count, np.int64)
     _seed(source, seed)
     for i in range(count):
@@ -86,7 +86,7 @@ def _fill(g: Any, x: int, y: int, width: int, height: int, code: int) -> None:
 
 @jit
 def _walls(g: Any, x: int, y: int, width: int, height: int) -> None:
-    """Draw the four walls of a room; what is inside stays."""
+    """Draw the four walls of a room, without its inside."""
     _fill(g, x, y, width, 1, _WALL)
     _fill(g, x, y + height - 1, width, 1, _WALL)
     _fill(g, x, y, 1, height, _WALL)
@@ -95,7 +95,7 @@ def _walls(g: Any, x: int, y: int, width: int, height: int) -> None:
 
 @jit
 def _free(g: Any, source: Any, x: int, y: int, width: int, height: int, agent: int) -> Any:
-    """Return an empty cell of a rectangle where the agent is not, each as likely."""
+    """Return a uniformly random empty cell of a rectangle, without the agent."""
     while True:
         cell = _cell(g, _draw(source, x, x + width), _draw(source, y, y + height))
         if g[0][cell] == EMPTY and cell != agent:
@@ -144,7 +144,7 @@ def _fourrooms(g: Any, source: Any, width: int, height: int) -> Any:
 
 @jit
 def _agent_in_room(g: Any, source: Any, x: int, y: int, room: int) -> Any:
-    """Return a place in a square room and a direction in which nothing but a wall or an empty cell is ahead."""
+    """Return a random cell of a square room and a direction with only a wall or an empty cell ahead."""
     while True:
         at, direction = _free(g, source, x, y, room, room, NOWHERE), _draw(source, 0, 4)
         front = at + (1, g[1], -1, -g[1])[direction]
@@ -165,7 +165,7 @@ def _unlock(g: Any, source: Any, width: int, height: int) -> Any:
 
 @jit
 def _place_rooms(source: Any, width: int, height: int, count: int, largest: int, rooms: Any) -> bool:
-    """Draw a chain of rooms, [count, 6]: x, y, width, height, entry x, entry y; say whether there was place for all.
+    """Draw a chain of rooms, [count, 6]: x, y, width, height, entry x, entry y; and whether all found place.
 
     From each room one of eight attempts must lead to the next; the next one's size and place are drawn at each attempt.
     """
@@ -255,7 +255,7 @@ def _keycorridor(g: Any, source: Any, width: int, height: int, room: int, rows: 
 def _connect(g: Any, source: Any, room: int, rows: int, locked: int, east: Any, south: Any) -> None:
     """Add doors at random, but none to the locked room, until all rooms can be reached."""
     step = room - 1
-    joined = np.arange(3 * rows)  # rooms with one number are joined; a room is 3 row + column
+    joined = np.arange(3 * rows)  # rooms with equal numbers are connected; a room is 3 row + column
     for row in range(rows):
         joined[3 * row + 1] = 1
     joined[3 * locked + 2] = 1
@@ -379,14 +379,14 @@ def begin(
     """Draw a level in each of some slots.
 
     Args:
-        slots: [n] which.
-        seeds: [n] non-negative; the level's.
+        slots: [n].
+        seeds: [n] non-negative, of the levels.
         recipes: [n, 5] number of the family, width, height and the two settings.
         stride: bytes from a cell to the one south of it, in all grids.
         cells: [B, bytes] the grids, written.
-        at: [B] where the agents stand, written.
-        direction: [B] where they look, written.
-        carried: [B] what they carry, written.
+        at: [B] the agents' cells, written.
+        direction: [B] their directions, written.
+        carried: [B] codes of what they carry, written.
         mission: [B] colour of the ball to be picked up, or `COLOURS`; written.
     """
     source = np.empty(2, np.uint64)

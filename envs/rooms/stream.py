@@ -1,17 +1,17 @@
 """Rooms: MiniGrid's tasks, compiled and natively batched; millions of steps a second.
 
-The worlds are MiniGrid's own to the bit: observation, reward, termination and truncation of every step
+Observation, reward, termination and truncation of every step equal MiniGrid's to the bit
 (`tests/envs/rooms/test_parity.py`). Levels are drawn from the episode's seed with MiniGrid's distribution, not with its
-numbers. All tasks share observation and actions, so any of them can follow each other in one life. Nothing is hidden
-that outlives an episode: alone, a task is a control for memories across episodes; several make a sequence that slow
+random numbers. All tasks share observation and action space, so any of them can follow each other in one life. Nothing
+hidden outlives an episode: alone, a task is a control for memory across episodes; several make a sequence that slow
 weights must not forget.
 
-What a task shows:
+Observation of a task:
 
 | entry | meaning |
 | --- | --- |
 | image | [7, 7, 3] object type, colour and state of each cell in view, as MiniGrid numbers them |
-| direction | where the agent looks: 0 east, 1 south, 2 west, 3 north |
+| direction | of the agent: 0 east, 1 south, 2 west, 3 north |
 | mission | colour of the ball to be picked up, 6 where there is none; only if some task is a KeyCorridor |
 
 Actions are MiniGrid's: turn left, turn right, walk, pick up, drop, toggle, do nothing. Reaching the end in step t of at
@@ -42,20 +42,21 @@ _STATE = ("cells", "at", "direction", "carried", "mission")  # of `Grids`: with 
 
 
 class Rooms(TaskStream):
-    """Lives in MiniGrid's worlds.
+    """Task stream over MiniGrid's tasks, compiled.
 
     Args:
         num_envs: B, lives side by side.
         task: one name of `TASKS`, such as "doorkey-8x8", or several, as a list or with commas between.
-        max_steps: steps until an episode is cut short, in all tasks; None for each task's own number.
+        max_steps: steps until an episode is truncated, in all tasks; None for each task's own number.
         schedule: which task comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        boundary: what the agent is told of task changes.
+        boundary: what the observation tells of task changes.
         seed: of the lives.
         render_mode: `rgb_array` to get pictures from `render`, `human` to see one life in MiniGrid's window, or None.
 
     Raises:
-        ValueError: on numbers that make no stream, or if there is no such task; or if a window is asked for many lives.
+        ValueError: on numbers that make no stream, if there is no such task, or if `render_mode` is `human` with
+            several lives.
     """
 
     metadata = TaskStream.metadata | {"render_modes": ["rgb_array", "human"], "render_fps": 10}
@@ -92,20 +93,20 @@ class Rooms(TaskStream):
         recipes = [TASKS[name] for name in names]
         if max_steps is not None:
             recipes = [recipe.cut_short(max_steps) for recipe in recipes]
-        shown: dict[str, spaces.Space[Any]] = {
+        entries: dict[str, spaces.Space[Any]] = {
             "image": spaces.MultiDiscrete(np.tile([11, 6, 3], (SIDE, SIDE, 1)), np.uint8),
             "direction": spaces.Discrete(4),
         }
         self._missions = any(recipe.ending == "ball" for recipe in recipes)
         if self._missions:
-            shown["mission"] = spaces.Discrete(COLOURS + 1)
+            entries["mission"] = spaces.Discrete(COLOURS + 1)
         super().__init__(
             num_envs,
             tasks=[
                 Task(name, References(random=recipe.random, oracle=recipe.oracle))
                 for name, recipe in zip(names, recipes, strict=True)
             ],
-            observation_space=spaces.Dict(shown),
+            observation_space=spaces.Dict(entries),
             action_space=spaces.Discrete(_ACTIONS),
             schedule=schedule,
             life_episodes=life_episodes,
@@ -116,22 +117,27 @@ class Rooms(TaskStream):
         self.render_mode = render_mode
         self._window: Any = None
 
+    @property
+    def unforkable(self) -> str:
+        """Reason why lives cannot be copied; see `TaskStream`."""
+        return "it is shown in a window, and a copy would be too" if self.render_mode == "human" else ""
+
     def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-        """Begin new lives, and show them in the window if there is one; see `TaskStream`."""
+        """Begin new lives, and update the window if there is one; see `TaskStream`."""
         begun = super().reset(seed=seed, options=options)
         self._show()
         return begun
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Do one step of every life, and show it in the window if there is one; see `TaskStream`."""
-        done = super().step(actions)
+        """Step all lives, and update the window if there is one; see `TaskStream`."""
+        result = super().step(actions)
         self._show()
-        return done
+        return result
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """Return a picture [height, width, 3] of each world, drawn by MiniGrid.
+        """Return a picture [height, width, 3] of each life, drawn by MiniGrid.
 
-        None without a render mode, and where they are shown in the window, as they are after every step.
+        None without a render mode or with `human`, which updates the window after every step.
         """
         if self.render_mode is None:
             return None
@@ -164,19 +170,19 @@ class Rooms(TaskStream):
         return self.grids.step(actions.astype(np.int64), self.episode_length)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
-        seen: dict[str, NDArray[Any]] = {
+        obs: dict[str, NDArray[Any]] = {
             "image": self.grids.image.copy(),
             "direction": self.grids.direction.copy(),
         }
         if self._missions:
-            seen["mission"] = self.grids.mission.copy()
-        return seen
+            obs["mission"] = self.grids.mission.copy()
+        return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         return {"success": self.base_return[slots] > 0, "answer": self.previous_action[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
-        """Return all that tells where the stream is, the worlds of the unfinished episodes included."""
+        """Return the position of the stream, with the grids of the unfinished episodes."""
         return super().position() | {name: getattr(self.grids, name).copy() for name in _STATE}
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:

@@ -1,6 +1,6 @@
-"""The tasks of Rooms, under MiniGrid's own names in lower case: what is drawn, how large, for how long.
+"""Tasks of Rooms, under MiniGrid's own names in lower case: level family, size and step limit.
 
-Plain data, read when `lifelong.envs` registers its ids: nothing here imports what draws or compiles.
+Plain data, read when `lifelong.envs` registers its ids: no generator or compiler is imported here.
 """
 
 from typing import Literal, NamedTuple
@@ -8,24 +8,24 @@ from typing import Literal, NamedTuple
 __all__ = ["TASKS", "Ending", "RoomsTask"]
 
 Ending = Literal["goal", "door", "ball", "match"]
-"""What pays: stepping on the goal; opening a door; picking the ball up; walking to the object that was shown."""
+"""Rewarded events: stepping on the goal; opening a door; picking the ball up; walking to the object shown before."""
 
 
 class RoomsTask(NamedTuple):
-    """One task."""
+    """Task of Rooms."""
 
     title: str
     """MiniGrid's id without prefix and version."""
     family: str
-    """How levels are drawn; a key of `levels.FAMILIES`."""
+    """Level generator; a key of `levels.FAMILIES`."""
     width: int
     """Cells from west to east, outer walls included."""
     height: int
     """Cells from north to south, outer walls included."""
     max_steps: int
-    """Steps until an episode is cut short."""
+    """Steps until an episode is truncated."""
     settings: tuple[int, int] = (0, 0)
-    """What else the family asks for; see its function in `levels`."""
+    """Further settings of the family; see its function in `levels`."""
     ending: Ending = "goal"
     see_through_walls: bool = False
     version: int = 0
@@ -33,10 +33,10 @@ class RoomsTask(NamedTuple):
     random: float = float("nan")
     """Mean return of uniform actions."""
     oracle: float = float("nan")
-    """Mean return of `planner.plan`, which sees the whole level."""
+    """Mean return of `planner.plan`, which observes the whole level."""
 
     def cut_short(self, max_steps: int) -> "RoomsTask":
-        """Return the task with another limit, and without reference scores: they are those of MiniGrid's limit."""
+        """Return the task with another limit, and without reference scores, which hold for MiniGrid's limit only."""
         return self._replace(max_steps=max_steps, random=float("nan"), oracle=float("nan"))
 
     @property
@@ -83,7 +83,7 @@ def _listed() -> list[RoomsTask]:
     ]
 
 
-_REFERENCES = {  # random and oracle, as `references.measure(name, 20_480)` finds them
+_REFERENCES = {  # random and oracle, by `references.measure(name, 20_480)`
     "empty-5x5": (0.2021, 0.9550),
     "empty-6x6": (0.1392, 0.9563),
     "empty-8x8": (0.0865, 0.9613),

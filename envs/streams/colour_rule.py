@@ -1,24 +1,24 @@
 """ColourRule: a MiniGrid room in which one colour is rewarded, hidden and constant over episodes.
 
 A room of MiniGrid has one ball of each of n colours, in random cells; the agent starts in a random cell and turns or
-walks (left, right, forward). Walking into a ball ends the episode: reward 1 if it has the colour of the present rule,
-else 0. The step limit is part of the task, so running out of time is an end like any other, with reward 0. Balls and
-walls look the same under every rule, so a policy that knows nothing of earlier episodes gets 1/n at best; one that
-remembers tries a colour once. The first observation of an episode does show how the one before ended (`touched` and the
-previous reward), so a policy with a memory for one episode only is as any with two colours, and gets about 1/2
-with four; the streams in which it gets nothing are those of `lifelong.envs.streams.sealed`.
+walks (left, right, forward). Walking into a ball is rewarded with 1 if it has the colour of the present rule, else with
+0. The step limit is part of the task, so running out of time is an outcome like any other, with reward 0. The outcome
+is observed in an extra last step, as in `SealedStream`, and not in the next episode. Balls and walls look the same
+under every rule, so a policy without memory of earlier episodes gets 1/n at best; one with memory tries each colour
+once.
 
 The tasks of this stream are its rules. With the schedule `Redrawn(E)` the rule is drawn anew every E episodes; the best
 policy then strikes out a colour with each failure, is right with probability (j + 1) / n in the j-th episode after the
 draw until it is sure, and gets 1 - (n - 1) / (2 E) on average. `cross` of a row is that probability.
 
-What a task shows:
+Observation of a task:
 
 | entry | meaning |
 | --- | --- |
 | image | [7, 7, 3] object type, colour and state of each cell in view, as MiniGrid numbers them |
-| direction | where the agent looks: 0 east, 1 south, 2 west, 3 north |
-| touched | in the first step of an episode, the colour at which the one before ended, else n for none |
+| direction | of the agent: 0 east, 1 south, 2 west, 3 north |
+| touched | in the last step of an episode, the colour of the ball that was walked into; n for none |
+| over | [1] 1 in the last step of an episode, after the reward; the action has no effect |
 """
 
 from collections import deque
@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 from minigrid.core.constants import OBJECT_TO_IDX
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Redrawn, Schedule
 from lifelong.envs.stream import Boundary, References
+from lifelong.envs.task import Retention
 
 __all__ = ["COLOURS", "ColourRoom", "ColourRule"]
 
@@ -44,21 +44,20 @@ COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
 _LEFT, _RIGHT, _FORWARD = range(3)  # MiniGrid's first three actions
 _STEPS = {0: (1, 0), 1: (0, 1), 2: (-1, 0), 3: (0, -1)}  # cells are (x, y), y grows southwards
 _EMPTY = OBJECT_TO_IDX["empty"], 0, 0
-_RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # what random actions get in the default room, to 0.002
+_RANDOM = {2: 0.221, 3: 0.194, 4: 0.172, 5: 0.154, 6: 0.140}  # score of random actions in the default room, to 0.002
 
 
 class ColourRoom(MiniGridEnv):
-    """A room in which the ball of one colour is rewarded.
+    """MiniGrid room in which the ball of one colour is rewarded.
 
-    It is MiniGrid's own environment but for `gen_obs`, which cuts a window out of the encoded grid instead of encoding
-    a window of the grid: the same numbers many times faster. The agent sees through walls, which is faster too and
-    changes nothing but the cells outside the room.
+    `gen_obs` slices the encoded grid instead of encoding a slice of the grid: the same output many times faster. The
+    agent sees through walls, which is faster too and affects only the cells outside the room.
 
     Args:
         colours: n, balls in the room.
-        rule: which of them pays.
+        rule: index of the rewarded colour.
         size: of the room, walls included.
-        max_steps: until an episode ends with nothing.
+        max_steps: steps until time runs out, without the last step, which shows the outcome.
         **kwargs: passed to `MiniGridEnv`.
 
     Raises:
@@ -74,9 +73,17 @@ class ColourRoom(MiniGridEnv):
         if max_steps < 1:
             raise ValueError(f"max_steps must be positive: max_steps={max_steps}")
         self.colours, self.rule = colours, rule
+        self._outcome: dict[str, Any] = {}  # what `info` will say at the end of the episode, once that is certain
         mission = MissionSpace(mission_func=lambda: "walk into the ball of the right colour")
         super().__init__(mission, grid_size=size, max_steps=max_steps, see_through_walls=True, **kwargs)
         self.action_space = spaces.Discrete(3)
+        entries: Any = {"touched": spaces.Discrete(colours + 1), "over": spaces.Box(0.0, 1.0, (1,), np.float32)}
+        self.observation_space = spaces.Dict({**self.observation_space.spaces, **entries})  # type: ignore[attr-defined]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; arguments as for `gymnasium.Env`."""
+        self._outcome = {}
+        return super().reset(seed=seed, options=options)
 
     def _gen_grid(self, width: int, height: int) -> None:
         top, area = (1, 1), (width - 2, height - 2)
@@ -88,7 +95,7 @@ class ColourRoom(MiniGridEnv):
             for ball in balls:
                 self.place_obj(ball, top, area)
             self.place_agent(top, area)  # type: ignore[no-untyped-call]
-            if self.colours == 2 or all(self.way_to(rule) for rule in range(self.colours)):  # two balls hide nothing
+            if self.colours == 2 or all(self.way_to(rule) for rule in range(self.colours)):  # balls are transparent
                 break
         margin = self.agent_view_size - 1
         self._cells = np.empty((width + 2 * margin, height + 2 * margin, 3), np.uint8)
@@ -98,7 +105,7 @@ class ColourRoom(MiniGridEnv):
             self._cells[margin + ball.cur_pos[0], margin + ball.cur_pos[1]] = ball.encode()
 
     def gen_obs(self) -> dict[str, Any]:
-        """Return what MiniGrid shows: the square ahead of the agent, turned so that ahead is up."""
+        """Return MiniGrid's observation, the square ahead of the agent rotated so that ahead is up, and the outcome."""
         side = self.agent_view_size
         left, top, _, _ = self.get_view_exts()  # type: ignore[no-untyped-call]
         left, top = left + side - 1, top + side - 1
@@ -111,20 +118,26 @@ class ColourRoom(MiniGridEnv):
             image = image.transpose(1, 0, 2)[::-1]
         image = image.copy()
         image[side // 2, side - 1] = _EMPTY  # the agent's own cell
-        return {"image": image, "direction": self.agent_dir, "mission": self.mission}
+        answer = self._outcome.get("answer", -1)
+        touched = np.int64(answer if answer >= 0 else self.colours)
+        over = np.array([bool(self._outcome)], np.float32)
+        return {"image": image, "direction": self.agent_dir, "mission": self.mission, "touched": touched, "over": over}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Do one step; `info` of the last one has the `answer`, the index of the touched colour or -1."""
+        """Step the environment; `info` of the last step has `answer`, the index of the touched colour or -1."""
+        if self._outcome:
+            return self.gen_obs(), 0.0, True, False, self._outcome
         ahead: Any = self.grid.get(*self.front_pos) if action == _FORWARD else None
         answer = COLOURS.index(ahead.color) if isinstance(ahead, Ball) else -1
         obs, _, _, late, _ = super().step(action)
         if answer < 0 and not late:
             return obs, 0.0, False, False, {}
         reward = float(answer == self.rule)
-        return obs, reward, True, False, {"answer": answer, "success": reward}
+        self._outcome = {"answer": answer, "success": reward}
+        return self.gen_obs(), reward, False, False, {}
 
     def way_to(self, colour: int) -> list[int]:
-        """Return the shortest way into a ball, as actions; empty if there is none."""
+        """Return the shortest path into a ball, as actions; empty if there is none."""
         x, y = (int(i) for i in self.agent_pos)
         start = (x, y, int(self.agent_dir))
         ways: dict[tuple[int, int, int], list[int]] = {start: []}
@@ -144,23 +157,25 @@ class ColourRoom(MiniGridEnv):
 
 
 class ColourRule(GymStream):
-    """Lives in rooms where one colour is rewarded.
+    """Task stream of rooms in which one colour is rewarded.
 
     Args:
         num_envs: B, lives side by side.
         colours: n, balls in the room.
         size: of the room, walls included.
-        max_steps: until an episode ends with nothing.
-        schedule: which rule comes next.
+        max_steps: steps until time runs out, without the last step, which shows the outcome.
+        schedule: order of the rules.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
-        boundary: what the agent is told of task changes; `task_id` gives the rule away.
+        boundary: what the observation tells of task changes; `task_id` reveals the rule.
         seed: of the lives.
+        render_mode: `rgb_array` to get pictures from `render`, or None.
 
     Raises:
         ValueError: on numbers that make no stream.
     """
 
-    feedback = "reward"  # what reference policies learn from
+    sealed = True
+    feedback = "reward"  # the entry reference policies learn from
 
     def __init__(
         self,
@@ -173,10 +188,11 @@ class ColourRule(GymStream):
         life_episodes: int | None = 80,
         boundary: Boundary = "none",
         seed: int = 0,
+        render_mode: str | None = None,
     ) -> None:
         _refuse_unless_coloured(colours)
         self.answers = colours
-        self._chances = np.empty(0)  # of the best policy in the episodes after a draw
+        self._chances = np.empty(0)  # scores of the best policy in the episodes after a draw
         if isinstance(schedule, Redrawn) and schedule.episodes >= colours:
             self._chances = np.minimum(np.arange(1, schedule.episodes + 1) / colours, 1.0)
         usual = size == 6 and max_steps == 24
@@ -197,29 +213,26 @@ class ColourRule(GymStream):
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
+            render_mode=render_mode,
         )
-        space: Any = self.single_observation_space
-        observation = spaces.Dict({**space["observation"].spaces, "touched": spaces.Discrete(colours + 1)})
-        self.single_observation_space = spaces.Dict({**space.spaces, "observation": observation})
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
+
+    @property
+    def retention(self) -> Retention | None:
+        """The memory index by lag."""
+        return "index"
 
     def right_answers(self) -> NDArray[np.int64]:
-        """Return [B] the colours that pay now."""
+        """Return [B] the rewarded colours."""
         return self.base_task.copy()
 
     def contexts(self) -> NDArray[np.int64]:
-        """Return [B] which question is asked now; here it is always the same."""
+        """Return [B] the present question; here it is always the same."""
         return np.zeros_like(self.base_task)
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the next actions [B] on the shortest ways to giving these answers."""
+        """Return the next actions [B] on shortest paths to these answers."""
         rooms: list[Any] = [self.environment(slot, task).unwrapped for slot, task in enumerate(self.base_task.tolist())]
         return np.array([room.way_to(answer)[0] for room, answer in zip(rooms, answers.tolist(), strict=True)])
-
-    def _observe(self) -> dict[str, NDArray[Any]]:
-        felt = (self.episode_length == 0) & (self.last_answer >= 0)
-        obs: dict[str, NDArray[Any]] = super()._observe()
-        return obs | {"touched": np.where(felt, self.last_answer, self.answers)}
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         known = self._chances.size

@@ -1,21 +1,24 @@
 """CuedRecall: a hidden answer for each cue, constant over episodes and redrawn for each life.
 
 Every life draws `cues` random vectors and an answer for each of them. An episode shows one cue, waits `blanks` steps,
-and ends with one decision: reward 1 for the cue's answer, else 0. No episode says anything about its own answer before
-it ends, so a policy whose memory is wiped between episodes stays at 1 / `answers`; one that remembers its life is
-right from the second meeting on (`feedback="reveal"`), or as trying has found the answer
-(`feedback="reward"`).
+and ends with one decision: reward 1 for the cue's answer, else 0. An episode gives no information about its own answer
+before it ends, so a policy without memory across episodes stays at 1 / `answers`; one with memory is right from the
+second meeting on (`feedback="reveal"`), or once trials have found the answer (`feedback="reward"`).
 
-What a task shows:
+Episodes are sealed: the first observation of an episode does not show the previous action and reward, in which a policy
+could leave itself notes. With `feedback="reward"` they are observed in an extra last step, as in `SealedStream`.
+
+Observation of a task:
 
 | entry | meaning |
 | --- | --- |
 | cue | [size] the cue's vector in the first step of the episode, entries of variance 1, then zeros |
 | go | [1] 1 when the decision is due; only if `blanks` > 0 |
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
+| over | [1] 1 in the last step, whose action has no effect; only with `feedback="reward"` |
 
-The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: what was just revealed,
-or paid, would stand beside the same cue, and no memory would be needed to be right.
+The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: the revealed answer
+would be observed beside the same cue, and no memory would be needed.
 """
 
 from typing import Any, Literal, get_args
@@ -28,6 +31,7 @@ from lifelong.envs.jit import jit
 from lifelong.envs.rng import Purpose, integers, normal
 from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
+from lifelong.envs.task import Retention
 
 __all__ = ["CuedRecall"]
 
@@ -56,7 +60,7 @@ def _show(
 
 
 class CuedRecall(TaskStream):
-    """Lives of cues and answers, natively batched.
+    """Task stream of cued recall, natively batched.
 
     Args:
         num_envs: B, lives side by side.
@@ -64,11 +68,13 @@ class CuedRecall(TaskStream):
         answers: A, answers to choose from.
         size: entries of a cue's vector.
         blanks: steps between cue and decision.
-        feedback: `reveal`, the right answer is shown after each decision, or `reward`, only the reward tells.
-        schedule: which cue comes next.
+        feedback: `reveal`, the right answer is observed after each decision, or `reward`, reward-only feedback.
+        schedule: order of the cues.
         life_episodes: decisions in a life; None for one endless life.
-        boundary: what the agent is told of task changes.
+        boundary: what the observation tells of task changes.
         seed: of the lives.
+        sealed: False for agents of version 0.1: an episode ends with the decision, and the next first observation shows
+            that action and its reward.
 
     Raises:
         ValueError: on numbers that make no stream.
@@ -87,6 +93,7 @@ class CuedRecall(TaskStream):
         life_episodes: int | None = 128,
         boundary: Boundary = "none",
         seed: int = 0,
+        sealed: bool = True,
     ) -> None:
         if feedback not in get_args(Feedback):
             raise ValueError(f"feedback must be one of {', '.join(get_args(Feedback))}, got {feedback!r}")
@@ -99,11 +106,14 @@ class CuedRecall(TaskStream):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
+        self.sealed, self._shows_outcome = sealed, sealed and feedback == "reward"
         entries: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if blanks:
             entries["go"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         if feedback == "reveal":
             entries["revealed"] = spaces.Discrete(answers + 1)
+        if self._shows_outcome:
+            entries["over"] = spaces.Box(0.0, 1.0, (1,), np.float32)
         chance = References(random=1 / answers, within=1 / answers, oracle=1.0)
         super().__init__(
             num_envs,
@@ -117,14 +127,19 @@ class CuedRecall(TaskStream):
         )
         self._vectors = np.zeros((num_envs, cues, size), np.float32)
         self._right = np.zeros((num_envs, cues), np.int64)
-        self._nothing = np.zeros(num_envs, np.bool_)
+        self._nothing, self._decision = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.int64)
+
+    @property
+    def retention(self) -> Retention:
+        """Recall where the answer is revealed, the memory index by lag where only the reward tells."""
+        return "recall" if self.feedback == "reveal" else "index"
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the answers to the cues of the present episodes."""
         return self._right[self._everyone, self.base_task]
 
     def contexts(self) -> NDArray[np.int64]:
-        """Return [B] which question is asked now: the number of the cue."""
+        """Return [B] the present question: the number of the cue."""
         return self.base_task.copy()
 
     def toward(self, answers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -138,12 +153,18 @@ class CuedRecall(TaskStream):
         self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
-        pass  # an episode has no more to it than its cue and the steps since
+        pass  # an episode's state is its cue and its steps so far
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == self.blanks
         reward = (due & (actions == self.right_answers())).astype(np.float64)
-        return reward, due, self._nothing.copy()
+        if not self._shows_outcome:
+            return reward, due, self._nothing.copy()
+        self._decision = self.previous_action.copy()  # of the episodes whose outcome is observed now
+        return reward, self._over(), self._nothing.copy()
+
+    def _over(self) -> NDArray[np.bool_]:
+        return self.episode_length > self.blanks
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         cue = np.empty((self.num_envs, self.size), np.float32)
@@ -157,14 +178,16 @@ class CuedRecall(TaskStream):
             obs["go"] = (self.episode_length == self.blanks)[:, None].astype(np.float32)
         if self.feedback == "reveal":
             obs["revealed"] = revealed
+        if self._shows_outcome:
+            obs["over"] = self._over()[:, None].astype(np.float32)
         return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
-        guess = 1 if self.feedback == "reveal" else tried + 1  # trying each answer once finds the right one
+        guess = 1 if self.feedback == "reveal" else tried + 1  # each answer has been tried once
         return {
             "success": self.base_return[slots],
-            "answer": self.previous_action[slots],
+            "answer": (self._decision if self._shows_outcome else self.previous_action)[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
         }

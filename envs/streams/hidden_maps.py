@@ -1,10 +1,10 @@
-"""Base of streams of hidden maps: squares of cells in which a goal is looked for.
+"""Base of streams of hidden maps: grids in which the agent searches for a goal.
 
 The agent moves north, east, south or west. To step on the goal of the map pays 1 and ends the episode; after T steps it
 ends with nothing. The tasks are the maps, drawn for every life: with the schedule `Block(20)` each is met for 20
 episodes and never again, with `Cyclic` or `RandomHazard` they recur.
 
-What every such stream shows besides its own entries:
+Entries of every such observation, besides the stream's own:
 
 | entry | meaning |
 | --- | --- |
@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 
 
 class HiddenMaps(SealedStream):
-    """Lives on hidden maps; subclasses implement `_begin_lives`, `_begin_episodes` and `_try`, which ends by `_arrive`.
+    """Base of grid streams; subclasses implement `_begin_lives`, `_begin_episodes` and `_try`, which ends by `_arrive`.
 
     Args:
         num_envs: B, lives side by side.
@@ -38,7 +38,7 @@ class HiddenMaps(SealedStream):
         max_steps: T, until an episode ends with nothing.
         maps: K, how many a life has.
         references: scores of every map.
-        entries: spaces of what one life is shown besides place and map.
+        entries: spaces of one life's observation besides place and map.
         schedule: which map comes next.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
         boundary: what the agent is told of changes of map, besides its number.
@@ -82,7 +82,7 @@ class HiddenMaps(SealedStream):
     def _arrive(
         self, slots: Ints, place: Ints, found: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Put the agents of these slots on their cells [n, 2]; return reward and whether all is over, [n] each."""
+        """Move the agents of these slots to cells [n, 2]; return reward and whether the episode ends, [n] each."""
         self.place[slots] = place
         self.answer[slots] = place[:, 1] * self.size + place[:, 0]
         return found.astype(np.float64), found | (self.episode_length[slots] + 1 >= self.max_steps)

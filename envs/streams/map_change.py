@@ -32,6 +32,7 @@ from lifelong.envs.schedules import Block, Schedule
 from lifelong.envs.stream import Boundary, References
 from lifelong.envs.streams.grid_moves import MOVES, distances
 from lifelong.envs.streams.hidden_maps import HiddenMaps
+from lifelong.envs.task import Retention
 
 __all__ = ["FLOOR", "GOAL", "RADIUS", "WALL", "MapChange", "arms", "four_rooms"]
 
@@ -109,6 +110,17 @@ class MapChange(HiddenMaps):
         slot, task = self._everyone[:, None], self.base_task[:, None]
         moves: Ints = self._away[slot, task, there[..., 1], there[..., 0]].argmin(1)
         return moves
+
+    @property
+    def retention(self) -> Retention | None:
+        """The memory index by lag where references were measured, in the default rooms; else the gain of visits."""
+        return "gain" if np.isnan(self.tasks[0].references.cross) else "index"
+
+    def _episode_info(self, slots: Ints) -> dict[str, Any]:
+        """Return `cross` row by row too: a map that is met first must be explored, as without a memory."""
+        within, cross = self.tasks[0].references.within, self.tasks[0].references.cross
+        again = (20 * cross - within) / 19  # cross is the mean over the 20 episodes of a map
+        return super()._episode_info(slots) | {"cross": np.where(self.meetings_of(slots) > 0, again, within)}
 
     def _begin_lives(self, slots: Ints) -> None:
         life, n = self.life[slots, None], self.size

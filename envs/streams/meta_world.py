@@ -3,22 +3,22 @@
 | entry of the observation | meaning |
 | --- | --- |
 | 0-2 | the hand, in metres |
-| 3 | how far the gripper is open, from 0 to 1 |
+| 3 | opening of the gripper, from 0 to 1 |
 | 4-10, 11-17 | place and orientation of one or two things; 0 where there is none |
 | 18-35 | the same one step ago |
 | 36-38 | the goal |
 
 Actions are four numbers from -1 to 1: where the hand is to go, and how strongly the gripper closes. A step is worth up
-to 10. Every episode has 200 steps, and things and goals elsewhere; `success` of its row is whether its goal was met in
-any of its steps. Which task it is shows only in what is there, unless `boundary="task_id"`.
+to 10. Every episode has 200 steps and random positions of objects and goal; `success` of its row is whether the goal
+was reached in any step. The task is observable only by its objects, unless `boundary="task_id"`.
 
 | stream | tasks |
 | --- | --- |
 | cw10 | the ten, 5000 episodes (1,000,000 steps) of each |
 | cw20 | the ten, and in the same life all of them once more |
 
-No memory across episodes is needed for any of it: what could be forgotten lies in slow weights. The oracle knows the
-task and does what Meta-World's own script for it does.
+No memory across episodes is needed: forgetting can only be in the slow weights. The oracle knows the task and runs
+Meta-World's own script for it.
 
 Differs from Continual World: version 3 of the environments with their rewards and 39 numbers, where there it was
 version 1 with 12; cw20 has ten tasks that are met twice, not twenty.
@@ -52,15 +52,14 @@ CW10: dict[str, References] = {
     "window-close-v3": References(random=105.3, oracle=1113.7),
     "peg-unplug-side-v3": References(random=10.3, oracle=662.3),
 }
-"""The tasks in their order, and what random actions and the scripts get in 80 episodes of each; better may exist.
-
-The scripts meet the goal in all of these episodes, but in 65 % of push-back's, 90 % of stick-pull's and 91 % of
+"""The tasks in their order, with the scores of random actions and the scripts in 80 episodes of each; better may exist.
+The scripts reach the goal in all of these episodes, but in 65 % of push-back's, 90 % of stick-pull's and 91 % of
 shelf-place's; random actions in one of peg-unplug-side's.
 """
 
 
 class MetaWorld(GymStream):
-    """Lives of a robot's arm.
+    """Task stream over Meta-World's environments.
 
     Args:
         num_envs: B, lives side by side.
@@ -79,10 +78,10 @@ class MetaWorld(GymStream):
 
 
 class Arm(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One of Meta-World's environments with everything drawn from the seed, and successes kept until the end.
+    """Wrap a Meta-World environment: all random numbers from the seed, success kept until the episode's end.
 
     Args:
-        env: as Meta-World makes it; its goal is shown, and drawn anew in every episode.
+        env: of Meta-World; its goal is observed, and redrawn in every episode.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -99,7 +98,7 @@ class Arm(gymnasium.Wrapper[Any, Any, Any, Any]):
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Do one step."""
+        """Step the environment."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._solved = self._solved or info["success"] > 0
         return obs, reward, terminated, truncated, info | {"success": float(self._solved)}
@@ -132,7 +131,7 @@ def make_arm(task: str, **settings: Any) -> gymnasium.Env[Any, Any]:
     arm = known[task](**settings)
     arm._partially_observable, arm._set_task_called = False, True
     arm._freeze_rand_vec, arm.seeded_rand_vec = False, True
-    vars(arm).pop("sawyer_observation_space", None)  # worked out for a goal that is not shown
+    vars(arm).pop("sawyer_observation_space", None)  # computed for an unobserved goal
     arm.observation_space = arm.sawyer_observation_space
     return Arm(arm)
 

@@ -1,21 +1,21 @@
 """Control streams: tasks change, and memory across episodes gains nothing.
 
-What differs between the tasks of a control shows in the first steps of every episode, or makes no difference to a good
-policy. So whatever an agent loses here when the task changes, it does not lose for want of a memory.
+The differences between a control's tasks are observable in the first steps of every episode, or irrelevant to a good
+policy. So a loss when the task changes is not due to missing memory across episodes.
 
 | stream | tasks | one policy for all? |
 | --- | --- | --- |
-| cartpole-sign | CartPole as it is, and with its two actions exchanged | no: what balances one throws the other over |
-| cartpole-length | poles of 1/5, 1, 4 and 8 times the length | yes, but not what is best for the plain pole |
-| cartpole-physics | gravity, pushes and masses of 1/5 to 4 times | yes: what is best for any does for all |
+| cartpole-sign | CartPole as it is, and with its two actions exchanged | no: opposite actions |
+| cartpole-length | poles of 1/5, 1, 4 and 8 times the length | yes, but not the best one of the plain pole |
+| cartpole-physics | gravity, pushes and masses of 1/5 to 4 times | yes: the best of any task |
 | pendulum-sign | Pendulum as it is, and with its torque reversed | no |
 | inverted-pendulum-gear | InvertedPendulum with its gear as it is, at 2/5, and turned round | no |
 | reacher-sign | Reacher as it is, with both torques reversed, and with each joint getting the other's | no |
 
 The last two are of MuJoCo: `pip install 'lifelong-rl[mujoco]'`.
 
-A stream where one policy does for all is a negative control: nothing has to be forgotten for what comes next, so what
-is lost there is lost by interference in the slow weights alone.
+A stream where one policy solves all tasks is a negative control: no task requires unlearning another, so a loss there
+is interference in the slow weights alone.
 """
 
 from collections.abc import Sequence
@@ -52,24 +52,24 @@ _RANDOM = {
     "mass x 0.2": 9.5,
     "mass x 2": 29.3,
 }
-"""What random pushes of CartPole get, measured, to 3 %."""
+"""Scores of random pushes in CartPole, measured, to 3 %."""
 
 _PENDULUM = References(random=-1204.0, within=-148.0, cross=-146.0, oracle=-146.0)
-"""What random torques and the controllers of `control_policies` get, measured, to 3 %; better ones may exist."""
+"""Scores of random torques and the controllers of `control_policies`, measured, to 3 %; better ones may exist."""
 
 _INVERTED_PENDULUM = {"plain": 5.0, "gear x 0.4": 9.0, "reversed": 5.0}
-"""What random pushes of InvertedPendulum get, measured, to 3 %."""
+"""Scores of random pushes in InvertedPendulum, measured, to 3 %."""
 
 _REACHER = {
     "plain": References(random=-43.0, within=-3.58, cross=-3.6, oracle=-3.58),
     "reversed": References(random=-43.0, within=-4.85, cross=-3.7, oracle=-3.58),
     "swapped": References(random=-43.0, within=-3.88, cross=-3.65, oracle=-3.58),
 }
-"""What random torques and the controllers of `references/mujoco.py` get, measured, to 3 %; better ones may exist."""
+"""Scores of random torques and the controllers of `references/mujoco.py`, measured, to 3 %; better ones may exist."""
 
 
 class Control(GymStream):
-    """Lives in drifting versions of one environment; arguments as for `GymStream`."""
+    """Task stream over drifting versions of one environment; arguments as for `GymStream`."""
 
 
 def cartpole_sign(num_envs: int = 1, **settings: Any) -> Control:

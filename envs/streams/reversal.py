@@ -1,19 +1,17 @@
 """Reversal: a two-armed bandit with one pull per episode, whose better arm switches without notice.
 
-The good arm pays 1 with probability p, the other with 1 - p. After every episode of a context the arms change places
-with probability h. An episode is one pull and one more step in which its outcome is seen (`SealedStream`), so a policy
-whose memory is wiped between episodes gets 1/2, whatever it does.
+The good arm is rewarded with probability p, the other with 1 - p. After every episode of a context the arms swap with
+probability h. An episode is one pull and one more step in which its outcome is observed (`SealedStream`), so any policy
+without memory across episodes gets 1/2.
 
 The best policy is Bayes' filter. With b the probability that an arm is the good one, it pulls the arm with the larger
 b, and then, with l = p if it paid and 1 - p if not,
 
     b <- b l / (b l + (1 - b) (1 - l)),     b <- b (1 - h) + (1 - b) h.
 
-Either arm tells the same of which is good, so there is nothing to explore and pulling the better one is optimal.
-`cross` of a row is what that policy expects at its point of life (`best_rewards`).
-
-With several contexts the episode shows the number of one, each has arms of its own, and its arms change only after
-episodes of its own: what is known of a context that comes back is as it was.
+Both arms are equally informative, so there is no exploration and pulling the better one is optimal. `cross` of a row is
+that policy's expected reward at its point of life (`best_rewards`). With several contexts the episode shows the number
+of one; each has arms of its own, which swap only after episodes of their own context.
 
 | entry | meaning |
 | --- | --- |
@@ -38,20 +36,20 @@ from lifelong.envs.streams.sealed import SealedStream
 __all__ = ["Reversal", "best_rewards"]
 
 Ints = NDArray[np.int64]
-_LONGEST = 4096  # pulls of a context after which what the best policy expects is taken to stay as it is
+_LONGEST = 4096  # pulls of a context after which the best policy's expected reward is taken as constant
 
 
 class Reversal(SealedStream):
-    """Lives of two arms that change places, natively batched.
+    """Task stream of bandits with reversals, natively batched.
 
     Args:
         num_envs: B, lives side by side.
-        hazard: h, probability that the arms of a context change places after one of its episodes.
+        hazard: h, probability that the arms of a context swap after one of its episodes.
         reward_probability: p, of the good arm; the other has 1 - p.
         contexts: K, pairs of arms.
-        schedule: which context comes next.
+        schedule: order of the contexts.
         life_episodes: pulls in a life; None for one endless life.
-        boundary: what the agent is told of changes of context; it is never told of the arms.
+        boundary: what the observation tells of changes of context; it never tells of the arms.
         seed: of the lives.
 
     Raises:
@@ -102,10 +100,17 @@ class Reversal(SealedStream):
 
     def _begin_episodes(self, slots: Ints) -> None:
         super()._begin_episodes(slots)
-        context = self.base_task[slots]
+        self.good[slots, self.base_task[slots]] ^= self._swapped(slots)
+
+    def _swapped(self, slots: Ints) -> NDArray[np.bool_]:
+        """Return [n] whether the arms of the present contexts swapped just before the present episodes."""
         met = self.meetings_of(slots)
-        drawn = uniform(self.seed, Purpose.RULE, self.life[slots], context, met)
-        self.good[slots, context] ^= (met > 0) & (drawn < self.hazard)
+        drawn = uniform(self.seed, Purpose.RULE, self.life[slots], self.base_task[slots], met)
+        return (met > 0) & (drawn < self.hazard)
+
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: Ints) -> None:
+        self.good[...] = position["good"][slots]
+        self.good[self._everyone, self.base_task] ^= self._swapped(self._everyone)  # begins again
 
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         self.answer[slots] = actions
@@ -124,7 +129,7 @@ class Reversal(SealedStream):
 
 @lru_cache
 def best_rewards(hazard: float, reward_probability: float, pulls: int) -> NDArray[np.float64]:
-    """Return what Bayes' filter expects of its first pulls of a context, to about 1e-5, [pulls].
+    """Return the expected reward of Bayes' filter at its first pulls of a context, to about 1e-5, [pulls].
 
     The distribution of the larger belief, always in [1/2, 1], is carried from pull to pull on a grid; mass that falls
     between two points is shared among them so that its mean stays.
@@ -132,7 +137,7 @@ def best_rewards(hazard: float, reward_probability: float, pulls: int) -> NDArra
     Args:
         hazard: h.
         reward_probability: p.
-        pulls: how many.
+        pulls: number of pulls.
     """
     p, cells = reward_probability, 4000
     belief = np.linspace(0.5, 1.0, cells + 1)

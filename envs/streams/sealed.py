@@ -1,15 +1,25 @@
 """Base of streams whose first observations carry no information about the episode before.
 
-A first observation usually shows the last action and what it paid. That is a memory of one step that nothing wipes: a
-policy that forgets at every episode's end could still repeat what has just paid, or leave itself a note by its last
-action. Here the first observation of an episode shows neither, and what an episode had to say is said in a last step of
-its own, when all is over and no action does anything any more.
+A first observation usually shows the last action and its reward. That is a memory of one step that `carry=episode` does
+not reset: such a policy could still repeat a rewarded action, or encode information in its last action. Here the first
+observation of an episode shows neither (`TaskStream.sealed`), and an episode's outcome is observed in an extra last
+step, whose action has no effect.
 
-What every sealed stream shows besides its own entries:
+`ColourRule` and `CuedRecall` are sealed without this class. In the other streams the first observation shows the last
+action and its reward:
+
+| stream | why that is harmless |
+| --- | --- |
+| negative controls | the hidden parameters show within an episode; memory of the previous one gains next to nothing |
+| cw10, cw20 | nothing is hidden but the task, which shows within an episode; no memory index |
+| rooms | nothing is hidden, every episode draws a new level; no memory index |
+| gym:<id>, stream files | the value of memory is unknown; no memory index |
+
+Entry of every sealed stream besides its own:
 
 | entry | meaning |
 | --- | --- |
-| over | [1] 1 in the last step of an episode: its reward has just been given, the action does nothing |
+| over | [1] 1 in the last step of an episode: its reward has just been given, the action has no effect |
 """
 
 from typing import Any
@@ -19,6 +29,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.stream import TaskStream
+from lifelong.envs.task import Retention
 
 __all__ = ["SealedStream"]
 
@@ -26,7 +37,7 @@ Ints = NDArray[np.int64]
 
 
 class SealedStream(TaskStream):
-    """Lives of sealed episodes; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
+    """Base of sealed streams; subclasses implement `_begin_lives`, `_begin_episodes`, `_try` and `_show`.
 
     `_begin_episodes` of a subclass calls this one's. `success` of a row is whether the episode had a reward, `answer`
     what `_try` wrote to `self.answer`.
@@ -34,12 +45,13 @@ class SealedStream(TaskStream):
     Args:
         num_envs: B, lives side by side.
         entries: spaces of the observation of one life, without `over`.
-        actions: how many there are.
+        actions: number of actions.
         **others: passed to `TaskStream`.
     """
 
+    sealed = True
     kept: tuple[str, ...] = ()
-    """Names of the arrays [B, ...] that a subclass changes while it lives; they belong to the position."""
+    """Names of the arrays [B, ...] of a subclass's state; they belong to the position."""
 
     def __init__(self, num_envs: int, *, entries: dict[str, spaces.Space[Any]], actions: int, **others: Any) -> None:
         super().__init__(
@@ -52,16 +64,20 @@ class SealedStream(TaskStream):
         self.over = np.zeros(num_envs, np.bool_)
         self.answer = np.full(num_envs, -1)
 
+    @property
+    def retention(self) -> Retention | None:
+        """The memory index by lag: the rows know what the best policies with and without a memory get."""
+        return "index"
+
     def _try(self, slots: Ints, actions: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Do one step in these slots and return reward and whether all is over, [n] each."""
+        """Step these slots and return reward and whether the episode is over, [n] each."""
         raise NotImplementedError
 
     def _show(self) -> dict[str, NDArray[Any]]:
-        """Return the batch of what the tasks show now, without `over`."""
+        """Return the batch of the tasks' observations, without `over`."""
         raise NotImplementedError
 
     def _begin_episodes(self, slots: Ints) -> None:
-        self.previous_action[slots], self.previous_reward[slots] = self.actions, 0.0
         self.over[slots], self.answer[slots] = False, -1
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -78,7 +94,7 @@ class SealedStream(TaskStream):
         return {"success": self.base_return[slots] > 0, "answer": self.answer[slots]}
 
     def position(self) -> dict[str, NDArray[Any]]:
-        """Return all that tells where the stream is, the state of the unfinished episodes included."""
+        """Return the position of the stream, with the state of the unfinished episodes."""
         return super().position() | {name: getattr(self, name).copy() for name in self._all_kept()}
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:

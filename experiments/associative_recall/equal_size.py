@@ -1,7 +1,7 @@
-"""Give memories of every kind the same size: bytes of state by a dial of their own, parameters by the MLPs around them.
+"""Size memories equally: bytes of state by an option of each memory, parameters by the MLPs around it.
 
-What a memory can hold is bounded by its state, and how well it is used by what surrounds it; a comparison of rules
-keeps both equal. The dial is the first of `DIALS` that the memory's constructor takes.
+Capacity is bounded by the state, and its use by the surrounding parameters; a comparison of update rules keeps both
+equal. The option is the first of `DIALS` that the memory's constructor takes.
 """
 
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ from lifelong.memory import Memory, make_memory
 __all__ = ["DIALS", "Size", "equal_backbone", "fit"]
 
 DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "key_dim", "num_heads")
-"""Options that say how much a memory keeps, in this order."""
+"""Options that determine the state's size, in order of preference."""
 
-_LARGEST = 4096  # of a dial
+_LARGEST = 4096  # largest value of a dial
 
 
 class Size(NamedTuple):
-    """Size of a memory after the search.
+    """Sizes and options found for a memory.
 
     Args:
         options: for `make_memory`.
@@ -40,7 +40,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
         width: D.
         state_bytes: at most, per layer and life.
         parameters: at most, of one layer's memory.
-        **options: of the memory, left as they are; a dial among them is not turned.
+        **options: of the memory, left as they are; a dial among them stays fixed.
 
     Raises:
         UserError: if even its smallest state is larger, or it has no dial and does not fit as it is.
@@ -52,7 +52,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
         turned = options if value is None or dial is None else options | {dial: value}
         try:
             memory = make_memory(name, width, **turned)
-        except ValueError:  # not a size of this memory: heads that do not divide the width, and the like
+        except ValueError:  # invalid for this memory, such as a num_heads that does not divide the width
             if dial == "num_heads" and value is not None and value > width:
                 break
             continue
@@ -60,7 +60,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
         least = size if least is None or size.state_bytes < least.state_bytes else least
         if size.state_bytes <= state_bytes and size.parameters <= parameters:
             best = size if best is None or size.state_bytes > best.state_bytes else best
-        elif dial != "num_heads":  # all other dials only make it larger
+        elif dial != "num_heads":  # larger values only make it larger
             break
     if best is None:
         if least is None:
@@ -75,7 +75,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
 def equal_backbone(
     name: str, width: int, layers: int, state_bytes: int, parameters: int, **options: Any
 ) -> tuple[Backbone, Size]:
-    """Return a backbone of that many parameters, whose memories have at most that many bytes.
+    """Return a backbone of a given number of parameters whose memories have at most `state_bytes`.
 
     Args:
         name: of the memory, as `make_memory` takes it.
@@ -101,12 +101,12 @@ def equal_backbone(
 
 
 def _takes(name: str, width: int, dial: str, options: dict[str, Any]) -> bool:
-    """Return whether the memory's constructor knows the dial."""
+    """Return whether the memory's constructor takes the dial."""
     try:
         make_memory(name, width, **options | {dial: 1})
     except TypeError:
         return False
-    except ValueError:  # it knows the dial, and refuses 1
+    except ValueError:  # it takes the dial, but not the value 1
         return True
     return True
 

@@ -1,7 +1,7 @@
-"""What `lifelong recall` shows: tables, pictures, and curves for TensorBoard; all from the shares that were recalled.
+"""Reports of `lifelong recall`: tables, pictures, and curves for TensorBoard, from the shares recalled.
 
 A memory's area is the mean of its recall over all numbers of pairs and all lengths. Intervals are 95 %, of Student's t
-over seeds; two memories are told apart if the interval of their difference (Welch's) does not hold 0.
+over seeds; two memories differ if the interval of their difference (Welch's) excludes 0.
 """
 
 import json
@@ -28,18 +28,18 @@ QUESTIONS = (
     ("kalman_delta", "mesa"),
     ("kalman_delta", "palimpsa"),
 )
-"""Whether the first is better than the second is what people ask."""
+"""Pairs of memories whose difference is reported."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One memory on one task.
+    """Results of one memory on one task.
 
     Args:
-        task: what was asked.
-        memory: its name.
+        task: name of the task.
+        memory: name of the memory.
         lr: its learning rate.
-        at_edge: whether that is the smallest or largest that was tried: a better one may lie outside.
+        at_edge: whether that is the smallest or largest tried, so that a better one may lie outside.
         state_bytes: of one layer.
         parameters: of the backbone.
         recall: of every seed, the share recalled by length (as a multiple of training's) and pairs.
@@ -88,8 +88,8 @@ def write_report(lines: Sequence[Line], settings: str, folder: Path) -> str:
 
     Args:
         lines: of all tasks.
-        settings: said above the tables.
-        folder: where to.
+        settings: printed above the tables.
+        folder: output folder.
     """
     tasks = list(dict.fromkeys(line.task for line in lines))
     parts = [settings + "; mean over seeds and half a 95 % interval\n"]
@@ -124,17 +124,17 @@ def _table(ranked: Sequence[Line]) -> str:
 
 def _answers(ranked: Sequence[Line]) -> str:
     areas = {line.memory: line.area for line in ranked}
-    said = []
+    lines = []
     for a, b in QUESTIONS:
         if a in areas and b in areas:
             mean, half = difference(areas[a], areas[b])
             summary = "not told apart" if not _apart(mean, half) else "better" if mean > 0 else "worse"
-            said.append(f"| `{a}` - `{b}` | {mean:+.3f} ± {half:.3f} | {summary} |\n")
-    return "".join(["| area | difference | |\n| --- | --- | --- |\n", *said]) if said else ""
+            lines.append(f"| `{a}` - `{b}` | {mean:+.3f} ± {half:.3f} | {summary} |\n")
+    return "".join(["| area | difference | |\n| --- | --- | --- |\n", *lines]) if lines else ""
 
 
 def _apart(mean: float, half: float) -> bool:
-    return abs(mean) > half  # never with an unknown interval
+    return abs(mean) > half  # false if the interval is unknown
 
 
 def _mean(values: Floats) -> str:

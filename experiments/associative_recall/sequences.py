@@ -1,12 +1,12 @@
-"""Multi-query associative recall: sequences of keys and values, and questions about them.
+"""Multi-query associative recall (MQAR): sequences of keys and values with queries.
 
 | task | a sequence |
 | --- | --- |
-| once | all pairs, a key and then its value, then each key again, alone, at gaps mostly short and sometimes very long |
-| rewrite | for ever, half and half: one of its keys with a new value, or one of its written keys alone |
+| once | all pairs, a key and then its value, then each key again, alone, at power-law gaps |
+| rewrite | with probability 1/2 each: a key with a new value, or a written key alone |
 
-A key that stands alone is a question for the value it was written with last. Nothing tells a question from the first
-half of a pair but what follows, so what is asked at a key must be known at the key.
+A key that stands alone queries its last written value. A query differs from the first half of a pair only by the next
+token, so the prediction is made at every key.
 
 Tokens: 0 is nothing, then the keys, then the values. A target is the number of a value, or `NO_TARGET`.
 
@@ -35,7 +35,7 @@ def shortest(task: Task, pairs: int) -> int:
 def draw_sequences(
     task: Task, batch: int, length: int, pairs: int, keys: int, values: int, random: np.random.Generator
 ) -> tuple[Tokens, Tokens]:
-    """Return sequences and what they ask.
+    """Draw a batch of sequences with their targets.
 
     Args:
         task: see the module.
@@ -44,11 +44,11 @@ def draw_sequences(
         pairs: keys of a sequence, drawn anew for each.
         keys: of the vocabulary.
         values: of the vocabulary.
-        random: where they come from.
+        random: random generator.
 
     Returns:
         tokens: [B, T], below 1 + keys + values.
-        targets: [B, T], below values, or `NO_TARGET` where nothing is asked.
+        targets: [B, T], below values, or `NO_TARGET` where there is no query.
 
     Raises:
         ValueError: if there are fewer keys than pairs, or the length is too short for them.
@@ -78,7 +78,7 @@ def _once(mine: Tokens, length: int, keys: int, values: int, random: np.random.G
 def _rewrite(mine: Tokens, length: int, keys: int, values: int, random: np.random.Generator) -> tuple[Tokens, Tokens]:
     B, P = mine.shape
     tokens, targets = np.zeros((B, length), np.int64), np.full((B, length), NO_TARGET)
-    value = np.full((B, P), NO_TARGET)  # of each key, as last written
+    value = np.full((B, P), NO_TARGET)  # last written value of each key
     owed = np.full(B, NO_TARGET)  # the value that follows the key of a pair
     row = np.arange(B)
     ask, pick, new = (

@@ -1,4 +1,4 @@
-"""One training of associative recall: the sizes a comparison shares, the model, and the test of its recall."""
+"""Train and test one model on associative recall."""
 
 import json
 import math
@@ -21,7 +21,7 @@ __all__ = ["PRESETS", "TUNING_SEED", "Model", "Run", "Sizes", "build", "train"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What all runs of a comparison share; see `RecallConfig`."""
+    """Shared settings of all runs of a comparison; see `RecallConfig`."""
 
     length: int
     pairs: tuple[int, ...]
@@ -66,7 +66,7 @@ _QUESTIONS = 64  # sequences of a test at the length of training; longer ones ar
 
 
 class Run(NamedTuple):
-    """One training."""
+    """Key of a run: task, memory, learning rate and seed."""
 
     task: Task
     memory: str
@@ -75,12 +75,12 @@ class Run(NamedTuple):
 
 
 class Model(nn.Module):
-    """Tokens in, values out: an embedding, a backbone, and a linear map.
+    """Sequence model of associative recall: embedding, backbone, linear map.
 
     Args:
         backbone: of width D.
         tokens: in the vocabulary.
-        values: that can be answered.
+        values: number of output classes.
     """
 
     def __init__(self, backbone: Backbone, tokens: int, values: int) -> None:
@@ -92,23 +92,23 @@ class Model(nn.Module):
     def forward(self, tokens: Tensor, segment: int | None = None) -> Tensor:
         """Return logits [B, T, values] of tokens [B, T], in one pass or in segments whose state is carried on."""
         B, T = tokens.shape
-        state, said = self.backbone.initial_state(B), []
+        state, logits = self.backbone.initial_state(B), []
         for part in tokens.split(segment or T, 1):
             y, state = self.backbone(self.embedding(part), state, torch.zeros_like(part, dtype=torch.bool))
-            said.append(self.head(y))
-        return torch.cat(said, 1)
+            logits.append(self.head(y))
+        return torch.cat(logits, 1)
 
 
 def train(run: Run, sizes: Sizes, device: str = "cpu") -> dict[str, Any]:
     """Train and test one model.
 
     Args:
-        run: what to train.
-        sizes: of everything.
-        device: where to compute.
+        run: task, memory, learning rate and seed.
+        sizes: shared settings.
+        device: torch device.
 
     Returns:
-        `recall`, the share of questions answered rightly by length (as a multiple) and pairs; `seconds`.
+        `recall`, the accuracy on queries by length (as a multiple) and pairs; `seconds`.
     """
     began = time.monotonic()
     torch.manual_seed(run.seed)
@@ -135,7 +135,7 @@ def train(run: Run, sizes: Sizes, device: str = "cpu") -> dict[str, Any]:
 
 
 def build(name: str, sizes: Sizes) -> tuple[Backbone, Size]:
-    """Return the backbone of a memory at the size that is asked, and the memory's.
+    """Return a backbone with a memory at the given size, and the memory's size.
 
     Raises:
         UserError: if there is no such memory, or none of that size.
@@ -146,7 +146,7 @@ def build(name: str, sizes: Sizes) -> tuple[Backbone, Size]:
 
 @torch.no_grad()
 def _test(model: Model, run: Run, sizes: Sizes, times: int, pairs: int, device: str) -> float:
-    """Return the share of questions answered rightly in sequences that no training has seen."""
+    """Return the accuracy on queries of held-out sequences."""
     random = np.random.default_rng([run.seed, 2, times, pairs])
     sequences = max(_QUESTIONS // 4, _QUESTIONS // times)
     tokens, targets = _draw(run.task, sizes, sequences, times * sizes.length, pairs, random, device)

@@ -1,6 +1,6 @@
-"""`lifelong bench kernels`: `lifelong.kernels.benchmark.bench`, and what the floors above lend to it.
+"""`lifelong bench kernels`: run `lifelong.kernels.benchmark.bench` with a memory layer and TorchRL's LSTMModule.
 
-Which are GatedDelta, the layer that acts, and TorchRL's LSTMModule, which starts lives inside a sequence as ours do.
+The layer is GatedDelta; LSTMModule supports resets inside a sequence, as our kernels do.
 """
 
 import importlib
@@ -20,7 +20,7 @@ __all__ = ["command", "guests"]
 
 
 def guests() -> Guests:
-    """Return what can be lent here."""
+    """Return the layer and peers that are installed."""
     layer, peers, missing = None, {}, []
     try:
         layer = importlib.import_module("lifelong.memory.delta.gated_delta").GatedDelta
@@ -66,6 +66,6 @@ def command(arguments: list[str]) -> None:
     """
     try:
         config = options(arguments, "lifelong bench kernels")
-    except OptionError as fault:
-        raise UserError(str(fault)) from None
+    except OptionError as error:
+        raise UserError(str(error)) from None
     sys.stdout.write(main(config, guests()))

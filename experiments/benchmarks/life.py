@@ -1,11 +1,11 @@
-"""Did a long life stay as it began, and its process as small?
+"""Compare speed and memory use over the tenths of a long run.
 
     lifelong train rooms --steps 10_000_000 --name long
     lifelong bench life runs/long
 
-Reads what the run wrote for TensorBoard every few seconds: steps per second by the clock, and by the processor's own
-time, which other work on the machine disturbs less; and the memory that the process held. Prints a Markdown table of
-medians over each tenth of the run, and the last tenth against the first.
+Reads the run's TensorBoard events: steps per wall-clock second, steps per CPU second, which other load disturbs less,
+and resident memory. Prints a Markdown table of medians over each tenth of the run, and the last tenth against the
+first.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,13 @@ _PARTS = 10
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Compare speed and memory of a run between its first and last part."""
+    """Compare speed and memory of a run between its first and last part.
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a run of `lifelong train`."""
+    Args:
+        run: directory of a run of `lifelong train`.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 
 
 def main(config: BenchConfig) -> str:
@@ -61,7 +64,7 @@ def main(config: BenchConfig) -> str:
 
 
 def _read(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the steps [n] of a run's reports, and what they say [n, tags]."""
+    """Return the steps [n] of a run's reports and their values [n, tags]."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not run.is_dir():

@@ -1,8 +1,7 @@
-"""Count what one step of a memory does, operation by operation, in its plain form.
+"""Count the floating-point operations of one step of a memory in its reference form.
 
 A product of matrices counts 2 m n k, an operation by element one for each number it returns, a sum one for each number
-it takes in; copies, comparisons and choices count nothing. What a memory declares (`Memory.step_flops`) is held against
-that.
+it reads; copies, comparisons and selections none. `Memory.step_flops` is compared with the count.
 """
 
 import warnings
@@ -19,9 +18,9 @@ from lifelong.memory import Memory
 
 __all__ = ["Count", "count_step"]
 
-_MOVES = {"clone", "where", "copy_", "fill_", "masked_fill", "masked_fill_"}  # by element, but no arithmetic
+_MOVES = {"clone", "where", "copy_", "fill_", "masked_fill", "masked_fill_"}  # elementwise, but no arithmetic
 _OTHERS = {"_softmax", "cumsum", "scatter_add", "native_layer_norm", "log_sigmoid_forward", "dot", "linalg_vector_norm"}
-# arithmetic without a tag that says so
+# arithmetic without an elementwise tag
 
 
 class Count(NamedTuple):
@@ -29,7 +28,7 @@ class Count(NamedTuple):
 
     Args:
         flops: floating-point operations.
-        bytes: of the state and the parameters that are read, and of the state that is written.
+        bytes: state and parameters read, and state written.
     """
 
     flops: int
@@ -37,15 +36,15 @@ class Count(NamedTuple):
 
 
 def count_step(memory: Memory, steps: int = 16) -> Count:
-    """Return what one step of one life does, in the mean over several: some memories rest and then do much at once.
+    """Return the mean cost of a step of one life, over several steps, as some memories work in mini-batches.
 
     Args:
         memory: on any device.
         steps: to take the mean over.
     """
     with warnings.catch_warnings(), torch.no_grad(), plain_loops():
-        warnings.simplefilter("ignore")  # of what switching oneDNN says about the GPUs of others
-        with torch.backends.mkldnn.flags(enabled=False):  # its LSTM is one operation
+        warnings.simplefilter("ignore")  # warnings of switching oneDNN off
+        with torch.backends.mkldnn.flags(enabled=False):  # oneDNN's LSTM is one operation
             return _count(memory, steps)
 
 
@@ -67,7 +66,7 @@ def _count(memory: Memory, steps: int) -> Count:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts operations, and notes which of some places in memory they read."""
+    """Dispatch mode that counts operations and records which tensors they read."""
 
     def __init__(self, places: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

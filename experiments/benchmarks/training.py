@@ -35,28 +35,31 @@ __all__ = ["BenchConfig", "command", "main"]
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure training end to end."""
+    """Measure training end to end.
+
+    Args:
+        env: a gymnasium id; MiniGrid ids are seen as their 7x7x3 image.
+        rooms: ours act in `rooms`, the compiled twin of a MiniGrid id; the other acts in MiniGrid.
+        num_envs: number of environments in parallel.
+        steps: steps of each between two updates.
+        width: width of the backbone, of the LSTM, and of the layers around it.
+        epochs: passes over every batch.
+        minibatches: parts of a batch.
+        turns: updates of each that are counted.
+        threads: threads of torch.
+        memories: names of our memories to measure (see `lifelong list`).
+    """
 
     env: str = "CartPole-v1"
-    """A gymnasium id; MiniGrid ids are seen as their 7x7x3 image."""
     rooms: bool = False
-    """Ours act in `rooms`, the compiled twin of a MiniGrid id; the other acts in MiniGrid."""
     num_envs: int = 16
-    """Environments side by side."""
     steps: int = 128
-    """Steps of each between two updates."""
     width: int = 128
-    """Of the backbone, of the LSTM, and of the layers around it."""
     epochs: int = 4
-    """Passes over every batch."""
     minibatches: int = 4
-    """Parts of a batch."""
     turns: int = 5
-    """Updates of each that are counted."""
     threads: int = 1
-    """Threads of torch."""
     memories: tuple[str, ...] = ("gated_delta", "gru")
-    """Ours to measure."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -83,7 +86,7 @@ def main(config: BenchConfig) -> str:
 
 
 def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
-    env = _world(config)
+    env = _env(config)
     backbone = Backbone([make_memory(memory, config.width)])
     agent = ActorCritic(Encoder(env.single_observation_space, config.width), backbone, env.single_action_space)
     rollout = Rollout(agent, env)
@@ -97,7 +100,7 @@ def _ours(config: BenchConfig, memory: str) -> Callable[[], None]:
     return turn
 
 
-def _world(config: BenchConfig) -> TaskStream:
+def _env(config: BenchConfig) -> TaskStream:
     if not config.rooms:
         return make_stream(f"gym:{config.env}", num_envs=config.num_envs)
     twins = {task.minigrid_id: name for name, task in TASKS.items()}

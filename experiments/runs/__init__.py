@@ -1,1 +1,1 @@
-"""What every verb shares: settings, presets, the run directory, rows, training, evaluation, TensorBoard."""
+"""Machinery of the verbs: settings, presets, run directory, episode rows, training, evaluation, TensorBoard."""

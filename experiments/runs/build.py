@@ -1,6 +1,6 @@
-"""From a config to what it names: a stream, a memory, an agent.
+"""Build stream, memory and agent from a config.
 
-Whatever a user's words can get wrong goes wrong here, before anything is written.
+Invalid names and settings raise here, before any file is written.
 """
 
 import re
@@ -10,6 +10,7 @@ import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
 from lifelong.envs import TaskStream, known_streams, make_stream, parse_schedule
+from lifelong.envs.composed_schedules import Order, find_task
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError, as_user_error, check_device
@@ -42,7 +43,10 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
     with as_user_error(prefix=f"stream {config.stream!r}: "):
         if config.schedule is not None:
             settings["schedule"] = parse_schedule(config.schedule)
-        return make_stream(config.stream, **(settings | options(config.stream_options) | changes))
+        stream = make_stream(config.stream, **(settings | options(config.stream_options) | changes))
+        if config.only_task is not None:
+            stream.schedule = Order((find_task(config.only_task, [task.name for task in stream.tasks]),))
+        return stream
 
 
 def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:

@@ -1,4 +1,4 @@
-"""What a training run is: one frozen dataclass, which the command line and `config.json` are made from."""
+"""Settings of a training run: a frozen dataclass behind the command line and `config.json`."""
 
 import json
 from collections.abc import Mapping
@@ -9,15 +9,19 @@ from typing import Annotated, Any, Literal, Self
 import tyro
 
 from lifelong.agents.ppo import PPOConfig
+from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
-from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.help_page import Heading
+from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset
 from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
 
-FORMAT = 2
-"""Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`."""
+FORMAT = 3
+"""Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
+and no `colour-rule` was sealed."""
 
 ALIASES = {
     "discount": "gamma",
@@ -35,43 +39,23 @@ ALIASES = {
 _BEFORE: dict[str, Any] = {"advantage_floor": 1e-6}
 """Settings that older runs do not name, as they were in them."""
 
-_SHOWN = preset("cued-recall", None)
-
-
-def _hint(name: str) -> Any:
-    """Return how `--help` shows a setting that the preset gives."""
-    value = _SHOWN[name] if name in _SHOWN else getattr(_SHOWN["ppo"], name)
-    return tyro.conf.arg(help_behavior_hint=f"(default: the stream's preset; {value:,} for cued-recall)")
-
 
 @dataclass(frozen=True)
 class PPOOverrides:
-    """PPO settings in place of the stream's preset; None keeps the preset's."""
+    """PPO settings in place of the stream's preset, each as in `PPOConfig`; None keeps the preset's."""
 
-    lr: Annotated[float | None, _hint("lr")] = None
-    """Learning rate; falls linearly, as the entropy bonus does."""
-    epochs: Annotated[int | None, _hint("epochs")] = None
-    """Passes over every segment."""
-    minibatches: Annotated[int | None, _hint("minibatches")] = None
-    """Parts into which the lives of a segment are split."""
-    gamma: Annotated[float | None, _hint("gamma")] = None
-    """Discount of the next step of the same episode."""
-    life_gamma: Annotated[float | None, _hint("life_gamma")] = None
-    """Discount of the next episode of the same life; through it an episode counts for later ones."""
-    gae_lambda: Annotated[float | None, _hint("gae_lambda")] = None
-    """Lambda of generalised advantage estimation."""
-    entropy_coef: Annotated[float | None, _hint("entropy_coef")] = None
-    """Weight of the entropy bonus."""
-    value_coef: Annotated[float | None, _hint("value_coef")] = None
-    """Weight of the value loss."""
-    clip_epsilon: Annotated[float | None, _hint("clip_epsilon")] = None
-    """Clipping range of the probability ratio."""
-    max_grad_norm: Annotated[float | None, _hint("max_grad_norm")] = None
-    """Gradient norm that is clipped to."""
-    advantage_floor: Annotated[float | None, _hint("advantage_floor")] = None
-    """Least standard deviation that advantages are divided by; larger where rewards are rare."""
-    tbptt: Annotated[int | None, _hint("tbptt")] = None
-    """Steps over which gradients flow back through a carried memory; 0 is the whole segment."""
+    lr: float | None = None
+    epochs: int | None = None
+    minibatches: int | None = None
+    clip_epsilon: float | None = None
+    gamma: float | None = None
+    life_gamma: float | None = None
+    gae_lambda: float | None = None
+    entropy_coef: float | None = None
+    value_coef: float | None = None
+    advantage_floor: float | None = None
+    max_grad_norm: float | None = None
+    tbptt: int | None = None
 
     def __post_init__(self) -> None:
         """Validate what is set."""
@@ -98,70 +82,102 @@ _PPO = tuple(f.name for f in fields(PPOConfig))
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train an agent on a stream of tasks, its memory carried over every episode's end."""
+    """Train an agent on a stream of tasks, its memory carried over every episode's end.
 
-    stream: tyro.conf.Positional[str] = "cued-recall"
-    """Name of a stream (see `lifelong list`), gym:<id> for anything gymnasium can make, or a stream file."""
+    What is None is taken from the stream's preset, unless it says otherwise.
+
+    Args:
+        stream: name of a stream (see `lifelong list`), gym:<id> for anything gymnasium can make, or a stream file.
+        memory: name of a memory (see `lifelong list`), or package.module:Class.
+        steps: environment steps of all lives together.
+        num_envs: number of lives in parallel.
+        seed: random seed of weights, actions and lives.
+        feedback: whether the right answer is revealed after an action or only the reward is given, in streams that know
+            both.
+        schedule: which task comes next (see `lifelong list`), such as interleaved, cyclic:20 or hazard:0.05; with
+            `every 20` behind it each choice holds for 20 episodes, with `steps` (block:50000 steps) it counts steps of
+            all lives; order:A,B,A every 500 lists tasks. If not given, the stream's.
+        only_task: name of the only task that comes, whatever the schedule; all else of the stream stays as it is. It is
+            the single-task reference of forward transfer.
+        boundary: what the agent is told of task changes.
+        life_episodes: episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life.
+        stream_options: more settings of the stream.
+        carry: what ends the memory: only the life, a change of task, or every episode's end (the classical recurrent
+            agent).
+        width: width of the backbone.
+        layers: blocks of the backbone.
+        residual: residual connection around the memory: `sum`, or a GTrXL gate (`gated`).
+        memory_options: more settings of the memory.
+        segment: steps of every life between two updates of the slow weights.
+        final_lr_fraction: share of the learning rate and of the entropy bonus that is left at the end.
+        ppo: PPO's settings: a `PPOConfig`, or `PPOOverrides` in place of the preset's.
+        evaluation_lives: fresh lives in which the frozen agent is evaluated at the end; 0 for none.
+        evaluate_every: when copies of the living agent are evaluated on every task: after so many steps, at each
+            `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of
+            at most 5 % of the steps.
+        evaluate_mode: what such a copy's memory keeps from one episode to the next: nothing (`probe`), or all
+            (`sandbox`).
+        evaluate_episodes: episodes of each copy and task.
+        name: name of the run; if not given, made of stream, memory and seed.
+        runs: folder of all runs.
+        log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
+        checkpoint_every: steps between checkpoints; 0 is one at the end only.
+        overwrite: replace a run of the same name.
+        resume: go on with an interrupted run, to the same bits; takes no other setting.
+        device: device of the agent: cpu, cuda or cuda:<number>.
+        threads: threads of torch; with matrices this small one is fastest.
+        cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
+    """
+
+    stream: Annotated[tyro.conf.Positional[str], Heading("most used")] = "cued-recall"
     memory: str = "gated_delta"
-    """Name of a memory (see `lifelong list`), or package.module:Class."""
-    name: str | None = None
-    """Name of the run; None makes one of stream, memory and seed."""
+    steps: int | None = None
+    num_envs: int | None = None
     seed: int = 0
-    """Random seed of weights, actions and lives."""
-    steps: Annotated[int | None, _hint("steps")] = None
-    """Environment steps of all lives together."""
-    num_envs: Annotated[int | None, _hint("num_envs")] = None
-    """Number of lives in parallel."""
-    feedback: Literal["reveal", "reward"] | None = None
-    """Feedback of streams that know both: the right answer is revealed after an action, or only the reward is given."""
+
+    feedback: Annotated[Literal["reveal", "reward"] | None, Heading("the stream")] = None
     schedule: str | None = None
-    """Which task comes next: interleaved, block:20, cyclic:20, redrawn:20, hazard:0.05, spaced, novelty:0.1, sweep:500,
-    walk:0.1; with `every 20` behind it each choice holds for 20 episodes. None: the stream's."""
+    only_task: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
-    """What the agent is told of task changes."""
-    life_episodes: Annotated[int | None, _hint("life_episodes")] = None
-    """Episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life."""
+    life_episodes: int | None = None
     stream_options: tuple[str, ...] = ()
-    """More settings of the stream, as name=value."""
-    carry: Literal["lifetime", "task", "episode"] = "lifetime"
-    """What ends the memory: only the life, a change of task, or every episode's end (the classical recurrent agent)."""
+
+    carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
     width: int = 64
-    """Width of the backbone."""
     layers: int = 1
-    """Blocks of the backbone."""
     residual: Literal["sum", "gated"] = "sum"
-    """Residual connection around the memory: `sum`, or a GTrXL gate (`gated`)."""
     memory_options: tuple[str, ...] = ()
-    """More settings of the memory, as name=value."""
-    segment: Annotated[int | None, _hint("segment")] = None
-    """Steps every life takes between two updates of the slow weights."""
+
+    segment: Annotated[int | None, Heading("learning (PPO)")] = None
     final_lr_fraction: float = 0.05
-    """Share of the learning rate and of the entropy bonus that is left at the end."""
-    evaluation_lives: Annotated[int | None, _hint("evaluation_lives")] = None
-    """Fresh lives in which the frozen agent is evaluated at the end; 0 for none."""
-    checkpoint_every: int = 0
-    """Steps between checkpoints; 0 is one at the end only."""
-    runs: Path = Path("runs")
-    """Folder of all runs."""
-    overwrite: bool = False
-    """Replace a run of the same name."""
-    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Go on with an interrupted run, to the same bits; takes no other setting."""
-    threads: int = 1
-    """Threads of torch; with matrices this small one is fastest."""
     ppo: Annotated[PPOConfig | PPOOverrides, tyro.conf.arg(constructor=PPOOverrides)] = PPOOverrides()
-    """PPO: a `PPOConfig`, or settings in place of the preset's."""
-    device: str = "cpu"
-    """Device of the agent: cpu, cuda or cuda:<number>."""
+
+    evaluation_lives: Annotated[int | None, Heading("evaluation")] = None
+    evaluate_every: str = "auto"
+    evaluate_mode: Literal["probe", "sandbox"] = "probe"
+    evaluate_episodes: int = 1
+
+    name: Annotated[str | None, Heading("the run and its files")] = None
+    runs: Path = Path("runs")
+    log: str = "tensorboard"
+    checkpoint_every: int = 0
+    overwrite: bool = False
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+
+    device: Annotated[str, Heading("the machine")] = "cpu"
+    threads: int = 1
     cuda_graph: Literal["auto", "on", "off"] = "auto"
-    """Whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one."""
 
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
-        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads"))
-        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every", "seed"), 0)
+        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
+        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
+        check_seed(self.seed)
+        logger_names(self.log)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
+        if self.evaluate_every not in ("auto", "boundary", "off"):
+            object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
@@ -174,7 +190,8 @@ class TrainConfig:
         """The run's own directory."""
         carried = "" if self.carry == "lifetime" else f"-{self.carry}"
         feedback = f"-{self.feedback}" if self.feedback else ""
-        made = f"{self.stream}{feedback}-{self.memory}{carried}-seed{self.seed}"
+        only = f"-only-{self.only_task}" if self.only_task else ""
+        made = f"{self.stream}{feedback}-{self.memory}{carried}{only}-seed{self.seed}"
         return self.runs / (self.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in made))
 
     def resolved(self) -> Self:
@@ -199,7 +216,9 @@ class TrainConfig:
         except StreamFileError as error:
             raise UserError(str(error)) from error
         said = {ALIASES.get(name, name): value for name, value in found.train.items()}
-        open_ = {f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume")} | {*_PPO}
+        open_ = {
+            f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume", "only_task")
+        } | {*_PPO}
         if unknown := sorted(set(said) - open_):
             hint = nearest(unknown[0], open_)
             raise UserError(
@@ -236,6 +255,17 @@ class TrainConfig:
         ppo = PPOOverrides(**learn)
         whole = len(ppo.set()) == len(_PPO)
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
+
+
+def _steps(name: str, text: str) -> int:
+    """Return the steps of a setting that could also be a word."""
+    try:
+        steps = parse_integer(str(text))
+    except ValueError:
+        steps = 0
+    if steps < 1:
+        raise UserError(f"{name} must be auto, boundary, off or a number of steps above 0, as 1e5: {name}={text}")
+    return steps
 
 
 def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

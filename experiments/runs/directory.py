@@ -1,21 +1,19 @@
-"""A run's directory: its config, its rows, its checkpoints.
+"""Run directory: config, episode rows, checkpoints.
 
-runs/<name>/config.json         the resolved config, versions, git hash, command, device
+runs/<name>/config.json         the resolved config, versions, git and code hash, command, device, plug-ins' files
 runs/<name>/stream.toml         the stream file it was made with, if there was one
 runs/<name>/episodes/           one row for each episode, Parquet
 runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
 runs/<name>/report/             curves as JSON and PNG
 runs/<name>/events.out.*        for TensorBoard
-runs/<name>/crash.json          how to break an environment again that broke; the checkpoint is from just before
+runs/<name>/crash.json          how to reproduce an environment's error; the checkpoint is from just before
 """
 
 import json
 import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +21,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
+from torch import nn
 
 from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
-from lifelong.envs.stream_file import is_stream_file
+from lifelong.envs.stream_file import is_stream_file, read_stream_file
+from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
+from lifelong.experiments.runs.plug_ins import plug_in_memories
 
 __all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
 
+_SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
 
 
-def create_run(config: TrainConfig) -> Path:
+def create_run(config: TrainConfig, agent: nn.Module) -> Path:
     """Make the directory of a new run and write its config.
 
     Args:
         config: with every setting resolved.
+        agent: as it was made from the config.
 
     Raises:
         UserError: if there is a run of that name and it may not be replaced.
@@ -62,8 +65,11 @@ def create_run(config: TrainConfig) -> Path:
     if is_stream_file(config.stream):
         shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
     origin = {
-        "versions": {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()},
-        "git": _git_hash(),
+        "versions": {package: package_version(package) for package in _PACKAGES}
+        | {"python": platform.python_version()},
+        "git": git_hash(),
+        "code": code_hash(),
+        "plug_ins": plug_in_memories(agent),
         "command": sys.argv,
         "device": config.device,
         "threads": config.threads,
@@ -91,13 +97,31 @@ def open_run(folder: Path) -> TrainConfig:
         found = int(content["format"])
         if found <= FORMAT:
             config = TrainConfig.from_json(content["config"])
-            kept = folder / f"stream{Path(config.stream).suffix}"
-            return replace(config, stream=str(kept)) if is_stream_file(config.stream) else config
+            if is_stream_file(config.stream):
+                config = replace(config, stream=str(folder / f"stream{Path(config.stream).suffix}"))
+            return config if found >= _SEALED else _unsealed(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no config of a run: {error!r}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def _unsealed(config: TrainConfig) -> TrainConfig:
+    """Return the config of a run from before streams were sealed, such that its stream is made unsealed.
+
+    Raises:
+        UserError: if it is of a stream that can no longer be made so.
+    """
+    stream = read_stream_file(config.stream).stream if is_stream_file(config.stream) else config.stream
+    if stream.replace("_", "-") == "colour-rule":
+        raise UserError(
+            "the run is of colour-rule before it was sealed: its agent knows no step that shows the outcome, so it "
+            "cannot act in colour-rule as it is now; train another"
+        )
+    if stream.replace("_", "-") == "cued-recall":
+        return replace(config, stream_options=(*config.stream_options, "sealed=false"))
+    return config
 
 
 def save(
@@ -116,14 +140,14 @@ def save(
         "policy": dict(rollout.policy.state_dict()),
         "optimizer": optimizer_tensors(learner.optimizer),
         "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
-        "world": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
+        "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
     shapes = {name: list(value.shape) for name, value in position.items()}
-    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "world_shapes": shapes})
+    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
 
 
 def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> dict[str, Any]:
@@ -140,8 +164,9 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
     restore_optimizer(learner.optimizer, parts["optimizer"])
     for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
         rollout.state.set(tuple(key.split("/")), value.to(rollout.start.device))
-    shapes = facts.pop("world_shapes")
-    rollout.observe(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in parts["world"].items()}))
+    position = parts["env" if "env" in parts else "world"]  # its name until 0.2
+    shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
+    rollout.observe(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in position.items()}))
     rollout.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
     if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
@@ -171,19 +196,3 @@ def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor
 def flat(memory: TensorDict) -> dict[tuple[str, ...], torch.Tensor]:
     """Return the tensors of a memory's state by their paths."""
     return {key if isinstance(key, tuple) else (key,): value for key, value in memory.items(True, True)}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ImportError:
-        return "not installed"
-
-
-def _git_hash() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()

@@ -2,16 +2,22 @@
 
 `EpisodeLog` gathers rows in memory and writes them as parts, `<run>/episodes/<mode>-<number>.parquet`. A part is
 written under a temporary name, synced and renamed, so there are whole parts and no others; a killed process loses the
-rows it had not flushed. Columns are those of `lifelong.envs.stream.ROW`, and `mode`: how the agent lived.
+rows it had not flushed. Columns are those of `lifelong.envs.stream.ROW`, and
+
+| column | meaning |
+| --- | --- |
+| task_name | name of the task |
+| train_step | environment steps of training before the evaluation; -1 in rows of training |
+| mode | how the agent lived |
 
 | mode | meaning |
 | --- | --- |
-| train | slow weights learn |
-| online | one life goes on while slow weights learn; the stream's own reward is the score |
-| frozen | a copy of the agent, its memory not written |
-| sandbox | a copy of the agent, its memory written and thrown away |
+| train | slow weights learn; in one endless life that is the online regime, the stream's own reward the score |
+| probe | a copy of the living agent is evaluated, what its memory writes is dropped after every episode |
+| sandbox | a copy of the living agent is evaluated, what its memory writes is dropped at the end |
+| frozen | new lives of the agent, its slow weights frozen, its memory written; 0.1 called that sandbox |
 
-All metrics are functions of this table: see `lifelong.experiments.metrics.retention`.
+All metrics are functions of this table: see `lifelong.experiments.metrics`.
 """
 
 import os
@@ -26,17 +32,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lifelong.envs.stream import ROW
-from lifelong.experiments.metrics.retention import Rows
+from lifelong.experiments.metrics.rows import Rows
 
 __all__ = ["MODES", "EpisodeLog", "Mode", "read_episodes"]
 
-Mode = Literal["train", "frozen", "sandbox", "online"]
+Mode = Literal["train", "probe", "sandbox", "frozen"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-_MODE_TYPE = pa.dictionary(pa.int8(), pa.string())
+_NAME_TYPE, _MODE_TYPE = pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.string())
 _SCHEMA = pa.schema(
-    [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in ROW.items()] + [("mode", _MODE_TYPE)]
+    [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in ROW.items()]
+    + [("train_step", pa.int64()), ("task_name", _NAME_TYPE), ("mode", _MODE_TYPE)]
 )
+_ABSENT = {"meetings": -1, "load": -1, "train_step": -1}
+"""Columns that 0.1 did not write, and what stands in their place."""
 # Counters that only grow, or jump by little, are cheapest as differences.
 _GROWING = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
 _ENCODING: dict[str, Any] = {
@@ -52,21 +61,25 @@ class EpisodeLog:
     Args:
         folder: of the run; parts go to its subfolder `episodes`.
         mode: how the agent lives, see the module.
+        tasks: names of the stream's tasks, by number.
         part_rows: rows after which a part is written without being asked.
 
     Raises:
         ValueError: if the mode is none of `MODES`.
     """
 
-    def __init__(self, folder: Path | str, mode: Mode = "train", *, part_rows: int = 2**15) -> None:
+    def __init__(
+        self, folder: Path | str, mode: Mode = "train", *, tasks: Sequence[str] = (), part_rows: int = 2**15
+    ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.folder, self.mode, self.part_rows = Path(folder) / "episodes", mode, part_rows
+        self.tasks = tuple(tasks)
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f".{mode}-*.tmp"):
             leftover.unlink()
         self._parts = [(path, pq.read_metadata(path).num_rows) for path in _parts(self.folder, [mode])]
-        self._waiting: list[Rows] = []
+        self._waiting: list[tuple[Rows, int]] = []  # rows and their step of training
         self._waiting_rows = 0
 
     @property
@@ -79,11 +92,12 @@ class EpisodeLog:
         """Rows of this mode, on disk and waiting to be written."""
         return sum(self.parts) + self._waiting_rows
 
-    def append(self, rows: Rows) -> None:
+    def append(self, rows: Rows, train_step: int = -1) -> None:
         """Add episodes.
 
         Args:
             rows: columns of `ROW`, as in `info["episodes"]`; the arrays are kept, not copied, until the next flush.
+            train_step: environment steps of training before an evaluation.
 
         Raises:
             ValueError: if columns are missing, unknown or of unequal length; nothing is added then.
@@ -93,7 +107,7 @@ class EpisodeLog:
         count = len(rows["step"])
         if wrong := [name for name, column in rows.items() if np.shape(column) != (count,)]:
             raise ValueError(f"columns must be of one length, {count}: {wrong}")
-        self._waiting.append(rows)
+        self._waiting.append((rows, train_step))
         self._waiting_rows += count
         if self._waiting_rows >= self.part_rows:
             self.flush()
@@ -102,10 +116,14 @@ class EpisodeLog:
         """Write what waits as one part and make it durable."""
         if self._waiting_rows:
             columns = [
-                np.concatenate([rows[name] for rows in self._waiting]).astype(ROW[name], copy=False) for name in ROW
+                np.concatenate([rows[name] for rows, _ in self._waiting]).astype(ROW[name], copy=False) for name in ROW
             ]
+            steps = np.repeat([step for _, step in self._waiting], [len(rows["step"]) for rows, _ in self._waiting])
+            tasks, task = np.unique(columns[list(ROW).index("task")], return_inverse=True)
+            names = [self.tasks[number] if number < len(self.tasks) else f"task {number}" for number in tasks]
+            name = pa.DictionaryArray.from_arrays(task.astype(np.int32), names)
             mode = pa.DictionaryArray.from_arrays(np.zeros(self._waiting_rows, np.int8), [self.mode])
-            table = pa.table([*map(pa.array, columns), mode], schema=_SCHEMA)
+            table = pa.table([*map(pa.array, columns), pa.array(steps), name, mode], schema=_SCHEMA)
             number = int(self._parts[-1][0].stem.rpartition("-")[2]) + 1 if self._parts else 0
             path = self.folder / f"{self.mode}-{number:06}.parquet"
             _write(table, path)
@@ -158,23 +176,40 @@ def read_episodes(
         columns: to read; None is all.
 
     Returns:
-        Columns by name, [rows] each. `mode` is int8, an index into `MODES`.
+        Columns by name, [rows] each. `mode` is int8, an index into `MODES`; `task_name` is text, only on demand.
 
     Raises:
         ValueError: if a column is unknown.
     """
-    names = list(columns if columns is not None else _SCHEMA.names)
+    names = list(columns if columns is not None else [name for name in _SCHEMA.names if name != "task_name"])
     if unknown := [name for name in names if name not in _SCHEMA.names]:
         raise ValueError(f"unknown columns {unknown}; there are {', '.join(_SCHEMA.names)}")
     paths = _parts(Path(folder) / "episodes", modes)
     stored = [name for name in names if name != "mode"] or ["step"]
-    tables = [pq.read_table(path, columns=stored) for path in paths]
-    table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+    tables = [_read(path, stored) for path in paths]
+    table = pa.concat_tables(tables, promote_options="permissive") if tables else _SCHEMA.empty_table()
     found = {name: table.column(name).to_numpy() for name in stored}
     if "mode" in names:
         numbers = [MODES.index(_mode(path)) for path in paths]
         found["mode"] = np.repeat(np.array(numbers, np.int8), [part.num_rows for part in tables])
     return {name: found[name] for name in names}
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Return columns of a part; those that 0.1 did not write are filled in."""
+    there = set(pq.read_schema(path).names)
+    table = pq.read_table(path, columns=[name for name in columns if name in there])
+    for name in columns:
+        if name not in there:
+            table = table.append_column(_SCHEMA.field(name), _filled(name, path, table.num_rows))
+    return table
+
+
+def _filled(name: str, path: Path, rows: int) -> pa.Array:
+    if name != "task_name":
+        return pa.array(np.full(rows, _ABSENT[name]), _SCHEMA.field(name).type)
+    task = pq.read_table(path, columns=["task"]).column("task").to_numpy()
+    return pa.array([f"task {number}" for number in task], pa.string()).dictionary_encode().cast(_NAME_TYPE)
 
 
 def _mode(path: Path) -> Any:
@@ -184,7 +219,11 @@ def _mode(path: Path) -> Any:
 def _parts(folder: Path, modes: Iterable[Mode] | None) -> list[Path]:
     """Return the parts of these modes, mode by mode, the oldest first."""
     wanted = MODES if modes is None else tuple(modes)
-    return [path for mode in wanted for path in sorted(folder.glob(f"{mode}-*.parquet"))]
+    parts = [path for mode in wanted for path in sorted(folder.glob(f"{mode}-*.parquet"))]
+    if "frozen" in wanted and not any(_mode(path) == "frozen" for path in parts):
+        old = [path for path in sorted(folder.glob("sandbox-*.parquet")) if path not in parts]
+        parts += [path for path in old if "train_step" not in pq.read_schema(path).names]
+    return parts
 
 
 def _write(table: pa.Table, path: Path) -> None:

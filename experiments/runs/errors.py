@@ -1,4 +1,4 @@
-"""The user's mistakes: the command line answers these with one line and exit code 2."""
+"""User errors: the command line reports these in one line with exit code 2."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -9,10 +9,11 @@ import torch
 
 from lifelong.agents import CheckpointError
 from lifelong.envs import StreamError
+from lifelong.envs.rng import SEEDS
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.memory import MemoryContractError
 
-__all__ = ["ERRORS", "UserError", "as_user_error", "check_device", "check_output", "check_sizes"]
+__all__ = ["ERRORS", "UserError", "as_user_error", "check_device", "check_output", "check_seed", "check_sizes"]
 
 
 class UserError(ValueError):
@@ -66,6 +67,16 @@ def check_sizes(settings: Any, names: Collection[str], least: int = 1) -> None:
             raise UserError(f"{name} must {'be positive' if least == 1 else 'not be negative'}: {name}={value}")
         if value > most:
             raise UserError(f"{name} must be at most {most:,}: {name}={value}")
+
+
+def check_seed(seed: int | None) -> None:
+    """Validate a random seed; None is left open.
+
+    Raises:
+        UserError: if it is out of range.
+    """
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise UserError(f"seed must be 0 to {SEEDS - 1}: seed={seed}")
 
 
 def check_output(path: Path | None, *, folder: bool = False) -> None:

@@ -3,10 +3,12 @@
 The lives are fresh, or copies of the living; nothing they do reaches the agent, its memory or its random numbers.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -15,20 +17,22 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.runs.config import TrainConfig
 
-__all__ = ["EVALUATION_SEED", "live_frozen", "own_random", "training_horizon"]
-
-EVALUATION_SEED = 2**31
-"""Streams of evaluations start here: no life of training is met again."""
+__all__ = ["live_frozen", "own_random", "training_horizon"]
 
 _SEGMENT = 64  # steps between two looks at the clock
 
 
 @contextmanager
 def own_random(seed: int) -> Iterator[None]:
-    """Draw from a random source of one's own, and leave torch's as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+    """Seed torch's random numbers inside the block; restore them, NumPy's and Python's global ones afterwards."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002  an environment may draw from them
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
 
 
 def live_frozen(

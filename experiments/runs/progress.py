@@ -65,7 +65,7 @@ class Progress:
             self.bar.live.stop()
 
     def update(self, done: int, rows: dict[str, NDArray[Any]]) -> None:
-        """Show that so many steps are lived, and take in the episodes that ended.
+        """Update the progress with the number of steps and the episodes that ended.
 
         Args:
             done: steps of all lives together.

@@ -8,6 +8,7 @@
 | Retention/by plain lag in episodes | smallest lag of the bin | the same curve |
 | retention_interval/low, /high | log2 of the lag | its 95 % interval |
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
+| retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
 | transfer adaptation memory plasticity train time / ... | environment steps | see `GROUPS` |
 
@@ -16,8 +17,8 @@ capital, in `Retention/`, makes the retention curves of all runs the first thing
 Scalars" begins with the same curves and their intervals. Lines are smoothed unless told otherwise, and a smoothed
 retention curve is wrong: `first_page` is the address without.
 
-A curve is written anew, from its shortest lag, whenever it is measured; TensorBoard's data server, which comes with it
-on Linux, then shows the newest one. Its slow reader (`--load_fast=false`) draws all of them on top of each other.
+A curve by lag stands in a folder of its own, `<run>/by_lag`, whose one event file is replaced whenever the curve is
+measured: any reader of event files sees the newest one alone.
 """
 
 import json
@@ -27,14 +28,43 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lifelong.experiments.metrics.retention import RetentionCurve, bin_edges
+from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.rows import bin_edges
 
 if TYPE_CHECKING:  # both take long to import
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "GROUPS", "LAYOUT", "STYLES", "RunWriter", "first_page", "learning_scalars", "plot_curves"]
+__all__ = [
+    "BY_LAG",
+    "COLOURS",
+    "FINAL_METRICS",
+    "FIRST_SETTINGS",
+    "GROUPS",
+    "LAYOUT",
+    "STYLES",
+    "RunWriter",
+    "final_scalars",
+    "first_page",
+    "learning_scalars",
+    "plot_curves",
+    "retention_scalars",
+]
 
-GROUPS = ("retention", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
+GROUPS = ("retention", "tasks", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
+
+FINAL_METRICS = (
+    "retention/area",
+    "retention/first_exposure_area",
+    "retention/half_life",
+    "retention/memory_index",
+    "charts/episodic_return",
+    "transfer/final_average",
+    "transfer/forgetting",
+)
+"""Scalars whose last value TensorBoard's page of HParams shows for a run; one that was not measured is absent."""
+
+FIRST_SETTINGS = ("stream", "memory", "memory_options", "carry", "seed")
+"""Settings that the page of HParams begins with."""
 
 _LOSSES = {
     "policy_loss": "policy_loss",
@@ -46,6 +76,8 @@ _LOSSES = {
 }
 """What `PPO.learn` reports -> CleanRL's tag under `losses/`."""
 
+BY_LAG = "by_lag"
+"""Folder of a run that holds the curves by lag."""
 _BY_LOG2_LAG = "Retention/by log2 lag in episodes"
 _BY_PLAIN_LAG = "Retention/by plain lag in episodes"
 _LOW, _HIGH = "retention_interval/low", "retention_interval/high"
@@ -88,6 +120,28 @@ def learning_scalars(learned: Mapping[str, float]) -> dict[str, float]:
     return {f"losses/{_LOSSES[k]}" if k in _LOSSES else f"train/{k}": value for k, value in learned.items()}
 
 
+def retention_scalars(curve: RetentionCurve) -> dict[str, float]:
+    """Return the bins of a retention curve, its area and half-life by tag, NaN where there is no value."""
+    over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
+    half_life = curve.half_life.lag if math.isfinite(curve.half_life.lag) else math.nan
+    return over_training | {"retention/area": curve.area, "retention/half_life": half_life}
+
+
+def final_scalars(curve: RetentionCurve | None, first: RetentionCurve | None, index: float) -> dict[str, float]:
+    """Return the final metrics of a run by tag, NaN where there is no value.
+
+    Args:
+        curve: retention of the run as a whole; None if it was not measured.
+        first: the same at first exposure.
+        index: memory index; NaN if there is none.
+    """
+    values = {"retention/memory_index": index}
+    if curve is None or first is None:
+        return values
+    whole = {tag: value for tag, value in retention_scalars(curve).items() if "/lag_" not in tag}
+    return values | whole | {"retention/first_exposure_area": first.area}
+
+
 class RunWriter:
     """Writes one run's events.
 
@@ -103,6 +157,7 @@ class RunWriter:
     ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
+        self._folder, self._reason = Path(folder), ""
         self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
         self._writer.add_custom_scalars(LAYOUT)
         if config is not None:
@@ -127,32 +182,54 @@ class RunWriter:
     def retention(self, curve: RetentionCurve, step: int | None) -> None:
         """Write a retention curve by lag, in place of the one before, and its bins over training.
 
+        A curve without a value is not written; a text says why.
+
         Args:
             curve: just measured.
             step: environment steps so far; None if the slow weights are frozen: the curve by lag alone.
         """
-        for number, rho in enumerate(curve.rho):
-            if not math.isnan(rho):
-                self._writer.add_scalar(_BY_LOG2_LAG, rho, number)
-                self._writer.add_scalar(_BY_PLAIN_LAG, rho, bin_edges(number)[0])
-                for tag, end in ((_LOW, curve.low[number]), (_HIGH, curve.high[number])):
-                    # a bin without an interval still needs ends, or its point would not be drawn
-                    self._writer.add_scalar(tag, rho if math.isnan(end) else end, number)
+        if not curve.measured:
+            if curve.reason and curve.reason != self._reason:
+                self._writer.add_text("Retention/why there is no curve", curve.reason, step or 0)
+                self._reason = curve.reason
+            return
+        self._rewrite(curve)
         if step is not None:
-            over_training = {f"retention/lag_{_padded(number)}": rho for number, rho in enumerate(curve.rho)}
-            self.scalars(over_training | {"retention/area": curve.area}, step)
+            self.scalars(retention_scalars(curve), step)
+
+    def _rewrite(self, curve: RetentionCurve) -> None:
+        """Write the curve by lag as the only one of its folder."""
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        folder = self._folder / BY_LAG
+        before = list(folder.glob("events.out.tfevents.*"))
+        with SummaryWriter(str(folder)) as writer:
+            scalar: Any = writer.add_scalar
+            for number, rho in enumerate(curve.rho):
+                if not math.isnan(rho):
+                    scalar(_BY_LOG2_LAG, rho, number)
+                    scalar(_BY_PLAIN_LAG, rho, bin_edges(number)[0])
+                    for tag, end in ((_LOW, curve.low[number]), (_HIGH, curve.high[number])):
+                        # a bin without an interval still needs ends, or its point would not be drawn
+                        scalar(tag, rho if math.isnan(end) else end, number)
+        for path in before:
+            path.unlink()
+
+    def finish(self, values: Mapping[str, float], step: int) -> None:
+        """Write the final metrics of a run, see `final_scalars`, and that it is finished."""
+        self.scalars(values, step)
+        *_, end = _hparams({})
+        self._writer.file_writer.add_summary(end)
 
     def figure(self, tag: str, figure: "Figure", step: int) -> None:
         """Write a picture; `figure` is matplotlib's, `step` environment steps so far."""
         self._writer.add_figure(tag, figure, step, close=False)
 
     def _describe(self, config: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard.summary import hparams
-
         text = json.dumps(config, indent=2, default=str)
         self._writer.add_text("config", f"```json\n{text}\n```")
         # `add_hparams` would write a second folder, a second run; the metrics are read from the tags of this one.
-        for summary in hparams(_flat(config), dict.fromkeys(("retention/area", "charts/episodic_return"), 0.0)):
+        for summary in _hparams(config)[:2]:  # `finish` writes the end
             self._writer.file_writer.add_summary(summary)
 
     def flush(self) -> None:
@@ -214,6 +291,22 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     return figure
+
+
+def _hparams(config: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the summaries of HParams: names of settings and metrics, settings of the run, and its end."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import (
+        HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]  protobuf makes it at run time
+    )
+    from torch.utils.tensorboard.summary import hparams
+
+    names, start, end = hparams(_flat(config), dict.fromkeys(FINAL_METRICS, 0.0))
+    plugin = names.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in FIRST_SETTINGS  # those that differ come first, and only five are shown at once
+    plugin.content = content.SerializeToString()
+    return names, start, end
 
 
 def _padded(number: int) -> str:

@@ -1,6 +1,7 @@
 """Trainer: env, agent and learner of a run, the loop over segments, and what is written on the way."""
 
 import json
+import math
 import shutil
 import signal
 import threading
@@ -10,22 +11,31 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
-from lifelong.experiments.metrics.retention import Rows
+from lifelong.envs.rng import evaluation_seed
+from lifelong.envs.stream import ROW
+from lifelong.experiments.metrics.gain import scores
+from lifelong.experiments.metrics.matrix import performance_matrix
+from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, flat, restore, save
-from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.evaluation import EVALUATION_SEED, live_frozen, training_horizon
+from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
+from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.loggers import Loggers, check_loggers
+from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
-from lifelong.experiments.runs.summary import Summary, summarise
-from lifelong.experiments.runs.tensorboard import RunWriter, learning_scalars
+from lifelong.experiments.runs.recent_rows import RecentRows
+from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
+from lifelong.experiments.runs.task_evaluation import TaskEvaluation
+from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalars
 
 __all__ = ["Trainer"]
 
@@ -39,24 +49,36 @@ class Trainer:
         config: with every setting resolved.
         resumed: go on from the run's checkpoint.
         console: where progress goes.
+        report_steps: environment steps between two reports to TensorBoard, so that two trainings can be compared; if
+            not given, reports fall by the clock.
     """
 
-    def __init__(self, config: TrainConfig, resumed: bool, console: Console) -> None:
+    def __init__(
+        self, config: TrainConfig, resumed: bool, console: Console, *, report_steps: int | None = None
+    ) -> None:
         torch.set_num_threads(config.threads)
-        self.config, self.console, self.resumed = config, console, resumed
+        self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
+        check_loggers(config.log)
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
-        self.folder = config.run if resumed else create_run(config)
+        self.evaluation = TaskEvaluation(config, self.env)
+        self.folder = config.run if resumed else create_run(config, self.agent)
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
-        self.log = EpisodeLog(self.folder, "train")
+        self.tasks = [task.name for task in self.env.tasks]
+        self._by_visits = self.env.retention == "gain"  # a curve of visits, longer than what is recent
+        self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
-        self.writer = RunWriter(
-            self.folder, None if resumed else config.to_json(), purge_step=self.rollout.steps if resumed else None
-        )
+        self.evaluation.restore(facts)
+        self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
+        self.evaluation_log.truncate(facts.get("evaluation_rows", 0))
+        self._evaluated: list[Rows] = []
+        if self.evaluation_log.rows:
+            self._evaluated.append(read_episodes(self.folder, [config.evaluate_mode], [*ROW, "train_step"]))
+        self.writer = Loggers(config.log, self.folder, config.to_json(), self.rollout.steps if resumed else None)
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +87,8 @@ class Trainer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.log.close()
+        self.evaluation_log.close()
+        self.evaluation.close()
         self.writer.close()
         self.env.close()
         broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
@@ -77,7 +101,13 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent: list[Rows] = []
+        learned: dict[str, float] = {}
+        history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
+        if self.evaluation.refusal:
+            self.console.print(
+                f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
+            )
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
@@ -90,17 +120,28 @@ class Trainer:
                 if segment.episodes:
                     self.log.append(segment.episodes)
                     recent.append(segment.episodes)
+                    if self._by_visits:
+                        history.append(segment.episodes)
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                if recent and time.monotonic() - mark[0] > _REPORT_EVERY:
-                    wall, cpu, steps = (b - a for a, b in zip(mark, _now(rollout.steps), strict=True))
-                    speeds = {"steps_per_second": steps / wall, "steps_per_cpu_second": steps / cpu}
-                    self._report(recent, learned, speeds)
+                waited, lived = time.monotonic() - mark[0], rollout.steps - mark[2]
+                if recent and (lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY):
+                    self._report(recent, history, learned, _speeds(mark, rollout.steps))
                     recent, mark = [], _now(rollout.steps)
+                if self.evaluation.due(rollout.steps, segment.episodes):
+                    self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
+            if recent:
+                self._report(recent, history, learned, _speeds(mark, rollout.steps))
+            if rollout.steps >= config.steps:
+                if self.evaluation.due_at_end(rollout.steps):
+                    self.evaluate_tasks()
+                elif self.evaluation.on and not self.evaluation.steps:
+                    said = "the tasks were not evaluated, since that takes more than 5 % of the steps"
+                    self.console.print(f"{said}: --evaluate-every boundary does it all the same", soft_wrap=True)
             self.checkpoint()
         return rollout.steps >= config.steps
 
@@ -123,41 +164,91 @@ class Trainer:
     def checkpoint(self, position: dict[str, NDArray[Any]] | None = None) -> None:
         """Write a checkpoint of everything up to here, or up to a position of the env."""
         self.log.flush()
+        self.evaluation_log.flush()
         self.writer.flush()
-        facts = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
+        facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
+        if self.evaluation.copies is not None:
+            facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
+
+    def evaluate_tasks(self) -> None:
+        """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""
+        step = self.rollout.steps
+        try:
+            rows = self.evaluation.run(self.rollout)
+        except StreamError as error:  # of a copy; the living go on
+            self.console.print(f"the tasks are not evaluated any more: {error}", soft_wrap=True, markup=False)
+            self.evaluation.every = "off"
+            return
+        if not rows:
+            self.console.print(f"the tasks were not evaluated after {step:,} steps: their episodes took too long")
+            return
+        self.evaluation_log.append(rows, step)
+        self._evaluated.append({**rows, "train_step": np.full_like(rows["step"], step)})
+        mode, rows = self.config.evaluate_mode, join_rows(self._evaluated)
+        steps, tasks, R = performance_matrix(rows)
+        names = [self.tasks[task] for task in tasks]
+        scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
+        self.writer.scalars(scalars | matrix_scalars(rows), step)
+        doubled = len(steps).bit_count() == 1  # since it was drawn, which takes longer than a few copies
+        if doubled or step >= (self.config.steps or 0):
+            title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
+            self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
 
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
         steps = training_horizon(self.config, self.mean_length)
-        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=EVALUATION_SEED + self.config.seed)
+        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=evaluation_seed(self.config.seed))
         rows = live_frozen(
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
         env.close()
-        with EpisodeLog(self.folder, "sandbox") as log:
+        with EpisodeLog(self.folder, "frozen", tasks=self.tasks) as log:
             log.truncate(0)
             if rows:
-                log.append(rows)
+                log.append(rows, self.rollout.steps)
         summary = summarise(rows, self.env)
-        if summary.curve is not None:
-            self.writer.retention(summary.curve, self.rollout.steps)
+        self.writer.retention(summary.curve, self.rollout.steps)
         return summary
 
-    def _report(self, recent: list[Rows], learned: dict[str, float], speeds: dict[str, float]) -> None:
-        rows = join_rows(recent)
-        summary, step = summarise(rows, self.env, resamples=0), self.rollout.steps
-        scalars = learning_scalars(learned)
-        scalars |= {"charts/episodic_return": summary.mean_return, "charts/SPS": speeds["steps_per_second"]}
-        scalars["time/resident_bytes"] = resident_bytes()
+    def lived(self) -> Summary | None:
+        """Measure the rows of training, where its lives are endless and meet several tasks; else return None."""
+        if not self._by_visits or self.config.life_episodes:
+            return None
+        self.log.flush()
+        summary = summarise(read_episodes(self.folder, ["train"]), self.env)
+        self.writer.retention(summary.curve, self.rollout.steps)
+        return summary
+
+    def finish(self, summary: Summary | None) -> None:
+        """Write the final metrics of a run that is finished.
+
+        Args:
+            summary: of the run as a whole; None if it was not measured.
+        """
+        whole = (None, None, math.nan) if summary is None else (summary.curve, summary.first, summary.index)
+        self.writer.finish(final_scalars(*whole), self.rollout.steps)
+
+    def _report(
+        self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
+    ) -> None:
+        rows, step = join_rows(recent), self.rollout.steps
+        scalars = learning_scalars(learned) | recent_scalars(rows, self.env)
+        scalars |= {"charts/SPS": speeds["steps_per_second"], "time/resident_bytes": resident_bytes()}
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
-        scalars |= {"retention/known": summary.known, "retention/memory_index": summary.index}
         norms = {"/".join(k): v for k, v in flat(self.rollout.state).items() if v.is_floating_point()}
         scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
+        if self._by_visits:
+            scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
-        if summary.curve is not None:
-            self.writer.retention(summary.curve, step)
+        self.writer.retention(retention_of(history.rows() if self._by_visits else rows, self.env), step)
+
+
+def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
+    """Return steps per second, by the clock and by the processor's own, since a mark that `_now` set."""
+    wall, cpu, taken = (b - a for a, b in zip(mark, _now(steps), strict=True))
+    return {"steps_per_second": taken / max(wall, 1e-9), "steps_per_cpu_second": taken / max(cpu, 1e-9)}
 
 
 def _now(steps: int) -> tuple[float, float, int]:

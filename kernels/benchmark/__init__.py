@@ -1,1 +1,1 @@
-"""Measuring the kernels: whether they are right first, then how fast, beside whoever else is there."""
+"""Benchmark of the kernels: accuracy first, then speed beside other implementations."""

@@ -1,4 +1,4 @@
-"""Whether a back end says what the plain loop says in float64: outputs and every gradient."""
+"""Compare a back end with the reference in float64: outputs and all gradients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,33 +10,33 @@ from lifelong.kernels.in_place import in_place
 
 from .operations import Operation, Shape, draw, trial
 
-__all__ = ["SHAPES", "TOLERANCE", "Verdict", "examine"]
+__all__ = ["SHAPES", "TOLERANCE", "Comparison", "examine"]
 
 TOLERANCE = 1e-4  # of the largest number in the tensor compared, or of 1; float32 against float64
 SHAPES = {Shape(4, 1, 2, 16): 0.5, Shape(3, 70, 2, 16): 0.05}  # one step, and more than any chunk; share of starts
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a comparison found."""
+class Comparison:
+    """Result of a comparison."""
 
-    error: float
-    """The largest difference, over the largest number of the tensor it is in or 1."""
-    fault: str | None
-    """What is wrong, in one line; None if nothing is."""
+    difference: float
+    """Largest difference, relative to the largest number of its tensor or 1."""
+    error: str | None
+    """Error message in one line; None if they agree."""
 
 
-def examine(operation: Operation, backend: str, device: torch.device | str, seed: int = 0) -> Verdict:
+def examine(operation: Operation, backend: str, device: torch.device | str, seed: int = 0) -> Comparison:
     """Compare a back end in float32 with the reference in float64, at small shapes, and its step in place.
 
     Args:
-        operation: what to examine.
-        backend: in which form.
-        device: where.
+        operation: the operation.
+        backend: its back end.
+        device: torch device.
         seed: of the inputs.
 
     Returns:
-        The verdict; whatever the back end raises is one.
+        The comparison; an exception of the back end is its error.
     """
     worst = 0.0
     for shape, starts in SHAPES.items():
@@ -47,18 +47,19 @@ def examine(operation: Operation, backend: str, device: torch.device | str, seed
             got = _outcome(operation, backend, single)
             if shape.T == 1:
                 got |= _in_place(operation, backend, single)
-        except Exception as fault:  # noqa: BLE001  whatever a broken kernel raises, it is reported and not timed
-            return Verdict(torch.inf, f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}")
+        except Exception as error:  # noqa: BLE001  any exception is reported, and the back end not timed
+            return Comparison(torch.inf, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         for name, x in got.items():
             exact = wanted[name.removeprefix("in place, ")]
             if x.shape != exact.shape:
-                return Verdict(torch.inf, f"{name} is {list(x.shape)}, must be {list(exact.shape)} at {shape}")
+                return Comparison(torch.inf, f"{name} is {list(x.shape)}, must be {list(exact.shape)} at {shape}")
             scale = max(1.0, exact.abs().max().item())
-            error = (x.double().cpu() - exact).abs().max().item() / scale
-            if not error <= TOLERANCE:  # NaN is no agreement
-                return Verdict(error, f"{name} differs by {error:.1e}, allowed {TOLERANCE:.0e}, at {shape}")
-            worst = max(worst, error)
-    return Verdict(worst, None)
+            difference = (x.double().cpu() - exact).abs().max().item() / scale
+            if not difference <= TOLERANCE:  # true for NaN
+                message = f"{name} differs by {difference:.1e}, allowed {TOLERANCE:.0e}, at {shape}"
+                return Comparison(difference, message)
+            worst = max(worst, difference)
+    return Comparison(worst, None)
 
 
 def _single(x: Any, device: torch.device | str) -> Any:

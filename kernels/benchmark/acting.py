@@ -1,4 +1,4 @@
-"""One step of a whole layer, taken by a life that goes on from its own state."""
+"""Benchmark of acting: single steps of a whole layer from its own state."""
 
 import copy
 from collections.abc import Callable
@@ -19,36 +19,36 @@ __all__ = ["examine_layer", "living", "make_layer"]
 Step = Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]]
 
 
-def make_layer(guests: Guests, width: int, heads: int | None = None, head_width: int | None = None) -> Any:
-    """Return the layer to act with: the guest, or the one of kernels alone.
+def make_layer(guests: Guests, width: int, num_heads: int | None = None, head_dim: int | None = None) -> Any:
+    """Return the layer to act with: the guests' layer, or `GatedDeltaLayer`.
 
     Args:
-        guests: from the floors above.
+        guests: of the layers above.
         width: D, width of the layer.
-        heads: H; None for the layer's own, as for the next.
-        head_width: of keys and values; None makes keys twice as values.
+        num_heads: H; None for the layer's own, as for the next.
+        head_dim: of keys and values; None makes keys twice as values.
     """
     torch.manual_seed(0)
     if guests.layer is not None:
-        return guests.layer(width, num_heads=heads, key_dim=head_width, value_dim=head_width)
-    H = heads or max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
-    return GatedDeltaLayer(width, H, head_width or 2 * width // H, head_width or width // H)
+        return guests.layer(width, num_heads=num_heads, key_dim=head_dim, value_dim=head_dim)
+    H = num_heads or max(n for n in range(1, max(1, width // 32) + 1) if width % n == 0)
+    return GatedDeltaLayer(width, H, head_dim or 2 * width // H, head_dim or width // H)
 
 
-def living(step: Step, layer: Any, lives: int, width: int, device: torch.device | str, steps: int = 1) -> Call:
-    """Return a call that takes steps, each from where the one before ended.
+def living(step: Step, layer: Any, num_envs: int, width: int, device: torch.device | str, steps: int = 1) -> Call:
+    """Return a call that takes consecutive steps.
 
     Args:
         step: the layer's, or a compiled form of it.
-        layer: whose first state it begins with.
-        lives: B.
+        layer: makes the initial state.
+        num_envs: B.
         width: D.
-        device: where.
-        steps: of one call.
+        device: torch device.
+        steps: steps of one call.
     """
-    x = torch.randn(lives, width, device=device)
-    start = torch.zeros(lives, dtype=torch.bool, device=device)
-    state = layer.initial_state(lives)
+    x = torch.randn(num_envs, width, device=device)
+    start = torch.zeros(num_envs, dtype=torch.bool, device=device)
+    state = layer.initial_state(num_envs)
 
     def call() -> None:
         nonlocal state
@@ -59,7 +59,7 @@ def living(step: Step, layer: Any, lives: int, width: int, device: torch.device 
 
 
 def examine_layer(step: Step, layer: Any, width: int, device: torch.device | str) -> str | None:
-    """Return what is wrong with three steps in place, against the layer in float64; None if nothing."""
+    """Compare three in-place steps with the layer in float64; return the error, None if they agree."""
     exact = copy.deepcopy(layer).cpu().double()
     try:
         with torch.no_grad():
@@ -70,8 +70,8 @@ def examine_layer(step: Step, layer: Any, width: int, device: torch.device | str
                     y, state = step(x.to(device), state, start.to(device))
                 wanted, true_state = exact.step(x.double(), true_state, start)
                 error = ((y.cpu() - wanted).abs().max() / wanted.abs().max().clamp_min(1.0)).item()
-                if not error <= TOLERANCE:  # NaN is no agreement
+                if not error <= TOLERANCE:  # true for NaN
                     return f"y differs by {error:.1e} at step {t}, allowed {TOLERANCE:.0e}"
-    except Exception as error:  # noqa: BLE001  whatever it raises, it is reported and not timed
+    except Exception as error:  # noqa: BLE001  any exception is reported, and the layer not timed
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None

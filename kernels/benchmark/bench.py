@@ -1,10 +1,10 @@
-"""How fast are the kernels here, and are they right?
+"""Check the accuracy of the kernels on this machine and measure their speed.
 
     lifelong bench kernels                             all of it
     python kernels/benchmark/bench.py --device cuda    on a machine with nothing but torch and triton
 
-Every back end is first held against the plain loop in float64; one that fails is reported and not timed. The rest runs
-in turns with its rivals in one process. Prints Markdown; `--output` writes it to a file too.
+Every back end is first compared with the reference in float64; one that fails is reported and not timed. The others are
+timed in turns with their peers in one process. Prints Markdown; `--output` writes it to a file too.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-if __name__ == "__main__":  # as a script: folders with everybody's names give way to the checkout
+if __name__ == "__main__":  # as a script: our folders must not hide packages of the same names
     floor = Path(__file__).resolve().parents[1]
     outside = [folder for folder in sys.path if floor not in (Path(folder).resolve(), *Path(folder).resolve().parents)]
     sys.path = [str(floor.parent / "src"), *outside]
@@ -22,7 +22,7 @@ if __name__ == "__main__":  # as a script: folders with everybody's names give w
 import torch
 
 from lifelong.kernels.benchmark import cpu, cuda
-from lifelong.kernels.benchmark.accuracy import Verdict, examine
+from lifelong.kernels.benchmark.accuracy import Comparison, examine
 from lifelong.kernels.benchmark.config import BenchConfig, Guests
 from lifelong.kernels.benchmark.operations import OPERATIONS, back_ends
 from lifelong.kernels.benchmark.report import accuracy_table, origin
@@ -33,15 +33,15 @@ Made = TypeVar("Made")
 
 
 class OptionError(ValueError):
-    """A word of the command line does not fit."""
+    """Invalid command-line option."""
 
 
 def main(config: BenchConfig, guests: Guests | None = None) -> str:
-    """Measure, and return the report; what is being measured is said on stderr.
+    """Measure and return the report, with progress on stderr.
 
     Args:
         config: settings.
-        guests: what the floors above lend.
+        guests: implementations from the layers above.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -61,12 +61,12 @@ def main(config: BenchConfig, guests: Guests | None = None) -> str:
 
 def _sections(device: str, config: BenchConfig, guests: Guests) -> Iterator[str]:
     _say(f"is every back end right on {device}?")
-    verdicts: dict[tuple[str, str], Verdict] = {}
+    comparisons: dict[tuple[str, str], Comparison] = {}
     for name, operation in OPERATIONS.items():
         for back_end in back_ends(operation, device):
-            verdicts[name, back_end] = examine(operation, back_end, device)
-    yield accuracy_table(verdicts, device)
-    tables = {"cpu": cpu.tables, "cuda": cuda.tables}[device](config, guests, verdicts)
+            comparisons[name, back_end] = examine(operation, back_end, device)
+    yield accuracy_table(comparisons, device)
+    tables = {"cpu": cpu.tables, "cuda": cuda.tables}[device](config, guests, comparisons)
     for title, table in tables.items():
         _say(f"{title} on {device}")
         yield str(table())
@@ -77,14 +77,14 @@ def _say(line: str) -> None:
 
 
 def options(arguments: list[str], program: str) -> BenchConfig:
-    """Return the settings that words of the command line ask for.
+    """Parse the command line.
 
     Args:
-        arguments: the words.
-        program: what help calls the command.
+        arguments: words of the command line.
+        program: name of the command in the help.
 
     Raises:
-        OptionError: if a word does not fit, in one line.
+        OptionError: if an option is invalid, in one line.
     """
     usual = BenchConfig()
     parser = _Parser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,7 +94,8 @@ def options(arguments: list[str], program: str) -> BenchConfig:
         "training on the CPU: lives x width of a head (default: " + " ".join(f"{B}x{d}" for B, d in usual.shapes) + ")"
     ))  # fmt: skip
     add("--length", type=_count, default=usual.length, metavar="T", help="steps of it (default: %(default)s)")
-    add("--heads", type=_count, default=usual.heads, metavar="H", help="heads of it (default: %(default)s)")
+    add("--num-heads", type=_count, default=usual.num_heads, metavar="H", help="heads of it (default: %(default)s)")
+    add("--heads", type=_count, dest="num_heads", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # until 0.3
     add("--acting", type=_pair, default=usual.acting, metavar="BxW", help=(
         f"acting on the CPU: lives x width of the layer (default: {usual.acting[0]}x{usual.acting[1]})"
     ))  # fmt: skip
@@ -112,7 +113,7 @@ def options(arguments: list[str], program: str) -> BenchConfig:
         devices=("cpu", "cuda")[: 1 + there] if words.device == "auto" else (words.device,),
         shapes=tuple(words.shapes),
         length=words.length,
-        heads=words.heads,
+        num_heads=words.num_heads,
         acting=words.acting,
         threads=words.threads,
         repeats=words.repeats,
@@ -127,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _checked(make: Callable[[str], Made], wanted: str) -> Callable[[str], Made]:
-    """Return an argument's type whose complaint says what is allowed."""
+    """Return an argparse type whose error names the allowed values."""
 
     def check(word: str) -> Made:
         try:
@@ -156,6 +157,6 @@ _pair = _checked(_two, "two positive numbers like 16x32")
 if __name__ == "__main__":
     try:
         sys.stdout.write(main(options(sys.argv[1:], "python kernels/benchmark/bench.py")))
-    except OptionError as fault:
-        sys.stderr.write(f"kernels/benchmark/bench.py: {fault}\n")
+    except OptionError as error:
+        sys.stderr.write(f"kernels/benchmark/bench.py: {error}\n")
         sys.exit(2)

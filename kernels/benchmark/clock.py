@@ -1,4 +1,4 @@
-"""How long a call takes: on the host by its own clock, on a GPU by events around graph replays; rivals in turns."""
+"""Time calls in turns: on the host by its clock, on a GPU by events around graph replays."""
 
 import math
 import time
@@ -12,18 +12,18 @@ from lifelong.kernels.cuda_graph import captured
 __all__ = ["Call", "Clock", "CudaClock", "in_turns"]
 
 Call = Callable[[], object]
-LEAST = 5e-3  # seconds a turn lasts, at least
+LEAST = 5e-3  # minimal seconds of a turn
 
 
 class Clock:
-    """The host's clock."""
+    """Clock of the host."""
 
     def seconds(self, call: Call, count: int) -> float:
         """Return seconds per call.
 
         Args:
-            call: what to time.
-            count: how often to call it.
+            call: the function to time.
+            count: number of calls.
         """
         began = time.perf_counter()
         for _ in range(count):
@@ -31,15 +31,15 @@ class Clock:
         return (time.perf_counter() - began) / count
 
     def captured(self, call: Call) -> Call:
-        """Return the call without what it costs to launch, where that can be had; here, itself."""
+        """Return the call with its launch cost removed, where possible; here, unchanged."""
         return call
 
 
 class CudaClock(Clock):
-    """Events on the GPU's own time line.
+    """Clock of the GPU, by CUDA events.
 
     Args:
-        flush: whether to sweep the L2 cache before every call, for what will not find its inputs there.
+        flush: whether to flush the L2 cache before every call.
     """
 
     def __init__(self, flush: bool = False) -> None:
@@ -68,31 +68,31 @@ class CudaClock(Clock):
 
 
 def in_turns(calls: Mapping[str, Call], repeats: int, clock: Clock) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Time rivals one after another in every round, in one order and then in the other.
+    """Time calls in turns, in alternating order from round to round.
 
     Args:
-        calls: what to time, by name.
+        calls: the functions to time, by name.
         repeats: rounds.
-        clock: by which.
+        clock: the clock.
 
     Returns:
         times: seconds per call of every round, by name.
-        faults: what a call raised, in one line, by name; it has no times.
+        errors: exceptions in one line, by name; such a call has no times.
     """
     counts: dict[str, int] = {}
-    faults: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, call in calls.items():
         try:
             call()  # compiles
             once = clock.seconds(call, 1)
             counts[name] = max(1, math.ceil(LEAST / max(once, 1e-7)))
             clock.seconds(call, counts[name])
-        except Exception as error:  # noqa: BLE001  a rival that breaks must not end the others' race
-            faults[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        except Exception as error:  # noqa: BLE001  one failing call must not stop the others
+            errors[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     times: dict[str, list[float]] = {name: [] for name in counts}
     for number in range(repeats):
         for name in reversed(counts) if number % 2 else counts:
             if counts[name] > 1:
-                calls[name]()  # lets go what the one before has left: caches, and threads that wait for more work
+                calls[name]()  # untimed: clears caches and idle threads of the previous call
             times[name].append(clock.seconds(calls[name], counts[name]))
-    return times, faults
+    return times, errors

@@ -1,4 +1,4 @@
-"""What is measured, as data, and what the floors above lend to it."""
+"""Settings of the benchmark, and implementations from the layers above."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,14 +36,14 @@ class BenchConfig:
     """Lives and width of a head, for training on the CPU."""
     length: int = 128
     """Steps of each life in it."""
-    heads: int = 4
+    num_heads: int = 4
     """Heads of each life in it."""
     acting: tuple[int, int] = (64, 128)
     """Lives and width of the layer, for acting on the CPU."""
     threads: int = 2
     """Threads of torch and of our compiled loops."""
     repeats: int = 9
-    """Rounds; every rival has one turn in each."""
+    """Rounds; every implementation has one turn in each."""
     starts: float = 0.02
     """Share of steps at which a life starts."""
     compile: bool = False
@@ -56,12 +56,12 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class Guests:
-    """What only the floors above the kernels can bring."""
+    """Implementations from the layers above the kernels."""
 
     layer: Callable[..., Any] | None = None
-    """Called as layer(width, num_heads=, key_dim=, value_dim=), the last three None for its own: something with
-    `initial_state`, `step` and `state_bytes` as a memory has them."""
+    """Called as layer(width, num_heads=, key_dim=, value_dim=), the last three None for its own defaults; has a
+    memory's `initial_state`, `step` and `state_bytes`."""
     peers: Mapping[str, Callable[[Shape, float], Trial]] = field(default_factory=dict)
-    """Recurrent networks of others for the CPU, by name; made for a shape and a share of starts."""
+    """Other recurrent networks for the CPU, by name; made for a shape and a share of starts."""
     missing: tuple[str, ...] = ()
-    """Who could not come, one line each."""
+    """Unavailable implementations, one line each."""

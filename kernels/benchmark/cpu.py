@@ -1,4 +1,4 @@
-"""The tables of the CPU: training beside the recurrent networks people use, the other operations, and acting."""
+"""CPU tables of the benchmark: training beside common recurrent networks, the other operations, and acting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lifelong.kernels.in_place import in_place
 
-from .accuracy import Verdict
+from .accuracy import Comparison
 from .acting import examine_layer, living, make_layer
 from .clock import Clock
 from .config import BenchConfig, Guests
@@ -19,38 +19,38 @@ from .report import Goal, Row, Table, quotient
 
 __all__ = ["lstm", "others", "tables"]
 
-Verdicts = Mapping[tuple[str, str], Verdict]
+Comparisons = Mapping[tuple[str, str], Comparison]
 Found = dict[str, float | None]
 
 
-def tables(config: BenchConfig, guests: Guests, verdicts: Verdicts) -> dict[str, Callable[[], Table]]:
-    """Return what makes each table, by what it measures.
+def tables(config: BenchConfig, guests: Guests, comparisons: Comparisons) -> dict[str, Callable[[], Table]]:
+    """Return a function for each table, by title.
 
     Args:
         config: settings.
-        guests: who lend a layer, and peers.
-        verdicts: of every operation and back end; what failed is not timed.
+        guests: layer and peers.
+        comparisons: of every operation and back end; what failed is not timed.
     """
     return {
-        "training": lambda: _training(config, guests, verdicts),
-        "the other operations": lambda: others(config, verdicts, _segments(config), "cpu", "cpu", Clock()),
+        "training": lambda: _training(config, guests, comparisons),
+        "the other operations": lambda: others(config, comparisons, _segments(config), "cpu", "cpu", Clock()),
         "acting": lambda: _acting(config, guests),
     }
 
 
-def _training(config: BenchConfig, guests: Guests, verdicts: Verdicts) -> Table:
+def _training(config: BenchConfig, guests: Guests, comparisons: Comparisons) -> Table:
     rows: list[Row] = []
     loop, eager, recurrent, attended, started, rival, posterior = (Found() for _ in range(7))
     for shape in _segments(config):
         source = draw("cpu")
         rivals = {
-            form: ours(DELTA, form, source, shape, config.starts, verdicts[DELTA, form].fault)
+            form: ours(DELTA, form, source, shape, config.starts, comparisons[DELTA, form].error)
             for form in ("cpu", "chunk", "reference")
         }
-        without = ours(DELTA, "cpu", source, shape, 0.0, rivals["cpu"].fault)
+        without = ours(DELTA, "cpu", source, shape, 0.0, rivals["cpu"].error)
         rivals["no starts"] = replace(without, back_end="cpu, no starts")
-        fault = verdicts["posterior", "cpu"].fault
-        rivals["posterior"] = ours("posterior", "cpu", source, shape, config.starts, fault)
+        error = comparisons["posterior", "cpu"].error
+        rivals["posterior"] = ours("posterior", "cpu", source, shape, config.starts, error)
         rivals["SDPA"] = theirs("causal attention", "torch SDPA, no starts", *_attention(source, shape))
         rivals["LSTM"] = theirs(f"LSTM, width {shape.H * shape.d}", "torch nn.LSTM, no starts", *lstm(source, shape))
         for name, make in guests.peers.items():
@@ -78,16 +78,16 @@ def _training(config: BenchConfig, guests: Guests, verdicts: Verdicts) -> Table:
 
 
 def others(
-    config: BenchConfig, verdicts: Verdicts, shapes: Sequence[Shape], device: str, favourite: str, clock: Clock
+    config: BenchConfig, comparisons: Comparisons, shapes: Sequence[Shape], device: str, favourite: str, clock: Clock
 ) -> Table:
-    """Return the table of all operations in all their forms, for training.
+    """Return the table of all operations and back ends, for training.
 
     Args:
         config: settings.
-        verdicts: of every operation and back end; what failed is not timed.
+        comparisons: of every operation and back end; what failed is not timed.
         shapes: of the inputs.
-        device: where.
-        favourite: back end whom ratios refer to; an operation without it takes its last.
+        device: torch device.
+        favourite: back end of ratio 1; the last one of an operation without it.
         clock: the device's.
     """
     rows: list[Row] = []
@@ -97,7 +97,7 @@ def others(
         for op in (op for op in OPERATIONS if op != DELTA):
             forms = back_ends(OPERATIONS[op], device)
             rivals = {
-                form: ours(op, form, source, shape, config.starts, verdicts[op, form].fault, captured=on_gpu)
+                form: ours(op, form, source, shape, config.starts, comparisons[op, form].error, captured=on_gpu)
                 for form in forms
             }
             rows += race(rivals, favourite if favourite in forms else forms[-1], shape, config.repeats, clock)[0]
@@ -106,13 +106,13 @@ def others(
 
 
 def _acting(config: BenchConfig, guests: Guests) -> Table:
-    lives, width = config.acting
+    num_envs, width = config.acting
     layer, cell = make_layer(guests, width), nn.LSTMCell(width, width)
     steps = {"in place": layer.step}
     if config.compile:
         steps["torch.compile"] = torch.compile(layer.step)
-    state = torch.zeros(lives, width), torch.zeros(lives, width)
-    x = torch.randn(lives, width)
+    state = torch.zeros(num_envs, width), torch.zeros(num_envs, width)
+    x = torch.randn(num_envs, width)
 
     def recur() -> None:
         nonlocal state
@@ -120,14 +120,14 @@ def _acting(config: BenchConfig, guests: Guests) -> Table:
 
     rivals = {}
     for name, step in steps.items():
-        fault = examine_layer(step, layer, width, "cpu")
-        call = None if fault else living(step, layer, lives, width, "cpu")
-        moved = 2 * lives * layer.state_bytes
-        rivals[name] = Rival(type(layer).__name__, name, call, None, moved, "GB/s", fault)
-    rivals["LSTMCell"] = Rival("LSTM", "torch nn.LSTMCell", recur, None, 2 * lives * 8 * width, "GB/s")
+        error = examine_layer(step, layer, width, "cpu")
+        call = None if error else living(step, layer, num_envs, width, "cpu")
+        moved = 2 * num_envs * layer.state_bytes
+        rivals[name] = Rival(type(layer).__name__, name, call, None, moved, "GB/s", error)
+    rivals["LSTMCell"] = Rival("LSTM", "torch nn.LSTMCell", recur, None, 2 * num_envs * 8 * width, "GB/s")
     with torch.no_grad(), in_place():
-        rows, took = race(rivals, "in place", f"B={lives} D={width}", config.repeats, Clock())
-    found = {f"{lives} lives, width {width}": quotient(took["in place"], took["LSTMCell"])}
+        rows, took = race(rivals, "in place", f"B={num_envs} D={width}", config.repeats, Clock())
+    found = {f"{num_envs} lives, width {width}": quotient(took["in place"], took["LSTMCell"])}
     text = "a whole layer's step takes at most 1.5 × the time of nn.LSTMCell of the same width"
     goals = [Goal(text, found, 1.5, most=True, stretch=1)]
     notes = ["One step of a whole layer, projections included; the rate is state read and written."]
@@ -137,7 +137,7 @@ def _acting(config: BenchConfig, guests: Guests) -> Table:
 
 
 def _segments(config: BenchConfig) -> list[Shape]:
-    return [Shape(B, config.length, config.heads, d) for B, d in config.shapes]
+    return [Shape(B, config.length, config.num_heads, d) for B, d in config.shapes]
 
 
 def lstm(source: Draw, shape: Shape) -> tuple[Trial, float]:

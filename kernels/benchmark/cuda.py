@@ -1,4 +1,4 @@
-"""The tables of the GPU: one step at large and at small sizes, training over short and long segments."""
+"""GPU tables of the benchmark: single steps at large and small sizes, training over short and long segments."""
 
 import importlib
 import importlib.util
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from lifelong.kernels.in_place import in_place
 from lifelong.kernels.posterior import posterior
 
-from .accuracy import Verdict, examine
+from .accuracy import Comparison, examine
 from .acting import examine_layer, living, make_layer
 from .clock import Call, Clock, CudaClock
 from .config import BenchConfig, Guests
@@ -24,18 +24,18 @@ from .report import Goal, Row, Table, quotient
 
 __all__ = ["Place", "tables"]
 
-Verdicts = Mapping[tuple[str, str], Verdict]
-LARGE = 128e6  # bytes of state from which a step is a matter of bandwidth
-MANY = 16  # steps in one graph, to see a step without the launch of its graph
+Comparisons = Mapping[tuple[str, str], Comparison]
+LARGE = 128e6  # bytes of state from which a step is bound by bandwidth
+MANY = 16  # steps in one graph, to amortise the launch
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the tables are made."""
+    """Device and back end of the tables."""
 
     device: str = "cuda"
     form: str = "triton"
-    """Back end that is measured."""
+    """Measured back end."""
 
     def clock(self, flush: bool = False) -> Clock:
         """Return its clock; see `CudaClock`."""
@@ -43,28 +43,28 @@ class Place:
 
 
 def tables(
-    config: BenchConfig, guests: Guests, verdicts: Verdicts, place: Place | None = None
+    config: BenchConfig, guests: Guests, comparisons: Comparisons, place: Place | None = None
 ) -> dict[str, Callable[[], Table]]:
-    """Return what makes each table, by what it measures.
+    """Return a function for each table, by title.
 
     Args:
         config: settings.
-        guests: who lend a layer.
-        verdicts: of every operation and back end; what failed is not timed.
-        place: where.
+        guests: layer.
+        comparisons: of every operation and back end; what failed is not timed.
+        place: device and back end.
     """
     at = place or Place()
     sizes = config.sizes
     return {
-        "single steps": lambda: _steps(config, verdicts, at),
+        "single steps": lambda: _steps(config, comparisons, at),
         "a layer's step": lambda: _layer(config, guests, at),
-        "training": lambda: _training(config, verdicts, at),
-        "posterior": lambda: _posterior(config, verdicts, at),
-        "the other operations": lambda: others(config, verdicts, [sizes.train], at.device, at.form, at.clock(True)),
+        "training": lambda: _training(config, comparisons, at),
+        "posterior": lambda: _posterior(config, comparisons, at),
+        "the other operations": lambda: others(config, comparisons, [sizes.train], at.device, at.form, at.clock(True)),
     }
 
 
-def _steps(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
+def _steps(config: BenchConfig, comparisons: Comparisons, place: Place) -> Table:
     clock, operation = place.clock(), OPERATIONS[DELTA]
     rows, peak = _copy(config, place)
     share: dict[str, float | None] = {}
@@ -83,7 +83,7 @@ def _steps(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
                     None,
                     moved,
                     "GB/s",
-                    verdicts[DELTA, place.form].fault,
+                    comparisons[DELTA, place.form].error,
                     peak,
                     captured=True,
                 )
@@ -119,12 +119,12 @@ def _traffic(inputs: Mapping[str, Any]) -> float:
 def _layer(config: BenchConfig, guests: Guests, place: Place) -> Table:
     B, _, H, d = shape = config.sizes.layer
     layer = make_layer(guests, H * d, H, d).to(place.device)
-    name, fault = type(layer).__name__, examine_layer(layer.step, layer, H * d, place.device)
+    name, error = type(layer).__name__, examine_layer(layer.step, layer, H * d, place.device)
     moved = 2.0 * B * layer.state_bytes
 
     def rival(back_end: str, steps: int, captured: bool) -> Rival:
-        call = None if fault else living(layer.step, layer, B, H * d, place.device, steps)
-        return Rival(name, back_end, call, None, moved, "GB/s", fault, captured=captured, steps=steps)
+        call = None if error else living(layer.step, layer, B, H * d, place.device, steps)
+        return Rival(name, back_end, call, None, moved, "GB/s", error, captured=captured, steps=steps)
 
     rivals = {
         "graph": rival("graph of one step", 1, True),
@@ -151,7 +151,7 @@ def _layer(config: BenchConfig, guests: Guests, place: Place) -> Table:
     return Table("One step of a whole layer, few lives", rows, goals, [*notes, *_no_fla()])
 
 
-def _training(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
+def _training(config: BenchConfig, comparisons: Comparisons, place: Place) -> Table:
     rows: list[Row] = []
     took: list[dict[str, float | None]] = []
     short, long = config.sizes.train, config.sizes.long
@@ -159,8 +159,8 @@ def _training(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
         source, flops = draw(place.device), OPERATIONS[DELTA].flops(shape)
 
         def own(form: str, captured: bool, source: Draw = source, shape: Shape = shape) -> Rival:
-            fault = verdicts[DELTA, form].fault
-            made = ours(DELTA, form, source, shape, config.starts, fault, captured)
+            error = comparisons[DELTA, form].error
+            made = ours(DELTA, form, source, shape, config.starts, error, captured)
             return replace(made, back_end=f"{form}, {'graph' if captured else 'eager'}")
 
         rivals = {"graph": own(place.form, True), "eager": own(place.form, False), "chunk": own("chunk", True)}
@@ -183,26 +183,27 @@ def _training(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
     return Table("Training on the GPU", rows, goals, notes)
 
 
-def _posterior(config: BenchConfig, verdicts: Verdicts, place: Place) -> Table:
+def _posterior(config: BenchConfig, comparisons: Comparisons, place: Place) -> Table:
     shape, source, name = config.sizes.train, draw(place.device), "posterior"
 
     def run(backend: str, **inputs: Any) -> Any:
         return _associative(**inputs) if backend == "scan" else posterior(**inputs, backend="reference")
 
     scan = Operation(run, OPERATIONS[name].inputs, OPERATIONS[name].flops, name)
-    verdict = examine(scan, "scan", place.device)
+    comparison = examine(scan, "scan", place.device)
     rivals = {
-        form: ours(name, form, source, shape, config.starts, verdicts[name, form].fault, captured=True)
+        form: ours(name, form, source, shape, config.starts, comparisons[name, form].error, captured=True)
         for form in dict.fromkeys((place.form, "chunk"))
     }
-    rivals["scan"] = Rival(name, "associative scan in torch", fault=verdict.fault)
-    if verdict.fault is None:
+    rivals["scan"] = Rival(name, "associative scan in torch", error=comparison.error)
+    if comparison.error is None:
         one = trial(scan, "scan", scan.inputs(source, shape, config.starts))
         rivals["scan"] = theirs(name, "associative scan in torch", one, scan.flops(shape), captured=True)
     rows, took = race(rivals, place.form, shape, config.repeats, place.clock(flush=True))
     found = {str(shape): quotient(took["scan"], took[place.form])}
     goals = [Goal("an associative scan takes at least 3 × the time of posterior, exact, b a vector", found, 3)]
-    notes = [f"Largest error of the scan at the shapes of the table above: {verdict.error:.1e}. All are CUDA graphs."]
+    difference = f"{comparison.difference:.1e}"
+    notes = [f"Largest error of the scan at the shapes of the table above: {difference}. All are CUDA graphs."]
     return Table("Posterior on the GPU", rows, goals, notes)
 
 
@@ -210,7 +211,7 @@ def _associative(
     q: Tensor, k: Tensor, w: Tensor, b: Tensor, evidence: Tensor, importance: Tensor, start: Tensor, *,
     prior: Tensor, decay: Tensor, chunk: int = 16,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Do what `posterior` does as the published kernel does: an associative scan over the matrices of each chunk."""
+    """Compute `posterior` like the published kernel: an associative scan over the matrices of each chunk."""
     ys = []
     both = torch.stack([evidence, importance])  # [2, B, H, V, K]
     for part in zip(*(x.split(chunk, 1) for x in (q, k, w, b, decay, start)), strict=True):
@@ -255,7 +256,7 @@ def _fla_layer(shape: Shape, device: str) -> Call:
 
 
 def _fla_chunk(source: Draw, shape: Shape) -> Trial:
-    """Return fla's chunk kernel for the gated delta rule; it refuses float32."""
+    """Return fla's chunk kernel for the gated delta rule; it does not support float32."""
     function = importlib.import_module("fla.ops.gated_delta_rule").chunk_gated_delta_rule
     inputs = OPERATIONS[DELTA].inputs(source, shape, 0.0)
     q, k, v, beta = (inputs[name].bfloat16().requires_grad_() for name in ("q", "k", "v", "rate"))

@@ -1,4 +1,4 @@
-r"""The gated delta layer of kernels and torch alone: what acting is measured with where `lifelong.memory` cannot be.
+r"""Gated delta layer of kernels and torch alone, for acting without `lifelong.memory`.
 
 q, k, v = SiLU(conv(W x)), q and k of unit length;  log alpha = -softplus(W x + b);  beta = sigmoid(W x)
 y = W rmsnorm(fast_weight(q, k, v)) * SiLU(W x)
@@ -15,32 +15,32 @@ Carried = tuple[Tensor, Tensor]
 
 
 class GatedDeltaLayer(nn.Module):
-    """A matrix per head, corrected towards the value at each key, with all that surrounds it.
+    """Gated delta layer: projections, short convolution, `fast_weight`, norm and gate.
 
     Args:
         width: D, width of inputs and outputs.
-        heads: H.
-        key_width: K.
-        value_width: V.
-        taps: steps the short convolution sees.
+        num_heads: H.
+        key_dim: K.
+        value_dim: V.
+        conv_size: W, steps the short convolution reads.
     """
 
-    def __init__(self, width: int, heads: int, key_width: int, value_width: int, taps: int = 2) -> None:
+    def __init__(self, width: int, num_heads: int, key_dim: int, value_dim: int, conv_size: int = 2) -> None:
         super().__init__()
-        self.shape, channels = (heads, value_width, key_width), heads * (2 * key_width + value_width)
-        self.inward = nn.Linear(width, channels + 2 * heads + heads * value_width, bias=False)
-        self.conv = nn.Parameter(torch.full((channels, taps), 1 / taps))
-        self.bias = nn.Parameter(torch.zeros(2 * heads))
-        self.norm = nn.Parameter(torch.ones(value_width))
-        self.outward = nn.Linear(heads * value_width, width, bias=False)
+        self.shape, channels = (num_heads, value_dim, key_dim), num_heads * (2 * key_dim + value_dim)
+        self.inward = nn.Linear(width, channels + 2 * num_heads + num_heads * value_dim, bias=False)
+        self.conv = nn.Parameter(torch.full((channels, conv_size), 1 / conv_size))
+        self.bias = nn.Parameter(torch.zeros(2 * num_heads))
+        self.norm = nn.Parameter(torch.ones(value_dim))
+        self.outward = nn.Linear(num_heads * value_dim, width, bias=False)
 
     def initial_state(self, batch: int) -> Carried:
         """Return empty matrices [B, H, V, K] and an empty window [B, W - 1, C]."""
-        channels, taps = self.conv.shape
-        return self.conv.new_zeros(batch, *self.shape), self.conv.new_zeros(batch, taps - 1, channels)
+        channels, conv_size = self.conv.shape
+        return self.conv.new_zeros(batch, *self.shape), self.conv.new_zeros(batch, conv_size - 1, channels)
 
     def step(self, x: Tensor, state: Carried, start: Tensor) -> tuple[Tensor, Carried]:
-        """Write and read once.
+        """Return the output of one step and the next state.
 
         Args:
             x: [B, D] inputs.
@@ -48,7 +48,7 @@ class GatedDeltaLayer(nn.Module):
             start: [B] bool, true where a life starts.
 
         Returns:
-            y: [B, D] what was read.
+            y: [B, D] outputs.
             state: after the step.
         """
         S, window = state

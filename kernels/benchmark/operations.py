@@ -1,4 +1,4 @@
-"""The operations that are measured: how to call them, what goes in, how much arithmetic it is."""
+"""Measured operations: function, inputs and arithmetic."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from lifelong.kernels.short_conv import short_conv
 
 __all__ = ["DELTA", "OPERATIONS", "Draw", "Operation", "Shape", "Trial", "back_ends", "draw", "trial"]
 
-TAPS = 2  # of the short convolution
-FORMS = ("reference", "chunk", "cpu", "triton")  # as their files are called; triton has one for a step, one for many
+CONV_SIZE = 2  # width of the short convolution
+FORMS = ("reference", "chunk", "cpu", "triton")  # names of their files; triton has one for single steps, one for chunks
 
 
 class Shape(NamedTuple):
-    """Sizes of what goes in; keys and values are equally wide."""
+    """Sizes of the inputs; keys and values are equally wide."""
 
     B: int
     T: int
@@ -31,47 +31,47 @@ class Shape(NamedTuple):
     d: int
 
     def __str__(self) -> str:
-        """Return what a row of a table says."""
+        """Return the text in a table."""
         return f"B={self.B} T={self.T} H={self.H} d={self.d}"
 
 
 class Trial(NamedTuple):
-    """One thing to time."""
+    """A call and its leaves, for timing."""
 
     run: Callable[[], Sequence[Tensor]]
     """Computes the outputs."""
     leaves: list[Tensor]
-    """What gradients are asked for."""
+    """Tensors to differentiate by."""
 
     def forward(self) -> None:
-        """Run without recording."""
+        """Run forward without autograd."""
         with torch.no_grad():
             self.run()
 
     def both(self) -> None:
-        """Run, and go back to all leaves from the sum of each output."""
+        """Run forward and backward from the sum of each output."""
         outputs = [x for x in self.run() if x.requires_grad]
         torch.autograd.grad(outputs, self.leaves, [torch.ones_like(x) for x in outputs], allow_unused=True)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Random numbers for inputs."""
+    """Random inputs."""
 
     device: torch.device
     generator: torch.Generator
     dtype: torch.dtype = torch.float32
 
     def normal(self, *shape: int) -> Tensor:
-        """Return numbers around 0."""
+        """Return standard normal numbers."""
         return torch.randn(shape, generator=self.generator, device=self.device, dtype=self.dtype)
 
     def unit(self, *shape: int) -> Tensor:
-        """Return vectors of length 1."""
+        """Return random unit vectors."""
         return normalize(self.normal(*shape), dim=-1)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Return numbers between 0 and 1."""
+        """Return uniform numbers in [0, 1)."""
         return torch.rand(shape, generator=self.generator, device=self.device, dtype=self.dtype)
 
     def starts(self, shape: Shape, share: float) -> Tensor:
@@ -80,10 +80,10 @@ class Draw:
 
 
 def draw(device: torch.device | str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Draw:
-    """Return a source of inputs.
+    """Return a source of random inputs.
 
     Args:
-        device: where they lie.
+        device: torch device.
         seed: of the source.
         dtype: of the inputs.
     """
@@ -93,7 +93,7 @@ def draw(device: torch.device | str, seed: int = 0, dtype: torch.dtype = torch.f
 
 @dataclass(frozen=True)
 class Operation:
-    """A kernel as it is measured."""
+    """Measured kernel."""
 
     run: Callable[..., Any]
     """The public function, or one with its arguments and `backend`."""
@@ -102,11 +102,11 @@ class Operation:
     flops: Callable[[Shape], int]
     """Floating-point operations of the forward pass; an exponential or a quotient counts one."""
     folder: str
-    """Where its back ends are, below `kernels`."""
+    """Folder of its back ends below `kernels`."""
 
 
 def back_ends(operation: Operation, device: torch.device | str) -> list[str]:
-    """Return the back ends that run on a device; what they import need not be there."""
+    """Return the back ends for a device, whether or not their packages are installed."""
     foreign = "triton" if torch.device(device).type == "cpu" else "cpu"
     folder = Path(__file__).resolve().parents[1] / operation.folder
     return [form for form in FORMS if form != foreign and any(folder.glob(f"{form}*.py"))]
@@ -116,8 +116,8 @@ def trial(operation: Operation, backend: str, inputs: dict[str, Any]) -> Trial:
     """Return a call of one back end with its own leaves.
 
     Args:
-        operation: what to call.
-        backend: its form.
+        operation: the operation.
+        backend: its back end.
         inputs: arguments; tensors of floating point get gradients.
     """
     leaves = {
@@ -173,14 +173,14 @@ def _linear_scan(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
 def _convolved(source: Draw, shape: Shape, starts: float, channels: int) -> dict[str, Any]:
     return {
         "x": source.normal(shape.B, shape.T, channels),
-        "weight": source.normal(channels, TAPS),
-        "state": source.normal(shape.B, TAPS - 1, channels),
+        "weight": source.normal(channels, CONV_SIZE),
+        "state": source.normal(shape.B, CONV_SIZE - 1, channels),
         "start": source.starts(shape, starts),
     }
 
 
 def _qkv(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
-    return _convolved(source, shape, starts, 3 * shape.H * shape.d) | {"heads": shape.H, "key_width": shape.d}
+    return _convolved(source, shape, starts, 3 * shape.H * shape.d) | {"num_heads": shape.H, "key_dim": shape.d}
 
 
 def _short_conv(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _gated_linear(source: Draw, shape: Shape, starts: float) -> dict[str, Any]:
 
 
 def _each(count: int, matrix: bool = False) -> Callable[[Shape], int]:
-    """Return the arithmetic of `count` operations on every channel, or on every number of the matrix, at every step."""
+    """Return the arithmetic of `count` operations per step and channel, or per step and number of the matrix."""
     return lambda shape: count * shape.B * shape.T * shape.H * shape.d * (shape.d if matrix else 1)
 
 
@@ -206,8 +206,8 @@ OPERATIONS: dict[str, Operation] = {
     GATED: Operation(fast_weight, partial(_fast_weight, corrected=False), _each(5, matrix=True), "fast_weight"),
     "posterior": Operation(posterior, _posterior, _each(10, matrix=True), "posterior"),
     "linear_scan": Operation(linear_scan, _linear_scan, _each(3), "linear_scan"),
-    "short_conv": Operation(short_conv, _short_conv, _each(2 * TAPS - 1), "short_conv"),
-    "qkv": Operation(qkv, _qkv, _each(3 * (2 * TAPS - 1 + 4) + 6), "fused"),
+    "short_conv": Operation(short_conv, _short_conv, _each(2 * CONV_SIZE - 1), "short_conv"),
+    "qkv": Operation(qkv, _qkv, _each(3 * (2 * CONV_SIZE - 1 + 4) + 6), "fused"),
     "gated_norm": Operation(gated_norm, _gated_norm, _each(9), "fused"),
     "gated_linear": Operation(gated_linear, _gated_linear, _each(5), "fused"),
 }

@@ -1,4 +1,4 @@
-"""One race: rivals at one shape, in turns, and what a table says of each."""
+"""Time several implementations at one shape in turns, and make the rows of a table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ __all__ = ["Rival", "ours", "race", "theirs"]
 
 @dataclass(frozen=True)
 class Rival:
-    """One who runs."""
+    """Implementation to be timed."""
 
     op: str
     back_end: str
     forward: Call | None = None
     both: Call | None = None
     work: float = 0.0
-    """Operations, or bytes, of the last of the two there is."""
+    """Operations or bytes of `both`, or of `forward` without it."""
     unit: str = "GFLOP/s"
-    fault: str | None = None
-    """Why it may not run."""
+    error: str | None = None
+    """Error of the comparison; it is then not timed."""
     peak: float | None = None
     captured: bool = False
     """Whether it runs as a CUDA graph."""
@@ -31,22 +31,22 @@ class Rival:
 
 
 def ours(
-    op: str, back_end: str, source: Draw, shape: Shape, starts: float, fault: str | None, captured: bool = False
+    op: str, back_end: str, source: Draw, shape: Shape, starts: float, error: str | None, captured: bool = False
 ) -> Rival:
-    """Return a back end of one of our operations, for training.
+    """Return one of our back ends, for training.
 
     Args:
         op: its name in `OPERATIONS`.
-        back_end: its form.
+        back_end: the back end.
         source: of its inputs.
         shape: of its inputs.
         starts: share of steps at which a life starts.
-        fault: what was found wrong with it.
+        error: of its comparison with the reference.
         captured: whether it runs as a CUDA graph.
     """
     operation: Operation = OPERATIONS[op]
-    if fault is not None:
-        return Rival(op, back_end, fault=fault)
+    if error is not None:
+        return Rival(op, back_end, error=error)
     return theirs(
         op,
         back_end,
@@ -57,41 +57,41 @@ def ours(
 
 
 def theirs(op: str, back_end: str, one: Trial, flops: float = 0.0, captured: bool = False) -> Rival:
-    """Return a rival for training; `flops` is the arithmetic of its forward pass."""
+    """Return another implementation, for training; `flops` is the arithmetic of its forward pass."""
     return Rival(op, back_end, one.forward, one.both, 3 * flops, captured=captured)
 
 
 def race(
     rivals: Mapping[str, Rival], favourite: str, shape: object, repeats: int, clock: Clock
 ) -> tuple[list[Row], dict[str, float | None]]:
-    """Time rivals in turns.
+    """Time implementations in turns.
 
     Args:
-        rivals: by a name of their own.
-        favourite: the one whom ratios refer to.
-        shape: what rows say of their inputs.
+        rivals: by name.
+        favourite: name of ratio 1.
+        shape: of the inputs, for the rows.
         repeats: rounds.
-        clock: by which.
+        clock: the clock.
 
     Returns:
-        rows: one for each rival.
-        medians: seconds of forward and backward, or of forward if that is all; None for one who did not arrive.
+        rows: one for each implementation.
+        medians: seconds of forward and backward, or of forward alone; None for one with an error.
     """
-    faults = {name: rival.fault for name, rival in rivals.items() if rival.fault is not None}
+    errors = {name: rival.error for name, rival in rivals.items() if rival.error is not None}
     calls: dict[str, Call] = {}
     for name, rival in rivals.items():
         for part, call in (("forward", rival.forward), ("both", rival.both)):
-            if call is None or name in faults:
+            if call is None or name in errors:
                 continue
             try:
                 calls[f"{name}: {part}"] = clock.captured(call) if rival.captured else call
-            except Exception as error:  # noqa: BLE001  a rival that breaks must not end the others' race
-                faults[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    times, broken = in_turns({key: call for key, call in calls.items() if _owner(key) not in faults}, repeats, clock)
-    faults |= {_owner(key): fault for key, fault in broken.items()}
+            except Exception as error:  # noqa: BLE001  one failing call must not stop the others
+                errors[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    times, broken = in_turns({key: call for key, call in calls.items() if _owner(key) not in errors}, repeats, clock)
+    errors |= {_owner(key): error for key, error in broken.items()}
     times = {key: [x / rivals[_owner(key)].steps for x in taken] for key, taken in times.items()}
     last = {name: f"{name}: {'forward' if rival.both is None else 'both'}" for name, rival in rivals.items()}
-    medians = {name: None if name in faults else middle(times, key) for name, key in last.items()}
+    medians = {name: None if name in errors else middle(times, key) for name, key in last.items()}
     rows = [
         Row(
             rival.op,
@@ -102,7 +102,7 @@ def race(
             rival.work,
             rival.unit,
             quotient(medians[name], medians.get(favourite)),
-            faults.get(name),
+            errors.get(name),
             rival.peak,
         )
         for name, rival in rivals.items()

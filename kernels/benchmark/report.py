@@ -1,4 +1,4 @@
-"""What was measured, as Markdown: where and with what, tables, and which goals are met."""
+"""Markdown report: machine and versions, tables, and goals."""
 
 import os
 import platform
@@ -13,18 +13,18 @@ from statistics import median
 
 import torch
 
-from .accuracy import TOLERANCE, Verdict
+from .accuracy import TOLERANCE, Comparison
 
 __all__ = ["Goal", "Row", "Table", "accuracy_table", "middle", "origin", "quotient"]
 
 HEADING = ("op", "back end", "shape", "forward ms", "forward + backward ms", "spread ms", "rate", "time / ours")
 
-SETTINGS = ("GLIBC_TUNABLES", "KMP_", "LD_PRELOAD", "MALLOC_", "OMP_")  # variables that change times
+SETTINGS = ("GLIBC_TUNABLES", "KMP_", "LD_PRELOAD", "MALLOC_", "OMP_")  # environment variables that affect times
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was timed, or not."""
+    """Row of a table."""
 
     op: str
     back_end: str
@@ -34,21 +34,21 @@ class Row:
     both: Sequence[float] = ()
     """Seconds, forward and backward."""
     work: float = 0.0
-    """Operations, or bytes, of the slower of the two that was timed."""
+    """Operations or bytes of `both`, or of `forward` without it."""
     unit: str = "GFLOP/s"
-    """Of the rate: work per nanosecond."""
+    """Unit of the rate: work per nanosecond."""
     ratio: float | None = None
-    """Its time over that of ours."""
-    fault: str | None = None
-    """Why it was not timed."""
+    """Its time over ours."""
+    error: str | None = None
+    """Error; it was then not timed."""
     peak: float | None = None
-    """Rate to give a share of, in the same unit."""
+    """Peak rate, in the same unit."""
 
     def cells(self) -> list[str]:
-        """Return the cells of its line."""
+        """Return the cells of the row."""
         begin = [self.op, self.back_end, self.shape]
-        if self.fault is not None:
-            return [*begin, f"FAILED: {self.fault.replace('|', '/')}", "-", "-", "-", "-"]
+        if self.error is not None:
+            return [*begin, f"FAILED: {self.error.replace('|', '/')}", "-", "-", "-", "-"]
         times = self.both or self.forward
         rate = self.work / median(times) / 1e9
         said = f"{_number(rate)} {self.unit}" if self.work else "-"
@@ -64,39 +64,39 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """A number to reach, and what was measured."""
+    """Target and measured values."""
 
     text: str
-    """What is wanted, with its number."""
+    """Description of the target."""
     found: Mapping[str, float | None]
-    """What was measured, by shape; None where it could not be."""
+    """Measured values by shape; None where missing."""
     bound: float
-    """The number."""
+    """Target value."""
     most: bool = False
-    """Whether the number may not be exceeded, instead of being reached."""
+    """Whether the target is an upper bound; else a lower one."""
     stretch: float | None = None
-    """A harder number."""
+    """Stretch target."""
     unit: str = ""
 
-    def verdict(self, bound: float) -> str:
-        """Return whether a number is reached at all shapes."""
+    def result(self, bound: float) -> str:
+        """Return whether a target is met at all shapes."""
         known = [x for x in self.found.values() if x is not None]
         if not all(x <= bound if self.most else x >= bound for x in known):
             return "not met"
         return "met" if known and len(known) == len(self.found) else "not measured"
 
     def __str__(self) -> str:
-        """Return its line."""
+        """Return the line of the report."""
         found = ", ".join(
             f"{'not measured' if x is None else _number(x) + self.unit} ({shape})" for shape, x in self.found.items()
         )
-        more = "" if self.stretch is None else f"; stretch {self.stretch:g}{self.unit}: {self.verdict(self.stretch)}"
-        return f"- **{self.verdict(self.bound)}**: {self.text}: {found or 'nothing was measured'}{more}"
+        more = "" if self.stretch is None else f"; stretch {self.stretch:g}{self.unit}: {self.result(self.stretch)}"
+        return f"- **{self.result(self.bound)}**: {self.text}: {found or 'nothing was measured'}{more}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that were timed in turns, and the goals they were timed for."""
+    """Table of rows timed in turns, with its goals."""
 
     title: str
     rows: Sequence[Row]
@@ -104,34 +104,34 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def __str__(self) -> str:
-        """Return Markdown."""
+        """Return the Markdown."""
         parts = [f"## {self.title}", *self.notes, markdown(HEADING, [row.cells() for row in self.rows])]
         return "\n\n".join([*parts, *(["\n".join(map(str, self.goals))] if self.goals else [])])
 
 
-def accuracy_table(verdicts: Mapping[tuple[str, str], Verdict], device: torch.device | str) -> str:
-    """Return Markdown of which back ends are right, and how far off they are."""
+def accuracy_table(comparisons: Mapping[tuple[str, str], Comparison], device: torch.device | str) -> str:
+    """Return the table of the back ends' accuracy."""
     rows = [
-        [op, back_end, "-" if verdict.error == torch.inf else f"{verdict.error:.1e}",
-         "right" if verdict.fault is None else f"FAILED: {verdict.fault.replace('|', '/')}"]
-        for (op, back_end), verdict in verdicts.items()
+        [op, back_end, "-" if comparison.difference == torch.inf else f"{comparison.difference:.1e}",
+         "right" if comparison.error is None else f"FAILED: {comparison.error.replace('|', '/')}"]
+        for (op, back_end), comparison in comparisons.items()
     ]  # fmt: skip
     note = (
         f"Outputs, last state and all gradients in float32 against the plain loop in float64; allowed is {TOLERANCE:g} "
         "of the largest number of each tensor, or of 1. What failed is not timed."
     )
-    table = markdown(("op", "back end", "largest error", "verdict"), rows)
+    table = markdown(("op", "back end", "largest error", "result"), rows)
     return f"## Right on {torch.device(device).type}?\n\n{note}\n\n{table}"
 
 
 def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table."""
+    """Return a Markdown table."""
     lines = [heading, ["---"] * len(heading), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def middle(times: Mapping[str, Sequence[float]], name: str) -> float | None:
-    """Return the median time of a rival, None if it has none."""
+    """Return the median time of an implementation, None if it has none."""
     return median(times[name]) if times.get(name) else None
 
 
@@ -141,10 +141,10 @@ def quotient(above: float | None, below: float | None) -> float | None:
 
 
 def origin(repeats: int) -> str:
-    """Return where, when and with what it was measured, as Markdown.
+    """Return machine, date and versions as Markdown.
 
     Args:
-        repeats: of every measurement.
+        repeats: rounds of every measurement.
     """
     load = " ".join(f"{x:.2f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     lines = {

@@ -1,4 +1,4 @@
-"""A sum of rows of a table, one for each place."""
+"""Embedding sum: one row of a table for each categorical entry."""
 
 from torch import Tensor
 
@@ -10,11 +10,11 @@ __all__ = ["embedding_sum"]
 
 
 def embedding_sum(values: Tensor, table: Tensor, begin: Tensor, *, backend: Backend = "auto") -> Tensor:
-    """Run `reference.embedding_sum`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.embedding_sum` by the fastest back end for these tensors; arguments as there.
 
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
-        IndexError: if a value points outside the table.
+        IndexError: if a value is outside the table.
     """
     check(values, table, begin)
     if pick(backend, table) == "cpu" and not values.is_cuda:

@@ -1,10 +1,10 @@
-r"""The sum of rows as a compiled loop; arguments as in `reference.py`.
+r"""Embedding sum as a compiled loop; arguments as in `reference.py`.
 
 Most values are 0 (a cell that is empty, an object without a state). With base = sum_p table[begin_p]:
 
     y = base + sum_{p: value_p > 0} (table[begin_p + value_p] - table[begin_p])
 
-so only what is there costs anything. Backward, the first row of a place gets what its other rows did not.
+so only non-zero values cost time. Backward, the first row of a place gets the sum of gradients minus its other rows'.
 Columns are cut into spans for the threads, so that no two write to one number.
 """
 
@@ -23,7 +23,7 @@ BLOCK = 32  # columns that are cut off together
 
 
 def embedding_sum(values: Tensor, table: Tensor, begin: Tensor) -> Tensor:
-    """Do what `reference.embedding_sum` does in one compiled pass; differentiable once."""
+    """Compute `reference.embedding_sum` in one compiled pass; differentiable once."""
     if table.requires_grad and torch.is_grad_enabled():
         made: Tensor = _Lookup.apply(values, table, begin)  # type: ignore[no-untyped-call]
         return made

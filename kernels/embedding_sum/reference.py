@@ -1,4 +1,4 @@
-r"""A sum of rows of a table, one for each place: what a linear map makes of categories, without the multiplications.
+r"""Embedding sum: a linear map of one-hot categories, computed by lookup.
 
     y = sum_p table[begin_p + value_p]
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 __all__ = ["check", "embedding_sum"]
 
-_MANY = 4096  # rows of a table from which it is looked up instead of multiplied with
+_MANY = 4096  # minimal table rows for a lookup instead of a product
 
 
 def embedding_sum(values: Tensor, table: Tensor, begin: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def embedding_sum(values: Tensor, table: Tensor, begin: Tensor) -> Tensor:
     if len(table) > _MANY:
         return functional.embedding(index, table).sum(-2)
     chosen = table.new_zeros(*values.shape[:-1], len(table)).scatter_(-1, index, 1.0)
-    return chosen @ table  # several times faster than an embedding's backward
+    return chosen @ table  # its backward is several times faster than an embedding's
 
 
 def check(values: Tensor, table: Tensor, begin: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A matrix that is decayed, corrected, written and read at every step: most linear memories are this."""
+"""Fast-weight recurrence of linear memories: decay, erase, write and read a matrix at every step."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from .reference import check, fast_weight as reference
 
 __all__ = ["fast_weight"]
 
-FEW = 256  # steps that one launch, which never waits for another, is the better form for
+FEW = 256  # steps up to which one launch is faster than chunks
 
 
 def fast_weight(
@@ -25,9 +25,9 @@ def fast_weight(
     rate: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.fast_weight` by the fastest back end for these tensors; arguments as there.
 
-    `backend` asks for one form: "reference", "chunk", "cpu", the loop compiled for the CPU, or "triton", for a GPU; the
+    `backend` selects one: "reference", "chunk", "cpu", the loop compiled for the CPU, or "triton", for a GPU; the
     last two are differentiable only once.
 
     Raises:

@@ -5,13 +5,13 @@ Notation, for one chunk and head (rows are steps):
     G[t, s]                       decay left at t of a write at s <= t of the same life, else 0; G< without the diagonal
     e[t]                          decay left at t of the incoming S, 0 once a life has started
     f[s]                          decay left at the end of a write at s, 0 if a life starts after it
-    U[t] = S r_t                  what the matrix says before the write at t
+    U[t] = S r_t                  output of the matrix at r before the write at t
 
     (I + G< * (R E^T)) U = (G< * (R K^T)) V + (e * R) S^T        unit triangular, by forward substitution:
     Y = (G * (Q K^T)) V - (G * (Q E^T)) U + (e * Q) S^T          an explicit inverse loses all digits when keys repeat
     S <- e[C] S + V^T (f * K) - U^T (f * E)
 
-All that does not depend on S is done for all chunks at once; only four products remain in the loop over chunks.
+All terms without S are computed for all chunks at once; only four products remain in the loop over chunks.
 With a decay per key channel the factors G sit inside the products; they are formed pairwise, so that no exponent is
 ever positive.
 """
@@ -37,7 +37,7 @@ def fast_weight(
     rate: Tensor | None = None,
     chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.fast_weight` does, `chunk` steps at a time; arguments as there."""
+    """Compute `reference.fast_weight`, `chunk` steps at a time; arguments as there."""
     if rate is not None:
         v, erase = rate[..., None] * v, rate[..., None] * k
     T = q.shape[1]

@@ -46,7 +46,7 @@ def fast_weight(
     erase_key: Tensor | None = None,
     rate: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.fast_weight` does in one compiled loop; float32 or float64, differentiable once."""
+    """Compute `reference.fast_weight` in one compiled loop; float32 or float64, differentiable once."""
     if erase is not None and erase_key is not None:
         return in_turns(fast_weight, q, k, v, state, start, decay, erase, erase_key)
     inputs = (q, k, v, state, start, decay, erase, rate)
@@ -107,7 +107,7 @@ def _run(
 
 
 # Below, all arrays are rows of their last axis: row (b T + t) H + h is step t of head h of life b. Functions get whole
-# arrays and a row: cutting the row out would cost more than a sweep over it.
+# arrays and a row index: slicing would cost more than a sweep over the row.
 
 
 @jit
@@ -275,7 +275,7 @@ def _finish(
     ddecay: Array,
     flow: Array,
 ) -> None:
-    """Write what step `row` still lacked: the gradient of its erase row, and of a decay per key channel."""
+    """Write the remaining gradients of step `row`: of its erase row, and of a decay per key channel."""
     if corrected:
         for j in range(g.size):
             g[j] = 0 if cut else a[j] * g[j]
@@ -322,7 +322,7 @@ def _add_flow(
     dq: Array,
     dk: Array,
 ) -> None:
-    """Go from dlog a of the step after to that of this one; per key channel all but r dr."""
+    """Update dlog a from the step after to this one; per key channel all but r dr."""
     if flow.size == 1:
         total = y.dtype.type(0)
         for i in range(y.shape[1]):
@@ -352,7 +352,7 @@ def _unwrite(
 
 @jit
 def _written(w: Array, v: Array, said: Array, rate: Array, corrected: bool, row: int) -> None:
-    """Write what goes to the key: v, or beta (v - u)."""
+    """Write the value written at the key: v, or beta (v - u)."""
     beta = rate[row, 0] if rate.size else w.dtype.type(1)
     for i in range(w.size):
         w[i] = beta * (v[row, i] - said[row, i]) if corrected else v[row, i]
@@ -414,7 +414,7 @@ def _copy(to: Array, to_base: int, source: Array, base: int, count: int) -> None
 
 @jit
 def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
-    """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
+    """Prefetch the rows of a segment, which are far apart in memory."""
     sink: float = arrays[0].dtype.type(0)
     for x in arrays:
         if x.size:

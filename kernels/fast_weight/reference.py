@@ -8,7 +8,7 @@ r"""The fast-weight recurrence, one step at a time.
 With a rate beta the two are one, the (gated) delta rule S <- S + beta (v - S k) k^T: r = beta k, and beta v for v.
 Without rate and r it is gated linear attention.
 
-Shapes: B lives, T steps, H heads, K key width, V value width; S is [V, K].
+Shapes: B lives, T steps, H heads, K key dim, V value dim; S is [V, K].
 Traffic per step and head: 2 V K numbers of state (one read, one write) and 3 K + 2 V of inputs and outputs.
 """
 
@@ -41,12 +41,12 @@ def fast_weight(
         state: [B, H, V, K] the matrix before the first step.
         start: [B, T] bool, true where a step is the first of a life.
         decay: [B, T, H] or [B, T, H, K], log of the factor kept, <= 0; None keeps everything.
-        erase: [B, T, H, K], r: the matrix is read there and what it says is taken away; None erases nothing.
-        erase_key: [B, T, H, K], c: where it is taken away from; None means k.
+        erase: [B, T, H, K], r: the matrix's output at r is subtracted; None erases nothing.
+        erase_key: [B, T, H, K], c: the key it is subtracted at; None means k.
         rate: [B, T, H], beta of the delta rule; instead of `erase`.
 
     Returns:
-        y: [B, T, H, V] what was read.
+        y: [B, T, H, V] outputs.
         state: [B, H, V, K] the matrix after the last step.
     """
     if rate is not None:

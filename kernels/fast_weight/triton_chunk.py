@@ -1,6 +1,7 @@
 r"""The fast-weight recurrence in three launches, C steps at a time in matrix form; arguments as in `reference.py`.
 
-Notation as in `chunk.py`, for one chunk and head, with W [C, V] what is written in the end, and X = V. Where it erases,
+Notation as in `chunk.py`, for one chunk and head, with W [C, V] the values written in the end, and X = V. Where it
+erases,
 
     A = G< * (R K^T),   (I + A) W = X - (e * R) S^T        with a rate b: R = b * K and X = b * V
     Y = (G * (Q K^T)) W + (e * Q) S^T,   S <- g S + W^T (f * K)        g is what is left of S after the chunk
@@ -39,7 +40,7 @@ from .turns import in_turns
 
 __all__ = ["fades", "fast_weight", "lives", "passing", "states_between"]
 
-PRECISION = "tf32x3"  # of products in float32: three on tensor cores, as good to 1e-6 as "ieee" without them
+PRECISION = "tf32x3"  # of float32 products: three on tensor cores, within 1e-6 of "ieee"
 TILE = 2048  # numbers of the matrix that a program holds from chunk to chunk
 
 
@@ -56,7 +57,7 @@ def fast_weight(
     rate: Tensor | None = None,
     chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.fast_weight` does, `chunk` steps at a time; the state in float32 or wider.
+    """Compute `reference.fast_weight`, `chunk` steps at a time; the state in float32 or wider.
 
     `chunk` is a power of two, 16 at least, and no more is taken with a decay per key channel. Differentiable once.
     """
@@ -85,14 +86,14 @@ class _FastWeight(torch.autograd.Function):
         q, k, v, start, decay, r, rate, inverse, W, before = ctx.saved_tensors
         (B, T, H, _), dy, dstate, dv = q.shape, dy.contiguous(), own_state(dend), torch.empty_like(v)
         size, across, along = _cut(q, v, decay, ctx.chunk, before.dtype)
-        N, heads, ERASES = before.shape[2], B * H, inverse is not None
+        N, BH, ERASES = before.shape[2], B * H, inverse is not None
         dX, after = before.new_empty(v.shape), torch.empty_like(before)
         dq, dk, ddecay, dr, drate = (None if x is None else before.new_empty(x.shape) for x in (q, k, decay, r, rate))
-        _read_back[(heads * N,)](q, k, decay, start, W, before, dy, dq, dk, ddecay, dX, T, N, **along, **size)
-        _states_back[(heads * triton.cdiv(v.shape[-1], across["BLOCK_V"]),)](
+        _read_back[(BH * N,)](q, k, decay, start, W, before, dy, dq, dk, ddecay, dX, T, N, **along, **size)
+        _states_back[(BH * triton.cdiv(v.shape[-1], across["BLOCK_V"]),)](
             q, k, decay, r, rate, start, inverse, dy, dX, dstate, after, T, N, **across, **size
         )
-        _write_back[(heads * N,)](
+        _write_back[(BH * N,)](
             k, v, decay, r, rate, start, W, before, dX, after, dk, dv, ddecay, dr, drate, T, N, **along, **size,
             ERASES=ERASES,
         )  # fmt: skip
@@ -120,18 +121,18 @@ def _run(
     end = own_state(state) if save else next_state(state)
     (B, T, H, _), V = q.shape, v.shape[-1]
     size, across, along = _cut(q, v, decay, chunk, end.dtype)
-    C, W, inverse, heads = size["C"], v, None, B * H
+    C, W, inverse, BH = size["C"], v, None, B * H
     N = triton.cdiv(T, C)
     if r is not None or rate is not None:
         inverse, W = end.new_empty((B, T, H, C)), end.new_empty(v.shape)
-        _invert[(heads * N,)](
+        _invert[(BH * N,)](
             k, decay, r, rate, start, inverse, T, N, C.bit_length() - 1, BLOCK_K=along["BLOCK_K"], num_stages=1, **size
         )
     before = end.new_empty((B, H, N, *end.shape[2:]))
-    _states[(heads * triton.cdiv(V, across["BLOCK_V"]),)](
+    _states[(BH * triton.cdiv(V, across["BLOCK_V"]),)](
         k, v, decay, r, rate, start, inverse, W, before, end, T, N, **across, **size
     )
-    _read[(heads * N * triton.cdiv(V, along["BLOCK_V"]),)](q, k, decay, start, W, before, y, T, N, **along, **size)
+    _read[(BH * N * triton.cdiv(V, along["BLOCK_V"]),)](q, k, decay, start, W, before, y, T, N, **along, **size)
     return y, end, (q, k, v, start, decay, r, rate, inverse, W, before)
 
 
@@ -141,7 +142,7 @@ def states_between(k: Tensor, v: Tensor, decay: Tensor | None, start: Tensor, en
     All are contiguous, `start` in bytes; `end` holds the state before the first step.
     """
     size, across, _ = _cut(k, v, None, chunk, end.dtype)
-    size["CHANNELS"] = decay is not None and decay.ndim == 4  # nothing is formed pairwise: chunks may be long
+    size["CHANNELS"] = decay is not None and decay.ndim == 4  # no pairwise terms, so chunks may be long
     T, N, (B, H, V, K) = k.shape[1], triton.cdiv(k.shape[1], size["C"]), end.shape
     before = end.new_empty((B, H, N, V, K))
     _states[(B * H * triton.cdiv(V, across["BLOCK_V"]),)](
@@ -153,11 +154,11 @@ def states_between(k: Tensor, v: Tensor, decay: Tensor | None, start: Tensor, en
 def _cut(
     q: Tensor, v: Tensor, decay: Tensor | None, chunk: int, dtype: torch.dtype
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the sizes of the matrices, and how they are cut for what goes across chunks and along all at once.
+    """Return the sizes and tiles of the matrices, for kernels across chunks and for kernels over all chunks at once.
 
-    What goes from chunk to chunk holds all columns of `TILE` numbers of the matrix. What is done for all chunks at once
-    goes through it in blocks of 32 rows and columns, or 16 channels where each pair of steps has a number for each:
-    with more, a thread runs out of registers (seen in what the compiler makes for an H200, not in times).
+    The former hold all columns of `TILE` numbers of the matrix. The latter use blocks of 32 rows and columns, or 16
+    channels with a factor per pair of steps and channel: larger ones spill registers (seen in the code compiled for an
+    H200, not in times).
     """
     H, K, V, channels = q.shape[2], q.shape[3], v.shape[3], decay is not None and decay.ndim == 4
     if chunk < 16 or chunk & (chunk - 1):
@@ -174,7 +175,7 @@ def _cut(
 
 
 # Below, row (b T + t) H + h is step t of head h of life b; `i` are steps of a chunk, `j` columns and `m` rows of the
-# matrix. What belongs to a step stands as a row: [C, ...], and to a pair of steps as [C, C, ...], the later one first.
+# matrix. Data of steps are rows, [C, ...], of pairs of steps [C, C, ...], the later one first.
 
 
 @triton.jit
@@ -200,14 +201,14 @@ def fades(decay, row, i, inside, j, H, K, like, CHANNELS: tl.constexpr):
 
 @triton.jit
 def _incoming(a, life, CHANNELS: tl.constexpr):
-    """Return e, [C, 1 or K]: what is left at each step of what comes into the chunk."""
+    """Return e, [C, 1 or K]: the decay at each step of the incoming state."""
     total = tl.cumsum(a, 0) if CHANNELS else tl.cumsum(a, 0)[:, None]
     return tl.exp(tl.where((life == 0)[:, None], total, float("-inf")))
 
 
 @triton.jit
 def _outgoing(decay, row, life, i, count, j, H, K, like, C: tl.constexpr, CHANNELS: tl.constexpr):
-    """Return f, [C, 1 or K]: what is left at the end of the chunk of a write at each step."""
+    """Return f, [C, 1 or K]: the decay at the chunk's end of a write at each step."""
     a = fades(decay, row, i + 1, (i + 1 < count) & (i + 1 < C), j, H, K, like, CHANNELS)
     total = tl.cumsum(a, 0, reverse=True) if CHANNELS else tl.cumsum(a, 0, reverse=True)[:, None]
     return tl.exp(tl.where((life == tl.max(life, 0))[:, None], total, float("-inf")))
@@ -215,7 +216,7 @@ def _outgoing(decay, row, life, i, count, j, H, K, like, C: tl.constexpr, CHANNE
 
 @triton.jit
 def passing(a, life, CHANNELS: tl.constexpr):
-    """Return g, a number or [1, K]: what is left at the end of the chunk of what comes into it."""
+    """Return g, a number or [1, K]: the decay at the chunk's end of the incoming state."""
     total = tl.sum(a, 0)[None, :] if CHANNELS else tl.sum(a, 0)
     return tl.exp(tl.where(tl.max(life, 0) == 0, total, float("-inf")))
 
@@ -254,7 +255,7 @@ def _times(X, Y, PRECISION: tl.constexpr):
 
 @triton.jit
 def _mix(G, X, pairs, PRECISION: tl.constexpr):
-    """Return G X; a row of X that is not finite reaches only those who see it."""
+    """Return G X; a row of X that is not finite reaches only the steps that depend on it."""
     broken = tl.sum(X - X, 1)  # 0, or NaN
     reached = tl.sum(tl.where(pairs, broken[None, :], 0.0), 1)
     return _times(G, tl.where(X - X == 0, X, 0.0), PRECISION) + reached[:, None]

@@ -1,8 +1,8 @@
 r"""The fast-weight recurrence in one launch, with the matrix in registers; arguments as in `reference.py`.
 
 A program holds some rows of one head's matrix, a tile [BLOCK_V, K] of S [V, K], and takes it through all steps: the
-state is read once and written once, whatever T. Rows do not meet each other, so tiles never wait; what all rows share
-(gradients of q, k, r, c and the gates) is summed over the tiles at the end.
+state is read once and written once, whatever T. Rows are independent, so tiles never synchronise; gradients shared by
+all rows (of q, k, r, c and the gates) are summed over the tiles at the end.
 
 Gradients, last step first, with D the gradient of S after the step, S1 the matrix after its decay:
 
@@ -10,9 +10,8 @@ Gradients, last step first, with D the gradient of S after the step, S1 the matr
     du  = -D c              dc = -D^T u        D <- D + du r^T        dr = S1^T du
     dlog a = sum of D * S1  D <- a * D
 
-Forward keeps what the erase read, u = S1 r, and S every `SEGMENT` steps; backward forms a segment's states again, in a
-buffer that is small enough to stay in the GPU's cache.
-Traffic at T = 1: the state once in and once out.
+Forward keeps the erase's output, u = S1 r, and S every `SEGMENT` steps; backward recomputes a segment's states, in a
+buffer that is small enough to stay in the GPU's cache. Traffic at T = 1: the state once in and once out.
 """
 
 from typing import Any
@@ -43,7 +42,7 @@ def fast_weight(
     erase_key: Tensor | None = None,
     rate: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.fast_weight` does in one launch; the state in float32 or wider, differentiable once."""
+    """Compute `reference.fast_weight` in one launch; the state in float32 or wider, differentiable once."""
     inputs = (q, k, v, state, start, decay, erase, erase_key, rate)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
         y, end = _FastWeight.apply(*inputs)  # type: ignore[no-untyped-call]
@@ -110,7 +109,7 @@ def _run(
 
 
 def _tile(q: Tensor, v: Tensor, decay: Tensor | None) -> dict[str, Any]:
-    """Return the sizes of the matrices and how they are cut into tiles, as the kernels name them.
+    """Return the sizes of the matrices and tiles as keyword arguments of the kernels.
 
     A tile has `TILE` numbers, 4 rows at least; one row of threads then holds whole rows, whose sums need no other warp.
     """
@@ -207,7 +206,7 @@ def _backward(
                     S -= _vector(said, row, i, V, S)[:, None] * _vector(c, row, j, K, S)[None, :]
             S += w[:, None] * _vector(k, row, j, K, S)[None, :]
             tl.store(formed + s * BLOCK_V * K + place, S, mask=inside)
-        tl.debug_barrier()  # what one thread stored another may load
+        tl.debug_barrier()  # threads load what others stored
         for ago in range(count):
             s = count - 1 - ago
             row = (b * T + first + s) * H + h
@@ -251,5 +250,5 @@ def _backward(
                 else:
                     tl.store(ddecay + total, tl.sum(flow, 0))
             D = tl.where(fresh, 0.0, D * a)
-        tl.debug_barrier()  # before the next segment is formed in the same place
+        tl.debug_barrier()  # before the next segment overwrites the buffer
     tl.store(dstate + own, D, mask=inside)

@@ -1,4 +1,4 @@
-"""An erase key of its own makes two steps of each: erase there, then write and read."""
+"""Erase keys other than k: split each step into an erase step and a write-and-read step."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def in_turns(
     erase: Tensor,
     erase_key: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Run a form of `fast_weight` that erases at its key only; arguments and results as in `reference.py`.
+    """Compute `fast_weight` with erase keys by a back end without them; arguments and results as in `reference.py`.
 
     Args:
         form: called with twice as many steps, without an erase key.

@@ -1,4 +1,4 @@
-"""What surrounds a recurrence, in one pass each: before it, after it, and the product between its layers."""
+"""Fused elementwise operations around a recurrence: before it, after it, and the gated product of the MLPs."""
 
 from types import ModuleType
 
@@ -19,29 +19,29 @@ def qkv(
     weight: Tensor,
     state: Tensor,
     start: Tensor,
-    heads: int,
-    key_width: int,
+    num_heads: int,
+    key_dim: int,
     unit: bool = True,
     *,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run `reference.qkv`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.qkv` by the fastest back end for these tensors; arguments as there.
 
-    `backend` asks for one form: "reference", "cpu", the compiled loop, or "triton", as of the other operations here;
+    `backend` selects one: "reference", "cpu", the compiled loop, or "triton", as of the other operations here;
     the last two are differentiable only once.
 
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
     """
     check(x, weight, state, start)
-    check_qkv(x, heads, key_width)
-    form = _form(backend, max(key_width, x.shape[-1] // heads - 2 * key_width), x, weight, state)
-    q, k, v, after = form.qkv(x, weight, state, start, heads, key_width, unit)
+    check_qkv(x, num_heads, key_dim)
+    form = _form(backend, max(key_dim, x.shape[-1] // num_heads - 2 * key_dim), x, weight, state)
+    q, k, v, after = form.qkv(x, weight, state, start, num_heads, key_dim, unit)
     return q, k, v, after
 
 
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:
-    """Run `reference.gated_norm`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.gated_norm` by the fastest back end for these tensors; arguments as there.
 
     Raises:
         ValueError: if the shapes do not fit each other, naming the argument, or `backend` does not fit the tensors.
@@ -55,7 +55,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, backend
 
 
 def gated_linear(z: Tensor, *, backend: Backend = "auto") -> Tensor:
-    """Run `reference.gated_linear`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.gated_linear` by the fastest back end for these tensors; arguments as there.
 
     Raises:
         ValueError: if z has no two halves, or `backend` does not fit the tensors.
@@ -80,11 +80,11 @@ def _form(backend: Backend, widest: int, first: Tensor, *others: Tensor | None) 
         from . import triton_step  # and so is triton
 
         if not first.numel():
-            fault = f"needs at least one number, got {list(first.shape)}"
+            reason = f"needs at least one number, got {list(first.shape)}"
         elif widest > triton_step.WIDEST:
-            fault = f"sums over at most {triton_step.WIDEST} channels, got {widest}"
+            reason = f"sums over at most {triton_step.WIDEST} channels, got {widest}"
         else:
             return triton_step
         if backend == "triton":
-            raise ValueError(f"backend 'triton' {fault}")
+            raise ValueError(f"backend 'triton' {reason}")
     return reference

@@ -1,4 +1,4 @@
-r"""What surrounds a recurrence, each in one compiled pass; arguments as in `reference.py`.
+r"""Fused operations, each in one compiled pass; arguments as in `reference.py`.
 
 Notation, for one step: x the input, z = sum_i w_i x_{t-i} the convolution over the inputs of the same life,
 sigma = 1 / (1 + exp(-z)), s = z sigma, n = 1 / |s| over a head.
@@ -7,7 +7,7 @@ sigma = 1 / (1 + exp(-z)), s = z sigma, n = 1 / |s| over a head.
     silu'(z) = sigma (1 + z (1 - sigma))
     y = x r w silu(g)           r = 1 / rms(x), xn = x r:  dx = r (dn - xn mean(dn xn)) with dn = dy w silu(g)
 
-Nothing between input and output is kept for the backward pass; it is cheaper to compute again than to fetch. The
+The backward pass recomputes all intermediate values, which is cheaper than loading them. The
 exponential is a polynomial that compiles to vector instructions, right to float32's last digit; hence float32 only.
 """
 
@@ -28,17 +28,17 @@ PIECES = 16  # into which rows are cut for the threads; each sums its own gradie
 
 
 def qkv(
-    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, heads: int, key_width: int, unit: bool = True
+    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Do what `reference.qkv` does in one compiled pass; differentiable once."""
+    """Compute `reference.qkv` in one compiled pass; differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
-        made: tuple[Tensor, Tensor, Tensor, Tensor] = _QKV.apply(x, weight, state, start, heads, key_width, unit)  # type: ignore[no-untyped-call]
+        made: tuple[Tensor, Tensor, Tensor, Tensor] = _QKV.apply(x, weight, state, start, num_heads, key_dim, unit)  # type: ignore[no-untyped-call]
         return made
-    return _run_qkv(x, weight, state, start, heads, key_width, unit)
+    return _run_qkv(x, weight, state, start, num_heads, key_dim, unit)
 
 
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Do what `reference.gated_norm` does in one compiled pass; differentiable once."""
+    """Compute `reference.gated_norm` in one compiled pass; differentiable once."""
     if torch.is_grad_enabled() and any(z is not None and z.requires_grad for z in (x, weight, gate)):
         made: Tensor = _GatedNorm.apply(x, weight, gate)  # type: ignore[no-untyped-call]
         return made
@@ -46,7 +46,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
 
 
 def gated_linear(z: Tensor) -> Tensor:
-    """Do what `reference.gated_linear` does in one compiled pass; differentiable once."""
+    """Compute `reference.gated_linear` in one compiled pass; differentiable once."""
     if torch.is_grad_enabled() and z.requires_grad:
         made: Tensor = _GatedLinear.apply(z)  # type: ignore[no-untyped-call]
         return made
@@ -66,21 +66,21 @@ class _QKV(torch.autograd.Function):
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         B, T, C = x.shape
         dx, dstate = torch.empty_like(x), torch.empty_like(state)
-        dtaps = x.new_zeros(B, weight.shape[1], C)  # each life sums its own
+        dweight = x.new_zeros(B, weight.shape[1], C)  # each life sums its own
         dq, dk, dv, dafter = (z.contiguous() for z in (dq, dk, dv, dafter))
         unit = x.new_ones(1) if ctx.unit else None
-        arrays = rows(x.dtype, x, weight.mT.contiguous(), state, start, dq, dk, dv, dafter, dx, dstate, dtaps, unit)
+        arrays = rows(x.dtype, x, weight.mT.contiguous(), state, start, dq, dk, dv, dafter, dx, dstate, dweight, unit)
         spread(_qkv_backward, B, 8 * T * C, arrays)
-        return dx, dtaps.sum(0).mT, dstate, None, None, None, None
+        return dx, dweight.sum(0).mT, dstate, None, None, None, None
 
 
 def _run_qkv(
-    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, heads: int, key_width: int, unit: bool = True
+    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, weight, state, start = (z.detach().contiguous() for z in (x, weight, state, start))
     B, T, C = x.shape
-    q, k = x.new_empty(B, T, heads, key_width), x.new_empty(B, T, heads, key_width)
-    v, after = x.new_empty(B, T, heads, C // heads - 2 * key_width), torch.empty_like(state)
+    q, k = x.new_empty(B, T, num_heads, key_dim), x.new_empty(B, T, num_heads, key_dim)
+    v, after = x.new_empty(B, T, num_heads, C // num_heads - 2 * key_dim), torch.empty_like(state)
     arrays = rows(x.dtype, x, weight.mT.contiguous(), state, start, q, k, v, after, x.new_ones(1) if unit else None)
     spread(_qkv, B, 4 * T * C, arrays)
     return q, k, v, after
@@ -164,26 +164,26 @@ def _sigmoid(x: Any) -> Any:
 
 
 @jit
-def _convolve(z: Array, x: Array, taps: Array, window: Array, b: int, t: int, row: int, past: int) -> None:
+def _convolve(z: Array, x: Array, weight: Array, window: Array, b: int, t: int, row: int, past: int) -> None:
     """Write the convolution of step t of life b into z [C]; only the `past` inputs before it count."""
-    W = taps.shape[0]
+    W = weight.shape[0]
     for c in range(z.size):
-        z[c] = taps[W - 1, c] * x[row, c]
+        z[c] = weight[W - 1, c] * x[row, c]
     for i in range(1, past + 1):
         if i <= t:
             for c in range(z.size):
-                z[c] += taps[W - 1 - i, c] * x[row - i, c]
+                z[c] += weight[W - 1 - i, c] * x[row - i, c]
         else:
             for c in range(z.size):
-                z[c] += taps[W - 1 - i, c] * window[b * (W - 1) + W - 1 + t - i, c]
+                z[c] += weight[W - 1 - i, c] * window[b * (W - 1) + W - 1 + t - i, c]
 
 
 @jit
 def _qkv(first: int, last: int, arrays: Arrays) -> None:
     """Run the lives from `first` to before `last`."""
-    x, taps, window, start, q, k, v, after, unit = arrays
+    x, weight, window, start, q, k, v, after, unit = arrays
     B, T = start.shape
-    H, K, V, W = q.shape[0] // (B * T), q.shape[1], v.shape[1], taps.shape[0]
+    H, K, V, W = q.shape[0] // (B * T), q.shape[1], v.shape[1], weight.shape[0]
     z = np.zeros(x.shape[1], x.dtype)
     for b in range(first, last):
         past = W - 1  # inputs of this life before the present one, as the convolution sees
@@ -191,7 +191,7 @@ def _qkv(first: int, last: int, arrays: Arrays) -> None:
             row = b * T + t
             if start[b, t]:
                 past = 0
-            _convolve(z, x, taps, window, b, t, row, past)
+            _convolve(z, x, weight, window, b, t, row, past)
             for c in range(z.size):
                 z[c] *= _sigmoid(z[c])
             queries, keys, values = z[: H * K], z[H * K : 2 * H * K], z[2 * H * K :]
@@ -233,10 +233,10 @@ def _copy(to: Array, source: Array) -> None:
 
 @jit
 def _qkv_backward(first: int, last: int, arrays: Arrays) -> None:
-    """Run the lives from `first` to before `last`; `dtaps` comes as zeros."""
-    x, taps, window, start, dq, dk, dv, dafter, dx, dwindow, dtaps, unit = arrays
+    """Run the lives from `first` to before `last`; `dweight` comes as zeros."""
+    x, weight, window, start, dq, dk, dv, dafter, dx, dwindow, dweight, unit = arrays
     B, T = start.shape
-    H, K, V, W, C = dq.shape[0] // (B * T), dq.shape[1], dv.shape[1], taps.shape[0], x.shape[1]
+    H, K, V, W, C = dq.shape[0] // (B * T), dq.shape[1], dv.shape[1], weight.shape[0], x.shape[1]
     z, s, dz = np.zeros(C, x.dtype), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
     one = x.dtype.type(1)
     for b in range(first, last):
@@ -248,7 +248,7 @@ def _qkv_backward(first: int, last: int, arrays: Arrays) -> None:
             row = b * T + t
             if start[b, t]:
                 past = 0
-            _convolve(z, x, taps, window, b, t, row, past)
+            _convolve(z, x, weight, window, b, t, row, past)
             for c in range(C):
                 sigma = _sigmoid(z[c])
                 s[c] = z[c] * sigma
@@ -262,18 +262,18 @@ def _qkv_backward(first: int, last: int, arrays: Arrays) -> None:
             at = b * W + W - 1
             for c in range(C):
                 dz[c] *= z[c]
-                dx[row, c] = dz[c] * taps[W - 1, c]
-                dtaps[at, c] += dz[c] * x[row, c]
+                dx[row, c] = dz[c] * weight[W - 1, c]
+                dweight[at, c] += dz[c] * x[row, c]
             for i in range(1, past + 1):
                 if i <= t:
                     for c in range(C):
-                        dx[row - i, c] += dz[c] * taps[W - 1 - i, c]
-                        dtaps[at - i, c] += dz[c] * x[row - i, c]
+                        dx[row - i, c] += dz[c] * weight[W - 1 - i, c]
+                        dweight[at - i, c] += dz[c] * x[row - i, c]
                 else:
                     from_ = old + W - 1 + t - i
                     for c in range(C):
-                        dwindow[from_, c] += dz[c] * taps[W - 1 - i, c]
-                        dtaps[at - i, c] += dz[c] * window[from_, c]
+                        dwindow[from_, c] += dz[c] * weight[W - 1 - i, c]
+                        dweight[at - i, c] += dz[c] * window[from_, c]
             past = min(past + 1, W - 1)
         for i in range(1, past + 1):
             for c in range(C):

@@ -1,10 +1,10 @@
-r"""What surrounds a recurrence, as torch says it: cheap in arithmetic, but a memory pass for each operation.
+r"""Operations around a recurrence in plain torch: little arithmetic, but a pass through memory for each.
 
     qkv           silu(conv(x)), cut into q, k and v of H heads, q and k at length 1
     gated_norm    x / rms(x) * weight * silu(gate)
     gated_linear  silu(left half of z) * right half of z
 
-Shapes: B lives, T steps, H heads, K key width, V value width, C = H (2 K + V) channels, W taps.
+Shapes: B lives, T steps, H heads, K key dim, V value dim, C = H (2 K + V) channels, W conv size.
 """
 
 from torch import Tensor
@@ -19,17 +19,17 @@ EPS = 1e-5
 
 
 def qkv(
-    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, heads: int, key_width: int, unit: bool = True
+    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return queries, keys and values of all heads.
 
     Args:
-        x: [B, T, C] what the convolution reads: queries of all heads, then keys, then values.
-        weight: [C, W] taps, oldest first.
+        x: [B, T, C] inputs of the convolution: queries of all heads, then keys, then values.
+        weight: [C, W] of the convolution, oldest step first.
         state: [B, W - 1, C] inputs before the first step, oldest first.
         start: [B, T] bool, true where a step is the first of a life.
-        heads: H.
-        key_width: K.
+        num_heads: H.
+        key_dim: K.
         unit: whether queries and keys get L2 norm 1; zero stays zero.
 
     Returns:
@@ -39,9 +39,9 @@ def qkv(
         state: [B, W - 1, C] the last inputs.
     """
     mixed, state = short_conv(x, weight, state, start, backend="reference" if x.shape[1] == 1 else "chunk")
-    keys = heads * key_width
+    keys = num_heads * key_dim
     q, k, v = functional.silu(mixed).split([keys, keys, x.shape[-1] - 2 * keys], -1)
-    q, k, v = (z.unflatten(-1, (heads, -1)) for z in (q, k, v))
+    q, k, v = (z.unflatten(-1, (num_heads, -1)) for z in (q, k, v))
     if unit:
         q, k = unit_length(q), unit_length(k)
     return q, k, v, state
@@ -68,14 +68,14 @@ def gated_linear(z: Tensor) -> Tensor:
     return functional.silu(left) * right
 
 
-def check_qkv(x: Tensor, heads: int, key_width: int) -> None:
+def check_qkv(x: Tensor, num_heads: int, key_dim: int) -> None:
     """Validate the number of channels.
 
     Raises:
         ValueError: naming the sizes.
     """
-    values = x.shape[-1] - 2 * heads * key_width
-    if heads < 1 or key_width < 1 or values < 1 or values % heads:
+    values = x.shape[-1] - 2 * num_heads * key_dim
+    if num_heads < 1 or key_dim < 1 or values < 1 or values % num_heads:
         raise ValueError(
-            f"x must have H (2 K + V) channels with H = {heads}, K = {key_width} and V > 0, got {x.shape[-1]}"
+            f"x must have H (2 K + V) channels with H = {num_heads}, K = {key_dim} and V > 0, got {x.shape[-1]}"
         )

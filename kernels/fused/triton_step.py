@@ -1,14 +1,14 @@
-r"""What surrounds a recurrence, each in one launch; arguments as in `reference.py`.
+r"""Fused operations, each in one launch; arguments as in `reference.py`.
 
-Nothing here waits for the step before it: a program holds some rows and all channels they are summed over, [BLOCK_N,
-BLOCK], and of `qkv` one head. A row of the convolution looks back over the W - 1 rows before it, as its life
-reaches, and backward over the W - 1 rows after it, with sigma = 1 / (1 + exp(-z)), n = 1 / |s| over a head:
+Steps are independent: a program holds some rows and all channels they are summed over, [BLOCK_N, BLOCK], and of `qkv`
+one head. A row of the convolution reads the W - 1 rows before it of the same life, and backward the W - 1 rows after
+it, with sigma = 1 / (1 + exp(-z)), n = 1 / |s| over a head:
 
     s = z sigma,  q = n s                   ds = n (dq - q (q . dq)),  dz = ds sigma (1 + z (1 - sigma))
     z_t = sum_i weight[:, W-1-i] x_{t-i}    dx_t = sum_i weight[:, W-1-i] dz_{t+i},  dweight[:, W-1-i] += dz_t x_{t-i}
     y = x r w silu(g),  r = 1 / rms(x)      dx = r (dn - x r mean(dn x r)) with dn = dy w silu(g)
 
-Nothing between input and output is kept for the backward pass; that of `qkv` is two launches, for dz and then for dx.
+The backward pass recomputes all intermediate values; that of `qkv` is two launches, for dz and then for dx.
 A weight's gradient is a sum over rows: every program writes its own, and one sum after the launch adds them in order.
 Traffic: inputs and outputs once; `qkv` reads its input W times, from the cache all but once.
 """
@@ -26,22 +26,22 @@ __all__ = ["WIDEST", "gated_linear", "gated_norm", "qkv"]
 EPS = tl.constexpr(1e-5)
 TINY = tl.constexpr(1e-6)
 TILE = 2048  # numbers in a program at a time: 16 for each thread of four warps
-PROGRAMS = 1024  # that a GPU is busy with; few rows are spread over as many, many are no more partial sums than this
+PROGRAMS = 1024  # programs that fill a GPU; also the largest number of partial sums
 WIDEST = 1 << 14  # channels that can be summed over in one program
 
 
 def qkv(
-    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, heads: int, key_width: int, unit: bool = True
+    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Do what `reference.qkv` does in one launch; sums in float32 or wider, differentiable once."""
+    """Compute `reference.qkv` in one launch; sums in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
-        made: tuple[Tensor, Tensor, Tensor, Tensor] = _QKV.apply(x, weight, state, start, heads, key_width, unit)  # type: ignore[no-untyped-call]
+        made: tuple[Tensor, Tensor, Tensor, Tensor] = _QKV.apply(x, weight, state, start, num_heads, key_dim, unit)  # type: ignore[no-untyped-call]
         return made
-    return _run_qkv(x, weight, state, start, heads, key_width, unit)
+    return _run_qkv(x, weight, state, start, num_heads, key_dim, unit)
 
 
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Do what `reference.gated_norm` does in one launch; sums in float32 or wider, differentiable once."""
+    """Compute `reference.gated_norm` in one launch; sums in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and any(z is not None and z.requires_grad for z in (x, weight, gate)):
         made: Tensor = _GatedNorm.apply(x, weight, gate)  # type: ignore[no-untyped-call]
         return made
@@ -49,7 +49,7 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None) -> Tensor:
 
 
 def gated_linear(z: Tensor) -> Tensor:
-    """Do what `reference.gated_linear` does in one launch; products in float32 or wider, differentiable once."""
+    """Compute `reference.gated_linear` in one launch; products in float32 or wider, differentiable once."""
     if torch.is_grad_enabled() and z.requires_grad:
         made: Tensor = _GatedLinear.apply(z)  # type: ignore[no-untyped-call]
         return made
@@ -59,7 +59,7 @@ def gated_linear(z: Tensor) -> Tensor:
 class _QKV(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x, weight, state, start, _, ctx.key_width, ctx.unit = inputs
+        x, weight, state, start, _, ctx.key_dim, ctx.unit = inputs
         ctx.save_for_backward(x, weight, state, start)
         return _run_qkv(*inputs)
 
@@ -69,28 +69,28 @@ class _QKV(torch.autograd.Function):
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         B, T, C = x.shape
         W, H, flags = weight.shape[1], dq.shape[2], start.view(torch.uint8)
-        size = _heads(x, H, ctx.key_width)
+        size = _heads(x, H, ctx.key_dim)
         pieces = triton.cdiv(B * T, size["BLOCK_N"])
-        dz, dtaps = (x.new_empty(shape, dtype=_wide(dq)) for shape in ((B, T, C), (pieces, W, C)))
+        dz, dweight = (x.new_empty(shape, dtype=_wide(dq)) for shape in ((B, T, C), (pieces, W, C)))
         _qkv_backward[(pieces * H,)](
-            x, weight, state, flags, dq.contiguous(), dk.contiguous(), dv.contiguous(), dz, dtaps,
+            x, weight, state, flags, dq.contiguous(), dk.contiguous(), dv.contiguous(), dz, dweight,
             B * T, T, C, W=W, UNIT=ctx.unit, **size,
         )  # fmt: skip
         dx, dstate, N = torch.empty_like(x), torch.empty_like(state), B * (T + W - 1)
         cut, programs = _parts(N, C)
         _conv_backward[(programs,)](dz, weight, flags, dafter.contiguous(), dx, dstate, N, T, C, W=W, **cut)
-        return dx, dtaps.sum(0).mT.to(weight.dtype), dstate, None, None, None, None
+        return dx, dweight.sum(0).mT.to(weight.dtype), dstate, None, None, None, None
 
 
 def _run_qkv(
-    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, heads: int, key_width: int, unit: bool = True
+    x: Tensor, weight: Tensor, state: Tensor, start: Tensor, num_heads: int, key_dim: int, unit: bool = True
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, weight, state, start = (z.detach().contiguous() for z in (x, weight, state, start))
     B, T, C = x.shape
-    size, dtype = _heads(x, heads, key_width), torch.promote_types(x.dtype, state.dtype)
-    q, k = (x.new_empty((B, T, heads, key_width), dtype=dtype) for _ in range(2))
-    v, after = x.new_empty((B, T, heads, size["V"]), dtype=dtype), torch.empty_like(state)
-    _qkv[(triton.cdiv(B * T, size["BLOCK_N"]) * heads,)](
+    size, dtype = _heads(x, num_heads, key_dim), torch.promote_types(x.dtype, state.dtype)
+    q, k = (x.new_empty((B, T, num_heads, key_dim), dtype=dtype) for _ in range(2))
+    v, after = x.new_empty((B, T, num_heads, size["V"]), dtype=dtype), torch.empty_like(state)
+    _qkv[(triton.cdiv(B * T, size["BLOCK_N"]) * num_heads,)](
         x, weight, state, start.view(torch.uint8), q, k, v, after,
         B * T, T, C, W=weight.shape[1], UNIT=unit, **size,
     )  # fmt: skip
@@ -160,7 +160,7 @@ def _wide(x: Tensor) -> torch.dtype:
 
 
 def _cut(rows: int, width: int, groups: int = 1, widest: int = WIDEST) -> dict[str, int]:
-    """Return the sizes of a program's tile, as the kernels name them.
+    """Return the sizes of a program's tile as keyword arguments of the kernels.
 
     Args:
         rows: of all programs.
@@ -175,7 +175,7 @@ def _cut(rows: int, width: int, groups: int = 1, widest: int = WIDEST) -> dict[s
 
 
 def _parts(rows: int, width: int) -> tuple[dict[str, int], int]:
-    """Return the sizes of a tile where channels do not meet, with the programs side by side, and those of all rows."""
+    """Return the tile sizes of elementwise kernels, and the number of programs."""
     size = _cut(rows, width, widest=TILE // 16)
     parts = triton.cdiv(width, size["BLOCK"])
     return size | {"PARTS": parts}, triton.cdiv(rows, size["BLOCK_N"]) * parts
@@ -190,7 +190,7 @@ def _heads(x: Tensor, H: int, K: int) -> dict[str, int]:
             "BLOCK_V": triton.next_power_of_2(V), "num_warps": size["num_warps"]}  # fmt: skip
 
 
-# Below, `row` and all that is said of rows stand as [BLOCK_N, 1], channels as [1, BLOCK]; `there` are the rows that
+# Below, `row` and all row-wise values are [BLOCK_N, 1], channels [1, BLOCK]; `there` masks the rows that
 # exist, `own` the channels. Row b T + t is step t of life b.
 
 
@@ -214,7 +214,7 @@ def _same_life(start, row, t, T, there):
 
 @triton.jit
 def _input(x, window, row, b, t, i, c, seen, C, W):
-    """Load the inputs of i steps before, 0 where they are not seen."""
+    """Load the inputs of i steps before, 0 where masked."""
     new = _load(x, (row - i) * C + c, seen & (t >= i))
     old = _load(window, (b * (W - 1) + W - 1 + t - i) * C + c, seen & (t < i))
     return new + old
@@ -222,7 +222,7 @@ def _input(x, window, row, b, t, i, c, seen, C, W):
 
 @triton.jit
 def _head(
-    x, taps, window, start, y, after, row, there, first, h, own, j, T, C, H, K,
+    x, weight, window, start, y, after, row, there, first, h, own, j, T, C, H, K,
     UNIT: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
     """Write one vector of a head, and after the last step the window of its channels; they begin at `first`."""
@@ -233,7 +233,7 @@ def _head(
         if i > 0:
             seen = seen & _same_life(start, row - i + 1, t - i + 1, T, there)
         old = _input(x, window, row, b, t, i, c, seen, C, W)
-        s = s + old * _load(taps, c * W + W - 1 - i, own)
+        s = s + old * _load(weight, c * W + W - 1 - i, own)
         if i < W - 1:
             tl.store(after + (b * (W - 1) + W - 2 - i) * C + c, old, mask=there & own & (t == T - 1))
     s *= _sigmoid(s)
@@ -244,17 +244,17 @@ def _head(
 
 @triton.jit
 def _head_backward(
-    x, taps, window, start, dy, dz, dtaps, piece, row, there, first, h, own, j, T, C, H, K,
+    x, weight, window, start, dy, dz, dweight, piece, row, there, first, h, own, j, T, C, H, K,
     UNIT: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradients of one vector's channels before SiLU, and of their taps."""
+    """Write the gradients of one vector's channels before SiLU, and of their convolution weights."""
     b, t, c = row // T, row % T, first + j
     seen = there & own
     z = tl.zeros([1, 1], tl.float32)
     for i in tl.static_range(W):
         if i > 0:
             seen = seen & _same_life(start, row - i + 1, t - i + 1, T, there)
-        z = z + _input(x, window, row, b, t, i, c, seen, C, W) * _load(taps, c * W + W - 1 - i, own)
+        z = z + _input(x, window, row, b, t, i, c, seen, C, W) * _load(weight, c * W + W - 1 - i, own)
     sigma = _sigmoid(z)
     d = _load(dy, (row * H + h) * K + j, there & own)
     if UNIT:
@@ -268,45 +268,66 @@ def _head_backward(
         if i > 0:
             seen = seen & _same_life(start, row - i + 1, t - i + 1, T, there)
         total = tl.sum(d * _input(x, window, row, b, t, i, c, seen, C, W), 0)[None, :]
-        tl.store(dtaps + (piece * W + W - 1 - i) * C + c, total, mask=own)
+        tl.store(dweight + (piece * W + W - 1 - i) * C + c, total, mask=own)
 
 
 @triton.jit
 def _qkv(
-    x, taps, window, start, q, k, v, after, N, T, C, H, K, V,
+    x, weight, window, start, q, k, v, after, N, T, C, H, K, V,
     W: tl.constexpr, UNIT: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     piece, h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
     row = piece * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
     there, j, i = row < N, tl.arange(0, BLOCK_K)[None, :], tl.arange(0, BLOCK_V)[None, :]
-    _head(x, taps, window, start, q, after, row, there, h * K, h, j < K, j, T, C, H, K, UNIT, W)
-    _head(x, taps, window, start, k, after, row, there, (H + h) * K, h, j < K, j, T, C, H, K, UNIT, W)
-    _head(x, taps, window, start, v, after, row, there, 2 * H * K + h * V, h, i < V, i, T, C, H, V, False, W)
+    _head(x, weight, window, start, q, after, row, there, h * K, h, j < K, j, T, C, H, K, UNIT, W)
+    _head(x, weight, window, start, k, after, row, there, (H + h) * K, h, j < K, j, T, C, H, K, UNIT, W)
+    _head(x, weight, window, start, v, after, row, there, 2 * H * K + h * V, h, i < V, i, T, C, H, V, False, W)
 
 
 @triton.jit
 def _qkv_backward(
-    x, taps, window, start, dq, dk, dv, dz, dtaps, N, T, C, H, K, V,
+    x, weight, window, start, dq, dk, dv, dz, dweight, N, T, C, H, K, V,
     W: tl.constexpr, UNIT: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     piece, h = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
     row = piece * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
     there, j, i = row < N, tl.arange(0, BLOCK_K)[None, :], tl.arange(0, BLOCK_V)[None, :]
-    _head_backward(x, taps, window, start, dq, dz, dtaps, piece, row, there, h * K, h, j < K, j, T, C, H, K, UNIT, W)
     _head_backward(
-        x, taps, window, start, dk, dz, dtaps, piece, row, there, (H + h) * K, h, j < K, j, T, C, H, K, UNIT, W
+        x, weight, window, start, dq, dz, dweight, piece, row, there, h * K, h, j < K, j, T, C, H, K, UNIT, W
     )
     _head_backward(
-        x, taps, window, start, dv, dz, dtaps, piece, row, there, 2 * H * K + h * V, h, i < V, i, T, C, H, V, False, W
+        x, weight, window, start, dk, dz, dweight, piece, row, there, (H + h) * K, h, j < K, j, T, C, H, K, UNIT, W
+    )
+    _head_backward(
+        x,
+        weight,
+        window,
+        start,
+        dv,
+        dz,
+        dweight,
+        piece,
+        row,
+        there,
+        2 * H * K + h * V,
+        h,
+        i < V,
+        i,
+        T,
+        C,
+        H,
+        V,
+        False,
+        W,
     )
 
 
 @triton.jit
 def _conv_backward(
-    dz, taps, start, dafter, dx, dwindow, N, T, C, PARTS,
+    dz, weight, start, dafter, dx, dwindow, N, T, C, PARTS,
     W: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Here rows are all inputs, those of the window first: time runs from -(W - 1) to T - 1."""
+    """Write the gradients of all inputs, those of the window first: time runs from -(W - 1) to T - 1."""
     piece, part = (tl.program_id(0) // PARTS).to(tl.int64), tl.program_id(0) % PARTS
     place = piece * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
     c = part * BLOCK + tl.arange(0, BLOCK)[None, :]
@@ -317,7 +338,7 @@ def _conv_backward(
         if i > 0:
             reached = reached & _same_life(start, b * T + t + i, t + i, T, there)
         out = _load(dz, (b * T + t + i) * C + c, reached & (t + i >= 0) & (t + i < T))
-        d = d + out * _load(taps, c * W + W - 1 - i, own)
+        d = d + out * _load(weight, c * W + W - 1 - i, own)
     d = d + _load(dafter, (b * (W - 1) + W - 1 - T + t) * C + c, reached & (t + W - 1 >= T))
     tl.store(dx + (b * T + t) * C + c, d, mask=there & own & (t >= 0))
     tl.store(dwindow + (b * (W - 1) + W - 1 + t) * C + c, d, mask=there & own & (t < 0))

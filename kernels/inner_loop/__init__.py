@@ -1,4 +1,4 @@
-"""A small network trained while it is used: a few gradient steps per mini-batch of a life."""
+"""Test-time training of a small network per head, by gradient descent in mini-batches."""
 
 from torch import Tensor
 
@@ -27,7 +27,7 @@ def inner_loop(
     batch: int,
     rules: Rules,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, in the faster form for this length.
+    """Compute `reference.inner_loop` by the faster back end for this length; arguments as there.
 
     Raises:
         ValueError: if arguments do not fit each other, naming the one.

@@ -41,7 +41,7 @@ def inner_loop(
     batch: int,
     rules: Rules,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Do what `reference.inner_loop` does, a mini-batch at a time; arguments as there."""
+    """Compute `reference.inner_loop`, a mini-batch at a time; arguments as there."""
     plan = schedule(phase, start, batch, whole=True)
     pairs, weight = plan.lay_out_heads, None
     if rules.trust is not None:

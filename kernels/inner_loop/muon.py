@@ -1,4 +1,4 @@
-r"""The nearest orthogonal matrix, about: what a gradient says about directions, without how often it said it.
+r"""Approximate orthogonalisation of a matrix by Newton-Schulz iteration (Muon).
 
     X <- G / |G|,   five times  X <- a X + (b A + c A^2) X  with A = X X^T
 

@@ -1,4 +1,4 @@
-r"""A small network that is trained while it is used: what it says, and which way its weights should go.
+r"""Output and gradients of the small network trained at test time.
 
     x_1 = x,   z_i = W_i x_i,   x_{i+1} = silu(z_i),   y = z_L or LN(z_L)           W_1 ... W_L
     e = y - v,   s = slope of the loss at e                                          the error, and what it is worth

@@ -1,4 +1,4 @@
-r"""From what is accumulated to what is used: the weights W as a function of A.
+r"""Parametrisations: the network's weights W as a function of the accumulated A.
 
     identity    W = A
     l4          W = A / sqrt(|A|_4^4 + eps)   |A|_4 of each layer, held at its value when the mini-batch began

@@ -1,4 +1,4 @@
-r"""A small network per head, trained on every step by gradient descent in mini-batches, one step at a time.
+r"""A small network per head, trained at every step by gradient descent in mini-batches, one step at a time.
 
     F, D, M <- 0, 0, 0,  i <- 0  where a life starts        frozen and present offsets from the slow weights A; momentum
     g = gradient at parametrisation(A + F) of the loss of f(k_t) against v_t, normalised: see `network.py`
@@ -18,7 +18,7 @@ the rate: with theta_t <= 1 / C, or rho_i <= 1 / i, and the normalised gradient,
 Weights are kept as offsets from the slow weights A: a life starts at zero, fades to A, and A gets a gradient from
 every step of every life.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, C steps of a mini-batch, c pairs of a window (1 without),
+Shapes: B lives, T steps, H heads, K key dim, V value dim, C steps of a mini-batch, c pairs of a window (1 without),
 P weights of all layers, one after another; F, D and M are [B, H, P].
 Traffic per step and head: 6 P numbers of state with momentum, and 2 K + 2 V of inputs and outputs.
 """
@@ -52,9 +52,9 @@ def inner_loop(
     """Train and read a network at every step.
 
     Args:
-        q: [B, T, H, K] where it is read.
-        k: [B, c - 1 + T, H, K] where it is trained; with windows the pairs from before the pass come first.
-        v: [B, c - 1 + T, H, V] what it should say there.
+        q: [B, T, H, K] inputs at which it is read.
+        k: [B, c - 1 + T, H, K] inputs at which it is trained; with windows the pairs from before the pass come first.
+        v: [B, c - 1 + T, H, V] targets there.
         weights: [H, P] A, the slow weights.
         frozen: [B, H, P] F before the first step.
         fast: [B, H, P] D before the first step.
@@ -63,10 +63,10 @@ def inner_loop(
         start: [B, T] bool, true where a step is the first of a life.
         layers: rows and columns of every layer of the network.
         batch: C.
-        rules: rates, decay, momentum, loss and whatever else makes the training.
+        rules: rates, decay, momentum, loss and parametrisation.
 
     Returns:
-        y: [B, T, H, V] what was read.
+        y: [B, T, H, V] outputs.
         frozen: [B, H, P] F after the last step.
         fast: [B, H, P] D after the last step.
         momentum: [B, H, P] M after the last step, or None.

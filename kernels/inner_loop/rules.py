@@ -1,6 +1,6 @@
-"""How a network is trained while it is used: rates, decay, momentum, loss and what its weights are made of.
+"""Rules of test-time training: rates, decay, momentum, loss and parametrisation; validation of all arguments.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, C steps of a mini-batch, P weights of all layers, c pairs
+Shapes: B lives, T steps, H heads, K key dim, V value dim, C steps of a mini-batch, P weights of all layers, c pairs
 of a window.
 """
 
@@ -20,27 +20,27 @@ MomentumOf = Literal["steps", "gradients", "directions"]
 
 
 class Rules(NamedTuple):
-    """What may differ from plain gradient descent."""
+    """Learning rate, and what differs from plain gradient descent."""
 
     rate: Tensor
     """[B, T, H] theta, >= 0."""
     decay: Tensor | None = None
     """[B, T, H] log of the factor kept, <= 0; None keeps everything."""
     drag: Tensor | None = None
-    """[B, T, H] eta, 0 to 1; needed if and only if there is momentum."""
+    """[B, T, H] eta, 0 to 1; required if and only if there is momentum."""
     momentum_of: MomentumOf = "steps"
     """What the momentum adds up: `steps` (theta g), `gradients` (g), or gradients whose sum is made orthogonal, see
     `muon.py`, before it is added to the weights (`directions`)."""
     scale: Tensor | None = None
-    """[H, C] rho, what a step reads of the changes of its mini-batch, by phase; the last is what remains."""
+    """[H, C] rho, share of the mini-batch's changes that a step reads, by phase; the last share remains."""
     norm: Norm | None = None
     """Scale and offset [H, V] of a layer norm at the end of the network."""
     loss: Loss = "l2"
     """`l2`, `l3` or `huber`: see `network.py`."""
     limit: Tensor | None = None
-    """[B, c - 1 + T, H] from what length on an error of the loss `huber` counts no more, for each pair."""
+    """[B, c - 1 + T, H] length beyond which the error of the loss `huber` is clipped, for each pair."""
     parametrisation: Parametrisation = "identity"
-    """What the weights are of what is accumulated: see `parametrisation.py`."""
+    """The weights as a function of the accumulated ones: see `parametrisation.py`."""
     trust: Tensor | None = None
     """[B, c - 1 + T, H] gamma: a step's gradient is the mean over the last c pairs, each times its gamma; see
     `window.py`. None trains a step on its own pair."""

@@ -17,11 +17,11 @@ from lifelong.kernels.segments import life_start_steps
 __all__ = ["Schedule", "schedule"]
 
 MiniBatch = Callable[[int, list[Tensor]], tuple[Tensor, list[Tensor]]]
-"""From the number of a mini-batch and the state before it to what it reads [B, H, C, ...] and the state after it."""
+"""From the number of a mini-batch and the state before it to its outputs [B, H, C, ...] and the state after it."""
 
 
 class Schedule(NamedTuple):
-    """Where every step of a pass stands."""
+    """Layout of the steps of a pass in mini-batches."""
 
     place: Tensor
     """[B, T] int64, mini-batch of the step times C plus its slot."""
@@ -30,7 +30,7 @@ class Schedule(NamedTuple):
     slots: int
     """C."""
     age: Tensor
-    """[B, T] int64, steps since the life's start, or more by the phase it came with, after each step."""
+    """[B, T] int64, steps since the life's start, plus the incoming phase, after each step."""
     phase: Tensor
     """[B, 1] int64, steps since the mini-batch began, after the last step."""
     there: Tensor
@@ -60,11 +60,11 @@ class Schedule(NamedTuple):
         """Run the mini-batches one after another; where a life starts, the state is zero.
 
         Args:
-            mini_batch: does the n-th of all lives.
+            mini_batch: computes the n-th mini-batch of all lives.
             state: [B, ...] before the first step.
 
         Returns:
-            y: [B, T, H, ...] what was read.
+            y: [B, T, H, ...] outputs.
             state: [B, ...] after the last step.
         """
         after, ys = list(state), []
@@ -80,10 +80,10 @@ def schedule(phase: Tensor, start: Tensor, batch: int, *, whole: bool = False) -
     """Lay out the steps of every life in its own mini-batches.
 
     Args:
-        phase: [B, 1] int64, steps since the mini-batch began, or more by any number of mini-batches.
+        phase: [B, 1] int64, steps since the mini-batch began, plus any multiple of C.
         start: [B, T] bool, true where a step is the first of a life.
         batch: steps of a mini-batch.
-        whole: whether a pass of one step has all the slots of its mini-batch too.
+        whole: whether a pass of one step too has all slots of its mini-batch.
     """
     steps = torch.arange(start.shape[1], device=start.device)
     age = steps + 1 - life_start_steps(phase, start)

@@ -1,4 +1,4 @@
-r"""What the offsets D_t and the momentum M_t of every step of a mini-batch are made of, as sums of what came in.
+r"""Coefficients of the offsets D_t and the momentum M_t within a mini-batch, as linear functions of its inputs.
 
     M_t = run_t M + sum_s gathered_ts g_s                           g_s: gradients, all at the same weights
     D_t = own_t D + drift_t M - sum_s steps_ts g_s = own_t D + sum_s pull_ts M_s
@@ -20,7 +20,7 @@ __all__ = ["MomentumShares", "Shares", "shares_of"]
 
 
 class MomentumShares(NamedTuple):
-    """Shares that there are with momentum only."""
+    """Shares that exist with momentum only."""
 
     drift: Tensor
     """[B, N, H, C] of the incoming M in D_t."""
@@ -55,7 +55,7 @@ def shares_of(plan: Schedule, rules: Rules, weight: Tensor | None) -> Shares:
     Args:
         plan: the mini-batches.
         rules: rates, decay and momentum.
-        weight: [B, N, H, C, S] what a pair counts in the gradient of a step; None where each step has its own pair.
+        weight: [B, N, H, C, S] weight of a pair in the gradient of a step; None where each step has its own pair.
     """
     theta, there, one = plan.lay_out_heads(rules.rate), plan.there[:, :, None], rules.rate.new_ones(())
     kept = one.expand_as(theta) if rules.decay is None else plan.lay_out_heads(rules.decay).exp()

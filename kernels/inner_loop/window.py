@@ -18,7 +18,7 @@ __all__ = ["Windows", "last_pairs", "lives_of_pairs", "windows"]
 
 
 class Windows(NamedTuple):
-    """Which pairs the steps of every mini-batch see."""
+    """Pairs in the windows of every mini-batch's steps."""
 
     pair: Tensor
     """[B, N, S] int64, place of each among all pairs of the pass."""
@@ -53,12 +53,12 @@ def windows(plan: Schedule, start: Tensor, past: int) -> Windows:
 
 
 def lives_of_pairs(start: Tensor, past: int) -> Tensor:
-    """Return the number of the life of each pair, [B, c - 1 + T]: 0 is the one that comes into the pass."""
+    """Return the number of the life of each pair, [B, c - 1 + T]: 0 is the incoming one."""
     return functional.pad(start.cumsum(1), (past, 0))
 
 
 def last_pairs(z: Tensor, start: Tensor) -> Tensor:
-    """Return what the next pass needs of the pairs, [B, c - 1, ...], zero where they belong to a life that has ended.
+    """Return the pairs that the next pass needs, [B, c - 1, ...], zero where their life has ended.
 
     Args:
         z: [B, c - 1 + T, ...] keys, values or weights.

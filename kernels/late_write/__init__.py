@@ -1,4 +1,4 @@
-"""A network that gathers what it should learn, and is written once a period of its life."""
+"""Test-time training of a small network per head that accumulates gradients and is updated once per period."""
 
 from torch import Tensor
 
@@ -29,7 +29,7 @@ def late_write(
     keep: Tensor | None = None,
     stride: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, in the faster form for this length.
+    """Compute `reference.late_write` by the faster back end for this length; arguments as there.
 
     Raises:
         ValueError: if arguments do not fit each other, naming the one.
@@ -38,7 +38,7 @@ def late_write(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,
         batch, network, keep, stride,
     )  # fmt: skip
-    # with momentum every step of the plain loop makes a push orthogonal
+    # with momentum the plain loop runs Newton-Schulz at every step, `chunk` only where a period ends
     form = reference if q.shape[1] == 1 and momentum is None else chunk
     return form(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,

@@ -1,4 +1,4 @@
-"""The network that is written once a period, a mini-batch at a time: its weights are the same in all steps of it."""
+"""The network that is updated once per period, a mini-batch at a time: within one its weights are constant."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from lifelong.kernels.inner_loop.network import Layers, split
 from lifelong.kernels.inner_loop.schedule import schedule
 
-from .reference import Network, asked, read, written
+from .reference import Network, read, weight_change, written
 
 __all__ = ["late_write"]
 
@@ -30,7 +30,7 @@ def late_write(
     keep: Tensor | None = None,
     stride: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Do what `reference.late_write` does, a mini-batch at a time; arguments as there."""
+    """Compute `reference.late_write`, a mini-batch at a time; arguments as there."""
     plan = schedule(phase, start, batch or period)
     Q, X, V, rates = (plan.lay_out_heads(z) for z in (q, k, v, rate))  # [B, N, H, C, ...]
     over = plan.completes(period)[..., None, None]
@@ -39,10 +39,10 @@ def late_write(
         fast, gathered, *moving = state
         now, done = split(weights + fast, layers), over[:, n]
         y = read(now, Q[:, n], network)
-        gathered = gathered + asked(now, X[:, n], V[:, n], rates[:, n], network)
+        gathered = gathered + weight_change(now, X[:, n], V[:, n], rates[:, n], network)
         if keep is None or stride is None:
             fast = torch.where(done, fast + gathered, fast)
-        elif done.any():  # to make a push orthogonal costs more than a look
+        elif done.any():  # Newton-Schulz costs more than the synchronisation
             push = gathered + keep[:, None] * moving[0]
             fast = torch.where(done, written(weights, fast, push, stride, layers), fast)
             moving = [torch.where(done, push, moving[0])]

@@ -1,12 +1,12 @@
-r"""A gated network without biases, and how it is trained to say v at k by making f(k)^T v larger.
+r"""A gated network without biases, and the gradients of f(k)^T v, by which it is trained to map k to v.
 
     f(x; W) = W_1 (silu(W_0 x) * (W_2 x))                                    W_0, W_2 [N, K], W_1 [V, N]
     gradients of f(k)^T v:    (W_1^T v * W_2 k * silu'(W_0 k)) k^T,    v (silu(W_0 k) * W_2 k)^T,
                               (W_1^T v * silu(W_0 k)) k^T
 
-The derivatives are written out, so that what trains the network can itself be differentiated by autograd.
+The derivatives are written out, so that autograd can differentiate through the training.
 
-Shapes: S steps, K key width, V value width, N hidden units.
+Shapes: S steps, K key dim, V value dim, N hidden units.
 Source: arXiv:2505.23884.
 """
 
@@ -30,8 +30,8 @@ def ascent(weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor) -> Ten
 
     Args:
         weights: W_0, W_1 and W_2.
-        k: [..., S, K] where the network is trained.
-        v: [..., S, V] what it should say there.
+        k: [..., S, K] inputs.
+        v: [..., S, V] targets.
         rate: [..., S, 3].
     """
     gate, out, up = weights

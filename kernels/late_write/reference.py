@@ -1,8 +1,8 @@
-r"""A network per head that gathers what it should learn and is written once a period, one step at a time.
+r"""A network per head that accumulates gradients and is updated once per period, one step at a time.
 
-    F, G, M <- 0, 0, 0,  i <- 0  where a life starts      offsets from the slow weights A, what is gathered, momentum
-    y_t = f(q_t; A + F)                                   a step sees what earlier periods wrote
-    G <- G + theta_t d_t                                  d_t: how the network should change to say v_t at k_t
+    F, G, M <- 0, 0, 0,  i <- 0  where a life starts      offsets from the slow weights A; accumulated; momentum
+    y_t = f(q_t; A + F)                                   a step reads the writes of earlier periods
+    G <- G + theta_t d_t                                  d_t: direction of change towards v_t at k_t
     i <- i + 1;  at i = period  F is written,  G <- 0,  i <- 0
         without momentum    F <- F + G
         with momentum       M <- G + m M,   W = A + F + lambda orthogonal(M),   F <- W - A
@@ -14,7 +14,7 @@ r"""A network per head that gathers what it should learn and is written once a p
 
 An unfinished period is lost with its life. `mlp` is that of `kernels/inner_loop/network.py`, `gated` of `gated.py`.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, P weights of all layers, one after another; F, G and M
+Shapes: B lives, T steps, H heads, K key dim, V value dim, P weights of all layers, one after another; F, G and M
 are [B, H, P].
 Traffic per step and head: 4 P numbers of state, 6 P with momentum, and 2 K + 2 V of inputs and outputs.
 """
@@ -31,7 +31,7 @@ from lifelong.kernels.inner_loop.network import Layers, descent, read as read_ml
 
 from . import gated
 
-__all__ = ["Network", "asked", "check", "late_write", "read", "written"]
+__all__ = ["Network", "check", "late_write", "read", "weight_change", "written"]
 
 Network = Literal["mlp", "gated"]
 TINY = 1e-12
@@ -56,28 +56,28 @@ def late_write(
     keep: Tensor | None = None,
     stride: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    """Read a network at every step, and write it once a period.
+    """Read a network at every step, and update it once per period.
 
     Args:
-        q: [B, T, H, K] where it is read.
-        k: [B, T, H, K] where it is trained.
-        v: [B, T, H, V] what it should say there.
+        q: [B, T, H, K] inputs at which it is read.
+        k: [B, T, H, K] inputs at which it is trained.
+        v: [B, T, H, V] targets there.
         rate: [B, T, H] theta of an `mlp`; [B, T, H, 3] of a `gated` network.
         weights: [H, P] A, the slow weights.
         fast: [B, H, P] F before the first step.
         gathered: [B, H, P] G before the first step.
-        momentum: [B, H, P] M before the first step; None to add what was gathered as it is.
-        phase: [B, 1] int64, i, steps since the period began, or more by any number of periods.
+        momentum: [B, H, P] M before the first step; None to add G as it is.
+        phase: [B, 1] int64, i, steps since the period began, plus any multiple of the period.
         start: [B, T] bool, true where a step is the first of a life.
         layers: rows and columns of every matrix of the network.
-        period: steps from one write to the next.
-        batch: steps that are done together; divides the period. None for all of it.
+        period: steps between two updates.
+        batch: steps computed together; divides the period. None for the period.
         network: `mlp` or `gated`.
-        keep: [H] m, share of the momentum that is kept; needed if and only if there is momentum.
-        stride: [H] lambda, likewise.
+        keep: [H] m, share of the momentum that is kept; required if and only if there is momentum.
+        stride: [H] lambda, size of an update; likewise.
 
     Returns:
-        y: [B, T, H, V] what was read.
+        y: [B, T, H, V] outputs.
         fast: [B, H, P] F after the last step.
         gathered: [B, H, P] G after the last step.
         momentum: [B, H, P] M after the last step, or None.
@@ -90,7 +90,7 @@ def late_write(
         phase = phase.masked_fill(start[:, t, None], 0)
         now = split(weights + fast, layers)
         ys.append(read(now, q[:, t, :, None], network)[:, :, 0])
-        gathered = gathered + asked(now, k[:, t, :, None], v[:, t, :, None], rate[:, t, :, None], network)
+        gathered = gathered + weight_change(now, k[:, t, :, None], v[:, t, :, None], rate[:, t, :, None], network)
         phase = (phase + 1) % period
         over = (phase == 0)[..., None]
         if momentum is None:
@@ -111,15 +111,15 @@ def read(weights: Sequence[Tensor], x: Tensor, network: Network) -> Tensor:
     return read_mlp(weights, x, None) if network == "mlp" else gated.read(weights, x)
 
 
-def asked(weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor, network: Network) -> Tensor:
+def weight_change(weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor, network: Network) -> Tensor:
     """Return [..., P], the sum over the steps of theta d.
 
     Args:
         weights: of every layer.
-        k: [..., S, K] where the network is trained.
-        v: [..., S, V] what it should say there.
+        k: [..., S, K] inputs.
+        v: [..., S, V] targets.
         rate: [..., S] theta of an `mlp`, [..., S, 3] of a `gated` network.
-        network: which.
+        network: `mlp` or `gated`.
     """
     if network == "gated":
         return gated.ascent(weights, k, v, rate)
@@ -128,7 +128,7 @@ def asked(weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor, network
 
 
 def written(weights: Tensor, fast: Tensor, push: Tensor, stride: Tensor, layers: Layers) -> Tensor:
-    """Return the offsets [B, H, P] after a step along `push` [B, H, P] that leaves all rows their length in A."""
+    """Return the offsets [B, H, P] after a step along `push` [B, H, P]; rows keep their length in A."""
     offsets = []
     for first, old, by in zip(*(split(z, layers) for z in (weights, weights + fast, push)), strict=True):
         new = old + stride[:, None, None] * orthogonal(by)

@@ -1,4 +1,4 @@
-"""Acting: one step of a whole layer between its two projections, in one pass."""
+"""Fused single step of a gated delta layer between its two projections, for acting."""
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ def layer_step(
     *,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run `reference.layer_step`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.layer_step` by the fastest back end for these tensors; arguments as there.
 
-    Where a gradient is to be recorded it is the plain operations that run: the compiled forms are for acting.
+    With gradients it runs the plain operations: the compiled back ends are for acting.
 
     Raises:
         ValueError: if shapes, dtypes or devices do not fit each other, naming the argument, or `backend` does not fit

@@ -23,7 +23,7 @@ TINY = 1e-6
 def layer_step(
     z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.layer_step` does in one compiled pass, without gradients."""
+    """Compute `reference.layer_step` in one compiled pass, without gradients."""
     B, H, V, K = state.shape
     window, state = next_state(window), next_state(state)
     y = z.new_empty(B, H * V)
@@ -35,8 +35,8 @@ def layer_step(
 @jit
 def _step(first: int, last: int, arrays: Arrays) -> None:
     """Run the lives from `first` to before `last`; arrays are rows of their last axis."""
-    z, bias, taps, norm, window, start, y, S = arrays
-    C, W, V, K = taps.shape[1], taps.shape[0], norm.shape[1], S.shape[1]
+    z, bias, conv, norm, window, start, y, S = arrays
+    C, W, V, K = conv.shape[1], conv.shape[0], norm.shape[1], S.shape[1]
     H = y.shape[1] // V
     x, k, q = np.zeros(C, z.dtype), np.zeros(K, z.dtype), np.zeros(K, z.dtype)
     v, said, read = np.zeros(V, z.dtype), np.zeros(V, z.dtype), np.zeros(V, z.dtype)
@@ -51,10 +51,10 @@ def _step(first: int, last: int, arrays: Arrays) -> None:
                 for j in range(K):
                     S[i, j] = 0
         for c in range(C):
-            x[c] = taps[W - 1, c] * z[b, c]
+            x[c] = conv[W - 1, c] * z[b, c]
         for i in range(W - 1):
             for c in range(C):
-                x[c] += taps[i, c] * window[old + i, c]
+                x[c] += conv[i, c] * window[old + i, c]
         for i in range(W - 2):
             for c in range(C):
                 window[old + i, c] = window[old + i + 1, c]

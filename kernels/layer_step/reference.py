@@ -1,12 +1,12 @@
-r"""One step of a whole layer of the gated delta rule, between its two projections.
+r"""Single step of a gated delta layer between its two projections.
 
     q, k, v = SiLU(conv(z_c)), q and k at length 1      the window moves on by one input
     beta = sigmoid(z_beta + b_beta),  a = exp(-softplus(z_a + b_a))
     S <- a S,  S <- S + beta (v - S k) k^T              S and the window start from 0 where a life starts
     y = rmsnorm(S q) * weight * SiLU(z_g)
 
-Shapes: B lives, H heads, K key width, V value width, C = H (2 K + V) channels, W taps;
-z = [z_c (C) | z_beta (H) | z_a (H) | z_g (H V)], what one linear map makes of the layer's input.
+Shapes: B lives, H heads, K key dim, V value dim, C = H (2 K + V) channels, W conv size;
+z = [z_c (C) | z_beta (H) | z_a (H) | z_g (H V)], the output of the layer's in-projection.
 """
 
 import torch
@@ -23,19 +23,19 @@ __all__ = ["check", "layer_step"]
 def layer_step(
     z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Write and read once.
+    """Compute the layer's step.
 
     Args:
         z: [B, C + 2 H + H V] inputs of the convolution, of the gates and of the output gate.
         bias: [2 H] of the gates.
-        conv: [C, W] taps, oldest first.
+        conv: [C, W] weights, oldest step first.
         norm: [V] weight of the norm.
         window: [B, W - 1, C] inputs of the convolution before this step, oldest first.
         state: [B, H, V, K] the matrices before this step.
         start: [B] bool, true where this step is the first of a life.
 
     Returns:
-        y: [B, H V] what the last projection reads.
+        y: [B, H V] inputs of the out-projection.
         window: [B, W - 1, C] after this step.
         state: [B, H, V, K] after this step.
     """

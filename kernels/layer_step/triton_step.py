@@ -21,7 +21,7 @@ TINY = tl.constexpr(1e-6)
 def layer_step(
     z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.layer_step` does in one launch, without gradients; the state in float32 or wider."""
+    """Compute `reference.layer_step` in one launch, without gradients; the state in float32 or wider."""
     B, H, V, K = state.shape
     window, state = next_state(window), next_state(state)
     y = z.new_empty(B, H * V)

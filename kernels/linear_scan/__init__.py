@@ -1,4 +1,4 @@
-"""A state whose numbers are decayed and added to one by one: normalisers, and the state spaces S4D, S6, Longhorn."""
+"""Elementwise linear recurrence: normalisers, and the state spaces S4D, S6, Longhorn."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from .reference import check, linear_scan as reference
 
 __all__ = ["linear_scan"]
 
-FEW = 32  # steps that are not worth three launches instead of one
+FEW = 32  # steps up to which one launch is faster than three
 
 
 def linear_scan(
@@ -22,9 +22,9 @@ def linear_scan(
     read: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.linear_scan` by the fastest back end for these tensors; arguments as there.
 
-    `backend` asks for one form: "reference", "chunk", "cpu", the compiled loop, or "triton"; the last two are
+    `backend` selects one: "reference", "chunk", "cpu", the compiled loop, or "triton"; the last two are
     differentiable only once.
 
     Raises:

@@ -4,8 +4,8 @@ r"""The elementwise linear recurrence, all chunks of C steps at a time.
     before[n+1] = e[n, C] before[n] + own[n, C]  the state before each chunk: T / C steps
     y[t] = own[t] + e[t] before[n]               all at once
 
-a[t] = exp(decay) is the factor of a step, e[t] what is left of the state that came into the chunk, 0 once a life has
-started. All of them are products of factors; no exponent is a difference.
+a[t] = exp(decay) is the factor of a step, e[t] the decay of the chunk's incoming state, 0 once a life has started. All
+of them are products of factors; no exponent is a difference.
 """
 
 import torch
@@ -26,7 +26,7 @@ def linear_scan(
     read: Tensor | None = None,
     chunk: int = 16,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.linear_scan` does, `chunk` steps at a time; arguments as there."""
+    """Compute `reference.linear_scan`, `chunk` steps at a time; arguments as there."""
     B, T = start.shape
     inner = (1,) * (state.ndim - 1)  # the state's axes
     if write is not None:

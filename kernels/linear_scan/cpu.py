@@ -12,7 +12,7 @@ Gradients, last step first; D is the gradient of h' that came from later steps:
     D  <- a * D, or 0 where a life starts
 
 Without `write` and `read` all states are known, as y, and the backward pass is the forward one in reverse. With them
-the forward pass keeps the state every `CHECKPOINT` steps; the backward pass forms those between again.
+the forward pass keeps the state every `CHECKPOINT` steps; the backward pass recomputes those between.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def linear_scan(
     write: Tensor | None = None,
     read: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.linear_scan` does in one compiled loop; float32 or float64, differentiable once."""
+    """Compute `reference.linear_scan` in one compiled loop; float32 or float64, differentiable once."""
     shape = state.shape
     if write is not None:  # every number of the state has a decay of its own there
         decay = decay[(...,) + (None,) * (state.ndim + 1 - decay.ndim)].expand(-1, -1, *shape[1:])

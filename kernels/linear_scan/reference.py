@@ -4,7 +4,7 @@ r"""The elementwise linear recurrence, one step at a time.
     h <- exp(decay_t) * h + u_t                  elementwise
     y_t = h                                      step t sees its own write
 
-Normalisers, momentum and the importance of scalar Palimpsa are this. The state of a selective state space (Mamba S6,
+Used for normalisers, momentum and the importance of scalar Palimpsa. The state of a selective state space (Mamba S6,
 Longhorn) is one axis N wider than what goes in and comes out; with `write` w and `read` r, both of width N,
 
     h <- exp(decay_t) * h + u_t w_t^T            the write is an outer product,
@@ -38,7 +38,7 @@ def linear_scan(
     """Decay a state and add to it, at every step.
 
     Args:
-        u: [B, T, ...] what is added.
+        u: [B, T, ...] inputs to add.
         decay: [B, T, ...], or [1, 1, ...] if constant, log of the factor kept, <= 0; the axes after the first two are
             those of the state, or only the leading ones: [B, T, H] decays a state [B, H, K] by one factor per head.
         state: [B, ...] before the first step; [B, ..., N] with `write` and `read`.
@@ -47,7 +47,7 @@ def linear_scan(
         read: [B, T, N], r: the state is read along it; goes together with `write`.
 
     Returns:
-        y: [B, T, ...] the state after each step, or what was read of it.
+        y: [B, T, ...] the state after each step, or its reading.
         state: as `state`, after the last step.
 
     Source: S6 arXiv 2312.00752, Longhorn arXiv 2407.14207, S4D arXiv 2206.11893.

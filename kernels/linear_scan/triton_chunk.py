@@ -1,6 +1,6 @@
 r"""The elementwise linear recurrence in three launches, C steps at a time; arguments as in `reference.py`.
 
-    `_ends`             what a chunk leaves behind if nothing comes into it, and how much it keeps of what does
+    `_ends`             each chunk's final state from zero, and its total decay
     `_carry`            the state before each chunk, one after another
     `triton_step.scan`  the steps of all chunks, each from the state before it
 
@@ -30,7 +30,7 @@ def linear_scan(
     read: Tensor | None = None,
     chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.linear_scan` does, `chunk` steps at a time; the state in float32 or wider."""
+    """Compute `reference.linear_scan`, `chunk` steps at a time; the state in float32 or wider."""
     return scan(_carried, chunk, u, decay, state, start, write, read)
 
 
@@ -83,4 +83,4 @@ def _carry(first, left, kept, carried, P, S, TILES, TILE: tl.constexpr, REVERSE:
         own = (b * P + (P - 1 - i if REVERSE else i)) * S + s
         tl.store(carried + own, h, mask=s < S)
         p = tl.load(kept + own, mask=s < S, other=0)
-        h = tl.where(p == 0, 0.0, p * h) + tl.load(left + own, mask=s < S, other=0)  # nothing crosses, not even NaN
+        h = tl.where(p == 0, 0.0, p * h) + tl.load(left + own, mask=s < S, other=0)  # a start blocks NaN too

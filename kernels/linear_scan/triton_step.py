@@ -40,7 +40,7 @@ def linear_scan(
     write: Tensor | None = None,
     read: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.linear_scan` does in one launch; the state in float32 or wider, differentiable once."""
+    """Compute `reference.linear_scan` in one launch; the state in float32 or wider, differentiable once."""
     return scan(_one_piece, u.shape[1], u, decay, state, start, write, read)
 
 
@@ -60,7 +60,7 @@ def scan(
     write: Tensor | None,
     read: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what `reference.linear_scan` does in pieces of `chunk` steps.
+    """Compute `reference.linear_scan` in pieces of `chunk` steps.
 
     `carry(x, decay, first, start, vector, chunk, reverse)` returns the states [B, P, D N] before all pieces, or in
     reverse the gradients after them: `first` [B, D N] is the first of them, or the last; x, or its outer product with
@@ -131,7 +131,7 @@ def _run(
 
 
 def tile(u: Tensor, vector: Tensor | None) -> dict[str, Any]:
-    """Return the sizes of the state and how it is cut into tiles, as the kernels name them."""
+    """Return the sizes of the state and its tiles as keyword arguments of the kernels."""
     D, N = u.shape[-1], 1 if vector is None else vector.shape[-1]
     block_n = triton.next_power_of_2(N)
     block_d = min(max(1, TILE // block_n), triton.next_power_of_2(D))

@@ -1,4 +1,4 @@
-"""A fast-weight matrix on levels: the recent past in many small ones, the distant past in few large ones."""
+"""Fast-weight recurrence on levels of 1, 1, 2, 4, 8, ... steps of the past (log-linear attention)."""
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ def log_linear(
     *,
     rule: Rule = "delta",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, a chunk at a time.
+    """Compute `reference.log_linear` by the faster back end, in chunks; arguments as there.
 
     Raises:
         ValueError: if arguments do not fit each other, naming the one.

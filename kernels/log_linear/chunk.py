@@ -1,8 +1,8 @@
 """The levels of a fast-weight matrix, a chunk of steps at a time.
 
-All levels fade and are corrected alike, so a chunk of C steps runs `fast_weight` once, on more rows: those of all
-levels, and one row for each step of the chunk, which is the key side of its write. What was there before the chunk
-moves as whole levels; a write of step s is, at step t, in the level of the highest bit in which t and s differ.
+Decay and correction are the same in all levels, so a chunk of C steps runs `fast_weight` once, on more rows: those of
+all levels, and one row for each step of the chunk, which is the key side of its write. The levels from before the chunk
+move as wholes; a write of step s is, at step t, in the level of the highest bit in which t and s differ.
 """
 
 import torch
@@ -32,8 +32,8 @@ def log_linear(
     *,
     rule: Rule = "delta",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.log_linear` does, a chunk at a time; arguments as there."""
-    now = torch.arange(q.shape[1], device=q.device) - life_start_steps(count, start)  # [B, T] steps lived before
+    """Compute `reference.log_linear`, a chunk at a time; arguments as there."""
+    now = torch.arange(q.shape[1], device=q.device) - life_start_steps(count, start)  # [B, T] earlier steps of the life
     ys = []
     for given in zip(*(z.split(CHUNK, 1) for z in (q, k, v, rate, decay, scale, now, start)), strict=True):
         y, state = _chunk(state, rule, *given)
@@ -53,7 +53,7 @@ def _chunk(
     now: Tensor,
     start: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return what the C steps of a chunk read, and the levels after them."""
+    """Return the outputs of the C steps of a chunk, and the levels after them."""
     (B, C), (_, num_heads, levels, V, K) = now.shape, S.shape
     if rule == "additive":
         v = rate[..., None] * v
@@ -61,7 +61,7 @@ def _chunk(
     values = torch.cat([ones.new_zeros(B, C, num_heads, levels * V), ones], -1)
     rows = torch.cat([S.flatten(2, 3), S.new_zeros(B, num_heads, C, K)], 2)
     read, rows = fast_weight(q, k, values, rows, start, decay=decay, rate=rate if rule == "delta" else None)
-    old, weight = read.split([levels * V, C], -1)  # weight [B, C, H, C]: how much of v_s a reading at t is
+    old, weight = read.split([levels * V, C], -1)  # weight [B, C, H, C] of v_s in the reading at t
 
     level = _highest_bit(now[:, :, None] ^ now[:, None]).clamp(max=levels - 1)  # [B, C, C] where s is at t
     moved = _moved_levels(levels, (now[:, :1] - 1).clamp(min=0), now)  # [B, C, L] where a whole level is at t
@@ -78,12 +78,12 @@ def _chunk(
 
 
 def _highest_bit(n: Tensor) -> Tensor:
-    """Return one more than the number of the highest bit set in n >= 0, 0 for none."""
+    """Return the bit length of n >= 0."""
     return torch.frexp(n.double()).exponent.long()
 
 
 def _moved_levels(levels: int, before: Tensor, now: Tensor) -> Tensor:
-    """Return where each level's content, as of step `before`, is at the steps `now` of the same life.
+    """Return the level at the steps `now` of each level's content at step `before`, in the same life.
 
     It moves first at the next multiple of 2^level, and then together with the step just before that one.
 

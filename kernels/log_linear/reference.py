@@ -1,4 +1,4 @@
-r"""A fast-weight matrix on levels that hold twice as many steps each, one step at a time.
+r"""Fast-weight matrices on levels, each over twice the steps of the one below, one step at a time.
 
     S_0, ..., S_{L-1} <- 0,  t <- 0 where a life starts
     where t > 0, with j the lowest set bit of t, at most L - 1 for j + 1:
@@ -8,9 +8,9 @@ r"""A fast-weight matrix on levels that hold twice as many steps each, one step 
     y_t = sum_i lambda_t,i S_i q_t
     t <- t + 1
 
-So level i > 0 holds 2^(i-1) successive steps or none; the last one takes in all that comes up, and never moves.
+Level i > 0 holds 2^(i-1) successive steps or none; the last one takes in all that moves up, and never moves.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, L levels; a = exp(decay).
+Shapes: B lives, T steps, H heads, K key dim, V value dim, L levels; a = exp(decay).
 Traffic per step and head: 2 L V K numbers of state, and 2 K + 2 V + L of inputs and outputs.
 Source: arXiv:2506.04761.
 """
@@ -40,7 +40,7 @@ def log_linear(
     *,
     rule: Rule = "delta",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Write and read the levels at every step.
+    """Move, decay, write and read the levels at every step.
 
     Args:
         q: [B, T, H, K] queries.
@@ -48,16 +48,16 @@ def log_linear(
         v: [B, T, H, V] values.
         rate: [B, T, H] b, the share of the error that is corrected, or of the value that is added.
         decay: [B, T, H] log of the factor kept, <= 0.
-        scale: [B, T, H, L] lambda, how much a reading listens to each level.
+        scale: [B, T, H, L] lambda, weight of each level in the output.
         state: [B, H, L, V, K] matrices before the first step.
-        count: [B, 1] int64, t, steps lived before the first one.
+        count: [B, 1] int64, t, earlier steps of the life.
         start: [B, T] bool, true where a step is the first of a life.
         rule: `delta` or `additive`.
 
     Returns:
-        y: [B, T, H, V] what was read.
+        y: [B, T, H, V] outputs.
         state: [B, H, L, V, K] matrices after the last step.
-        count: [B, 1] steps lived.
+        count: [B, 1] steps of the life.
     """
     top, level, ys = state.shape[2] - 1, torch.arange(state.shape[2], device=q.device), []
     for t in range(q.shape[1]):
@@ -75,8 +75,8 @@ def log_linear(
             state = state - b[..., None] * (state @ key.mT) @ key
         first = state[:, :, 0] + b * v[:, t, ..., None] * key[:, :, 0]
         state = torch.cat([first[:, :, None], state[:, :, 1:]], 2)
-        said = (state @ q[:, t, :, None, :, None])[..., 0]  # [B, H, L, V]
-        ys.append((scale[:, t, ..., None] * said).sum(2))
+        read = (state @ q[:, t, :, None, :, None])[..., 0]  # [B, H, L, V]
+        ys.append((scale[:, t, ..., None] * read).sum(2))
         count = count + 1
     return torch.stack(ys, 1), state, count
 

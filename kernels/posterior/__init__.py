@@ -1,4 +1,4 @@
-"""A diagonal Gaussian posterior over a matrix: an evidence and an importance for every fast weight."""
+"""Diagonal Gaussian posterior over a matrix: evidence and importance of every fast weight."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from .reference import check, posterior as reference
 
 __all__ = ["posterior"]
 
-FEW = 256  # steps that one launch, which does every step once, is the better form for
+FEW = 256  # steps up to which one launch is faster than chunks
 
 
 def posterior(
@@ -25,9 +25,9 @@ def posterior(
     decay: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.posterior` by the fastest back end for these tensors; arguments as there.
 
-    `backend` asks for one form: "reference", "chunk", "cpu", the loop compiled for the CPU, or "triton", for a GPU; the
+    `backend` selects one: "reference", "chunk", "cpu", the loop compiled for the CPU, or "triton", for a GPU; the
     last two are differentiable only once.
 
     Raises:

@@ -4,8 +4,8 @@ M and J are plain decayed sums, so both are known at every step of a chunk from 
 
     M[t] = e[t] M + sum_s G[t, s] w_s k_s^T        (G, e as in `fast_weight/chunk.py`)
 
-The division makes every step's matrix needed, but only for a moment: the backward pass keeps the matrices between
-chunks and forms those inside again.
+The division needs every step's matrix, but only temporarily: the matrices between chunks are kept, and the backward
+pass recomputes those inside.
 """
 
 import torch
@@ -30,7 +30,7 @@ def posterior(
     decay: Tensor | None = None,
     chunk: int = 8,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.posterior` does, `chunk` steps at a time; arguments as there."""
+    """Compute `reference.posterior`, `chunk` steps at a time; arguments as there."""
     T = q.shape[1]
     chunk = min(chunk, T)
     pairs, carried, _ = visible(pad_time(start, chunk)[:, None])
@@ -67,8 +67,8 @@ def _piece(
         K: keys.
         w: [B, H, C, V], as b.
         b: importance written.
-        G: [B, H, 1 or K, C, C] what is left of a write.
-        e: [B, H, 1 or K, C] what is left of the states before.
+        G: [B, H, 1 or K, C, C] decay of a write.
+        e: [B, H, 1 or K, C] decay of the incoming states.
         M: [B, H, V, K], as J.
         J: importance before the chunk.
         prior: [H].

@@ -7,7 +7,7 @@ Gradients, last step first; DM and DJ are those of M and J that came from later 
     DJ <- DJ - g * M / I     db = DJ k^2, dk = dk + 2 k * (DJ^T b)
     DM, DJ <- a DM, a DJ     da = sum of (DM before) * M_before + (DJ before) * J_before, over all or over the rows
 
-The forward pass keeps M and J every `CHECKPOINT` steps; the backward pass forms those between again.
+The forward pass keeps M and J every `CHECKPOINT` steps; the backward pass recomputes those between.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def posterior(
     prior: Tensor,
     decay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.posterior` does in one compiled loop; float32 or float64, differentiable once."""
+    """Compute `reference.posterior` in one compiled loop; float32 or float64, differentiable once."""
     inputs = (q, k, w, b, evidence, importance, start, prior, decay)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
         y, M, J = _Posterior.apply(*inputs)  # type: ignore[no-untyped-call]
@@ -165,7 +165,7 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
 
 @jit
 def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
-    """Ask for the rows of a segment at once: they lie far apart, and one by one each would be waited for."""
+    """Prefetch the rows of a segment, which are far apart in memory."""
     sink: float = arrays[0].dtype.type(0)
     for x in arrays:
         if x.size:
@@ -177,7 +177,7 @@ def _warm(first: int, last: int, step: int, arrays: Arrays) -> float:
 
 @jit
 def _factors(kept: Array, own: Array, row: int) -> tuple[Array, int]:
-    """Return an array, and the row of it that holds what a step keeps of each key channel; `own` begins as ones."""
+    """Return an array and its row with a step's decay of each key channel; `own` begins as ones."""
     if kept.shape[1] == own.shape[1]:
         return kept, row
     if kept.size:
@@ -230,7 +230,7 @@ def _form(M: Array, J: Array, M0: Array, J0: Array, a: Array, at: int, row: int,
 def _undo_read(
     DM: Array, DJ: Array, base: int, M: Array, J: Array, prior: float, row: int, q: Array, dy: Array, dq: Array
 ) -> float:
-    """Add to DM and DJ what the read says; write dq and return the gradient of the prior."""
+    """Add the read's gradients to DM and DJ; write dq and return the gradient of the prior."""
     dprior: float = q.dtype.type(0)
     one = q.dtype.type(1)
     for j in range(q.shape[1]):

@@ -5,10 +5,10 @@ r"""The posterior recurrence, one step at a time.
     J <- a_t J + b_t (k_t * k_t)^T         importance gained beyond the prior
     y_t = (M / (J + I_p)) q_t              read the posterior mean
 
-Entries written often become stiff; forgetting (a < 1) pulls them back to the prior, not to zero precision.
+Entries written often become rigid; decay (a < 1) pulls them back to the prior, not to zero precision.
 With b = 0 and I_p = 1 this is gated linear attention.
 
-Shapes: B lives, T steps, H heads, K key width, V value width; M and J are [V, K]; a = exp(decay), one per head or one
+Shapes: B lives, T steps, H heads, K key dim, V value dim; M and J are [V, K]; a = exp(decay), one per head or one
 per key channel.
 Traffic per step and head: 4 V K numbers of state (two read, two written) and 2 K + 3 V of inputs and outputs.
 Source: Palimpsa, arXiv:2602.09075, in its linear form.
@@ -48,7 +48,7 @@ def posterior(
         decay: [B, T, H] or [B, T, H, K], log of the factor kept, <= 0; None keeps everything.
 
     Returns:
-        y: [B, T, H, V] what was read.
+        y: [B, T, H, V] outputs.
         evidence: [B, H, V, K] M after the last step.
         importance: [B, H, V, K] J after the last step.
     """

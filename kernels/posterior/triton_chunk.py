@@ -1,18 +1,18 @@
 r"""The posterior recurrence in pieces of C steps, a program for each; arguments as in `reference.py`.
 
-The division makes every step's matrices needed, so that no product of matrices gives y. But M and J themselves are fast
-weights without erase, and the states before all pieces come from the products that find those. Then
+The division needs every step's matrices, so y is no matrix product. But M and J are fast weights without erase, and the
+states before all pieces come from their matrix form. Then
 
     `triton_step.scan`  the steps of all pieces, each from the states before it
 
 Gradients, with those of M and J after a piece, g = dy q^T / (J + I_p) at each of its steps and mean = M / (J + I_p):
 
-    `_pull`   what the reads of a piece say of the states before it, sum of e g and of -e g * mean; e is what is left
-              at a step of what came in
+    `_pull`   gradients of the states before a piece from its reads, sum of e g and of -e g * mean; e is the decay at a
+              step of the incoming state
     `_carry`  the gradients after each piece, one after another, last piece first
     `scan`    the steps of all pieces
 
-This takes twice the work of the steps alone, and pays where there are too few lives to fill the GPU with them.
+This takes twice the work of the steps alone, and pays off where there are too few lives to fill the GPU.
 Traffic: all but y is read twice, and four states for every C steps are kept, in backward four more.
 """
 
@@ -42,7 +42,7 @@ def posterior(
     decay: Tensor | None = None,
     chunk: int = 64,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.posterior` does in pieces of `chunk` steps, a power of two and 16 at least."""
+    """Compute `reference.posterior` in pieces of `chunk` steps, a power of two and 16 at least."""
     if chunk < SEGMENT or chunk & (chunk - 1):
         raise ValueError(f"chunk must be a power of two, {SEGMENT} or more, got {chunk}")
     return scan(_before, _after, chunk, q, k, w, b, evidence, importance, start, prior, decay)
@@ -91,7 +91,7 @@ def _pull(
         e = tl.where(fresh, 0.0, e) * kept(decay, row, j, K, M, CHANNELS)
         precision = 1.0 / (J + base)
         g = vector(dy, row, i, V, M)[:, None] * vector(q, row, j, K, M)[None, :] * precision
-        g = tl.where(e == 0, 0.0, e * g)  # nothing comes back over a start, not even NaN
+        g = tl.where(e == 0, 0.0, e * g)  # a start blocks every gradient, NaN included
         DM += g
         DJ -= tl.where(e == 0, 0.0, g * M * precision)
     tl.store(pull_M + piece * V * K + own, DM, mask=inside)
@@ -105,7 +105,7 @@ def _pull(
 
 @triton.jit
 def _carry(last, after, left, P, S, N, blocks, BLOCK: tl.constexpr):
-    """Put the gradient after each piece, [S], where its pull stands; `left` is N numbers of each, 1 or K."""
+    """Replace the pull of each piece, [S], by the gradient after it; `left` is N decays of each, 1 or K."""
     head, part = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
     s = part * BLOCK + tl.arange(0, BLOCK)
     D = tl.load(last + head * S + s, mask=s < S, other=0)

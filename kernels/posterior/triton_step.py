@@ -1,9 +1,9 @@
 r"""The posterior recurrence in one launch, with both matrices in registers; arguments as in `reference.py`.
 
 A program holds some rows of one head's matrices, tiles [BLOCK_V, K] of M and J [V, K], and takes them through all
-steps. Gradients as in `cpu.py`; what all rows share is summed over the tiles at the end.
-Forward keeps M and J every `SEGMENT` steps; backward forms a segment's states again, each program in a buffer of its
-own, and there are no more programs than a GPU runs at once.
+steps. Gradients as in `cpu.py`; those shared by all rows are summed over the tiles at the end. Forward keeps M and J
+every `SEGMENT` steps; backward recomputes a segment's states, each program in a buffer of its own, and there are no
+more programs than a GPU runs at once.
 
 The steps may be cut into pieces of C, if the states before them are known: here there is one piece, in
 `triton_chunk.py` there are many.
@@ -25,7 +25,7 @@ __all__ = ["SEGMENT", "kept", "posterior", "scan", "tile", "vector", "written"]
 
 SEGMENT = 16  # steps between the states kept for the backward pass
 TILE = 1024  # numbers of each matrix in a program: 8 for each thread of four warps
-PROGRAMS = 1024  # that run backward at once: 8 for each processor of a large GPU; their buffers are 128 KB each
+PROGRAMS = 1024  # programs of a backward pass: 8 for each processor of a large GPU; their buffers are 128 KB each
 
 Before = Callable[[tuple[Tensor | None, ...], Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
@@ -42,7 +42,7 @@ def posterior(
     prior: Tensor,
     decay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.posterior` does in one launch; the states in float32 or wider, differentiable once."""
+    """Compute `reference.posterior` in one launch; the states in float32 or wider, differentiable once."""
     return scan(_one_piece, _one_piece, q.shape[1], q, k, w, b, evidence, importance, start, prior, decay)
 
 
@@ -51,7 +51,7 @@ def _one_piece(inputs: tuple[Tensor | None, ...], M: Tensor, J: Tensor, chunk: i
 
 
 def scan(before: Before, after: Before, chunk: int, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what `reference.posterior` does in pieces of `chunk` steps, one, or each of whole segments.
+    """Compute `reference.posterior` in pieces of `chunk` steps, one, or each of whole segments.
 
     `before((q, k, w, b, start, prior, decay), M, J, chunk)` returns the states before all pieces, [B, H, P, V, K], of
     which M and J are the first; `after((..., dy, states), dM, dJ, chunk)` the gradients after them, of which dM and dJ
@@ -127,7 +127,7 @@ def _run(
 
 
 def tile(q: Tensor, w: Tensor, decay: Tensor | None) -> dict[str, int]:
-    """Return the sizes of the matrices and how they are cut into tiles, as the kernels name them."""
+    """Return the sizes of the matrices and tiles as keyword arguments of the kernels."""
     H, K, V = q.shape[2], q.shape[3], w.shape[3]
     block_k = triton.next_power_of_2(K)
     block_v = min(max(4, TILE // block_k), triton.next_power_of_2(V))
@@ -141,7 +141,7 @@ def tile(q: Tensor, w: Tensor, decay: Tensor | None) -> dict[str, int]:
 
 @triton.jit
 def vector(x, row, j, K, like):
-    """Return what belongs to a step, [BLOCK_K] or [BLOCK_V]."""
+    """Load the vector of a step, [BLOCK_K] or [BLOCK_V]."""
     return tl.load(x + row * K + j, mask=j < K, other=0).to(like.dtype)
 
 
@@ -226,7 +226,7 @@ def _backward(
                 M, J = written(M, J, k, w, b, decay, fresh, (life * T + first + s) * H + h, i, j, K, V, CHANNELS)
                 tl.store(formed + s * step + place, M, mask=inside)
                 tl.store(formed + (SEGMENT + s) * step + place, J, mask=inside)
-            tl.debug_barrier()  # what one thread stored another may load
+            tl.debug_barrier()  # threads load what others stored
             for ago in range(count):
                 s = count - 1 - ago
                 row = (life * T + first + s) * H + h
@@ -257,7 +257,7 @@ def _backward(
                         tl.store(ddecay + total * K + j, tl.sum(flow, 0), mask=j < K)
                     else:
                         tl.store(ddecay + total, tl.sum(tl.sum(flow, 0), 0))
-            tl.debug_barrier()  # before the next segment is formed in the same place
+            tl.debug_barrier()  # before the next segment overwrites the buffer
         tl.store(dprior + own_part, tl.sum(dbase, 0))
         if begin == 0:
             tl.store(dM + head * V * K + own, DM, mask=inside)

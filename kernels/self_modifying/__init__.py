@@ -1,4 +1,4 @@
-"""A matrix that writes its own keys, values, rates and decays."""
+"""Self-modifying matrix: it computes the keys, values, rates and decays of its own delta rule (Hope)."""
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ def self_modifying(
     start: Tensor,
     batch: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, a mini-batch at a time.
+    """Compute `reference.self_modifying` by the faster back end, in mini-batches; arguments as there.
 
     Raises:
         ValueError: if arguments do not fit each other, naming the one.

@@ -1,6 +1,6 @@
-"""The matrix that writes itself, a mini-batch at a time.
+"""The self-modifying matrix, a mini-batch at a time.
 
-What a mini-batch writes is known at its beginning: its steps are those of the delta rule in `fast_weight`.
+The writes of a mini-batch are known at its beginning: its steps are the delta rule of `fast_weight`.
 """
 
 import torch
@@ -10,7 +10,7 @@ from lifelong.kernels.backends import Backend
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.inner_loop.schedule import schedule
 
-from .reference import said, writes
+from .reference import product, writes
 
 __all__ = ["self_modifying"]
 
@@ -28,7 +28,7 @@ def self_modifying(
     start: Tensor,
     batch: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Do what `reference.self_modifying` does, a mini-batch at a time; arguments as there."""
+    """Compute `reference.self_modifying`, a mini-batch at a time; arguments as there."""
     K = q.shape[-1]
     plan = schedule(phase, start, batch)
     Q, X, Z = (plan.lay_out(each) for each in (q, x, z))  # [B, N, C, H, K]
@@ -42,7 +42,7 @@ def self_modifying(
         k, v, rate, decay, write = writes(X[:, n], Z[:, n], matrix, frozen, rate_bias, fade_bias)
         eta = (on * rate / batch)[..., None]
         y, fast = fast_weight(Q[:, n], k, eta * write, fast, never, decay=on * decay, erase=eta * k, backend=form)
-        y = (said(matrix, Q[:, n]) + y)[..., -K:]
+        y = (product(matrix, Q[:, n]) + y)[..., -K:]
         return torch.cat([y, v], -1).transpose(1, 2), [torch.where(full[:, n], fast, frozen), fast]
 
     both, (frozen, fast) = plan.run(mini_batch, [frozen, fast])

@@ -1,4 +1,4 @@
-r"""A matrix per head that writes its own keys, values, rates and decays, one step at a time.
+r"""A matrix per head that computes its own keys, values, rates and decays, one step at a time.
 
     M stands for (M_k; M_v; M_eta; M_alpha; M_memory), one above the other, and M = A + D
     F, D <- 0, 0,  i <- 0  where a life starts              frozen and present offsets from the slow matrix A
@@ -10,9 +10,9 @@ r"""A matrix per head that writes its own keys, values, rates and decays, one st
     y_t = M_memory q_t
     i <- i + 1;  at i = C:  F <- D  and  i <- 0             the mini-batch is over
 
-short(u) = u / sqrt(1 + |u|^2), of each of the five parts by itself. All that a mini-batch writes follows from the
-matrix it began with, so that eta <= 1 / C and the short targets keep equal steps in a row from overshooting, and what
-writes itself from running away.
+short(u) = u / sqrt(1 + |u|^2), of each of the five parts by itself. All writes of a mini-batch follow from the
+matrix it began with, so that with eta <= 1 / C and the short targets equal steps in a row do not overshoot, and the
+matrix stays bounded.
 
 Shapes: B lives, T steps, H heads, K width of keys and values, R = 3 K + 2 rows of M, C steps of a mini-batch; F and D
 are [B, H, R, K].
@@ -43,23 +43,23 @@ def self_modifying(
     start: Tensor,
     batch: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Let a matrix write and read itself at every step.
+    """Write and read a self-modifying matrix at every step.
 
     Args:
         q: [B, T, H, K] queries.
-        x: [B, T, H, K] what keys, rates and decays are read at.
-        z: [B, T, H, K] what values are read at.
+        x: [B, T, H, K] inputs from which the matrix computes keys, rates and decays.
+        z: [B, T, H, K] inputs from which it computes values.
         matrix: [H, R, K] A, the slow matrix.
         frozen: [B, H, R, K] F before the first step.
         fast: [B, H, R, K] D before the first step.
         rate_bias: [H] b.
         fade_bias: [H] c.
-        phase: [B, 1] int64, i, steps since the mini-batch began, or more by any number of mini-batches.
+        phase: [B, 1] int64, i, steps since the mini-batch began, plus any multiple of C.
         start: [B, T] bool, true where a step is the first of a life.
         batch: C.
 
     Returns:
-        y: [B, T, H, K] what was read.
+        y: [B, T, H, K] outputs.
         v: [B, T, H, K] the values.
         frozen: [B, H, R, K] F after the last step.
         fast: [B, H, R, K] D after the last step.
@@ -87,11 +87,11 @@ def self_modifying(
 def writes(
     x: Tensor, z: Tensor, matrix: Tensor, frozen: Tensor, rate_bias: Tensor, fade_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return what the matrix that a mini-batch began with makes of its steps.
+    """Return keys, values, rates, decays and errors of the steps of a mini-batch, from the matrix it began with.
 
     Args:
-        x: [B, C, H, K] what keys, rates and decays are read at.
-        z: [B, C, H, K] what values are read at.
+        x: [B, C, H, K] inputs of keys, rates and decays.
+        z: [B, C, H, K] inputs of values.
         matrix: [H, R, K] A.
         frozen: [B, H, R, K] F.
         rate_bias: [H] b.
@@ -103,21 +103,21 @@ def writes(
     """
     K = x.shape[-1]
     F = matrix + frozen
-    own = said(F, x)
-    k, v = unit_length(own[..., :K]), short(said(F[..., K : 2 * K, :], z))
+    own = product(F, x)
+    k, v = unit_length(own[..., :K]), short(product(F[..., K : 2 * K, :], z))
     rate = torch.sigmoid(own[..., 2 * K] + rate_bias)
     decay = -functional.softplus(own[..., 2 * K + 1] + fade_bias)
-    target = torch.cat([short(part) for part in said(F, v).split([K, K, 1, 1, K], -1)], -1)
-    return k, v, rate, decay, target - said(F + matrix, k)
+    target = torch.cat([short(part) for part in product(F, v).split([K, K, 1, 1, K], -1)], -1)
+    return k, v, rate, decay, target - product(F + matrix, k)
 
 
-def said(matrix: Tensor, at: Tensor) -> Tensor:
-    """Return [B, C, H, R], what a matrix [B, H, R, K] or [H, R, K] says at [B, C, H, K]."""
+def product(matrix: Tensor, at: Tensor) -> Tensor:
+    """Return the products [B, C, H, R] of a matrix [B, H, R, K] or [H, R, K] with vectors [B, C, H, K]."""
     return (matrix @ at.transpose(1, 2).mT).mT.transpose(1, 2)
 
 
 def short(u: Tensor) -> Tensor:
-    """Return u [..., N] at a length below 1."""
+    """Return u [..., N] scaled to a length below 1: u / sqrt(1 + |u|^2)."""
     return u * (1 + u.square().sum(-1, keepdim=True)).rsqrt()
 
 

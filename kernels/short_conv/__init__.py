@@ -1,4 +1,4 @@
-"""A causal depth-wise convolution whose window is part of the state."""
+"""Causal depth-wise convolution with its window as state."""
 
 from torch import Tensor
 
@@ -13,9 +13,9 @@ __all__ = ["short_conv"]
 def short_conv(
     x: Tensor, weight: Tensor, state: Tensor, start: Tensor, *, backend: Backend = "auto"
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence of `reference.py`, where the arguments are explained, in the fastest form for these tensors.
+    """Compute `reference.short_conv` by the fastest back end for these tensors; arguments as there.
 
-    `backend` asks for one form: "reference", "chunk", "cpu", the compiled loop, or "triton"; the last two are
+    `backend` selects one: "reference", "chunk", "cpu", the compiled loop, or "triton"; the last two are
     differentiable only once.
 
     Raises:

@@ -1,4 +1,4 @@
-r"""The short convolution, all steps at once: one shifted, masked product per tap."""
+r"""The short convolution, all steps at once: one shifted, masked product per step of the window."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ __all__ = ["short_conv"]
 
 
 def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Do what `reference.short_conv` does in one pass; arguments as there."""
+    """Compute `reference.short_conv` in one pass; arguments as there."""
     T, W = x.shape[1], weight.shape[1]
     padded = torch.cat([state, x], 1)  # [B, W - 1 + T, D]
     life = start.cumsum(1)  # [B, T] 0 while the incoming window still counts

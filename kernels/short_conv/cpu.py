@@ -6,7 +6,7 @@ Notation: at step t the `past` inputs before it are of the same life, no more th
                                                       dweight[:, W-1-i] += dy_t x_{t-i}
     window = the last inputs of this life, 0 before   dx of those += dwindow
 
-Inputs of an earlier life are never read, so that they need not be numbers.
+Inputs of an earlier life are never read, so they may be NaN.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ __all__ = ["short_conv"]
 
 
 def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Do what `reference.short_conv` does in one compiled loop; float32 or float64, differentiable once."""
+    """Compute `reference.short_conv` in one compiled loop; float32 or float64, differentiable once."""
     if torch.is_grad_enabled() and any(z.requires_grad for z in (x, weight, state)):
         made: tuple[Tensor, Tensor] = _ShortConv.apply(x, weight, state, start)  # type: ignore[no-untyped-call]
         return made
@@ -39,11 +39,11 @@ class _ShortConv(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, dafter: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         dx, dstate = torch.empty_like(x), torch.empty_like(state)
-        dtaps = x.new_zeros(len(x), weight.shape[1], x.shape[2])  # each life sums its own
-        taps, dy, dafter = weight.mT.contiguous(), dy.contiguous(), dafter.contiguous()
-        arrays = rows(x.dtype, x, taps, state, start, dy, dafter, dx, dstate, dtaps)
+        dweight = x.new_zeros(len(x), weight.shape[1], x.shape[2])  # each life sums its own
+        dy, dafter = dy.contiguous(), dafter.contiguous()
+        arrays = rows(x.dtype, x, weight.mT.contiguous(), state, start, dy, dafter, dx, dstate, dweight)
         spread(_backward, len(x), 2 * weight.shape[1] * x[0].numel(), arrays)
-        return dx, dtaps.sum(0).mT, dstate, None
+        return dx, dweight.sum(0).mT, dstate, None
 
 
 def _run(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,8 +57,8 @@ def _run(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tenso
 @jit
 def _forward(first: int, last: int, arrays: Arrays) -> None:
     """Run the lives from `first` to before `last`."""
-    x, taps, window, start, y, after = arrays
-    T, W = start.shape[1], taps.shape[0]
+    x, weight, window, start, y, after = arrays
+    T, W = start.shape[1], weight.shape[0]
     for b in range(first, last):
         past, old = W - 1, b * (W - 1)
         for t in range(T):
@@ -66,12 +66,12 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
             if start[b, t]:
                 past = 0
             for c in range(x.shape[1]):
-                y[row, c] = taps[W - 1, c] * x[row, c]
+                y[row, c] = weight[W - 1, c] * x[row, c]
             for i in range(1, past + 1):
                 if i <= t:
-                    _add_product(y, row, taps, W - 1 - i, x, row - i)
+                    _add_product(y, row, weight, W - 1 - i, x, row - i)
                 else:
-                    _add_product(y, row, taps, W - 1 - i, window, old + W - 1 + t - i)
+                    _add_product(y, row, weight, W - 1 - i, window, old + W - 1 + t - i)
             past = min(past + 1, W - 1)
         for i in range(1, W):  # the input i - 1 steps before the last
             at = old + W - 1 - i
@@ -86,9 +86,9 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
 
 @jit
 def _backward(first: int, last: int, arrays: Arrays) -> None:
-    """Run the lives from `first` to before `last`; `dtaps` comes as zeros."""
-    x, taps, window, start, dy, dafter, dx, dwindow, dtaps = arrays
-    T, W = start.shape[1], taps.shape[0]
+    """Run the lives from `first` to before `last`; `dweight` comes as zeros."""
+    x, weight, window, start, dy, dafter, dx, dwindow, dweight = arrays
+    T, W = start.shape[1], weight.shape[0]
     for b in range(first, last):
         past, old, newest = W - 1, b * (W - 1), b * W + W - 1
         dwindow[old : old + W - 1] = 0
@@ -99,12 +99,12 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
                 past = 0
             for i in range(past + 1):
                 if i <= t:
-                    _add_product(dx, row - i, taps, W - 1 - i, dy, row)
-                    _add_product(dtaps, newest - i, dy, row, x, row - i)
+                    _add_product(dx, row - i, weight, W - 1 - i, dy, row)
+                    _add_product(dweight, newest - i, dy, row, x, row - i)
                 else:
                     at = old + W - 1 + t - i
-                    _add_product(dwindow, at, taps, W - 1 - i, dy, row)
-                    _add_product(dtaps, newest - i, dy, row, window, at)
+                    _add_product(dwindow, at, weight, W - 1 - i, dy, row)
+                    _add_product(dweight, newest - i, dy, row, window, at)
             past = min(past + 1, W - 1)
         for i in range(1, past + 1):
             for c in range(x.shape[1]):

@@ -1,12 +1,12 @@
 r"""A causal depth-wise convolution, one step at a time.
 
     window <- 0 where a life starts, else window
-    y_t = sum_{i<W} weight[:, W-1-i] x_{t-i}          the last tap is the present
+    y_t = sum_{i<W} weight[:, W-1-i] x_{t-i}          the last weight is the present step's
     window <- the last W-1 inputs
 
-The window is state: a width of 4 would leak three steps of another life into this one if it were forgotten.
+The window is part of the state: without its reset, a width of 4 would leak three steps of the previous life.
 
-Shapes: B lives, T steps, D channels, W taps.
+Shapes: B lives, T steps, D channels, W conv size.
 """
 
 import torch
@@ -18,11 +18,11 @@ __all__ = ["check", "short_conv"]
 
 
 def short_conv(x: Tensor, weight: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix each channel with its own recent past.
+    """Convolve each channel over its last steps.
 
     Args:
         x: [B, T, D] inputs.
-        weight: [D, W] taps, oldest first.
+        weight: [D, W], oldest step first.
         state: [B, W - 1, D] inputs before the first step, oldest first.
         start: [B, T] bool, true where a step is the first of a life.
 

@@ -3,13 +3,12 @@ r"""Base of gated additive memories: a decayed sum of outer products; writing do
     S <- S diag(a_t) + g_t v_t k_t^T                S_0 = 0
     y_t = read(S q_t)
 
-A member says, for all steps at once, what its queries, keys, values, gates g and decays a are, and what becomes of the
-reading; the recurrence is the same for all of them. With `normaliser` a value that is always 1 is written along with
-the others, g_t k_t^T, as one more row of S: by it a reading can be divided.
-Because the write does not depend on S, an importance can be kept beside it: `lifelong.memory.metaplastic` wraps any
-member.
+A subclass computes queries, keys, values, gates g and decays a of all steps at once, and the output from the readings;
+the recurrence is shared. With `normaliser` a value that is always 1 is written along with the others, g_t k_t^T, as one
+more row of S: by it a reading can be divided. Because the write does not depend on S, an importance can be kept beside
+it: `lifelong.memory.metaplastic` wraps any member.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state S [B, H, R, K], and
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, R = V or V + 1 rows; state S [B, H, R, K], and
 whatever else a member keeps.
 Cost per step: 5 H R K floating-point operations with a decay, 4 without, besides the projections; 4 H R K bytes of
 state.
@@ -39,17 +38,17 @@ class Parts(NamedTuple):
     v: Tensor
     """[B, T, H, V] values, without their gate."""
     read: Callable[[Tensor], Tensor]
-    """Turns what was read [B, T, H, R] into the output [B, T, D]."""
+    """Maps the readings [B, T, H, R] to the output [B, T, D]."""
     gate: Tensor | None = None
     """[B, T, H] factor of the write; None is 1."""
     decay: Tensor | None = None
     """[B, T, H], or [B, T, H, K] per key channel: log of the factor kept, <= 0; None keeps everything."""
     rest: Mapping[str, Tensor] = {}
-    """The other state after the last step: what `initial_rest` names."""
+    """The state besides S after the last step, as of `initial_rest`."""
 
 
 class Additive(Memory):
-    """A matrix per head that is added to; subclasses define `parts`, and `initial_rest` if they keep more than S.
+    """Base of additive memories: a matrix per head; subclasses define `parts`, and `initial_rest` for other state.
 
     Args:
         width: D, width of inputs and outputs.
@@ -68,13 +67,13 @@ class Additive(Memory):
 
         Args:
             x: [B, T, D] inputs.
-            state: [B] memory before the first of them; S in it is not to be looked at.
+            state: [B] memory before the first of them; S must not be read.
             start: [B, T] bool, true where a step is the first of a life.
         """
         raise NotImplementedError(f"{type(self).__name__} must define parts(x, state, start)")
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return what the state holds besides S at the start of a life: windows, counters, stabilisers.
+        """Return the initial state besides S: windows, counters, stabilisers.
 
         Args:
             batch: B, number of lives.
@@ -92,6 +91,6 @@ class Additive(Memory):
         return parts.read(y), TensorDict({"S": S, **parts.rest}, [x.shape[0]])
 
     def written(self, parts: Parts) -> Tensor:
-        """Return what is written along the keys, [B, T, H, R]: gated values, and the gate itself for the normaliser."""
+        """Return the rows to write along the keys, [B, T, H, R]: gated values, and the gate for the normaliser."""
         w = functional.pad(parts.v, (0, 1), value=1.0) if self.normaliser else parts.v
         return w if parts.gate is None else parts.gate[..., None] * w

@@ -1,4 +1,4 @@
-r"""Feature maps: what a query and a key become before they meet in a sum of outer products.
+r"""Feature maps of queries and keys in linear attention.
 
     elu       elu(x) + 1                                                  K      arXiv:2006.16236
     relu      max(x, 0)                                                   K      arXiv:2103.13076
@@ -10,7 +10,7 @@ r"""Feature maps: what a query and a key become before they meet in a sum of out
 The right column is F, the width of the result. Taylor keeps each product of two channels once, where Based keeps it
 twice: the same scalar products with half the state. DPFP is Schlag's, where the second half of r is not negative.
 
-Shapes: H heads, K key width, F features.
+Shapes: H heads, K key dim, F features.
 """
 
 import torch
@@ -23,7 +23,7 @@ EPS = 1e-6
 
 
 class FeatureMap(nn.Module):
-    """A map from [..., H, K] to [..., H, F].
+    """Base of feature maps from [..., H, K] to [..., H, F].
 
     Args:
         features: F.
@@ -39,7 +39,7 @@ class FeatureMap(nn.Module):
 
 
 class ELU(FeatureMap):
-    """Positive: elu(x) + 1."""
+    """ELU features: elu(x) + 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, K] of x [..., H, K]."""
@@ -47,7 +47,7 @@ class ELU(FeatureMap):
 
 
 class ReLU(FeatureMap):
-    """What is positive."""
+    """ReLU features: max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, K] of x [..., H, K]."""
@@ -55,7 +55,7 @@ class ReLU(FeatureMap):
 
 
 class Taylor(FeatureMap):
-    """The exponential to second order, as a scalar product.
+    """Taylor features: a scalar product equal to the exponential to second order.
 
     Args:
         key_dim: K.
@@ -74,7 +74,7 @@ class Taylor(FeatureMap):
 
 
 class DPFP(FeatureMap):
-    """Products of neighbours among the positive and negative parts.
+    """DPFP features: products of neighbours among the positive and negative parts.
 
     Args:
         key_dim: K.

@@ -1,4 +1,4 @@
-r"""Gated linear attention: every key channel fades at a rate of its own, chosen at every step.
+r"""Gated linear attention: a data-dependent decay for every key channel.
 
     S <- S diag(a_t) + v_t k_t^T                    S_0 = 0
     y_t = S q_t
@@ -7,7 +7,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; log a = logsigmoid(W' W'' x +
 rank. The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 c is initialised for lives: in every head the channels' `horizons` are spread over many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: arXiv:2312.06635; its c = 0 keeps 0.96 of a write at every step. Convolution and unit keys are ours, no
@@ -25,18 +25,18 @@ from lifelong.memory.layer import Output, decay_parameters, require_positive
 __all__ = ["GLA"]
 
 SHARPNESS = 16
-"""What the log of the sigmoid is divided by."""
+"""Divisor of the log of the sigmoid."""
 
 
 class GLA(ProjectedAdditive):
-    """A matrix per head whose key channels fade by themselves.
+    """Gated linear attention: a matrix per head with a decay per key channel.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of a head's first and last key channel.
         rank: of the map to the decays.
 
@@ -65,7 +65,7 @@ class GLA(ProjectedAdditive):
         self.output = Output(width, num_heads, V)
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
-        """Return what is written and read; see `Additive.parts`."""
+        """Return the inputs of the recurrence; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
         decay = (functional.logsigmoid(self.fade(x)) / SHARPNESS).view(k.shape)
         return Parts(q, k, v, lambda y: self.output(y, x), decay=decay, rest={"window": window})

@@ -1,11 +1,11 @@
-r"""Feature maps that are learned.
+r"""Learned feature maps of queries and keys in linear attention.
 
     rebased   (gamma layer_norm(x) + beta)^2, gamma and beta learned                        K      arXiv:2402.10644
     hedgehog  softmax([W x, -W x]), W learned per head, at first the identity               2 K    arXiv:2402.04347
 
 The right column is F, the width of the result.
 
-Shapes: H heads, K key width, F features.
+Shapes: H heads, K key dim, F features.
 """
 
 import torch
@@ -18,7 +18,7 @@ __all__ = ["Hedgehog", "Rebased"]
 
 
 class Rebased(FeatureMap):
-    """A learned parabola of every normalised channel.
+    """ReBased features: a learned parabola of every normalised channel.
 
     Args:
         num_heads: H.
@@ -36,7 +36,7 @@ class Rebased(FeatureMap):
 
 
 class Hedgehog(FeatureMap):
-    """A softmax over channels and their negatives, so that the map can be as attention.
+    """Hedgehog features: a softmax over learned channels and their negatives.
 
     Args:
         num_heads: H.

@@ -1,4 +1,4 @@
-r"""Linear attention: every step is added, nothing is ever taken away.
+r"""Linear attention: a sum of outer products without decay, read as a weighted mean.
 
     S <- S + v_t phi(k_t)^T        z <- z + phi(k_t)         S_0 = 0, z_0 = 0
     y_t = S phi(q_t) / (z^T phi(q_t) + eps)
@@ -8,7 +8,7 @@ q, k, v = SiLU(conv(W x)); `feature_map` chooses phi, elu(x) + 1 unless told: se
 values seen. The mean of a long life moves little: after n steps a write weighs 1 / n, and float32 stops counting near
 10^7 of them.
 
-Shapes: B lives, T steps, D width, H heads, K key width, F features (K for elu), V value width; state S
+Shapes: B lives, T steps, D width, H heads, K key dim, F features (K for elu), V value dim; state S
 [B, H, V + 1, F] and the convolution's window.
 Cost per step: 4 H (V + 1) F floating-point operations besides the projections and phi; 4 H (V + 1) F bytes of state.
 Source: arXiv:2006.16236; the convolution, norm and gate around it are ours, the same for all matrix memories. Taylor
@@ -34,14 +34,14 @@ EPS = 1e-6
 
 
 class LinearAttention(Additive):
-    """A sum of outer products per head, read as a weighted mean.
+    """Linear attention: a sum of outer products per head, read as a weighted mean.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         key_dim: K; None for width / num_heads, at most 16 for `taylor`, whose features grow with its square.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         feature_map: phi: `elu`, `relu`, `taylor`, `dpfp`, `rebased` or `hedgehog`.
         nu: of `dpfp`, distances between the channels that are multiplied.
 
@@ -73,7 +73,7 @@ class LinearAttention(Additive):
         return {"window": self.zeros(batch, *self.project.window_shape)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
-        """Return what is written and read; see `Additive.parts`."""
+        """Return the inputs of the recurrence; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
 
         def read(sums: Tensor) -> Tensor:

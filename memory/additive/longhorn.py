@@ -1,4 +1,4 @@
-r"""Longhorn: every channel moves towards its input at the key, by an implicit step, and forgets nothing else.
+r"""Longhorn: implicit online regression of every channel on the keys; the decay follows from the step.
 
     delta_t = beta_t / (1 + beta_t |k_t|^2)
     h <- (1 - delta_t (k_t * k_t)^T) * h + delta_t u_t k_t^T        elementwise; h_0 = 0
@@ -24,13 +24,13 @@ __all__ = ["Longhorn"]
 
 
 class Longhorn(Selective):
-    """An online regression of each channel on the keys.
+    """Longhorn: a state space by online regression of each channel on the keys.
 
     Args:
         width: D, width of inputs and outputs.
         channels: E; None for twice the width.
         states: N, states behind each channel.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial writes with a key of 1 until a state has faded to 1/e, of the first and of the last channel.
 
     Raises:
@@ -51,7 +51,7 @@ class Longhorn(Selective):
         self.rate.bias.data = fade_rates(self.shape[0], horizons).logit()
 
     def transition(self, u: Tensor, rate: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is written, and the decays; see `Selective.transition`."""
+        """Return writes and decays; see `Selective.transition`."""
         beta, squares = rate.sigmoid(), k.square()
         energy = squares.sum(-1, keepdim=True)
         others = (energy - squares).clamp(min=0.0)  # [B, T, N] it is positive but for rounding

@@ -1,4 +1,4 @@
-r"""Mamba (S6): behind every channel states that fade at rates of their own, times a step size that the input chooses.
+r"""Mamba (S6): a selective state space with a data-dependent step size per channel.
 
     h <- exp(-dt_t A) * h + dt_t u_t k_t^T          elementwise; h_0 = 0
     y_t = h q_t + D u_t
@@ -25,13 +25,13 @@ __all__ = ["Mamba"]
 
 
 class Mamba(Selective):
-    """A selective state space.
+    """Mamba: a selective state space.
 
     Args:
         width: D, width of inputs and outputs.
         channels: E; None for twice the width.
         states: N, states behind each channel.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of a channel's first and last state.
         step_size: initial dt.
 
@@ -55,6 +55,6 @@ class Mamba(Selective):
         self.log_fade = nn.Parameter((fade_rates(states, horizons) / step_size).log().repeat(self.shape[0], 1))  # log A
 
     def transition(self, u: Tensor, rate: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is written, and the decays; see `Selective.transition`."""
+        """Return writes and decays; see `Selective.transition`."""
         dt = functional.softplus(rate)
         return dt * u, -dt[..., None] * self.log_fade.exp()

@@ -1,4 +1,4 @@
-r"""Mamba-2: one step size per head and step says both how much is written and how much fades.
+r"""Mamba-2: one data-dependent step size per head for both write strength and decay.
 
     S <- exp(-dt_t A) S + dt_t v_t k_t^T            S_0 = 0
     y_t = S q_t + D v_t
@@ -8,7 +8,7 @@ the reading, with the value itself added, goes through a SiLU gate, then an RMS 
 A step with dt near 0 leaves the memory as it is. dt begins near `step_size` and A so that a write has faded to 1/e
 after `horizons` of many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 5 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: arXiv:2405.21060 with as many groups as heads; its A from 1 to 16 and dt from 0.001 to 0.1 are for sentences,
@@ -28,7 +28,7 @@ __all__ = ["Mamba2"]
 
 
 class GateFirst(Output):
-    """The way out with the gate before the norm."""
+    """Gated output with the gate before the norm."""
 
     def forward(self, reading: Tensor, x: Tensor) -> Tensor:
         """Return [..., D] from the reading [..., H, V] and the layer's input x [..., D]."""
@@ -37,14 +37,14 @@ class GateFirst(Output):
 
 
 class Mamba2(ProjectedAdditive):
-    """A matrix per head, written and faded by the same step size.
+    """Mamba-2: a matrix per head, written and decayed by the same step size.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
         step_size: initial dt.
 
@@ -72,7 +72,7 @@ class Mamba2(ProjectedAdditive):
         self.output = GateFirst(width, num_heads, V)
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
-        """Return what is written and read; see `Additive.parts`."""
+        """Return the inputs of the recurrence; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
         dt = functional.softplus(self.step_size(x))  # [B, T, H]
 

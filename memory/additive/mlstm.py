@@ -1,4 +1,4 @@
-r"""mLSTM: an exponential input gate weighs steps against each other, and a normaliser keeps the account.
+r"""mLSTM: matrix memory with an exponential input gate and a normaliser.
 
     m_t = max(f_t + m, i_t)                                         m_0 = 0
     S <- exp(f_t + m - m_t) S + exp(i_t - m_t) v_t k_t^T            S_0 = 0
@@ -11,7 +11,7 @@ n is one more row of S, its value always 1. c is initialised for lives: `horizon
 A pass finds m of all steps by doubling: the maps m -> max(a + m, b) of two neighbouring stretches make one of the same
 form.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V + 1, K], m [B, H] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V + 1, K], m [B, H] and the
 convolution's window.
 Cost per step: 5 H (V + 1) K floating-point operations besides the projections; 4 H ((V + 1) K + 1) bytes of state.
 Source: arXiv:2405.04517; gates read x, not q, k and v; queries, keys and values are those of all matrix memories here,
@@ -34,14 +34,14 @@ CAP = 15.0
 
 
 class MLSTM(ProjectedAdditive):
-    """A normalised matrix per head behind exponential gates.
+    """mLSTM: a normalised matrix per head with exponential gates.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -60,7 +60,9 @@ class MLSTM(ProjectedAdditive):
         super().__init__(width, num_heads, key_dim, value_dim, conv_size, unit=False, normaliser=True)
         num_heads, rows, _ = self.shape
         self.gates = nn.Linear(width, 2 * num_heads)
-        self.gates.weight.data[num_heads:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
+        self.gates.weight.data[num_heads:] *= (
+            0.1  # gates depend on the input from the start, decays begin near their horizons
+        )
         self.gates.bias.data[:num_heads] = 0.0
         self.gates.bias.data[num_heads:] = -decay_parameters(num_heads, horizons)
         self.output = Output(width, num_heads, rows - 1)
@@ -70,7 +72,7 @@ class MLSTM(ProjectedAdditive):
         return super().initial_rest(batch) | {"m": self.zeros(batch, self.shape[0])}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
-        """Return what is written and read; see `Additive.parts`."""
+        """Return the inputs of the recurrence; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
         i, f = self.gates(x).split(self.shape[0], -1)  # [B, T, H]
         i, f = CAP * (i / CAP).tanh(), functional.logsigmoid(f)

@@ -1,8 +1,8 @@
 r"""Base of additive memories whose queries, keys and values are projected from the input.
 
-    q, k, v = SiLU(conv(W x))                       q and k of unit length where that is asked for
+    q, k, v = SiLU(conv(W x))                       q and k of unit length with `unit`
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, R = V or V + 1 rows; state S [B, H, R, K], the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, R = V or V + 1 rows; state S [B, H, R, K], the
 convolution's window, and whatever else a member keeps.
 Cost per step: 5 H R K floating-point operations besides the projections; 4 H R K bytes of state.
 Source: the layer around all matrix memories here, after arXiv:2312.06635.
@@ -17,14 +17,14 @@ __all__ = ["ProjectedAdditive"]
 
 
 class ProjectedAdditive(Additive):
-    """A matrix per head behind a projection; subclasses add gates and then `output`, and define `parts`.
+    """Base of additive memories with a projection; subclasses add gates and then `output`, and define `parts`.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         unit: whether queries and keys get L2 norm 1.
         normaliser: whether the sum of the gated keys is kept as one more row.
 

@@ -1,4 +1,4 @@
-r"""Retention: outer products that fade at a fixed rate, met through keys that turn with time.
+r"""Retention (RetNet): outer products with a fixed decay and rotary keys.
 
     S <- gamma_h S + v_t (R_t k_t)^T                S_0 = 0
     y_t = S R_t q_t
@@ -9,7 +9,7 @@ t the steps since the start of the life, so that a key is met by how long ago it
 tells times apart up to 1 / theta_j steps and adds noise beyond, so that the slowest are as the lives are long.
 gamma_h = exp(-1 / horizon_h) is fixed. The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
-Shapes: B lives, T steps, D width, H heads, K key width (even), V value width; state S [B, H, V, K], steps [B, 1] int64
+Shapes: B lives, T steps, D width, H heads, K key dim (even), V value dim; state S [B, H, V, K], steps [B, 1] int64
 and the convolution's window.
 Cost per step: 5 H V K + 6 H K floating-point operations besides the projections; 4 H V K + 8 bytes of state.
 Source: arXiv:2307.08621; its gamma 1 - 2^(-5-h) and base 10^4 are for sentences: `horizons` of many thousand steps
@@ -29,14 +29,14 @@ __all__ = ["RetNet"]
 
 
 class RetNet(ProjectedAdditive):
-    """A matrix per head that fades at a fixed rate, its keys turned by their age.
+    """RetNet: a matrix per head with a fixed decay and rotary keys.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K, even; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K, even; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: steps until a write has faded to 1/e, of the first and of the last head; log-spaced between.
         base: steps in which the slowest pair of channels turns by about 1.
 
@@ -74,7 +74,7 @@ class RetNet(ProjectedAdditive):
         return super().initial_rest(batch) | {"steps": self.zeros(batch, 1, dtype=torch.int64)}
 
     def parts(self, x: Tensor, state: TensorDict, start: Tensor) -> Parts:
-        """Return what is written and read; see `Additive.parts`."""
+        """Return the inputs of the recurrence; see `Additive.parts`."""
         q, k, v, window = self.project(x, state["window"], start)
         age = torch.arange(x.shape[1], device=x.device) - life_start_steps(state["steps"], start)  # [B, T]
         angle = age[..., None, None] * self.speed.double()  # [B, T, 1, K / 2]; float32 would lose it in a long life
@@ -85,6 +85,6 @@ class RetNet(ProjectedAdditive):
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return x [..., K] with its pairs of channels turned; cos and sin are [..., K / 2]."""
+    """Return x [..., K] with its pairs of channels rotated; cos and sin are [..., K / 2]."""
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)

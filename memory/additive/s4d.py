@@ -1,11 +1,11 @@
-r"""S4D: behind every channel waves that fade, whatever the input.
+r"""S4D: a diagonal linear state space, independent of the input.
 
     h <- exp(dt A) h + (exp(dt A) - 1) / A u_t              complex, h_0 = 0
     y_t = 2 Re(C . h) + D u_t
 
 u = x; A = -exp(r) + i w and C are learned per channel and mode, dt per channel. y goes through GELU and a gated linear
 map.
-Real recurrences do the work: in a frame that turns with the waves, g_t = exp(-i dt w t) h_t only fades. A pass starts
+It is computed by real recurrences: in the rotating frame, g_t = exp(-i dt w t) h_t only decays. A pass starts
 its frame anew, so that the state is h itself and no step need be counted.
 dt is initialised for lives: A begins at -1/2 + i pi m for mode m, and a channel's slowest wave fades to 1/e after
 2 / dt = `horizons`, log-spaced over the channels.
@@ -32,7 +32,7 @@ __all__ = ["S4D"]
 
 
 class S4D(Memory):
-    """A diagonal linear state space that does not depend on its input.
+    """S4D: a diagonal linear state space, independent of the input.
 
     Args:
         width: D, width of inputs and outputs.
@@ -56,7 +56,7 @@ class S4D(Memory):
         self.output = nn.Linear(width, 2 * width)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no waves."""
+        """Return zero states."""
         return TensorDict({"h": self.zeros(batch, self.width, self.modes, 2)}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:

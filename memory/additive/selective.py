@@ -1,4 +1,4 @@
-r"""What the selective state spaces share: a few states behind each channel, written and read where the input says.
+r"""Base of selective state spaces: N states per channel with data-dependent write and read.
 
     h <- exp(decay_t) * h + u'_t k_t^T              elementwise; h_0 = 0
     y_t = h q_t + D u_t
@@ -25,13 +25,13 @@ __all__ = ["Selective"]
 
 
 class Selective(Memory):
-    """A row of states per channel; subclasses define `transition`.
+    """Base of selective state spaces: a row of states per channel; subclasses define `transition`.
 
     Args:
         width: D, width of inputs and outputs.
         channels: E; None for twice the width.
         states: N.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if a size is not positive.
@@ -47,14 +47,14 @@ class Selective(Memory):
         self.enter = nn.Linear(width, 2 * channels, bias=False)
         self.conv = nn.Parameter(torch.full((channels, conv_size), 1 / conv_size))
         self.select = nn.Linear(channels, self.rank + 2 * states, bias=False)
-        self.select.weight.data[-states:] = self.select.weight.data[-2 * states : -states]  # q begins as k's equal
+        self.select.weight.data[-states:] = self.select.weight.data[-2 * states : -states]  # q begins equal to k
         self.rate = nn.Linear(self.rank, channels)
         self.skip = nn.Parameter(torch.ones(channels))
         self.norm = RMSNorm(channels)
         self.leave = nn.Linear(channels, width, bias=False)
 
     def transition(self, u: Tensor, rate: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is written along k [B, T, E], and the log decay of every state [B, T, E, N].
+        """Return the inputs to write along k [B, T, E], and the log decay of every state [B, T, E, N].
 
         Args:
             u: [B, T, E] inputs of the channels.

@@ -1,4 +1,4 @@
-r"""sLSTM: a vector of cells behind exponential gates that also see what was said last.
+r"""sLSTM: an LSTM with exponential gates, a normaliser and recurrent gate inputs.
 
     m_t = max(f_t + m, i_t)                                                 m_0 = -10^30
     c <- exp(f_t + m - m_t) c + exp(i_t - m_t) tanh(z_t)                    c_0 = 0
@@ -28,16 +28,16 @@ from lifelong.memory.memory import Memory
 __all__ = ["SLSTM"]
 
 NEVER = -1e30
-"""The stabiliser before anything was written: finite, so that its differences are numbers."""
+"""Initial stabiliser: finite, so that its differences are not NaN."""
 
 
 class SLSTM(Memory):
-    """A recurrent network with exponential gates and a normaliser.
+    """sLSTM: a recurrent network with exponential gates and a normaliser.
 
     Args:
         width: D, width of inputs and outputs.
-        num_heads: H, blocks of cells that hear each other; must divide `width`. None for one in every 32 cells.
-        conv_size: steps the short convolution sees.
+        num_heads: H, blocks of the recurrent weights; must divide `width`. None for one in every 32 cells.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last cell.
 
     Raises:

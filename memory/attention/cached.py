@@ -1,4 +1,4 @@
-r"""Base of attention over a cache of keys and values, all of unit-length queries and keys.
+r"""Base of attention over a cache of keys and values, with unit-length queries and keys.
 
     p_ts = softmax over what step t sees of  g q_t^T k_s + b[distance of t and s]
     y_t = sum_s p_ts v_s
@@ -7,7 +7,7 @@ q, k, v = SiLU(conv(W x)); the sharpness g and a bias b for every distance are l
 through the same norm and gate as in the matrix memories. A slot of the cache counts by `count`, never by being zero: a
 zero key would still get its share of the softmax.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, N steps seen, the present among them; state
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, N steps seen, the present among them; state
 k [B, N - 1, H, K], v [B, N - 1, H, V], count [B, 1] int64 and the convolution's window.
 Cost per step: 2 N H (K + V) floating-point operations besides the projections; 4 (N - 1) H (K + V) + 8 bytes of state.
 Source: unit-length queries and keys, arXiv:2010.04245; a bias per distance, arXiv:1910.10683 (here one for each,
@@ -28,16 +28,16 @@ SHARPNESS = 10.0
 
 
 class CachedAttention(Memory):
-    """Attention over a bounded cache of keys and values; subclasses define `forward`.
+    """Base of attention over a bounded cache of keys and values; subclasses define `forward`.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
-        seen: N, steps that a step sees, itself among them.
-        distances: how many have a bias.
+        conv_size: width of the short convolution, in steps.
+        seen: N, steps that a step attends to, itself among them.
+        distances: number of distances with a bias.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`.

@@ -1,4 +1,4 @@
-r"""Heavy hitters: a cache that drops what has been looked at least, and never the last few steps.
+r"""Heavy hitters (H2O): a bounded cache that drops the least attended entries, never the last few steps.
 
     where the cache is full, drop the slot of the least score a_s among those older than the last R steps
     write (k_t, v_t) there, a_t = 0
@@ -8,12 +8,11 @@ r"""Heavy hitters: a cache that drops what has been looked at least, and never t
 
 Every head has a cache of its own. q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and the biases b,
 one for each of the last R ages and one for all that is older, are learned per head. The reading leaves through the same
-norm and gate as in the matrix memories.
-Gradients flow through the attention, not through the choice of what is dropped. So the score is an integer, p in
-4096ths: no gradient is promised where there is none, a long life stays exact, and acting and learning, whose last bits
-differ, drop the same slot all but always. Scores sum over a slot's whole life: what was looked at for long stays long.
+norm and gate as in the matrix memories. Gradients flow through the attention, not through the eviction. So the score is
+an integer, p in 4096ths: it needs no gradient, a long life stays exact, and acting and learning, whose last bits
+differ, almost always drop the same slot. Scores sum over a slot's whole life: entries attended for long stay long.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W, H, K], v [B, W, H, V],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W, H, K], v [B, W, H, V],
 score [B, W, H] int64, age [B, W, H] int64 (steps since it was written, at most R; -1: empty) and the convolution's
 window. A pass is a loop over its steps.
 Cost per step: 2 W H (K + V) floating-point operations besides the projections; 4 W H (K + V + 4) bytes of state.
@@ -30,11 +29,11 @@ from lifelong.memory.attention.cached import CachedAttention
 __all__ = ["HeavyHitter"]
 
 UNIT = 4096
-"""What a step's whole attention adds to the scores."""
+"""Sum of a step's attention in units of the scores."""
 
 
 class HeavyHitter(CachedAttention):
-    """Attention over a bounded cache that keeps what is looked at most.
+    """Attention over a bounded cache that keeps the most attended entries.
 
     Args:
         width: D, width of inputs and outputs.
@@ -43,7 +42,7 @@ class HeavyHitter(CachedAttention):
         recent: R, last steps that are never dropped; None for half the cache.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `cache` is below 2, or `recent` is outside 1 .. cache - 1.
@@ -86,7 +85,7 @@ class HeavyHitter(CachedAttention):
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, cache: list[Tensor], start: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Make room, write and read, for q, k [B, H, K] and v [B, H, V]; return what was read, and the cache."""
+        """Evict, write and read, for q, k [B, H, K] and v [B, H, V]; return the readings and the cache."""
         keys, values, score, age = cache
         keys, values = keys.masked_fill(start[..., None], 0.0), values.masked_fill(start[..., None], 0.0)
         score, age = score.masked_fill(start, 0), age.masked_fill(start, -1)

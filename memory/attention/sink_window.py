@@ -1,4 +1,4 @@
-r"""A window with sinks: the last steps of the present life, and its first few, which are never overwritten.
+r"""Sliding window with attention sinks: the last steps of the life, and its first few, which are never overwritten.
 
     seen_t = the last W steps of this life, t among them, and its first N
     p_ts = softmax over s in seen_t of  g q_t^T k_s + b[distance of t and s in the cache]
@@ -9,7 +9,7 @@ would if nothing lay between, so that sink s is N + W - 1 - s steps away for eve
 q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and a bias b for every distance are learned per head,
 and the reading leaves through the same norm and gate as in the matrix memories.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, N sinks, W cache; state k [B, N + W - 1, H, K],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, N sinks, W cache; state k [B, N + W - 1, H, K],
 v [B, N + W - 1, H, V] (sinks first), count [B, 1] int64 (steps lived, at most N + W) and the convolution's window.
 Cost per step: 2 (N + W) H (K + V) floating-point operations besides the projections, in a pass up to twice that for the
 window; 4 (N + W - 1) H (K + V) + 8 bytes of state.
@@ -29,7 +29,7 @@ __all__ = ["SinkWindow"]
 
 
 class SinkWindow(CachedAttention):
-    """Attention over a life's first steps and its last.
+    """Attention over a life's first and last steps.
 
     Args:
         width: D, width of inputs and outputs.
@@ -38,7 +38,7 @@ class SinkWindow(CachedAttention):
         cache: W, last steps it sees, the present among them.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `sinks` is below 1, or `cache` below 2.

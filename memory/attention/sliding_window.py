@@ -6,7 +6,7 @@ r"""Banded attention: in a pass over T steps, each sees itself and the W - 1 ste
 The W - 1 steps before the pass come from a cache whose last `count` rows are valid: a row counts by that, never by
 being zero, since a zero key would still get its share of the softmax. Time is cut into N blocks of C = min(T, W) steps.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, W steps seen, N blocks, C steps in a block, S = W - 1 + C
+Shapes: B lives, T steps, H heads, K key dim, V value dim, W steps seen, N blocks, C steps in a block, S = W - 1 + C
 steps that a block sees.
 """
 
@@ -51,7 +51,7 @@ class Band:
         return pad_time(q, self.size)
 
     def columns(self, k: Tensor) -> Tensor:
-        """Cut keys or values into what each block sees: [B, W - 1 + T, H, K] -> [B, N, H, K, S]."""
+        """Cut keys or values into those visible to each block: [B, W - 1 + T, H, K] -> [B, N, H, K, S]."""
         return functional.pad(k, (0, 0, 0, 0, 0, self.extra)).unfold(1, self.past + self.size, self.size)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Band:
         Args:
             scores: [B, N, H, C, S].
             v: [B, W - 1 + T, H, V] values, those of the cache first.
-            others: what each step sees besides: scores [B, T, H, E] (-inf: unseen) and values [B, T, E, H, V].
+            others: further entries of each step: scores [B, T, H, E] (-inf: masked) and values [B, T, E, H, V].
         """
         scores = scores.masked_fill(~self.seen[:, :, None], -torch.inf)
         if others is not None:

@@ -1,4 +1,4 @@
-r"""Transformer-XL: attention over cached inputs, with positions relative to the step that looks.
+r"""Transformer-XL: attention over cached inputs with relative positions.
 
     seen_t = the last M steps of this life before t, and t
     k_s = W_k x_s,  v_s = W_v x_s,  q_t = W_q x_t                  for s in seen_t: the cache holds x, not k and v
@@ -11,7 +11,7 @@ The reading leaves through the same norm and gate as in the matrix memories.
 Gradients flow into the cache and through it within a pass. The published code cuts them at the borders of its segments,
 so that its gradients depend on where these fall; here a cut is what the learner makes it, by detaching the state.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, M cached steps; state x [B, M, D] and
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, M cached steps; state x [B, M, D] and
 count [B, 1] int64 (valid rows, the last ones).
 Cost per step: 2 (M + 1) H (2 K + V) floating-point operations, and 2 (M + 1) D H (2 K + V) to make keys, values and
 W_R R anew, besides the projections; a pass makes them once. 4 M D + 8 bytes of state.

@@ -1,4 +1,4 @@
-r"""Softmax attention over the last steps of the present life: exact, and blind beyond its cache.
+r"""Softmax attention over the last steps of the present life.
 
     seen_t = the last W steps of this life, t among them
     p_ts = softmax over s in seen_t of  g q_t^T k_s + b[t - s]
@@ -9,7 +9,7 @@ positions are relative, and a life of any length looks the same. The reading lea
 the matrix memories.
 A slot of the cache counts by `count`, never by being zero: a zero key would still get its share of the softmax.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache; state k [B, W - 1, H, K],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W - 1, H, K],
 v [B, W - 1, H, V], count [B, 1] int64 (valid slots, at most W - 1: the present step is the W-th) and the convolution's
 window.
 A pass cuts time into N blocks of C = min(T, W) steps, each of which sees itself and the W - 1 steps before it.
@@ -38,7 +38,7 @@ class Window(CachedAttention):
         cache: W, steps it sees, the present among them.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, or `cache` is below 2.
@@ -65,7 +65,7 @@ class Window(CachedAttention):
     def attend(
         self, x: Tensor, state: TensorDict, start: Tensor, others: tuple[Tensor, Tensor, Tensor] | None = None
     ) -> tuple[Tensor, TensorDict]:
-        """Do what `forward` does, while each step sees something besides.
+        """Compute `forward` with further keys and values for each step.
 
         Args:
             x: [B, T, D] inputs.
@@ -74,8 +74,8 @@ class Window(CachedAttention):
             others: E keys [B, T, E, H, K], their values [B, T, E, H, V] and biases [H, E].
 
         Returns:
-            y: [B, T, D] what was read at each step.
-            state: [B] memory after the last step; `others` leave nothing in it.
+            y: [B, T, D] outputs.
+            state: [B] memory after the last step, without `others`.
         """
         band = Band(state["count"], start, self.cache)
         q, k, v, window = self.project(x, state["window"], start)

@@ -1,4 +1,4 @@
-r"""Kalman delta: correct the error at the key, on each axis as it is still uncertain.
+r"""Kalman delta: the delta rule with a diagonal Kalman gain.
 
     P <- alpha_t I + (1 - alpha_t) I_p             importance, forgotten towards the prior     I_0 = I_p = 1
     S <- S diag(alpha_t I / P)                     the mean goes with it                       S_0 = 0
@@ -10,11 +10,11 @@ r"""Kalman delta: correct the error at the key, on each axis as it is still unce
 q, k, v = SiLU(conv(W x)), q and k of unit length; log alpha = -softplus(W x + c); b = exp(scale) sigmoid(W x), the
 precision of an observation, initially `precision` times the prior's. 0 <= k^T g < 1 whatever b: nothing overshoots, and
 b -> infinity writes the pair exactly. Palimpsa drops what is off the diagonal after solving for the mean, and with it
-the error; here the gain is solved for first, at the same state as Palimpsa with a scalar beta. An axis used much
-becomes stiff and is spared by what follows, so that keys that overlap are told apart by the axes they do not share.
+the error; here the gain is solved for first, at the same state as Palimpsa with a scalar beta. A frequently used axis
+becomes rigid and is changed less by later writes, so that overlapping keys are separated by the axes they do not share.
 I does not depend on S: J = I - I_p is a decayed sum, P = I_p + J - b k^2, alpha I = P - (1 - alpha) I_p.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], J [B, H, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], J [B, H, K] and the
 convolution's window.
 Cost per step: 7 H V K + 16 H K operations besides the projections; 4 H (V + 1) K bytes of state.
 Source: ours; the gain is that of a Kalman filter with diagonal covariance (Sutton's K1, AAAI 1992, for one output), the
@@ -66,7 +66,7 @@ class KalmanDelta(DeltaRule):
         self.scale = nn.Parameter(torch.full((self.num_heads,), math.log(2 * precision)))
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return the prior's importance."""
+        """Return the initial importance, that of the prior."""
         return {"J": self.zeros(batch, self.num_heads, self.key_dim)}
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:

@@ -1,4 +1,4 @@
-r"""Mesa: the ridge regression over everything seen, solved anew for every query.
+r"""MesaNet: ridge regression over the whole life, solved for every query.
 
     H <- alpha_t H + beta_t k_t k_t^T                     how often each direction was seen          H_0 = 0
     G <- alpha_t G + beta_t v_t k_t^T                     what was seen there                        G_0 = 0
@@ -16,7 +16,7 @@ The system is solved by `iterations` of conjugate gradients from zero, and so is
 `kernels/conjugate_gradients.py`. In a pass they run for all queries at once: with p_t for q_t, H_t p_t is what linear
 attention reads (`fast_weight` with values beta k), so an iteration is one call of it.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state H [B, H, K, K], G [B, H, V, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state H [B, H, K, K], G [B, H, V, K] and the
 convolution's window.
 Cost per step: 5 H K^2 + 5 H V K + n H (2 K^2 + 16 K) floating-point operations besides the projections, n iterations;
 4 H K (K + V) bytes of state.
@@ -42,14 +42,14 @@ RIDGE = 0.25  # least lambda
 
 
 class Mesa(DeltaRule):
-    """A ridge regression per head.
+    """MesaNet: a ridge regression per head.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
         iterations: n, of conjugate gradients per query.
 
@@ -80,7 +80,7 @@ class Mesa(DeltaRule):
         return TensorDict({**sums, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
+        """Compute one step; see `Memory.step`."""
         x, start = x[:, None], start[:, None]
         q, k, v, window = self.project(x, state["window"], start)
         beta, decay = self.strength_and_decay(x)  # [B, 1, H]
@@ -88,7 +88,7 @@ class Mesa(DeltaRule):
         _, H = fast_weight(q, k, beta * k, state["H"], start, decay=decay)
 
         def seen(p: Tensor) -> Tensor:
-            return (H @ p[:, 0, :, :, None])[:, None, ..., 0]  # H is the same in all iterations
+            return (H @ p[:, 0, :, :, None])[:, None, ..., 0]  # H is constant over the iterations
 
         y, G = fast_weight(self._solve(q, seen), k, beta * v, state["G"], start, decay=decay)
         return self.output(y, x)[:, 0], TensorDict({"H": H, "G": G, "window": window}, [x.shape[0]])

@@ -1,23 +1,22 @@
-r"""Palimpsa: a Bayesian memory whose every fast weight has an importance.
+r"""Palimpsa: Bayesian metaplasticity, an importance for every fast weight.
 
     M <- alpha_t M + w_t k_t^T                     evidence                        M_0 = 0
     J <- alpha_t J + b_t (k_t * k_t)^T             importance beyond the prior     J_0 = 0
     y_t = (M / (J + I_p)) q_t + D v_t              posterior mean, and the value itself
 
 q, k, v = SiLU(conv(W x)), q and k of unit length, w = s v with the write gate s = sigmoid(W x) per head.
-`beta="vector"`: b = s sigmoid(W' W x) softplus(scale) per value channel, J is [V, K].
-`beta="scalar"`: one b per head; J is the same in all rows, j [K], and the memory is gated linear attention
-read with q / (j + I_p): the same equations at half the state.
-`beta="key"`: b per key channel, j <- alpha j + b * k * k, read like scalar at the same cost.
+`beta="vector"`: b = s sigmoid(W' W x) softplus(scale) per value channel, J is [V, K]. `beta="scalar"`: one b per head;
+J is the same in all rows, j [K], and the memory is gated linear attention read with q / (j + I_p): the same equations
+at half the state. `beta="key"`: b per key channel, j <- alpha j + b * k * k, read like scalar at the same cost.
 `beta="none"`: b = 0, the twin without metaplasticity, NotPalimpsa: y_t = M q_t / I_p + D v_t, and no J is kept.
-`numerator="beta"`: evidence is written as importance, w = b v (key: v (b * k)^T): the posterior of the
-paper's model, where an entry that is written without end reads v / k whatever b. The default writes s v.
-`variance=True`: the predictive variance of each value channel, u_i = sum_j q_j^2 / (J_ij + I_p) (scalar and key: one
-per head), leaves beside the reading: y + W u, after the norm, which would hide its size. It is 1 / I_p where nothing is
-known and falls towards 0; W begins at 0. With vector a pass forms J at every step, B T H V K numbers.
-log alpha = -softplus(W x + c). What is written often becomes stiff; forgetting pulls the importance back to I_p = 1.
+`numerator="beta"`: evidence is written as importance, w = b v (key: v (b * k)^T): the posterior of the paper's model,
+where an entry that is written without end reads v / k whatever b. The default writes s v. `variance=True`: the
+predictive variance of each value channel, u_i = sum_j q_j^2 / (J_ij + I_p) (scalar and key: one per head), is added to
+the output: y + W u, after the norm, which would remove its scale. It is 1 / I_p before any write and falls towards 0; W
+begins at 0. With vector a pass forms J at every step, B T H V K numbers. log alpha = -softplus(W x + c). Frequently
+written entries become rigid; decay pulls the importance back to I_p = 1.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state M [B, H, V, K], J [B, H, V, K] or
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state M [B, H, V, K], J [B, H, V, K] or
 j [B, H, K], and the convolution's window.
 Cost per step: 10 H V K (vector), 5 H V K + 6 H K (scalar, key) or 5 H V K (none) operations besides the projections;
 the variance costs 6 H V K or 3 H K more.
@@ -44,19 +43,19 @@ Numerator = Literal["gate", "beta"]
 
 
 class Palimpsa(DeltaRule):
-    """A factorised Gaussian posterior over a matrix per head.
+    """Palimpsa: a factorised Gaussian posterior over a matrix per head.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         beta: `vector`, an importance gate per value channel; `scalar`, one per head (cheaper, half the state); `key`,
             one per key channel, at the cost of scalar; `none`, no importance.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
-        numerator: what scales the evidence: `gate`, the write gate, or `beta`, the importance gate.
-        variance: whether the predictive variance leaves beside the reading.
+        numerator: factor of the evidence: `gate`, the write gate, or `beta`, the importance gate.
+        variance: whether the predictive variance is added to the output.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `beta` or `numerator` is unknown, or the numerator or

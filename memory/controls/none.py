@@ -1,4 +1,4 @@
-r"""No memory: the control that every claim about a memory is measured against.
+r"""Control without memory: a linear map of the present step.
 
     y_t = W x_t + b
 
@@ -16,7 +16,7 @@ __all__ = ["NoMemory"]
 
 
 class NoMemory(Memory):
-    """A linear map of the present step only.
+    """Control without memory: a linear map of the present step.
 
     Args:
         width: D, width of inputs and outputs.
@@ -27,7 +27,7 @@ class NoMemory(Memory):
         self.linear = nn.Linear(width, width)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return nothing, for each of `batch` lives."""
+        """Return an empty state of `batch` lives."""
         return TensorDict({}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:

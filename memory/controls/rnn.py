@@ -1,4 +1,4 @@
-r"""The classical recurrent networks: a vector of state per life, in torch's own cells.
+r"""Recurrent networks GRU and LSTM, by torch's kernels, with resets inside a sequence.
 
 GRU:    r, z = sigmoid(W_r x + U_r h), sigmoid(W_z x + U_z h)
         h <- (1 - z) tanh(W_n x + r (U_n h)) + z h                  y = h        h_0 = 0
@@ -50,7 +50,7 @@ class Recurrent(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a step waits for no GPU
+        inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a single step needs no sync
         ys = []
         for first, end in pairwise([0, *(t + 1 for t in inside), x.shape[1]]):  # cut where some life starts
             state = self.restart(state, start[:, first])
@@ -69,7 +69,7 @@ class Recurrent(Memory):
 
 
 class GRU(Recurrent):
-    """A gated recurrent unit.
+    """GRU, the gated recurrent unit.
 
     Args:
         width: D, width of inputs and outputs.
@@ -81,7 +81,7 @@ class GRU(Recurrent):
 
 
 class LSTM(Recurrent):
-    """A long short-term memory; its forget gate starts nearly open (bias 1), so that lives begin with a long memory.
+    """LSTM, with a forget-gate bias of 1 at initialisation.
 
     Args:
         width: D, width of inputs and outputs.

@@ -1,17 +1,16 @@
-r"""A dictionary: nothing is learned about where things are stored, nothing stored is ever blurred. A control.
+r"""Exact dictionary with integer keys read from the input: a control with perfect addressing.
 
     key_t = round(x_t[:K] / quantum)                   integers, clamped to +- 2^20
     store x_t[K:] under key_{t-1}                      in its slot if it has one, else in the slot written first
     y_t = W [value under the key nearest to key_t, 1 if that is key_t itself else 0]
 
-What is shown at a step belongs to what was asked one step before, as in the convolutions of the matrix memories. The
-last value of a key wins. Until N keys are known nothing is forgotten, then the oldest key goes; an empty table reads 0.
-It is an upper bound for memories of N items where addressing is no problem: one write suffices, keys do not interfere,
-time does no harm. That holds where the first K channels of x name the question, the same for the same question, and
-the others hold the answer. A learned encoder need not do so, and learns nothing from here about the keys: gradients
-flow through the values only.
+The value of a step belongs to the key of the previous step, as in the convolutions of the matrix memories. The last
+value of a key wins. Beyond N keys the oldest one is dropped; an empty table reads 0. It is an upper bound for memories
+of N items if addressing is solved: one write suffices, without interference and decay. That requires that the first K
+channels of x identify the query, and the others hold the answer. A learned encoder need not do so, and gets no gradient
+for the keys: gradients flow through the values only.
 
-Shapes: B lives, T steps, D width, K key width, V = D - K value width, N slots; state key [B, N, K] int64,
+Shapes: B lives, T steps, D width, K key dim, V = D - K value dim, N slots; state key [B, N, K] int64,
 value [B, N, V], last [B, K] int64 (the key before), lived [B, 1] int64 (1 if there was a step before), known [B, 1]
 int64 (keys ever given a slot). A pass is a loop over its steps.
 Cost per step: 6 N K integer operations and 2 (V + 1) D floating-point operations; 8 N K + 4 N V + 8 K + 16 bytes of
@@ -33,11 +32,11 @@ FAR = 2**20
 
 
 class Table(Memory):
-    """Values under integer keys, both read off the input.
+    """Exact dictionary: values under integer keys, both read from the input.
 
     Args:
         width: D, width of inputs and outputs; at least 2.
-        key_dim: K, first channels of x that name the key; None for half of them.
+        key_dim: K, first channels of x that form the key; None for half of them.
         slots: N, keys it can hold; at least 2.
         quantum: two keys are the same if they round to the same multiple of this in every channel.
 
@@ -85,7 +84,7 @@ class Table(Memory):
     def _store(
         self, under: Tensor, what: Tensor, lived: Tensor, key: Tensor, value: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Store what [B, V] under a key [B, K] in the lives [B, 1] that have asked something before."""
+        """Store a value [B, V] under a key [B, K] in the lives [B, 1] that have a previous step."""
         nearest, exact = self._nearest(under, key, known)
         slot = torch.where(exact, nearest, known % self.slots)
         new = ((torch.arange(self.slots, device=slot.device) == slot) & (lived > 0))[..., None]  # [B, N, 1]

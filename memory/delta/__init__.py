@@ -1,1 +1,1 @@
-"""Error-correcting memories: the delta rule and its kin."""
+"""Error-correcting memories: the delta rule and its variants."""

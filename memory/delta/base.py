@@ -1,13 +1,13 @@
-r"""Delta-rule memories: a matrix per head that is faded, then corrected towards the value at each key.
+r"""Base of delta-rule memories: a matrix per head, decayed, then corrected towards the value at each key.
 
     S <- S diag(a_t)                                                 S_0 = 0
     S <- S + (v_t - S e_t) k_t^T                     or, with a rate b_t, S + b_t (v_t - S k_t) k_t^T
     y_t = S q_t
 
 q, k, v = SiLU(conv(W x)), q and k of unit length; the reading goes through an RMS norm per head, a SiLU gate and a
-linear map. A member says, for all steps at once, what is corrected: see `Correction`.
+linear map. A subclass computes the inputs of all steps at once: see `Correction`.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K], the convolution's window,
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], the convolution's window,
 and whatever else a member keeps.
 Cost per step: 7 H V K operations with a decay, 6 without, besides the projections; 4 H V K bytes of state.
 Source: the form that arXiv:2406.06484 and arXiv:2412.06464 share; no 1/sqrt(K) on the query since a norm follows.
@@ -26,14 +26,14 @@ __all__ = ["DeltaRule"]
 
 
 class DeltaRule(Memory):
-    """A matrix per head, corrected at keys; subclasses define `correction`.
+    """Base of delta-rule memories: a matrix per head; subclasses define `correction`.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K; None for twice width / num_heads: wide keys leave each other alone.
+        key_dim: K; None for twice width / num_heads: wide keys interfere less.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -64,7 +64,7 @@ class DeltaRule(Memory):
 
     @property
     def value_channels(self) -> int:
-        """Channels of a head's projection besides its query and its key."""
+        """Channels of a head's projection besides query and key."""
         return self.value_dim
 
     def add_gates(self, horizons: tuple[float, float]) -> None:
@@ -85,20 +85,20 @@ class DeltaRule(Memory):
         return beta.sigmoid(), -functional.softplus(fade)
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
-        """Return what T steps write and read.
+        """Return the inputs of the recurrence for T steps.
 
         Args:
             x: [B, T, D] inputs.
             q: [B, T, H, K] projected queries.
             k: [B, T, H, K] projected keys.
             v: [B, T, H, V] projected values.
-            state: [B] memory before the first step; S in it is not to be read.
+            state: [B] memory before the first step; S must not be read.
             start: [B, T] bool, true where a step is the first of a life.
         """
         raise NotImplementedError(f"{type(self).__name__} must define correction(x, q, k, v, state, start)")
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
-        """Return what the state holds besides S and the window at the start of B = `batch` lives."""
+        """Return the initial state of B = `batch` lives besides S and the window."""
         return {}
 
     def initial_state(self, batch: int) -> TensorDict:

@@ -1,6 +1,6 @@
-"""What a delta rule writes and reads: the inputs of `kernels/fast_weight` for T steps.
+"""Inputs of the delta rule: the arguments of `kernels/fast_weight` for T steps.
 
-Shapes: B lives, T steps, H heads, K key width, V value width.
+Shapes: B lives, T steps, H heads, K key dim, V value dim.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,6 @@ class Correction(NamedTuple):
     rate: Tensor | None = None
     """[B, T, H] share of the error that is corrected."""
     erase: Tensor | None = None
-    """[B, T, H, K] keys at which the memory is read for the error, where they are not those of the write."""
+    """[B, T, H, K] keys at which the error is read, if other than those of the write."""
     rest: Mapping[str, Tensor] = {}
-    """The other state after the last step: what `initial_rest` names."""
+    """The state besides S after the last step, as of `initial_rest`."""

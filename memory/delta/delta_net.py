@@ -1,4 +1,4 @@
-r"""DeltaNet: correct the error at the key by a share that the input chooses; nothing fades.
+r"""DeltaNet: the delta rule with a data-dependent write strength, without decay.
 
     S <- S + beta_t (v_t - S k_t) k_t^T             S_0 = 0
     y_t = S q_t
@@ -6,9 +6,9 @@ r"""DeltaNet: correct the error at the key by a share that the input chooses; no
 `style="modern"`: q, k, v = SiLU(conv(W x)), q and k of unit length.
 `style="2021"`: q and k are phi(conv) with phi(z) = (elu(z) + 1) / sum_j (elu(z_j) + 1), positive and of sum 1, so that
 keys are shorter than 1, alike, and corrections smaller.
-beta = sigmoid(W x), at first 1/2. What is not overwritten stays for ever: capacity is freed only by correction.
+beta = sigmoid(W x), at first 1/2. Capacity is freed only by overwriting.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 6 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: modern, arXiv:2406.06484; 2021, arXiv:2102.11174, whose projections have no convolution and no SiLU. No
@@ -28,7 +28,7 @@ __all__ = ["DeltaNet"]
 
 
 class DeltaNet(DeltaRule):
-    """A matrix per head, corrected towards the value at each key, without decay; see `DeltaRule` for the others.
+    """DeltaNet: the delta rule without decay; see `DeltaRule` for the other arguments.
 
     Args:
         style: `modern`, keys of unit length, or `2021`, positive keys of sum 1.
@@ -59,7 +59,7 @@ class DeltaNet(DeltaRule):
         nn.init.zeros_(self.gate.bias)
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
-        """Correct by a share that the input chooses."""
+        """Return the inputs with a data-dependent write strength."""
         if self.style == "2021":
             q, k = _positive(q), _positive(k)
         return Correction(q, k, v, rate=self.gate(x).sigmoid())

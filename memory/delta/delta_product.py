@@ -1,4 +1,4 @@
-r"""Gated DeltaProduct: fade once, then correct the memory at several keys before it is read.
+r"""Gated DeltaProduct: one decay, then several delta-rule corrections per step.
 
     S <- alpha_t S                                                   S_0 = 0
     S <- S + beta_ti (v_ti - S k_ti) k_ti^T          i = 1 .. n
@@ -10,7 +10,7 @@ dimensions, which is what keeping track of a state needs and one correction cann
 
 A step is n steps of the gated delta rule: a start and the decay belong to the first, the reading to the last.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, n corrections; state S [B, H, V, K] and the
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, n corrections; state S [B, H, V, K] and the
 convolution's window.
 Cost per step: (6 n + 1) H V K floating-point operations besides the projections, as the kernel reads after each
 correction; 4 H V K bytes of state.
@@ -34,7 +34,7 @@ __all__ = ["DeltaProduct"]
 
 
 class DeltaProduct(DeltaRule):
-    """A matrix per head, corrected at several keys per step; see `DeltaRule` for the other arguments.
+    """Gated DeltaProduct: several corrections per step; see `DeltaRule` for the other arguments.
 
     Args:
         corrections: n, keys and values per step.
@@ -60,19 +60,21 @@ class DeltaProduct(DeltaRule):
 
     @property
     def value_channels(self) -> int:
-        """Channels of the values and of the keys after the first, which travel with them."""
+        """Channels of the values and of all keys but the first."""
         return self.value_dim + (self.corrections - 1) * (self.key_dim + self.value_dim)
 
     def add_gates(self, horizons: tuple[float, float]) -> None:
         """Add n write strengths, at first 1/2, and a decay per head."""
         rates = self.corrections * self.num_heads
         self.gates = nn.Linear(self.width, rates + self.num_heads)
-        self.gates.weight.data[rates:] *= 0.1  # writes are choosy from the start, decays begin near their horizons
+        self.gates.weight.data[rates:] *= (
+            0.1  # gates depend on the input from the start, decays begin near their horizons
+        )
         self.gates.bias.data[:rates] = -math.log(3)  # beta = 2 / 4
         self.gates.bias.data[rates:] = decay_parameters(self.num_heads, horizons)
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write n times and read once, T times; see `Memory.forward`."""
+        """Run T steps of n writes and one read each; see `Memory.forward`."""
         (H, V, K), n = self.shape, self.corrections
         q, k, v, window = self.project(x, state["window"], start)
         rates, fade = self.gates(x).split([n * H, H], -1)

@@ -1,15 +1,15 @@
-r"""Gated delta rule: fade, then correct what the memory says at the key.
+r"""Gated delta rule: decay, then correct the error at the key.
 
     S <- alpha_t S
     S <- S + beta_t (v_t - S k_t) k_t^T            S_0 = 0
     y_t = S q_t
 
-q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + b);
-the reading goes through an RMS norm per head, a SiLU gate and a linear map.
-The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps. The convolution sees
-two steps, so that an answer can be stored under the question one step before it.
+q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + b); the reading goes
+through an RMS norm per head, a SiLU gate and a linear map. The decay is initialised for lives, not sentences:
+`horizons` of many thousand environment steps. The convolution has width two, so that an answer can be stored under the
+cue one step before it.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 7 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: Gated DeltaNet, arXiv:2412.06464; its decay exp(-A softplus) is reparametrised with A = 1, no 1/sqrt(K) on the
@@ -29,15 +29,15 @@ __all__ = ["GatedDelta"]
 
 
 class GatedDelta(DeltaRule):
-    """A matrix per head, corrected towards the value at each key; see `DeltaRule` for the arguments."""
+    """Gated delta rule; see `DeltaRule` for the arguments."""
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
-        """Fade and correct."""
+        """Return the inputs with write strengths and decays."""
         beta, decay = self.strength_and_decay(x)
         return Correction(q, k, v, decay=decay, rate=beta)
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once, without gradients in one fused kernel; see `Memory.step`."""
+        """Compute one step, without gradients by one fused kernel; see `Memory.step`."""
         if torch.is_grad_enabled():
             return super().step(x, state, start)
         gates = functional.linear(x, self.gates.weight)  # its bias is added inside

@@ -1,4 +1,4 @@
-r"""Kimi delta attention: every key channel fades at its own pace, then the error at the key is corrected.
+r"""Kimi delta attention (KDA): the delta rule with a data-dependent decay per key channel.
 
     S <- S diag(alpha_t)                                             S_0 = 0
     S <- S + beta_t (v_t - S k_t) k_t^T
@@ -6,9 +6,9 @@ r"""Kimi delta attention: every key channel fades at its own pace, then the erro
 
 q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x) per head, log alpha = -softplus(W' W x + c) per
 key channel, W' W of low rank; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
-Each head begins with channels of all `horizons`, log-spaced: what is asked with the slow channels comes from long ago.
+Each head begins with channels of all `horizons`, log-spaced.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and the convolution's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
 Cost per step: 7 H V K floating-point operations besides the projections; 4 H V K bytes of state.
 Source: Kimi Linear, arXiv:2510.26692; its decay exp(-A softplus) is reparametrised with A = 1, no 1/sqrt(K) on the
@@ -27,7 +27,7 @@ __all__ = ["KDA"]
 
 
 class KDA(DeltaRule):
-    """A matrix per head with a decay per key channel; see `DeltaRule` for the arguments.
+    """Kimi delta attention: a decay per key channel; see `DeltaRule` for the arguments.
 
     `horizons` are those of the first and of the last channel of every head.
     """
@@ -43,6 +43,6 @@ class KDA(DeltaRule):
         up.bias.data[:] = decay_parameters(self.key_dim, horizons).repeat(self.num_heads)
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
-        """Fade every key channel at its own pace and correct."""
+        """Return the inputs with a decay per key channel."""
         decay = -functional.softplus(self.fade(x)).unflatten(-1, (self.num_heads, -1))  # [B, T, H, K]
         return Correction(q, k, v, decay=decay, rate=self.gate(x).sigmoid())

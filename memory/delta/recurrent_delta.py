@@ -1,14 +1,14 @@
-r"""Recurrent delta rule: what is read decides, with the input, what is written and read next.
+r"""Recurrent delta rule: queries, keys and values depend on the previous reading.
 
     q, k, v, b = W x_t + R tanh(y_{t-1})                 y_0 = 0
     S <- S + beta (v - S phi(k)) phi(k)^T                S_0 = 0
     y_t = S phi(q)
 
-phi is the softmax, beta = sigmoid(b), at first 1/2. R is block-diagonal, a head hears itself, and starts small; the
+phi is the softmax, beta = sigmoid(b), at first 1/2. R is block-diagonal per head and starts small; the
 reading goes through an RMS norm per head, a SiLU gate and a linear map. The output feeds back through tanh, so that a
 pass is a loop over steps; in return a state can be tracked that no product of corrections tells apart.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width; state S [B, H, V, K] and y [B, H, V].
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and y [B, H, V].
 Cost per step: 6 H V K + 2 H V (2 K + V + 1) floating-point operations besides the projections; 4 H V (K + 1) bytes of
 state.
 Source: RecDelta of arXiv:2106.06295, with heads apart in R; the norm and gate around it are ours, the same for all
@@ -27,7 +27,7 @@ __all__ = ["RecurrentDelta"]
 
 
 class RecurrentDelta(Memory):
-    """A matrix per head, corrected and read at keys that depend on what was read before.
+    """Recurrent delta rule: a matrix per head with keys that depend on the previous reading.
 
     Args:
         width: D, width of inputs and outputs.
@@ -52,11 +52,11 @@ class RecurrentDelta(Memory):
         self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return empty matrices and nothing read."""
+        """Return zero matrices and zero readings."""
         return TensorDict({"S": self.zeros(batch, *self.shape), "y": self.zeros(batch, *self.shape[:2])}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
+        """Compute one step; see `Memory.step`."""
         num_heads = self.shape[0]
         heard = state["y"].masked_fill(start[:, None, None], 0.0).tanh()
         z = self.input(x).unflatten(-1, (num_heads, -1)) + (self.feedback @ heard[..., None])[..., 0]

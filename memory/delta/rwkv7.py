@@ -1,4 +1,4 @@
-r"""RWKV-7: every key channel fades at its own pace, and what stands at one key is removed as another is written.
+r"""RWKV-7: a decay per key channel, removal at a key of its own, token shift.
 
     S <- S diag(w_t) - (S z_t) (a_t * z_t)^T + v_t k_t^T             S_0 = 0
     y_t = S r_t + (sum_j u_j r_tj k_tj) v_t                          u, a bonus for the present, learned
@@ -11,7 +11,7 @@ reading goes through a norm per head over mean and variance before the bonus is 
 S is read at z before it fades, as in the paper; the kernel fades first, so it is asked at z / w.
 w is initialised for lives: `horizons`, log-spaced over the channels of each head.
 
-Shapes: B lives, T steps, D width, H heads, K = V = D / H widths of a head; state S [B, H, V, K] and the input of the
+Shapes: B lives, T steps, D width, H heads, K = V = D / H; state S [B, H, V, K] and the input of the
 step before, `shifted` [B, D].
 Cost per step: 9 H V K floating-point operations besides the projections; 4 (H V K + D) bytes of state.
 Source: arXiv:2503.14456. Left out: v mixed with that of the first layer, which crosses layers and is no memory, and the
@@ -37,7 +37,7 @@ INPUTS = 6  # mixtures of present and past: of r, k, v, w, a and g
 
 
 class RWKV7(Memory):
-    """A matrix per head with a decay per key channel and a removal key of its own.
+    """RWKV-7: a matrix per head with a decay per key channel and a separate removal key.
 
     Args:
         width: D, width of inputs and outputs.

@@ -1,15 +1,14 @@
-r"""Self-referential weight matrix: one matrix per head that reads its input, and decides how it is itself rewritten.
+r"""Self-referential weight matrix (SRWM): a matrix per head that computes its own updates.
 
     W_t = W + F                                                     F_0 = 0, the offset from the slow weights W
     y_t, q, k, b = W_t phi(x_t)
     F <- F + beta * (W_t phi(q) - W_t phi(k)) phi(k)^T              beta = sigmoid(b), one for each of the four blocks
 
-What W says at q becomes what it says at k: keys, queries and rates come out of the matrix that they change, so that it
-learns how to learn. phi is the softmax, x is projected to every head; the reading goes through an RMS norm per head, a
-SiLU gate and a linear map. An exception to the order of a step: y is read before the write, as in the paper, so that a
-write is first seen one step later. A pass is a loop over steps.
-The rates start near sigmoid(-1). Nothing fades, and no theorem bounds F: while a row of it is no longer than `limit`
-the rule is the paper's, beyond that the row is drawn back to this length.
+The output of W at k moves towards that at q: keys, queries and rates are outputs of the matrix that they change. phi is
+the softmax, x is projected to every head; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
+An exception to the order of a step: y is read before the write, as in the paper, so that a write is first seen one step
+later. A pass is a loop over steps. The rates start near sigmoid(-1). There is no decay, and F is not bounded by itself:
+a row longer than `limit` is rescaled to that length; otherwise the rule is the paper's.
 
 Shapes: B lives, T steps, D width, H heads, N = D / H width of a head, R = 3 N + 4 rows; state F [B, H, R, N].
 Cost per step: 11 H R N floating-point operations besides the projections; 4 H R N bytes of state.
@@ -28,7 +27,7 @@ __all__ = ["SRWM"]
 
 
 class SRWM(Memory):
-    """A matrix per head that rewrites itself.
+    """Self-referential weight matrix per head.
 
     Args:
         width: D, width of inputs and outputs.
@@ -52,11 +51,11 @@ class SRWM(Memory):
         self.output = Output(width, num_heads, N)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset."""
+        """Return an offset of zero."""
         return TensorDict({"F": self.zeros(batch, *self.weight.shape)}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Read and write once; see `Memory.step`."""
+        """Compute one step; see `Memory.step`."""
         offset = state["F"].masked_fill(start[:, None, None, None], 0.0)
         W = self.weight + offset  # [B, H, R, N]
         seen = self.input(x).unflatten(-1, (W.shape[1], -1)).softmax(-1)

@@ -1,29 +1,29 @@
-r"""A cache in front of linear attention: it keeps what the sums would recall worst, and gives them the rest.
+r"""A cache in front of linear attention: it keeps the pairs that the sums recall worst, and writes the rest to them.
 
-    step t reads what has come so far, L pairs of the cache and the sums:
+    step t reads the L pairs of the cache and the sums:
         c_s = g q_t^T k_s,    c_L = m + log z^T phi(q_t),    v_L = S phi(q_t) / (z^T phi(q_t))
         y_t = sum_s e^{c_s} v_s / e^{w_t},    w_t = log sum_s e^{c_s}
-    then one pair comes, and competes with those of the cache:
+    then one pair enters, and competes with those of the cache:
         error(k, v) = | S phi(k) / (z^T phi(k)) - v |^2          0 / 0 = 0: an empty memory recalls 0
-    the one of the least error is given to the sums, S <- S + v phi(k)^T, z <- z + phi(k); a free slot is taken first
+    the one of the least error is added to the sums, S <- S + v phi(k)^T, z <- z + phi(k); a free slot is taken first
 
 A pair is one vector: key, value, a one for the normaliser, and the key's features. z is the last row of S. Gradients
-flow through what is kept, read and summed, not through the choice.
+flow through pairs kept, read and summed, not through the choice.
 
-Shapes: B lives, T steps, H heads, K key width, V value width, L slots, F features, R = K + V + 1 + F.
+Shapes: B lives, T steps, H heads, K key dim, V value dim, L slots, F features, R = K + V + 1 + F.
 Source: arXiv:2505.23666.
 """
 
 import torch
 from torch import Tensor
 
-__all__ = ["live"]
+__all__ = ["evicting_cache"]
 
 UNSEEN = -1e30
-"""The score of what is not there: finite, so that a cache of nothing is no NaN."""
+"""Score of empty slots: finite, so that an empty cache gives no NaN."""
 
 
-def live(
+def evicting_cache(
     q: Tensor,
     phi: Tensor,
     pairs: Tensor,
@@ -39,8 +39,8 @@ def live(
     Args:
         q: [B, T, H, K] queries.
         phi: [B, T, H, F] their features.
-        pairs: [B, T, H, R] the pair that comes after the reading of each step, zero where there is none.
-        came: [B, T] int64, pairs that had come before each step; negative where none comes after it either.
+        pairs: [B, T, H, R] the pair that enters after the reading of each step, zero where there is none.
+        came: [B, T] int64, pairs that entered before each step; negative where none enters after it either.
         kept: [B, L, H, R] the cache before the first step, its used slots first.
         S: [B, H, V + 1, F] the sums before the first step.
         start: [B, T] bool, true where a step is the first of a life.
@@ -48,8 +48,8 @@ def live(
         linear_bias: [H] m.
 
     Returns:
-        w: [B, T, H] log weight of all that was read.
-        y: [B, T, H, V] its mean.
+        w: [B, T, H] log of the total weight of cache and sums.
+        y: [B, T, H, V] their weighted mean.
         kept: [B, L, H, R] the cache after the last step.
         S: [B, H, V + 1, F] the sums after the last step.
     """
@@ -69,7 +69,7 @@ def live(
 
 
 def _value(pairs: Tensor, S: Tensor) -> slice:
-    """Return where the value of a pair stands."""
+    """Return the channels of a pair's value."""
     rows, features = S.shape[-2:]
     end = pairs.shape[-1] - features - 1
     return slice(end - rows + 1, end)
@@ -79,17 +79,17 @@ def _recall(
     exact: Tensor, phi: Tensor, kept: Tensor, S: Tensor, linear_bias: Tensor, unused: Tensor, empty: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the log weight [B, H] and the mean [B, H, V] of the cache, of scores [B, L, H], and of the sums."""
-    said, mass = _divided(S, phi)
+    recalled, mass = _divided(S, phi)
     linear = (linear_bias + torch.where(empty, 1.0, mass).log()).masked_fill(empty, UNSEEN)  # [B, H]
     scores = torch.cat([exact.masked_fill(unused[..., None], UNSEEN), linear[:, None]], 1)  # [B, L + 1, H]
     total = scores.logsumexp(1)
     weight = (scores - total[:, None]).exp()
     values = kept[..., _value(kept, S)]
-    return total, torch.einsum("blh,blhv->bhv", weight[:, :-1], values) + weight[:, -1, :, None] * said
+    return total, torch.einsum("blh,blhv->bhv", weight[:, :-1], values) + weight[:, -1, :, None] * recalled
 
 
 def _evict(pair: Tensor, kept: Tensor, S: Tensor, unused: Tensor, full: Tensor) -> tuple[Tensor, Tensor]:
-    """Let the pair [B, 1, H, R] and those of the cache compete for the cache."""
+    """Evict the pair of the least error among the cache and the new pair [B, 1, H, R]."""
     rivals = torch.cat([kept, pair], 1)  # [B, L + 1, H, R]
     value, features = _value(kept, S), slice(-S.shape[-1], None)
     with torch.no_grad():
@@ -105,7 +105,7 @@ def _evict(pair: Tensor, kept: Tensor, S: Tensor, unused: Tensor, full: Tensor) 
 
 
 def _divided(S: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what linear attention recalls, [..., V], and its normaliser [...]; an empty memory recalls 0."""
+    """Return the linear attention's output, [..., V], and its normaliser [...]; 0 for an empty memory."""
     read = torch.einsum("...vf,...f->...v", S, features)
     mass = read[..., -1:]
     return read[..., :-1] / torch.where(mass > 0, mass, 1.0), mass[..., 0]

@@ -1,4 +1,4 @@
-r"""Two memories side by side, each channel choosing between them.
+r"""Two memories in parallel, mixed by a gate per channel.
 
     y_t = g a(x)_t + (1 - g) b(x)_t         g = sigmoid(W x + c), per channel
     y_t = a(x)_t + b(x)_t                   with `mix="sum"`
@@ -24,7 +24,7 @@ __all__ = ["Hybrid"]
 
 
 class Hybrid(Pair):
-    """Two memories side by side.
+    """Two memories in parallel.
 
     Args:
         width: D, width of inputs and outputs.

@@ -1,4 +1,4 @@
-r"""Log-linear attention: the recent past in many small memories, the distant past in few large ones.
+r"""Log-linear attention: a hierarchy of states over 1, 1, 2, 4, 8, ... steps of the past.
 
     at step t > 0 of a life, with j the lowest set bit of t:            S_0, ..., S_{L-1} = 0
         S_{j+1} <- S_{j+1} + S_0 + ... + S_j,   S_0 = ... = S_j = 0
@@ -6,14 +6,14 @@ r"""Log-linear attention: the recent past in many small memories, the distant pa
     S_0 <- S_0 + beta_t v_t k_t^T
     y_t = sum_i lambda_t,i S_i q_t
 
-So level i > 0 holds 2^(i-1) successive steps or none, and each step chooses by lambda how much it listens to which part
-of its past. With all lambda = 1 it is its host, the gated delta rule, or with `rule="additive"` gated linear attention
-(no k k^T). There are L levels, and j + 1 beyond the last is the last: the top level never moves, takes in all that
-comes up, and is the host's memory of everything before the present block of 2^(L-2) steps.
-q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + b), lambda =
-softplus(W x + c), one at birth; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
+So level i > 0 holds 2^(i-1) successive steps or none, and lambda weighs the parts of the past at each step. With all
+lambda = 1 it is its host, the gated delta rule, or with `rule="additive"` gated linear attention (no k k^T). There are
+L levels, and j + 1 beyond the last is the last: the top level never moves, takes in all that comes up, and is the
+host's memory of everything before the present block of 2^(L-2) steps. q, k, v = SiLU(conv(W x)), q and k of unit
+length, beta = sigmoid(W x), log alpha = -softplus(W x + b), lambda = softplus(W x + c), one at birth; the reading goes
+through an RMS norm per head, a SiLU gate and a linear map.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, L levels; state S [B, H, L, V, K],
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, L levels; state S [B, H, L, V, K],
 count [B, 1] int64 (steps lived) and the convolution's window.
 Cost per step: 10 H L V K floating-point operations besides the projections; 4 H L V K + 8 bytes of state.
 Source: arXiv:2506.04761 with the hosts of arXiv:2412.06464 and arXiv:2405.21060; the number of levels is bounded, and
@@ -33,7 +33,7 @@ __all__ = ["LogLinear"]
 
 
 class LogLinear(Memory):
-    """A matrix per head and level; each level holds twice the steps of the one below.
+    """Log-linear attention: a matrix per head and level; each level holds twice the steps of the one below.
 
     Args:
         width: D, width of inputs and outputs.
@@ -42,7 +42,7 @@ class LogLinear(Memory):
         rule: the host: `delta`, corrected at the key, or `additive`.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:

@@ -1,4 +1,4 @@
-r"""LoLA: a window, a small cache of what linear attention would get wrong, and linear attention for all the rest.
+r"""LoLA: a window, a cache of the pairs that linear attention recalls worst, and linear attention for the rest.
 
     after the reading, the pair that leaves the window and the L pairs of the cache compete:
         error(k, v) = | S phi(k) / (z^T phi(k)) - v |^2          0 / 0 = 0: an empty memory recalls 0
@@ -7,14 +7,13 @@ r"""LoLA: a window, a small cache of what linear attention would get wrong, and 
     y_t = [sum_s e^{c_s} v_s + e^m S phi(q_t)] / [sum_s e^{c_s} + e^m z^T phi(q_t)]
         over the s of window and cache,  c_s = g q_t^T k_s + b_s
 
-Every head chooses for itself. q, k, v = SiLU(conv(W x)), q and k of unit length; phi(x) = softmax(A x, -A x), positive;
+Every head has its own cache. q, k, v = SiLU(conv(W x)), q and k of unit length; phi(x) = softmax(A x, -A x), positive;
 z is one more row of S. The sharpness g, a bias b per age inside the window (0 in the cache), A, and the weight m of the
-linear branch are learned per head; m begins where an average pair weighs the same in both.
-Errors are taken anew at each choice, so none is ever out of date. Gradients flow through what is kept, read and summed,
-not through the choice. The sums never fade: over a long life they outweigh the window unless the slow weights learn a
-small m.
+linear branch are learned per head; m begins where an average pair weighs the same in both. Errors are recomputed at
+each eviction. Gradients flow through entries kept, read and summed, not through the eviction. The sums never fade: over
+a long life they outweigh the window unless the slow weights learn a small m.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W window, L cache, F = 2 K features; state
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W window, L cache, F = 2 K features; state
 k [B, L + W - 1, H, K], v [B, L + W - 1, H, V] (cache first), S [B, H, V + 1, F], count [B, 1] int64 (steps lived, at
 most W + L) and the convolution's window. A pass is a loop over its steps, but for the window.
 Cost per step: H (2 (W + L) (K + V) + (L + 3) (2 K^2 + 2 F (V + 1))) floating-point operations besides the projections;
@@ -31,14 +30,14 @@ from torch.nn import functional
 from lifelong.kernels.segments import life_start_steps
 from lifelong.memory.attention.cached import SHARPNESS, CachedAttention
 from lifelong.memory.attention.sliding_window import Band
-from lifelong.memory.hybrids.evicting_cache import live
+from lifelong.memory.hybrids.evicting_cache import evicting_cache
 from lifelong.memory.layer import linear_flops, require_positive
 
 __all__ = ["LoLA"]
 
 
 class LoLA(CachedAttention):
-    """Linear attention that keeps verbatim what it would recall worst.
+    """Linear attention with a window and an exact cache of the pairs it recalls worst.
 
     Args:
         width: D, width of inputs and outputs.
@@ -47,7 +46,7 @@ class LoLA(CachedAttention):
         cache: L, older pairs that are kept.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `window` is below 2, or `cache` below 1.
@@ -89,10 +88,10 @@ class LoLA(CachedAttention):
         kept = self._pairs(state["k"][:, :L], state["v"][:, :L])
         leaving = torch.where((lived >= W)[..., None, None], self._pairs(k[:, :T], v[:, :T]), 0.0)
         given = self.phi(q), leaving, lived - W, kept, state["S"], start, self.sharpness, self.linear_bias
-        scores, values, kept, S = live(q, *given)
+        scores, values, kept, S = evicting_cache(q, *given)
 
         recent = band.scores(self.sharpness[:, None] * q, k) + self.bias[:, band.age.clamp(0, W - 1)]
-        y = band.mix(recent, v, (scores[..., None], values[:, :, None]))  # one place for all that is older
+        y = band.mix(recent, v, (scores[..., None], values[:, :, None]))  # one entry for all of it
         after = {
             "k": torch.cat([kept[..., :K], band.keep(k)], 1),
             "v": torch.cat([kept[..., K : K + V], band.keep(v)], 1),

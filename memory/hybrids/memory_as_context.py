@@ -1,4 +1,4 @@
-r"""Memory as context: a window that also sees what a long memory recalls, and a few learned tokens.
+r"""Memory as context: attention over a window, a long memory's output, and learned tokens.
 
     r_t = inner(x)_t                                         the long memory writes x_t and is read
     p_t = softmax over {window_t, r_t, P tokens} of  g q_t^T k_s + b_s
@@ -8,7 +8,7 @@ q, k, v = SiLU(conv(W x)) in the window, k = W_k r_t, v = W_v r_t of the reading
 queries and keys of unit length. The sharpness g and the biases b (one per age, for the reading, and for each token) are
 learned per head. The result leaves through the same norm and gate as in the matrix memories.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, W cache, P tokens; the state holds the window's
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache, P tokens; the state holds the window's
 under `attention` (see `window`) and the inner memory's under `inner`.
 Cost per step: that of the inner memory, 2 (W + 1 + P) H (K + V) floating-point operations and 2 D H (K + V) for the
 reading, besides the projections; bytes of state: those of the window and of the inner memory.
@@ -37,7 +37,7 @@ class MemoryAsContext(Memory):
     Args:
         width: D, width of inputs and outputs.
         inner: name of the long memory, or a memory.
-        tokens: P, learned keys and values that are always seen.
+        tokens: P, learned keys and values, always visible.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         cache: W, steps of the window, the present among them.
         inner_options: settings of the long memory, if it is named.
@@ -73,7 +73,7 @@ class MemoryAsContext(Memory):
         return TensorDict(states, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read once; see `Memory.step`."""
+        """Compute one step; see `Memory.step`."""
         read, inner = run(self.inner, x, state, "inner", start, one_step=True)
         y, attention = self._attend(x[:, None], read[:, None], state["attention"], start[:, None])
         return y[:, 0], TensorDict({"attention": attention, "inner": inner}, [x.shape[0]])
@@ -85,7 +85,7 @@ class MemoryAsContext(Memory):
         return y, TensorDict({"attention": attention, "inner": inner}, [x.shape[0]])
 
     def _attend(self, x: Tensor, read: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Let each step see the window, its reading and the tokens."""
+        """Attend to the window, the inner memory's output and the tokens."""
         num_heads, V, K = self.attention.shape
         k, v = self.recall(read).unflatten(-1, (num_heads, K + V)).split([K, V], -1)
         shape = (*x.shape[:2], -1, -1, -1)
@@ -96,7 +96,7 @@ class MemoryAsContext(Memory):
 
     @property
     def step_flops(self) -> int:
-        """The inner memory, the window, and what it sees besides."""
+        """Operations of the inner memory, the window and the further entries."""
         num_heads, V, K = self.attention.shape
         besides = 2 * num_heads * (K + V) * (self.width + self.bias.shape[1])
         return self.inner.step_flops + self.attention.step_flops + besides

@@ -1,4 +1,4 @@
-"""Base of memories made of two others, and what every memory with others inside needs.
+"""Base of memories made of two others; making and running a memory inside another.
 
 Shapes: B lives, T steps, D width; the state of a pair holds those of the two under `a` and `b`.
 Source: Titans, arXiv:2501.00663, which puts its memory beside attention, before it, or into its context.
@@ -16,7 +16,7 @@ __all__ = ["Pair", "inner_memory", "run"]
 
 
 class Pair(Memory):
-    """Two memories and their states; subclasses define `_run`.
+    """Base of `Hybrid` and `Series`: two memories and their states; subclasses define `_run`.
 
     Args:
         width: D, width of inputs and outputs.
@@ -45,11 +45,11 @@ class Pair(Memory):
         return TensorDict({"a": self.a.initial_state(batch), "b": self.b.initial_state(batch)}, [batch])
 
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read both once; see `Memory.step`."""
+        """Step both memories; see `Memory.step`."""
         return self._run(x, state, start, one_step=True)
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Write and read both T times; see `Memory.forward`."""
+        """Run both memories over T steps; see `Memory.forward`."""
         return self._run(x, state, start, one_step=False)
 
     def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
@@ -58,10 +58,10 @@ class Pair(Memory):
 
 
 def inner_memory(width: int, memory: str | Memory, options: dict[str, Any] | None) -> Memory:
-    """Return the memory itself, or a new one of that name.
+    """Return a memory, made by name if needed.
 
     Raises:
-        ValueError: if it is of another width, or options come with a memory that is made already.
+        ValueError: if it is of another width, or options are given with a memory object.
     """
     if isinstance(memory, str):
         return make_memory(memory, width, **(options or {}))

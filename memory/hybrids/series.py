@@ -1,4 +1,4 @@
-r"""Two memories one behind the other: the second stores what the first has read.
+r"""Two memories in series: the second reads the input plus the output of the first.
 
     y_t = b(norm(x + a(x)))_t
 
@@ -23,7 +23,7 @@ __all__ = ["Series"]
 
 
 class Series(Pair):
-    """Two memories one behind the other; the second sees the input and what the first has read.
+    """Two memories in series; the second reads the input plus the first one's output.
 
     Args:
         width: D, width of inputs and outputs.

@@ -1,4 +1,4 @@
-r"""Atlas: a network per head that is trained, at every step, on the last c pairs together, at polynomial keys.
+r"""Atlas: a network per head trained at test time on the last c pairs at polynomial keys, optionally by Muon.
 
     G_t = 1/c sum_{t - c < i <= t} gamma_i gradient at F of 1/2 |f(phi(k_i); W) - v_i|^2
     M_t = eta_t M_{t-1} + (1 - eta_t) G_t                               M_0 = 0
@@ -14,7 +14,7 @@ theta <= 1 / C, the mean over the window and the normalised gradient (see `kerne
 observations in a row from overshooting.
 The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
 
-Shapes: B lives, T steps, D width, H heads, K key width, E = K + K (K + 1) / 2 features, V value width, N hidden units,
+Shapes: B lives, T steps, D width, H heads, K key dim, E = K + K (K + 1) / 2 features, V value dim, N hidden units,
 P weights of a head, V E or N (E + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64,
 the last pairs k [B, c - 1, H, K] and v [B, c - 1, H, V] with gamma [B, c - 1, H], 0 where there is none, and the
 convolution's window.
@@ -46,12 +46,12 @@ class Atlas(InnerNetwork):
         num_heads: H; must divide `width`. None for one in every 32 channels.
         recent: c, pairs of the window, the present one among them.
         depth: layers of the network; 1 is a matrix.
-        hidden: N, units of a hidden layer; None for twice the value width.
+        hidden: N, units of a hidden layer; None for twice the value dim.
         key_dim: K; None for width / num_heads, but 8 at most.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
         muon: whether the momentum is made orthogonal before it is added.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -88,7 +88,7 @@ class Atlas(InnerNetwork):
         return weights
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from the slow weights, no pairs and an empty window."""
+        """Return zero offsets from the slow weights, no pairs and an empty window."""
         (H, V, K), state = self.shape, super().initial_state(batch)
         for name, shape in (("k", (H, K)), ("v", (H, V)), ("gamma", (H,))):
             state[name] = self.zeros(batch, self.recent - 1, *shape)
@@ -103,7 +103,7 @@ class Atlas(InnerNetwork):
     def learn(
         self, q: Tensor, k: Tensor, v: Tensor, rules: Rules, state: TensorDict, start: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what is read after training on the last pairs, and the state but for the window."""
+        """Return the readings after training on the last pairs, and the state but for the window."""
         new = {"k": k, "v": v, "gamma": rules.trust}
         pairs = {name: torch.cat([state[name], z], 1) for name, z in new.items() if z is not None}
         rules = rules._replace(trust=pairs["gamma"])

@@ -1,4 +1,4 @@
-r"""Hope: a matrix that writes its own keys, values and rates, and networks behind it that learn ever more slowly.
+r"""Hope: a self-modifying matrix, then a chain of networks with ever longer update periods.
 
     M stands for (M_k; M_v; M_eta; M_alpha; M_memory), one above the other; F: M at the start of the mini-batch
     k_t = unit(F_k x_t),  v_t = short(F_v z_t)
@@ -53,7 +53,7 @@ class Hope(Memory):
         batch: C, steps of a mini-batch of the matrix.
         periods: P_l, steps between two updates of each network; each a multiple of the one before it, and of C.
         hidden: N, units of a network; None for width / num_heads.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -84,12 +84,12 @@ class Hope(Memory):
         self.rate_bias = nn.Parameter(torch.full((H,), 2.0))  # writes begin near their bound
         self.fade_bias = nn.Parameter(decay_parameters(H, horizons))
         networks = torch.randn(H, len(periods), N * K)  # units of size 1 for inputs of length 1
-        self.networks = nn.Parameter(torch.cat([networks, torch.zeros_like(networks)], -1))  # that say nothing yet
+        self.networks = nn.Parameter(torch.cat([networks, torch.zeros_like(networks)], -1))  # with output 0 at first
         self.level_bias = nn.Parameter(torch.full((H, len(periods)), 2.0))
         self.output = Output(width, H, K)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from what is learned slowly, nothing gathered and an empty window."""
+        """Return zero offsets from the slow weights, zero gradients and an empty window."""
         shapes = {"frozen": self.matrix, "fast": self.matrix, "levels": self.networks, "gathered": self.networks}
         state = {name: self.zeros(batch, *like.shape) for name, like in shapes.items()}
         state["age"] = self.zeros(batch, 1, dtype=torch.int64)

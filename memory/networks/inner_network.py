@@ -1,4 +1,4 @@
-r"""Base of memories trained at test time: a network per head whose weights are the state.
+r"""Base of test-time-trained memories: a network per head whose weights are the state.
 
     y_t = f(q_t; W_t),  W_t = A + what the steps of this life have changed          A: slow weights, learned by gradient
 
@@ -6,7 +6,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; the recursion is that of `ker
 rates, its loss and its idea of keeping. The state holds offsets from A: zero at a start, and A learns from every step.
 The reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, C steps of a mini-batch, P weights of a head;
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, C steps of a mini-batch, P weights of a head;
 state frozen, at the start of the mini-batch, fast and momentum, if any, [B, H, P], phase [B, 1] int64, and the window.
 Cost per step: 8 H P floating-point operations besides the projections, 2 H for every weight behind the first layer, and
 what the memory adds; 8 H P bytes of state, 12 H P with momentum.
@@ -29,20 +29,20 @@ STATE = ("frozen", "fast", "momentum", "phase")
 
 
 class InnerNetwork(Memory):
-    """A network per head, trained while it lives; subclasses define `rules` and add their gates and the output layer.
+    """Base of test-time-trained memories: a network per head; subclasses define `rules`, gates and output.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: L, layers of the network: 1 is a matrix.
-        hidden: units of a hidden layer; None for twice the value width.
+        hidden: units of a hidden layer; None for twice the value dim.
         bias: whether the layers have one.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         momentum: whether there is one.
-        inputs: width of what the network sees of a key; None for K.
+        inputs: width of the network's input; None for K.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
@@ -52,9 +52,9 @@ class InnerNetwork(Memory):
     extra: int
     """Operations per weight and step beyond reading, training and changing the network: decay, momentum, norms."""
     recent: int = 1
-    """Pairs that every step is trained on."""
+    """Pairs in the window of every step."""
     residual: bool = False
-    """Whether the network is what is added to its input: it learns v - k, and q is added to what it says."""
+    """Whether the network is added to its input: its target is v - k, and q is added to its output."""
 
     def __init__(
         self,
@@ -82,17 +82,17 @@ class InnerNetwork(Memory):
         self.weights = nn.Parameter(self.first_weights())
 
     def first_weights(self) -> Tensor:
-        """Return [H, P]: units of size about 1 for keys of length 1; the last layer is 0, nothing is said yet."""
+        """Return [H, P]: units of size about 1 for keys of length 1; the last layer, and so the output, is 0."""
         H = self.shape[0]
         hidden = [torch.randn(H, *layer) / (layer[1] ** 0.5 if n else 1) for n, layer in enumerate(self.layers[:-1])]
         return torch.cat([layer.flatten(1) for layer in (*hidden, torch.zeros(H, *self.layers[-1]))], 1)
 
     def rules(self, x: Tensor) -> Rules:
-        """Return how the steps x [B, T, D] train the network."""
+        """Return the training rules of the steps x [B, T, D]."""
         raise NotImplementedError(f"{type(self).__name__} must define rules(x)")
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from the slow weights, and an empty window."""
+        """Return zero offsets from the slow weights, and an empty window."""
         state = {name: self.zeros(batch, *self.weights.shape) for name in STATE[: 2 + self.momentum]}
         state["phase"] = self.zeros(batch, 1, dtype=torch.int64)
         return TensorDict({**state, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
@@ -106,7 +106,7 @@ class InnerNetwork(Memory):
     def learn(
         self, q: Tensor, k: Tensor, v: Tensor, rules: Rules, state: TensorDict, start: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what is read [B, T, H, V], and the state but for the window."""
+        """Return the readings [B, T, H, V], and the state but for the window."""
         target = v - k if self.residual else v
         before = state["frozen"], state["fast"], state.get("momentum", None), state["phase"]
         y, *after = inner_loop(q, k, target, self.weights, *before, start, self.layers, self.batch, rules)

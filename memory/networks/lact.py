@@ -1,4 +1,4 @@
-r"""Large-chunk test-time training: a gated network rewritten once a chunk, beside attention over the chunk itself.
+r"""Large-chunk test-time training (LaCT): a gated network updated once per chunk, beside attention over the chunk.
 
     f(x; W) = W_1 (silu(W_0 x) * (W_2 x))
     y_t = f(q_t; W) + attention over the last steps                    first read
@@ -41,15 +41,15 @@ STATE, PREFIX = ("fast", "gradient", "momentum", "phase"), "attention_"
 
 
 class LaCT(Memory):
-    """A gated network per head that learns once a chunk, and attention for what is younger.
+    """Gated network per head, updated once per chunk, and sliding-window attention.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         hidden: N, units of the hidden layer; None for twice width / num_heads.
         chunk: C, steps between two updates.
-        cache: steps that the attention sees, at least C; None for C.
-        conv_size: steps the short convolution sees.
+        cache: window of the attention, at least C; None for C.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -88,7 +88,7 @@ class LaCT(Memory):
         self.attention = Window(width, H, cache, conv_size=conv_size)
 
     def initial_state(self, batch: int) -> TensorDict:
-        """Return no offset from the slow weights, nothing gathered, and empty windows."""
+        """Return zero offsets from the slow weights, zero gradients, and empty windows."""
         state = {name: self.zeros(batch, *self.weights.shape) for name in STATE[:3]}
         state["phase"] = self.zeros(batch, 1, dtype=torch.int64)
         state["window"] = self.zeros(batch, *self.project.window_shape)

@@ -1,4 +1,4 @@
-r"""Moneta, Yaad, Memora: networks trained at test time under other losses, and kept in other ways.
+r"""Miras: networks trained at test time with other losses and retention (Moneta, Yaad, Memora).
 
     f(x; W) = x + LN(W_2 silu(W_1 x))
     g_t = gradient at F of the loss of f(k_t; W) against v_t          F: W at the start of the mini-batch
@@ -40,14 +40,14 @@ __all__ = ["Memora", "Moneta", "Yaad"]
 
 
 class Miras(InnerNetwork):
-    """What the three share.
+    """Base of Moneta, Yaad and Memora.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         hidden: N, units of the hidden layer; None for twice width / num_heads.
         batch: C, steps of a mini-batch.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:
@@ -89,7 +89,7 @@ class Miras(InnerNetwork):
 
 
 class Moneta(Miras):
-    """A cubic loss, and weights divided by their own norm; arguments as of `Miras`."""
+    """Moneta: a cubic loss, and weights divided by their own norm; arguments as of `Miras`."""
 
     loss = "l3"
     parametrisation = "l4"
@@ -103,14 +103,14 @@ class Moneta(Miras):
 
 
 class Yaad(Miras):
-    """Huber's loss with a limit that depends on the input; arguments as of `Miras`."""
+    """Yaad: Huber's loss with a data-dependent limit; arguments as of `Miras`."""
 
     loss = "huber"
     extra = 1
 
 
 class Memora(Miras):
-    """Weights that are distributions, learned in their logarithms; arguments as of `Miras`."""
+    """Memora: weights that are distributions, learned in their logarithms; arguments as of `Miras`."""
 
     parametrisation = "softmax"
     extra = 9

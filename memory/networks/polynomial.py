@@ -1,10 +1,10 @@
-"""Polynomial keys: what a vector is, and the products of its channels, at length 1.
+"""Polynomial keys: a vector and the products of its channels, at length 1.
 
     phi(x) = (a_1 x, a_2 x x^T) / |(a_1, a_2)|            of x x^T, symmetric, each entry once
 
 phi(x)^T phi(y) = (a_1^2 s + a_2^2 s^2) / (a_1^2 + a_2^2) with s = x^T y, for x and y of length 1.
 
-Shapes: H heads, K key width, E = K + K (K + 1) / 2 features.
+Shapes: H heads, K key dim, E = K + K (K + 1) / 2 features.
 Source: arXiv:2505.23735.
 """
 

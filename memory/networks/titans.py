@@ -1,4 +1,4 @@
-r"""Titans' neural memory: a network per head, trained by the surprise of every step, with momentum and weight decay.
+r"""Titans' neural memory: a network per head trained at test time, with momentum and weight decay.
 
     g_t = gradient at F of 1/2 |f(k_t; W) - v_t|^2                   surprise; F: W at the start of the mini-batch
     M_t = eta_t M_{t-1} - (1 - eta_t) theta_t g_t                    M_0 = 0
@@ -12,7 +12,7 @@ meets that stands still, are one step of C times the rate: hence theta <= 1 / C,
 `kernels/inner_loop/network.py`), and 1 - eta: together they correct the error and no more.
 The last layer of A begins at zero: what was never written says nothing.
 
-Shapes: B lives, T steps, D width, H heads, K key width, V value width, N hidden units; P weights of a head, V K or
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, N hidden units; P weights of a head, V K or
 N (K + V); state frozen, fast (offsets from A) and momentum [B, H, P], phase [B, 1] int64, and the convolution's window.
 Cost per step: 11 H P floating-point operations, and 2 H V N with two layers, besides the projections;
 12 H P + 8 bytes of state.
@@ -32,18 +32,18 @@ __all__ = ["Titans"]
 
 
 class Titans(InnerNetwork):
-    """A network per head that is trained by what surprises it.
+    """Titans' neural memory: a network per head trained on its prediction error ("surprise").
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         depth: layers of the network; 1 is a matrix.
-        hidden: N, units of a hidden layer; None for twice the value width.
+        hidden: N, units of a hidden layer; None for twice the value dim.
         key_dim: K; None for width / num_heads.
         value_dim: V; None for width / num_heads.
         batch: C, steps of a mini-batch.
-        momentum: whether a surprise lasts beyond its step.
-        conv_size: steps the short convolution sees.
+        momentum: whether the gradients have momentum.
+        conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
 
     Raises:

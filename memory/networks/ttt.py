@@ -1,4 +1,4 @@
-r"""Test-time training: a linear model or a small network per head that learns, mini-batch by mini-batch, to say v at k.
+r"""Test-time training (TTT): a linear model or a small network per head, trained in mini-batches to map k to v.
 
     f(x; W) = x + LN(net(x; W))                                    net: a matrix, or two layers, with biases
     g_s = gradient at F of 1/2 |f(k_s; W) - v_s|^2                 F: W at the start of the mini-batch, W_0 = A, learned
@@ -33,16 +33,16 @@ __all__ = ["TTTMLP", "TTTLinear"]
 
 
 class TTT(InnerNetwork):
-    """What the two share: rates, layer norm and residual.
+    """Base of TTT-Linear and TTT-MLP: rates, layer norm and residual.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`, and be smaller. None for one in every 32 channels.
         depth: layers of the network.
-        hidden: units of a hidden layer; None for twice the value width.
+        hidden: units of a hidden layer; None for twice the value dim.
         batch: C, steps of a mini-batch.
         base: the largest rate.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
     """
 
     extra = 3  # rho
@@ -71,14 +71,14 @@ class TTT(InnerNetwork):
 
 
 class TTTLinear(TTT):
-    """A linear model per head, with layer norm and residual, trained on every step.
+    """TTT-Linear: a linear model per head, with layer norm and residual, trained at every step.
 
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
         batch: C, steps of a mini-batch.
         base: the largest rate.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `batch` is not positive or `base` not in (0, 2].
@@ -91,7 +91,7 @@ class TTTLinear(TTT):
 
 
 class TTTMLP(TTT):
-    """A network of two layers per head, with layer norm and residual, trained on every step.
+    """TTT-MLP: a two-layer network per head, with layer norm and residual, trained at every step.
 
     Args:
         width: D, width of inputs and outputs.
@@ -99,7 +99,7 @@ class TTTMLP(TTT):
         hidden: units of the hidden layer; None for twice width / num_heads.
         batch: C, steps of a mini-batch.
         base: the largest rate.
-        conv_size: steps the short convolution sees.
+        conv_size: width of the short convolution, in steps.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, `hidden` or `batch` is not positive or `base` not in (0, 2].

@@ -1,6 +1,6 @@
-"""Reinforcement-learning agents with a memory for life.
+"""Reinforcement-learning agents whose memory outlives the episode.
 
-Public names are imported when they are first asked for: `import lifelong` is instant and imports no torch.
+Public names are imported at first access: `import lifelong` imports no torch.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ _EXPORTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name at its first access."""
     from lifelong.registry import lazy_attribute  # it needs `importlib.metadata`, which takes longer than all the rest
 
     return lazy_attribute(__name__, _EXPORTS, name)

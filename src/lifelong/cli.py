@@ -1,7 +1,7 @@
 """The `lifelong` command.
 
-Verbs are entries of a registry, imported when they are asked for, so that `lifelong --help` answers at once.
-A wrong word or a wrong input is one line on stderr and exit code 2, a failure at run time exit code 1.
+Verbs are registry entries, imported when used, so that `lifelong --help` is fast. A user error is one line on stderr
+and exit code 2, a failure at run time exit code 1.
 """
 
 import os
@@ -19,15 +19,17 @@ VERBS = table(
     "lifelong.experiments",
     {
         "train": Entry("train:command", "train an agent on a stream of tasks; its memory outlives every episode"),
-        "retention": Entry("retention:command", "freeze a trained agent, measure what it still knows after how long"),
-        "swap": Entry("swap:command", "give a trained agent another memory, keep everything that fits, and go on"),
-        "report": Entry("report:command", "tables of finished runs in Markdown, seeds pooled"),
-        "capacity": Entry("capacity:command", "how many pairs each rule of writing remembers, if nothing is trained"),
-        "recall": Entry("recall:command", "how much trained memories recall, below and above what they can hold"),
-        "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall against them"),
-        "stream": Entry("stream:command", "what a stream is made of, and which task comes when"),
+        "retention": Entry("retention:command", "measure how much a trained agent, its slow weights frozen, retains"),
+        "swap": Entry("swap:command", "replace the memory of a trained agent and keep all weights that fit"),
+        "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
+        "watch": Entry("watch:command", "film a trained agent and what it writes to its memory, step by step"),
+        "export": Entry("export:command", "write runs as l2logger, Continual World, CORA, rliable or CSV read them"),
+        "capacity": Entry("capacity:command", "key-value pairs that each update rule recalls without training"),
+        "recall": Entry("recall:command", "associative recall of trained memories, below and above their capacity"),
+        "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),
+        "stream": Entry("stream:command", "settings, tasks and timeline of a stream"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
-        "list": Entry("list:command", "memories and streams in one line each, or the settings of one"),
+        "list": Entry("list:command", "memories, streams, schedules and drifts, or the settings of one"),
         "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },
 )
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    if arguments is None:  # a memory or stream of one's own may lie where one is; what is installed comes first
+    if arguments is None:  # memories and streams may be modules of the working directory; installed packages come first
         sys.path.append(str(Path.cwd()))
         warnings.showwarning = _show_once()
     if not words or words[0] in ("-h", "--help"):
@@ -60,14 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         load("verb", VERBS[verb].target)(rest)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at its end
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python reports it again at exit
         return 141
     except KeyboardInterrupt:  # the second while training, which handles the first, or one elsewhere
         sys.stderr.write("lifelong: interrupted\n")
         return 130
     except Exception as error:
-        from lifelong.experiments.runs.errors import ERRORS  # not above: it imports torch, which `list` can do without
+        from lifelong.experiments.runs.errors import ERRORS  # not above: it imports torch, which `list` does not need
 
         if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
             return _fail("not enough memory for these sizes")
@@ -87,7 +89,7 @@ def _usage() -> str:
 
 
 def _show_once() -> Callable[..., None]:
-    """Return what shows a warning in one line, and the same text only once, whichever place it comes from."""
+    """Return a `showwarning` that prints one line per warning, and each text only once."""
     seen: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

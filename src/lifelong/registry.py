@@ -1,34 +1,34 @@
-"""Tables from a name to what is made with it: memories, streams, drifts, schedules and verbs all use this one.
+"""Registries: tables from names to import targets, for memories, streams, schedules, drifts and verbs.
 
-An entry names its target as text, so that a table can be listed and searched without importing what it holds.
+An entry names its target as text, so that a table can be listed and searched without imports.
 """
 
 import difflib
 import importlib
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "check_settings", "find", "known", "lazy_attribute", "load", "nearest", "table"]
+__all__ = ["Entry", "check_settings", "closest", "find", "known", "lazy_attribute", "load", "nearest", "table"]
 
 
 class Entry(NamedTuple):
-    """Where something is found and what it is in one line."""
+    """Registry entry: import target and one-line summary."""
 
     target: str
     """`module:attribute`."""
     summary: str
     options: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default, never written to
-    """Settings that this name stands for."""
+    """Settings that the name implies."""
     extra: str = ""
     """The extra of this package that it needs; empty if none."""
     source: str = ""
-    """Where it was published: an arXiv id, or a DOI with `doi.org/` before it; empty if it is ours or everybody's."""
+    """Publication: an arXiv id, or a DOI with `doi.org/` before it; empty if none."""
 
 
 def table(package: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return entries whose targets are relative to a package with absolute ones.
+    """Return entries with their relative targets made absolute.
 
     Args:
         package: dotted name.
@@ -47,20 +47,28 @@ def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
     return {point.name: Entry(point.value, f"plug-in {point.value}") for point in entry_points(group=group)} | built_in
 
 
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that an unknown one was most likely meant to be; None if nothing is near."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return how an error goes on after an unknown name: "; did you mean 'x'?", or ";" if nothing is near."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ";"
+    near = closest(name, names)
+    return f"; did you mean {near!r}?" if near else ";"
 
 
-def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "") -> Entry:
+def find(
+    kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "", *, written: Callable[[str], str] = str
+) -> Entry:
     """Return the entry of a name, in which `-` and `_` are the same.
 
     Args:
-        kind: what is named, for the error: "memory".
+        kind: of the entry, for the error: "memory".
         name: of the entry.
         entries: by name.
         otherwise: what else would be understood, for the error: ", or package.module:Class".
+        written: how a known name is listed in the error, such as with its settings.
 
     Raises:
         KeyError: if there is none; names the nearest and lists all.
@@ -69,12 +77,12 @@ def find(kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = ""
     try:
         return folded[name.replace("_", "-")]
     except KeyError:
-        hint = nearest(name, entries)
-        raise KeyError(f"no {kind} {name!r}{hint} known: {', '.join(sorted(entries))}{otherwise}") from None
+        listed = ", ".join(written(key) for key in sorted(entries))
+        raise KeyError(f"no {kind} {name!r}{nearest(name, entries)} known: {listed}{otherwise}") from None
 
 
 def load(kind: str, target: str) -> Any:
-    """Import and return what `module:attribute` names.
+    """Import and return `module:attribute`.
 
     Raises:
         ImportError: if it cannot be found.
@@ -92,11 +100,11 @@ def check_settings(
     """Validate the names of settings against a factory's parameters.
 
     Args:
-        kind: what is made, for the error: "memory".
-        name: of what is made.
-        factory: what the settings are for; one that takes any keyword, or tells no parameters, is not checked.
-        settings: names that will be given.
-        also: names that are understood besides the parameters.
+        kind: of the factory, for the error: "memory".
+        name: of the factory.
+        factory: takes the settings; one with `**kwargs`, or without a signature, is not checked.
+        settings: names to check.
+        also: names accepted besides the parameters.
         hidden: a parameter that is not a setting, such as "width".
 
     Raises:
@@ -116,12 +124,12 @@ def check_settings(
 
 
 def lazy_attribute(package: str, exports: Mapping[str, str], name: str) -> Any:
-    """Import a public name of a package when it is first asked for (PEP 562).
+    """Import a public name of a package at its first access (PEP 562).
 
     Args:
         package: its dotted name, `__name__`.
         exports: from public name to the module, relative to the package, that defines it.
-        name: what is asked for.
+        name: the attribute.
 
     Raises:
         AttributeError: if the package has no such name.

@@ -18,7 +18,7 @@ def policy_for() -> Callable[..., ActorCritic]:
         torch.manual_seed(seed)
         encoder = Encoder(env.single_observation_space, width)
         policy = ActorCritic(encoder, Backbone([make_memory(memory, width)]), env.single_action_space)
-        if loud:  # heads near zero, as they begin, would hide what the memory does
+        if loud:  # initial heads near zero would hide the memory's effect
             for p in policy.parameters():
                 torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
         return policy
@@ -35,7 +35,7 @@ def recall() -> Callable[..., CuedRecall]:
 
 
 class Body:
-    """In place of an environment: two spaces."""
+    """Stub of an environment: two spaces."""
 
     def __init__(self, observation: spaces.Space[Any], action: spaces.Space[Any]) -> None:
         self.single_observation_space, self.single_action_space = observation, action

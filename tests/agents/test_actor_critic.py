@@ -36,12 +36,12 @@ def inputs(policy: ActorCritic, *batch: int) -> TensorDict:
 def test_acting_leaves_the_memory_it_was_given_as_it_is(policy: ActorCritic) -> None:
     given = inputs(policy, B)
     kept, weights = given.clone(), {name: p.clone() for name, p in policy.state_dict().items()}
-    done, after = policy.act(given["observation"], given["state"], given["start"])
+    policy_out, after = policy.act(given["observation"], given["state"], given["start"])
     assert (given == kept).all()
     assert not (after == kept["state"]).all()
     assert all(weights[name].equal(p) for name, p in policy.state_dict().items())
-    assert done["state_value"].shape == (B, 1)
-    assert done["action_log_prob"].shape == (B,)
+    assert policy_out["state_value"].shape == (B, 1)
+    assert policy_out["action_log_prob"].shape == (B,)
 
 
 @pytest.mark.parametrize("batch", [(B,), (B, T)])

@@ -13,7 +13,7 @@ from lifelong.envs import CuedRecall, TaskStream, make_stream
 
 
 def loud(agent: Agent) -> Agent:
-    for p in agent.parameters():  # heads near zero, as they begin, would hide what the memory does
+    for p in agent.parameters():  # initial heads near zero would hide the memory's effect
         torch.nn.init.normal_(p, std=0.3) if p.ndim > 1 else None
     return agent
 
@@ -40,11 +40,12 @@ def agent() -> Agent:
 def test_acting_step_by_step_is_what_a_rollout_does(
     memory: str, carry: Any, whole: bool, life_episodes: int | None
 ) -> None:
+    lives = {"life_episodes": life_episodes, "sealed": whole}  # a raw observation cannot say that it is sealed
     agent = loud(Agent.for_spaces(recall(), memory, width=16, carry=carry, seed=0))
     torch.manual_seed(1)
-    segment = Rollout(agent, recall(life_episodes=life_episodes)).collect(20).steps
+    segment = Rollout(agent, recall(**lives)).collect(20).steps
     torch.manual_seed(1)
-    stream, state = recall(life_episodes=life_episodes), agent.initial_state(3)
+    stream, state = recall(**lives), agent.initial_state(3)
     (obs, info), reward, ended = stream.reset(), 0.0, False
     for t in range(20):
         out, state = agent.step(

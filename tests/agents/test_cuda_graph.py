@@ -1,4 +1,4 @@
-"""A CUDA graph needs a GPU. Elsewhere a tape stands in: as a graph does, it returns the same tensors each time."""
+"""Acting by a CUDA graph; without a GPU by a tape, which returns the same tensors each time, as a graph does."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU
 
 
 class Tape:
-    """Counts what it is given; replays by running it again."""
+    """Count captures; replay by calling again."""
 
     def __init__(self) -> None:
         self.captures = self.replays = 0
@@ -45,7 +45,7 @@ def refused(call: Callable[[], Any]) -> Callable[[], Any]:
 
 
 class Turning(Memory):
-    """Two entries that change places at every step, whoever starts."""
+    """Swap two entries of the state at every step."""
 
     def initial_state(self, batch: int) -> TensorDict:
         return TensorDict({"old": self.zeros(batch, 1), "new": self.zeros(batch, 1) + 1}, [batch])
@@ -60,7 +60,7 @@ def agent(memory: Memory) -> ActorCritic:
 
 
 def lived(act: Any, policy: ActorCritic, lives: int = 3, steps: int = 4) -> list[Tensor]:
-    """Live some steps, lives starting here and there, and return all that came out."""
+    """Run some steps with starts and return all outputs."""
     torch.manual_seed(2)
     memory, out = policy.backbone.initial_state(lives), []
     device = next(policy.parameters()).device

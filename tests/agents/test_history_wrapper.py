@@ -16,7 +16,7 @@ LENGTHS = (2, 3)
 
 
 class Counter(gymnasium.Env[Any, Any]):
-    """Shows 10 times the number of the episode plus the step in it; pays the action; terminates, or is truncated."""
+    """Environment: observation 10 episode + step, reward the action; terminates, or is truncated."""
 
     def __init__(self, length: int, truncated: bool, observation: str = "box", first_action: int = 0) -> None:
         box = spaces.Box(-100, 100, (1,), np.float32)

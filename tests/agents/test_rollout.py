@@ -53,7 +53,7 @@ class Clockwork:
 
 
 class Age(Memory):
-    """How many steps ago the memory started, this step included."""
+    """Memory that counts the steps since its start, this step included."""
 
     def initial_state(self, batch: int) -> TensorDict:
         return TensorDict({"age": torch.zeros(batch, 1)}, [batch])
@@ -158,10 +158,15 @@ def test_rows_agree_with_rewards_and_actions(
 def test_the_agent_sees_its_own_last_action_and_reward(
     policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
 ) -> None:
-    env = recall()
+    env = recall(num_envs=16, feedback="reward")  # an episode's last step shows what the decision was rewarded with
     steps = Rollout(policy_for(env), env).collect(10).steps
-    assert steps["observation", "previous_action"][:, 1:].equal(steps["action"][:, :-1])
-    assert steps["observation", "previous_reward"][:, 1:].equal(steps["next", "reward"][:, :-1])
+    first = steps["observation", "episode_start"][:, 1:, 0] > 0
+    action, reward = (steps["observation", name][:, 1:] for name in ("previous_action", "previous_reward"))
+    assert action[~first].equal(steps["action"][:, :-1][~first])
+    assert reward[~first].equal(steps["next", "reward"][:, :-1][~first])
+    assert reward.sum() > 0
+    assert (action[first] == env.answers).all()  # sealed: none yet
+    assert not reward[first].any()
 
 
 def test_actions_of_two_axes_reach_the_world_in_their_shape(policy_for: Callable[..., ActorCritic]) -> None:

@@ -1,7 +1,7 @@
 """Every clause of `check_stream` can fail: one small broken stream for each."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from lifelong.envs.schedules import Cyclic
 
 
 class Guess(TaskStream):
-    """Two tasks in turn; an episode of three steps in which guesses are paid."""
+    """Two tasks in turn; an episode of three steps with rewarded guesses."""
 
     scores = References(random=0.5, oracle=3.0)
 
@@ -155,6 +155,69 @@ class WrongReturns(Guess):
         return columns | {"return": columns["return"] * 2 + 1}
 
 
+class OfNoMeasure(Guess):
+    retention = "lag"
+
+
+class OfUnknownReferences(Guess):
+    retention = "index"
+
+
+class OfUnknownSuccess(Guess):
+    retention = "recall"
+
+
+class Wandering(Guess):
+    """Something hidden changes from episode to episode, and only a whole position knows it."""
+
+    def __init__(self, num_envs: int = 1, **others: Any) -> None:
+        super().__init__(num_envs, **others)
+        self.hidden = np.zeros(num_envs)
+
+    def _begin_lives(self, slots: NDArray[np.int64]) -> None:
+        self.hidden[slots] = 0
+
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
+        self.hidden[slots] += 1
+
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        reward, terminated, truncated = super()._step(actions)
+        return reward + self.hidden, terminated, truncated
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        return super().position() | {"hidden": self.hidden.copy()}
+
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
+        self.hidden[:] = position["hidden"]
+
+
+class Restored(Wandering):
+    def _restore_lives(self, position: dict[str, NDArray[Any]], slots: NDArray[np.int64]) -> None:
+        self.hidden[:] = position["hidden"][slots] - 1  # before the unfinished episodes
+
+
+class DeclaredUnforkable(Wandering):
+    unforkable = "what is hidden wanders"
+
+
+class OfOneWorld(Guess):
+    """All streams of this class play in one world; only copies that live beside each other show it."""
+
+    world: ClassVar[dict[tuple[int, int], int]] = {}
+
+    def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
+        for slot in slots:
+            self.world[int(self.life[slot]), self.seed] = int(self.episode[slot])
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        episodes = [self.world.get((int(life), self.seed), 0) for life in self.life]
+        return super().position() | {"world": np.array(episodes)}
+
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
+        for life, episode in zip(self.life, position["world"], strict=True):
+            self.world[int(life), self.seed] = int(episode)
+
+
 class UnlikeSingle(Guess):
     def step(self, actions: Any) -> Any:
         obs, reward, terminated, truncated, info = super().step(actions)
@@ -183,6 +246,8 @@ BROKEN: dict[str, Callable[..., Any]] = {
     "rows have their columns": WithoutAColumn,
     "lags and visits are those of the sequence": WrongVisits,
     "rows add up": WrongReturns,
+    "retention has its columns": OfNoMeasure,
+    "copies live as the life would": Wandering,
     "one life alone is that among others": UnlikeSingle,
     "reference scores are in order": OutOfOrder,
 }
@@ -199,6 +264,30 @@ def test_a_broken_promise_is_named(clause: str) -> None:
     with pytest.raises(StreamContractError, match=f"^{clause}: ") as caught:
         check_stream(BROKEN[clause])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (OfNoMeasure, "retention must be one of recall, index, gain or None, got 'lag'"),
+        (OfUnknownReferences, "with retention='index' within of a row must be known; of task 'one' it is NaN"),
+        (OfUnknownSuccess, "with retention='recall' success of a row must be known; of task 'one' it is NaN"),
+    ],
+)
+def test_what_retention_needs_is_named(stream: type[Guess], message: str) -> None:
+    with pytest.raises(StreamContractError, match=f"^retention has its columns: {message}$"):
+        check_stream(stream)
+
+
+def test_a_copy_that_lives_otherwise_is_told() -> None:
+    with pytest.raises(StreamContractError, match=r"reward and ends of a copy in step . differs in 0: expected "):
+        check_stream(Wandering)
+    assert check_stream(Restored).clauses == check_stream(DeclaredUnforkable).clauses == tuple(CLAUSES)
+
+
+def test_copies_that_reach_the_stream_are_told() -> None:
+    with pytest.raises(StreamContractError, match=r"position after its copies have lived task . differs in world"):
+        check_stream(OfOneWorld)
 
 
 def test_reference_policies_without_an_oracle_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,3 +253,34 @@ def test_environments_are_made_when_first_met_and_all_closed() -> None:
 def test_a_refused_stream_is_closed_in_peace() -> None:
     with pytest.raises(ValueError, match="life_episodes"):
         GymStream("CartPole-v1", life_episodes=0)
+
+
+def test_a_task_says_from_which_return_on_it_is_a_success_and_wins_over_the_environment() -> None:
+    stream = GymStream(
+        [GymTask(f"from {least}", env_id="Room-v0", success_return=least) for least in (6.0, 5.0, None)], 2
+    )
+    stream.reset()
+    for _ in range(12):  # three episodes of four steps
+        *_, info = stream.step([1, 2])
+        if "episodes" in info:
+            rows = info["episodes"]
+            wanted = {0: [0, 1], 1: [0, 1], 2: [1, 1]}[int(rows["task"][0])]  # returns of 4 and 8
+            assert rows["success"].tolist() == wanted
+    with pytest.raises(ValueError, match="success_return must be finite: success_return=inf"):
+        GymTask("x", success_return=float("inf"))
+
+
+def test_an_environment_that_can_be_made_so_often_only_is_blamed_as_one_that_breaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, first = [], Room.__init__
+
+    def rare(self: Room, *given: Any) -> None:
+        made.append(self)
+        if len(made) > 2:
+            raise RuntimeError("no more robots")
+        first(self, *given)
+
+    monkeypatch.setattr(Room, "__init__", rare)
+    with pytest.raises(StreamError, match=r"'Room-v0' broke in task 'room', life 2, .* RuntimeError: no more robots"):
+        stream_of(3).reset()

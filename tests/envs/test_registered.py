@@ -1,4 +1,4 @@
-"""What every stream promises: as every registered id makes it, and with settings that end lives in few steps."""
+"""The contract of every registered stream, with its defaults and with short lives."""
 
 import re
 from collections.abc import Callable

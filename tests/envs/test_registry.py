@@ -76,7 +76,7 @@ def test_drifts_are_read_from_text(text: str, drifts: tuple[Drift, ...]) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gravty:2", "no drift 'gravty'; did you mean 'gravity'.*reversed_actions, .*gravity:factor=N"),
+        ("gravty:2", "no drift 'gravty'; did you mean 'gravity'.*gravity:factor=N.*reversed_actions, "),
         ("gravity", "drift 'gravity' needs factor; write gravity:factor=N"),
         ("gravity:much", "factor must be a number, got 'much'"),
         ("actuators:1,x", "actuator must be an integer, got 'x'"),
@@ -90,8 +90,9 @@ def test_what_is_no_drift_is_refused_with_what_is(text: str, message: str) -> No
 
 
 def test_every_drift_has_a_name() -> None:
-    assert {name.replace("_", "") for name in DRIFTS} == {kind.__name__.lower() for kind in DRIFTS.values()}
-    assert all(getattr(lifelong.envs, kind.__name__) is kind for kind in DRIFTS.values())
+    kinds = {name: entry.target.partition(":")[2] for name, entry in DRIFTS.items()}
+    assert {name.replace("_", "") for name in kinds} == {kind.lower() for kind in kinds.values()}
+    assert all(issubclass(getattr(lifelong.envs, kind), Drift) for kind in kinds.values())
 
 
 @pytest.mark.parametrize(

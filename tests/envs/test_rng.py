@@ -5,7 +5,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lifelong.envs.rng import _END, _HEIGHT, _TAIL, Purpose, bits, integers, normal, uniform
+from lifelong.envs import CuedRecall, GymStream, TaskStream
+from lifelong.envs.rng import (
+    _END,
+    _HEIGHT,
+    _TAIL,
+    SEEDS,
+    Purpose,
+    bits,
+    evaluation_seed,
+    integers,
+    normal,
+    uniform,
+)
+
+USERS = (0, 1, 5, 2**31 - 1, 2**31, 2**31 + 5, 2**32, 2**62, SEEDS - 6, SEEDS - 1)  # seeds
 
 
 def test_a_draw_depends_on_its_counters_alone() -> None:
@@ -93,6 +107,60 @@ def test_bits_are_mixed_as_the_recursion_says() -> None:
     for seed, life, episode in ((0, 0, 0), (5, 1, 2), (-3, 2**40, 7)):
         expected = mix(mix(mix(mix(seed % 2**64) ^ Purpose.LEVEL) ^ life) ^ episode)
         assert int(bits(seed, Purpose.LEVEL, life, episode)) == expected
+
+
+def test_no_seed_of_training_is_one_of_evaluation() -> None:
+    seeds = [*USERS, *map(evaluation_seed, USERS)]
+    assert max(seeds) < 2**64
+    for purpose in Purpose:
+        assert len({int(bits(seed, purpose)) for seed in seeds}) == len(seeds)
+    for wrong in (-1, SEEDS, evaluation_seed(0)):
+        with pytest.raises(ValueError, match=f"seed must be 0 to {SEEDS - 1}: seed={wrong}"):
+            evaluation_seed(wrong)
+
+
+def test_no_life_of_training_is_one_of_evaluation() -> None:
+    lives = []
+    for seed in [*USERS, *map(evaluation_seed, USERS)]:
+        seen, _ = CuedRecall(20, seed=seed).reset()
+        lives.append(seen["observation"]["cue"])
+    assert len(np.unique(np.concatenate(lives), axis=0)) == 2 * len(USERS) * 20
+
+
+def test_no_environment_is_reset_as_in_training() -> None:
+    """Seeds of episodes have 31 bits: two of 800 are equal by chance once in 6,700 times."""
+    slots = np.arange(8)
+    drawn = []
+    for seed in [*USERS, *map(evaluation_seed, USERS)]:
+        stream = GymStream("CartPole-v1", 8, seed=seed)
+        stream.reset()
+        for _ in range(5):
+            drawn.append(stream.episode_seeds(slots))
+            stream.end(slots)
+            stream.renew(slots)
+        stream.close()
+    assert np.unique(np.concatenate(drawn)).size == 2 * len(USERS) * 8 * 5
+
+
+def test_lives_of_evaluation_go_on_from_their_position() -> None:
+    def lived(stream: TaskStream) -> np.ndarray:
+        return np.stack([stream.step(np.zeros(3, np.int64))[0]["observation"]["cue"] for _ in range(5)])
+
+    stream = CuedRecall(3, seed=evaluation_seed(7))
+    stream.reset()
+    lived(stream)
+    other = CuedRecall(3)
+    other.resume(stream.position())
+    assert other.seed == evaluation_seed(7)
+    assert np.array_equal(lived(other), lived(stream))
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**64])
+def test_a_stream_has_64_bits_of_seed(wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"seed must be 0 to {2**64 - 1}: seed={wrong}"):
+        CuedRecall(seed=wrong)
+    with pytest.raises(ValueError, match=f"seed must be 0 to {2**64 - 1}: seed={wrong}"):
+        CuedRecall().reset(seed=wrong)
 
 
 def test_integers_fill_their_range_evenly() -> None:

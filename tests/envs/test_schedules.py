@@ -3,12 +3,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from lifelong.envs.composed_schedules import Held, bind_tasks
+from lifelong.envs.parse import SCHEDULES, parse_schedule
 from lifelong.envs.rng import Purpose, uniform
 from lifelong.envs.schedules import (
-    SCHEDULES,
     Block,
     Cyclic,
-    Held,
     History,
     Interleaved,
     Novelty,
@@ -18,7 +18,6 @@ from lifelong.envs.schedules import (
     SpacedLags,
     Sweep,
     Walk,
-    parse_schedule,
 )
 
 
@@ -219,7 +218,7 @@ def test_a_schedule_is_read_from_text(text: str, schedule: Schedule) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blok:3", "did you mean 'block'.*block:episodes=N.*cyclic.*redrawn.*hazard.*interleaved:zipf=0.0.*spaced"),
+        ("blok:3", "did you mean 'block'.*block:episodes=N.*cyclic.*hazard.*interleaved:zipf=0.0.*redrawn.*spaced"),
         ("", "no schedule ''"),
         ("block", "needs episodes; write block:episodes=N"),
         ("block:x=3", "cannot place 'x=3'; write block:episodes=N"),
@@ -250,7 +249,7 @@ def test_numbers_that_make_no_schedule_are_refused(wrong: Callable[[], Schedule]
 
 def test_every_schedule_keeps_to_the_tasks() -> None:
     for name in SCHEDULES:
-        schedule = parse_schedule(f"{name}:1")
+        schedule = bind_tasks(parse_schedule(f"{name}:{0 if name == 'order' else 1}"), ["only"])
         for tasks in (1, 2, 7):
             assert np.isin(lives(schedule, tasks, 30, 4), np.arange(tasks)).all()
 

@@ -1,10 +1,11 @@
-"""Streams written down: what they become, and what is said of mistakes."""
+"""Stream files: parsing and errors."""
 
 import numpy as np
 import pytest
 
 from lifelong.envs import Gravity, References, StickyActions, make_stream
-from lifelong.envs.schedules import Cyclic, Held, Walk
+from lifelong.envs.composed_schedules import Held
+from lifelong.envs.schedules import Cyclic, Walk
 from lifelong.envs.stream_file import StreamFileError, read_stream_file
 
 TOML = """\
@@ -62,6 +63,26 @@ def test_a_file_may_take_a_stream_that_has_a_name(tmp_path):
     assert (len(stream.tasks), stream.life_episodes, stream.num_envs) == (5, None, 3)
 
 
+def test_a_file_may_say_from_which_return_on_an_episode_is_a_success(tmp_path):
+    path = tmp_path / "poles.toml"
+    made = 'env = "CartPole-v1"\nkwargs = { max_episode_steps = 40 }\n'
+    names = [("no", ""), ("seldom", "success_return = 10.0\n"), ("never", "success_return = 41\n")]
+    path.write_text("".join(f'[[tasks]]\nname = "{name}"\n{made}{least}' for name, least in names))
+    stream = make_stream(str(path), 4)
+    assert [task.success_return for task in stream.tasks] == [None, 10.0, 41]
+    stream.reset()
+    rows = []
+    for step in range(300):
+        *_, info = stream.step(np.where(np.arange(4) < 2, step % 2, 0))  # two sway, two fall in 8 to 10 steps
+        rows += [info["episodes"]] if "episodes" in info else []
+    task, returns, success = (np.concatenate([part[name] for part in rows]) for name in ("task", "return", "success"))
+    assert np.isnan(success[task == 0]).all()
+    assert np.array_equal(success[task == 1], returns[task == 1] >= 10)
+    assert {*success[task == 1].tolist()} == {0.0, 1.0}
+    assert (returns == 10).any()
+    assert not success[task == 2].any()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
@@ -72,6 +93,9 @@ def test_a_file_may_take_a_stream_that_has_a_name(tmp_path):
         ("life_episodes = 40", "life_episode = 40", 2, "no entry 'life_episode'; did you mean 'life_episodes'"),
         ("oracle = 500.0", "orcale = 500.0", 12, "no entry 'orcale'; did you mean 'oracle'"),
         ('name = "heavy"', "name = 7", 8, "name must be text, got 7"),
+        ('name = "heavy"', 'success_return = "high"', 8, "success_return must be a number, got 'high'"),
+        ('name = "heavy"', "success_return = nan", 8, "success_return must be finite: success_return=nan"),
+        ('name = "heavy"', "sucess_return = 1", 8, "no entry 'sucess_return'; did you mean 'success_return'"),
         ('[[tasks]]\nenv = "CartPole-v1"\n\n', "[[tasks]]\n\n", 4, "a task needs env"),
         ("life_episodes = 40", "[options]\ncues = 5", 2, "options are for a stream that has a name"),
         ("life_episodes = 40", 'stream = "cued-recall"', None, "stream and tasks exclude each other"),
@@ -85,6 +109,30 @@ def test_mistakes_are_answered_with_their_line_and_what_is_allowed(old, new, lin
         read_stream_file(path)
     assert str(caught.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("second", "line"),
+    [
+        ('env = "CartPole-v1"', 4),  # the same again
+        ('env = "CartPole-v1"\ndrifts = "gravity:4"', 4),  # others of the same name
+        ('env = "Acrobot-v1"\nname = "CartPole-v1"', 6),
+    ],
+)
+def test_a_task_that_is_listed_twice_is_refused(second, line, tmp_path):
+    path = tmp_path / "twice.toml"
+    path.write_text(f'[[tasks]]\nenv = "CartPole-v1"\n\n[[tasks]]\n{second}\n')
+    with pytest.raises(StreamFileError) as caught:
+        read_stream_file(path)
+    said = f"{path}:{line}: task 'CartPole-v1' is listed twice, first in line 1; "
+    assert str(caught.value).startswith(said)
+
+
+def test_yaml_tells_where_a_task_is_listed_twice(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("tasks:\n  - env: CartPole-v1\n  - env: Acrobot-v1\n  - env: CartPole-v1\n")
+    with pytest.raises(StreamFileError, match=r"twice\.yaml:4: task 'CartPole-v1' is listed twice, first in line 2"):
+        read_stream_file(path)
 
 
 def test_yaml_knows_its_lines_too(tmp_path):

@@ -10,7 +10,7 @@ from lifelong.envs.unify_spaces import Adapted, common_actions, common_observati
 
 
 class Given(gymnasium.Env):
-    """Shows what it is given and keeps what it is told."""
+    """Environment with a given observation that records its actions."""
 
     def __init__(self, look, act, seen):
         self.observation_space, self.action_space, self.seen, self.told = look, act, seen, None

@@ -13,7 +13,9 @@ CASES = """
 train --width 0                                 | width must be positive: width=0
 train --num-envs {huge}                         | num_envs must be at most
 train --threads {huge}                          | threads must be at most
-train --seed 1e30                               | seed must be at most
+train --seed 1e30                               | seed must be 0 to 9223372036854775807: seed=1
+train --seed -1                                 | seed must be 0 to 9223372036854775807: seed=-1
+retention odd --seed 9223372036854775808        | seed must be 0 to 9223372036854775807: seed=9223372036854775808
 train --device gpu                              | device must be cpu, cuda or cuda:<number>: device=gpu
 train --device meta                             | torch cannot compute on this device here: device=meta
 train --runs file/x --steps 8                   | file is no folder
@@ -30,12 +32,31 @@ retention odd --lives 0                         | lives must be positive
 swap nope --memory gru                          | nope is no run
 swap newer --memory gru                         | has format 99
 swap odd --memory gru --steps 0                 | steps must be positive
-report nope                                     | no folder nope
-report file                                     | no folder file
-report odd                                      | odd holds no finished run
+train --seeds 0..4 --seed 1                     | --seeds and --seed exclude each other
+train --seeds 4..0                              | seeds must be like 0..4 or 0,1,2
+report nope                                     | no run nope: . holds
+report file                                     | file is no folder of a run
+report odd                                      | odd/config.json is no config of a run
+report newer                                    | has format 99
+report odd --figure x.gif                       | figure must end in .pdf, .svg, .png
+report odd --output file/x                      | odd/config.json is no config of a run
+train --log tensorbord                          | did you mean 'tensorboard'?
+train --log csv,csv                             | log names each logger once
+export nope --format csv --output o             | nope is no run
+export newer --format csv --output o            | has format 99
+export odd --format l2loger --output o          | did you mean 'l2logger'?
+export odd --format csv --output odd            | odd is not empty
+export odd --format csv --output file/x         | file is no folder
+export --format csv --output o                  | export needs at least one run
+watch nope --output o.gif                       | nope is no run
+watch odd                                       | watch needs --output FILE.gif
+watch odd --output o.avi                        | a film is a .gif or an .mp4
+watch odd --output o.gif --episodes 0           | episodes must be positive
+watch odd --output file/o.gif                   | file is no folder
 capacity --width 3                              | width must be at least 4
 capacity --width {huge}                         | width must be at most
 capacity --repeats {huge}                       | repeats must be at most
+capacity --seed -1                              | seed must be 0 to
 capacity --rules hebian                         | did you mean 'hebbian'?
 capacity --output file/x.md                     | file is no folder
 recall --device gpu --output o                  | device must be cpu, cuda
@@ -48,11 +69,13 @@ cost --lives 0                                  | lives must be positive
 cost --recall odd                               | odd has no finished measurement
 cost --memories nope                            | no memory 'nope'
 stream show nope                                | no stream 'nope'
+stream show cued-recall --seed -1                | seed must be 0 to
 stream show cued-recall --episodes {huge}       | episodes must be at most
 stream show cued-recall --output file/x.png     | file is no folder
 certify nope                                    | no stream 'nope'
 certify reversal --lives {huge}                 | lives must be at most
 certify reversal --episodes 0                   | episodes must be
+certify reversal --seed -1                      | seed must be 0 to
 list gated_dleta                                | did you mean 'gated_delta'?
 list a b                                        | list takes at most one name
 bench kernel                                    | did you mean 'kernels'?
@@ -60,7 +83,7 @@ bench kernels --device gpu                      | --device
 bench training --width 0                        | width must be positive
 bench training --threads {huge}                 | threads must be at most
 bench training --device gpu                     | no option '--device'
-bench worlds --num-envs {huge}                  | num_envs must be at most
+bench envs --num-envs {huge}                  | num_envs must be at most
 bench worlds --steps {huge}                     | num_envs * steps must be at most
 bench life nope                                 | nope is no run
 """

@@ -8,11 +8,11 @@ from lifelong import cli
 from lifelong.envs.rooms import grids
 from lifelong.envs.rooms.grids import Grids
 from lifelong.experiments import bench
-from lifelong.experiments.benchmarks import kernels as bench_kernels, life as bench_life, worlds as bench_worlds
+from lifelong.experiments.benchmarks import envs as bench_envs, kernels as bench_kernels, life as bench_life
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import RunWriter
 
-TINY = ["--device", "cpu", "--shapes", "2x8", "--length", "16", "--heads", "1", "--acting", "2x8", "--threads", "1",
+TINY = ["--device", "cpu", "--shapes", "2x8", "--length", "16", "--num-heads", "1", "--acting", "2x8", "--threads", "1",
         "--repeats", "1"]  # fmt: skip
 
 
@@ -43,11 +43,12 @@ def test_who_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "reason"),
     [
         ([], "bench what? known: kernels, training"),
-        (["kernel"], "bench what: 'kernel'; did you mean 'kernels'? known: kernels, training"),
+        (["kernel"], "no subject 'kernel'; did you mean 'kernels'? known: envs, kernels, life, training"),
         (["kernels", "--shapes", "8"], "must be two positive numbers like 16x32, got '8' (see lifelong bench kernels"),
         (["kernels", "--repeats", "many"], "--repeats: must be a positive number, got 'many'"),
         (["training", "--turns", "many"], "--turns"),
-        (["worlds", "--num-envs", "0"], "num_envs must be positive: num_envs=0"),
+        (["envs", "--num-envs", "0"], "num_envs must be positive: num_envs=0"),
+        (["worlds", "--num-envs", "0"], "num_envs must be positive: num_envs=0"),  # its name until 0.2
         (["life", "nowhere"], "nowhere is no run: "),
     ],
 )
@@ -61,15 +62,15 @@ def test_a_wrong_word_is_answered_in_one_line(
     assert said.out == ""
 
 
-def test_worlds_are_measured_beside_minigrid(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "worlds", "--num-envs", "2", "--steps", "20", "--turns", "1"]) == 0
+def test_environments_are_measured_beside_minigrid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "envs", "--num-envs", "2", "--steps", "20", "--turns", "1"]) == 0
     table = capsys.readouterr().out
     assert "1,000 steps held against MiniGrid's, none differed" in table
-    for world in ("lifelong rooms, DoorKey 8x8", "lifelong cued-recall", "MiniGrid, gymnasium SyncVectorEnv"):
-        assert f"| {world} |" in table
+    for name in ("lifelong rooms, DoorKey 8x8", "lifelong cued-recall", "MiniGrid, gymnasium SyncVectorEnv"):
+        assert f"| {name} |" in table
 
 
-def test_worlds_that_differ_from_minigrids_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environments_that_differ_from_minigrids_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     class Blind(Grids):
         def step(self, actions: Any, steps: Any) -> Any:
             ends = super().step(actions, steps)
@@ -78,7 +79,7 @@ def test_worlds_that_differ_from_minigrids_are_not_measured(monkeypatch: pytest.
 
     monkeypatch.setattr(grids, "Grids", Blind)
     with pytest.raises(RuntimeError, match="MiniGrid and rooms differ at step 0 of level 0"):
-        bench_worlds.agree(5)
+        bench_envs.agree(5)
 
 
 def test_a_long_run_is_cut_into_tenths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

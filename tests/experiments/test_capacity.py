@@ -1,4 +1,4 @@
-"""What the rules recall untrained, against plain loops on the same draws and against the figures of another program."""
+"""Capacity of the update rules, compared with plain loops and with figures of another program."""
 
 import pytest
 import torch

@@ -9,7 +9,7 @@ import gymnasium
 import pytest
 
 from lifelong import cli
-from lifelong.envs import STREAMS
+from lifelong.envs import DRIFTS, SCHEDULES, STREAMS
 from lifelong.experiments.list import listing
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.train import main as train
@@ -89,7 +89,7 @@ def plug_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Return the one line that words are answered with, having seen that they leave everything as it was."""
+    """Return the one-line error of a command, and assert that it changed no file."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -112,7 +112,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, report, capacity"),
+        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, report, watch"),
         (["frobnicate"], "no verb 'frobnicate'; known: train"),
         (["list", "--all"], "list takes at most one name and no settings, got --all"),
         (["train", "--memory", "gated_dleta"], "no memory 'gated_dleta'; did you mean 'gated_delta'?"),
@@ -126,22 +126,32 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--stream-options", "cues=0"], "cues must be at least 1: cues=0"),
         (["train", "--schedule", "blok:2"], "no schedule 'blok'; did you mean 'block'?"),
         (["train", "--steps", "-5"], "steps must be positive: steps=-5"),
-        (["train", "--steps", "many"], "--steps"),
-        (["train", "--carry", "forever"], "invalid choice 'forever' for argument '--carry'"),
+        (["train", "--steps", "many"], "--steps must be a whole number, got 'many'"),
+        (
+            ["train", "--carry", "forever"],
+            "--carry must be one of episode, lifetime, task; got 'forever'",
+        ),
         (["train", "--stesp", "5"], "no option '--stesp'; did you mean '--steps'? (see lifelong train --help)"),
+        (["train", "--stream", "rooms"], "no option '--stream'"),
         (["train", "--discuont", "5"], "no option '--discuont'; did you mean '--gamma'?"),
         (["train", "--gama", "5"], "did you mean '--gamma'?"),
         (["train", "--discount", "5"], "gamma must lie in [0, 1]: gamma=5.0"),
-        (["train", "--steps", "1.5e0"], "--steps"),
+        (["train", "--steps", "1.5e0"], "--steps must be a whole number, got '1.5e0'"),
+        (["train", "--life_gamma=x"], "--life-gamma must be a number, got 'x'"),
+        (["train", "--feedback", "some"], "--feedback must be one of reveal, reward; got 'some'"),
+        (["train", "--lr"], "--lr needs a value"),
+        (["swap"], "missing: RUN, --memory (see lifelong swap --help)"),
+        (["capacity", "--pairs", "2", "x"], "--pairs must be whole numbers, got '2 x'"),
         (["train", "MiniGrid-DoorKey-5x5-v0"], "did you mean 'gym:MiniGrid-DoorKey-5x5-v0'?"),
-        (["list", "gated_dleta"], "no memory or stream 'gated_dleta'; did you mean 'gated_delta'?"),
+        (["list", "gated_dleta"], "no memory, stream, schedule or drift 'gated_dleta'; did you mean 'gated_delta'?"),
+        (["list", "gravty"], "did you mean 'gravity'? lifelong list shows all"),
         (["train", "--lr", "0"], "lr must be positive: lr=0.0"),
         (["train", "--entropy-coef", "nan"], "entropy_coef must not be negative: entropy_coef=nan"),
         (["train", "--name", "../../x"], "name must be one plain folder name"),
         (["train", "--cuda-graph", "on"], "cuda_graph must be auto or off without a GPU: cuda_graph=on, device=cpu"),
         (["train", "--resume", "runs/none"], "runs/none is no run: cannot read runs/none/config.json: No such file"),
         (["retention", "runs/none"], "runs/none is no run"),
-        (["retention"], "PATH"),
+        (["retention"], "missing: RUN (see lifelong retention --help)"),
         (["retention", "runs/none", "--times", "-1"], "times must be positive: times=-1.0"),
         (["retention", "runs/none", "--times", "nan"], "times must be positive: times=nan"),
     ],
@@ -205,7 +215,7 @@ def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:
     run = Path("runs", "x")
     refusals = [
         (["train", *SMALL, "--name", "x"], "run runs/x exists: pass --overwrite to replace it, --resume runs/x"),
-        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "it cannot also change seed, steps"),
+        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "it cannot also change steps, seed"),
         (["retention", str(run), "--schedule", "blok:2"], "no schedule 'blok'"),
     ]
     for words, reason in refusals:
@@ -246,7 +256,7 @@ def test_list_names_all_that_can_be_named(capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["list"]) == 0
     said = capsys.readouterr().out
     assert said == listing()
-    for name in (*MEMORIES, *STREAMS, "gym:<id>", "package.module:Class"):
+    for name in (*MEMORIES, *STREAMS, *SCHEDULES, *DRIFTS, "gym:<id>", "package.module:Class"):
         assert f"\n  {name}  " in said
 
 
@@ -279,18 +289,18 @@ for words in (["--help"], ["list"], ["--version"], ["frobnicate"]):
 assert not {"torch", "tyro", "rich", "scipy", "pyarrow", "matplotlib", "minigrid"} & sys.modules.keys(), sys.modules
 """
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text("from lifelong.memory import GRU\n\n\nclass Leaky(GRU):\n    pass\n")
     command = [sys.executable, "-c", "from lifelong.cli import main; raise SystemExit(main())"]
     words = ["train", "--memory", "leaky:Leaky", *SMALL]
-    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "runs").is_dir()
 
 
@@ -321,6 +331,11 @@ def test_a_wrong_name_is_answered_with_those_that_are_known(
     [
         ("gated-delta", ["memory gated_delta: ", "settings (--memory-options NAME=VALUE):"]),
         ("cued_recall", ["stream cued-recall: ", "  cues  ", "tasks (16): cue 0, cue 1", "schedule: Interleaved"]),
+        ("interleaved", ["schedule interleaved: ", "settings (--schedule interleaved:NAME=VALUE):", "  zipf  0.0"]),
+        ("order", ["schedule order: ", "settings (--schedule 'order:A,B,A every EPISODES'):", "  tasks     required"]),
+        ("block", ["settings (--schedule block:NAME=VALUE):", "with ` steps` behind the number it counts environment"]),
+        ("sticky-actions", ["drift sticky_actions: ", "drifts=sticky_actions:NAME=VALUE):", "  probability  0.25"]),
+        ("mass", ["  factor  required  what the quantity is multiplied by"]),
     ],
 )
 def test_list_of_a_name_tells_its_settings(name: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:

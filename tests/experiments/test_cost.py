@@ -1,4 +1,4 @@
-"""What memories cost: declared and counted agree, and what is drawn is what was measured."""
+"""Cost of memories: declared and counted operations agree, and pictures show the measurements."""
 
 import json
 

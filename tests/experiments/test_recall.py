@@ -1,13 +1,18 @@
 """Training on associative recall: resumable, fair, and reported as it came out."""
 
+import io
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch.testing import assert_close
 
+from lifelong.experiments.associative_recall import provenance
+from lifelong.experiments.associative_recall.provenance import code
 from lifelong.experiments.associative_recall.report import Line, difference, half_interval
 from lifelong.experiments.associative_recall.trial import Model, Run, build, train
 from lifelong.experiments.recall import RecallConfig, main
@@ -54,6 +59,105 @@ def test_an_interrupted_comparison_goes_on_and_a_finished_one_trains_nothing(tmp
     assert main(config) == table
     with pytest.raises(UserError, match="has runs with batch=4, not 5"):
         main(RecallConfig(**TINY | {"batch": 5}, output=tmp_path / "runs"))
+
+
+PLUG_IN = """
+import torch
+from helper import FADE
+from tensordict import TensorDict
+from lifelong.memory import Memory
+
+
+class Leaky(Memory):
+    def __init__(self, width):
+        super().__init__(width)
+        self.write = torch.nn.Linear(width, width)
+
+    def initial_state(self, batch):
+        return TensorDict({"h": self.zeros(batch, self.width)}, [batch])
+
+    def step(self, x, state, start):
+        h = FADE * self.restart(state, start)["h"] + self.write(x)
+        return h, TensorDict({"h": h}, [len(x)])
+"""
+
+
+@pytest.fixture
+def leaky(tmp_path, monkeypatch):
+    """Write a memory in a module of its own, and what it imports in another; return the folder."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "leaky_memory.py").write_text(PLUG_IN.replace("helper", "leaky_fade"))
+    (tmp_path / "leaky_fade.py").write_text("FADE = 0.9\n")
+    yield tmp_path
+    for name in ("leaky_memory", "leaky_fade"):
+        sys.modules.pop(name, None)
+
+
+def test_what_was_changed_since_is_run_anew_and_the_rest_is_not(leaky, monkeypatch):
+    def ask():
+        trained.clear()
+        console = Console(file=io.StringIO(), width=200)
+        main(config, console)
+        return [line for line in console.file.getvalue().splitlines() if line.startswith("re-run")]
+
+    def record(run, *others):
+        trained.append(run.memory)
+        return train(run, *others)
+
+    trained, memory = [], "leaky_memory:Leaky"
+    monkeypatch.setattr("lifelong.experiments.recall.train", record)
+    config = RecallConfig(**TINY, memories=("none", memory), tasks=("once",), learning_rates=(1e-3,), seeds=1,
+                          output=leaky / "runs")  # fmt: skip
+    assert ask() == []
+    assert trained == ["none", memory] * 2
+
+    path = leaky / "leaky_memory.py"
+    path.write_text(f'"""Words."""  # more\n{path.read_text()}'.replace("(Memory):", "(Memory):  # fades"))
+    assert (ask(), trained) == ([], [])
+    path.write_text(path.read_text().replace("FADE *", "FADE**2 *"))
+    assert ask() == [f"re-run: the code of {memory} changed (2 runs)"]
+    assert trained == [memory] * 2
+    assert (ask(), trained) == ([], [])
+
+    monkeypatch.setattr("lifelong.experiments.associative_recall.provenance._version", lambda package: f"{package} 9")
+    (torch_was,) = {line.split(" changed from ")[1].split(" to ")[0] for line in ask() if "torch" in line}
+    assert torch_was == torch.__version__
+    assert trained == ["none", memory] * 2
+
+    kept = leaky / "runs" / "runs.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    kept.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "made"}) + "\n" for row in rows))
+    assert ask() == [f"re-run: what {name} was run with is not known (2 runs)" for name in ("none", memory)]
+
+
+def test_the_code_of_a_memory_is_all_that_it_imports_of_ours(leaky):
+    before = code(["leaky_memory"])
+    (leaky / "leaky_fade.py").write_text("FADE = 0.8\n")
+    assert code(["leaky_memory"]) != before
+    package = leaky / "pack"
+    package.mkdir()
+    for name, text in {"__init__": "", "a": "from . import b\nfrom .c import X", "b": "import pack.d", "c": "X = 1",
+                       "d": "Y = 1", "e": "Z = 1"}.items():  # fmt: skip
+        (package / f"{name}.py").write_text(text)
+    before = code(["pack.a"])
+    changed = {}
+    for name in "abcde":
+        path = package / f"{name}.py"
+        text = path.read_text()
+        path.write_text(f"{text}\nMORE = 2\n")
+        changed[name] = code(["pack.a"]) != before
+        path.write_text(text)
+    assert changed == dict.fromkeys("abcd", True) | {"e": False}
+
+
+def test_a_memory_of_ours_is_known_by_its_kernel_and_not_by_others(monkeypatch):
+    read = []
+    bare = provenance._bare
+    monkeypatch.setattr(provenance, "_bare", lambda path: read.append("/".join(path.parts[-2:])) or bare(path))
+    code(["lifelong.memory.delta.gated_delta"])
+    assert {"delta/gated_delta.py", "delta/base.py", "memory/layer.py", "memory/memory.py"} <= set(read)
+    assert {"fast_weight/cpu.py", "fast_weight/triton_chunk.py", "kernels/backends.py", "fused/cpu.py"} <= set(read)
+    assert not {name for name in read if name.startswith(("additive/", "networks/")) or "registry" in name}
 
 
 def test_intervals_are_those_of_student_and_welch():

@@ -1,12 +1,15 @@
+import io
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lifelong.agents.ppo import PPOConfig
-from lifelong.experiments.metrics.retention import RetentionCurve
+from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
@@ -33,7 +36,6 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_training_ends_with_the_retention_of_the_frozen_agent(learnt: Outcome) -> None:
     assert learnt.summary is not None
     assert learnt.summary.episodes == 64 * 16
-    assert learnt.summary.curve is not None
     assert learnt.summary.curve.rho[1] > 0.4  # lags of 2 and 3; 0 is chance
 
 
@@ -47,7 +49,7 @@ def test_it_holds_in_longer_lives_and_not_when_the_memory_is_wiped(learnt: Outco
     # rho is -0.19 and 0.13 for two seeds (4,096 lives, +- 0.03), with sixteen cues -0.01
     assert abs(wiped.rho[1]) < 0.3
     names = {path.name for path in (learnt.folder / "report").glob("*.json")}
-    assert names == {"frozen-64.json", "frozen-64-episode.json"}
+    assert names == {"frozen-64.json", "frozen-64-episode-lives1024.json"}
 
 
 def test_the_run_is_left_as_it_is(learnt: Outcome) -> None:
@@ -62,7 +64,7 @@ def test_the_run_is_left_as_it_is(learnt: Outcome) -> None:
 @pytest.mark.parametrize(("length", "steps"), [({"steps": 20}, 20), ({"times": 2.0}, 32), ({}, 256)])
 def test_lives_are_as_long_as_they_were_told_to_be(length: dict[str, float], steps: int, learnt: Outcome) -> None:
     summary = main(RetentionConfig(learnt.folder, lives=8, **length))  # type: ignore[arg-type]
-    rows = read_episodes(learnt.folder / "report" / f"frozen-{steps}")
+    rows = read_episodes(learnt.folder / "report" / f"frozen-{steps}-lives8")
     assert np.bincount(rows["life"]).tolist() == [steps] * 8
     assert summary.episodes == 8 * steps
 
@@ -80,7 +82,8 @@ def test_the_report_can_be_read_back(learnt: Outcome) -> None:
 def test_the_same_seed_is_the_same_lives_and_another_is_not(learnt: Outcome) -> None:
     def answers(seed: int) -> list[int]:
         main(RetentionConfig(learnt.folder, steps=12, lives=8, seed=seed))
-        return read_episodes(learnt.folder / "report" / "frozen-12")["answer"].tolist()
+        name = f"frozen-12-seed{seed}-lives8" if seed else "frozen-12-lives8"
+        return read_episodes(learnt.folder / "report" / name)["answer"].tolist()
 
     first = answers(0)
     assert answers(0) == first
@@ -89,7 +92,42 @@ def test_the_same_seed_is_the_same_lives_and_another_is_not(learnt: Outcome) -> 
 
 def test_another_schedule_can_be_asked_for(learnt: Outcome) -> None:
     main(RetentionConfig(learnt.folder, steps=20, lives=4, schedule="cyclic:5"))
-    assert set(read_episodes(learnt.folder / "report" / "frozen-20")["index_in_visit"]) == set(range(5))
+    assert set(read_episodes(learnt.folder / "report" / "frozen-20-cyclic-5-lives4")["index_in_visit"]) == set(range(5))
+
+
+def test_a_report_is_named_after_all_that_was_asked_otherwise(learnt: Outcome) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "frozen-10": {},
+        "frozen-10-episode": {"carry": "episode"},
+        "frozen-10-walk-0.5-every-2": {"schedule": "walk:0.5 every 2"},
+        "frozen-10-seed3": {"seed": 3},
+        "frozen-10-lives16": {"lives": 16},
+        "frozen-10-cues-5": {"stream_options": ("cues=5",)},
+        "frozen-10-task-cyclic-2-seed1-lives32": {"carry": "task", "schedule": "cyclic:2", "seed": 1, "lives": 32},
+    }
+    for changes in asked.values():
+        main(RetentionConfig(learnt.folder, steps=10, **changes))
+    rows = {name: contents(learnt.folder / "report" / name / "episodes") for name in asked}
+    assert len({tuple(files.values()) for files in rows.values()}) == len(asked)
+    for name in asked:
+        assert len(list((learnt.folder / name).glob("events.out.tfevents.*"))) == 1
+    main(RetentionConfig(learnt.folder, steps=10, lives=64, carry="lifetime"))  # as usual, but said
+    assert {path.name for path in (learnt.folder / "report").glob("frozen-10*") if path.is_dir()} == set(asked)
+
+
+def test_the_same_question_again_replaces_the_report_and_says_so(learnt: Outcome) -> None:
+    def ask() -> str:
+        console = Console(file=io.StringIO(), width=200)
+        main(RetentionConfig(learnt.folder, steps=14), console)
+        return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+    assert ask().count("\nwrote ") == 5  # rows, curve, two pictures, TensorBoard
+    first = contents(learnt.folder / "report")
+    (learnt.folder / "report" / "frozen-14.json").write_text("something else")
+    again = ask()
+    assert (again.count("\nwrote "), again.count("\nreplaced ")) == (0, 5)
+    assert contents(learnt.folder / "report") == first
+    assert len(list((learnt.folder / "frozen-14").glob("events.out.tfevents.*"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +142,7 @@ def test_another_schedule_can_be_asked_for(learnt: Outcome) -> None:
 def test_any_run_can_be_measured(changes: dict[str, object], tiny: Callable[..., TrainConfig]) -> None:
     folder = train(tiny(**changes)).folder
     summary = main(RetentionConfig(folder, steps=9, lives=3))
-    assert summary.episodes == len(read_episodes(folder / "report" / "frozen-9")["step"])
+    assert summary.episodes == len(read_episodes(folder / "report" / "frozen-9-lives3")["step"])
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("times", -1.0), ("times", float("nan")), ("lives", 0)])

@@ -1,6 +1,7 @@
 """A run directory that lifelong 0.1 wrote, interrupted at 3,072 of its 4,096 steps, is read and goes on."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.episodes import read_episodes
+from lifelong.experiments.runs.errors import UserError
 
 RUN = Path(__file__).parent / "data" / "run-0.1"
 FINAL = {  # SHA-256 of what 0.1 itself ended with, on x86-64 with torch 2.13 for the CPU
@@ -19,7 +21,7 @@ FINAL = {  # SHA-256 of what 0.1 itself ended with, on x86-64 with torch 2.13 fo
     "optimizer": "120c64c102d7343da36e3f7e2212b139c8d28cfd624962e59386bd480038b3ce",
     "memory": "db12cc6a8af9f47ef7cf5274edebf1dff1b01211e76beb684cf787acf243322d",
     "random": "be1eed001bc68acfd787c4b8c7d4e344b8cb117a3fd255ed01dad40bd634bf75",
-    "world": "3dfb3489b46699dd8fac256c0adee3f0e710935d3aa85f3cfa79011872ec7c2e",
+    "env": "3dfb3489b46699dd8fac256c0adee3f0e710935d3aa85f3cfa79011872ec7c2e",
 }
 
 
@@ -32,7 +34,24 @@ def test_its_config_is_read_with_the_names_of_today(run: Path) -> None:
     config = open_run(run)
     assert config.ppo == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03)
     assert (config.steps, config.final_lr_fraction, config.cuda_graph) == (4096, 0.05, "auto")
+    assert config.stream_options == ("sealed=false",)
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("name", ["cued-recall", "colour-rule", "stream.toml"])
+def test_its_stream_is_made_as_it_was_or_the_run_is_refused(name: str, run: Path) -> None:
+    path = run / "config.json"
+    content = json.loads(path.read_text())
+    content["format"], content["config"]["stream"] = 2, name
+    path.write_text(json.dumps(content))
+    (run / "stream.toml").write_text('stream = "cued-recall"\n')
+    if name == "colour-rule":
+        with pytest.raises(UserError, match=r"config\.json: the run is of colour-rule before it was sealed"):
+            open_run(run)
+    else:
+        assert not make_env(open_run(run)).sealed
+        path.write_text(json.dumps(content | {"format": 3}))
+        assert make_env(open_run(run)).sealed
 
 
 def test_its_agent_is_loaded(run: Path) -> None:
@@ -50,4 +69,4 @@ def test_it_goes_on_to_the_bits_that_0_1_ended_with(run: Path) -> None:
 
 def test_it_is_measured(run: Path) -> None:
     assert cli.main(["retention", str(run), "--steps", "64", "--lives", "4"]) == 0
-    assert (run / "report" / "frozen-64.json").exists()
+    assert (run / "report" / "frozen-64-lives4.json").exists()

@@ -1,13 +1,17 @@
-"""`lifelong stream show`, and training on a stream that was written down."""
+"""`lifelong stream show`, and training on a stream file."""
+
+from dataclasses import fields
 
 import pytest
 
 from lifelong import cli
 from lifelong.envs.schedules import Cyclic
+from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.stream import ShowConfig
 from lifelong.experiments.train import main as train
 
 FILE = """\
@@ -42,12 +46,71 @@ def test_it_shows_what_a_stream_is_and_draws_it(seasons, tmp_path, capsys):
     assert (tmp_path / "x.png").stat().st_size > 5_000
 
 
+def test_it_takes_the_words_of_training(capsys):
+    words = ["--num-envs", "7", "--seed", "2", "--feedback", "reward", "--schedule", "cyclic:3", "--boundary", "flag",
+             "--life_episodes", "0", "--stream-options", "cues=3"]  # fmt: skip
+    trained, shown = parse(TrainConfig, words, "train"), parse(ShowConfig, ["cued-recall", *words], "stream show")
+    own = {"episodes", "life", "output"}
+    assert all(getattr(shown, f.name) == getattr(trained, f.name) for f in fields(ShowConfig) if f.name not in own)
+    assert cli.main(["stream", "show", "cued-recall", *words, "--episodes", "9"]) == 0
+    said = capsys.readouterr().out
+    for line in ("schedule  Cyclic(episodes=3)", "life      endless", "lives     7 in parallel", "boundary  flag",
+                 "cue 0 |███      |"):  # fmt: skip
+        assert f"\n{line}\n" in said
+
+
+def test_it_shows_the_lives_of_the_streams_preset(capsys):
+    assert cli.main(["stream", "show", "reversal", "--episodes", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "life      200 episodes\n" in said
+    assert "lives     64 in parallel\n" in said
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half", "plain_first", "span"),
+    [
+        ("block:1e4 steps", 50, True, "20,000 steps of all lives together"),
+        ("order:slippery,0 every 500 steps", 50, False, "1,000 steps of all lives together"),
+        ("order:slippery,FrozenLake-v1 every 2", 2, False, "4 episodes"),
+    ],
+)
+def test_a_schedule_in_steps_is_shown_in_steps(schedule, half, plain_first, span, seasons, tmp_path, capsys):
+    picture = str(tmp_path / "x.png")
+    words = ["stream", "show", str(seasons), "--episodes", "4", "--schedule", schedule, "--output", picture]
+    assert cli.main(words) == 0
+    one, other = "█" * half + " " * half, " " * half + "█" * half
+    line = (one, other) if plain_first else (other, one)
+    said = capsys.readouterr().out
+    assert f"FrozenLake-v1 |{line[0]}|\nslippery      |{line[1]}|\n" in said
+    assert said.rstrip().endswith(span)
+    assert (tmp_path / "x.png").stat().st_size > 5_000
+
+
+def test_a_schedule_of_steps_and_episodes_has_no_timeline_and_says_why(seasons, tmp_path, capsys):
+    words = ["stream", "show", str(seasons), "--schedule", "cyclic:500 steps every 3"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert "no timeline: the schedule counts steps and episodes, and how long episodes are is not known" in said
+    assert "|" not in said
+    assert cli.main([*words, "--output", str(tmp_path / "x.png")]) == 2
+    assert "cannot draw" in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["stream"], "stream what? known: show"),
-        (["stream", "shw"], "stream what: 'shw'? known: show"),
+        (["stream", "shw"], "no subject 'shw'; did you mean 'show'? known: show"),
         (["stream", "show", "nothing"], "no stream 'nothing'"),
+        (
+            ["stream", "show", "rooms", "--schedule", "order:doorky-8x8"],
+            "no task 'doorky-8x8'; did you mean 'doorkey-8x8'?",
+        ),
+        (
+            ["stream", "show", "rooms", "--schedule", "hazard:1 steps"],
+            "only block, cyclic, sweep and order can be counted",
+        ),
         (["stream", "show", "no.toml"], "cannot read no.toml: No such file"),
         (["stream", "show", "cued-recall", "--episodes", "0"], "episodes must be positive: episodes=0"),
     ],
@@ -71,17 +134,17 @@ def test_a_run_keeps_its_file_and_is_trained_as_it_says(seasons, tmp_path):
     seasons.write_text("nothing that could be read")
     trained = open_run(outcome.folder)
     assert (trained.num_envs, trained.life_episodes) == (2, 7)
-    world = make_env(trained)
-    assert (world.schedule, world.boundary, len(world.tasks)) == (Cyclic(2), "flag", 2)
+    env = make_env(trained)
+    assert (env.schedule, env.boundary, len(env.tasks)) == (Cyclic(2), "flag", 2)
 
 
 def test_the_command_line_wins_over_the_file(seasons):
     config = TrainConfig(
         stream=str(seasons), life_episodes=3, boundary="task_id", steps=10, schedule="hazard:1"
     ).resolved()
-    world = make_env(config)
-    assert (config.steps, config.num_envs, world.life_episodes, world.boundary) == (10, 2, 3, "task_id")
-    assert str(world.schedule) == "RandomHazard(hazard=1.0)"
+    env = make_env(config)
+    assert (config.steps, config.num_envs, env.life_episodes, env.boundary) == (10, 2, 3, "task_id")
+    assert str(env.schedule) == "RandomHazard(hazard=1.0)"
 
 
 def test_settings_of_training_that_do_not_exist_are_refused(seasons):

@@ -13,20 +13,20 @@ def weights(run):
 
 
 def moments(run):
-    """Return what the optimiser knows, without the weights' numbers."""
+    """Return the optimiser's state, without the weights' indices."""
     return {(*x.shape, x.double().sum().item()) for key, x in run["optimizer"].items() if "exp_avg" in key}
 
 
 def test_what_fits_is_kept_with_what_the_optimiser_knows_of_it(tiny):
     old = train.main(tiny(memory="gated_delta")).folder
-    done = swap.main(SwapConfig(old, memory="palimpsa"))
+    report = swap.main(SwapConfig(old, memory="palimpsa"))
     new = old.with_name("tiny-palimpsa")
     before, after = weights(old), weights(new)
-    assert {"backbone.memories.0.project.linear.weight", "backbone.mlps.0.factors.weight"} <= done.kept.keys()
-    assert "backbone.memories.0.importance_scale" in done.fresh
-    assert set(done.kept) | set(done.fresh) == after["policy"].keys()
-    assert set(done.kept.values()) | set(done.dropped) == before["policy"].keys()
-    for name, source in done.kept.items():
+    assert {"backbone.memories.0.project.linear.weight", "backbone.mlps.0.factors.weight"} <= report.kept.keys()
+    assert "backbone.memories.0.importance_scale" in report.fresh
+    assert set(report.kept) | set(report.fresh) == after["policy"].keys()
+    assert set(report.kept.values()) | set(report.dropped) == before["policy"].keys()
+    for name, source in report.kept.items():
         assert torch.equal(after["policy"][name], before["policy"][source])
     assert moments(after) <= moments(before)
     assert len(moments(after)) > 20
@@ -48,9 +48,9 @@ def test_a_swapped_agent_goes_on_and_leaves_the_old_run_alone(tiny, capsys):
 
 def test_a_host_is_found_inside_its_metaplastic_version_and_outside_again(tiny):
     old = train.main(tiny(memory="mamba2")).folder
-    done = swap.main(SwapConfig(old, memory="metaplastic:mamba2", name="plastic"))
-    assert not done.dropped
-    assert all(".importance" in name or name.endswith(".prior") for name in done.fresh)
+    report = swap.main(SwapConfig(old, memory="metaplastic:mamba2", name="plastic"))
+    assert not report.dropped
+    assert all(".importance" in name or name.endswith(".prior") for name in report.fresh)
     back = swap.main(SwapConfig(old.with_name("plastic"), memory="mamba2", name="back"))
     assert not back.fresh
     for name, tensor in weights(old)["policy"].items():

@@ -34,7 +34,7 @@ CHECKPOINT = Path("checkpoints", "last")
 
 
 class KilledError(Exception):
-    """The process ends here."""
+    """Stands for a killed process."""
 
 
 def killed() -> None:
@@ -46,7 +46,7 @@ def interrupted() -> None:
 
 
 def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let something happen in the middle of training, when `count` segments were lived and learned."""
+    """Call a function in the middle of training, after `count` segments."""
     lived, segment = [0], Rollout.collect
 
     def counted(self: Rollout, length: int) -> Any:
@@ -65,8 +65,8 @@ def assert_same(found: Path, wanted: Path) -> None:
     for name, column in theirs.items():
         np.testing.assert_array_equal(ours[name], column, strict=True)
     names = sorted(path.name for path in (wanted / CHECKPOINT).glob("*.safetensors"))
-    assert names == ["memory.safetensors", "optimizer.safetensors", "policy.safetensors",
-                     "random.safetensors", "world.safetensors"]  # fmt: skip
+    assert names == ["env.safetensors", "memory.safetensors", "optimizer.safetensors", "policy.safetensors",
+                     "random.safetensors"]  # fmt: skip
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
 
@@ -79,7 +79,7 @@ def test_a_run_lives_as_many_steps_as_it_was_told_and_writes_them_all_down(tiny:
     assert len(rows["step"]) == 160  # every step is an episode
     assert rows["step"][-1] == 160
     assert np.bincount(rows["life"]).tolist() == [8] * 20
-    fresh = read_episodes(outcome.folder, ["sandbox"])
+    fresh = read_episodes(outcome.folder, ["frozen"])
     assert np.bincount(fresh["life"]).tolist() == [8] * 3
     assert outcome.summary is not None
     assert outcome.summary.episodes == 24
@@ -180,14 +180,14 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
 ) -> None:
     config = tiny(checkpoint_every=32)
     after_segments(2, lambda: (interrupted(), interrupted())[0], monkeypatch)
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
+    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err == "lifelong: interrupted\n"
     assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
 
 
 class Fragile(gymnasium.Env[Any, Any]):
-    """Ends every third step, and breaks in the step of that number, counted over all of them."""
+    """Environment whose episodes have three steps and that raises in a given step of all."""
 
     observation_space, action_space = spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(2)
     breaks, steps = 0, 0
@@ -221,7 +221,7 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     monkeypatch.setattr(Fragile, "steps", 0)
     monkeypatch.setattr(Fragile, "breaks", breaks)
     config = tiny(name="broken", **settings)
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda *given: config)
+    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 2
     said = capsys.readouterr().err
     assert "'Fragile-v0' broke in task 'Fragile-v0'" in said
@@ -272,7 +272,7 @@ def test_an_evaluation_changes_nothing_of_the_living(memory: str, tiny: Configs)
         return {
             **{f"memory {key}": value for key, value in training.rollout.state.items(True, True)},
             **{f"policy {key}": value for key, value in training.agent.state_dict().items()},
-            **{f"world {key}": torch.as_tensor(value) for key, value in training.env.position().items()},
+            **{f"env {key}": torch.as_tensor(value) for key, value in training.env.position().items()},
             **{f"seen {key}": value for key, value in training.rollout.observation.items(True, True)},
             "random": torch.get_rng_state(),
         }

@@ -115,20 +115,24 @@ def _linear_scan():
 
 def _layer_step():
     C = H * (2 * K + V)
-    for taps in (1, 4):
-        z, bias, conv, norm = (torch.zeros(x) for x in ((B, C + 2 * H + H * V), (2 * H,), (C, taps), (V,)))
-        window, state, start = torch.zeros(B, taps - 1, C), torch.zeros(B, H, V, K), torch.zeros(B, dtype=torch.bool)
+    for conv_size in (1, 4):
+        z, bias, conv, norm = (torch.zeros(x) for x in ((B, C + 2 * H + H * V), (2 * H,), (C, conv_size), (V,)))
+        window, state, start = (
+            torch.zeros(B, conv_size - 1, C),
+            torch.zeros(B, H, V, K),
+            torch.zeros(B, dtype=torch.bool),
+        )
         _load("layer_step", "triton_step")(z, bias, conv, norm, window, state, start)
 
 
 def _fused():
     ops, C = importlib.import_module("lifelong.kernels.fused.triton_step"), H * (2 * K + V)
     for dtype in (torch.float32, torch.bfloat16):
-        for unit, taps, steps in ((True, 4, T), (False, 1, T), (True, 2, 1)):
-            shapes = {"x": (B, steps, C), "weight": (C, taps), "state": (B, taps - 1, C)}
+        for unit, conv_size, steps in ((True, 4, T), (False, 1, T), (True, 2, 1)):
+            shapes = {"x": (B, steps, C), "weight": (C, conv_size), "state": (B, conv_size - 1, C)}
             given = {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes.items()}
             given["start"] = torch.zeros(B, steps, dtype=torch.bool)
-            _both_ways(lambda unit=unit, **given: ops.qkv(**given, heads=H, key_width=K, unit=unit), given)
+            _both_ways(lambda unit=unit, **given: ops.qkv(**given, num_heads=H, key_dim=K, unit=unit), given)
         for width in (V, 1000, ops.WIDEST):
             x, weight, gate = (torch.zeros(shape, dtype=dtype) for shape in ((B, T, width), (width,), (B, T, width)))
             for given in ({}, {"gate": gate}):

@@ -1,4 +1,4 @@
-"""Every back end is held against the plain loop in float64, by one comparison."""
+"""Comparison of every back end with the reference in float64."""
 
 import importlib
 from functools import partial

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lifelong.kernels.benchmark import bench, cpu, cuda
-from lifelong.kernels.benchmark.accuracy import TOLERANCE, Verdict, examine
+from lifelong.kernels.benchmark.accuracy import TOLERANCE, Comparison, examine
 from lifelong.kernels.benchmark.acting import examine_layer, make_layer
 from lifelong.kernels.benchmark.bench import OptionError, options
 from lifelong.kernels.benchmark.clock import Clock, in_turns
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 TINY = BenchConfig(
     shapes=((2, 8),),
     length=6,
-    heads=2,
+    num_heads=2,
     acting=(2, 8),
     threads=1,
     repeats=1,
@@ -50,14 +50,14 @@ def plain_torch(fresh_memory_is_poisoned):
 
 
 def right(device="cpu"):
-    return {(op, form): Verdict(0.0, None) for op, it in OPERATIONS.items() for form in back_ends(it, device)}
+    return {(op, form): Comparison(0.0, None) for op, it in OPERATIONS.items() for form in back_ends(it, device)}
 
 
 @pytest.mark.parametrize(("op", "form"), right())
 def test_every_back_end_of_the_table_is_right(op, form):
-    verdict = examine(OPERATIONS[op], form, "cpu")
-    assert verdict.fault is None
-    assert verdict.error <= TOLERANCE
+    comparison = examine(OPERATIONS[op], form, "cpu")
+    assert comparison.error is None
+    assert comparison.difference <= TOLERANCE
 
 
 def test_a_wrong_back_end_is_reported_and_not_timed(monkeypatch):
@@ -87,18 +87,18 @@ def test_whatever_is_wrong_is_said_in_one_line(spoil):
         return y if backend == "reference" else spoil(y)
 
     broken = replace(operation, run=run)
-    verdict = examine(broken, "cpu", "cpu")
-    assert verdict.fault
-    assert "\n" not in verdict.fault
+    comparison = examine(broken, "cpu", "cpu")
+    assert comparison.error
+    assert "\n" not in comparison.error
 
 
 def test_rivals_run_in_turns_and_one_that_breaks_stops_nobody():
     ran = []
     calls = {name: (lambda name=name: ran.append(name)) for name in "ab"} | {"c": lambda: 1 / 0}
-    times, faults = in_turns(calls, 2, Clock())
+    times, errors = in_turns(calls, 2, Clock())
     assert set(times) == {"a", "b"}
     assert all(len(x) == 2 for x in times.values())
-    assert faults == {"c": "ZeroDivisionError: division by zero"}
+    assert errors == {"c": "ZeroDivisionError: division by zero"}
     changes = [b for a, b in zip(["", *ran], ran, strict=False) if a != b]
     assert changes == ["a", "b", "a", "b", "a"]  # warming up, then once in one order, once in the other
 
@@ -108,7 +108,7 @@ def test_ratios_and_rates_by_hand():
         "ours": Rival("op", "ours", lambda: 0.01, lambda: 0.02, work=1e9),
         "slow": Rival("op", "slow", lambda: 0.01, lambda: 0.06),
         "many": Rival("op", "many", lambda: 0.08, steps=8, work=4e6, unit="GB/s", peak=0.8),
-        "broken": Rival("op", "broken", fault="it | broke"),
+        "broken": Rival("op", "broken", error="it | broke"),
     }
     rows, medians = race(rivals, "ours", "here", 3, Numbers())
     assert medians == {"ours": 0.02, "slow": 0.06, "many": 0.01, "broken": None}
@@ -217,20 +217,21 @@ def test_a_layer_that_is_wrong_does_not_act():
     ],
 )
 def test_a_wrong_word_is_answered_in_one_line(words, reason):
-    with pytest.raises(OptionError) as fault:
+    with pytest.raises(OptionError) as error:
         options(words, "bench")
-    assert reason in str(fault.value)
-    assert "\n" not in str(fault.value)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_words_become_settings(tmp_path):
     words = ["--device", "cpu", "--shapes", "2x8", "3x16", "--length", "16", "--repeats", "1", "--compile"]
     config = options([*words, "--output", str(tmp_path / "x.md")], "bench")
     assert config == BenchConfig(shapes=((2, 8), (3, 16)), length=16, repeats=1, compile=True, output=tmp_path / "x.md")
+    assert options(["--heads", "3"], "bench") == options(["--num-heads", "3"], "bench")  # the spelling of 0.1
 
 
 def test_as_a_script_it_needs_torch_alone(tmp_path):
-    words = "--device cpu --shapes 2x4 --length 3 --heads 1 --acting 2x8 --threads 1 --repeats 1 --output x.md"
+    words = "--device cpu --shapes 2x4 --length 3 --num-heads 1 --acting 2x8 --threads 1 --repeats 1 --output x.md"
     code = f"""
 import runpy, sys
 sys.modules |= dict.fromkeys(["gymnasium", "numba", "tensordict", "torchrl", "tyro"])  # importing them now fails
@@ -238,10 +239,10 @@ sys.argv = ["bench.py", *{words.split()}]
 runpy.run_path({str(ROOT / "kernels" / "benchmark" / "bench.py")!r}, run_name="__main__")
 """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "x.md").read_text() == done.stdout
-    assert "| fast_weight, delta rule | cpu | - | FAILED: ModuleNotFoundError" in done.stdout
-    assert "| fast_weight, delta rule | chunk | B=2 T=3 H=1 d=4 |" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "x.md").read_text() == result.stdout
+    assert "| fast_weight, delta rule | cpu | - | FAILED: ModuleNotFoundError" in result.stdout
+    assert "| fast_weight, delta rule | chunk | B=2 T=3 H=1 d=4 |" in result.stdout

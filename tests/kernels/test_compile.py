@@ -1,4 +1,4 @@
-"""Triton's interpreter forgives what its compiler does not: a GPU's machine code is made here, without a GPU."""
+"""Compile every Triton kernel to GPU machine code without a GPU; the interpreter accepts more than the compiler."""
 
 import os
 import subprocess

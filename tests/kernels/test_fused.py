@@ -26,25 +26,25 @@ def assert_passes_agree(op, inputs, **options):
         torch.testing.assert_close(y.double(), x, rtol=0.0, atol=TOLERANCE * scale)
 
 
-def draw(B=2, T=9, H=2, K=5, V=3, taps=2, start=None):
+def draw(B=2, T=9, H=2, K=5, V=3, conv_size=2, start=None):
     channels = H * (2 * K + V)
     start = torch.rand(B, T) < 0.2 if start is None else start
-    return torch.randn(B, T, channels), torch.randn(channels, taps), torch.randn(B, taps - 1, channels), start
+    return torch.randn(B, T, channels), torch.randn(channels, conv_size), torch.randn(B, conv_size - 1, channels), start
 
 
 @pytest.mark.parametrize("unit", [True, False])
-@pytest.mark.parametrize("taps", [1, 2, 4])
+@pytest.mark.parametrize("conv_size", [1, 2, 4])
 @pytest.mark.parametrize("T", [1, 2, 3, 17])
-def test_queries_keys_and_values_are_those_of_the_plain_operations(T, taps, unit):
-    assert_passes_agree(qkv, draw(T=T, taps=taps), heads=2, key_width=5, unit=unit)
+def test_queries_keys_and_values_are_those_of_the_plain_operations(T, conv_size, unit):
+    assert_passes_agree(qkv, draw(T=T, conv_size=conv_size), num_heads=2, key_dim=5, unit=unit)
 
 
 def test_lives_may_start_anywhere(starts):
-    assert_passes_agree(qkv, draw(taps=4, start=starts(2, 9)), heads=2, key_width=5)
+    assert_passes_agree(qkv, draw(conv_size=4, start=starts(2, 9)), num_heads=2, key_dim=5)
 
 
 def test_an_old_life_is_not_seen_even_where_it_is_not_a_number():
-    x, weight, state, _ = draw(T=4, taps=3)
+    x, weight, state, _ = draw(T=4, conv_size=3)
     start = torch.tensor([[False, False, True, False]] * 2)
     spoilt, nan = x.clone(), torch.full_like(state, torch.nan)
     spoilt[:, :2] = torch.nan

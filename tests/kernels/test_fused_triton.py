@@ -14,7 +14,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture
 def few_programs(monkeypatch):
-    """Let few rows fill many tiles, as many rows do: each of several programs has some, and the last not all it can."""
+    """Shrink the tiles, so that few rows need several programs and leave the last one partly filled."""
     monkeypatch.setattr(triton_step, "PROGRAMS", 2)
     monkeypatch.setattr(triton_step, "TILE", 256)
 
@@ -45,57 +45,62 @@ def outcome(op, inputs, dtype, device, **options):
     return [x.detach().cpu() for x in (*outputs, *torch.autograd.grad(outputs, sources, weights))]
 
 
-def draw(B=2, T=9, H=2, K=5, V=3, taps=2, start=None):
+def draw(B=2, T=9, H=2, K=5, V=3, conv_size=2, start=None):
     channels = H * (2 * K + V)
     start = torch.rand(B, T) < 0.2 if start is None else start
-    return [torch.randn(B, T, channels), torch.randn(channels, taps), torch.randn(B, taps - 1, channels), start]
+    return [
+        torch.randn(B, T, channels),
+        torch.randn(channels, conv_size),
+        torch.randn(B, conv_size - 1, channels),
+        start,
+    ]
 
 
-@pytest.mark.parametrize(("T", "taps"), [(1, 1), (1, 4), (2, 2), (2, 4), (17, 1), (17, 3)])
-def test_queries_keys_and_values_are_those_of_the_plain_operations(few_programs, passes_agree, T, taps):
-    passes_agree(qkv, draw(T=T, taps=taps), [torch.float64], heads=2, key_width=5)
+@pytest.mark.parametrize(("T", "conv_size"), [(1, 1), (1, 4), (2, 2), (2, 4), (17, 1), (17, 3)])
+def test_queries_keys_and_values_are_those_of_the_plain_operations(few_programs, passes_agree, T, conv_size):
+    passes_agree(qkv, draw(T=T, conv_size=conv_size), [torch.float64], num_heads=2, key_dim=5)
 
 
 @pytest.mark.parametrize("unit", [True, False])
 def test_single_precision_is_as_good_as_it_can_be(few_programs, passes_agree, unit):
-    passes_agree(qkv, draw(T=9), [torch.float32], heads=2, key_width=5, unit=unit)
+    passes_agree(qkv, draw(T=9), [torch.float32], num_heads=2, key_dim=5, unit=unit)
 
 
 def test_lives_may_start_anywhere(few_programs, passes_agree, starts):
-    passes_agree(qkv, draw(H=1, T=17, taps=4, start=starts(2, 17)), [torch.float64], heads=1, key_width=5)
+    passes_agree(qkv, draw(H=1, T=17, conv_size=4, start=starts(2, 17)), [torch.float64], num_heads=1, key_dim=5)
 
 
 @pytest.mark.parametrize(("K", "V"), [(1, 1), (1, 7), (33, 2)])
 def test_heads_may_have_any_width(few_programs, passes_agree, K, V):
-    passes_agree(qkv, draw(B=1, T=2, H=3, K=K, V=V), [torch.float64], heads=3, key_width=K)
+    passes_agree(qkv, draw(B=1, T=2, H=3, K=K, V=V), [torch.float64], num_heads=3, key_dim=K)
 
 
 def test_a_few_rows_have_a_program_each(passes_agree):
     assert triton_step._cut(2, 5)["BLOCK_N"] == 1
-    passes_agree(qkv, draw(B=1, T=2, H=1), [torch.float64], heads=1, key_width=5)
+    passes_agree(qkv, draw(B=1, T=2, H=1), [torch.float64], num_heads=1, key_dim=5)
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="the interpreter takes minutes")
 def test_many_rows_on_a_gpu(passes_agree):
-    passes_agree(qkv, draw(64, 128, 4, 64, 64, 4), heads=4, key_width=64)
+    passes_agree(qkv, draw(64, 128, 4, 64, 64, 4), num_heads=4, key_dim=64)
     passes_agree(gated_norm, [torch.randn(64, 512, 64), torch.randn(64), torch.randn(64, 512, 64)])
     passes_agree(gated_linear, [torch.randn(64, 128, 600)])
 
 
 def test_an_old_life_is_not_seen_even_where_it_is_not_a_number(few_programs):
-    x, weight, state, _ = (z.to(DEVICE) for z in draw(T=4, taps=3))
+    x, weight, state, _ = (z.to(DEVICE) for z in draw(T=4, conv_size=3))
     start = torch.tensor([[False, False, True, False]] * 2, device=DEVICE)
     spoilt, nan = x.clone(), torch.full_like(state, torch.nan)
     spoilt[:, :2] = torch.nan
     wanted = qkv(x, weight, state, start, 2, 5, backend="triton")
-    taps = weight.clone().requires_grad_()
-    got = qkv(spoilt, taps, nan, start, 2, 5, backend="triton")
+    leaf = weight.clone().requires_grad_()
+    got = qkv(spoilt, leaf, nan, start, 2, 5, backend="triton")
     for a, b in zip(wanted[:3], got[:3], strict=True):
         assert torch.equal(a[:, 2:], b[:, 2:])
     assert torch.equal(wanted[3], got[3])
     fresh = torch.ones_like(start[:, :1])
-    y = qkv(x[:, :1], taps, nan, fresh, 2, 5, backend="triton")
-    assert torch.autograd.grad(sum(z.sum() for z in y), taps)[0].isfinite().all()
+    y = qkv(x[:, :1], leaf, nan, fresh, 2, 5, backend="triton")
+    assert torch.autograd.grad(sum(z.sum() for z in y), leaf)[0].isfinite().all()
 
 
 def test_nothing_stays_nothing_and_its_gradient_is_finite(few_programs):
@@ -127,9 +132,9 @@ def test_numbers_of_any_size_keep_their_sigmoid(size):
 
 
 def test_memory_need_not_be_contiguous(few_programs, passes_agree):
-    turned = [x.mT.contiguous().mT for x in draw(taps=3)]
+    turned = [x.mT.contiguous().mT for x in draw(conv_size=3)]
     assert not any(x.is_contiguous() for x in turned)
-    passes_agree(qkv, turned, [torch.float64], heads=2, key_width=5)
+    passes_agree(qkv, turned, [torch.float64], num_heads=2, key_dim=5)
     wide = torch.randn(6, 2, 5).mT
     passes_agree(gated_norm, [wide, torch.randn(4)[::2], torch.randn(6, 2, 5).mT], [torch.float64])
     passes_agree(gated_linear, [wide], [torch.float64])
@@ -140,8 +145,8 @@ def test_half_precision_comes_out_as_the_plain_operations_have_it(few_programs, 
     x, weight, state, start = draw(T=3, H=1)
     norm, z = [torch.randn(4, 6), torch.randn(6), torch.randn(4, 6)], torch.randn(4, 6)
     cases = [
-        (qkv, [x.to(dtype), weight.to(dtype), state.to(dtype), start], {"heads": 1, "key_width": 5}),
-        (qkv, [x.to(dtype), weight.to(dtype), state, start], {"heads": 1, "key_width": 5}),
+        (qkv, [x.to(dtype), weight.to(dtype), state.to(dtype), start], {"num_heads": 1, "key_dim": 5}),
+        (qkv, [x.to(dtype), weight.to(dtype), state, start], {"num_heads": 1, "key_dim": 5}),
         (gated_norm, [y.to(dtype) for y in norm], {}),
         (gated_linear, [z.to(dtype)], {}),
     ]
@@ -163,7 +168,7 @@ def test_half_precision_comes_out_as_the_plain_operations_have_it(few_programs, 
 
 def test_the_same_comes_out_twice_to_the_bit(few_programs):
     for op, inputs, options in (
-        (qkv, draw(T=3, H=1), {"heads": 1, "key_width": 5}),
+        (qkv, draw(T=3, H=1), {"num_heads": 1, "key_dim": 5}),
         (gated_norm, [torch.randn(9, 6), torch.randn(6), torch.randn(9, 6)], {}),
         (gated_linear, [torch.randn(9, 6)], {}),
     ):

@@ -47,7 +47,7 @@ def draw(
 
 
 def call(form, inputs, fixed):
-    """Give the norm and the rules in one piece each."""
+    """Call with the norm and the rules as one argument each."""
     given = {name: x for name, x in (inputs | fixed).items() if not name.startswith("norm_")}
     given["norm"] = None if inputs["norm_scale"] is None else (inputs["norm_scale"], inputs["norm_offset"])
     rules = Rules(**{name: given.pop(name) for name in Rules._fields})
@@ -210,7 +210,7 @@ def test_the_gradient_written_out_is_that_of_autograd(loss, normed):
 
 
 def plain(T=20, layers=MATRIX, batch=1, **parts):
-    """Without anything that is not plain gradient descent; doubles, no past, unit keys."""
+    """Return inputs of plain gradient descent, in float64 from an empty state with unit keys."""
     inputs, fixed = draw(T, layers, batch, **({"momentum": False, "scale": False, "norm": False} | parts))
     inputs = {n: x.double() if x is not None and x.is_floating_point() else x for n, x in inputs.items()}
     for state in ("weights", "frozen", "fast"):

@@ -11,14 +11,14 @@ FORMS = ["cpu", "triton_step"]
 TOLERANCE = 1e-5
 
 
-def draw(B=3, H=2, K=5, V=3, taps=2):
+def draw(B=3, H=2, K=5, V=3, conv_size=2):
     C = H * (2 * K + V)
     return {
         "z": torch.randn(B, C + 2 * H + H * V),
         "bias": torch.randn(2 * H),
-        "conv": torch.randn(C, taps),
+        "conv": torch.randn(C, conv_size),
         "norm": torch.randn(V),
-        "window": torch.randn(B, taps - 1, C),
+        "window": torch.randn(B, conv_size - 1, C),
         "state": torch.randn(B, H, V, K),
         "start": torch.arange(B) == 1,
     }
@@ -33,10 +33,10 @@ def run(form, inputs):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("taps", [1, 2, 4])
+@pytest.mark.parametrize("conv_size", [1, 2, 4])
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 2, 5, 3), (2, 3, 16, 33)])
-def test_one_pass_says_what_the_plain_operations_say(form, sizes, taps):
-    inputs = draw(*sizes, taps=taps)
+def test_one_pass_says_what_the_plain_operations_say(form, sizes, conv_size):
+    inputs = draw(*sizes, conv_size=conv_size)
     double = {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
     for got, wanted in zip(run(form, inputs), layer_step(**double, backend="reference"), strict=True):
         scale = max([1.0, *wanted.abs().flatten().tolist()])
@@ -46,7 +46,7 @@ def test_one_pass_says_what_the_plain_operations_say(form, sizes, taps):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's numpy sees NaN
 def test_a_broken_life_does_not_reach_the_next(form):
-    inputs = draw(taps=3)
+    inputs = draw(conv_size=3)
     wanted = run(form, inputs)
     inputs["window"][1], inputs["state"][1] = torch.nan, torch.nan
     for x, y in zip(run(form, inputs), wanted, strict=True):
@@ -56,7 +56,7 @@ def test_a_broken_life_does_not_reach_the_next(form):
 @pytest.mark.parametrize("form", FORMS)
 @torch.no_grad()
 def test_window_and_state_are_written_over_only_where_it_is_allowed(form):
-    inputs = draw(taps=3)
+    inputs = draw(conv_size=3)
     before = {name: x.clone() for name, x in inputs.items()}
     wanted = run(form, inputs)
     assert all(torch.equal(inputs[name], before[name]) for name in inputs)

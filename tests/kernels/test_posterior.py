@@ -187,7 +187,7 @@ def test_the_gpu_says_what_the_plain_loop_says(triton_agrees, T, decay, form):
 
 @pytest.fixture
 def sixteen_at_a_time(monkeypatch):
-    """Let pieces be as they may be: the interpreter is too slow for several of the usual length."""
+    """Shrink the pieces to 16 steps: the interpreter is too slow for several of the usual length."""
     triton_chunk = pytest.importorskip("lifelong.kernels.posterior.triton_chunk", exc_type=ImportError)
     monkeypatch.setattr(triton_chunk, "posterior", partial(triton_chunk.posterior, chunk=16))
 

@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Given(nn.Module):
-    """In place of the projection: x is q, k, v already."""
+    """Stub of the projection: x is q, k, v."""
 
     def __init__(self, project):
         super().__init__()
@@ -21,7 +21,7 @@ class Given(nn.Module):
 
 
 class Bare(nn.Module):
-    """In place of the output: y is what was read."""
+    """Stub of the output: y is the reading."""
 
     def forward(self, reading, x):
         return reading.flatten(-2)

@@ -12,7 +12,7 @@ from lifelong.memory.check import CLAUSES
 
 
 class Leaky(Memory):
-    """A sound memory: a leaky sum."""
+    """Valid memory: a leaky sum."""
 
     def __init__(self, width=4):
         super().__init__(width)
@@ -120,7 +120,7 @@ class CutAfter(Leaky):
 
 
 class Handles(Leaky):
-    """Its state only says where the memory is; the memory is in the module."""
+    """Memory whose state is an index into the module, which holds the values."""
 
     def __init__(self):
         super().__init__()

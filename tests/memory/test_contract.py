@@ -1,4 +1,4 @@
-"""Every memory keeps the same promises; a new one is tested by having a name."""
+"""The contract of every registered memory."""
 
 import pytest
 import torch

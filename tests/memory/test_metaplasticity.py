@@ -23,7 +23,7 @@ HOSTS = ["linear_attention", "based", "hebbian", "retnet", "gla", "mamba2", "mls
 
 
 class Own(Additive):
-    """A user's own: keys are the input, values too."""
+    """A user's memory: keys and values are the input."""
 
     def __init__(self, width):
         super().__init__(width, num_heads=1, key_dim=width, value_dim=width)
@@ -35,7 +35,7 @@ class Own(Additive):
 
 
 class SimpleGLA(Additive):
-    """What is left of a Palimpsa without importance."""
+    """Palimpsa without importance: gated linear attention."""
 
     def __init__(self, palimpsa):
         num_heads, V, K = palimpsa.shape
@@ -53,14 +53,14 @@ class SimpleGLA(Additive):
 
 
 def unimportant(memory):
-    """The wrapped memory with b = 0."""
+    """Wrap a memory with b = 0."""
     nn.init.constant_(memory.importance_scale, -1e4)
     return memory
 
 
 @pytest.fixture
 def loops(monkeypatch):
-    """Both recurrences as their plain loops."""
+    """Run both recurrences as reference loops."""
     monkeypatch.setattr(
         "lifelong.memory.additive.base.fast_weight", functools.partial(fast_weight, backend="reference")
     )
@@ -184,7 +184,7 @@ def test_the_cost_is_the_hosts_and_the_importances():
 
 
 class Recaller(nn.Module):
-    """Four pairs of a key and a value are shown, then two of the keys; which were their values?"""
+    """Classifier of a recall task: four key-value pairs, then two of the keys as queries."""
 
     def __init__(self, memory):
         super().__init__()

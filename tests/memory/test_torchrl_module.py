@@ -38,7 +38,7 @@ def agent(memory):
 
 
 def sequence(memory, *, carried):
-    """Random inputs with starts; the states stored there are initial ones, or those of other lives."""
+    """Return random inputs with starts; the states stored there are initial ones, or those of other lives."""
     x, is_init = torch.randn(N, T, D), torch.rand(N, T, 1) < 0.3
     is_init[:, 0] = True
     states = []
@@ -51,7 +51,7 @@ def sequence(memory, *, carried):
 
 
 def one_step_at_a_time(module, sequence):
-    """What a collector does: the next state goes on, unless a reset has written one."""
+    """Run step by step like a collector: the next state is carried on, unless a reset has written one."""
     ys, state = [], None
     for t in range(T):
         now = sequence[:, t].clone()
@@ -104,7 +104,7 @@ def test_collector_gae_and_ppo_compute_one_and_the_same_function(name, make_env)
 
 
 class FromOne(Memory):
-    """Its life begins at 1, and every step adds 1."""
+    """Memory that begins at 1 and adds 1 at every step."""
 
     def initial_state(self, batch):
         return TensorDict({"h": torch.ones(batch, D)}, [batch])

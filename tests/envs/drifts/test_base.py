@@ -1,4 +1,4 @@
-"""Drifts change an environment, by as they say, and leave nothing behind."""
+"""Drifts of single environments: their effect, and its undoing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +86,7 @@ def made(env_id: str) -> gymnasium.Env[Any, Any]:
 
 
 def episode(env: gymnasium.Env[Any, Any], seed: int, steps: int = 40, act: Any = None) -> list[Any]:
-    """Return all that an episode shows and pays, at actions that depend on nothing but the seed."""
+    """Return observations and rewards of an episode of actions drawn from the seed."""
     space = env.action_space
     space.seed(seed)
     actions = [space.sample() if act is None else act for _ in range(steps)]
@@ -130,9 +130,9 @@ def test_a_drift_acts_and_is_undone_to_the_last_bit(env_id: str, drift: Drift) -
 def test_what_is_shown_and_done_stays_in_the_spaces(env_id: str, drift: Drift) -> None:
     env = Drifted(made(env_id), [drift])
     plain, wanted = env.env, env.observation_space
-    done: list[Any] = []
+    executed: list[Any] = []
     original = plain.step
-    plain.step = lambda action: done.append(action) or original(action)  # type: ignore[method-assign, func-returns-value]
+    plain.step = lambda action: executed.append(action) or original(action)  # type: ignore[method-assign, func-returns-value]
     for seed in range(4):
         seen, _ = env.reset(seed=seed)
         env.action_space.seed(seed)
@@ -141,7 +141,7 @@ def test_what_is_shown_and_done_stays_in_the_spaces(env_id: str, drift: Drift) -
             seen, _, terminated, truncated, _ = env.step(env.action_space.sample())
             if terminated or truncated:
                 break
-    assert all(env.action_space.contains(action) for action in done)
+    assert all(env.action_space.contains(action) for action in executed)
 
 
 @pytest.mark.parametrize(
@@ -253,20 +253,20 @@ def test_drifts_are_data() -> None:
 
 
 class Dummy(gymnasium.Env[Any, Any]):
-    """Shows and pays what it is given; an episode has six steps."""
+    """Environment with given observation and rewards; an episode has six steps."""
 
     def __init__(self, look: spaces.Space[Any], act: spaces.Space[Any], shown: Any = None) -> None:
         self.observation_space, self.action_space, self.shown = look, act, shown
-        self.done: list[Any] = []
+        self.executed: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self.done = []
+        self.executed = []
         return self.shown, {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.done.append(action)
-        return self.shown, float(len(self.done)), len(self.done) == 6, False, {}
+        self.executed.append(action)
+        return self.shown, float(len(self.executed)), len(self.executed) == 6, False, {}
 
 
 LINE = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -278,7 +278,7 @@ def doings(act: spaces.Space[Any], drift: Drift, chosen: Sequence[Any]) -> list[
     drifted.reset(seed=1)
     for action in chosen:
         drifted.step(action)
-    return env.done
+    return env.executed
 
 
 def test_reversed_actions_are_mirrored_in_their_range() -> None:
@@ -292,7 +292,7 @@ def test_reversed_actions_are_mirrored_in_their_range() -> None:
 def test_shuffled_actions_go_once_around_all() -> None:
     meaning = doings(spaces.Discrete(5, start=-1), ShuffledActions(3), [-1, 0, 1, 2, 3])
     assert sorted(meaning) == [-1, 0, 1, 2, 3]
-    assert all(done != chosen for done, chosen in zip(meaning, range(-1, 4), strict=True))
+    assert all(executed != chosen for executed, chosen in zip(meaning, range(-1, 4), strict=True))
     (did,) = doings(spaces.Box(-1, 1, (2, 2)), ShuffledActions(), [np.array([[1, 2], [3, 4]]) / 4])
     assert sorted(did.ravel()) == [0.25, 0.5, 0.75, 1.0]
     assert (did != np.array([[1, 2], [3, 4]]) / 4).all()
@@ -324,9 +324,9 @@ def test_sticky_actions_stick_as_often_as_they_say() -> None:
         drifted.reset(seed=seed)
         for action in chosen:
             drifted.step(action)
-        assert env.done[0] == 0
-        assert all(env.done[t] in (env.done[t - 1], chosen[t]) for t in range(1, 5))
-        stuck += sum(done != want for done, want in zip(env.done, chosen, strict=True))
+        assert env.executed[0] == 0
+        assert all(env.executed[t] in (env.executed[t - 1], chosen[t]) for t in range(1, 5))
+        stuck += sum(executed != want for executed, want in zip(env.executed, chosen, strict=True))
     assert abs(stuck / (4 * seeds) - 0.25) < 0.03
 
 
@@ -418,11 +418,11 @@ def test_only_things_that_come_in_colours_are_recoloured() -> None:
 def test_what_follows_from_an_edited_number_is_computed_again() -> None:
     env = Drifted(gymnasium.make("CartPole-v1"), [Mass(3.0), Length(2.0)])
     env.reset(seed=0)
-    world: Any = env.unwrapped
-    assert (world.total_mass, world.polemass_length) == pytest.approx((3.3, 0.3 * 1.0))
+    base: Any = env.unwrapped
+    assert (base.total_mass, base.polemass_length) == pytest.approx((3.3, 0.3 * 1.0))
     env.drifts = ()
     env.reset(seed=0)
-    assert (world.total_mass, world.polemass_length, world.length) == (1.1, 0.05, 0.5)
+    assert (base.total_mass, base.polemass_length, base.length) == (1.1, 0.05, 0.5)
 
 
 def test_twice_the_mass_under_twice_the_torque_moves_the_same() -> None:
@@ -440,7 +440,7 @@ def test_the_first_drift_stands_next_to_the_environment() -> None:
     both = Drifted(swapped, [ShuffledActions(), ReversedActions()])
     both.reset(seed=0)
     both.step(0)
-    assert swapped.done == doings(spaces.Discrete(3), ShuffledActions(), [2])
+    assert swapped.executed == doings(spaces.Discrete(3), ShuffledActions(), [2])
 
 
 def test_drifts_need_a_seed() -> None:

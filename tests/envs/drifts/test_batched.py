@@ -1,4 +1,4 @@
-"""Drifts of whole streams do what they do to one environment, and leave nothing behind."""
+"""Batched drifts agree with those of single environments, and are undone."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from lifelong.envs import CuedRecall, Gravity, GymStream, Rooms, TaskStream, make_stream
-from lifelong.envs.drifts.parse import kinds_of
+from lifelong.envs.composed_schedules import Paired
+from lifelong.envs.parse import kinds_of
 from lifelong.envs.rng import Purpose, bits, normal, uniform
-from lifelong.envs.schedules import Cyclic, Interleaved, Paired
+from lifelong.envs.schedules import Cyclic, Interleaved
 from lifelong.envs.timeline import timeline
 
 KINDS = (
@@ -18,7 +19,7 @@ KINDS = (
 
 
 def chosen(stream: TaskStream) -> Any:
-    """Return actions that depend on nothing but the life, its episode and the step of that."""
+    """Return actions as a function of life, episode and step."""
     n = int(stream.single_action_space.n)  # type: ignore[attr-defined]
     return (uniform(7, Purpose.POLICY, stream.life, stream.episode, stream.episode_length) * n).astype(np.int64)
 
@@ -32,7 +33,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def episodes(stream: TaskStream, steps: int) -> dict[tuple[int, int], list[Any]]:
-    """Return of every episode its kind, and what was shown and paid in it."""
+    """Return kind, observations and rewards of every episode."""
     told: dict[tuple[int, int], list[Any]] = {}
     seen, _ = stream.reset()
     for _ in range(steps):
@@ -89,7 +90,7 @@ def test_a_stream_of_plain_tasks_alone_is_what_it_was() -> None:
 
 def test_reversed_answers_and_rewards_by_hand() -> None:
     """Four answers: what is chosen as 0 is given as 3; and what is right costs 1."""
-    stream = CuedRecall(3, cues=2, life_episodes=None)
+    stream = CuedRecall(3, cues=2, life_episodes=None, sealed=False)
     stream.drift(kinds_of("plain/reversed_actions/scaled_rewards"), Cyclic(1))
     seen, info = stream.reset()
     assert [task.name for task in stream.tasks] == [

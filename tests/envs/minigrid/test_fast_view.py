@@ -23,24 +23,24 @@ def make(name, **settings):
     return gymnasium.make(name, disable_env_checker=True, **settings).unwrapped
 
 
-def walk(world, steps, seed):
+def walk(env, steps, seed):
     """Act at random, walking and opening doors more often than not; yield every observation."""
     rng = np.random.default_rng(seed)
-    seen, _ = world.reset(seed=seed)
+    seen, _ = env.reset(seed=seed)
     yield seen
     for _ in range(steps):
-        seen, _, terminated, truncated, _ = world.step(int(rng.choice([0, 1, 2, 2, 2, 3, 4, 5, 5])))
+        seen, _, terminated, truncated, _ = env.step(int(rng.choice([0, 1, 2, 2, 2, 3, 4, 5, 5])))
         if terminated or truncated:
-            seen, _ = world.reset()
+            seen, _ = env.reset()
         yield seen
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_fast_view_shows_what_minigrid_shows(name):
-    world = make(name)
-    quicken(world)
-    for seen in walk(world, 300, seed=3):
-        wanted = MiniGridEnv.gen_obs(world)
+    env = make(name)
+    quicken(env)
+    for seen in walk(env, 300, seed=3):
+        wanted = MiniGridEnv.gen_obs(env)
         assert seen.keys() == wanted.keys()
         assert seen["image"].dtype == wanted["image"].dtype
         np.testing.assert_array_equal(seen["image"], wanted["image"])
@@ -49,10 +49,10 @@ def test_the_fast_view_shows_what_minigrid_shows(name):
 
 @pytest.mark.parametrize("settings", [{"agent_view_size": 3}, {"agent_view_size": 11}, {"see_through_walls": True}])
 def test_views_of_other_sizes_and_through_walls_are_the_same_too(settings):
-    world = make("MiniGrid-FourRooms-v0", **settings)
-    quicken(world)
-    for seen in walk(world, 100, seed=4):
-        np.testing.assert_array_equal(seen["image"], MiniGridEnv.gen_obs(world)["image"])
+    env = make("MiniGrid-FourRooms-v0", **settings)
+    quicken(env)
+    for seen in walk(env, 100, seed=4):
+        np.testing.assert_array_equal(seen["image"], MiniGridEnv.gen_obs(env)["image"])
 
 
 def test_an_environment_with_a_view_of_its_own_keeps_it():
@@ -60,9 +60,9 @@ def test_an_environment_with_a_view_of_its_own_keeps_it():
         def gen_obs(self):
             return {"image": np.zeros((7, 7, 3), np.uint8)}
 
-    world = Blind.__new__(Blind)
-    quicken(world)
-    assert "gen_obs" not in vars(world)
+    env = Blind.__new__(Blind)
+    quicken(env)
+    assert "gen_obs" not in vars(env)
 
 
 def test_streams_of_minigrid_tasks_use_it():

@@ -1,4 +1,4 @@
-"""The planner solves what MiniGrid and BabyAI make, and says where it cannot."""
+"""The planner solves MiniGrid and BabyAI levels, and raises where it cannot."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The planner finds the shortest ways, as trying everything does."""
+"""The planner's paths are the shortest, by exhaustive search."""
 
 import itertools
 
@@ -12,14 +12,14 @@ from lifelong.envs.rooms.tasks import TASKS
 ACTIONS = 6  # but for doing nothing
 
 
-def begun(name: str, seed: int, worlds: int = 1) -> Grids:
-    grids = Grids(worlds, [TASKS[name]])
-    grids.begin(np.arange(worlds), np.zeros(worlds, np.int64), np.full(worlds, seed))
+def begun(name: str, seed: int, num_envs: int = 1) -> Grids:
+    grids = Grids(num_envs, [TASKS[name]])
+    grids.begin(np.arange(num_envs), np.zeros(num_envs, np.int64), np.full(num_envs, seed))
     return grids
 
 
 def steps_of_the_shortest_way(name: str, seed: int) -> int:
-    """Try all actions in all states that can be reached, step by step."""
+    """Search all reachable states exhaustively, step by step."""
     first = begun(name, seed)
     met: set[bytes] = set()
     states = [(first.cells[0], first.at[0], first.direction[0], first.carried[0])]
@@ -46,7 +46,7 @@ def steps_of_the_shortest_way(name: str, seed: int) -> int:
     ("name", "seed"), [("keycorridors3r1", 0), ("keycorridors3r1", 1), ("keycorridors3r2", 2), ("doorkey-5x5", 3)]
 )
 def test_no_way_is_shorter(name: str, seed: int) -> None:
-    """Of KeyCorridorS3R2, a level where a door that is passed twice, but opened once, makes the shorter way."""
+    """A level of KeyCorridorS3R2 whose shortest path passes a door twice, opening it once."""
     grids = begun(name, seed)
     way = plan(grids, 0)
     assert way.size == steps_of_the_shortest_way(name, seed)

@@ -24,16 +24,16 @@ def ours(name: str, count: int) -> list[Level]:
 
 
 def theirs(name: str, count: int) -> list[Level]:
-    world = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True).unwrapped
+    env = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True).unwrapped
     found = []
     for seed in range(count):
-        world.reset(seed=seed)
-        found.append(from_minigrid(world))
+        env.reset(seed=seed)
+        found.append(from_minigrid(env))
     return found
 
 
 def features(level: Level) -> dict[str, int]:
-    """Return numbers that a level is told by: where things are, what colour, how many, how far apart."""
+    """Return features of a level: positions, colours, counts and distances of objects."""
     kinds = level.cells >> 3
     told = {"x": level.x, "y": level.y, "direction": level.direction, "mission": level.mission}
     for name, kind in (("key", 5), ("ball", 6), ("goal", 8), ("lava", 9), ("closed", 11), ("locked", 12)):

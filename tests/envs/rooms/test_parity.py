@@ -30,24 +30,24 @@ def moves(kind: str, grids: Grids, rng: np.random.Generator) -> Iterator[int]:
 def compare(name: str, steps: int) -> dict[str, int]:
     """Step both until `steps` are compared; return how often the ends were reached."""
     task = TASKS[name]
-    world = gymnasium.make(task.minigrid_id, disable_env_checker=True).unwrapped
-    assert (world.width, world.height, world.max_steps) == (task.width, task.height, task.max_steps)
+    env = gymnasium.make(task.minigrid_id, disable_env_checker=True).unwrapped
+    assert (env.width, env.height, env.max_steps) == (task.width, task.height, task.max_steps)
     grids, rng = Grids(1, [task]), np.random.default_rng(0)
     ends = {"won": 0, "lost": 0, "late": 0}
-    done, episode = 0, 0
-    while done < steps:
-        seen, _ = world.reset(seed=episode)
-        grids.load(0, 0, from_minigrid(world))
+    compared, episode = 0, 0
+    while compared < steps:
+        obs, _ = env.reset(seed=episode)
+        grids.load(0, 0, from_minigrid(env))
         step, kind = 0, ("planned", "astray", "random")[episode % 3]
         for action in moves(kind, grids, rng):
-            np.testing.assert_array_equal(grids.image[0], seen["image"])
-            assert grids.direction[0] == seen["direction"]
-            seen, *wanted = world.step(action)
+            np.testing.assert_array_equal(grids.image[0], obs["image"])
+            assert grids.direction[0] == obs["direction"]
+            obs, *wanted = env.step(action)
             reward, terminated, truncated = (of[0] for of in grids.step(np.array([action]), np.array([step])))
             assert (reward, terminated, truncated) == (wanted[0], wanted[1], wanted[2] and not wanted[1])
-            step, done = step + 1, done + 1
+            step, compared = step + 1, compared + 1
             if terminated or truncated:
-                np.testing.assert_array_equal(grids.image[0], seen["image"])
+                np.testing.assert_array_equal(grids.image[0], obs["image"])
                 ends["late" if truncated else "won" if reward else "lost"] += 1
                 break
         episode += 1
@@ -80,17 +80,17 @@ def test_a_level_survives_the_way_there_and_back(name: str) -> None:
 
 
 def test_closing_locking_carrying_and_putting_down_by_hand() -> None:
-    world = gymnasium.make("MiniGrid-DoorKey-5x5-v0", disable_env_checker=True).unwrapped
+    env = gymnasium.make("MiniGrid-DoorKey-5x5-v0", disable_env_checker=True).unwrapped
     grids = Grids(1, [TASKS["doorkey-5x5"]])
-    world.reset(seed=0)
-    grids.load(0, 0, from_minigrid(world))
+    env.reset(seed=0)
+    grids.load(0, 0, from_minigrid(env))
     way = plan(grids, 0).tolist()
     to_door = way[: way.index(TOGGLE)]
     told = []
     for step, action in enumerate([*to_door, *[TOGGLE] * 3, DROP, LEFT, DROP, TOGGLE, PICKUP, PICKUP, RIGHT, FORWARD]):
-        seen, reward, terminated, _, _ = world.step(action)
+        obs, reward, terminated, _, _ = env.step(action)
         ours = grids.step(np.array([action]), np.array([step]))
-        np.testing.assert_array_equal(grids.image[0], seen["image"])
+        np.testing.assert_array_equal(grids.image[0], obs["image"])
         assert (ours[0][0], ours[1][0]) == (reward, terminated)
         told.append((grids.cells[0][grids.at[0] + grids.ahead[grids.direction[0]]] >> 3, grids.carried[0] >> 3))
     # what is ahead (4 open, 11 closed, 12 locked door) and carried (5 key), from before the first toggle on
@@ -100,19 +100,19 @@ def test_closing_locking_carrying_and_putting_down_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["doorkey-8x8", "keycorridors3r2", "memorys7", "lavacrossings9n2", "empty-5x5"])
 def test_pictures_are_minigrids_own(name: str) -> None:
-    world = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True, render_mode="rgb_array").unwrapped
+    env = gymnasium.make(TASKS[name].minigrid_id, disable_env_checker=True, render_mode="rgb_array").unwrapped
     grids, rng = Grids(1, [TASKS[name]]), np.random.default_rng(1)
     for seed in range(4):
-        world.reset(seed=seed)
+        env.reset(seed=seed)
         for _ in range(rng.integers(5)):
-            world.step(int(rng.choice(LIVELY[:4])))
-        grids.load(0, 0, from_minigrid(world))
+            env.step(int(rng.choice(LIVELY[:4])))
+        grids.load(0, 0, from_minigrid(env))
         drawn = draw(grids.level(0), grids.image[0], 32)
-        np.testing.assert_array_equal(drawn, world.render())
+        np.testing.assert_array_equal(drawn, env.render())
 
 
 def test_what_is_not_minigrids_own_is_refused() -> None:
-    world = gymnasium.make("MiniGrid-ObstructedMaze-1Dlh-v0", disable_env_checker=True).unwrapped
-    world.reset(seed=0)
+    env = gymnasium.make("MiniGrid-ObstructedMaze-1Dlh-v0", disable_env_checker=True).unwrapped
+    env.reset(seed=0)
     with pytest.raises(ValueError, match="boxes are empty"):
-        from_minigrid(world)
+        from_minigrid(env)

@@ -128,15 +128,15 @@ def test_one_world_is_seen_in_minigrids_window_as_minigrid_shows_it(monkeypatch:
     """The same level in both, with the mission of MiniGrid's, to the last pixel; at the start and after two steps."""
     pygame = pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    world = gymnasium.make("MiniGrid-KeyCorridorS3R1-v0", disable_env_checker=True, render_mode="human").unwrapped
+    minigrid = gymnasium.make("MiniGrid-KeyCorridorS3R1-v0", disable_env_checker=True, render_mode="human").unwrapped
     env = gymnasium.make("lifelong/Rooms-KeyCorridorS3R1-v0", render_mode="human")
     env.reset(seed=0)
     stream = env.unwrapped.stream
-    world.reset(seed=3)
-    stream.grids.load(0, 0, from_minigrid(world))
+    minigrid.reset(seed=3)
+    stream.grids.load(0, 0, from_minigrid(minigrid))
     for action in (LEFT, FORWARD):
-        world.step(action)
-        theirs = pygame.surfarray.array3d(world.window)
+        minigrid.step(action)
+        theirs = pygame.surfarray.array3d(minigrid.window)
         env.step(action)
         ours = pygame.surfarray.array3d(stream._window.window)
         np.testing.assert_array_equal(ours, theirs)
@@ -144,7 +144,7 @@ def test_one_world_is_seen_in_minigrids_window_as_minigrid_shows_it(monkeypatch:
     assert env.render() is None
     env.close()
     env.close()
-    world.window = None  # pygame has quit
+    minigrid.window = None  # pygame has quit
 
 
 def test_references_are_told_with_the_rows_and_lie_apart() -> None:

@@ -44,6 +44,21 @@ def test_the_random_reference_is_what_random_actions_get() -> None:
     assert np.isnan(ColourRule(1, max_steps=7).tasks[0].references.random)
 
 
+def test_a_policy_that_remembers_sees_in_the_last_step_what_it_touched_and_whether_it_paid() -> None:
+    stream = ColourRule(6, colours=3)
+    seen, _ = stream.reset()
+    outcomes = 0
+    for _ in range(60):
+        over = seen["observation"]["over"][:, 0] > 0
+        touched, paid = seen["observation"]["touched"][over], seen["previous_reward"][over, 0] > 0
+        assert (touched < 3).all()
+        assert np.array_equal(touched == stream.right_answers()[over], paid)
+        assert (seen["previous_action"][over] == 2).all()  # forward
+        outcomes += over.sum()
+        seen, *_ = stream.step(stream.toward(stream.episode % 3))
+    assert outcomes > 30
+
+
 def test_an_episode_looks_the_same_whatever_the_rule() -> None:
     rooms = [ColourRoom(colours=3, rule=rule) for rule in range(3)]
     for seed in range(10):
@@ -67,7 +82,7 @@ def test_the_view_is_minigrids_own() -> None:
             seen, _ = room.reset()
 
 
-def test_walking_into_a_ball_ends_the_episode_and_pays_for_one_colour() -> None:
+def test_walking_into_a_ball_pays_for_one_colour_and_the_last_step_shows_it() -> None:
     for answer in range(3):
         for rule in range(3):
             room = ColourRoom(colours=3, rule=rule)
@@ -75,17 +90,26 @@ def test_walking_into_a_ball_ends_the_episode_and_pays_for_one_colour() -> None:
             *before, last = room.way_to(answer)
             for action in before:
                 assert room.step(action)[1:] == (0.0, False, False, {})
-            _, reward, terminated, truncated, info = room.step(last)
-            assert (reward, terminated, truncated) == (float(answer == rule), True, False)
-            assert info == {"answer": answer, "success": reward}
+            before = room.gen_obs()
+            seen, reward, *ended = room.step(last)
+            assert (reward, *ended) == (float(answer == rule), False, False, {})
+            assert (before["touched"], before["over"], seen["touched"], seen["over"]) == (3, 0, answer, 1)
+            assert np.array_equal(seen["image"], before["image"])  # a ball is not walked over
+            for action in range(3):
+                again, *ended = room.step(action)
+                assert ended == [0.0, True, False, {"answer": answer, "success": reward}]
+                assert all(np.array_equal(again[name], seen[name]) for name in ("image", "direction", "touched"))
+            first, _ = room.reset(seed=6)
+            assert (first["touched"], first["over"]) == (3, 0)
 
 
 def test_running_out_of_time_is_an_end_with_nothing() -> None:
     room = ColourRoom(max_steps=5)
     room.reset(seed=0)
-    ends = [room.step(0)[1:] for _ in range(5)]
-    assert ends[:4] == [(0.0, False, False, {})] * 4
-    assert ends[4] == (0.0, True, False, {"answer": -1, "success": 0.0})
+    steps = [room.step(0) for _ in range(6)]
+    assert [step[1:] for step in steps[:5]] == [(0.0, False, False, {})] * 5
+    assert [(step[0]["touched"], step[0]["over"]) for step in steps[3:5]] == [(2, 0), (2, 1)]
+    assert steps[5][1:] == (0.0, True, False, {"answer": -1, "success": 0.0})
 
 
 @pytest.mark.parametrize("colours", [2, 4, 6])

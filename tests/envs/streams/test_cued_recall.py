@@ -83,9 +83,46 @@ def test_a_cue_is_seen_first_and_answered_after_the_blanks() -> None:
             assert (seen["observation"]["cue"] == 0).all()
             assert (seen["observation"]["go"] == go).all()
         seen, reward, terminated, truncated, _ = stream.step(right)
+        assert not (terminated | truncated).any()
+        assert (reward == 1).all()
+        assert (seen["observation"]["over"] == 1).all()
+        assert (seen["observation"]["go"] == 0).all()
+        seen, reward, terminated, truncated, info = stream.step((right + 1) % 4)
         assert terminated.all()
         assert not truncated.any()
-        assert (reward == 1).all()
+        assert not reward.any()
+        assert np.array_equal(info["episodes"]["answer"], right)
+        assert (info["episodes"]["length"] == 4).all()
+        assert (seen["observation"]["over"] == 0).all()
+
+
+def test_rewards_are_seen_with_the_answer_in_a_last_step() -> None:
+    stream = CuedRecall(50, feedback="reward")
+    seen, _ = stream.reset()
+    for answer in range(4):
+        right = stream.right_answers()
+        assert (seen["previous_action"] == 4).all()
+        assert not seen["previous_reward"].any()
+        seen, *_ = stream.step(np.full(50, answer))
+        assert (seen["observation"]["cue"] == 0).all()
+        assert (seen["previous_action"] == answer).all()
+        assert np.array_equal(seen["previous_reward"][:, 0], right == answer)
+        seen, *_ = stream.step(np.zeros(50, np.int64))
+
+
+@pytest.mark.parametrize("feedback", ["reveal", "reward"])
+def test_version_0_1_ended_with_the_decision_and_showed_it_in_the_next_episode(feedback: Any) -> None:
+    stream = CuedRecall(50, feedback=feedback, sealed=False)
+    seen, _ = stream.reset()
+    assert "over" not in seen["observation"]
+    for answer in range(4):
+        right = stream.right_answers()
+        seen, reward, terminated, _, info = stream.step(np.full(50, answer))
+        assert terminated.all()
+        assert np.array_equal(reward, right == answer)
+        assert (seen["previous_action"] == answer).all()
+        assert np.array_equal(seen["previous_reward"][:, 0], reward)
+        assert (info["episodes"]["answer"] == answer).all()
 
 
 def test_a_cue_looks_the_same_all_its_life_and_is_redrawn_with_the_next() -> None:

@@ -16,7 +16,7 @@ from lifelong.envs.streams.reversal import Reversal, best_rewards
 
 
 def exact_rewards(h: float, p: float, pulls: int) -> list[float]:
-    """Return what Bayes' filter expects of each pull: the plain sum over all sequences of outcomes."""
+    """Return the expected reward of Bayes' filter at each pull: the sum over all sequences of outcomes."""
     beliefs, rewards = [(1.0, 0.5)], []
     for _ in range(pulls):
         rewards.append(0.0)

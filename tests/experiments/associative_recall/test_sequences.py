@@ -1,4 +1,4 @@
-"""Sequences of keys and values: everything asked was said, and the answer is what was said last."""
+"""Associative-recall sequences: every query has a written key, and its target is the last value."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ KEYS, VALUES = 20, 7
 
 
 def answers(tokens):
-    """What a dictionary answers, written by each key that a value follows, at every other key."""
+    """Return the targets by a dictionary that is written at pairs and read at lone keys."""
     known, targets = {}, np.full(tokens.size, NO_TARGET)
     for t, token in enumerate(tokens):
         if 1 <= token <= KEYS:

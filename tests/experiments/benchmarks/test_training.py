@@ -1,4 +1,4 @@
-"""Training is measured in the world that was asked for, ours beside theirs."""
+"""Training is measured in the environment that was asked for, ours beside theirs."""
 
 import re
 import time
@@ -21,8 +21,8 @@ def _sleeping(config: BenchConfig) -> Callable[[], None]:
 
 @pytest.mark.parametrize("env", ["MiniGrid-DoorKey-5x5-v0", "MiniGrid-MultiRoom-N4-S5-v1"])
 def test_rooms_is_the_twin_of_what_was_asked_for(env: str) -> None:
-    ours = bench_training._world(BenchConfig(env=env, rooms=True, num_envs=3))
-    theirs = bench_training._world(BenchConfig(env=env, num_envs=3))
+    ours = bench_training._env(BenchConfig(env=env, rooms=True, num_envs=3))
+    theirs = bench_training._env(BenchConfig(env=env, num_envs=3))
     assert isinstance(ours, Rooms)
     assert isinstance(theirs, GymStream)
     assert ours.grids.tasks[0].minigrid_id == theirs.tasks[0].name == env
@@ -33,7 +33,7 @@ def test_rooms_is_the_twin_of_what_was_asked_for(env: str) -> None:
 
 def test_what_has_no_twin_is_refused_with_what_has() -> None:
     with pytest.raises(ValueError, match=r"twin of: MiniGrid-Empty-5x5-v0, .*got 'CartPole-v1'"):
-        bench_training._world(BenchConfig(rooms=True))
+        bench_training._env(BenchConfig(rooms=True))
 
 
 def test_a_table_says_who_acted_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

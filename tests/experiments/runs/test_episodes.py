@@ -1,4 +1,4 @@
-"""The episodes table: what was flushed is there, what was not is forgotten, and a checkpoint's row count is exact."""
+"""The episodes table: flushed rows persist, others are lost, and a checkpoint's row count is exact."""
 
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,13 @@ def test_other_tools_read_the_mode_as_text(tmp_path: Path) -> None:
 
 
 def test_modes_stay_apart(tmp_path: Path) -> None:
-    with EpisodeLog(tmp_path, "train") as train, EpisodeLog(tmp_path, "frozen") as frozen:
+    with EpisodeLog(tmp_path, "train") as train, EpisodeLog(tmp_path, "probe") as probe:
         train.append(rows(0, 3))
-        frozen.append(rows(0, 4))
-    assert_rows(read_episodes(tmp_path, ["frozen"]), 4)
+        probe.append(rows(0, 4))
+    assert_rows(read_episodes(tmp_path, ["probe"]), 4)
     found = read_episodes(tmp_path, columns=["mode", "step"])
     assert list(found) == ["mode", "step"]
-    assert [MODES[mode] for mode in found["mode"]] == ["train"] * 3 + ["frozen"] * 4
+    assert [MODES[mode] for mode in found["mode"]] == ["train"] * 3 + ["probe"] * 4
 
 
 def test_a_killed_process_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
@@ -103,13 +103,37 @@ def test_append_refuses_other_columns(tmp_path: Path) -> None:
 
 
 def test_unknown_modes_and_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mode must be one of train, frozen, sandbox, online, got 'asleep'"):
+    with pytest.raises(ValueError, match="mode must be one of train, probe, sandbox, frozen, got 'asleep'"):
         EpisodeLog(tmp_path, "asleep")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown columns \\['reward'\\]"):
         read_episodes(tmp_path, columns=["reward"])
 
 
+def test_rows_name_their_task_and_the_step_of_training(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, "sandbox", tasks=["door", "key"]) as log:
+        log.append(rows(0, 3) | {"task": np.array([1, 0, 7], np.int32)}, train_step=500)
+        log.append(rows(3, 1) | {"task": np.array([1], np.int32)})
+    found = read_episodes(tmp_path, columns=["task_name", "train_step", "task"])
+    assert found["task_name"].tolist() == ["key", "door", "task 7", "key"]
+    assert found["train_step"].tolist() == [500, 500, 500, -1]
+    assert pq.read_table(tmp_path / "episodes").to_pylist()[0]["task_name"] == "key"  # as anybody reads it
+
+
+def test_parts_of_0_1_are_filled_in(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, part_rows=2) as log:
+        log.append(rows(0, 2))
+        log.append(rows(2, 2))
+    (old, _) = sorted((tmp_path / "episodes").iterdir())
+    pq.write_table(pq.read_table(old).drop_columns(["meetings", "load", "train_step", "task_name"]), old)
+    found = read_episodes(tmp_path)
+    assert found["meetings"].tolist() == [-1, -1, *rows(2, 2)["meetings"]]
+    assert found["load"].dtype == np.int32
+    np.testing.assert_array_equal(found["return"], rows(0, 4)["return"])
+    task = rows(0, 2)["task"]
+    assert read_episodes(tmp_path, columns=["task_name"])["task_name"][:2].tolist() == [f"task {n}" for n in task]
+
+
 def test_a_run_without_episodes_has_empty_columns(tmp_path: Path) -> None:
     found = read_episodes(tmp_path)
-    assert set(found) == {*ROW, "mode"}
+    assert set(found) == {*ROW, "train_step", "mode"}
     assert_rows(found, 0)

@@ -1,5 +1,6 @@
-"""What is said of rows: the memory index only where a memory has something to gain."""
+"""Summaries of rows: no memory index in a negative control."""
 
+import io
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lifelong.envs import References, Task
 from lifelong.envs.stream import ROW
-from lifelong.experiments.runs.summary import summarise
+from lifelong.experiments.runs.summary import show_summary, summarise
 
 
 def rows(returns: float, within: float, cross: float) -> dict[str, Any]:
@@ -29,11 +31,24 @@ def rows(returns: float, within: float, cross: float) -> dict[str, Any]:
     ],
 )
 def test_a_control_has_no_memory_index(references: References, index: float) -> None:
-    world: Any = SimpleNamespace(tasks=[Task("one", references)])
-    found = summarise(rows(0.5, references.within, references.cross), world, resamples=0)
+    env: Any = SimpleNamespace(retention=None, tasks=[Task("one", references)])
+    found = summarise(rows(0.5, references.within, references.cross), env)
     assert found.index == pytest.approx(index, nan_ok=True)
 
 
 def test_what_only_rows_tell_counts() -> None:
-    world: Any = SimpleNamespace(tasks=[Task("one", replace(References(), random=0.25, within=0.25, oracle=1.0))])
-    assert summarise(rows(0.5, 0.25, 0.75), world, resamples=0).index == pytest.approx(0.5)
+    task = Task("one", replace(References(), random=0.25, within=0.25, oracle=1.0))
+    env: Any = SimpleNamespace(retention=None, tasks=[task])
+    assert summarise(rows(0.5, 0.25, 0.75), env).index == pytest.approx(0.5)
+
+
+def test_tasks_that_were_never_met_are_named() -> None:
+    env: Any = SimpleNamespace(retention="gain", tasks=[Task(f"task {k}", References()) for k in range(9)])
+    met = rows(0.5, math.nan, math.nan) | {"task": np.array([1, 1, 2, 2], ROW["task"])}
+    found = summarise(met, env)
+    assert found.unmet == ("task 0", *(f"task {k}" for k in range(3, 9)))
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_summary(found, "gru", console)
+    said = console.export_text()
+    assert "too short to meet task 0, task 3, task 4, task 5, task 6, task 7 and 1 more" in said
+    assert summarise(met, SimpleNamespace(retention=None, tasks=env.tasks)).unmet == ()  # type: ignore[arg-type]

@@ -1,19 +1,21 @@
-"""What TensorBoard reads of a run."""
+"""TensorBoard events of a run."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from lifelong.experiments.metrics.retention import RetentionCurve
-from lifelong.experiments.runs.tensorboard import GROUPS, RunWriter, first_page, learning_scalars, plot_curves
+from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.runs.tensorboard import BY_LAG, GROUPS, RunWriter, first_page, learning_scalars, plot_curves
 
 NAN = math.nan
 CURVE = RetentionCurve(
-    kind="recall",
+    measure="recall",
     rho=(1.0, 0.75, NAN, 0.5),
     low=(1.0, 0.5, NAN, NAN),
     high=(1.0, 1.0, NAN, NAN),
@@ -43,12 +45,35 @@ def tags(events: EventAccumulator, kind: str = "scalars") -> list[str]:
 def test_the_curve_is_drawn_over_the_lag(tmp_path: Path) -> None:
     with RunWriter(tmp_path) as writer:
         writer.retention(CURVE, None)
-    events = read(tmp_path)
+    events = read(tmp_path / BY_LAG)
     assert points(events, "Retention/by log2 lag in episodes") == [(0, 1.0), (1, 0.75), (3, 0.5)]
     assert points(events, "Retention/by plain lag in episodes") == [(1, 1.0), (2, 0.75), (8, 0.5)]
     assert points(events, "retention_interval/low") == [(0, 1.0), (1, 0.5), (3, 0.5)]
     assert points(events, "retention_interval/high") == [(0, 1.0), (1, 1.0), (3, 0.5)]
-    assert "retention/area" not in tags(events)
+    assert "retention/area" not in [*tags(events), *tags(read(tmp_path))]
+
+
+def test_the_newest_curve_by_lag_is_the_only_one(tmp_path: Path) -> None:
+    with RunWriter(tmp_path) as writer:
+        writer.retention(replace(CURVE, rho=(0.1, 0.2, 0.3, 0.4)), 1000)
+        writer.retention(CURVE, 2000)
+    (file,) = (tmp_path / BY_LAG).iterdir()
+    values = [v.simple_value for event in EventFileLoader(str(file)).Load() for v in event.summary.value
+              if v.tag == "Retention/by plain lag in episodes"]  # fmt: skip
+    assert len(values) == 3
+    assert points(read(tmp_path / BY_LAG), "Retention/by plain lag in episodes") == [(1, 1.0), (2, 0.75), (8, 0.5)]
+
+
+def test_no_curve_is_a_sentence(tmp_path: Path) -> None:
+    nothing = RetentionCurve("gain", (), (), (), (), (), reason="nothing to remember: a: first meeting 0.97")
+    with RunWriter(tmp_path) as writer:
+        writer.retention(nothing, 1000)
+        writer.retention(nothing, 2000)  # said once
+    assert not (tmp_path / BY_LAG).exists()
+    events: Any = read(tmp_path)
+    assert tags(events) == []
+    (text,) = events.Tensors("Retention/why there is no curve/text_summary")
+    assert b"first meeting 0.97" in text.tensor_proto.string_val[0]
 
 
 def test_bins_are_drawn_over_training(tmp_path: Path) -> None:
@@ -66,7 +91,7 @@ def test_retention_comes_first_in_the_order_of_tags(tmp_path: Path) -> None:
     with RunWriter(tmp_path) as writer:
         writer.scalars({f"{group}/x": 1.0 for group in GROUPS}, 1)
         writer.retention(CURVE, 1)
-    assert min(tags(read(tmp_path))) == "Retention/by log2 lag in episodes"
+    assert min(tags(read(tmp_path)) + tags(read(tmp_path / BY_LAG))) == "Retention/by log2 lag in episodes"
 
 
 def test_scalars_leave_out_what_is_not_known_and_refuse_unknown_groups(tmp_path: Path) -> None:
@@ -86,7 +111,7 @@ def test_the_layout_begins_with_the_curve_and_its_interval(tmp_path: Path) -> No
     layout = layout_pb2.Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     (chart,) = layout.category[0].chart  # alone: beside others, TensorBoard would put it behind them
     (series,) = chart.margin.series
-    assert {series.value, series.lower, series.upper} <= set(tags(events))
+    assert {series.value, series.lower, series.upper} <= set(tags(read(tmp_path / BY_LAG)))
 
 
 def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path: Path) -> None:
@@ -99,7 +124,7 @@ def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path: Path) -> N
 
 
 def test_the_config_is_in_the_run_itself(tmp_path: Path) -> None:
-    config = {"memory": {"name": "palimpsa", "heads": 2}, "lr": 0.003, "resume": None, "folder": Path("runs")}
+    config = {"memory": {"name": "palimpsa", "num_heads": 2}, "lr": 0.003, "resume": None, "folder": Path("runs")}
     with RunWriter(tmp_path, config):
         pass
     assert [path.is_dir() for path in tmp_path.iterdir()] == [False]

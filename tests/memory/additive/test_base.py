@@ -6,7 +6,7 @@ from lifelong.memory import Additive, Parts, check_memory, make_memory
 
 
 class Counting(Additive):
-    """A user's own: a scalar memory that adds up x, half of it fading, and divides by its normaliser."""
+    """A user's memory: a scalar sum of x with decay 1/2, divided by its normaliser."""
 
     def __init__(self, width):
         super().__init__(width, num_heads=1, key_dim=1, value_dim=width, normaliser=True)

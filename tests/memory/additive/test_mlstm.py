@@ -9,7 +9,7 @@ from lifelong.memory.additive.mlstm import stabiliser
 
 
 def given(bare):
-    """Forget half; the input gate follows the last channel of x, which is the value too."""
+    """Return an mLSTM with forget gate 1/2 and the last channel of x as input gate and value."""
     memory = bare(MLSTM(3, num_heads=1, key_dim=1, value_dim=1, conv_size=1))
     memory.gates.weight.data[0, 2] = 1.0
     return memory

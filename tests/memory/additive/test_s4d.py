@@ -9,7 +9,7 @@ from lifelong.memory import S4D
 
 
 def stripped(memory, turn):
-    """Every wave halves and turns by `turn` at every step; what is read goes out (GELU and the gate are open)."""
+    """Return an S4D whose states halve and rotate by `turn` at every step, with an open output gate."""
     for p in memory.parameters():
         nn.init.zeros_(p)
     dt = 2 * math.log(2)  # A = -1/2: exp(-1/2 dt) = 1/2

@@ -9,14 +9,14 @@ from lifelong.memory.additive.selective import Selective
 
 
 class Reading(nn.Module):
-    """In place of the norm: what was read."""
+    """Stub of the norm: returns the reading."""
 
     def forward(self, y, gate):
         return y
 
 
 def stripped(memory):
-    """One channel, one state; u = x for a large x, and k = q = u / 10."""
+    """Return a memory of one channel and state: u = x for a large x, and k = q = u / 10."""
     memory.norm, memory.leave = Reading(), nn.Identity()
     for p in memory.parameters():
         nn.init.zeros_(p)

@@ -8,7 +8,7 @@ from lifelong.memory import SLSTM
 
 
 def stripped():
-    """One cell: half is kept, i = 0, z = x, the output gate half open."""
+    """Return an sLSTM of one cell: decay 1/2, i = 0, z = x, output gate 1/2."""
     memory = SLSTM(1, conv_size=1)
     memory.norm, memory.output = nn.Identity(), nn.Identity()
     for p in memory.parameters():

@@ -8,7 +8,7 @@ from lifelong.memory import TransformerXL, check_memory
 
 
 class Bare(nn.Module):
-    """In place of the output: y is what was read."""
+    """Stub of the output: y is the reading."""
 
     def forward(self, reading, x):
         return reading.flatten(-2)

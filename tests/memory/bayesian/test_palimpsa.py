@@ -54,7 +54,7 @@ def test_what_needs_an_importance_is_refused_without_one(options):
 
 
 def constant_gates(memory, importance):
-    """Half is kept, half is written, and b = 1/2 of what is given, per channel."""
+    """Set decay and write gate to 1/2, and b to half of a given vector."""
     memory.importance_scale.data = torch.tensor(importance).double().mul(2).expm1().log()
     return memory
 

@@ -11,7 +11,7 @@ THEN_A_NEW_LIFE = torch.tensor([[False, False, True]])
 
 
 def by_hand(memory, gates, keep, candidate):
-    """Zero weights but for: the keeping gate 3/4, the candidate tanh(x); other gates are then 1/2."""
+    """Set the keeping gate to 3/4, the candidate to tanh(x) and all other gates to 1/2."""
     for p in memory.parameters():
         nn.init.zeros_(p)
     assert memory.network.bias_ih_l0.shape == (gates,)

@@ -6,7 +6,7 @@ from lifelong.memory import Table, check_memory
 
 
 class First(nn.Module):
-    """In place of the output: y is (the value, whether the key is known, 0)."""
+    """Stub of the output: y is (the value, whether the key is known, 0)."""
 
     def forward(self, z):
         return nn.functional.pad(z, (0, 1))

@@ -5,14 +5,14 @@ from lifelong.memory import DeltaNet, RecurrentDelta
 
 
 class Reading(nn.Module):
-    """In place of the output: y is what was read."""
+    """Stub of the output: y is the reading."""
 
     def forward(self, reading, x):
         return reading.flatten(-2)
 
 
 def plain(K, V):
-    """One head; x is q, k, v, b before softmax and sigmoid."""
+    """Return a memory of one head; x is q, k, v, b before softmax and sigmoid."""
     memory = RecurrentDelta(2 * K + V + 1, num_heads=1, key_dim=K, value_dim=V).double()
     for p in memory.parameters():
         nn.init.zeros_(p)

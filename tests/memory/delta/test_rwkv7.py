@@ -10,7 +10,7 @@ from lifelong.memory.delta.rwkv7 import FASTEST
 
 @pytest.fixture
 def plain():
-    """One head of two channels; r = k = v = x, a = 1/2, w = exp(-FASTEST / 2), no norm, gate 1."""
+    """Return one head of two channels: r = k = v = x, a = 1/2, w = exp(-FASTEST / 2), no norm, gate 1."""
     memory = RWKV7(2, rank=1)
     for p in memory.parameters():
         nn.init.zeros_(p)

@@ -8,7 +8,7 @@ from lifelong.memory import SRWM
 
 
 class Reading(nn.Module):
-    """In place of the output: y is what was read."""
+    """Stub of the output: y is the reading."""
 
     def forward(self, reading, x):
         return reading.flatten(-2)
@@ -16,7 +16,7 @@ class Reading(nn.Module):
 
 @pytest.fixture
 def plain():
-    """One head of two channels, x is what the softmax sees."""
+    """Return one head of two channels; x is the softmax's input."""
     memory = SRWM(2, num_heads=1).double()
     nn.init.eye_(memory.input.weight)
     memory.output = Reading()

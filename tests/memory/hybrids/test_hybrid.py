@@ -8,7 +8,7 @@ from lifelong.memory import MEMORIES, GatedDelta, Hybrid, MemoryAsContext, Serie
 
 
 class Times(nn.Module):
-    """In place of a memory's inner maps."""
+    """Stub of a memory's linear map: a factor."""
 
     def __init__(self, factor):
         super().__init__()
@@ -19,7 +19,7 @@ class Times(nn.Module):
 
 
 def controls(made):
-    """In place of the two memories: 4 x and 8 x."""
+    """Replace the two memories by 4 x and 8 x."""
     made.a.linear, made.b.linear = Times(4.0), Times(8.0)
     return made.double()
 

@@ -8,7 +8,7 @@ from lifelong.memory import GatedDelta, LogLinear, check_memory
 
 
 def fenwick(memory, x, start):
-    """The docstring's recursion, word for word, of one life after another."""
+    """Run the docstring's recursion literally, life by life."""
     num_heads, levels, V, K = memory.shape
     q, k, v, _ = memory.project(x, memory.initial_state(1)["window"], start)
     beta, fade = memory.gates(x).split(num_heads, -1)

@@ -10,7 +10,7 @@ FIRST, SECOND = [2.0, 0.0], [0.0, 3.0]  # two keys, brought to length 1
 
 
 def small(bare, **options):
-    """With A = 0 all four features are 1/4: linear attention is then the mean of what it was given."""
+    """Return a LoLA with A = 0: all four features are 1/4, so linear attention is the mean of its values."""
     memory = bare(LoLA(5, num_heads=1, window=2, cache=1, key_dim=2, value_dim=1, conv_size=1, **options))
     nn.init.constant_(memory.linear_bias, math.log(4))  # 1/4 * 1/4 * 4 features * 4: each pair weighs 1
     return memory

@@ -16,7 +16,7 @@ def short(u):
 
 
 def scalar(bare, **options):
-    """A matrix of five numbers, of which those of key, value and memory are 1; gates of 0: eta = alpha = 1/2."""
+    """Return a Hope with a matrix of five numbers, 1 for key, value and memory; gates of 0: eta = alpha = 1/2."""
     memory = bare(Hope(1, num_heads=1, **options))
     memory.matrix.data[0, [0, 1, 4], 0] = 1.0
     return memory

@@ -10,7 +10,7 @@ from lifelong.memory import LaCT
 
 
 class Blind(nn.Module):
-    """In place of the attention."""
+    """Stub of the attention: returns zero."""
 
     def forward(self, x, state, start):
         return 0.0, state

@@ -8,7 +8,7 @@ from lifelong.memory import Memora, Moneta, Yaad
 
 
 def lived(bare, kind, hidden, first, v):
-    """Three steps of q = k = (1, 0), the last a new life; gates of 0: theta = alpha = 1/2, delta = log 2."""
+    """Run three steps of q = k = (1, 0), the last a new life; gates of 0: theta = alpha = 1/2, delta = log 2."""
     memory = bare(kind(2, num_heads=1, hidden=hidden, batch=1))
     memory.gates = nn.Linear(6, memory.gates.out_features).double()
     for p in memory.gates.parameters():
@@ -22,7 +22,7 @@ def lived(bare, kind, hidden, first, v):
 
 
 def normed(u):
-    """LN of (u, -u), u in units of the root of its eps, 1e-2."""
+    """Return LN of (u, -u), u in units of the root of its eps, 1e-2."""
     return u / (1 + u * u) ** 0.5
 
 

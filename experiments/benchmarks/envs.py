@@ -1,12 +1,12 @@
 """Measure steps per second of vector environments, ours and others'.
 
-    lifelong bench worlds
+    lifelong bench envs
     pip install envpool xminigrid 'jax[cpu]'    # to have them measured beside it
 
-One grid world everywhere: DoorKey 8x8 with its picture of 7 x 7 cells, random actions, as many lives side by side. Ours
-is the whole of `TaskStream.step`: resets, drawing of levels, counters and infos included; so it is with the others. Two
-streams of rules stand beside it. First our grid world is held against MiniGrid's, step by step. Then all take turns in
-one process; every turn is long enough for episodes to end, but for MiniGrid's own, where that would take minutes.
+All run the same environment: DoorKey 8x8 with its 7 x 7 view, random actions, the same `num_envs`. A step of ours is
+the whole of `TaskStream.step`, with resets, level generation, counters and infos; so it is with the others. Two other
+streams are measured beside it. First `rooms` is compared with MiniGrid step by step. Then all take turns in one
+process; every turn is long enough for episodes to end, except MiniGrid's own, where that would take minutes.
 Prints a Markdown table of medians, their spread, and ratios.
 """
 
@@ -33,26 +33,29 @@ _ID = "MiniGrid-DoorKey-8x8-v0"
 _TASK = "doorkey-8x8"
 
 Turn = Callable[[], int]
-"""Takes some steps and returns how many, of all lives together."""
+"""Takes some steps and returns their number, of all lives together."""
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure how fast worlds are."""
+    """Measure how fast worlds are.
+
+    Args:
+        num_envs: number of lives in parallel.
+        steps: steps of every life in a turn; a hundredth of it for MiniGrid.
+        turns: turns of each that are counted.
+        threads: threads that EnvPool and JAX may use; ours use one.
+    """
 
     num_envs: int = 1024
-    """Lives side by side."""
     steps: int = 1000
-    """Steps of every life in a turn; a hundredth of it for MiniGrid."""
     turns: int = 9
-    """Turns of each that are counted."""
     threads: int = 2
-    """Threads that EnvPool and JAX may use; ours use one."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_sizes(self, ("num_envs", "steps", "turns", "threads"))
-        if self.num_envs * self.steps > 2**33:  # actions are drawn before the clock starts
+        if self.num_envs * self.steps > 2**33:  # actions are drawn before the timing starts
             raise UserError(f"num_envs * steps must be at most {2**33:,}: num_envs={self.num_envs}, steps={self.steps}")
 
 
@@ -82,10 +85,10 @@ def main(config: BenchConfig) -> str:
 
 
 def agree(steps: int) -> int:
-    """Step our world and MiniGrid's from equal levels with equal actions; return how many steps were compared.
+    """Step `rooms` and MiniGrid from equal levels with equal actions; return how many steps were compared.
 
     Raises:
-        RuntimeError: if they differ in what is seen, in a reward or in an end.
+        RuntimeError: if they differ in an observation, a reward or an episode end.
     """
     from lifelong.envs.minigrid.bridge import from_minigrid
     from lifelong.envs.rooms.grids import Grids
@@ -96,33 +99,33 @@ def agree(steps: int) -> int:
     compared, seed, over, step = 0, 0, True, 0
     while compared < steps:
         if over:
-            seen, _ = theirs.reset(seed=seed)
+            obs, _ = theirs.reset(seed=seed)
             grids.load(0, 0, from_minigrid(theirs))
             seed, step = seed + 1, 0
         action = rng.integers(7)
-        seen, *ends = theirs.step(action)
+        obs, *ends = theirs.step(action)
         own = [of[0] for of in grids.step(np.array([action]), np.array([step]))]
         ends[2] = ends[2] and not ends[1]
-        if own != ends[:3] or not np.array_equal(grids.image[0], seen["image"]):
+        if own != ends[:3] or not np.array_equal(grids.image[0], obs["image"]):
             raise RuntimeError(f"MiniGrid and rooms differ at step {step} of level {seed - 1}: {ends[:3]}, {own}")
         compared, step, over = compared + 1, step + 1, bool(ends[1] or ends[2])
     return compared
 
 
 def _ours(config: BenchConfig, name: str, **options: Any) -> Turn:
-    world = make_stream(name, num_envs=config.num_envs, **options)
-    world.reset()
-    return _stepping(world, config, int(world.single_action_space.n))  # type: ignore[attr-defined]
+    env = make_stream(name, num_envs=config.num_envs, **options)
+    env.reset()
+    return _stepping(env, config, int(env.single_action_space.n))  # type: ignore[attr-defined]
 
 
-def _stepping(world: Any, config: BenchConfig, number: int, share: int = 1) -> Turn:
-    """Return turns of a vector environment: a share of the steps, with random ones of so many actions."""
+def _stepping(env: Any, config: BenchConfig, number: int, share: int = 1) -> Turn:
+    """Return a turn of a vector environment: a share of the steps, with random actions below `number`."""
     rng = np.random.default_rng(0)
     actions = rng.integers(number, size=(max(1, config.steps // share), config.num_envs)).astype(np.int32)
 
     def turn() -> int:
         for action in actions:
-            world.step(action)
+            env.step(action)
         return int(actions.size)
 
     return turn
@@ -136,16 +139,16 @@ def _make_minigrid() -> Any:
 def _minigrid(config: BenchConfig) -> Turn:
     from minigrid.wrappers import ImgObsWrapper
 
-    world = gymnasium.vector.SyncVectorEnv([lambda: ImgObsWrapper(_make_minigrid())] * config.num_envs)  # type: ignore[no-untyped-call]
-    world.reset(seed=0)
-    return _stepping(world, config, 7, share=100)
+    env = gymnasium.vector.SyncVectorEnv([lambda: ImgObsWrapper(_make_minigrid())] * config.num_envs)  # type: ignore[no-untyped-call]
+    env.reset(seed=0)
+    return _stepping(env, config, 7, share=100)
 
 
 def _envpool(config: BenchConfig) -> Turn:
     envpool: Any = importlib.import_module("envpool")
-    world = envpool.make_gymnasium(_ID, num_envs=config.num_envs, num_threads=config.threads)
-    world.reset()
-    return _stepping(world, config, 7, share=4)
+    env = envpool.make_gymnasium(_ID, num_envs=config.num_envs, num_threads=config.threads)
+    env.reset()
+    return _stepping(env, config, 7, share=4)
 
 
 def _xland(config: BenchConfig) -> Turn:
@@ -153,19 +156,19 @@ def _xland(config: BenchConfig) -> Turn:
     jax: Any = importlib.import_module("jax")
     xminigrid: Any = importlib.import_module("xminigrid")
     wrappers: Any = importlib.import_module("xminigrid.wrappers")
-    world, parameters = xminigrid.make(_ID.removesuffix("-v0"))
-    world = wrappers.GymAutoResetWrapper(world)
-    number = world.num_actions(parameters)
+    env, parameters = xminigrid.make(_ID.removesuffix("-v0"))
+    env = wrappers.GymAutoResetWrapper(env)
+    number = env.num_actions(parameters)
 
     def live(now: Any, key: Any) -> Any:
         action = jax.random.randint(key, (config.num_envs,), 0, number)
-        now = jax.vmap(world.step, in_axes=(None, 0, 0))(parameters, now, action)
+        now = jax.vmap(env.step, in_axes=(None, 0, 0))(parameters, now, action)
         return now, (now.reward.sum(), now.observation.sum())
 
     steps = max(1, config.steps // 4)
     scan = jax.jit(lambda now, key: jax.lax.scan(live, now, jax.random.split(key, steps)))
     keys = jax.random.split(jax.random.key(0), config.num_envs)
-    state = {"now": jax.vmap(world.reset, in_axes=(None, 0))(parameters, keys), "key": jax.random.key(1)}
+    state = {"now": jax.vmap(env.reset, in_axes=(None, 0))(parameters, keys), "key": jax.random.key(1)}
 
     def turn() -> int:
         state["key"], key = jax.random.split(state["key"])
@@ -183,7 +186,7 @@ def _table(config: BenchConfig, rates: dict[str, list[float]], compared: int, mi
         f"(least to most), {platform.machine()}, numpy {np.__version__}",
         f"{compared:,} steps held against MiniGrid's, none differed",
         "",
-        "| world | million steps/s | spread | rooms is so many times as fast |",
+        "| environment | million steps/s | spread | rooms is so many times as fast |",
         "| --- | --- | --- | --- |",
     ]
     for name, found in rates.items():
@@ -196,7 +199,7 @@ def _table(config: BenchConfig, rates: dict[str, list[float]], compared: int, mi
 
 def command(arguments: list[str]) -> None:
     """Measure and print the table."""
-    print(main(parse(BenchConfig, arguments, "bench worlds")))
+    print(main(parse(BenchConfig, arguments, "bench envs")))
 
 
 if __name__ == "__main__":

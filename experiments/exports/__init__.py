@@ -1,0 +1,1 @@
+"""Formats of other programs that `lifelong export` writes, one a file."""

@@ -1,0 +1,166 @@
+"""What a run's rows say: retention by its stream's measure, first exposure, load, tasks, and the performance matrix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.envs import TaskStream
+from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.gain import scores
+from lifelong.experiments.metrics.matrix import performance_matrix
+from lifelong.experiments.metrics.practice_and_load import Surface, retention_surface
+from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.reports.run import Run, RunError, read_rows
+from lifelong.experiments.runs.episodes import Mode
+from lifelong.experiments.runs.summary import Summary, retention_of, summarise
+
+__all__ = [
+    "CURVES",
+    "EVALUATED",
+    "TRAINED",
+    "Curve",
+    "Matrix",
+    "Measured",
+    "lived_endlessly",
+    "measure",
+    "measure_matrix",
+    "reports_of",
+]
+
+EVALUATED = "frozen agents in fresh lives"
+"""Part of a report: the evaluation at the end of training."""
+TRAINED = "agents in training"
+"""Part of a report: endless lives of task sequences, while the slow weights learn."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run, measured on some of its rows.
+
+    Args:
+        run: whose rows.
+        part: which rows: `EVALUATED`, `TRAINED`, or the name of a report of `lifelong retention`.
+        summary: of them.
+        surface: retention over load and lag; None without rows that tell.
+        notes: what is to be said of the rows.
+    """
+
+    run: Run
+    part: str
+    summary: Summary
+    surface: Surface | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve of retention by lag that measurements have.
+
+    Args:
+        name: as an adjective.
+        phrase: behind "retention".
+        of: a measurement -> its curve.
+    """
+
+    name: str
+    phrase: str
+    of: Callable[[Measured], RetentionCurve]
+
+
+CURVES = (
+    Curve("first exposure", "at first exposure", lambda one: one.summary.first),
+    Curve("rehearsed", "rehearsed", lambda one: one.summary.curve),
+)
+"""The headline first: at one earlier meeting; then of all rows of tasks met before."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Performance matrix of a run.
+
+    Args:
+        run: whose.
+        mode: of the copies that were evaluated.
+        scale: of the scores.
+        steps: [K] of training at each evaluation.
+        tasks: [T] names.
+        R: [K, T] mean scores.
+    """
+
+    run: Run
+    mode: str
+    scale: str
+    steps: NDArray[np.int64]
+    tasks: tuple[str, ...]
+    R: NDArray[np.float64]
+
+
+def lived_endlessly(run: Run, env: TaskStream) -> bool:
+    """Return whether a run's training itself is measured: endless lives in which several tasks come back."""
+    return env.retention == "gain" and not run.config.life_episodes
+
+
+def reports_of(run: Run) -> list[str]:
+    """Return the names of a run's reports of `lifelong retention`."""
+    return sorted(path.parent.name for path in (run.folder / "report").glob("*/episodes") if path.is_dir())
+
+
+def measure(run: Run, part: str, env: TaskStream) -> Measured:
+    """Measure a run.
+
+    Args:
+        run: to measure.
+        part: see `Measured`.
+        env: its stream.
+
+    Raises:
+        RunError: if its rows cannot be read, or there are none.
+    """
+    folder, mode, expected = _place(run, part)
+    rows, notes = read_rows(folder, mode, expected)
+    if rows["task"].max() >= len(env.tasks):
+        raise RunError(f"its rows name task {rows['task'].max()}, its stream has {len(env.tasks)} tasks now")
+    summary = summarise(rows, env)
+    if not (rows["meetings"] >= 0).any() and env.retention != "gain":
+        reason = "rows of version 0.1 do not say how often a task was met before"
+        nothing = RetentionCurve(summary.curve.measure, (), (), (), (), (), reason=reason)
+        summary = replace(summary, first=nothing)
+    return Measured(run, part, summary, _surface(rows, env), notes)
+
+
+def measure_matrix(run: Run, env: TaskStream) -> Matrix | None:
+    """Return the performance matrix of a run, None if copies of it were never evaluated.
+
+    Raises:
+        RunError: if its rows cannot be read.
+    """
+    mode = run.config.evaluate_mode
+    counted = int(run.facts.get("evaluation_rows", 0))
+    if not counted and not any((run.folder / "episodes").glob(f"{mode}-*.parquet")):
+        return None
+    rows, _ = read_rows(run.folder, mode, counted)
+    if not (rows["train_step"] >= 0).any():  # version 0.1 called frozen lives sandbox
+        return None
+    steps, tasks, R = performance_matrix(rows)
+    names = tuple(env.tasks[task].name if task < len(env.tasks) else f"task {task}" for task in tasks)
+    return Matrix(run, mode, scores(rows)[1], steps, names, R)
+
+
+def _place(run: Run, part: str) -> tuple[Path, Mode, int | None]:
+    if part == EVALUATED:
+        return run.folder, "frozen", None
+    if part == TRAINED:
+        return run.folder, "train", run.facts.get("rows")
+    return run.folder / "report" / part, "frozen", None
+
+
+def _surface(rows: Rows, env: TaskStream) -> Surface | None:
+    """Return retention over load and lag, if both vary among the rows and there are values."""
+    if env.retention is None or not (rows["load"] >= 0).any():
+        return None
+    surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
+    loads, lags = np.nonzero(~np.isnan(surface.rho))
+    return surface if np.unique(loads).size > 1 and np.unique(lags).size > 1 else None

@@ -1,0 +1,114 @@
+"""Moments of a life: what an agent observes, does and writes to its memory, step by step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lifelong.agents import Carry
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.encoder import as_tensors
+from lifelong.envs import TaskStream
+from lifelong.experiments.runs.directory import flat
+
+__all__ = ["Moment", "moments"]
+
+_FLAG: dict[Carry, str] = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
+_WORTH = 0.5  # of a layer's largest tensor: smaller ones, such as the window of a convolution, are not followed
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step of a life, or the end of an episode.
+
+    Args:
+        picture: [height, width, 3] before the action, or after the last one; None where the env draws none.
+        observation: the task's own, of one life.
+        task: name of the task.
+        episode: number of the episode in its life.
+        lag: episodes since the task was last met; -1 if never.
+        gained: return of the episode so far.
+        action: taken; None at the end of an episode.
+        reward: for it.
+        norm: of each tensor of the memory's state after the step, the largest ones of each layer, by name; with the
+            number of the layer if there are several.
+        write: norm of its change in this step over its norm.
+        ended: whether this is the end of an episode.
+    """
+
+    picture: NDArray[np.uint8] | None
+    observation: Any
+    task: str
+    episode: int
+    lag: int
+    gained: float
+    action: Any
+    reward: float
+    norm: dict[str, float]
+    write: dict[str, float]
+    ended: bool = False
+
+
+@torch.no_grad()
+def moments(policy: ActorCritic, env: TaskStream, carry: Carry) -> Iterator[Moment]:
+    """Yield the moments of a new life for ever: one for each step, one more where an episode ends.
+
+    Args:
+        policy: who acts; left as it is.
+        env: of one life; it is reset.
+        carry: what ends the memory.
+    """
+    observation, info = env.reset()
+    state = policy.backbone.initial_state(1)
+    device = next(policy.parameters()).device
+    while True:
+        number = int(env.task[0])
+        picture, seen = _picture(env), observation["observation"]
+        start = torch.from_numpy(info[_FLAG[carry]]).to(device)
+        policy_out, after = policy.act(as_tensors(observation, (1,), device), state, start)
+        norm, write = _change(flat(state), flat(after))
+        state, action = after, policy_out["action"].numpy(force=True).reshape(env.action_space.shape)
+        met, episode = int(env.met[0, number]), int(env.episode[0])
+        reward, _, _, ended = env.advance(action)
+        shared: dict[str, Any] = {
+            "task": env.tasks[number].name, "episode": episode, "lag": episode - met if met >= 0 else -1,
+            "gained": float(env.episode_return[0]), "reward": float(reward[0]), "norm": norm, "write": write,
+        }  # fmt: skip
+        yield Moment(picture, _first(seen), action=action[0], **shared)
+        if ended.size:
+            yield Moment(_picture(env), _first(env.observe()[0]["observation"]), action=None, ended=True, **shared)
+            env.end(ended)
+            env.renew(ended)
+        observation, info = env.observe()
+
+
+def _picture(env: TaskStream) -> NDArray[np.uint8] | None:
+    pictures = env.render() if env.render_mode == "rgb_array" else None
+    return None if not pictures or pictures[0] is None else np.asarray(pictures[0], np.uint8)
+
+
+def _first(observation: Any) -> Any:
+    """Return the observation of the only life."""
+    if isinstance(observation, dict):
+        return {name: _first(value) for name, value in observation.items()}
+    return np.asarray(observation[0])
+
+
+def _change(
+    before: dict[tuple[str, ...], torch.Tensor], after: dict[tuple[str, ...], torch.Tensor]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the norm of each large tensor of a state, and that of its change over it."""
+    numbers = {path: x for path, x in after.items() if x.is_floating_point()}
+    largest: dict[str, int] = {}
+    for path, x in numbers.items():
+        largest[path[0]] = max(largest.get(path[0], 0), x.numel())
+    norm, write = {}, {}
+    for path, x in numbers.items():
+        if x.numel() >= _WORTH * largest[path[0]]:
+            name, size = "/".join(path if len(largest) > 1 else path[1:]), float(x.norm())
+            norm[name] = size
+            write[name] = float((x - before[path]).norm()) / size if size > 0 else 0.0
+    return norm, write

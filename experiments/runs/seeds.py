@@ -1,0 +1,109 @@
+"""Several seeds of one configuration, trained one after another: which are there already, and what is left to do."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lifelong.envs.stream_file import is_stream_file
+from lifelong.experiments.runs.code_version import changed_since
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.errors import UserError
+
+__all__ = ["of_seed", "parse_seeds", "series_name", "state_of"]
+
+_MOST = 1000
+_FORM = "seeds must be like 0..4 or 0,1,2"
+_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream")  # settings in which a run may differ from the asked one
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of a text such as `0..4`, `0,1,2` or `0..4,9`; ends belong to a range.
+
+    Raises:
+        UserError: if it is none, a seed is named twice, or there are more than a thousand.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\s*(\d{1,18})\s*)?", part)
+        if match is None:
+            raise UserError(f"{_FORM}: seeds={text}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"{_FORM}, from the least to the greatest: seeds={text}")
+        if last - first >= _MOST or len(found) >= _MOST:
+            raise UserError(f"seeds may be at most {_MOST:,}: seeds={text}")
+        found += range(first, last + 1)
+    if twice := [seed for seed in found if found.count(seed) > 1]:
+        raise UserError(f"seeds must differ, {twice[0]} is named twice: seeds={text}")
+    return tuple(found)
+
+
+def of_seed(config: TrainConfig, seed: int) -> TrainConfig:
+    """Return the configuration of one seed; a name of the runs gets the seed behind it."""
+    return replace(config, seed=seed, name=None if config.name is None else f"{config.name}-seed{seed}")
+
+
+def series_name(config: TrainConfig) -> str:
+    """Return what the names of the runs of several seeds have in common."""
+    return of_seed(config, 0).run.name.removesuffix("-seed0")
+
+
+def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
+    """Return how far the run of a configuration is.
+
+    Args:
+        config: resolved, with its seed.
+
+    Raises:
+        UserError: if there is a run of that name with other settings, or one that other code trained.
+    """
+    folder = config.run
+    if config.overwrite or not folder.exists():
+        return "new"
+    found = open_run(folder).resolved()
+    before, asked = found.to_json(), config.to_json()
+    differ = [_difference(n, before[n], asked[n]) for n in asked if n not in _ELSEWHERE and before[n] != asked[n]]
+    differ += _other_stream(config, found)
+    if differ:
+        raise UserError(
+            f"run {folder} exists with other settings ({', '.join(differ)}): pass --overwrite, or another --name"
+        )
+    if changed_since(json.loads((folder / "config.json").read_text()).get("origin") or {}):
+        raise UserError(
+            f"run {folder} was trained by other code, and seeds of one agent need the same: pass --overwrite to train "
+            "all seeds anew, or train those that are missing with --seed and see what `lifelong report` says of all"
+        )
+    return "finished" if _is_finished(found, folder) else "interrupted"
+
+
+def _is_finished(config: TrainConfig, folder: Path) -> bool:
+    try:
+        steps = json.loads((folder / "checkpoints" / "last" / "facts.json").read_text())["steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    evaluated = not config.evaluation_lives or any((folder / "episodes").glob("frozen-*.parquet"))
+    return bool(steps >= (config.steps or 0)) and evaluated
+
+
+def _other_stream(asked: TrainConfig, found: TrainConfig) -> list[str]:
+    """Return how the streams differ, in words: files by their content, others by name."""
+    if is_stream_file(asked.stream) and is_stream_file(found.stream):
+        same = Path(asked.stream).read_bytes() == Path(found.stream).read_bytes()
+        return [] if same else [f"{found.stream} is another file than {asked.stream}"]
+    return [] if asked.stream == found.stream else [_difference("stream", found.stream, asked.stream)]
+
+
+def _difference(name: str, before: Any, asked: Any) -> str:
+    if isinstance(before, dict) and isinstance(asked, dict):
+        return ", ".join(_differences(before, asked))
+    return f"{name}={before}, asked {asked}"
+
+
+def _differences(before: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]:
+    for name, value in asked.items():
+        if before.get(name) != value:
+            yield f"{name}={before.get(name)}, asked {value}"
