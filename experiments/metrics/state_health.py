@@ -15,7 +15,7 @@ Both ranks are 1 for one outer product and n for n orthogonal ones of equal size
 effective rank, and hardly in the stable one. A zero matrix uses no direction, a zero state is not written and at no
 bound: all five are 0 there. Not finite is NaN.
 
-The write strength is of all that a step changes, decay among it: a cache that shifts its entries has about sqrt(2).
+The write strength is of all that a step changes, decay among it: a cache that shifts unlike entries has sqrt(2).
 Saturation takes the bound from the state, since few memories have a known one. Where a bound is reached (1 in a GRU,
 the ceiling b / (1 - a) of a decayed importance), it is the share within 5 % of it; where none is, it is near 0.
 """

@@ -4,7 +4,7 @@
 | --- | --- |
 | memory/norm_PATH | norm of each tensor of the state, mean over lives |
 | memory/effective_rank_PATH, memory/stable_rank_PATH | of its fast-weight matrices, mean over lives and heads |
-| memory/write_strength_PATH | of the first 8 steps of the last segment, mean over steps and lives |
+| memory/write_strength_PATH | of 8 steps near the end of the last segment, mean over steps and lives |
 | memory/saturation_PATH | share of entries near the greatest |
 | plasticity/dormant_share | of the hidden units of encoder and backbone; memories have tags of their own |
 | plasticity/feature_rank | srank of what policy and value read |
@@ -13,15 +13,17 @@
 | time/health_seconds | processor time that this took |
 
 PATH is layer and name, as in `memory/norm_0/S`; what is measured of the state, but for the norm, is that of its large
-tensors. The state is that of now, of at most 8 lives and 32 matrices whose smaller side is at most 128. Write strength
-and features come from at most 128 steps of the last segment, played again by the weights of now. Nothing is drawn, and
-agent and state stay as they are. Reports in which this would come to more than 1 % of the training have norms only.
+tensors. The state is that of now, of at most 8 lives and 32 matrices whose smaller side is at most 128. Features and
+write strength come from at most the first 128 steps of the last segment, replayed by the weights of now: the last 8 of
+them one by one. Nothing is drawn, and agent and state stay as they are. Reports in which this would come to more than
+1 % of the training have norms only.
 """
 
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,11 +54,11 @@ from lifelong.experiments.metrics.state_health import (
 from lifelong.experiments.runs.directory import flat
 from lifelong.experiments.runs.evaluation import own_random
 
-__all__ = ["Health", "memory_scalars", "plasticity_scalars"]
+__all__ = ["Health", "Replay", "memory_scalars", "plasticity_scalars", "replay"]
 
 _LIVES = 8
-_STEPS = 128  # of the last segment, for features
-_WRITES = 8  # of them, one by one, for write strength
+_STEPS = 128  # of the last segment
+_WRITES = 8  # of them, one by one
 _MATRICES = 32
 _WIDEST = 128  # smaller side of a matrix
 _SHARE = 0.01  # of the time
@@ -101,8 +103,8 @@ class Health:
         if not self.always and self._spent + self._last > _SHARE * (now - self._began):
             return scalars
         with own_random(0):  # a memory may draw
-            scalars |= memory_scalars(self.policy, segment, state)
-            scalars |= plasticity_scalars(self.policy, segment)
+            replayed = replay(self.policy, segment)
+        scalars |= memory_scalars(state, replayed) | plasticity_scalars(self.policy, replayed)
         scalars["plasticity/gradient_clipped"] = clipped_share(gradient_norm, self.max_grad_norm)
         self._dormant = scalars["plasticity/dormant_share"]
         self._last = time.process_time() - now
@@ -129,13 +131,50 @@ class Health:
         return f"out of bounds: {'; '.join(said)}" if said else ""
 
 
-def memory_scalars(policy: ActorCritic, segment: Segment, state: TensorDict) -> dict[str, float]:
-    """Return ranks, write strength and saturation of the large tensors of the memory by tag.
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a policy computes in the steps of a segment.
 
     Args:
-        policy: whose memory; left as it is.
-        segment: the last one.
-        state: [B] after it.
+        features: [B, T, D] what policy and value read.
+        layers: [N] activity of the hidden units of each layer.
+        writes: mean write strength of the large tensors of the memory by name; NaN where it starts anew at each step.
+    """
+
+    features: Tensor
+    layers: list[Tensor]
+    writes: dict[str, float]
+
+
+def replay(policy: ActorCritic, segment: Segment) -> Replay:
+    """Return what a policy computes in the steps of a segment.
+
+    Args:
+        policy: left as it is.
+        segment: left as it is.
+    """
+    steps = segment.steps[:_LIVES, :_STEPS]
+    observation, starts = steps["observation"], steps["start"]
+    alone = starts.shape[1] - min(_WRITES, starts.shape[1] // 2)
+    with _activities(policy) as layers:
+        features, state = policy.trunk(observation[:, :alone], segment.state[:_LIVES], starts[:, :alone])
+    strengths: dict[str, list[Tensor]] = {}
+    for t in range(alone, starts.shape[1]):
+        start = starts[:, t].contiguous()  # as in acting: kernels are compiled by layout
+        _, after = policy.trunk(observation[:, t], state, start)
+        before = flat(state)
+        for path, x in large_tensors(flat(after)).items():
+            strengths.setdefault("/".join(path), []).append(write_strength(before[path], x)[~start])
+        state = after
+    return Replay(features, layers, {name: float(torch.cat(parts).mean()) for name, parts in strengths.items()})
+
+
+def memory_scalars(state: TensorDict, replayed: Replay) -> dict[str, float]:
+    """Return ranks, saturation and write strength of the large tensors of the memory by tag.
+
+    Args:
+        state: [B] of now.
+        replayed: of the last segment.
     """
     scalars: dict[str, float] = {}
     for path, x in large_tensors(flat(state[:_LIVES])).items():
@@ -145,38 +184,21 @@ def memory_scalars(policy: ActorCritic, segment: Segment, state: TensorDict) -> 
             sigma = singular_values(x.flatten(0, -3)[:_MATRICES].cpu())
             scalars[f"memory/effective_rank_{name}"] = float(effective_rank(sigma).mean())
             scalars[f"memory/stable_rank_{name}"] = float(stable_rank(sigma).mean())
-    return scalars | {f"memory/write_strength_{name}": x for name, x in _write_strengths(policy, segment).items()}
+    return scalars | {f"memory/write_strength_{name}": x for name, x in replayed.writes.items()}
 
 
-def plasticity_scalars(policy: ActorCritic, segment: Segment) -> dict[str, float]:
+def plasticity_scalars(policy: ActorCritic, replayed: Replay) -> dict[str, float]:
     """Return dormant units, rank of the features and weight norm by tag.
 
     Args:
-        policy: left as it is.
-        segment: the last one.
+        policy: whose weights.
+        replayed: of the last segment.
     """
-    steps = segment.steps[:_LIVES, :_STEPS]
-    with _activities(policy) as layers:
-        features, _ = policy.trunk(steps["observation"], segment.state[:_LIVES], steps["start"])
     return {
-        "plasticity/dormant_share": dormant_share(layers),
-        "plasticity/feature_rank": srank(features.flatten(0, -2).cpu()),
+        "plasticity/dormant_share": dormant_share(replayed.layers),
+        "plasticity/feature_rank": srank(replayed.features.flatten(0, -2).cpu()),
         "plasticity/weight_norm": weight_norm(policy.parameters()),
     }
-
-
-def _write_strengths(policy: ActorCritic, segment: Segment) -> dict[str, float]:
-    """Return the mean write strength of each large tensor, NaN if the memory starts anew at every step."""
-    steps, state = segment.steps[:_LIVES, :_WRITES], segment.state[:_LIVES]
-    strengths: dict[str, list[Tensor]] = {}
-    for t in range(steps.shape[1]):
-        start = steps["start"][:, t].contiguous()  # as in acting: kernels are compiled by layout
-        _, after = policy.trunk(steps["observation"][:, t], state, start)
-        before = flat(state)
-        for path, x in large_tensors(flat(after)).items():
-            strengths.setdefault("/".join(path), []).append(write_strength(before[path], x)[~start])
-        state = after
-    return {name: float(torch.cat(parts).mean()) for name, parts in strengths.items()}
 
 
 @contextmanager
