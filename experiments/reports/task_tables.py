@@ -23,6 +23,7 @@ _SCALES = {
 }
 _MODES = {
     "probe": "probes: what a copy's memory writes is dropped after every episode",
+    "empty": "empty: a copy's memory is emptied before every episode, so the slow weights act alone",
     "sandbox": "sandbox: what a copy's memory writes is there in its next episode, and dropped at the end",
 }
 

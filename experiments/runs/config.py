@@ -116,7 +116,7 @@ class TrainConfig:
             `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of
             at most 5 % of the steps.
         evaluate_mode: what such a copy's memory keeps from one episode to the next: nothing (`probe`), or all
-            (`sandbox`).
+            (`sandbox`); `empty`: it begins each one empty, which tells what the slow weights know alone.
         evaluate_episodes: episodes of each copy and task.
         name: name of the run; if not given, made of stream, memory and seed.
         runs: folder of all runs.
@@ -154,7 +154,7 @@ class TrainConfig:
 
     evaluation_lives: Annotated[int | None, Heading("evaluation")] = None
     evaluate_every: str = "auto"
-    evaluate_mode: Literal["probe", "sandbox"] = "probe"
+    evaluate_mode: Literal["probe", "sandbox", "empty"] = "probe"
     evaluate_episodes: int = 1
 
     name: Annotated[str | None, Heading("the run and its files")] = None
