@@ -36,7 +36,7 @@ ALIASES = {
 }
 """Names of 0.1 -> names since: flags, fields of `config.json` and of a stream file's `[train]`."""
 
-_BEFORE: dict[str, Any] = {"advantage_floor": 1e-6}
+_BEFORE: dict[str, Any] = {"advantage_floor": 1e-6, "normalize_reward": "off"}
 """Settings that older runs do not name, as they were in them."""
 
 
@@ -54,6 +54,7 @@ class PPOOverrides:
     entropy_coef: float | None = None
     value_coef: float | None = None
     advantage_floor: float | None = None
+    normalize_reward: Literal["on", "off"] | None = None
     max_grad_norm: float | None = None
     tbptt: int | None = None
 
