@@ -6,6 +6,7 @@ losses and the advantage recursion are TorchRL's.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from tensordict import TensorDict
@@ -15,6 +16,7 @@ from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 
 __all__ = ["PPO", "PPOConfig", "advantages", "replay"]
@@ -36,6 +38,8 @@ class PPOConfig:
         value_coef: weight of the value loss.
         advantage_floor: least standard deviation that advantages are divided by. Where rewards are rare most segments
             hold none, and their own spread would blow the value's errors up to the size of a success.
+        normalize_reward: whether rewards are divided by the running spread of returns (`ReturnScale`): without it
+            values of 100 make gradients of which clipping leaves the policy nothing.
         max_grad_norm: gradient norm that is clipped to.
         tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
     """
@@ -50,6 +54,7 @@ class PPOConfig:
     entropy_coef: float = 0.01
     value_coef: float = 0.5
     advantage_floor: float = 1e-6
+    normalize_reward: Literal["on", "off"] = "on"
     max_grad_norm: float = 0.5
     tbptt: int = 0
 
@@ -64,9 +69,13 @@ class PPOConfig:
         for name in ("entropy_coef", "value_coef", "tbptt"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {name}={getattr(self, name)}")
+        if self.normalize_reward not in ("on", "off"):
+            raise ValueError(f"normalize_reward must be on or off: normalize_reward={self.normalize_reward}")
 
 
-def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
+def advantages(
+    steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: float, divisor: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Compute advantages and value targets of a segment's steps by GAE.
 
     Inside an episode the next value counts `gamma`; over an episode's end that the memory survives, `life_gamma`;
@@ -78,6 +87,7 @@ def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: f
         gamma: of the next step.
         life_gamma: of the next episode.
         gae_lambda: GAE's lambda.
+        divisor: of rewards; the values are of rewards so divided.
 
     Returns:
         advantage: [B, T, 1].
@@ -92,7 +102,7 @@ def advantages(steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: f
         lmbda=gae_lambda,
         state_value=steps["state_value"],
         next_state_value=after["state_value"],
-        reward=after["reward"],
+        reward=after["reward"] if divisor == 1.0 else after["reward"] / divisor,
         done=after["end"] | truncated,
         terminated=after["end"] & ~truncated,
     )
@@ -136,6 +146,7 @@ class PPO:
     ) -> None:
         policy, config = policy_of(policy), config or PPOConfig()
         self.policy, self.config, self.generator = policy, config, generator
+        self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
         self.loss = ClipPPOLoss(
@@ -160,13 +171,15 @@ class PPO:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
 
         Raises:
-            FloatingPointError: if a loss or a gradient is not finite; the weights are as before that minibatch.
+            FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
+                minibatch.
         """
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * lr_fraction
         steps = segment.steps
-        advantage, target = advantages(steps, config.gamma, config.life_gamma, config.gae_lambda)
+        divisor = 1.0 if self.return_scale is None else self.return_scale.update(steps)
+        advantage, target = advantages(steps, config.gamma, config.life_gamma, config.gae_lambda, divisor)
         scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
         batch = TensorDict(
             {
@@ -214,4 +227,5 @@ class PPO:
                     report.setdefault(name, []).append(float(number.detach()))
         explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
         means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}
-        return means | {"ratio_error": first or 0.0, "explained_variance": explained.item()}
+        means |= {"ratio_error": first or 0.0, "explained_variance": explained.item()}
+        return means if self.return_scale is None else means | {"return_scale": divisor}

@@ -161,9 +161,11 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
         lived = trainer.lived()
         if finished:
             trainer.finish(lived or summary)
-        cost = trainer.evaluation.cost(trainer.rollout.steps)
+        cost, unwell = trainer.evaluation.cost(trainer.rollout.steps), trainer.health.out_of_bounds()
     outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived)
     _tell(outcome, config, console)
+    if finished and unwell:
+        console.print(unwell, markup=False, highlight=False, soft_wrap=True)
     if tables:
         _show(outcome, config, console, cost, trainer.tasks)
     return outcome

@@ -16,7 +16,7 @@ from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import open_run
-from lifelong.experiments.runs.episodes import Mode, read_episodes
+from lifelong.experiments.runs.episodes import MODES, read_episodes
 from lifelong.experiments.runs.errors import UserError
 
 __all__ = ["Source", "Written", "labels", "open_source"]
@@ -74,8 +74,7 @@ class Source:
     def tasks(self) -> dict[int, str]:
         """Names of the tasks that have rows, by number."""
         named: dict[int, str] = {}
-        modes: tuple[Mode, ...] = ("train", "probe", "sandbox", "frozen")
-        for mode in modes:
+        for mode in MODES:
             rows = read_episodes(self.folder, [mode], ["task", "task_name"])
             numbers, first = np.unique(rows["task"], return_index=True)
             named |= {int(number): str(rows["task_name"][i]) for number, i in zip(numbers, first, strict=True)}

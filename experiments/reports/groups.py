@@ -171,8 +171,8 @@ def _measured(label: str, runs: list[Run], report: str | None) -> Stream:
             stream.missing.append((run.name, f"no performance matrix: {error}"))
             continue
         if matrix is not None and report is None:
-            sandbox = " (sandbox)" if matrix.mode == "sandbox" else ""  # never averaged with probes
-            stream.matrices.setdefault(f"{stream.names[run.folder]}{sandbox}", []).append(matrix)
+            mode = "" if matrix.mode == "probe" else f" ({matrix.mode})"  # modes are never averaged
+            stream.matrices.setdefault(f"{stream.names[run.folder]}{mode}", []).append(matrix)
     stream.env.close()
     for part, ones in found.items():
         agents: dict[str, list[Measured]] = defaultdict(list)

@@ -23,6 +23,7 @@ _SCALES = {
 }
 _MODES = {
     "probe": "probes: what a copy's memory writes is dropped after every episode",
+    "empty": "empty: a copy's memory is emptied before every episode, so the slow weights act alone",
     "sandbox": "sandbox: what a copy's memory writes is there in its next episode, and dropped at the end",
 }
 
@@ -74,7 +75,7 @@ def matrix_table(matrices: Mapping[str, Sequence[Matrix]]) -> Table:
             best, final = (over_seeds([float(of(column)) for column in scores]) for of in (np.nanmax, _last))
             lost = over_seeds([float(np.nanmax(column) - column[-1]) for column in scores])
             lines.append((agent, task, _cell(best.mean), _cell(final.mean), _cell(lost.mean), lost.listed()))
-        finals = over_seeds([float(one.R[-1].mean()) for one in found])
+        finals = over_seeds([float(one.R[-1].mean()) for one in found], _most(found))
         lost = over_seeds([float((np.nanmax(one.R, 0) - one.R[-1]).mean()) for one in found])
         lines.append((agent, "mean of all tasks", "", finals.label(), lost.label(), lost.listed()))
     one = next(iter(matrices.values()))[0]
@@ -106,6 +107,11 @@ def _task_cells(gains: Sequence[TaskGain], seeds: int, bins: Iterable[int]) -> l
     naive, proficient = mean([gain.first for gain in gains]), mean([gain.last for gain in gains])
     episodes = f"{sum(gain.episodes for gain in gains):,}"
     return [episodes, naive, proficient, *returned, _cell(lost.mean), lost.listed()]
+
+
+def _most(matrices: Sequence[Matrix]) -> float:
+    """Return the largest score there can be, where an interval is cut."""
+    return math.inf if any(one.scale == "return" for one in matrices) else 1.0
 
 
 def _last(column: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

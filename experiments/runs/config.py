@@ -36,7 +36,7 @@ ALIASES = {
 }
 """Names of 0.1 -> names since: flags, fields of `config.json` and of a stream file's `[train]`."""
 
-_BEFORE: dict[str, Any] = {"advantage_floor": 1e-6}
+_BEFORE: dict[str, Any] = {"advantage_floor": 1e-6, "normalize_reward": "off"}
 """Settings that older runs do not name, as they were in them."""
 
 
@@ -54,6 +54,7 @@ class PPOOverrides:
     entropy_coef: float | None = None
     value_coef: float | None = None
     advantage_floor: float | None = None
+    normalize_reward: Literal["on", "off"] | None = None
     max_grad_norm: float | None = None
     tbptt: int | None = None
 
@@ -116,7 +117,7 @@ class TrainConfig:
             `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of
             at most 5 % of the steps.
         evaluate_mode: what such a copy's memory keeps from one episode to the next: nothing (`probe`), or all
-            (`sandbox`).
+            (`sandbox`); `empty`: it begins each one empty, which tells what the slow weights know alone.
         evaluate_episodes: episodes of each copy and task.
         name: name of the run; if not given, made of stream, memory and seed.
         runs: folder of all runs.
@@ -154,7 +155,7 @@ class TrainConfig:
 
     evaluation_lives: Annotated[int | None, Heading("evaluation")] = None
     evaluate_every: str = "auto"
-    evaluate_mode: Literal["probe", "sandbox"] = "probe"
+    evaluate_mode: Literal["probe", "sandbox", "empty"] = "probe"
     evaluate_episodes: int = 1
 
     name: Annotated[str | None, Heading("the run and its files")] = None

@@ -143,6 +143,8 @@ def save(
         "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
+    if learner.return_scale is not None:
+        parts["return_scale"] = learner.return_scale.state_dict()
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
@@ -162,6 +164,8 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
     parts, facts = load_checkpoint(folder / "checkpoints" / "last")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"])
+    if learner.return_scale is not None and "return_scale" in parts:
+        learner.return_scale.load_state_dict(parts["return_scale"])
     for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
         rollout.state.set(tuple(key.split("/")), value.to(rollout.start.device))
     position = parts["env" if "env" in parts else "world"]  # its name until 0.2

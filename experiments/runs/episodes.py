@@ -15,6 +15,7 @@ rows it had not flushed. Columns are those of `lifelong.envs.stream.ROW`, and
 | train | slow weights learn; in one endless life that is the online regime, the stream's own reward the score |
 | probe | a copy of the living agent is evaluated, what its memory writes is dropped after every episode |
 | sandbox | a copy of the living agent is evaluated, what its memory writes is dropped at the end |
+| empty | a copy of the living agent is evaluated, its memory emptied before every episode |
 | frozen | new lives of the agent, its slow weights frozen, its memory written; 0.1 called that sandbox |
 
 All metrics are functions of this table: see `lifelong.experiments.metrics`.
@@ -36,7 +37,7 @@ from lifelong.experiments.metrics.rows import Rows
 
 __all__ = ["MODES", "EpisodeLog", "Mode", "read_episodes"]
 
-Mode = Literal["train", "probe", "sandbox", "frozen"]
+Mode = Literal["train", "probe", "sandbox", "frozen", "empty"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 _NAME_TYPE, _MODE_TYPE = pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.string())

@@ -12,12 +12,12 @@ from lifelong.agents import Carry
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.encoder import as_tensors
 from lifelong.envs import TaskStream
+from lifelong.experiments.metrics.state_health import large_tensors, norm, write_strength
 from lifelong.experiments.runs.directory import flat
 
 __all__ = ["Moment", "moments"]
 
 _FLAG: dict[Carry, str] = {"lifetime": "life_start", "task": "task_start", "episode": "episode_start"}
-_WORTH = 0.5  # of a layer's largest tensor: smaller ones, such as the window of a convolution, are not followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Moment:
         reward: for it.
         norm: of each tensor of the memory's state after the step, the largest ones of each layer, by name; with the
             number of the layer if there are several.
-        write: norm of its change in this step over its norm.
+        write: write strength of the step, of the same tensors.
         ended: whether this is the end of an episode.
     """
 
@@ -69,13 +69,13 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry) -> Iterator[Mome
         picture, seen = _picture(env), observation["observation"]
         start = torch.from_numpy(info[_FLAG[carry]]).to(device)
         policy_out, after = policy.act(as_tensors(observation, (1,), device), state, start)
-        norm, write = _change(flat(state), flat(after))
+        size, write = _change(flat(state), flat(after))
         state, action = after, policy_out["action"].numpy(force=True).reshape(env.action_space.shape)
         met, episode = int(env.met[0, number]), int(env.episode[0])
         reward, _, _, ended = env.advance(action)
         shared: dict[str, Any] = {
             "task": env.tasks[number].name, "episode": episode, "lag": episode - met if met >= 0 else -1,
-            "gained": float(env.episode_return[0]), "reward": float(reward[0]), "norm": norm, "write": write,
+            "gained": float(env.episode_return[0]), "reward": float(reward[0]), "norm": size, "write": write,
         }  # fmt: skip
         yield Moment(picture, _first(seen), action=action[0], **shared)
         if ended.size:
@@ -100,15 +100,11 @@ def _first(observation: Any) -> Any:
 def _change(
     before: dict[tuple[str, ...], torch.Tensor], after: dict[tuple[str, ...], torch.Tensor]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the norm of each large tensor of a state, and that of its change over it."""
-    numbers = {path: x for path, x in after.items() if x.is_floating_point()}
-    largest: dict[str, int] = {}
-    for path, x in numbers.items():
-        largest[path[0]] = max(largest.get(path[0], 0), x.numel())
-    norm, write = {}, {}
-    for path, x in numbers.items():
-        if x.numel() >= _WORTH * largest[path[0]]:
-            name, size = "/".join(path if len(largest) > 1 else path[1:]), float(x.norm())
-            norm[name] = size
-            write[name] = float((x - before[path]).norm()) / size if size > 0 else 0.0
-    return norm, write
+    """Return the norm of each large tensor of a state, and its write strength."""
+    large = large_tensors(after)
+    several = len({path[0] for path in large}) > 1
+    norms, write = {}, {}
+    for path, x in large.items():
+        name = "/".join(path if several else path[1:])
+        norms[name], write[name] = float(norm(x)), float(write_strength(before[path], x))
+    return norms, write

@@ -18,7 +18,7 @@ _ANY: dict[str, Any] = {
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
 
-_RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8}
+_RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8, "normalize_reward": "off"}
 _RECALL: dict[str, Any] = {
     "steps": 4_000_000,
     "num_envs": 128,
@@ -34,7 +34,7 @@ _RULE: dict[str, Any] = {
     "segment": 128,
     "life_episodes": 80,
     "evaluation_lives": 256,
-    "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.05, gamma=0.95),
+    "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.05, gamma=0.95, normalize_reward="off"),
 }
 
 _GRID: dict[str, Any] = {
@@ -43,7 +43,7 @@ _GRID: dict[str, Any] = {
     "segment": 128,
     "evaluation_lives": 64,
     # the floor: a random walk finds DoorKey's goal once in a hundred episodes
-    "ppo": PPOConfig(lr=5e-4, epochs=4, minibatches=8, advantage_floor=0.05),
+    "ppo": PPOConfig(lr=5e-4, epochs=4, minibatches=8, advantage_floor=0.05, normalize_reward="off"),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -7,6 +7,7 @@ the living one: it acts in a stream of its own (`lifelong.envs.fork`), with rand
 | --- | --- |
 | probe | nothing: every episode begins with the memory of the living agent |
 | sandbox | what it writes in one episode is there in the next, and is thrown away at the end |
+| empty | nothing, and every episode begins with an empty memory: what the slow weights know alone |
 """
 
 from typing import Any, Literal
@@ -38,7 +39,7 @@ def evaluate_tasks(
     position: dict[str, NDArray[Any]],
     copies: TaskStream,
     *,
-    mode: Literal["probe", "sandbox"] = "probe",
+    mode: Literal["probe", "sandbox", "empty"] = "probe",
     episodes: int = 1,
     seed: int = 0,
     most_steps: int | None = None,
@@ -62,10 +63,11 @@ def evaluate_tasks(
     with own_random(seed):
         copy = Rollout(rollout.policy, copies, rollout.carry, cuda_graph="off")
         for task in range(len(copies.tasks)):
-            for skip in range(episodes if mode == "probe" else 1):
+            for skip in range(1 if mode == "sandbox" else episodes):
                 copy.observe(*fork(copies, position, slots, task, skip=skip))
-                copy.state = rollout.state[: slots.size].clone()
-                first, wanted = copies.episode.copy(), 1 if mode == "probe" else episodes
+                fresh = rollout.policy.backbone.initial_state(slots.size)
+                copy.state = fresh if mode == "empty" else rollout.state[: slots.size].clone()
+                first, wanted = copies.episode.copy(), episodes if mode == "sandbox" else 1
                 place = {int(life): slot for slot, life in enumerate(copies.life)}
                 acted = 0
                 while (copies.episode - first).min() < wanted:

@@ -10,7 +10,9 @@
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
 | retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
-| transfer adaptation memory plasticity train time / ... | environment steps | see `GROUPS` |
+| memory/norm_0/S, effective_rank_..., ... | environment steps | layer 0, tensor S: see `health` |
+| plasticity/dormant_share, ... | environment steps | of the slow weights: see `health` |
+| tasks transfer adaptation train time / ... | environment steps | see `GROUPS` |
 
 TensorBoard opens on the page "Time Series" and sorts groups of tags by character, capitals first. So the one
 capital, in `Retention/`, makes the retention curves of all runs the first thing a person sees. The page "Custom
@@ -98,6 +100,20 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
     "Training": {
         "return": ["Multiline", ["^charts/episodic_return$"]],
         "speed": ["Multiline", ["^charts/SPS$"]],
+    },
+    "Memory": {
+        "norm of the state": ["Multiline", ["^memory/norm_"]],
+        "effective rank of fast-weight matrices": ["Multiline", ["^memory/effective_rank_"]],
+        "stable rank of fast-weight matrices": ["Multiline", ["^memory/stable_rank_"]],
+        "write strength": ["Multiline", ["^memory/write_strength_"]],
+        "saturation": ["Multiline", ["^memory/saturation_"]],
+    },
+    "Plasticity": {
+        "share of dormant units": ["Multiline", ["^plasticity/dormant_share$"]],
+        "rank of the features": ["Multiline", ["^plasticity/feature_rank$"]],
+        "norm of the slow weights": ["Multiline", ["^plasticity/weight_norm$"]],
+        "gradient norm": ["Multiline", ["^train/gradient_norm$"]],
+        "share of the gradient clipped": ["Multiline", ["^plasticity/gradient_clipped$"]],
     },
 }
 """Custom scalars: charts by category and title. Within a category TensorBoard puts charts with intervals last."""

@@ -25,9 +25,10 @@ from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import create_run, flat, restore, save
+from lifelong.experiments.runs.directory import create_run, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
@@ -64,6 +65,9 @@ class Trainer:
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
         self.evaluation = TaskEvaluation(config, self.env)
+        self.health = Health(
+            self.agent, config.learning.max_grad_norm, config.steps or 0, always=report_steps is not None
+        )
         self.folder = config.run if resumed else create_run(config, self.agent)
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
@@ -101,6 +105,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent: list[Rows] = []
+        segment: Segment | None = None
         learned: dict[str, float] = {}
         history = RecentRows()
         mark, saved = _now(rollout.steps), rollout.steps
@@ -127,15 +132,15 @@ class Trainer:
                 self.seconds += time.monotonic() - began
                 waited, lived = time.monotonic() - mark[0], rollout.steps - mark[2]
                 if recent and (lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY):
-                    self._report(recent, history, learned, _speeds(mark, rollout.steps))
+                    self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
                     recent, mark = [], _now(rollout.steps)
                 if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
                 if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
                     self.checkpoint()
                     saved = rollout.steps
-            if recent:
-                self._report(recent, history, learned, _speeds(mark, rollout.steps))
+            if segment is not None and recent:
+                self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
             if rollout.steps >= config.steps:
                 if self.evaluation.due_at_end(rollout.steps):
                     self.evaluate_tasks()
@@ -230,14 +235,18 @@ class Trainer:
         self.writer.finish(final_scalars(*whole), self.rollout.steps)
 
     def _report(
-        self, recent: list[Rows], history: RecentRows, learned: dict[str, float], speeds: dict[str, float]
+        self,
+        segment: Segment,
+        recent: list[Rows],
+        history: RecentRows,
+        learned: dict[str, float],
+        speeds: dict[str, float],
     ) -> None:
         rows, step = join_rows(recent), self.rollout.steps
         scalars = learning_scalars(learned) | recent_scalars(rows, self.env)
         scalars |= {"charts/SPS": speeds["steps_per_second"], "time/resident_bytes": resident_bytes()}
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
-        norms = {"/".join(k): v for k, v in flat(self.rollout.state).items() if v.is_floating_point()}
-        scalars |= {f"memory/norm_{name}": v.flatten(1).norm(dim=1).mean().item() for name, v in norms.items()}
+        scalars |= self.health.scalars(segment, self.rollout.state, learned["gradient_norm"], step)
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
         if self._by_visits:
             scalars |= task_scalars(rows, self.env)

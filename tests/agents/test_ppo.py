@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -125,7 +126,8 @@ def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Str
 
     def norm(floor: float) -> float:
         policy.load_state_dict(start)
-        config = PPOConfig(epochs=1, minibatches=1, entropy_coef=0, value_coef=0, advantage_floor=floor)
+        plain = PPOConfig(epochs=1, minibatches=1, entropy_coef=0, value_coef=0, normalize_reward="off")
+        config = replace(plain, advantage_floor=floor)
         return PPO(policy, config).learn(segment)["gradient_norm"]
 
     assert norm(1e-6) == norm(0.9 * spread) > 0

@@ -64,9 +64,11 @@ def assert_same(found: Path, wanted: Path) -> None:
     assert ours.keys() == theirs.keys()
     for name, column in theirs.items():
         np.testing.assert_array_equal(ours[name], column, strict=True)
-    names = sorted(path.name for path in (wanted / CHECKPOINT).glob("*.safetensors"))
-    assert names == ["env.safetensors", "memory.safetensors", "optimizer.safetensors", "policy.safetensors",
-                     "random.safetensors"]  # fmt: skip
+    names, there = ({path.name for path in (run / CHECKPOINT).glob("*.safetensors")} for run in (wanted, found))
+    parts = {"env", "memory", "optimizer", "policy", "random"}
+    if open_run(wanted).learning.normalize_reward == "on":
+        parts.add("return_scale")
+    assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
 
@@ -100,11 +102,12 @@ def test_a_run_writes_down_what_it_was(tiny: Configs) -> None:
 
 
 def test_a_run_from_before_a_setting_is_read_as_it_was(tiny: Configs) -> None:
-    folder = main(tiny(advantage_floor=0.5)).folder
+    folder = main(tiny(advantage_floor=0.5, normalize_reward="on")).folder
     content = json.loads((folder / "config.json").read_text())
-    del content["config"]["ppo"]["advantage_floor"]
+    del content["config"]["ppo"]["advantage_floor"], content["config"]["ppo"]["normalize_reward"]
     (folder / "config.json").write_text(json.dumps(content))
     assert open_run(folder).learning.advantage_floor == 1e-6
+    assert open_run(folder).learning.normalize_reward == "off"
 
 
 def test_a_run_joins_its_layers_as_it_was_told(tiny: Configs) -> None:
