@@ -73,7 +73,8 @@ class Fitted(VectorWrapper):
     def _shown(self, obs: dict[str, Any]) -> Any:
         own, common = self._own[0], self.single_observation_space
         parts = [convert(common, own, part) for part in iterate(batch_space(own, self.num_envs), obs)]
-        shown: Any = concatenate(common, parts, create_empty_array(common, self.num_envs))
+        out: Any = create_empty_array(common, self.num_envs)
+        shown: Any = concatenate(common, parts, out)
         if isinstance(self._own[1], spaces.Discrete):  # what the agent itself chose, or none
             none = obs["previous_action"] == no_action(self._own[1])
             shown["previous_action"] = np.where(none, no_action(self.single_action_space), self._chosen)

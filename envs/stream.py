@@ -164,9 +164,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
     def _episode_info(self, slots: Ints) -> dict[str, Any]:
-        """Return further columns of episodes that just ended: see `ROW`: any of `success`, `answer`, `within`,
-        `cross`, `old_answer`, `since_change`.
-        """
+        """Return further columns of episodes that just ended, any of the last six of `ROW`."""
         return {}
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:

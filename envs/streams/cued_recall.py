@@ -193,8 +193,8 @@ class CuedRecall(TaskStream):
         cue = np.empty((self.num_envs, self.size), np.float32)
         revealed = np.empty(self.num_envs, np.int64)
         _show(
-            self._vectors, self._right_at(self.episode - 1), self.base_task, self.episode, self.episode_length, self.met,
-            cue, revealed, self.answers,
+            self._vectors, self._right_at(self.episode - 1), self.base_task, self.episode, self.episode_length,
+            self.met, cue, revealed, self.answers,
         )  # fmt: skip
         obs: dict[str, NDArray[Any]] = {"cue": cue}
         if self.blanks:
@@ -209,14 +209,14 @@ class CuedRecall(TaskStream):
         tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
         guess = 1 if self.feedback == "reveal" else tried + 1  # each answer has been tried once
-        info = {
+        info: dict[str, Any] = {
             "success": self.base_return[slots],
             "answer": (self._decision if self._shows_outcome else self.previous_action)[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
         }
         return info if self.change_at is None else info | self._change_info(slots, info["cross"], self.change_at)
 
-    def _change_info(self, slots: NDArray[np.int64], cross: NDArray[np.float64], change_at: int) -> dict[str, Any]:
+    def _change_info(self, slots: NDArray[np.int64], cross: NDArray[Any], change_at: int) -> dict[str, Any]:
         """Return what rows tell of the change; `cross` is that of a policy that gives the last answer it knows of."""
         cue, changed = self.base_task[slots], self.episode[slots] >= change_at
         old = self._right[slots, cue]

@@ -73,7 +73,7 @@ def interference_curve(
 
     Args:
         rows: `disturbed` (n), `life`, `task`, and `success`, or `return`, `within` and `cross`. Every question, a task
-            of a life, is there once for each n.
+            of a life, is there once for each n; rows without references do not count.
         measure: see the module.
         chance: P(success) without a memory; for `recall`.
         minimum: rows below which there is no value.
@@ -82,6 +82,9 @@ def interference_curve(
         ValueError: if the questions differ between two n.
     """
     score, forgetful, best = _scores(rows, measure, chance)
+    known = ~np.isnan(score) & ~np.isnan(forgetful) & ~np.isnan(best)
+    rows = {name: rows[name][known] for name in ("disturbed", "life", "task")}
+    score, forgetful, best = score[known], forgetful[known], best[known]
     steps, number = np.unique(rows["disturbed"], return_inverse=True)
     questions = np.unique(np.stack([rows["life"], rows["task"]]), axis=1).shape[1]
     if questions * steps.size != number.size or (np.bincount(number) != questions).any():
@@ -107,12 +110,20 @@ def interference_curve(
         interval = [(low + end * (high - low) - base.sum(0) / n) / span for end in ends]
         loss = rho[:1] - rho
         margins = [_margin(scored[:, 0] - scored[:, k], (top - base)[:, k], n[k]) for k in range(steps.size)]
-    columns = (rho, *interval, loss, loss - margins, loss + margins, scored.sum(0) / n)
-    reason = "" if np.isfinite(rho).any() else "too few questions of tasks met before"
+        mean = scored.sum(0) / n
     return InterferenceCurve(
-        measure, tuple(steps.tolist()), *(tuple(map(float, column)) for column in columns),
-        tuple(n.astype(int).tolist()), reason,
-    )  # fmt: skip
+        measure=measure,
+        steps=tuple(steps.tolist()),
+        rho=_floats(rho),
+        low=_floats(interval[0]),
+        high=_floats(interval[1]),
+        loss=_floats(loss),
+        loss_low=_floats(loss - margins),
+        loss_high=_floats(loss + margins),
+        score=_floats(mean),
+        count=tuple(n.astype(int).tolist()),
+        reason="" if np.isfinite(rho).any() else "too few questions of tasks met before",
+    )
 
 
 def paired_interval(difference: Floats, weight: Floats, pairs: float, level: float = 0.95) -> tuple[float, float]:
@@ -144,6 +155,10 @@ def _margin(difference: Floats, weight: Floats, pairs: float, level: float = 0.9
         return z**2 / (pairs + z**2) * pairs / total
     residuals = difference - difference.sum() / total * weight
     return float(special.stdtrit(lives - 1, tail) * np.sqrt(lives / (lives - 1) * (residuals**2).sum()) / total)
+
+
+def _floats(column: Floats) -> tuple[float, ...]:
+    return tuple(float(value) for value in column)
 
 
 def _scores(rows: Rows, measure: str, chance: float) -> tuple[Floats, Floats, Floats]:

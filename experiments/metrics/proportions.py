@@ -111,8 +111,7 @@ def binned_shares(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(count >= minimum, sums.sum(0) / count, np.nan)
     low, high = wilson_interval(mean, effective_count(sums, counts))
-    ends = (tuple(map(float, column)) for column in (mean, low, high))
-    return Shares(*ends, tuple(count.astype(int).tolist()))
+    return Shares(tuple(mean.tolist()), tuple(low.tolist()), tuple(high.tolist()), tuple(count.astype(int).tolist()))
 
 
 def weighted_interval(

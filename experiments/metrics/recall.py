@@ -18,8 +18,8 @@ def recall_curve(
 
         rho(lag) = (P(correct | met before) - 1/A) / (1 - 1/A)
 
-    It is 0 for an agent without memory, whatever its habits, and 1 for one that forgets nothing. Where the answer changed
-    after the last meeting, what was shown is no longer right: such rows do not count, see `rewrite.py`.
+    It is 0 for an agent without memory, whatever its habits, and 1 for one that forgets nothing. Where the answer has
+    changed since the last meeting, what was shown is no longer right: such rows do not count, see `rewrite.py`.
 
     Args:
         rows: `life`, `lag_episodes`, `success` (1 or 0; rows with NaN do not count), and `old_answer` and
