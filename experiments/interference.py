@@ -136,6 +136,8 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         )
     for stream in (env, copies):
         stream.close()
+    if not rows["life"].size:
+        raise UserError(f"there is nothing to ask: no task was met within before={before} steps, but perhaps the last")
     curve = interference_curve(rows, "recall" if recalled else "index", env.tasks[0].references.random)
     name = report_name(
         f"interference-{config.by}-{config.most}",

@@ -87,6 +87,7 @@ def test_where_only_rewards_tell_it_is_the_index(settings: dict[str, object], ti
         ({}, {"by": "cued-recall", "by_options": ("size=9",)}, r"observations do not fit.*\(9,\).*\(4,\).*noise fits"),
         ({}, {"by": "doors"}, r"Dict\('colour'.*the agent's: Dict\('cue'"),
         ({}, {"by": "nope"}, "no stream 'nope'"),
+        ({"stream_options": ("cues=3", "blanks=3")}, {"before": 4}, "no task was met within before=4 steps"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused(
