@@ -56,8 +56,8 @@ class AdaptationConfig:
 
     Args:
         run: directory of the run.
-        change_at: episode of each life at which half of the answers change; if not given, after the episodes of a life
-            of training, or 128 where those were endless.
+        change_at: episode of each life at which half of the answers change; if not given, as in training, or where
+            nothing changed there, after the episodes of a life of training (128 where that was endless).
         steps: environment steps of every life; if not given, four times those until the change.
         lives: number of lives in parallel; if not given, as in the evaluation of training.
         carry: what ends the memory; if not given, as in training.
@@ -105,8 +105,9 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
     schedule = None if config.schedule == trained.schedule else config.schedule
     trained = replace(trained, schedule=schedule or trained.schedule)
     trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
-    change_at = config.change_at or trained.life_episodes or 128
     _check_stream(trained)
+    usual_change = options(trained.stream_options).get("change_at") or trained.life_episodes or 128
+    change_at = config.change_at or int(usual_change)
     lives = config.lives or trained.evaluation_lives or trained.num_envs
     env = make_env(trained, num_envs=lives, life_episodes=None, seed=evaluation_seed(config.seed), change_at=change_at)
     agent = make_agent(trained, env)
@@ -183,8 +184,6 @@ def _check_stream(trained: TrainConfig) -> None:
             f"rows of stream {trained.stream!r} with drifts do not tell which answer was meant; adaptation is measured "
             "without drifts"
         )
-    if "change_at" in options(trained.stream_options):
-        raise UserError("--change-at says when answers change, not --stream-options change_at=...")
 
 
 def _named(curve: RewriteCurve) -> Mapping[str, Shares]:

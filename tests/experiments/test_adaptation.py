@@ -63,6 +63,14 @@ def test_an_agent_that_learns_from_rewards_alone_can_be_asked_too(tiny: Tiny) ->
     assert not curves["meetings"].reason
 
 
+def test_an_agent_that_was_trained_with_a_change_is_asked_at_the_same_episode(tiny: Tiny) -> None:
+    folder = train(tiny(stream_options=("cues=3", "size=4", "change_at=5"))).folder
+    main(AdaptationConfig(folder, lives=3))
+    main(AdaptationConfig(folder, lives=3, change_at=7))
+    assert read_episodes(folder / "report" / "adaptation-5-20-lives3")["since_change"].max() == 14
+    assert read_episodes(folder / "report" / "adaptation-7-28-lives3")["since_change"].max() == 20
+
+
 def test_few_rows_have_a_reason(tiny: Tiny) -> None:
     folder = train(tiny()).folder
     said = asked(AdaptationConfig(folder, change_at=5, steps=9, lives=1))
@@ -78,7 +86,6 @@ def test_few_rows_have_a_reason(tiny: Tiny) -> None:
             {},
             "with drifts do not tell which answer was meant",
         ),
-        ({}, {"stream_options": ("change_at=3",)}, "--change-at says when answers change"),
         ({}, {"steps": 8}, "lives must be longer than the 8 steps until answers change: steps=8"),
         ({"stream_options": ("cues=3", "blanks=9")}, {"steps": 9, "change_at": 2}, "longer than the 20 steps"),
     ],
