@@ -10,7 +10,7 @@ from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history_wrapper import HistoryWrapper
 from lifelong.agents.ppo import PPO, PPOConfig
-from lifelong.agents.rollout import GRAPH, Graph, Rollout, Segment, join_rows
+from lifelong.agents.rollout import GRAPH, BatchedEnv, Graph, Rollout, Segment, join_rows
 from lifelong.agents.state_file import load_state, save_state
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Agent",
     "AgentState",
     "Backbone",
+    "BatchedEnv",
     "Carry",
     "CheckpointError",
     "CudaGraphPolicy",

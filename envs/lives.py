@@ -53,6 +53,9 @@ class Lives:
 
     sealed = False
     """Whether an episode's first observation hides the previous action and reward; see `streams/sealed.py`."""
+    rewritable = False
+    """Whether the stream has a setting `change_at`, the episode of a life from which some hidden answers are others;
+    rows then have `success`, `answer`, `old_answer` and `since_change`."""
 
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints

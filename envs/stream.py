@@ -164,7 +164,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
     def _episode_info(self, slots: Ints) -> dict[str, Any]:
-        """Return further columns of episodes that just ended: any of `success`, `answer`, `within`, `cross`."""
+        """Return further columns of episodes that just ended, any of the last six of `ROW`."""
         return {}
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
@@ -275,7 +275,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
 
     def end(self, slots: Ints) -> dict[str, NDArray[Any]]:
         """Count the episodes that ended in these slots, and return their rows."""
-        more = {"success": np.nan, "answer": -1} | self._episode_info(slots)
+        more = {"success": np.nan, "answer": -1, "old_answer": -1, "since_change": -1} | self._episode_info(slots)
         columns = self._count_ends(slots)
         for name, value in more.items():
             columns[name][:] = value

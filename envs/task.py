@@ -30,6 +30,8 @@ ROW: dict[str, type[np.generic]] = {
     "cross": np.float32,  # expected return here of the best policy with memory across episodes, or NaN
     "success": np.float32,  # 1, 0, or NaN if the task has none
     "answer": np.int32,  # the task's answer, or the last step's discrete action; -1 if there is none
+    "old_answer": np.int32,  # what was right before the task's hidden answer changed in this life; -1: it never did
+    "since_change": np.int64,  # episodes since hidden answers of this life last changed, -1 if they never did
 }
 
 

@@ -22,7 +22,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["Adapted", "common_actions", "common_observations"]
+__all__ = ["Adapted", "common_actions", "common_observations", "convert", "own_action"]
 
 AnySpace = spaces.Space[Any]
 
@@ -47,14 +47,14 @@ class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         obs, info = self.env.reset(seed=seed, options=options)
-        return _convert(self.observation_space, self._own_space, obs), info
+        return convert(self.observation_space, self._own_space, obs), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment by its own action of a common one."""
         obs, reward, terminated, truncated, info = self.env.step(
-            _own_action(self.action_space, self._own_actions, action)
+            own_action(self.action_space, self._own_actions, action)
         )
-        return _convert(self.observation_space, self._own_space, obs), reward, terminated, truncated, info
+        return convert(self.observation_space, self._own_space, obs), reward, terminated, truncated, info
 
 
 def common_observations(own_spaces: Sequence[AnySpace]) -> AnySpace:
@@ -116,7 +116,7 @@ def _entries(space: AnySpace) -> dict[str, AnySpace]:
     return {"observation": space}
 
 
-def _convert(common: AnySpace, own: AnySpace, obs: Any) -> Any:
+def convert(common: AnySpace, own: AnySpace, obs: Any) -> Any:
     """Return an observation as a member of the common space."""
     if isinstance(common, spaces.Dict):
         inner = _entries(own)
@@ -125,7 +125,7 @@ def _convert(common: AnySpace, own: AnySpace, obs: Any) -> Any:
         else:
             parts = dict(zip(inner, obs if isinstance(own, spaces.Tuple) else [obs], strict=True))
         return {
-            name: _convert(space, inner[name], parts[name]) if name in inner else _nothing(space)
+            name: convert(space, inner[name], parts[name]) if name in inner else _nothing(space)
             for name, space in common.spaces.items()
         }
     if isinstance(own, spaces.Tuple):  # and so are all
@@ -148,7 +148,7 @@ def _nothing(space: AnySpace) -> Any:
     return np.zeros(space.shape or (), space.dtype)
 
 
-def _own_action(common: AnySpace, own: Any, action: Any) -> Any:
+def own_action(common: AnySpace, own: Any, action: Any) -> Any:
     """Return the environment's own action of a common one."""
     if common == own:
         return action

@@ -11,7 +11,6 @@ A report is named after its steps and every setting that is not the default, suc
 frozen-2048-episode-cyclic-20-seed1-lives64; the same command again replaces it and says so.
 """
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.progress import Progress
+from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
 from lifelong.experiments.runs.surface import plot_surface
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
@@ -100,7 +100,14 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     horizon = training_horizon(trained, facts["mean_length"])
     steps = config.steps or round(config.times * horizon)
     carry = config.carry or trained.carry
-    name = _name(steps, carry, schedule, config.stream_options, config.seed, None if lives == usual else lives)
+    name = report_name(
+        f"frozen-{steps}",
+        carry=carry,
+        schedule=schedule,
+        options=config.stream_options,
+        seed=config.seed,
+        lives=None if lives == usual else lives,
+    )
     with Progress(steps * env.num_envs, 0, console) as progress:
         rows = live_frozen(
             agent,
@@ -113,45 +120,23 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         )
     env.close()
     summary = summarise(rows, env)
-    report = config.run / "report"
-    report.mkdir(exist_ok=True)
-    verb = "replaced" if (report / name).exists() else "wrote"
-    pictures = (report / f"{name}{suffix}" for suffix in (".json", ".png", "-load.png"))
-    for old in (*pictures, *(config.run / name).rglob("events.out.tfevents.*")):
-        old.unlink(missing_ok=True)
-    written: list[Path] = []
-    with EpisodeLog(report / name, "frozen", tasks=[task.name for task in env.tasks]) as log:
+    files = ReportFiles(config.run, name, (".json", ".png", "-load.png"))
+    files.added(files.rows / "episodes")
+    with EpisodeLog(files.rows, "frozen", tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)
         if rows:  # no episode may have ended
             log.append(rows, facts["steps"])
     if summary.curve.measured:
-        written += [report / f"{name}.json", report / f"{name}.png"]
-        written[0].write_text(summary.curve.to_json() + "\n")
+        files.add(".json").write_text(summary.curve.to_json() + "\n")
         curves = {f"{config.run.name}, {steps:,} steps": summary.curve}
         if summary.first.measured and summary.first.rho != summary.curve.rho:
             curves["at first exposure"] = summary.first
-        plot_curves(curves, written[1])
+        plot_curves(curves, files.add(".png"))
         surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
         if len(surface.load) > 1:
-            written.append(report / f"{name}-load.png")
-            plot_surface(surface, written[-1], f"{config.run.name}, {steps:,} steps")
-        with RunWriter(config.run / name) as writer:
+            plot_surface(surface, files.add("-load.png"), f"{config.run.name}, {steps:,} steps")
+        with RunWriter(files.added(files.events)) as writer:
             writer.retention(summary.curve, None)
-        written.append(config.run / name)
     show_summary(summary, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
-    for path in [report / name / "episodes", *written]:
-        console.print(f"{verb} {path}", markup=False, highlight=False, soft_wrap=True)
+    files.show(console)
     return summary
-
-
-def _name(
-    steps: int, carry: Carry, schedule: str | None, options: tuple[str, ...], seed: int, lives: int | None
-) -> str:
-    """Return the name of a report; None is the default, which is left out."""
-    parts = [f"frozen-{steps}"]
-    parts += [carry] if carry != "lifetime" else []
-    parts += [re.sub(r"[^\w.]+", "-", schedule)] if schedule is not None else []
-    parts += [re.sub(r"[^\w.]+", "-", option) for option in options]
-    parts += [f"seed{seed}"] if seed else []
-    parts += [f"lives{lives}"] if lives is not None else []
-    return "-".join(parts)

@@ -17,6 +17,9 @@ Observation of a task:
 | revealed | the right answer of the last decision, `answers` before the first; only with `feedback="reveal"` |
 | over | [1] 1 in the last step, whose action has no effect; only with `feedback="reward"` |
 
+With `change_at` a random half of a life's cues has other answers from that episode of the life on: what a memory kept
+is wrong then, and must be rewritten. Nothing tells of it but the answers, or rewards, themselves.
+
 The tasks of this stream are its cues: visits and lags count cues. No cue comes twice in a row: the revealed answer
 would be observed beside the same cue, and no memory would be needed.
 """
@@ -28,7 +31,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.envs.jit import jit
-from lifelong.envs.rng import Purpose, integers, normal
+from lifelong.envs.rng import Purpose, integers, normal, uniform
 from lifelong.envs.schedules import Interleaved, Schedule
 from lifelong.envs.stream import Boundary, References, Task, TaskStream
 from lifelong.envs.task import Retention
@@ -73,12 +76,15 @@ class CuedRecall(TaskStream):
         life_episodes: decisions in a life; None for one endless life.
         boundary: what the observation tells of task changes.
         seed: of the lives.
+        change_at: episode of a life from which half of the cues (rounded up) have other answers; None for never.
         sealed: False for agents of version 0.1: an episode ends with the decision, and the next first observation shows
             that action and its reward.
 
     Raises:
         ValueError: on numbers that make no stream.
     """
+
+    rewritable = True
 
     def __init__(
         self,
@@ -93,6 +99,7 @@ class CuedRecall(TaskStream):
         life_episodes: int | None = 128,
         boundary: Boundary = "none",
         seed: int = 0,
+        change_at: int | None = None,
         sealed: bool = True,
     ) -> None:
         if feedback not in get_args(Feedback):
@@ -105,7 +112,11 @@ class CuedRecall(TaskStream):
         ):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
+        if change_at is not None and not 1 <= change_at < (life_episodes or change_at + 1):
+            most = "" if life_episodes is None else f" and below life_episodes={life_episodes}"
+            raise ValueError(f"change_at must be at least 1{most}, or None: change_at={change_at}")
         self.cues, self.answers, self.size, self.blanks, self.feedback = cues, answers, size, blanks, feedback
+        self.change_at = change_at
         self.sealed, self._shows_outcome = sealed, sealed and feedback == "reward"
         entries: dict[str, Any] = {"cue": spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if blanks:
@@ -127,6 +138,7 @@ class CuedRecall(TaskStream):
         )
         self._vectors = np.zeros((num_envs, cues, size), np.float32)
         self._right = np.zeros((num_envs, cues), np.int64)
+        self._changed_right = self._right.copy()  # from `change_at` on
         self._nothing, self._decision = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.int64)
 
     @property
@@ -136,7 +148,7 @@ class CuedRecall(TaskStream):
 
     def right_answers(self) -> NDArray[np.int64]:
         """Return [B] the answers to the cues of the present episodes."""
-        return self._right[self._everyone, self.base_task]
+        return self._right_at(self.episode)[self._everyone, self.base_task]
 
     def contexts(self) -> NDArray[np.int64]:
         """Return [B] the present question: the number of the cue."""
@@ -151,6 +163,17 @@ class CuedRecall(TaskStream):
         self._right[slots] = integers(self.answers, self.seed, Purpose.RULE, life, cue)
         entries = life[..., None], cue[:, None], np.arange(self.size)
         self._vectors[slots] = normal(self.seed, Purpose.CUE, *entries)
+        if self.change_at is not None:
+            drawn = uniform(self.seed, Purpose.RULE, life, cue, 0)
+            half = drawn.argsort(1).argsort(1) < (self.cues + 1) // 2
+            by = 1 + integers(self.answers - 1, self.seed, Purpose.RULE, life, cue, 1)
+            self._changed_right[slots] = np.where(half, (self._right[slots] + by) % self.answers, self._right[slots])
+
+    def _right_at(self, episode: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return [B, cues] the right answers in these episodes [B] of the lives."""
+        if self.change_at is None:
+            return self._right
+        return np.where((episode >= self.change_at)[:, None], self._changed_right, self._right)
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         pass  # an episode's state is its cue and its steps so far
@@ -170,8 +193,8 @@ class CuedRecall(TaskStream):
         cue = np.empty((self.num_envs, self.size), np.float32)
         revealed = np.empty(self.num_envs, np.int64)
         _show(
-            self._vectors, self._right, self.base_task, self.episode, self.episode_length, self.met,
-            cue, revealed, self.answers,
+            self._vectors, self._right_at(self.episode - 1), self.base_task, self.episode, self.episode_length,
+            self.met, cue, revealed, self.answers,
         )  # fmt: skip
         obs: dict[str, NDArray[Any]] = {"cue": cue}
         if self.blanks:
@@ -186,8 +209,22 @@ class CuedRecall(TaskStream):
         tried = self.meetings_of(slots)  # meetings before this one
         known = tried > 0 if self.feedback == "reveal" else tried >= self.answers
         guess = 1 if self.feedback == "reveal" else tried + 1  # each answer has been tried once
-        return {
+        info: dict[str, Any] = {
             "success": self.base_return[slots],
             "answer": (self._decision if self._shows_outcome else self.previous_action)[slots],
             "cross": np.where(known, 1.0, guess / self.answers),
+        }
+        return info if self.change_at is None else info | self._change_info(slots, info["cross"], self.change_at)
+
+    def _change_info(self, slots: NDArray[np.int64], cross: NDArray[Any], change_at: int) -> dict[str, Any]:
+        """Return what rows tell of the change; `cross` is that of a policy that gives the last answer it knows of."""
+        cue, changed = self.base_task[slots], self.episode[slots] >= change_at
+        old = self._right[slots, cue]
+        wrong = changed & (old != self._changed_right[slots, cue])
+        last = self.met[slots].reshape(slots.size, -1, self.cues).max(1)[np.arange(slots.size), cue]
+        misled = wrong & (last >= 0) & (last < change_at)
+        return {
+            "old_answer": np.where(wrong, old, -1),
+            "since_change": np.where(changed, self.episode[slots] - change_at, -1),
+            "cross": np.where(misled, 0.0, cross) if self.feedback == "reveal" else np.where(changed, np.nan, cross),
         }

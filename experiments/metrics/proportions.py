@@ -1,12 +1,13 @@
 """Intervals of a mean of scores between two bounds, from rows that depend on each other within a life."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["effective_count", "few_lives", "weighted_interval", "wilson_interval"]
+__all__ = ["Shares", "binned_shares", "effective_count", "few_lives", "weighted_interval", "wilson_interval"]
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +71,47 @@ def effective_count(sums: Floats, counts: Floats, expected: Floats | None = None
         effective = p * (1 - p) / variance * few_lives(lives, level)
         seen = (variance > _ROUNDING * p * (1 - p) / n) & (p * (1 - p) > _ROUNDING)
     return np.asarray(np.where(seen & (lives > 1), effective, n))
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of rows in bins, NaN in bins with too few rows.
+
+    Args:
+        mean: share of the rows of each bin.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        count: rows.
+    """
+
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    count: tuple[int, ...]
+
+
+def binned_shares(
+    life: NDArray[Any], place: NDArray[np.int64], hit: NDArray[Any], bins: int, *, minimum: int = 30
+) -> Shares:
+    """Return the share of hits in each bin, with Wilson's interval for rows that depend on each other within a life.
+
+    Args:
+        life: [rows] number of the life.
+        place: [rows] number of the bin.
+        hit: [rows] 1 or 0.
+        bins: number of bins.
+        minimum: rows below which a bin has no value.
+    """
+    lives, number = np.unique(life, return_inverse=True)
+    cell, size = number * bins + place, lives.size * bins
+    counts, sums = (
+        np.bincount(cell, weights, size).reshape(lives.size, bins).astype(np.float64) for weights in (None, hit)
+    )
+    count = counts.sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(count >= minimum, sums.sum(0) / count, np.nan)
+    low, high = wilson_interval(mean, effective_count(sums, counts))
+    return Shares(tuple(mean.tolist()), tuple(low.tolist()), tuple(high.tolist()), tuple(count.astype(int).tolist()))
 
 
 def weighted_interval(

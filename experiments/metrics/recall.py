@@ -18,16 +18,20 @@ def recall_curve(
 
         rho(lag) = (P(correct | met before) - 1/A) / (1 - 1/A)
 
-    It is 0 for an agent without memory, whatever its habits, and 1 for one that forgets nothing.
+    It is 0 for an agent without memory, whatever its habits, and 1 for one that forgets nothing. Where the answer has
+    changed since the last meeting, what was shown is no longer right: such rows do not count, see `rewrite.py`.
 
     Args:
-        rows: `life`, `lag_episodes`, `success` (1 or 0; rows with NaN do not count).
+        rows: `life`, `lag_episodes`, `success` (1 or 0; rows with NaN do not count), and `old_answer` and
+            `since_change` where hidden answers change.
         chance: 1/A, P(correct) without memory.
         where: [rows] the rows to count; None is all.
         minimum: rows below which a bin has no value.
     """
     success: NDArray[Any] = rows["success"]
     counted = (rows["lag_episodes"] >= 1) & ~np.isnan(success)
+    if "old_answer" in rows:
+        counted &= (rows["old_answer"] < 0) | (rows["lag_episodes"] <= rows["since_change"])
     if where is not None:
         counted &= where
     return retention_curve(

@@ -32,7 +32,7 @@ from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 
-__all__ = ["create_run", "flat", "load_policy", "open_run", "restore", "save"]
+__all__ = ["create_run", "flat", "load_policy", "open_run", "origin", "restore", "save"]
 
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
@@ -64,7 +64,19 @@ def create_run(config: TrainConfig, agent: nn.Module) -> Path:
         raise UserError(f"cannot make {folder}: {error.strerror}") from error
     if is_stream_file(config.stream):
         shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
-    origin = {
+    content = {"format": FORMAT, "config": config.to_json(), "origin": origin(config, agent)}
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
+    return folder
+
+
+def origin(config: TrainConfig, agent: nn.Module) -> dict[str, Any]:
+    """Return where a result comes from: versions, git and code hash, plug-ins, command, device and machine.
+
+    Args:
+        config: of the run.
+        agent: of the run.
+    """
+    return {
         "versions": {package: package_version(package) for package in _PACKAGES}
         | {"python": platform.python_version()},
         "git": git_hash(),
@@ -75,9 +87,6 @@ def create_run(config: TrainConfig, agent: nn.Module) -> Path:
         "threads": config.threads,
         "machine": platform.machine(),
     }
-    content = {"format": FORMAT, "config": config.to_json(), "origin": origin}
-    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
-    return folder
 
 
 def open_run(folder: Path) -> TrainConfig:

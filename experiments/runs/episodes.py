@@ -45,8 +45,8 @@ _SCHEMA = pa.schema(
     [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in ROW.items()]
     + [("train_step", pa.int64()), ("task_name", _NAME_TYPE), ("mode", _MODE_TYPE)]
 )
-_ABSENT = {"meetings": -1, "load": -1, "train_step": -1}
-"""Columns that 0.1 did not write, and what stands in their place."""
+_ABSENT = {"meetings": -1, "load": -1, "train_step": -1, "old_answer": -1, "since_change": -1}
+"""Columns that older versions did not write, and what stands in their place."""
 # Counters that only grow, or jump by little, are cheapest as differences.
 _GROWING = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
 _ENCODING: dict[str, Any] = {
@@ -197,7 +197,7 @@ def read_episodes(
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Return columns of a part; those that 0.1 did not write are filled in."""
+    """Return columns of a part; those that older versions did not write are filled in."""
     there = set(pq.read_schema(path).names)
     table = pq.read_table(path, columns=[name for name in columns if name in there])
     for name in columns:

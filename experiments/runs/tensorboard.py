@@ -10,6 +10,8 @@
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
 | retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
+| retention/after_steps_of_noise, of_STREAM | n, not steps of training | `lifelong interference`: what is left after n |
+| adaptation/new_by_meetings, old_by_steps, ... | meetings or steps since | `lifelong adaptation`: P(answer) since |
 | memory/norm_0/S, effective_rank_..., ... | environment steps | layer 0, tensor S: see `health` |
 | plasticity/dormant_share, ... | environment steps | of the slow weights: see `health` |
 | tasks transfer adaptation train time / ... | environment steps | see `GROUPS` |

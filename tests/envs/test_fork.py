@@ -19,6 +19,7 @@ CARTPOLES = [
 
 STREAMS: dict[str, Callable[..., TaskStream]] = {
     "cued recall": lambda n, **o: make_stream("cued-recall", n, cues=5, **o),
+    "cued recall, changing": lambda n, **o: make_stream("cued-recall", n, cues=5, change_at=9, life_episodes=50, **o),
     "cued recall, only rewards, blanks": lambda n, **o: make_stream(
         "cued-recall", n, cues=5, feedback="reward", blanks=2, life_episodes=None, **o
     ),

@@ -68,6 +68,10 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "cued recall, blanks": lambda n, **o: CuedRecall(
         n, cues=4, blanks=2, feedback="reward", schedule=RandomHazard(0.3), life_episodes=None, **o
     ),
+    "cued recall, changing": lambda n, **o: CuedRecall(n, cues=5, life_episodes=14, change_at=6, **o),
+    "cued recall, rewards, changing": lambda n, **o: CuedRecall(
+        n, cues=4, feedback="reward", life_episodes=9, change_at=5, **o
+    ),
     "colour rule": lambda n, **o: ColourRule(n, max_steps=6, schedule=Redrawn(3), life_episodes=7, **o),
     "reversal": lambda n, **o: Reversal(n, contexts=3, hazard=0.3, life_episodes=9, **o),
     "reversal, endless": lambda n, **o: Reversal(n, life_episodes=None, **o),

@@ -29,6 +29,18 @@ retention nope                                  | nope is no run
 retention odd --threads {huge}                  | threads must be at most
 retention newer                                 | has format 99
 retention odd --lives 0                         | lives must be positive
+adaptation nope                                 | nope is no run
+adaptation newer                                | has format 99
+adaptation odd --change-at 0                    | change_at must be positive
+adaptation odd --lives {huge}                   | lives must be at most
+adaptation odd --seed -1                        | seed must be 0 to
+adaptation odd --change 3                       | no option '--change'
+interference nope                               | nope is no run
+interference newer --by cued-recall             | has format 99
+interference odd --most 0                       | most must be positive
+interference odd --before 0                     | before must be positive
+interference odd --lives {huge}                 | lives must be at most
+interference odd --by-options cues=2            | noise has no settings: by_options=cues=2
 swap nope --memory gru                          | nope is no run
 swap newer --memory gru                         | has format 99
 swap odd --memory gru --steps 0                 | steps must be positive

@@ -112,7 +112,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, swap, report, watch"),
+        (["trian"], "no verb 'trian'; did you mean 'train'? known: train, retention, adaptation, interference"),
         (["frobnicate"], "no verb 'frobnicate'; known: train"),
         (["list", "--all"], "list takes at most one name and no settings, got --all"),
         (["train", "--memory", "gated_dleta"], "no memory 'gated_dleta'; did you mean 'gated_delta'?"),

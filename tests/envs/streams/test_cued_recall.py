@@ -163,3 +163,58 @@ def test_rows_say_what_was_answered() -> None:
 def test_numbers_that_make_no_stream_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}.*{next(iter(wrong.values()))}"):
         CuedRecall(**wrong)
+
+
+def test_half_of_the_cues_take_other_answers_at_the_stated_episode_and_all_else_stays() -> None:
+    plain, changed = (
+        play(CuedRecall(64, cues=7, life_episodes=40, change_at=at), random_policy, 80) for at in (None, 25)
+    )
+    more = ("old_answer", "since_change", "success", "return", "normalised", "cross")
+    for name in plain.keys() - {*more}:
+        assert np.array_equal(plain[name], changed[name])
+    assert (plain["old_answer"] == -1).all()
+    assert (plain["since_change"] == -1).all()
+    assert np.array_equal(changed["since_change"], np.where(changed["episode"] >= 25, changed["episode"] - 25, -1))
+    before = changed["episode"] < 25
+    assert np.array_equal(plain["success"][before], changed["success"][before])
+    assert (changed["old_answer"][before] == -1).all()
+    other = changed["old_answer"] >= 0
+    right = plain["answer"] == changed["old_answer"]
+    assert np.array_equal(plain["success"][other] == 1, right[other])  # what was right before
+    assert not (changed["success"][other & right]).any()
+    assert np.array_equal(plain["success"][~other], changed["success"][~other])
+    cues = [np.unique(changed["task"][other & (changed["life"] == life)]) for life in range(128)]
+    assert max(map(len, cues)) == 4  # of 7, rounded up
+    assert len({tuple(found) for found in cues}) > 10  # another half in each life
+
+
+def test_answers_after_the_change_are_uniform_over_the_others() -> None:
+    stream = CuedRecall(400, cues=10, change_at=1, life_episodes=None)
+    stream.reset()
+    old = stream._right_at(np.zeros(400, np.int64))
+    by = (stream._right_at(np.ones(400, np.int64)) - old) % 4
+    count = np.bincount(by.ravel(), minlength=4)
+    assert count[0] == 2000
+    assert np.abs(count[1:] - 2000 / 3).max() < 4 * np.sqrt(2000 * 2 / 9)
+
+
+def test_what_is_revealed_after_the_change_is_the_new_answer_and_the_best_policy_takes_it() -> None:
+    rows = play(CuedRecall(64, cues=6, life_episodes=60, change_at=30), cross_episode_policy, 60)
+    met = rows["lag_episodes"] >= 0
+    misled = (rows["old_answer"] >= 0) & met & (rows["lag_episodes"] > rows["since_change"])
+    assert misled.sum() > 150
+    assert (rows["return"][misled] == 0).all()
+    assert (rows["answer"][misled] == rows["old_answer"][misled]).all()
+    assert (rows["return"][met & ~misled] == 1).all()
+    assert np.array_equal(rows["cross"][met], rows["return"][met])
+
+
+def test_with_rewards_alone_the_best_is_not_known_after_the_change() -> None:
+    rows = play(CuedRecall(8, cues=4, feedback="reward", life_episodes=40, change_at=20), random_policy, 80)
+    assert np.array_equal(np.isnan(rows["cross"]), rows["episode"] >= 20)
+
+
+@pytest.mark.parametrize(("at", "life"), [(0, 10), (10, 10), (-1, None)])
+def test_a_change_must_lie_within_the_life(at: int, life: int | None) -> None:
+    with pytest.raises(ValueError, match=f"change_at must be at least 1.*change_at={at}"):
+        CuedRecall(2, change_at=at, life_episodes=life)

@@ -35,7 +35,8 @@ def write(folder: Path, config: Mapping[str, object], rows: list[dict[str, str]]
             for step in sorted({int(row["train_step"]) for row in mine}):
                 now = [row for row in mine if int(row["train_step"]) == step]
                 log.append(
-                    {name: np.array([row[name] for row in now]).astype(kind) for name, kind in ROW.items()}, step
+                    {name: np.array([row.get(name, -1) for row in now]).astype(kind) for name, kind in ROW.items()},
+                    step,
                 )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lifelong.envs.references.questions import cross_episode_policy, play
+from lifelong.envs.streams.cued_recall import CuedRecall
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.recall import recall_curve
 from lifelong.experiments.metrics.rows import lag_bins
@@ -109,6 +111,18 @@ def test_rows_that_do_not_tell_do_not_count(simulate: RowsOf) -> None:
     untold = np.arange(rows["life"].size) % 3 == 0
     silent = rows | {"success": np.where(untold, np.nan, rows["success"])}
     assert recall_curve(silent, 1 / ANSWERS).to_json() == recall_curve(rows, 1 / ANSWERS, where=~untold).to_json()
+
+
+def test_answers_that_changed_since_the_last_meeting_are_not_forgotten_ones() -> None:
+    env = CuedRecall(64, cues=8, life_episodes=100, change_at=50)
+    rows = play(env, cross_episode_policy, 200)
+    curve = recall_curve(rows, 1 / ANSWERS)
+    measured = [rho for rho in curve.rho if not math.isnan(rho)]
+    assert measured == [1.0] * len(measured)
+    assert len(measured) >= 4
+    misled = (rows["old_answer"] >= 0) & (rows["lag_episodes"] > rows["since_change"])
+    assert misled.sum() >= 400
+    assert sum(curve.count) == ((rows["lag_episodes"] >= 1) & ~misled).sum()
 
 
 def test_the_order_of_rows_does_not_matter(simulate: RowsOf) -> None:

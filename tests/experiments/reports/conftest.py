@@ -53,6 +53,7 @@ def simulate(
                 "index_in_visit": index, "lag_steps": lag, "lag_episodes": lag, "lag_tasks": load,
                 "meetings": met.get(task, 0), "load": load, "length": 1, "return": success, "normalised": success,
                 "within": chance, "cross": 1.0 if lag > 0 else chance, "success": success, "answer": 0,
+                "old_answer": -1, "since_change": -1,
             })  # fmt: skip
             last[task], met[task], before = episode, met.get(task, 0) + 1, task
     return {name: np.array([row[name] for row in rows], dtype) for name, dtype in ROW.items()}

@@ -124,9 +124,12 @@ def test_parts_of_0_1_are_filled_in(tmp_path: Path) -> None:
         log.append(rows(0, 2))
         log.append(rows(2, 2))
     (old, _) = sorted((tmp_path / "episodes").iterdir())
-    pq.write_table(pq.read_table(old).drop_columns(["meetings", "load", "train_step", "task_name"]), old)
+    later = ["meetings", "load", "old_answer", "since_change", "train_step", "task_name"]
+    pq.write_table(pq.read_table(old).drop_columns(later), old)
     found = read_episodes(tmp_path)
     assert found["meetings"].tolist() == [-1, -1, *rows(2, 2)["meetings"]]
+    assert found["old_answer"].tolist() == [-1, -1, *rows(2, 2)["old_answer"]]
+    assert found["since_change"].tolist() == [-1, -1, *rows(2, 2)["since_change"]]
     assert found["load"].dtype == np.int32
     np.testing.assert_array_equal(found["return"], rows(0, 4)["return"])
     task = rows(0, 2)["task"]
