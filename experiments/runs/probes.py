@@ -86,8 +86,9 @@ def ask_at_lags(
 ) -> Rows:
     """Run a frozen policy in new lives, ask copies of them at chosen lags, and return the rows of the copies.
 
-    A task is asked for if it was last met exactly `lag` episodes ago, for the `meetings`-th time. The moments are
-    spread evenly over a life, others in each life. The lives are those that `live_frozen` runs with the same seed.
+    A task of the first half, since the others may come again as distractors, is asked for if it was last met exactly
+    `lag` episodes ago, for the `meetings`-th time. The moments are spread evenly over a life, others in each life. The
+    lives are those that `live_frozen` runs with the same seed.
 
     Args:
         policy: who acts; left as it is.
@@ -136,7 +137,7 @@ def _strides(lags: Sequence[int], episodes: int, introduced: int) -> tuple[int, 
         episodes: of a life.
         introduced: episodes in which tasks are met that do not come again.
     """
-    return tuple(max(min(episodes - lag + 1, introduced) // MOST_ASKED, 1) for lag in lags)
+    return tuple(max(min(episodes - lag + 1, introduced) // 2 // MOST_ASKED, 1) for lag in lags)  # half are asked for
 
 
 def _due(
@@ -150,7 +151,7 @@ def _due(
         asked = at[(since >= 0) & ((since + env.life[at]) % stride == 0)]
         there = env.met[asked] == (env.episode[asked] - lag)[:, None]
         task = there.argmax(1)
-        kept = there.any(1) & (env.meetings[asked, task] == meetings)
+        kept = there.any(1) & (env.meetings[asked, task] == meetings) & (task < len(env.tasks) // 2)
         slots.append(asked[kept])
         tasks.append(task[kept])
     return np.concatenate(slots), np.concatenate(tasks)

@@ -84,7 +84,7 @@ def test_a_cache_is_right_up_to_its_size_exactly_and_not_beyond(slots: int) -> N
     assert curve.lags == lags
     for lag, rho in zip(curve.lags, curve.rho, strict=True):
         assert rho == (1.0 if lag <= slots else pytest.approx(0.0, abs=0.12)), lag  # 250 rows and more each
-    assert slots <= curve.half_life.lag < 64  # forgetting is seen; a cliff is no exponential
+    assert curve.half_life.high < 64  # forgetting is seen, though a cliff has no half-life
 
 
 @pytest.mark.parametrize(("meetings", "truth"), [(1, 0.5), (2, 0.75)])
@@ -104,13 +104,13 @@ def test_questions_have_their_lag_and_load_and_are_balanced_over_tasks() -> None
     assert set(rows["lag_episodes"].tolist()) == set(lags)
     for lag in lags:
         mine = rows["lag_episodes"] == lag
-        assert mine.sum() >= 64 * 8
+        assert mine.sum() >= 64 * 4
         asked_for = np.bincount(rows["task"][mine], minlength=CUES)
-        half = CUES // 2 if lag > CUES else CUES  # the second half are distractors then
-        assert asked_for[:half].min() > 0.5 * asked_for[:half].mean()
+        assert asked_for[: CUES // 2].min() >= 0.75 * asked_for[: CUES // 2].max()
+        assert not asked_for[CUES // 2 :].any()  # the distractors
         assert rows["load"][mine].max() <= min(lag - 1, CUES - 1)
-        if lag <= CUES:
-            assert rows["load"][mine].mean() == pytest.approx(lag - 1, abs=2)
+        if lag <= 8:  # later distractors that came again stand between
+            assert rows["load"][mine].mean() == pytest.approx(lag - 1, abs=1)
     question = np.stack([rows[name] for name in ("life", "episode", "task")])
     assert np.unique(question, axis=1).shape[1] == question.shape[1]
 
@@ -177,7 +177,7 @@ def test_asking_works_where_only_rewards_tell_and_lives_are_out_of_step() -> Non
 
 
 REFUSED: list[tuple[Callable[[], TaskStream], str]] = [
-    (lambda: make_stream("colour-rule", 2), "one task"),
+    (lambda: make_stream("rooms", 2, task="empty-5x5"), "one task"),
     (lambda: make_stream("rooms", 2, task="empty-5x5,lavagaps5"), "learned over visits"),
     (lambda: make_stream("cued-recall", 2, cues=3), "at least 4 tasks to have others in between, it has 3"),
 ]
