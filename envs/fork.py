@@ -4,22 +4,41 @@ What a life has met is in its counters; what it has hidden follows from its numb
 episode from `TaskStream._restore_lives`. A stream that keeps more than that declares itself `unforkable`.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.envs.composed_schedules import Order
 from lifelong.envs.counters import Counters
+from lifelong.envs.schedules import Draw, History, Ints
 from lifelong.envs.stream import TaskStream
 
 __all__ = ["fork"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The tasks of the first episodes of all copies."""
+
+    tasks: Ints
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        return self.tasks
+
+
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """The present task for ever."""
+
+    def next(self, history: History, draw: Draw) -> Ints:
+        return np.maximum(history.task, 0)  # before the first there is none
+
+
 def fork(
-    stream: TaskStream, position: dict[str, NDArray[Any]], slots: NDArray[np.int64], task: int, *, skip: int = 0
+    stream: TaskStream, position: dict[str, NDArray[Any]], slots: Ints, task: int | Ints, *, skip: int = 0
 ) -> tuple[Any, dict[str, Any]]:
-    """Begin episodes of one task in copies of some lives, and go on with that task for ever.
+    """Begin episodes of chosen tasks in copies of some lives, and go on with these tasks for ever.
 
     The copies have met what the lives have met, and their hidden rules; the episodes that were running there are not
     finished in them.
@@ -27,8 +46,8 @@ def fork(
     Args:
         stream: for the copies alone, reset once; made as the living one, but with a slot for each copy.
         position: of the living stream, as `position()` returned it.
-        slots: [n] whose lives are copied.
-        task: number of the task.
+        slots: [n] whose lives are copied; a life may be copied several times.
+        task: number of the task, or [n] of each copy.
         skip: episodes that are left out of the order of seeds: with another number other episodes are drawn.
 
     Returns:
@@ -44,17 +63,19 @@ def fork(
         raise ValueError(f"stream must have a slot for each copy: num_envs={stream.num_envs}, {slots.size} copies")
     if len(stream.tasks) != tasks:
         raise ValueError(f"position has {tasks} tasks, the stream has {len(stream.tasks)}")
-    if not 0 <= task < tasks:
-        raise ValueError(f"task must lie in 0 to {tasks - 1}: task={task}")
+    chosen = np.broadcast_to(np.asarray(task, np.int64), slots.shape)
+    if outside := [int(number) for number in chosen if not 0 <= number < tasks]:
+        raise ValueError(f"task must lie in 0 to {tasks - 1}: task={outside[0]}")
     copied: dict[str, Any] = {name: position[name][slots].copy() for name in Counters._fields}
     copied["episode"] += skip
     copied["met"][copied["met"] >= 0] += skip  # lags stay what they are
     for name in ("seed", "vector_steps", "lives"):
         setattr(stream, name, position[name].item())
-    stream.schedule, stream.life_episodes, everyone = Order((task,)), None, np.arange(slots.size)
+    stream.schedule, stream.life_episodes, everyone = _Given(chosen), None, np.arange(slots.size)
     stream._set_counters(Counters(**copied))
     stream.base_task = stream._drift.base_task(stream.task)
     stream._begin_lives(everyone)
     stream._restore_lives(position, slots)
     stream._new_episodes(everyone)
+    stream.schedule = _Same()
     return stream.observe()

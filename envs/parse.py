@@ -39,6 +39,7 @@ SCHEDULES = table(
         "order": Entry("composed_schedules:Order", "tasks as they are listed: order:A,B,C,A every 500"),
         "sweep": Entry("schedules:Sweep", "evenly from the first task to the last and back"),
         "walk": Entry("schedules:Walk", "a random walk over the tasks in their order"),
+        "once": Entry("once:Once", "every task once or a few times, then never again; others come as distractors"),
         "spaced": Entry("schedules:SpacedLags", "half of the tasks come back after 1, 2, 4, ... episodes"),
     },
 )

@@ -4,30 +4,44 @@
     lifelong retention runs/NAME --times 256
     lifelong retention runs/NAME --stream-options cues=64 --steps 4096       more to remember at a time
     lifelong retention runs/NAME --carry episode    the control: memory reset at every episode's end
+    lifelong retention runs/NAME --probe --stream-options cues=256           what was met once, 2, 4, 8, ... 256 ago
+    lifelong retention runs/NAME --probe --lags 3 10 30 100 --meetings 2
 
 The lives are new and endless, with new hidden rules: they can only be known in fast weights. Prints the curve with 95 %
 intervals (over lives), and writes it to runs/NAME/report/ and, for TensorBoard, as a run runs/NAME/<report>.
 A report is named after its steps and every setting that is not the default, such as
 frozen-2048-episode-cyclic-20-seed1-lives64; the same command again replaces it and says so.
+
+With --probe every task is met once and then not again, while others come. Copies of the lives are asked for it at exact
+lags and thrown away: asking does not rehearse, and lag is not practice. Its load, the different tasks met since, stands
+beside each lag.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
 
 from lifelong.agents import Carry
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
+from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.practice_and_load import retention_surface
+from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.errors import check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
@@ -47,8 +61,11 @@ class RetentionConfig:
         times: how many times longer the lives are than in training.
         lives: number of lives in parallel; if not given, as in the evaluation of training.
         carry: what ends the memory; if not given, as in training.
-        schedule: which task comes next; if not given, as in training. `spaced` probes a grid of lags.
+        schedule: which task comes next; if not given, as in training, and with `probe` every task once.
         stream_options: settings of the stream in place of training's, such as cues=64.
+        probe: ask copies of the lives at exact lags, and throw them away; the lives are as long as the lags need.
+        lags: of `probe`, in episodes; if not given, powers of two until every task was met.
+        meetings: of `probe`: how often a task is met before it is asked for.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
     """
@@ -60,13 +77,43 @@ class RetentionConfig:
     carry: Carry | None = None
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
+    probe: bool = False
+    lags: tuple[int, ...] = ()
+    meetings: int = 1
     seed: int = 0
     threads: int = 1
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps", "times", "lives", "threads"))
+        check_sizes(self, ("steps", "times", "lives", "meetings", "threads"))
         check_seed(self.seed)
+        if min(self.lags, default=1) < 1:
+            raise UserError(f"lags must be positive: lags={min(self.lags)}")
+        if self.probe and (self.steps is not None or self.times != 16.0):
+            given = f"steps={self.steps}" if self.steps is not None else f"times={self.times}"
+            raise UserError(f"--probe lives as long as its longest lag needs; it cannot also be told {given}")
+        if not self.probe and (self.lags or self.meetings != 1):
+            given = f"lags={' '.join(map(str, self.lags))}" if self.lags else f"meetings={self.meetings}"
+            raise UserError(f"lags and meetings are those of --probe, which is not given: {given}")
+
+
+@dataclass(frozen=True)
+class _Lived:
+    """What the lives have shown.
+
+    Args:
+        rows: of their episodes, or of the copies'.
+        mode: of the rows.
+        name: how the name of the report begins.
+        length: of the lives, in words.
+        more: the same, with what it is compared to.
+    """
+
+    rows: Rows
+    mode: Literal["frozen", "probe"]
+    name: str
+    length: str
+    more: str
 
 
 def command(arguments: list[str]) -> None:
@@ -89,54 +136,131 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
     schedule = None if config.schedule == trained.schedule else config.schedule
-    if schedule is not None:
-        trained = replace(trained, schedule=schedule)
+    usual_schedule = f"once:meetings={config.meetings}" if config.probe else trained.schedule
+    trained = replace(trained, schedule=schedule or usual_schedule, carry=config.carry or trained.carry)
     trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
     usual = trained.evaluation_lives or trained.num_envs
     lives = config.lives or usual
-    env = make_env(trained, num_envs=lives, life_episodes=None, seed=evaluation_seed(config.seed))
+
+    def stream() -> TaskStream:
+        return make_env(trained, num_envs=lives, life_episodes=None, seed=evaluation_seed(config.seed))
+
+    env = stream()
     agent = make_agent(trained, env)
     facts = load_policy(config.run, agent)
-    horizon = training_horizon(trained, facts["mean_length"])
-    steps = config.steps or round(config.times * horizon)
-    carry = config.carry or trained.carry
+    if config.probe:
+        lived = _ask(config, trained, agent, env, stream, facts["mean_length"], console)
+    else:
+        lived = _live(config, trained, agent, env, facts["mean_length"], console)
+    env.close()
     name = report_name(
-        f"frozen-{steps}",
-        carry=carry,
+        lived.name,
+        carry=trained.carry,
         schedule=schedule,
         options=config.stream_options,
         seed=config.seed,
         lives=None if lives == usual else lives,
     )
+    summary = summarise(lived.rows, env)
+    if config.probe:
+        curve = _with_load(lived.rows, env)
+        summary = replace(summary, curve=curve, first=curve)
+    files = _write(config.run, name, lived, summary, env, facts["steps"])
+    show_summary(summary, f"{config.run.name} {lived.mode}, {lived.more}, carry={trained.carry}", console)
+    files.show(console)
+    return summary
+
+
+def _live(
+    config: RetentionConfig,
+    trained: TrainConfig,
+    agent: ActorCritic,
+    env: TaskStream,
+    mean_length: float,
+    console: Console,
+) -> _Lived:
+    """Let the agent live on."""
+    horizon = training_horizon(trained, mean_length)
+    steps = config.steps or round(config.times * horizon)
     with Progress(steps * env.num_envs, 0, console) as progress:
         rows = live_frozen(
             agent,
             env,
             steps,
-            carry=carry,
+            carry=trained.carry,
             seed=config.seed,
             cuda_graph=trained.cuda_graph,
             progress=lambda lived: progress.update(lived, {}),
         )
-    env.close()
-    summary = summarise(rows, env)
-    files = ReportFiles(config.run, name, (".json", ".png", "-load.png"))
+    length = f"{steps:,} steps"
+    return _Lived(rows, "frozen", f"frozen-{steps}", length, f"{length} ({steps / horizon:.3g}x)")
+
+
+def _ask(
+    config: RetentionConfig,
+    trained: TrainConfig,
+    agent: ActorCritic,
+    env: TaskStream,
+    stream: Callable[[], TaskStream],
+    mean_length: float,
+    console: Console,
+) -> _Lived:
+    """Let the agent live on, and ask copies at the lags.
+
+    Raises:
+        UserError: if tasks of the stream cannot be asked for, or not at these lags.
+    """
+    if why := refusal(env):
+        raise UserError(f"tasks of stream {trained.stream!r} cannot be asked for: {why}")
+    meetings = config.meetings
+    lags = check_lags(env, config.lags, meetings)
+    episodes, copies = length_of_life(env, lags, meetings), stream()
+    with Progress(round(episodes * mean_length) * env.num_envs, 0, console) as progress:
+        rows = ask_at_lags(
+            agent,
+            env,
+            copies,
+            lags,
+            episodes=episodes,
+            meetings=meetings,
+            carry=trained.carry,
+            seed=config.seed,
+            cuda_graph=trained.cuda_graph,
+            progress=lambda lived: progress.update(lived, {}),
+        )
+    copies.close()
+    words = ["probe", *map(str, lags if config.lags else lags[-1:]), *([f"meetings{meetings}"] * (meetings > 1))]
+    often = "once" if meetings == 1 else f"{meetings} times"
+    more = f"{episodes:,} episodes, each task met {often}"
+    return _Lived(rows, "probe", "-".join(words), f"{often} met", more)
+
+
+def _with_load(rows: Rows, env: TaskStream) -> RetentionCurve:
+    """Return retention by exact lag, with the mean load at each."""
+    curve = retention_of(rows, env, exact=True)
+    loads = tuple(float(np.mean(rows["load"][rows["lag_episodes"] == lag])) for lag in curve.lags)
+    return replace(curve, load=loads)
+
+
+def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStream, trained_steps: int) -> ReportFiles:
+    """Write a report in place of one of the same name, and return its files."""
+    files = ReportFiles(run, name, (".json", ".png", "-load.png"))
     files.added(files.rows / "episodes")
-    with EpisodeLog(files.rows, "frozen", tasks=[task.name for task in env.tasks]) as log:
+    with EpisodeLog(files.rows, lived.mode, tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)
-        if rows:  # no episode may have ended
-            log.append(rows, facts["steps"])
+        if lived.rows:  # no episode may have ended
+            log.append(lived.rows, trained_steps)
     if summary.curve.measured:
         files.add(".json").write_text(summary.curve.to_json() + "\n")
-        curves = {f"{config.run.name}, {steps:,} steps": summary.curve}
+        title = f"{run.name}, {lived.length}"
+        curves = {title: summary.curve}
         if summary.first.measured and summary.first.rho != summary.curve.rho:
             curves["at first exposure"] = summary.first
         plot_curves(curves, files.add(".png"))
-        surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
-        if len(surface.load) > 1:
-            plot_surface(surface, files.add("-load.png"), f"{config.run.name}, {steps:,} steps")
+        if lived.mode == "frozen":  # among probes load goes with lag
+            surface = retention_surface(lived.rows, lambda chosen: retention_of(lived.rows, env, where=chosen))
+            if len(surface.load) > 1:
+                plot_surface(surface, files.add("-load.png"), title)
         with RunWriter(files.added(files.events)) as writer:
             writer.retention(summary.curve, None)
-    show_summary(summary, f"{config.run.name} frozen, {steps:,} steps ({steps / horizon:.3g}x), carry={carry}", console)
-    files.show(console)
-    return summary
+    return files

@@ -10,8 +10,9 @@ Every measure gives rows a score and two expectations, and retention in a lag bi
 | index (`index.py`) | return | of the best policy that forgets at every episode's end | of the best that does not |
 | gain (`gain.py`) | normalised return, or success | of the task's first meeting | of the last episode of its visits |
 
-Lags count episodes, in bins 1, 2-3, 4-7, 8-15, ... An interval is Wilson's for the mean score, with the number of rows
-that lives make it worth (`proportions.py`); a bin with fewer than `minimum` rows has no value.
+Lags count episodes, in bins 1, 2-3, 4-7, 8-15, ..., or each by itself where lags were chosen (probes). An interval is
+Wilson's for the mean score, with the number of rows that lives make it worth (`proportions.py`); a bin with fewer than
+`minimum` rows has no value.
 """
 
 import json
@@ -37,7 +38,7 @@ _NAN = float("nan")
 
 @dataclass(frozen=True, slots=True)
 class RetentionCurve:
-    """Retention by lag; entry k of each tuple belongs to the bin of lags 2^k to 2^(k+1) - 1.
+    """Retention by lag; entry k of each tuple belongs to the bin of lags 2^k to 2^(k+1) - 1, or to `lags[k]`.
 
     Args:
         measure: what rho is, see the module.
@@ -55,6 +56,8 @@ class RetentionCurve:
         lived: longest lag among the rows, in episodes.
         reason: why there is no curve, as a sentence; empty if there is one.
         corrected: rho less the transfer that first meetings of other tasks show at the same age; `gain` only.
+        lags: exact lags in place of bins; empty with bins.
+        load: mean number of different tasks met since, at each of `lags`.
     """
 
     measure: Measure
@@ -72,6 +75,8 @@ class RetentionCurve:
     lived: int = 0
     reason: str = ""
     corrected: tuple[float, ...] = ()
+    lags: tuple[int, ...] = ()
+    load: tuple[float, ...] = ()
 
     @property
     def measured(self) -> bool:
@@ -80,18 +85,20 @@ class RetentionCurve:
 
     @property
     def bins(self) -> tuple[str, ...]:
-        """Labels of the bins."""
-        return tuple(map(bin_label, range(len(self.rho))))
+        """Labels of the bins, or of the exact lags."""
+        return tuple(map(str, self.lags)) if self.lags else tuple(map(bin_label, range(len(self.rho))))
 
     @property
     def lag(self) -> tuple[int, ...]:
-        """Smallest lag of each bin, in episodes."""
-        return tuple(2**k for k in range(len(self.rho)))
+        """Smallest lag of each bin, or the exact lags, in episodes."""
+        return self.lags or tuple(2**k for k in range(len(self.rho)))
 
     @property
     def area_label(self) -> str:
         """Lags that the area is the mean of: `lags 2 to 127`."""
         first, last = self.area_bins
+        if self.lags and last >= first:
+            return f"lags {self.lags[first]} to {self.lags[last]}, {last - first + 1} of them"
         return f"lags {bin_edges(first)[0]} to {bin_edges(last)[1]}" if last >= first else "no lags"
 
     @property
@@ -109,13 +116,17 @@ class RetentionCurve:
             lines.append([label, number_text(self.rho[k]), ends, number_text(self.score[k]), f"{self.count[k]}"])
             if self.corrected:
                 lines[-1].insert(2, number_text(self.corrected[k]))
+            if self.load:
+                lines[-1].append(f"{self.load[k]:.1f}")
         lines = [line for line, count in zip(lines, self.count, strict=True) if count]
-        more = [""] if self.corrected else []
+        more, after = [""] if self.corrected else [], [""] if self.load else []
         area = f"area, {self.area_label}" if self.area_bins[1] >= self.area_bins[0] else "area"  # of 0.1: over any bins
-        lines.append([area, number_text(self.area), *more, _interval(self.area_low, self.area_high), "", ""])
-        lines.append(["half-life", self.half_life_label, *more, "", "", ""])
+        lines.append([area, number_text(self.area), *more, _interval(self.area_low, self.area_high), "", "", *after])
+        lines.append(["half-life", self.half_life_label, *more, "", "", "", *after])
         if self.corrected:
             heading.insert(2, "less transfer")
+        if self.load:
+            heading.append("load")
         return [tuple(heading), *map(tuple, lines)]
 
     def to_json(self) -> str:
@@ -154,6 +165,7 @@ def retention_curve(
     bounds: tuple[float, float] = (0.0, 1.0),
     gap: float = 0.0,
     minimum: int = 30,
+    exact: bool = False,
 ) -> RetentionCurve:
     """Return retention by lag, rho = Σ (score - forgetful) / Σ (best - forgetful) in each bin.
 
@@ -167,13 +179,15 @@ def retention_curve(
         bounds: least and greatest score there can be, for the intervals.
         gap: least mean of best - forgetful, in parts of the range of `bounds`, for which a bin has a value.
         minimum: rows below which a bin has no value.
+        exact: whether each lag is told apart, in place of bins.
     """
     low, high = bounds
     unit = [
         (np.broadcast_to(np.asarray(column, np.float64), lag.shape) - low) / (high - low)
         for column in (score, forgetful, best)
     ]
-    sums = _sums(life, lag, [None, *unit])  # [lives, bins, 4]: rows, scores, forgetful, best
+    lags, place = np.unique(lag, return_inverse=True) if exact else (np.zeros(0, np.int64), lag_bins(lag))
+    sums = _sums(life, place, [None, *unit])  # [lives, bins, 4]: rows, scores, forgetful, best
     count, total = sums[..., 0].sum(0), sums.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean, base, top = (total[:, i] / count for i in (1, 2, 3))
@@ -198,6 +212,7 @@ def retention_curve(
         half_life=measured,
         lived=int(lag.max()) if lag.size else 0,
         reason="" if np.isfinite(span).any() else _why(count, minimum),
+        lags=tuple(lags.tolist()),
     )
 
 
@@ -227,9 +242,8 @@ def _area(
     return float((g * mean[chosen]).sum()) - offset, low - offset, high - offset, (first, last)
 
 
-def _sums(life: NDArray[Any], lag: NDArray[Any], columns: list[NDArray[Any] | None]) -> Floats:
-    """Return [lives, bins, columns] sums by life and lag bin; None is the number of rows."""
-    bins = lag_bins(lag)
+def _sums(life: NDArray[Any], bins: NDArray[Any], columns: list[NDArray[Any] | None]) -> Floats:
+    """Return [lives, bins, columns] sums by life and bin; None is the number of rows."""
     width = int(bins.max()) + 1 if bins.size else 0
     lives, unit = np.unique(life, return_inverse=True)
     place = unit * width + bins

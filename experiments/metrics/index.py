@@ -30,6 +30,7 @@ def index_curve(
     oracle: float,
     where: NDArray[np.bool_] | None = None,
     minimum: int = 30,
+    exact: bool = False,
 ) -> RetentionCurve:
     """Return the memory index of the rows of each lag bin: 0 forgets at every episode's end, 1 forgets nothing.
 
@@ -44,6 +45,7 @@ def index_curve(
         oracle: mean return of the policy that knows what is hidden.
         where: [rows] the rows to count; None is all.
         minimum: rows below which a bin has no value.
+        exact: whether each lag is told apart, in place of bins.
 
     Returns:
         The curve; without a value, and with the reason, if the index of the rows is surely below -.03 and that of no
@@ -63,7 +65,9 @@ def index_curve(
     span = most - least if most > least else 1.0
     gap = _GAP * (oracle - random) / span if oracle > random else 0.0
     bounds = (least, least + span)
-    curve = retention_curve("index", life, lag, returned, within, cross, bounds=bounds, gap=gap, minimum=minimum)
+    curve = retention_curve(
+        "index", life, lag, returned, within, cross, bounds=bounds, gap=gap, minimum=minimum, exact=exact
+    )
     surely_worse = memory_index_interval(rows, counted)[1] < -_WORSE
     if curve.measured and surely_worse and not (np.nan_to_num(curve.low) > 0).any():
         reason = (

@@ -12,7 +12,7 @@ __all__ = ["recall_curve"]
 
 
 def recall_curve(
-    rows: Rows, chance: float, *, where: NDArray[np.bool_] | None = None, minimum: int = 30
+    rows: Rows, chance: float, *, where: NDArray[np.bool_] | None = None, minimum: int = 30, exact: bool = False
 ) -> RetentionCurve:
     """Return retention by lag of streams that reveal the answer after each episode.
 
@@ -27,6 +27,7 @@ def recall_curve(
         chance: 1/A, P(correct) without memory.
         where: [rows] the rows to count; None is all.
         minimum: rows below which a bin has no value.
+        exact: whether each lag is told apart, in place of bins.
     """
     success: NDArray[Any] = rows["success"]
     counted = (rows["lag_episodes"] >= 1) & ~np.isnan(success)
@@ -34,6 +35,5 @@ def recall_curve(
         counted &= (rows["old_answer"] < 0) | (rows["lag_episodes"] <= rows["since_change"])
     if where is not None:
         counted &= where
-    return retention_curve(
-        "recall", rows["life"][counted], rows["lag_episodes"][counted], success[counted], chance, 1.0, minimum=minimum
-    )
+    life, lag = rows["life"][counted], rows["lag_episodes"][counted]
+    return retention_curve("recall", life, lag, success[counted], chance, 1.0, minimum=minimum, exact=exact)

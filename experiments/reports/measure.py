@@ -154,7 +154,7 @@ def _place(run: Run, part: str) -> tuple[Path, Mode, int | None]:
         return run.folder, "frozen", None
     if part == TRAINED:
         return run.folder, "train", run.facts.get("rows")
-    return run.folder / "report" / part, "frozen", None
+    return run.folder / "report" / part, "probe" if part.startswith("probe-") else "frozen", None
 
 
 def _surface(rows: Rows, env: TaskStream) -> Surface | None:

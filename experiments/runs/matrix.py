@@ -25,15 +25,14 @@ _MOST = 16  # lines that are printed
 _MOST_DRAWN = 48  # evaluations that are drawn, evenly chosen; more tasks than that have no numbers
 
 
-def matrix_scalars(rows: Rows) -> dict[str, float]:
-    """Return the published quantities that the matrix of these evaluations allows, by TensorBoard tag.
+def matrix_scalars(R: NDArray[np.float64]) -> dict[str, float]:
+    """Return the published quantities that a performance matrix allows, by TensorBoard tag.
 
     Forgetting is of the best score that a task ever had (peak less final), since blocks may come back.
 
     Args:
-        rows: as for `performance_matrix`.
+        R: [K, T].
     """
-    _, _, R = performance_matrix(rows)
     if not R.size:
         return {}
     found = {"transfer/final_average": final_average(R)}
@@ -64,7 +63,7 @@ def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -
     title = f"performance matrix: {scale} of copies of the living agent ({mode})"
     for table in stacked_tables(title, label, columns, console.width, right=True):
         console.print(table)
-    found = matrix_scalars(rows)
+    found = matrix_scalars(R)
     words = [f"{tag.partition('/')[2].replace('_', ' ')} {value:.3f}" for tag, value in found.items()]
     console.print(" · ".join(words))
 

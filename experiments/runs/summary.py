@@ -74,13 +74,16 @@ class Summary:
     unmet: tuple[str, ...] = ()
 
 
-def retention_of(rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None) -> RetentionCurve:
+def retention_of(
+    rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None, exact: bool = False
+) -> RetentionCurve:
     """Return retention by lag, by the measure that the stream declares.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
         where: [rows] the rows whose retention counts; None is all.
+        exact: whether each lag is told apart, in place of bins; not with the measure `gain`.
     """
     if env.retention is None:
         return RetentionCurve("gain", (), (), (), (), (), reason="one task: there is nothing to come back to")
@@ -89,10 +92,10 @@ def retention_of(rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None
     references = [task.references for task in env.tasks]
     if env.retention == "recall":
         chance = next((scores.random for scores in references if not math.isnan(scores.random)), math.nan)
-        return recall_curve(rows, chance, where=where)  # tasks with drifts have no references
+        return recall_curve(rows, chance, where=where, exact=exact)  # tasks with drifts have no references
     if env.retention == "index":
         random, oracle = min(r.random for r in references), max(r.oracle for r in references)
-        return index_curve(rows, random=random, oracle=oracle, where=where)
+        return index_curve(rows, random=random, oracle=oracle, where=where, exact=exact)
     return gain_curve(rows, [task.name for task in env.tasks], where=where)
 
 

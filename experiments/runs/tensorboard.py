@@ -223,13 +223,17 @@ class RunWriter:
         before = list(folder.glob("events.out.tfevents.*"))
         with SummaryWriter(str(folder)) as writer:
             scalar: Any = writer.add_scalar
-            for number, rho in enumerate(curve.rho):
-                if not math.isnan(rho):
-                    scalar(_BY_LOG2_LAG, rho, number)
-                    scalar(_BY_PLAIN_LAG, rho, bin_edges(number)[0])
-                    for tag, end in ((_LOW, curve.low[number]), (_HIGH, curve.high[number])):
+            for lag, rho, low, high in zip(curve.lag, curve.rho, curve.low, curve.high, strict=True):
+                if math.isnan(rho):
+                    continue
+                octave = lag.bit_length() - 1
+                if lag == 2**octave:  # not a chosen lag between two powers
+                    scalar(_BY_LOG2_LAG, rho, octave)
+                scalar(_BY_PLAIN_LAG, rho, lag)
+                if lag == 2**octave:
+                    for tag, end in ((_LOW, low), (_HIGH, high)):
                         # a bin without an interval still needs ends, or its point would not be drawn
-                        scalar(tag, rho if math.isnan(end) else end, number)
+                        scalar(tag, rho if math.isnan(end) else end, octave)
         for path in before:
             path.unlink()
 
@@ -282,7 +286,7 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
 
     figure = Figure(figsize=(8.0, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
-    longest = max((len(curve.rho) for curve in curves.values()), default=1)
+    longest = max((curve.lag[-1].bit_length() for curve in curves.values() if curve.rho), default=1)
     for level, name in ((1.0, "nothing forgotten"), (0.0, "no memory")):
         axes.axhline(level, color="0.6", linewidth=1.0, zorder=0)
         axes.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(-4, 3),

@@ -194,7 +194,7 @@ class Trainer:
         steps, tasks, R = performance_matrix(rows)
         names = [self.tasks[task] for task in tasks]
         scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
-        self.writer.scalars(scalars | matrix_scalars(rows), step)
+        self.writer.scalars(scalars | matrix_scalars(R), step)
         doubled = len(steps).bit_count() == 1  # since it was drawn, which takes longer than a few copies
         if doubled or step >= (self.config.steps or 0):
             title = f"{scores(rows)[1]} of copies of the living agent, {mode}"

@@ -122,6 +122,22 @@ def test_a_copy_meets_the_task_it_is_asked_for_after_what_its_life_has_met(make:
 
 
 @every_stream
+def test_copies_of_one_life_are_asked_for_tasks_of_their_own(make: Callable[..., TaskStream]) -> None:
+    stream, met = lived(make)
+    copies, slots, tasks = make(4, seed=9), np.array([1, 0, 1, 2]), np.array([1, 0, 0, 1])
+    copies.reset()
+    _, info = fork(copies, stream.position(), slots, tasks)
+    assert info["task"].tolist() == tasks.tolist()
+    assert copies.life.tolist() == stream.life[slots].tolist()
+    assert copies.meetings[np.arange(4), tasks].tolist() == [
+        met[slot].count(task) for slot, task in zip(slots, tasks.tolist(), strict=True)
+    ]
+    for _ in range(60):
+        *_, info = copies.step(actions(copies, 1))
+        assert np.array_equal(info["task"], tasks)
+
+
+@every_stream
 def test_a_copy_goes_on_with_its_task_for_ever(make: Callable[..., TaskStream]) -> None:
     stream, _ = lived(make)
     copies = make(2, seed=9)

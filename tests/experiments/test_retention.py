@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from tensorboard.backend.event_processing import event_accumulator
 
 from lifelong.agents.ppo import PPOConfig
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.episodes import read_episodes
+from lifelong.experiments.runs.episodes import MODES, read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.train import Outcome, main as train
 
@@ -149,3 +150,63 @@ def test_any_run_can_be_measured(changes: dict[str, object], tiny: Callable[...,
 def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"{name} must be positive: {name}={value}"):
         RetentionConfig(Path("x"), **{name: value})  # type: ignore[arg-type]
+
+
+# ---- probes ---------------------------------------------------------------------------------------------------------
+
+
+def test_probes_are_a_report_of_their_own(learnt: Outcome) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    config = RetentionConfig(learnt.folder, probe=True, stream_options=("cues=8",), lives=16)
+    summary = main(config, console)
+    assert summary.curve.lags == (2, 4, 8)
+    assert all(load < lag for load, lag in zip(summary.curve.load, summary.curve.lags, strict=True))
+    report, name = learnt.folder / "report", "probe-8-cues-8-lives16"
+    rows = read_episodes(report / name)
+    assert {*rows["lag_episodes"].tolist()} == {2, 4, 8}
+    assert (rows["mode"] == MODES.index("probe")).all()
+    assert (rows["meetings"] == 1).all()
+    read = RetentionCurve.from_json((report / f"{name}.json").read_text())
+    np.testing.assert_equal(asdict(read), asdict(summary.curve))
+    assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert not (report / f"{name}-load.png").exists()
+    assert list((learnt.folder / name / "by_lag").glob("events.out.tfevents.*"))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "each task met once" in said
+    assert said.count("\nwrote ") == 4
+    main(config, console)
+    assert console.file.getvalue().count("\nreplaced ") == 4  # type: ignore[attr-defined]
+
+
+def test_lags_and_meetings_of_probes_name_the_report(learnt: Outcome) -> None:
+    asked: dict[str, Any] = {"probe": True, "lives": 8, "stream_options": ("cues=8",)}
+    summary = main(RetentionConfig(learnt.folder, lags=(12, 3), meetings=2, **asked))
+    assert summary.curve.lags == (3, 12)
+    rows = read_episodes(learnt.folder / "report" / "probe-3-12-meetings2-cues-8-lives8")
+    assert (rows["meetings"] == 2).all()
+    scalars = event_accumulator.EventAccumulator(
+        str(learnt.folder / "probe-3-12-meetings2-cues-8-lives8" / "by_lag")
+    ).Reload()
+    assert scalars.Tags()["scalars"] == ["Retention/by plain lag in episodes"]
+    assert [event.step for event in scalars.Scalars("Retention/by plain lag in episodes")] == [3, 12]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 9}, "--probe lives as long as its longest lag needs; it cannot also be told steps=9"),
+        ({"times": 2.0}, "it cannot also be told times=2.0"),
+        ({"lags": (4, 0)}, "lags must be positive: lags=0"),
+        ({"meetings": 0}, "meetings must be positive: meetings=0"),
+        ({"lags": (4, 8), "probe": False}, "those of --probe, which is not given: lags=4 8"),
+        ({"meetings": 2, "probe": False}, "those of --probe, which is not given: meetings=2"),
+    ],
+)
+def test_settings_that_probes_cannot_have_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RetentionConfig(Path("x"), **{"probe": True} | changes)
+
+
+def test_a_stream_that_cannot_be_asked_is_refused_with_the_reason(learnt: Outcome) -> None:
+    with pytest.raises(UserError, match="tasks of stream 'cued-recall' cannot be asked for: it needs at least 4 tasks"):
+        main(RetentionConfig(learnt.folder, probe=True))

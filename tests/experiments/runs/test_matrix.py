@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix, show_matrix
 
 LONG = ["MiniGrid-DoorKey-5x5-v0", "lavagaps5, reversed_actions+sticky_actions:0.5", "a " * 30]
@@ -41,4 +42,4 @@ def test_a_matrix_is_a_table_of_80_columns() -> None:
     steps = [line.split("│")[1].strip() for line in said.splitlines() if "│" in line]
     assert steps == [f"{k},000" if k else "0" for k in (*range(8), *range(12, 20))] * 3  # without the middle
     assert "final average" in said
-    assert matrix_scalars(rows(20, 7))["transfer/forgetting"] == pytest.approx(0)
+    assert matrix_scalars(performance_matrix(rows(20, 7))[2])["transfer/forgetting"] == pytest.approx(0)
