@@ -105,7 +105,8 @@ def lived_endlessly(run: Run, env: TaskStream) -> bool:
 
 def reports_of(run: Run) -> list[str]:
     """Return the names of a run's reports of `lifelong retention`."""
-    return sorted(path.parent.name for path in (run.folder / "report").glob("frozen-*/episodes") if path.is_dir())
+    folders = (path for kind in ("frozen", "probe") for path in (run.folder / "report").glob(f"{kind}-*/episodes"))
+    return sorted(path.parent.name for path in folders if path.is_dir())
 
 
 def measure(run: Run, part: str, env: TaskStream) -> Measured:

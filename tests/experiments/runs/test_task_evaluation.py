@@ -82,7 +82,7 @@ def assert_same_training(found: Path, wanted: Path) -> None:
     for name, column in theirs.items():
         np.testing.assert_array_equal(ours[name], column, strict=True)
     names = sorted(path.name for path in (wanted / CHECKPOINT).glob("*.safetensors"))
-    assert len(names) == 5
+    assert {"env", "memory", "optimizer", "policy", "random"} <= {name.removesuffix(".safetensors") for name in names}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
 
