@@ -12,8 +12,8 @@ Ends with the retention of the frozen agent in fresh lives, as a table.
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +51,7 @@ class Outcome:
         finished: false if it was interrupted.
         summary: on the frozen agent in fresh lives; None without an evaluation.
         lived: on the endless lives of training, if they met several tasks; else None.
+        transfer: backward and forward, by TensorBoard tag, as far as they are known.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Outcome:
     finished: bool
     summary: Summary | None
     lived: Summary | None = None
+    transfer: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
         if finished:
             trainer.finish(lived or summary)
         cost, unwell = trainer.evaluation.cost(trainer.rollout.steps), trainer.health.out_of_bounds()
-    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived)
+    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived, trainer.transfer())
     _tell(outcome, config, console)
     if finished and unwell:
         console.print(unwell, markup=False, highlight=False, soft_wrap=True)
@@ -208,7 +210,8 @@ def _show(outcome: Outcome, config: TrainConfig, console: Console, cost: str, ta
     if outcome.lived is not None:
         show_summary(outcome.lived, f"{config.memory} in training", console)
     if cost:
-        show_matrix(read_episodes(outcome.folder, [config.evaluate_mode]), tasks, cost, console)
+        evaluated = read_episodes(outcome.folder, [config.evaluate_mode])
+        show_matrix(evaluated, tasks, cost, console, more=outcome.transfer)
     if outcome.summary is not None:
         show_summary(outcome.summary, f"frozen {config.memory} in fresh lives", console)
     console.print(f"look further: tensorboard --logdir {outcome.folder.parent}, then {first_page()}", soft_wrap=True)

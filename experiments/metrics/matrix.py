@@ -63,26 +63,38 @@ def average_performance(R: Matrix) -> float:
     return float(R[np.tril_indices(len(R))].mean())
 
 
-def backward_transfer(R: Matrix) -> float:
+def backward_transfer(R: Matrix, blocks: NDArray[Any] | None = None) -> float:
     """Return BWT = 1/(T - 1) Σ_{j < T} (R[T, j] - R[j, j]); negative is forgetting.
+
+    Args:
+        R: [T, T], or [K, T] with `blocks`.
+        blocks: [T] block in which each task was learnt last; a task of the last block does not count. NaN if none does.
 
     Source: Lopez-Paz and Ranzato 2017, arXiv 1706.08840.
     """
-    _square(R, "backward_transfer")
-    return float((R[-1] - np.diag(R))[:-1].mean())
+    if blocks is None:
+        _square(R, "backward_transfer")
+        blocks = np.arange(len(R))
+    since = R[-1] - R[blocks, np.arange(R.shape[1])]
+    return _mean(since[np.asarray(blocks) < len(R) - 1])
 
 
-def forward_transfer(R: Matrix, start: NDArray[Any]) -> float:
+def forward_transfer(R: Matrix, start: NDArray[Any], blocks: NDArray[Any] | None = None) -> float:
     """Return FWT = 1/(T - 1) Σ_{j > 1} (R[j - 1, j] - b_j), the score on a task just before it is learnt, over b.
 
     Args:
-        R: [T, T].
+        R: [T, T], or [K, T] with `blocks`.
         start: [T] b, the scores of the agent before all training.
+        blocks: [T] block in which each task was learnt first; a task of the first block does not count. NaN if none
+            does.
 
     Source: Lopez-Paz and Ranzato 2017, arXiv 1706.08840.
     """
-    _square(R, "forward_transfer")
-    return float((np.diag(R, 1) - np.asarray(start)[1:]).mean())
+    if blocks is None:
+        _square(R, "forward_transfer")
+        blocks = np.arange(len(R))
+    later = np.flatnonzero(np.asarray(blocks) > 0)
+    return _mean(R[np.asarray(blocks)[later] - 1, later] - np.asarray(start)[later])
 
 
 def forgetting(R: Matrix) -> NDArray[np.float64]:
@@ -148,6 +160,10 @@ def intransigence(R: Matrix, alone: NDArray[Any]) -> NDArray[np.float64]:
     """
     _square(R, "intransigence")
     return np.asarray(np.asarray(alone) - np.diag(R))
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if values.size else float("nan")
 
 
 def _square(R: Matrix, name: str) -> None:

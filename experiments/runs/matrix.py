@@ -1,6 +1,6 @@
 """Performance matrix of a run: printed as a table, drawn as a heat map."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,9 @@ def matrix_scalars(R: NDArray[np.float64]) -> dict[str, float]:
     return found
 
 
-def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -> None:
+def show_matrix(
+    rows: Rows, names: Sequence[str], mode: str, console: Console, *, more: Mapping[str, float] | None = None
+) -> None:
     """Print the matrix: a line for each evaluation, a column for each task.
 
     Args:
@@ -49,6 +51,7 @@ def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -
         names: of the tasks, by number.
         mode: of the evaluation.
         console: where.
+        more: quantities to be printed below, by TensorBoard tag.
     """
     steps, tasks, R = performance_matrix(rows)
     if not R.size:
@@ -63,7 +66,7 @@ def show_matrix(rows: Rows, names: Sequence[str], mode: str, console: Console) -
     title = f"performance matrix: {scale} of copies of the living agent ({mode})"
     for table in stacked_tables(title, label, columns, console.width, right=True):
         console.print(table)
-    found = matrix_scalars(R)
+    found = matrix_scalars(R) | dict(more or {})
     words = [f"{tag.partition('/')[2].replace('_', ' ')} {value:.3f}" for tag, value in found.items()]
     console.print(" · ".join(words))
 

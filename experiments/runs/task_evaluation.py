@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lifelong.agents import Rollout, join_rows
 from lifelong.envs import TaskStream
 from lifelong.envs.fork import fork
+from lifelong.experiments.metrics.matrix import backward_transfer, forward_transfer
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -30,6 +31,7 @@ __all__ = ["TaskEvaluation", "evaluate_tasks"]
 _MOST_COPIES = 16  # of the lives side by side
 _MOST_TASKS = 16  # for `auto`
 _BUDGET = 0.05  # steps of evaluation for each step of training, at most, for `auto`
+_START_BUDGET = 0.01  # of all steps of training, for the untrained agent, for `auto`
 _LONGEST = 100_000  # steps of an episode beyond which an evaluation is given up
 _CHUNK = 16  # steps between two looks at who has finished, at most
 
@@ -103,6 +105,8 @@ class TaskEvaluation:
         self.copies: TaskStream | None = None
         self.evaluated = self.steps = self.skipped = self.longest = 0
         self.task = -1
+        self.learnt: dict[int, list[int]] = {}
+        """Steps of training at which most lives were first, and last, in each task."""
         if self.capped:
             suited = env.retention == "gain" and not config.life_episodes and len(env.tasks) <= _MOST_TASKS
             self.every = "boundary" if suited else "off"
@@ -130,11 +134,12 @@ class TaskEvaluation:
         """Whether there is any evaluation."""
         return self.every != "off"
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
         return {
             "evaluated": self.evaluated, "evaluation_steps": self.steps, "evaluations_skipped": self.skipped,
             "evaluated_task": self.task, "longest_episode": self.longest,
+            "learnt": {str(task): steps for task, steps in self.learnt.items()},
         }  # fmt: skip
 
     def restore(self, facts: dict[str, Any]) -> None:
@@ -142,6 +147,7 @@ class TaskEvaluation:
         self.evaluated, self.steps = facts.get("evaluated", 0), facts.get("evaluation_steps", 0)
         self.skipped, self.longest = facts.get("evaluations_skipped", 0), facts.get("longest_episode", 0)
         self.task = facts.get("evaluated_task", -1)
+        self.learnt = {int(task): list(steps) for task, steps in facts.get("learnt", {}).items()}
 
     def due(self, steps: int, episodes: Rows) -> bool:
         """Return whether the tasks are to be evaluated now; to be asked after every segment.
@@ -156,6 +162,7 @@ class TaskEvaluation:
             self.longest = max(self.longest, int(episodes["length"].max()))
         task, before = int(np.bincount(self.env.task).argmax()), self.task
         self.task = task
+        self.learnt.setdefault(task, [steps, steps])[1] = steps
         if self.every != "boundary":
             return steps - self.evaluated >= int(self.every)
         if before in (-1, task):
@@ -163,6 +170,10 @@ class TaskEvaluation:
         affordable = self._affordable(steps, 1) and self._affordable(self.config.steps or 0, 2)  # one for the end
         self.skipped += not affordable
         return affordable
+
+    def due_at_start(self) -> bool:
+        """Return whether the untrained agent is to be evaluated, the baseline of forward transfer."""
+        return self.every == "boundary"
 
     def due_at_end(self, steps: int) -> bool:
         """Return whether the tasks are to be evaluated when training is done.
@@ -184,10 +195,33 @@ class TaskEvaluation:
             mode=config.evaluate_mode,
             episodes=config.evaluate_episodes,
             seed=config.seed + rollout.steps,
-            most_steps=int(_BUDGET * rollout.steps) - self.steps if self.capped else most,
+            most_steps=self._left(rollout.steps) if self.capped else most,
         )
         self.evaluated, self.steps = rollout.steps, self.steps + steps
         return rows
+
+    def transfer(self, steps: NDArray[np.int64], tasks: NDArray[np.int64], R: NDArray[np.float64]) -> dict[str, float]:
+        """Return backward and forward transfer by TensorBoard tag, where tasks are evaluated at boundaries.
+
+        A task counts from the block in which most lives were in it first, or last; NaN where there is none.
+
+        Args:
+            steps: [K] of training, of a performance matrix; its first may be 0, the untrained agent.
+            tasks: [T] numbers.
+            R: [K, T].
+        """
+        chosen = np.array([task in self.learnt for task in tasks.tolist()], np.bool_)
+        baseline = int(steps.size > 0 and steps[0] == 0)
+        blocks = steps[baseline:]
+        if self.every != "boundary" or not blocks.size or not chosen.any():
+            return {}
+        first, last = np.array([self.learnt[task] for task in tasks[chosen].tolist()]).T
+        after, start = R[baseline:, chosen], R[0, chosen]
+        begins, ends = (np.searchsorted(blocks, learnt, side="right") for learnt in (first, last))
+        found = {"transfer/backward": backward_transfer(after, np.minimum(ends, blocks.size - 1))}
+        if baseline:
+            found["transfer/forward"] = forward_transfer(after, start, begins)
+        return {tag: value for tag, value in found.items() if not np.isnan(value)}
 
     def cost(self, steps: int) -> str:
         """Return what the evaluations cost, in words; empty if there were none.
@@ -204,6 +238,11 @@ class TaskEvaluation:
         """Close the stream of the copies."""
         if self.copies is not None:
             self.copies.close()
+
+    def _left(self, steps: int) -> int:
+        """Return the steps that an evaluation may take, after so many of training."""
+        whole = _BUDGET * steps if steps else _START_BUDGET * (self.config.steps or 0)
+        return int(whole) - self.steps
 
     def _affordable(self, steps: int, evaluations: int) -> bool:
         """Return whether so many more evaluations cost at most their share of the steps, as far as is known."""

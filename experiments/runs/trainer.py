@@ -115,6 +115,8 @@ class Trainer:
             )
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
+                if self.evaluation.due_at_start():
+                    self.evaluate_tasks()
                 self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
             while rollout.steps < config.steps and not interrupted:
                 began = time.monotonic()
@@ -144,7 +146,7 @@ class Trainer:
             if rollout.steps >= config.steps:
                 if self.evaluation.due_at_end(rollout.steps):
                     self.evaluate_tasks()
-                elif self.evaluation.on and not self.evaluation.steps:
+                elif self.evaluation.on and not self.evaluation.evaluated:
                     said = "the tasks were not evaluated, since that takes more than 5 % of the steps"
                     self.console.print(f"{said}: --evaluate-every boundary does it all the same", soft_wrap=True)
             self.checkpoint()
@@ -185,6 +187,8 @@ class Trainer:
             self.console.print(f"the tasks are not evaluated any more: {error}", soft_wrap=True, markup=False)
             self.evaluation.every = "off"
             return
+        if not rows and not step:
+            return  # of the untrained agent they may be the longest
         if not rows:
             self.console.print(f"the tasks were not evaluated after {step:,} steps: their episodes took too long")
             return
@@ -194,11 +198,15 @@ class Trainer:
         steps, tasks, R = performance_matrix(rows)
         names = [self.tasks[task] for task in tasks]
         scalars = {f"tasks/{name.replace('/', '-')}/{mode}": float(R[-1, j]) for j, name in enumerate(names)}
-        self.writer.scalars(scalars | matrix_scalars(R), step)
+        self.writer.scalars(scalars | matrix_scalars(R) | self.evaluation.transfer(steps, tasks, R), step)
         doubled = len(steps).bit_count() == 1  # since it was drawn, which takes longer than a few copies
         if doubled or step >= (self.config.steps or 0):
             title = f"{scores(rows)[1]} of copies of the living agent, {mode}"
             self.writer.figure("transfer/performance_matrix", plot_matrix(steps, names, R, title), step)
+
+    def transfer(self) -> dict[str, float]:
+        """Return backward and forward transfer by TensorBoard tag, as far as they are known."""
+        return self.evaluation.transfer(*performance_matrix(join_rows(self._evaluated))) if self._evaluated else {}
 
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""

@@ -71,6 +71,16 @@ def test_forgetting_of_blocks_that_come_again() -> None:
     assert forgetting_of_end(again) == pytest.approx([0.2, 0.7 - 0.9])
 
 
+def test_transfer_of_blocks_that_come_again() -> None:
+    again = np.array([[0.8, 0.1], [0.5, 0.7], [0.9, 0.4], [0.6, 0.9]])
+    # task 1 was learnt last in block 3: .6 - .9; task 2 in the last block, which does not count
+    assert backward_transfer(again, np.array([2, 3])) == pytest.approx(-0.3)
+    # task 2 was learnt first in block 2: .1 after block 1, over .05; task 1 in the first block, which does not count
+    assert forward_transfer(again, np.array([0.2, 0.05]), np.array([0, 1])) == pytest.approx(0.05)
+    assert math.isnan(backward_transfer(again, np.array([3, 3])))
+    assert math.isnan(forward_transfer(again, np.array([0.2, 0.05]), np.array([0, 0])))
+
+
 def test_isolated_forgetting_by_hand() -> None:
     # what a block took: start less the first row, then each row less the next
     expected = [[-0.8, -0.1, -0.1], [0.2, -0.6, -0.2], [0.3, 0.2, -0.7]]

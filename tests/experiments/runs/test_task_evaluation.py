@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -321,6 +322,52 @@ def test_the_matrix_is_that_of_the_rows(tiny: Configs) -> None:
     assert chosen.sum() == 4
 
 
+def transfer_of(blocks: list[int], R: list[list[float]], steps: list[int]) -> dict[str, float]:
+    """Return the transfer of a run whose lives are in these tasks, a segment of 10 steps each."""
+    env: Any = SimpleNamespace(
+        retention="gain", tasks=[None] * 3, task=np.zeros(4, np.int64), num_envs=4, unforkable=""
+    )
+    evaluation = TaskEvaluation.__new__(TaskEvaluation)
+    evaluation.config = TrainConfig(steps=70)
+    evaluation.env, evaluation.every, evaluation.capped = env, "boundary", False
+    evaluation.longest, evaluation.task, evaluation.learnt, evaluation.skipped = 0, -1, {}, 0
+    for number, task in enumerate(blocks):
+        env.task[:] = task
+        evaluation.due(10 * (number + 1), {})
+    return evaluation.transfer(np.array(steps), np.arange(3), np.array(R))
+
+
+def test_transfer_by_hand() -> None:
+    # task 0 in steps 1 to 20, task 1 from 30 (evaluated there), task 2 from 50; the end is at 70
+    R = [[0.1, 0.0, 0.2], [0.9, 0.3, 0.2], [0.6, 0.8, 0.5], [0.4, 0.7, 1.0]]
+    found = transfer_of([0, 0, 1, 1, 2, 2, 2], R, [0, 30, 50, 70])
+    assert found["transfer/forward"] == pytest.approx(((0.3 - 0.0) + (0.5 - 0.2)) / 2)
+    assert found["transfer/backward"] == pytest.approx(((0.4 - 0.9) + (0.7 - 0.8)) / 2)
+    without = transfer_of([0, 0, 1, 1, 2, 2, 2], R[1:], [30, 50, 70])
+    assert without == {"transfer/backward": pytest.approx(found["transfer/backward"])}
+    # task 0 comes again in the last block, and was learnt last there
+    R[3] = [0.9, 0.5, 0.5]
+    again = transfer_of([0, 0, 1, 1, 0], R, [0, 30, 50, 51])
+    assert again == {"transfer/forward": pytest.approx(0.3), "transfer/backward": pytest.approx(0.5 - 0.8)}
+
+
+def test_the_untrained_agent_is_evaluated_once(tiny: Configs) -> None:
+    settings: dict[str, Any] = {
+        "stream": "rooms", "stream_options": ("task=lavagaps5,empty-5x5", "max_steps=4"), "life_episodes": 0,
+        "schedule": "cyclic:64 steps", "evaluate_every": "boundary",
+    }  # fmt: skip
+    console = Console(record=True, width=100, file=io.StringIO())
+    outcome = main(tiny(**settings, steps=192), console)
+    rows = read_episodes(outcome.folder, ["probe"])
+    steps = np.unique(rows["train_step"])
+    assert steps[0] == 0
+    assert (rows["train_step"] == 0).sum() == 2 * 4  # tasks, copies
+    assert set(outcome.transfer) == {"transfer/forward", "transfer/backward"}
+    said = " ".join(console.export_text().split())
+    assert f"forward {outcome.transfer['transfer/forward']:.3f}" in said
+    assert f"backward {outcome.transfer['transfer/backward']:.3f}" in said
+
+
 # ---- what it costs --------------------------------------------------------------------------------------------------
 
 
@@ -363,10 +410,10 @@ def test_a_run_with_auto_evaluates_a_sequence_of_tasks_at_its_end_and_says_at_wh
     console = Console(record=True, width=100, file=io.StringIO())
     outcome = main(sequence, console)
     rows = read_episodes(outcome.folder, ["probe"])
-    assert np.unique(rows["train_step"]).tolist() == [4096]
+    assert np.unique(rows["train_step"]).tolist() == [0, 4096]
     facts = load_checkpoint(outcome.folder / CHECKPOINT)[1]
-    assert facts["evaluation_steps"] == 2 * 4 * 4  # tasks, copies, steps
-    assert "(probe, 0.8% of the steps" in " ".join(console.export_text().split())
+    assert facts["evaluation_steps"] == 2 * 2 * 4 * 4  # evaluations, tasks, copies, steps
+    assert "(probe, 1.6% of the steps" in " ".join(console.export_text().split())
     console = Console(record=True, width=100, file=io.StringIO())
     main(tiny(name="short", steps=128, life_episodes=0, schedule="cyclic:64 steps", **settings), console)
     assert not list((tiny(name="short").run / "episodes").glob("probe-*"))
