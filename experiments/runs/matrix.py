@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["matrix_scalars", "plot_matrix", "show_matrix"]
 
+_WORDS = {
+    "transfer/final_average": "final average",
+    "transfer/forgetting": "forgetting",
+    "transfer/backward": "backward transfer",
+    "transfer/forward": "forward transfer",
+}
 _MOST = 16  # lines that are printed
 _MOST_DRAWN = 48  # evaluations that are drawn, evenly chosen; more tasks than that have no numbers
 
@@ -67,8 +73,8 @@ def show_matrix(
     for table in stacked_tables(title, label, columns, console.width, right=True):
         console.print(table)
     found = matrix_scalars(R) | dict(more or {})
-    words = [f"{tag.partition('/')[2].replace('_', ' ')} {value:.3f}" for tag, value in found.items()]
-    console.print(" · ".join(words))
+    words = [f"{_WORDS.get(tag, tag)} {value:.3f}" for tag, value in found.items()]
+    console.print(" · ".join(words), soft_wrap=True)
 
 
 def plot_matrix(steps: NDArray[np.int64], names: Sequence[str], R: NDArray[np.float64], title: str) -> "Figure":

@@ -364,8 +364,8 @@ def test_the_untrained_agent_is_evaluated_once(tiny: Configs) -> None:
     assert (rows["train_step"] == 0).sum() == 2 * 4  # tasks, copies
     assert set(outcome.transfer) == {"transfer/forward", "transfer/backward"}
     said = " ".join(console.export_text().split())
-    assert f"forward {outcome.transfer['transfer/forward']:.3f}" in said
-    assert f"backward {outcome.transfer['transfer/backward']:.3f}" in said
+    assert f"forward transfer {outcome.transfer['transfer/forward']:.3f}" in said
+    assert f"backward transfer {outcome.transfer['transfer/backward']:.3f}" in said
 
 
 # ---- what it costs --------------------------------------------------------------------------------------------------
