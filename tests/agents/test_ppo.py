@@ -152,14 +152,17 @@ def test_more_minibatches_than_lives_are_as_many_as_lives(policy_for: Policies, 
     assert next(iter(learner.optimizer.state.values()))["step"] == 2
 
 
-def test_a_loss_that_is_not_finite_changes_no_weight(policy_for: Policies, recall: Streams) -> None:
+@pytest.mark.parametrize(("normalize", "what"), [("on", "rewards"), ("off", "loss")])
+def test_a_reward_that_is_not_finite_changes_no_weight(
+    normalize: Any, what: str, policy_for: Policies, recall: Streams
+) -> None:
     env = recall(4)
     policy = policy_for(env)
     segment = lived(policy, env)
     segment.steps["next", "reward"][0, 0] = nan
     before = {name: p.clone() for name, p in policy.state_dict().items()}
-    with pytest.raises(FloatingPointError, match="loss must be finite, got nan"):
-        PPO(policy, PPOConfig()).learn(segment)
+    with pytest.raises(FloatingPointError, match=f"{what} must be finite, got nan"):
+        PPO(policy, PPOConfig(normalize_reward=normalize)).learn(segment)
     assert all(p.equal(before[name]) for name, p in policy.state_dict().items())
 
 

@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_its_config_is_read_with_the_names_of_today(run: Path) -> None:
     config = open_run(run)
-    assert config.ppo == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03)
+    assert config.ppo == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03, normalize_reward="off")
     assert (config.steps, config.final_lr_fraction, config.cuda_graph) == (4096, 0.05, "auto")
     assert config.stream_options == ("sealed=false",)
     assert TrainConfig.from_json(config.to_json()) == config

@@ -394,7 +394,7 @@ def test_python_and_the_command_line_train_to_the_same_bits(tmp_path: Path) -> N
         assert cli.main(["train", *words, *rest]) == 0
         assert_same(tmp_path / name, tmp_path / "python")
     assert TrainConfig().ppo == PPOOverrides()
-    assert known == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03)
+    assert known == PPOConfig(lr=2e-3, epochs=2, minibatches=8, entropy_coef=0.03, normalize_reward="off")
 
 
 def test_old_flags_work_and_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
