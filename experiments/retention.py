@@ -32,7 +32,6 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import RetentionCurve
-from lifelong.experiments.metrics.practice_and_load import retention_surface
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
@@ -45,7 +44,7 @@ from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
-from lifelong.experiments.runs.surface import plot_surface
+from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
 
 __all__ = ["RetentionConfig", "command", "main"]
@@ -257,10 +256,11 @@ def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStrea
         if summary.first.measured and summary.first.rho != summary.curve.rho:
             curves["at first exposure"] = summary.first
         plot_curves(curves, files.add(".png"))
-        if lived.mode == "frozen":  # among probes load goes with lag
-            surface = retention_surface(lived.rows, lambda chosen: retention_of(lived.rows, env, where=chosen))
-            if len(surface.load) > 1:
-                plot_surface(surface, files.add("-load.png"), title)
+        surface = surface_of(lived.rows, env) if lived.mode == "frozen" else None  # among probes load goes with lag
         with RunWriter(files.added(files.events)) as writer:
             writer.retention(summary.curve, None)
+            if surface is not None:
+                writer.figure(
+                    "retention/load_and_lag", plot_surface(surface, files.add("-load.png"), title), trained_steps
+                )
     return files

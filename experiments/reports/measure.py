@@ -11,11 +11,11 @@ from lifelong.envs import TaskStream
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
-from lifelong.experiments.metrics.practice_and_load import Surface, retention_surface
-from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.metrics.practice_and_load import Surface
 from lifelong.experiments.reports.run import Run, RunError, read_rows
 from lifelong.experiments.runs.episodes import Mode
-from lifelong.experiments.runs.summary import Summary, retention_of, summarise
+from lifelong.experiments.runs.summary import Summary, summarise
+from lifelong.experiments.runs.surface import surface_of
 
 __all__ = [
     "CURVES",
@@ -129,7 +129,7 @@ def measure(run: Run, part: str, env: TaskStream) -> Measured:
         reason = "rows of version 0.1 do not say how often a task was met before"
         nothing = RetentionCurve(summary.curve.measure, (), (), (), (), (), reason=reason)
         summary = replace(summary, first=nothing)
-    return Measured(run, part, summary, _surface(rows, env), notes)
+    return Measured(run, part, summary, surface_of(rows, env), notes)
 
 
 def measure_matrix(run: Run, env: TaskStream) -> Matrix | None:
@@ -156,12 +156,3 @@ def _place(run: Run, part: str) -> tuple[Path, Mode, int | None]:
     if part == TRAINED:
         return run.folder, "train", run.facts.get("rows")
     return run.folder / "report" / part, "probe" if part.startswith("probe-") else "frozen", None
-
-
-def _surface(rows: Rows, env: TaskStream) -> Surface | None:
-    """Return retention over load and lag, if both vary among the rows and there are values."""
-    if env.retention is None or not (rows["load"] >= 0).any():
-        return None
-    surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
-    loads, lags = np.nonzero(~np.isnan(surface.rho))
-    return surface if np.unique(loads).size > 1 and np.unique(lags).size > 1 else None

@@ -1,15 +1,34 @@
-"""Retention over load and lag as a picture."""
+"""Retention over load and lag: of rows, and as a picture."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifelong.experiments.metrics.practice_and_load import Surface
+import numpy as np
+
+from lifelong.envs import TaskStream
+from lifelong.experiments.metrics.practice_and_load import Surface, retention_surface
+from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.heat_map import heat_map
+from lifelong.experiments.runs.summary import retention_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_surface"]
+__all__ = ["plot_surface", "surface_of"]
+
+
+def surface_of(rows: Rows, env: TaskStream) -> Surface | None:
+    """Return retention over load and lag, if both vary among the rows that have a value; else None.
+
+    Args:
+        rows: columns of `lifelong.envs.stream.ROW`.
+        env: the stream they are of.
+    """
+    if env.retention is None or not rows or not (rows["load"] >= 0).any():
+        return None
+    surface = retention_surface(rows, lambda chosen: retention_of(rows, env, where=chosen))
+    loads, lags = np.nonzero(~np.isnan(surface.rho))
+    return surface if np.unique(loads).size > 1 and np.unique(lags).size > 1 else None
 
 
 def plot_surface(surface: Surface, path: Path | None = None, title: str = "") -> "Figure":

@@ -6,6 +6,7 @@
 | --- | --- | --- |
 | Retention/by log2 lag in episodes | log2 of the lag | the newest retention curve: 4 stands for lags 16 to 31 |
 | Retention/by plain lag in episodes | smallest lag of the bin | the same curve |
+| retention/load_and_lag | image | retention over load and lag, of the frozen agent |
 | retention_interval/low, /high | log2 of the lag | its 95 % interval |
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
 | retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |

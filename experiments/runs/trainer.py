@@ -35,6 +35,7 @@ from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
 from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
+from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
 from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalars
 
@@ -222,6 +223,9 @@ class Trainer:
                 log.append(rows, self.rollout.steps)
         summary = summarise(rows, self.env)
         self.writer.retention(summary.curve, self.rollout.steps)
+        if (surface := surface_of(rows, self.env)) is not None:
+            title = f"{self.config.run.name}, frozen in fresh lives"
+            self.writer.figure("retention/load_and_lag", plot_surface(surface, title=title), self.rollout.steps)
         return summary
 
     def lived(self) -> Summary | None:

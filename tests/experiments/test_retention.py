@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lifelong.agents.ppo import PPOConfig
 from lifelong.experiments.metrics.curve import RetentionCurve
@@ -119,16 +120,19 @@ def test_a_report_is_named_after_all_that_was_asked_otherwise(learnt: Outcome) -
 def test_the_same_question_again_replaces_the_report_and_says_so(learnt: Outcome) -> None:
     def ask() -> str:
         console = Console(file=io.StringIO(), width=200)
-        main(RetentionConfig(learnt.folder, steps=14), console)
+        main(RetentionConfig(learnt.folder, steps=60, stream_options=("cues=5",)), console)
         return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
     assert ask().count("\nwrote ") == 5  # rows, curve, two pictures, TensorBoard
     first = contents(learnt.folder / "report")
-    (learnt.folder / "report" / "frozen-14.json").write_text("something else")
+    (learnt.folder / "report" / "frozen-60-cues-5.json").write_text("something else")
     again = ask()
     assert (again.count("\nwrote "), again.count("\nreplaced ")) == (0, 5)
     assert contents(learnt.folder / "report") == first
-    assert len(list((learnt.folder / "frozen-14").glob("events.out.tfevents.*"))) == 1
+    assert len(list((learnt.folder / "frozen-60-cues-5").glob("events.out.tfevents.*"))) == 1
+    events = EventAccumulator(str(learnt.folder / "frozen-60-cues-5"))
+    events.Reload()
+    assert events.Tags()["images"] == ["retention/load_and_lag"]
 
 
 @pytest.mark.parametrize(
