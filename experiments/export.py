@@ -71,7 +71,8 @@ def main(config: ExportConfig, console: Console | None = None) -> Written:
         UserError: if there is no such run, two have the same name, or one does not fit the format.
     """
     console = console or Console(quiet=True)
-    sources = [open_source(run) for run in config.runs]
+    folders = [run for run in config.runs if not run.is_file()]  # a report that the shell found too
+    sources = [open_source(run) for run in folders or config.runs]
     names = [source.name for source in sources]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"runs are told apart by the name of their folder, and two are called {twice[0]}")

@@ -226,6 +226,9 @@ def _show(curve: InterferenceCurve, title: str, console: Console) -> None:
         kept = _with_interval(curve.rho[k], curve.low[k], curve.high[k])
         table.add_row(f"{n:,}", kept, lost, number_text(curve.score[k]), f"{curve.count[k]:,}")
     console.print(table)
+    if not curve.retained:
+        console.print("nothing was retained before the disturbance, so there is no half to lose", soft_wrap=True)
+        return
     half = f"from {curve.half:,} steps on" if curve.half is not None else f"not within {curve.steps[-1]:,} steps"
     console.print(f"no more than half is left: {half} · lost: of the same questions after 0 steps", soft_wrap=True)
 

@@ -61,9 +61,14 @@ class InterferenceCurve:
 
     @property
     def half(self) -> int | None:
-        """The first n at which no more than half of rho(0) is left; None if there is none."""
+        """The first n at which no more than half of rho(0) is left; None if there is none, or nothing was retained."""
         pairs = zip(self.steps, self.rho, strict=True)
-        return next((n for n, rho in pairs if rho <= self.rho[0] / 2), None) if self.rho and self.rho[0] > 0 else None
+        return next((n for n, rho in pairs if rho <= self.rho[0] / 2), None) if self.retained else None
+
+    @property
+    def retained(self) -> bool:
+        """Whether anything was retained before the disturbance: the interval of rho(0) lies above 0."""
+        return bool(self.low) and self.low[0] > 0.0
 
 
 def interference_curve(

@@ -69,9 +69,14 @@ class RewriteCurve:
 
     @property
     def crossover(self) -> int | None:
-        """Smallest number of the first bin in which P(new) > P(old); None if there is none."""
-        pairs = zip(self.least, self.new.mean, self.old.mean, strict=True)
-        return next((at for at, new, old in pairs if new > old), None)
+        """Smallest number from which on P(new) > P(old) in every bin, in the first of them beyond both intervals.
+
+        None if there is none.
+        """
+        measured = [k for k, mean in enumerate(self.new.mean) if mean == mean]  # not NaN
+        above = [self.new.mean[k] > self.old.mean[k] for k in measured]
+        sure = [self.new.low[k] > self.old.high[k] for k in measured]
+        return next((self.least[k] for i, k in enumerate(measured) if sure[i] and all(above[i:])), None)
 
 
 def rewrite_curve(rows: Rows, axis: Axis, chance: float, *, minimum: int = 30) -> RewriteCurve:

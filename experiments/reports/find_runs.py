@@ -15,13 +15,15 @@ def find_runs(words: Sequence[str]) -> list[Path]:
     """Return the run directories that words name, each once.
 
     Args:
-        words: paths of runs or of folders of runs, or patterns with `*`, `?` and `[...]`.
+        words: paths of runs or of folders of runs, or patterns with `*`, `?` and `[...]`. Files among them, such as
+            an earlier report that the shell found too, are left out.
 
     Raises:
         UserError: if a word names nothing, or a folder without runs; says what is there.
     """
     found: dict[Path, Path] = {}
-    for word in words:
+    files = [word for word in words if Path(word).is_file()]
+    for word in words if len(files) == len(words) else [word for word in words if word not in files]:
         for folder in _folders(word):
             for run in [folder] if _is_run(folder) else _runs_in(folder):
                 found.setdefault(run.resolve(), run)

@@ -52,7 +52,9 @@ def question(run: Run, env: TaskStream) -> Table:
         ("reference scores", f"mean return of an episode: {'; '.join(scores)}" if scores else "none are known"),
     ]
     if scores and unknown:
-        lines.append(("not known", f"the score of {'; '.join(unknown)}"))
+        lines.append(
+            ("no single number", f"the score of {'; '.join(unknown)}: it depends on what was met, or is not known")
+        )
     return Table(("", ""), tuple(lines), "What is asked.", text_columns=2)
 
 

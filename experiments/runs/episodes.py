@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.errors import as_user_error
 
 __all__ = ["MODES", "EpisodeLog", "Mode", "read_episodes"]
 
@@ -79,7 +80,7 @@ class EpisodeLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f".{mode}-*.tmp"):
             leftover.unlink()
-        self._parts = [(path, pq.read_metadata(path).num_rows) for path in _parts(self.folder, [mode])]
+        self._parts = [(path, _rows_of(path)) for path in _parts(self.folder, [mode])]
         self._waiting: list[tuple[Rows, int]] = []  # rows and their step of training
         self._waiting_rows = 0
 
@@ -196,10 +197,16 @@ def read_episodes(
     return {name: found[name] for name in names}
 
 
+def _rows_of(path: Path) -> int:
+    with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
+        return int(pq.read_metadata(path).num_rows)
+
+
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     """Return columns of a part; those that older versions did not write are filled in."""
-    there = set(pq.read_schema(path).names)
-    table = pq.read_table(path, columns=[name for name in columns if name in there])
+    with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
+        there = set(pq.read_schema(path).names)
+        table = pq.read_table(path, columns=[name for name in columns if name in there])
     for name in columns:
         if name not in there:
             table = table.append_column(_SCHEMA.field(name), _filled(name, path, table.num_rows))

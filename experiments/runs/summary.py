@@ -233,3 +233,5 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
     if not math.isnan(summary.index):
         numbers.append(f"memory index {summary.index:.3f} ({summary.index_low:.3f} to {summary.index_high:.3f})")
     console.print(f"{title}: " + " · ".join(numbers), soft_wrap=True)
+    if not math.isnan(summary.index) and not (curve.measured and curve.measure == "index"):  # else it is said above
+        console.print(MEASURES["index"], soft_wrap=True)

@@ -75,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
             return _fail("not enough memory for these sizes")
+        if isinstance(error, OSError) and error.filename is not None:  # a disk that is full, a folder of another's
+            return _fail(f"{error.filename}: {error.strerror}")
         if not isinstance(error, ERRORS):
             raise
         return _fail(" ".join(str(error).split()) or "not enough memory for these sizes")

@@ -60,6 +60,7 @@ export odd --format l2loger --output o          | did you mean 'l2logger'?
 export odd --format csv --output odd            | odd is not empty
 export odd --format csv --output file/x         | file is no folder
 export --format csv --output o                  | export needs at least one run
+export file --format csv --output o             | file is no run
 watch nope --output o.gif                       | nope is no run
 watch odd                                       | watch needs --output FILE.gif
 watch odd --output o.avi                        | a film is a .gif or an .mp4

@@ -52,7 +52,7 @@ def test_the_same_question_again_replaces_the_files_and_says_so(tiny: Tiny) -> N
     said = asked(config)
     assert said.count("\nwrote ") == 4
     assert "steps of foreign cued-recall" in said
-    assert "no more than half is left" in said
+    assert "nothing was retained before the disturbance" in said  # it was hardly trained
     first = read_episodes(folder / "report" / "interference-cued-recall-4-before-20-seed2-lives20" / "after-4")
     again = asked(config)
     assert (again.count("\nwrote "), again.count("\nreplaced ")) == (0, 4)

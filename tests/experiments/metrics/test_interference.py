@@ -40,6 +40,12 @@ def test_a_memory_that_noise_does_not_reach_loses_nothing() -> None:
     assert curve.count == (1200,) * 4
 
 
+def test_where_nothing_was_retained_there_is_no_half() -> None:
+    curve = interference_curve(asked(dict.fromkeys(STEPS, 0.0)), "recall", CHANCE)
+    assert not curve.retained
+    assert curve.half is None
+
+
 def test_half_and_all_that_is_lost_is_found() -> None:
     truth = {0: 0.9, 16: 0.7, 64: 0.4, 256: 0.0}
     curve = interference_curve(asked(truth), "recall", CHANCE)
@@ -47,6 +53,7 @@ def test_half_and_all_that_is_lost_is_found() -> None:
     assert np.abs(np.array(curve.rho) - [*truth.values()]).max() < errors
     assert np.abs(np.array(curve.loss) - [0, 0.2, 0.5, 0.9]).max() < errors
     assert curve.half == 64
+    assert curve.retained
     assert curve.loss_low[1] > 0
 
 

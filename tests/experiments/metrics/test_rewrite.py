@@ -1,5 +1,6 @@
 """Rewriting of agents whose memory is known: one overwrites, one never does, one mixes, one forgets at the change."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lifelong.envs.streams.cued_recall import CuedRecall
+from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve, meetings_since, rewrite_curve, steps_since
 
 Rows = dict[str, NDArray[Any]]
@@ -83,6 +85,21 @@ def test_one_that_forgets_at_the_change_stands_at_chance() -> None:
         measured = [k for k, count in enumerate(curve.new.count) if count >= 30]
         for shares in (curve.new, curve.old, curve.unchanged):
             assert near(tuple(shares.mean[k] for k in measured), CHANCE, tuple(shares.count[k] for k in measured))
+        assert curve.crossover is None  # whatever noise puts above the other
+
+
+def test_the_crossover_lasts_and_is_no_noise() -> None:
+    rows = (40,) * 4
+
+    def crossover(new: tuple[float, ...], old: tuple[float, ...]) -> int | None:
+        shares = [Shares(mean, tuple(m - 0.1 for m in mean), tuple(m + 0.1 for m in mean), rows) for mean in (new, old)]
+        return replace(curve, new=shares[0], old=shares[1]).crossover
+
+    curve = rewrite_curve(lived("overwrites"), "meetings", CHANCE)
+    assert crossover((0.0, 0.6, 0.7, 0.8), (1.0, 0.3, 0.2, 0.1)) == 1
+    assert crossover((0.0, 0.4, 0.7, 0.8), (1.0, 0.3, 0.2, 0.1)) == 2  # at 1 the intervals overlap
+    assert crossover((0.0, 0.6, 0.2, 0.8), (1.0, 0.3, 0.3, 0.1)) == 4  # it does not last
+    assert crossover((0.0, 0.6, 0.7, 0.2), (1.0, 0.3, 0.2, 0.3)) is None
 
 
 def test_steps_and_meetings_are_counted_from_the_change() -> None:

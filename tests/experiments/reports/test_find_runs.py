@@ -31,6 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["runs/b-seed0", "runs", "./runs/b-seed0/"], ["runs/b-seed0", "runs/a-seed0", "runs/a-seed1"]),
         (["more*"], ["more/c"]),
         (["**/c"], ["more/c"]),
+        (["runs/a-seed0", "file"], ["runs/a-seed0"]),  # as a shell writes runs/* where a report lies beside
     ],
 )
 def test_words_name_runs_each_once(words: list[str], runs: list[str]) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.stream import ROW
 from lifelong.experiments.runs.episodes import MODES, EpisodeLog, read_episodes
+from lifelong.experiments.runs.errors import UserError
 
 
 def rows(first: int, count: int) -> dict[str, NDArray[Any]]:
@@ -140,3 +141,13 @@ def test_a_run_without_episodes_has_empty_columns(tmp_path: Path) -> None:
     found = read_episodes(tmp_path)
     assert set(found) == {*ROW, "train_step", "mode"}
     assert_rows(found, 0)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    (tmp_path / "episodes").mkdir()
+    part = tmp_path / "episodes" / "train-000000.parquet"
+    part.write_bytes(b"")
+    with pytest.raises(UserError, match=r"cannot read .*train-000000\.parquet: "):
+        read_episodes(tmp_path)
+    with pytest.raises(UserError, match=r"cannot read .*train-000000\.parquet: "):
+        EpisodeLog(tmp_path)
