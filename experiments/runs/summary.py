@@ -33,7 +33,8 @@ _ENDS = ("random", "oracle")
 MEASURES = {
     "recall": "P(correct) of tasks met before, 0 at chance and 1 at always right",
     "index": "memory index: 0 is the best policy that forgets at every episode's end, 1 the best that does not",
-    "gain": "score on return: 0 is that of the first meeting, 1 that of the end of visits",
+    "gain": "score on return: 0 is that of the first meeting, 1 that of the end of visits; above 1 it was better "
+    "on return than when it was left",
 }
 """What retention is by each measure, and what 0 and 1 are."""
 

@@ -38,7 +38,7 @@ def show_tasks(title: str, gains: Sequence[TaskGain], console: Console) -> None:
             moments[f"on return, lag {bin_label(k)}"] = tuple(
                 counted(number_text(gain.returned[k]), gain.count[k]) if k < len(gain.count) else "-" for gain in shown
             )
-    moments["forgetting"] = tuple(number_text(gain.forgetting) for gain in shown)
+    moments["forgetting"] = tuple(counted(number_text(gain.forgetting), sum(gain.count)) for gain in shown)
     columns = [Column(heading_of(moment, 10), cells) for moment, cells in moments.items()]
     tables = stacked_tables(title, Column("task", names), columns, console.width)
     if len(tables) > 1:
