@@ -115,7 +115,7 @@ def group_runs(runs: Sequence[Run], report: str | None = None) -> list[Stream]:
             and the training of task sequences in endless lives.
     """
     by_stream: dict[str, list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: (run.config.seed, run.name)):
+    for run in sorted(runs, key=lambda run: (run.config.seed, bool(run.notes), run.name)):  # whole ones first
         by_stream[_key(run.stream)].append(run)
     labels = {key: stream_label(found[0].stream) for key, found in by_stream.items()}
     for key, label in labels.items():

@@ -111,6 +111,7 @@ def read_run(folder: Path) -> Run:
         )
     if skipped := int(facts.get("evaluations_skipped", 0)):
         notes.append(f"evaluations left out of the performance matrix, since 5 % of the steps are the most: {skipped}")
+    notes += [f"a table of its training is damaged: {name}" for name in _damaged(folder)]
     if (folder / "crash.json").exists() and not run.finished:
         notes.append("its environment broke; crash.json says how")
     return Run(run.folder, config, run.origin, run.sha256, stream, facts, tuple(notes))
@@ -162,6 +163,17 @@ def _facts(folder: Path) -> tuple[dict[str, Any], list[str]]:
         return {}, ["it has no checkpoint: steps and seconds are not known"]
     except (OSError, KeyError, ValueError, TypeError) as error:
         return {}, [f"its checkpoint cannot be read, so steps and seconds are not known: {error!r}"]
+
+
+def _damaged(folder: Path) -> list[str]:
+    """Return the names of tables of training that are no Parquet files; only their ends are read."""
+    found = []
+    for path in sorted((folder / "episodes").glob("train-*.parquet")):
+        try:
+            pq.read_metadata(path)
+        except (OSError, pa.ArrowException):
+            found.append(f"episodes/{path.name}")
+    return found
 
 
 def _broken_part(folder: Path, mode: Mode) -> str:

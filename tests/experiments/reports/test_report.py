@@ -117,6 +117,15 @@ def test_agents_are_named_by_what_differs_and_an_interrupted_one_is_another(writ
     assert len(set(names)) == 3
 
 
+def test_a_damaged_table_of_training_is_said_and_a_whole_copy_is_taken(write_run: Write) -> None:
+    damaged = write_run("a", rows=recall_rows(40.0))
+    (damaged / "episodes" / "train-000000.parquet").write_bytes(b"")
+    whole = write_run("b", rows=recall_rows(40.0))
+    head, _, _ = report(damaged.parent)
+    assert "a table of its training is damaged: episodes/train-000000.parquet" in head
+    assert f"a: left out, since {whole.name} is the same agent with the same seed" in head
+
+
 def test_the_same_seed_twice_is_one_seed(write_run: Write) -> None:
     folder = write_run("a", rows=recall_rows(40.0))
     write_run("b", rows=recall_rows(40.0))
