@@ -12,7 +12,7 @@ run runs/NAME/<report>; the same command again replaces them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.bands import Chart, Line, plot_bands
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import load_policy, open_run, origin
+from lifelong.experiments.runs.directory import load_policy, open_run_as, origin
 from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen
@@ -100,11 +100,8 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
-    schedule = None if config.schedule == trained.schedule else config.schedule
-    trained = replace(trained, schedule=schedule or trained.schedule)
-    trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
+    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options)
     _check_stream(trained)
     usual_change = options(trained.stream_options).get("change_at") or trained.life_episodes or 128
     change_at = config.change_at or int(usual_change)

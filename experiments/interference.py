@@ -34,7 +34,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.bands import Chart, Line, plot_bands
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run, origin
+from lifelong.experiments.runs.directory import load_policy, open_run_as, origin
 from lifelong.experiments.runs.disturbance import powers_of_four, probe_after
 from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
@@ -104,11 +104,8 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
-    schedule = None if config.schedule == trained.schedule else config.schedule
-    trained = replace(trained, schedule=schedule or trained.schedule)
-    trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
+    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options)
     env, copies = (
         make_env(trained, num_envs=config.lives, life_episodes=None, seed=evaluation_seed(config.seed))
         for _ in range(2)

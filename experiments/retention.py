@@ -36,7 +36,7 @@ from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run
+from lifelong.experiments.runs.directory import load_policy, open_run_as
 from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
@@ -132,12 +132,11 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = open_run(config.run).resolved()
     torch.set_num_threads(config.threads)
-    schedule = None if config.schedule == trained.schedule else config.schedule
-    usual_schedule = f"once:meetings={config.meetings}" if config.probe else trained.schedule
-    trained = replace(trained, schedule=schedule or usual_schedule, carry=config.carry or trained.carry)
-    trained = replace(trained, stream_options=(*trained.stream_options, *config.stream_options))
+    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options)
+    if config.probe and schedule is None:
+        trained = replace(trained, schedule=f"once:meetings={config.meetings}")
+    trained = replace(trained, carry=config.carry or trained.carry)
     usual = trained.evaluation_lives or trained.num_envs
     lives = config.lives or usual
 

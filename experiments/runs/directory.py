@@ -32,7 +32,7 @@ from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 
-__all__ = ["create_run", "flat", "load_policy", "open_run", "origin", "restore", "save"]
+__all__ = ["create_run", "flat", "load_policy", "open_run", "open_run_as", "origin", "restore", "save"]
 
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
@@ -114,6 +114,26 @@ def open_run(folder: Path) -> TrainConfig:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no config of a run: {error!r}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def open_run_as(folder: Path, schedule: str | None, stream_options: tuple[str, ...]) -> tuple[TrainConfig, str | None]:
+    """Return the resolved config of a run with another schedule and more stream settings, and what is new.
+
+    Args:
+        folder: of the run.
+        schedule: in place of training's; None keeps it.
+        stream_options: settings of the stream that come after training's.
+
+    Returns:
+        The config, and the schedule; None where it is that of training.
+
+    Raises:
+        UserError: if there is no run, or a newer version wrote it.
+    """
+    trained = open_run(folder).resolved()
+    other = None if schedule == trained.schedule else schedule
+    options = (*trained.stream_options, *stream_options)
+    return replace(trained, schedule=other or trained.schedule, stream_options=options), other
 
 
 def _unsealed(config: TrainConfig) -> TrainConfig:
