@@ -5,7 +5,7 @@
 The whole is pure: it returns the new state of the memory and keeps none.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from gymnasium import spaces
@@ -23,8 +23,12 @@ from torchrl.modules import TanhNormal
 
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
+from lifelong.agents.history import has_history
 
-__all__ = ["ActorCritic"]
+__all__ = ["ACTION_STD", "ActionStd", "ActorCritic"]
+
+ActionStd = Literal["state", "free"]
+ACTION_STD: tuple[ActionStd, ...] = get_args(ActionStd)
 
 
 class ActorCritic(TensorDictModuleBase):
@@ -37,20 +41,32 @@ class ActorCritic(TensorDictModuleBase):
         encoder: of the observation.
         backbone: of the same width.
         action_space: Discrete, or a Box with finite bounds.
+        action_std: what the standard deviation of actions in a Box (before tanh) depends on: the `state`, or nothing
+            (`free`: one learned number for each).
 
     Raises:
-        ValueError: if there is no distribution over this action space, or the widths differ.
+        ValueError: if there is no distribution over this action space, the widths differ, or `action_std` is unknown.
     """
 
     in_keys = ("observation", "state", "start")
     out_keys = ("action", "action_log_prob", "state_value", ("next", "state"))
 
-    def __init__(self, encoder: Encoder, backbone: Backbone, action_space: spaces.Space[Any]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        backbone: Backbone,
+        action_space: spaces.Space[Any],
+        action_std: ActionStd = "state",
+    ) -> None:
         super().__init__()
+        if action_std not in ACTION_STD:
+            raise ValueError(f"action_std must be one of {', '.join(ACTION_STD)}, got {action_std!r}")
         if encoder.width != backbone.width:
             raise ValueError(f"encoder must have the width {backbone.width} of the backbone, got {encoder.width}")
+        if backbone.working and not has_history(encoder.space):
+            raise ValueError(f"a working memory needs the entry episode_start of observations, got {encoder.space}")
         self.encoder, self.backbone = encoder, backbone
-        self.actor = _actor(backbone.width, action_space)
+        self.actor = _actor(backbone.width, action_space, action_std)
         value = nn.Linear(backbone.width, 1)
         nn.init.orthogonal_(value.weight, 0.1)
         nn.init.zeros_(value.bias)
@@ -71,7 +87,9 @@ class ActorCritic(TensorDictModuleBase):
             state: [B] after the last step.
         """
         run = self.backbone.step if observation.ndim == 1 else self.backbone
-        return run(self.encoder(observation), state, start)
+        if not self.backbone.working:
+            return run(self.encoder(observation), state, start)
+        return run(self.encoder(observation), state, start, observation["episode_start"][..., 0] > 0)
 
     def distribution(self, hidden: Tensor) -> Distribution:
         """Return the distribution over actions, batch [...], from `hidden` [..., D]."""
@@ -160,13 +178,27 @@ class ActorCritic(TensorDictModuleBase):
         return tensordict
 
 
-def _actor(width: int, space: spaces.Space[Any]) -> ProbabilisticTensorDictSequential:
+class _FreeStd(nn.Module):
+    """Standard deviations that depend on nothing: one learned logarithm for each number of an action."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.log_std = nn.Parameter(torch.zeros(numbers))
+
+    def forward(self, loc: Tensor) -> tuple[Tensor, Tensor]:
+        return loc, self.log_std.exp().expand_as(loc)
+
+
+def _actor(width: int, space: spaces.Space[Any], action_std: ActionStd) -> ProbabilisticTensorDictSequential:
     options: dict[str, Any]
+    tail: nn.Module
     if isinstance(space, spaces.Discrete):
         outputs, keys, tail = int(space.n), ["logits"], nn.Identity()
         distribution, options = Categorical, {"validate_args": False}
     elif isinstance(space, spaces.Box) and space.is_bounded("both"):
-        outputs, keys, tail = 2 * int(torch.tensor(space.shape).prod()), ["loc", "scale"], NormalParamExtractor()
+        numbers, keys = int(torch.tensor(space.shape).prod()), ["loc", "scale"]
+        free = action_std == "free"
+        outputs, tail = (numbers, _FreeStd(numbers)) if free else (2 * numbers, NormalParamExtractor())
         low, high = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
         distribution, options = TanhNormal, {"low": low, "high": high}
     else:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.actor_critic import ActionStd, ActorCritic
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.encoder import Encoder, as_tensors, leaves_of
 from lifelong.agents.history import HISTORY, has_history, no_action, space_with_history
+from lifelong.agents.scaling import Normalize
 from lifelong.memory import make_memory
 
 __all__ = ["Agent", "policy_of"]
@@ -75,6 +76,9 @@ class Agent(nn.Module):
         carry: Carry = "lifetime",
         memory_options: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        working_memory: str | None = None,
+        normalize_observation: Normalize = "auto",
+        action_std: ActionStd = "state",
     ) -> Self:
         """Return a new agent for the spaces of an environment.
 
@@ -87,6 +91,9 @@ class Agent(nn.Module):
             carry: when the memory is reset; see the class.
             memory_options: further settings of the memory.
             seed: of the weights; None uses torch's global random state.
+            working_memory: name of a second memory in front of the first that starts anew with every episode; or None.
+            normalize_observation: which numbers of observations are normalised by what was observed; see `Scaling`.
+            action_std: what the standard deviation of continuous actions depends on; see `ActorCritic`.
 
         Raises:
             KeyError: if no memory has that name.
@@ -100,8 +107,10 @@ class Agent(nn.Module):
             if seed is not None:
                 torch.manual_seed(seed)
             memories = [make_memory(memory, width, **(memory_options or {})) for _ in range(layers)]
-            encoder = Encoder(observation_space, width)
-            policy = ActorCritic(encoder, Backbone(memories, residual=residual), action_space)
+            working = [make_memory(working_memory, width) for _ in memories] if working_memory else []
+            encoder = Encoder(observation_space, width, normalize_observation)
+            backbone = Backbone(memories, residual=residual, working=working)
+            policy = ActorCritic(encoder, backbone, action_space, action_std)
         return cls(policy, observation_space, action_space, carry)
 
     def check_spaces(self, env: Any) -> None:

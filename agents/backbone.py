@@ -1,5 +1,6 @@
 """A stack of pre-norm blocks [memory, gated MLP]; itself a memory, whose state is that of its layers.
 
+    x <- x + working(norm(x))                              if there is a working memory: anew with every episode
     x <- x + memory(norm(x))
     x <- x + W (SiLU(A norm(x)) * (B norm(x)))
 
@@ -83,19 +84,27 @@ class Backbone(Memory):
 
     Args:
         memories: one for each layer.
+        working: a second one for each layer, in front of the first, that starts anew where an episode starts; or none.
         expansion: hidden width of the MLPs as a multiple of the width.
         residual: `sum`, or `gated`: the outputs of memories and MLPs go through a GTrXL gate.
 
     Raises:
-        ValueError: if there is no memory, their widths differ, the MLPs have no channel, or `residual` is neither word.
+        ValueError: if there is no memory, their widths differ, some layers only have a working memory, the MLPs have no
+            channel, or `residual` is neither word.
     """
 
     def __init__(
-        self, memories: Sequence[Memory], expansion: float = 1, residual: Literal["sum", "gated"] = "sum"
+        self,
+        memories: Sequence[Memory],
+        expansion: float = 1,
+        residual: Literal["sum", "gated"] = "sum",
+        working: Sequence[Memory] = (),
     ) -> None:
-        widths = {memory.width for memory in memories}
+        widths = {memory.width for memory in (*memories, *working)}
         if len(widths) != 1:
             raise ValueError(f"memories must have one width, got {sorted(widths)}")
+        if len(working) not in (0, len(memories)):
+            raise ValueError(f"working must be one for each of the {len(memories)} layers, or none; got {len(working)}")
         if residual not in ("sum", "gated"):
             raise ValueError(f"residual must be 'sum' or 'gated', got {residual!r}")
         width = widths.pop()
@@ -105,27 +114,47 @@ class Backbone(Memory):
         self.mlps = nn.ModuleList(GatedMLP(width, expansion, residual) for _ in memories)
         self.norm = RMSNorm(width)
         self.gates = nn.ModuleList(ResidualGate(width) for _ in memories if residual == "gated")
+        self.working = nn.ModuleList(working)
+        self.working_norms = nn.ModuleList(RMSNorm(width) for _ in working)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""
-        return TensorDict({str(i): memory.initial_state(batch) for i, memory in enumerate(self._layers())}, [batch])
+        states = {str(i): memory.initial_state(batch) for i, memory in enumerate(self._layers())}
+        states |= {f"working_{i}": memory.initial_state(batch) for i, memory in enumerate(_memories(self.working))}
+        return TensorDict(states, [batch])
 
     def _layers(self) -> list[Memory]:
-        return [memory for memory in self.memories if isinstance(memory, Memory)]  # all; a ModuleList forgets the type
+        return _memories(self.memories)
 
     def step(
-        self, x: Tensor, state: TensorDict | None = None, start: Tensor | None = None
+        self,
+        x: Tensor,
+        state: TensorDict | None = None,
+        start: Tensor | None = None,
+        episode_start: Tensor | None = None,
     ) -> tuple[Tensor, TensorDict]:
-        """Run every layer once; see `Memory.step`. Without `state` a new life begins; without `start` none does."""
+        """Run every layer once; see `Memory.step`.
+
+        Args:
+            x: [B, D] input.
+            state: [B] before the step; without it a new life begins.
+            start: [B] bool, true where this step is the first of a life; None: nowhere.
+            episode_start: [B] bool, true where it is the first of an episode: working memories start anew; None:
+                nowhere but where `start` says.
+        """
         state, start = self._defaults(x, state, start, one_step=True)
-        return self._run(x, state, start, one_step=True)
+        return self._run(x, state, start, episode_start, one_step=True)
 
     def forward(
-        self, x: Tensor, state: TensorDict | None = None, start: Tensor | None = None
+        self,
+        x: Tensor,
+        state: TensorDict | None = None,
+        start: Tensor | None = None,
+        episode_start: Tensor | None = None,
     ) -> tuple[Tensor, TensorDict]:
-        """Run every layer over T steps; see `Memory.forward`. Defaults are those of `step`."""
+        """Run every layer over T steps; see `Memory.forward`. Arguments are those of `step`, with an axis T."""
         state, start = self._defaults(x, state, start, one_step=False)
-        return self._run(x, state, start, one_step=False)
+        return self._run(x, state, start, episode_start, one_step=False)
 
     def _defaults(
         self, x: Tensor, state: TensorDict | None, start: Tensor | None, *, one_step: bool
@@ -138,11 +167,23 @@ class Backbone(Memory):
             start = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
         return self.initial_state(x.shape[0]) if state is None else state, start
 
-    def _run(self, x: Tensor, state: TensorDict, start: Tensor, *, one_step: bool) -> tuple[Tensor, TensorDict]:
+    def _run(
+        self, x: Tensor, state: TensorDict, start: Tensor, episode_start: Tensor | None, *, one_step: bool
+    ) -> tuple[Tensor, TensorDict]:
         after, nothing = {}, TensorDict({}, [x.shape[0]])  # a state that was saved has no entry for a layer without one
+        anew, in_front = start if episode_start is None else start | episode_start, _memories(self.working)
         for i, (norm, memory, mlp) in enumerate(zip(self.norms, self._layers(), self.mlps, strict=True)):
+            if in_front:
+                name = f"working_{i}"
+                run = in_front[i].step if one_step else in_front[i]
+                y, after[name] = run(self.working_norms[i](x), state.get(name, nothing), anew)
+                x = x + y
             run = memory.step if one_step else memory
             y, after[str(i)] = run(norm(x), state.get(str(i), nothing), start)
             x = self.gates[i](x, y) if self.gates else x + y
             x = mlp(x)
         return self.norm(x), TensorDict(after, [x.shape[0]])
+
+
+def _memories(modules: nn.ModuleList) -> list[Memory]:
+    return [module for module in modules if isinstance(module, Memory)]  # all; a ModuleList forgets the type

@@ -2,7 +2,7 @@
 
 | space | how it is read |
 | --- | --- |
-| Box of floats | flattened; bounded entries scaled to [-1, 1], others sign(x) log(1 + |x|); a linear map |
+| Box of floats | flattened and scaled (see `scaling.py`); a linear map |
 | Box of uint8 [H, W, C], sides of 16 or more | three strided convolutions, ReLU, a linear map |
 | Box of integers | as floats |
 | Discrete, MultiDiscrete | an embedding of every value, summed |
@@ -18,16 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents.backbone import GatedMLP
+from lifelong.agents.scaling import Normalize, Path, Scaling
 from lifelong.kernels.embedding_sum import embedding_sum
 
 __all__ = ["Encoder", "as_tensors", "leaves_of"]
-
-_Path = tuple[str, ...]
 
 
 class Encoder(nn.Module):
@@ -36,22 +34,34 @@ class Encoder(nn.Module):
     Args:
         space: of one life's observation.
         width: D, width of the result.
+        normalize: which numbers are normalised by what was observed; see `Scaling`.
 
     Raises:
         ValueError: if some part of the space cannot be read; names it.
     """
 
-    def __init__(self, space: spaces.Space[Any], width: int) -> None:
+    def __init__(self, space: spaces.Space[Any], width: int, normalize: Normalize = "off") -> None:
         super().__init__()
         self.space, self.width = space, width
-        leaves: dict[type[nn.Module], dict[_Path, Any]] = {_Numbers: {}, _Choices: {}, _Image: {}}
+        leaves: dict[type[nn.Module], dict[Path, Any]] = {_Numbers: {}, _Choices: {}, _Image: {}}
         for path, leaf in leaves_of(space):
             leaves[_reader(leaf, path)][path] = leaf
-        self.numbers = _Numbers(leaves[_Numbers], width) if leaves[_Numbers] else None
+        scaling = Scaling(leaves[_Numbers], normalize)
+        self.numbers = _Numbers(leaves[_Numbers], scaling, width) if leaves[_Numbers] else None
         self.choices = _Choices(leaves[_Choices], width) if leaves[_Choices] else None
         self.image_paths = list(leaves[_Image])
         self.images = nn.ModuleList(_Image(leaf, width) for leaf in leaves[_Image].values())
         self.mlp = GatedMLP(width)
+
+    @torch.no_grad()
+    def update(self, observation: TensorDict) -> None:
+        """Take observations [..., N] into account by which numbers are scaled; nothing happens where none are.
+
+        Args:
+            observation: batch [...].
+        """
+        if self.numbers is not None and self.numbers.scaling.running:
+            self.numbers.scaling.update(_side_by_side(observation, self.numbers.dims))
 
     def forward(self, observation: TensorDict) -> Tensor:
         """Return [..., D] from a batch [...] of observations."""
@@ -83,22 +93,13 @@ def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.devi
 
 
 class _Numbers(nn.Module):
-    """Linear map of all floats and flags together, scaled where bounded and squashed where not."""
+    """Linear map of all numbers side by side, scaled."""
 
-    def __init__(self, leaves: dict[_Path, spaces.Box | spaces.MultiBinary], width: int) -> None:
+    def __init__(self, leaves: dict[Path, spaces.Box | spaces.MultiBinary], scaling: Scaling, width: int) -> None:
         super().__init__()
         self.dims = {path: len(leaf.shape) for path, leaf in leaves.items()}
-        edges = [_edges(leaf) for leaf in leaves.values()]
-        low, high = (torch.as_tensor(np.concatenate(edge), dtype=torch.float32) for edge in zip(*edges, strict=True))
-        bounded = torch.isfinite(low) & torch.isfinite(high) & (high - low < 1e4)
-        self.center: Tensor
-        self.reach: Tensor
-        self.bounded: Tensor
-        self.register_buffer("bounded", bounded, persistent=False)
-        self.register_buffer("center", torch.where(bounded, (low + high) / 2, 0.0), persistent=False)
-        self.register_buffer("reach", torch.where(bounded, ((high - low) / 2).clamp_min(1e-6), 1.0), persistent=False)
-        self.squash = not bool(bounded.all())
-        sizes = [edge[0].size for edge in edges]
+        self.scaling = scaling
+        sizes = [int(np.prod(leaf.shape)) for leaf in leaves.values()]
         self.linear = nn.Linear(sum(sizes), width)
         with torch.no_grad():  # an entry of variance 1 adds the variance 1, however many numbers it has
             for weight in self.linear.weight.split(sizes, 1):
@@ -107,10 +108,7 @@ class _Numbers(nn.Module):
 
     def forward(self, observation: TensorDict) -> Tensor:
         x = _side_by_side(observation, self.dims).to(self.linear.weight.dtype)
-        scaled = (x - self.center) / self.reach
-        if self.squash:
-            scaled = torch.where(self.bounded, scaled, x.sign() * x.abs().log1p())
-        y: Tensor = self.linear(scaled)
+        y: Tensor = self.linear(self.scaling(x))
         return y
 
 
@@ -142,7 +140,7 @@ class _Image(nn.Module):
 class _Choices(nn.Module):
     """Summed embeddings of all categories: one table with rows for each entry, counted from its first category."""
 
-    def __init__(self, leaves: dict[_Path, spaces.Discrete | spaces.MultiDiscrete], width: int) -> None:
+    def __init__(self, leaves: dict[Path, spaces.Discrete | spaces.MultiDiscrete], width: int) -> None:
         super().__init__()
         self.dims = {path: np.ndim(leaf.start) for path, leaf in leaves.items()}
         sizes = [np.reshape(_categories(leaf), -1) for leaf in leaves.values()]
@@ -162,25 +160,17 @@ class _Choices(nn.Module):
         return embedding_sum(values if self.from_zero else values - self.first, self.table, self.begin)
 
 
-def _side_by_side(observation: TensorDict, dims: dict[_Path, int]) -> Tensor:
+def _side_by_side(observation: TensorDict, dims: dict[Path, int]) -> Tensor:
     """Return all entries as one row of numbers, [..., N]; `dims` are those an entry itself has."""
     parts = [observation[path].flatten(-n) if n else observation[path][..., None] for path, n in dims.items()]
     return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
-
-
-def _edges(leaf: spaces.Box | spaces.MultiBinary) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the bounds of all numbers of an entry; flags are not scaled."""
-    if isinstance(leaf, spaces.Box):
-        return leaf.low.reshape(-1), leaf.high.reshape(-1)
-    count = int(np.prod(leaf.shape))
-    return np.full(count, -1.0), np.full(count, 1.0)
 
 
 def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
     return leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
 
 
-def leaves_of(space: spaces.Space[Any], path: _Path = ()) -> list[tuple[_Path, spaces.Space[Any]]]:
+def leaves_of(space: spaces.Space[Any], path: Path = ()) -> list[tuple[Path, spaces.Space[Any]]]:
     """Return the entries of a space that are no Dict or Tuple, with their paths; a space without entries is one.
 
     Args:
@@ -194,7 +184,7 @@ def leaves_of(space: spaces.Space[Any], path: _Path = ()) -> list[tuple[_Path, s
     return [(path or ("observation",), space)]
 
 
-def _reader(leaf: spaces.Space[Any], path: _Path) -> type[nn.Module]:
+def _reader(leaf: spaces.Space[Any], path: Path) -> type[nn.Module]:
     """Return the name of the reader of an entry."""
     if isinstance(leaf, spaces.Box):
         image = leaf.dtype == np.uint8 and len(leaf.shape) == 3 and min(leaf.shape[:2]) >= 16

@@ -41,6 +41,8 @@ class PPOConfig:
         normalize_reward: whether rewards are divided by the running spread of returns (`ReturnScale`): without it
             values of 100 make gradients of which clipping leaves the policy nothing.
         max_grad_norm: gradient norm that is clipped to.
+        target_kl: divergence from the policy that collected the segment above which its remaining passes are left out;
+            0 leaves out none.
         tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
     """
 
@@ -57,6 +59,7 @@ class PPOConfig:
     normalize_reward: Literal["on", "off"] = "on"
     max_grad_norm: float = 0.5
     tbptt: int = 0
+    target_kl: float = 0.0
 
     def __post_init__(self) -> None:
         """Validate the ranges."""
@@ -66,7 +69,7 @@ class PPOConfig:
         for name in ("gamma", "life_gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]: {name}={getattr(self, name)}")
-        for name in ("entropy_coef", "value_coef", "tbptt"):
+        for name in ("entropy_coef", "value_coef", "tbptt", "target_kl"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {name}={getattr(self, name)}")
         if self.normalize_reward not in ("on", "off"):
@@ -225,6 +228,9 @@ class PPO:
                 }
                 for name, number in diagnostics.items():
                     report.setdefault(name, []).append(float(number.detach()))
+            if config.target_kl and report["kl"][-1] > config.target_kl:
+                break
+        self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
         means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}
         means |= {"ratio_error": first or 0.0, "explained_variance": explained.item()}

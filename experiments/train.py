@@ -158,6 +158,8 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     resumed = config.resume is not None
     config = _interrupted_run(config) if resumed else config.resolved()
     with Trainer(config, resumed, console) as trainer:
+        if not resumed:
+            console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
         lived = trainer.lived()
@@ -171,6 +173,18 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     if tables:
         _show(outcome, config, console, cost, trainer.tasks)
     return outcome
+
+
+def _settings(config: TrainConfig) -> str:
+    """Return what was chosen by the preset, in one line."""
+    ppo = config.learning
+    working = "" if config.working_memory == "off" else f" behind {config.working_memory} within episodes"
+    return (
+        f"preset {config.preset or 'of no stream or family'}: {config.memory}{working}, {config.num_envs} lives, "
+        f"segments of {config.segment}, lr {ppo.lr:g}, {ppo.epochs} passes in {ppo.minibatches} minibatches, entropy "
+        f"{ppo.entropy_coef:g}, gamma {ppo.gamma:g}, rewards normalised {ppo.normalize_reward}, observations "
+        f"{config.normalize_observation}"
+    )
 
 
 def _interrupted_run(config: TrainConfig) -> TrainConfig:

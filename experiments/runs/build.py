@@ -64,8 +64,11 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         layers = [one_memory(config) for _ in range(config.layers)]
         if config.memory.replace("-", "_") not in known_memories():
             check_memory(layers[0], long_life=1000)
-        encoder = Encoder(env.single_observation_space, config.width)
-        agent = ActorCritic(encoder, Backbone(layers, residual=config.residual), env.single_action_space)
+        working_memory = config.working_memory or "off"
+        working = [make_memory(working_memory, config.width) for _ in layers if working_memory != "off"]
+        encoder = Encoder(env.single_observation_space, config.width, config.normalize_observation or "auto")
+        backbone = Backbone(layers, residual=config.residual, working=working)
+        agent = ActorCritic(encoder, backbone, env.single_action_space, config.action_std or "state")
         return agent.to(device)
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import tyro
 
@@ -14,7 +14,7 @@ from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stre
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.loggers import logger_names
-from lifelong.experiments.runs.presets import preset
+from lifelong.experiments.runs.presets import preset, preset_name
 from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
@@ -36,7 +36,14 @@ ALIASES = {
 }
 """Names of 0.1 -> names since: flags, fields of `config.json` and of a stream file's `[train]`."""
 
-_BEFORE: dict[str, Any] = {"advantage_floor": 1e-6, "normalize_reward": "off"}
+_BEFORE: dict[str, Any] = {
+    "advantage_floor": 1e-6,
+    "normalize_reward": "off",
+    "target_kl": 0.0,
+    "normalize_observation": "off",
+    "working_memory": "off",
+    "action_std": "state",
+}
 """Settings that older runs do not name, as they were in them."""
 
 
@@ -57,6 +64,7 @@ class PPOOverrides:
     normalize_reward: Literal["on", "off"] | None = None
     max_grad_norm: float | None = None
     tbptt: int | None = None
+    target_kl: float | None = None
 
     def __post_init__(self) -> None:
         """Validate what is set."""
@@ -79,6 +87,15 @@ class PPOOverrides:
 
 
 _PPO = tuple(f.name for f in fields(PPOConfig))
+
+
+class _Stream(NamedTuple):
+    """What is known of a stream before it is made: name, feedback, gymnasium's ids, its file's settings of training."""
+
+    name: str
+    feedback: str | None
+    env_ids: tuple[str, ...]
+    train: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,13 @@ class TrainConfig:
         layers: blocks of the backbone.
         residual: residual connection around the memory: `sum`, or a GTrXL gate (`gated`).
         memory_options: more settings of the memory.
+        working_memory: name of a second memory in front of the first that starts anew with every episode, for what
+            counts within one; or `off`.
+        normalize_observation: whether numbers of observations are normalised by what was observed so far: floats whose
+            bounds are not within [-1, 1] (auto), all (on), none (off).
+        action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
+        preset: name of the preset that gives what is not said: a stream's, or a family's of environments, such as
+            classic-control or mujoco. If not given, the stream's own, or the family that the environment is from.
         segment: steps of every life between two updates of the slow weights.
         final_lr_fraction: share of the learning rate and of the entropy bonus that is left at the end.
         ppo: PPO's settings: a `PPOConfig`, or `PPOOverrides` in place of the preset's.
@@ -148,8 +172,12 @@ class TrainConfig:
     layers: int = 1
     residual: Literal["sum", "gated"] = "sum"
     memory_options: tuple[str, ...] = ()
+    working_memory: str | None = None
+    normalize_observation: Literal["auto", "on", "off"] | None = None
+    action_std: Literal["state", "free"] | None = None
 
-    segment: Annotated[int | None, Heading("learning (PPO)")] = None
+    preset: Annotated[str | None, Heading("learning (PPO)")] = None
+    segment: int | None = None
     final_lr_fraction: float = 0.05
     ppo: Annotated[PPOConfig | PPOOverrides, tyro.conf.arg(constructor=PPOOverrides)] = PPOOverrides()
 
@@ -196,11 +224,16 @@ class TrainConfig:
         return self.runs / (self.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in made))
 
     def resolved(self) -> Self:
-        """Return the same with every open setting taken from the stream's preset."""
-        known = preset(self.stream, self.feedback)
-        if is_stream_file(self.stream):
-            known |= self._of_file()
-        ppo = known.pop("ppo")
+        """Return the same with every open setting taken from the stream's preset.
+
+        Raises:
+            UserError: if there is no such preset, or the stream's file cannot be read.
+        """
+        stream = self._of_file() if is_stream_file(self.stream) else self._of_name()
+        learn, rest = _apart(stream.train)
+        name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.env_ids)
+        known = preset(name) | rest | {"preset": name}
+        ppo = PPOOverrides(**learn).over(known.pop("ppo"))
         resolved = replace(self, **{name: value for name, value in known.items() if getattr(self, name) is None})
         return replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
 
@@ -210,8 +243,13 @@ class TrainConfig:
         assert isinstance(self.ppo, PPOConfig)  # noqa: S101  resolved
         return self.ppo
 
-    def _of_file(self) -> dict[str, Any]:
-        """Return the settings that a stream file has."""
+    def _of_name(self) -> _Stream:
+        """Return what a stream's name says of it."""
+        ids = (self.stream.removeprefix("gym:"),) if self.stream.startswith("gym:") else ()
+        return _Stream(self.stream, self.feedback, ids, {})
+
+    def _of_file(self) -> _Stream:
+        """Return what a stream file says, its settings of training among it."""
         try:
             found = read_stream_file(self.stream)
         except StreamFileError as error:
@@ -225,10 +263,9 @@ class TrainConfig:
             raise UserError(
                 f"{self.stream}: train has no setting {unknown[0]!r}{hint} known: {', '.join(sorted(open_))}"
             )
-        known = preset(found.stream, None)
-        learn, rest = _apart(said)
         life = found.options.get("life_episodes", 0) or 0
-        return known | {"life_episodes": life} | rest | {"ppo": PPOOverrides(**learn).over(known["ppo"])}
+        ids = tuple(task.env_id for task in found.options.get("tasks", ()))
+        return _Stream(found.stream, None, ids, {"life_episodes": life} | said)
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""

@@ -1,13 +1,18 @@
 """Presets: settings of training per stream, as data, measured unless they say otherwise.
 
-A preset names fields of `TrainConfig`, `ppo` among them; what the user sets wins.
+A preset names fields of `TrainConfig`, `ppo` among them; what the user sets wins. Those of gymnasium's environments are
+in `families.py`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from lifelong.agents.ppo import PPOConfig
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.families import FAMILIES, family_of
+from lifelong.registry import nearest
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "preset", "preset_name"]
 
 _ANY: dict[str, Any] = {
     "steps": 500_000,
@@ -15,11 +20,15 @@ _ANY: dict[str, Any] = {
     "segment": 128,
     "life_episodes": 0,
     "evaluation_lives": 16,
+    "working_memory": "off",
+    "normalize_observation": "auto",
+    "action_std": "state",
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
 
 _RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8, "normalize_reward": "off"}
 _RECALL: dict[str, Any] = {
+    "normalize_observation": "off",  # cues are drawn with variance 1
     "steps": 4_000_000,
     "num_envs": 128,
     "segment": 128,
@@ -29,6 +38,7 @@ _RECALL: dict[str, Any] = {
 }
 
 _RULE: dict[str, Any] = {
+    "normalize_observation": "off",  # nothing but categories and rewards of 0 and 1
     "steps": 2_000_000,
     "num_envs": 64,
     "segment": 128,
@@ -38,6 +48,7 @@ _RULE: dict[str, Any] = {
 }
 
 _GRID: dict[str, Any] = {
+    "normalize_observation": "off",
     "steps": 2_000_000,
     "num_envs": 64,
     "segment": 128,
@@ -64,7 +75,31 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(stream: str, feedback: str | None) -> dict[str, Any]:
-    """Return the settings for a stream and its kind of feedback."""
+def preset_name(stream: str, feedback: str | None, env_ids: Sequence[str] = ()) -> str | None:
+    """Return the name of the preset of a stream and its kind of feedback; None if it has none of its own.
+
+    Args:
+        stream: its name.
+        feedback: of streams that know two kinds.
+        env_ids: of gymnasium's environments, where the stream is made of them; they have a preset if all are of one
+            family.
+    """
+    if env_ids:
+        families = {family_of(env_id) for env_id in env_ids}
+        return families.pop() if len(families) == 1 else None
     name = stream.replace("_", "-")
-    return _ANY | PRESETS.get(f"{name}/{feedback}", PRESETS.get(name, {}))
+    return next((known for known in (f"{name}/{feedback}", name) if known in PRESETS), None)
+
+
+def preset(name: str | None) -> dict[str, Any]:
+    """Return the settings of a preset; None is for all that have none of their own.
+
+    Raises:
+        UserError: if there is no preset of that name.
+    """
+    if name is None:
+        return dict(_ANY)
+    known = PRESETS | FAMILIES
+    if name not in known:
+        raise UserError(f"no preset {name!r}{nearest(name, known)} known: {', '.join(known)}")
+    return _ANY | known[name]
