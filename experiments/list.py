@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from lifelong.envs import DRIFTS, SCHEDULES, known_streams
 from lifelong.envs.parse import IN_STEPS
 from lifelong.experiments.runs.docstrings import documented_arguments
+from lifelong.experiments.runs.families import FAMILIES
 from lifelong.memory import known_memories
 from lifelong.registry import Entry, load, nearest
 
@@ -33,6 +34,9 @@ def listing() -> str:
     groups = {
         "memories (--memory)": known_memories() | own,
         "streams": known_streams() | gym,
+        "presets of families of environments (--preset)": {
+            name: Entry("", family.summary) for name, family in FAMILIES.items()
+        },
         "schedules of a stream (--schedule)": SCHEDULES,
         "drifts of a stream's tasks (--stream-options drifts=...)": DRIFTS,
     }

@@ -25,6 +25,7 @@ from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.families import FAMILIES
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.matrix import show_matrix
 from lifelong.experiments.runs.seeds import of_seed, parse_seeds, series_name, state_of
@@ -96,7 +97,7 @@ def _preset_of(said: _Arguments) -> tuple[_Arguments, str]:
     """Return the settings that a run of this stream has if nothing else is said, and a sentence that says so."""
     of = f"{said.stream} --feedback {said.feedback}" if said.feedback else said.stream
     sentence = f"Defaults are those of {of}; `lifelong train STREAM --help` shows those of another stream."
-    shown = _Arguments(said.stream, feedback=said.feedback).resolved()
+    shown = _Arguments(said.stream, feedback=said.feedback, preset=said.preset).resolved()
     return replace(shown, stream=TrainConfig().stream, feedback=None), sentence
 
 
@@ -158,7 +159,7 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     resumed = config.resume is not None
     config = _interrupted_run(config) if resumed else config.resolved()
     with Trainer(config, resumed, console) as trainer:
-        if not resumed:
+        if not resumed and config.preset in FAMILIES:
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
@@ -176,11 +177,11 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
 
 
 def _settings(config: TrainConfig) -> str:
-    """Return what was chosen by the preset, in one line."""
+    """Return what a family's preset chose, in one line."""
     ppo = config.learning
     working = "" if config.working_memory == "off" else f" behind {config.working_memory} within episodes"
     return (
-        f"preset {config.preset or 'of no stream or family'}: {config.memory}{working}, {config.num_envs} lives, "
+        f"preset {config.preset}: {config.memory}{working}, {config.num_envs} lives, "
         f"segments of {config.segment}, lr {ppo.lr:g}, {ppo.epochs} passes in {ppo.minibatches} minibatches, entropy "
         f"{ppo.entropy_coef:g}, gamma {ppo.gamma:g}, rewards normalised {ppo.normalize_reward}, observations "
         f"{config.normalize_observation}"

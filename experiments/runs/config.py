@@ -49,7 +49,7 @@ _BEFORE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class PPOOverrides:
-    """PPO settings in place of the stream's preset, each as in `PPOConfig`; None keeps the preset's."""
+    """PPO settings in place of the stream's preset, each as in `PPOConfig`; None, or `auto`, keeps the preset's."""
 
     lr: float | None = None
     epochs: int | None = None
@@ -61,7 +61,7 @@ class PPOOverrides:
     entropy_coef: float | None = None
     value_coef: float | None = None
     advantage_floor: float | None = None
-    normalize_reward: Literal["on", "off"] | None = None
+    normalize_reward: Literal["auto", "on", "off"] | None = None
     max_grad_norm: float | None = None
     tbptt: int | None = None
     target_kl: float | None = None
@@ -71,8 +71,8 @@ class PPOOverrides:
         self.over(PPOConfig())
 
     def set(self) -> dict[str, Any]:
-        """Return what is not None."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        """Return what is neither None nor `auto`."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, "auto")}
 
     def over(self, defaults: PPOConfig) -> PPOConfig:
         """Return a preset's settings with these in their place.

@@ -7,12 +7,19 @@ in `families.py`.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from gymnasium import spaces
+
+from lifelong.agents.encoder import leaves_of
 from lifelong.agents.ppo import PPOConfig
+from lifelong.envs.gym_stream import GymTask, make_task
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.runs.families import FAMILIES, family_of
+from lifelong.experiments.runs.families import FAMILIES
 from lifelong.registry import nearest
 
-__all__ = ["PRESETS", "preset", "preset_name"]
+__all__ = ["PRESETS", "family_of", "preset", "preset_name"]
+
+_OTHER = "classic-control"
 
 _ANY: dict[str, Any] = {
     "steps": 500_000,
@@ -91,6 +98,28 @@ def preset_name(stream: str, feedback: str | None, env_ids: Sequence[str] = ()) 
     return next((known for known in (f"{name}/{feedback}", name) if known in PRESETS), None)
 
 
+def family_of(env_id: str) -> str:
+    """Return the family of an environment: by its package, else by its spaces.
+
+    Args:
+        env_id: as `gymnasium.make` takes it; `classic-control` if it cannot be made.
+    """
+    try:
+        env = make_task(GymTask(env_id))
+    except Exception:  # noqa: BLE001  whatever foreign code raises; making the stream says it
+        return _OTHER
+    package, observation, action = type(env.unwrapped).__module__, env.observation_space, env.action_space
+    env.close()
+    if known := next((name for name, family in FAMILIES.items() if package.startswith(family.packages)), None):
+        return known
+    leaves = [leaf for _, leaf in leaves_of(observation)]
+    if any(isinstance(leaf, spaces.Box) and leaf.dtype == np.uint8 and len(leaf.shape) == 3 for leaf in leaves):
+        return "atari"
+    if isinstance(action, spaces.Box):
+        return "mujoco"
+    return "popgym" if all(isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete) for leaf in leaves) else _OTHER
+
+
 def preset(name: str | None) -> dict[str, Any]:
     """Return the settings of a preset; None is for all that have none of their own.
 
@@ -99,7 +128,10 @@ def preset(name: str | None) -> dict[str, Any]:
     """
     if name is None:
         return dict(_ANY)
-    known = PRESETS | FAMILIES
-    if name not in known:
-        raise UserError(f"no preset {name!r}{nearest(name, known)} known: {', '.join(known)}")
-    return _ANY | known[name]
+    if name in FAMILIES:
+        family = FAMILIES[name]
+        return _ANY | family.train | {"ppo": PPOConfig(**family.ppo)}
+    if name in PRESETS:
+        return _ANY | PRESETS[name]
+    known = [*PRESETS, *FAMILIES]
+    raise UserError(f"no preset {name!r}{nearest(name, known)} known: {', '.join(known)}")

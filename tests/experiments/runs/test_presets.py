@@ -1,0 +1,95 @@
+"""Presets: every one is valid, families are found by package and by spaces, and what is said wins."""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.families import FAMILIES
+from lifelong.experiments.runs.presets import PRESETS, family_of, preset
+
+
+class Empty(gymnasium.Env):
+    """Environment of given spaces, for which only these count."""
+
+    def __init__(self, observation: spaces.Space, action: spaces.Space) -> None:
+        self.observation_space, self.action_space = observation, action
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    two, box = spaces.Discrete(2), spaces.Box(-1.0, 1.0, (2,), np.float32)
+    image = spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    for name, (observation, action) in {
+        "Numbers": (box, two),
+        "Torques": (box, box),
+        "Pixels": (spaces.Dict({"view": image, "speed": box}), two),
+        "Cards": (spaces.Tuple((two, spaces.MultiDiscrete([3, 3]))), two),
+    }.items():
+        spec = gymnasium.envs.registration.EnvSpec(
+            f"presets/{name}-v0", Empty, kwargs={"observation": observation, "action": action}
+        )
+        monkeypatch.setitem(gymnasium.registry, spec.id, spec)
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *FAMILIES])
+def test_every_preset_resolves_a_training(name: str) -> None:
+    config = TrainConfig("gym:CartPole-v1", preset=name).resolved()
+    assert config.preset == name
+    assert config.learning == preset(name)["ppo"]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "family"),
+    [
+        ("CartPole-v1", "classic-control"),
+        ("FrozenLake-v1", "classic-control"),
+        ("MiniGrid-DoorKey-5x5-v0", "minigrid"),
+        ("BabyAI-GoToObj-v0", "minigrid"),
+        ("nothing-of-that-name-v0", "classic-control"),
+        ("presets/Numbers-v0", "classic-control"),
+        ("presets/Torques-v0", "mujoco"),
+        ("presets/Pixels-v0", "atari"),
+        ("presets/Cards-v0", "popgym"),
+    ],
+)
+@pytest.mark.usefixtures("made")
+def test_families_are_found(env_id: str, family: str) -> None:
+    assert family_of(env_id) == family
+    assert TrainConfig(f"gym:{env_id}").resolved().preset == family
+
+
+def test_a_stream_has_its_own_preset() -> None:
+    assert TrainConfig("reversal").resolved().preset == "reversal"
+    assert TrainConfig("cued_recall", feedback="reward").resolved().preset == "cued-recall/reward"
+    assert TrainConfig("cartpole-sign").resolved().preset is None
+
+
+def test_what_is_said_wins() -> None:
+    config = TrainConfig("gym:CartPole-v1", preset="popgym", working_memory="off", num_envs=3).resolved()
+    assert (config.preset, config.working_memory, config.num_envs) == ("popgym", "off", 3)
+
+
+def test_an_unknown_preset_is_named_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="no preset 'mujuco'; did you mean 'mujoco'"):
+        TrainConfig("gym:CartPole-v1", preset="mujuco").resolved()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said", "family"),
+    [
+        (("MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaGapS5-v0"), "", "minigrid"),
+        (("MiniGrid-DoorKey-5x5-v0", "CartPole-v1"), "", None),
+        (("CartPole-v1",), "[train]\npreset = 'box2d'\n", "box2d"),
+    ],
+)
+def test_tasks_of_a_file_have_the_preset_of_their_family(
+    tasks: tuple[str, ...], said: str, family: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "stream.toml"
+    path.write_text("".join(f'[[tasks]]\nenv = "{task}"\n' for task in tasks) + said)
+    assert TrainConfig(str(path)).resolved().preset == family
