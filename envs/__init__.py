@@ -13,6 +13,7 @@ import gymnasium
 from lifelong.envs.parse import DRIFTS, SCHEDULES, parse_drifts, parse_integer, parse_schedule
 from lifelong.envs.registry import IDS, STREAMS, known_streams, make_single, make_stream
 from lifelong.envs.rooms.tasks import TASKS
+from lifelong.envs.variants import VARIANTS
 from lifelong.registry import Entry, lazy_attribute
 
 if TYPE_CHECKING:
@@ -94,6 +95,14 @@ gymnasium.register(
     disable_env_checker=True,
     order_enforce=False,
 )
+for _id, _kwargs in VARIANTS.items():
+    gymnasium.register(
+        _id,
+        entry_point="lifelong.envs.variants:make_variant",
+        disable_env_checker=True,
+        order_enforce=False,  # the environment inside does
+        kwargs=_kwargs,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`lifelong bench`: measure the speed of kernels, training and environments on this machine."""
+"""`lifelong bench`: measure kernels, training, learning and environments on this machine."""
 
 import sys
 
@@ -11,6 +11,9 @@ SUBJECTS = table(
     {
         "kernels": Entry("kernels:command", "the recurrences: right first, then how fast, beside their rivals"),
         "training": Entry("training:command", "environment steps per second of recurrent PPO, beside sb3-contrib's"),
+        "learning": Entry(
+            "learning.command:command", "learning curves and final returns beside Stable-Baselines3 and sb3-contrib"
+        ),
         "envs": Entry(
             "envs:command",
             "environment steps per second of `rooms`, beside MiniGrid, EnvPool and XLand-MiniGrid",

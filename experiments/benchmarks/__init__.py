@@ -1,1 +1,1 @@
-"""Speed measurements behind `lifelong bench`."""
+"""Measurements behind `lifelong bench`."""

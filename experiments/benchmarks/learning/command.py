@@ -1,0 +1,194 @@
+"""`lifelong bench learning`: learning curves and final returns of our agents beside other libraries'.
+
+    pip install 'lifelong-rl[bench]'
+    lifelong bench learning                                         all tasks, hours to days
+    lifelong bench learning CartPole-v1 CartPoleNoVel-v1 --agents gru sb3-recurrent-ppo --processes 2
+    lifelong bench learning --report-only                           tables and figure from the results that are there
+
+Every trial, an agent with a seed in a task, is a process of its own and writes one JSON file. The same command goes on
+with the trials that are missing; one that failed is tried again.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from lifelong.experiments.benchmarks.learning.ours import config_of
+from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, write_report
+from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS
+from lifelong.experiments.benchmarks.learning.tasks import TASKS
+from lifelong.experiments.benchmarks.learning.trial import Trial
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_output, check_sizes
+from lifelong.experiments.runs.seeds import parse_seeds
+from lifelong.memory import known_memories, make_memory
+from lifelong.registry import Entry, find
+
+__all__ = ["BenchConfig", "command", "main"]
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Compare learning curves and final returns of our agents with other libraries'.
+
+    Args:
+        tasks: names of tasks (an unknown one is answered with all of them); none is all.
+        agents: names of memories, `/episode` or `/task` behind one for another carry, and agents of other libraries:
+            sb3-ppo and sb3-recurrent-ppo, with RL Zoo's settings, or with `/ours` behind them our preset's.
+        seeds: such as 0..4 or 0,1,2.
+        steps: environment steps of each training; if not given, the task's.
+        processes: trials at a time.
+        output: folder of the results, the tables and the figure.
+        runs: folder of the runs of our agents, and of the logs of all trials.
+        report_only: train nothing; write tables and figure from the results that are there.
+    """
+
+    tasks: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TASK")] = ()
+    agents: tuple[str, ...] = ("none", "gru", "gated_delta", "sb3-ppo", "sb3-recurrent-ppo")
+    seeds: str = "0..4"
+    steps: int | None = None
+    processes: int = 2
+    output: Path = Path("docs/results/learning")
+    runs: Path = Path("runs/learning")
+    report_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("steps", "processes"))
+        check_output(self.output, folder=True)
+        check_output(self.runs, folder=True)
+        if not self.agents:
+            raise UserError("agents must not be empty")
+
+
+def command(arguments: list[str]) -> None:
+    """Run the subject with words from the command line.
+
+    Raises:
+        SystemExit: with code 1 if a trial failed.
+    """
+    if main(parse(BenchConfig, arguments, "bench learning"), Console(stderr=True)):
+        raise SystemExit(1)
+
+
+def main(config: BenchConfig, console: Console | None = None) -> int:
+    """Run the trials that are missing, write the report, and return how many trials failed.
+
+    Args:
+        config: settings.
+        console: for progress; None for silence.
+
+    Raises:
+        UserError: if there is no such task or agent, something is not installed, the output has results of other
+            steps, or there is nothing to report.
+    """
+    console = console or Console(quiet=True)
+    failed = 0 if config.report_only else _run_missing(_trials(config), config, console)
+    if failed and not any((config.output / "trials").glob("*.json")):
+        return failed
+    write_report(config.output)
+    for name in (PAGE, CURVES):
+        console.print(f"wrote {config.output / name}", markup=False, highlight=False, soft_wrap=True)
+    return failed
+
+
+def _trials(config: BenchConfig) -> list[Trial]:
+    """Return all trials, finished ones among them, seed by seed; validate them."""
+    names = dict.fromkeys(config.tasks or TASKS)
+    tasks = {name: Entry(task.env_id, "") for name, task in TASKS.items()}
+    for name in names:
+        with as_user_error():
+            find("task", name, tasks)
+        if name not in TASKS:
+            raise UserError(f"no task {name!r}; did you mean {name.replace('_', '-')!r}?")
+        _check_installed(f"task {name}", TASKS[name].needs)
+    for agent in config.agents:
+        _check_agent(agent)
+    where = str(config.output), str(config.runs)
+    trials = [
+        Trial(task, agent, seed, config.steps or TASKS[task].steps, *where)
+        for seed, task, agent in product(parse_seeds(config.seeds), names, dict.fromkeys(config.agents))
+    ]
+    for trial in trials:
+        steps = json.loads(trial.path.read_text())["asked_steps"] if trial.path.exists() else trial.steps
+        if steps != trial.steps:
+            raise UserError(
+                f"{trial.path} is of {steps:,} steps, and {trial.steps:,} are asked for: take --steps {steps}, or "
+                "another --output"
+            )
+    return trials
+
+
+def _check_agent(agent: str) -> None:
+    if agent in OTHERS:
+        _check_installed(f"agent {agent}", ("stable_baselines3", "sb3_contrib"))
+        return
+    memory = agent.partition("/")[0]
+    known = known_memories() | {name: Entry("", summary) for name, summary in OTHERS.items()}
+    with as_user_error():
+        if ":" not in memory:
+            find("agent", memory, known, ", or package.module:Class")
+        make_memory(memory, 8)
+    config_of("CartPole-v1", agent, 1, 0, Path("runs"))
+
+
+def _check_installed(what: str, modules: Sequence[str]) -> None:
+    if missing := [name for name in modules if find_spec(name) is None]:
+        raise UserError(f"{what} needs {', '.join(missing)}: pip install 'lifelong-rl[bench]'")
+
+
+def _run_missing(trials: Sequence[Trial], config: BenchConfig, console: Console) -> int:
+    """Run the trials without a result, several at a time; return how many failed."""
+    todo = [trial for trial in trials if not trial.path.exists()]
+    console.print(f"{len(trials)} trials, {len(trials) - len(todo)} of them finished before", highlight=False)
+    failed = 0
+    pool = ThreadPoolExecutor(config.processes)
+    try:
+        waiting = {pool.submit(_run_process, trial): trial for trial in todo}
+        for number, future in enumerate(as_completed(waiting), 1):
+            trial, reason = waiting[future], future.result()
+            failed += bool(reason)
+            said = f"failed: {reason} (see {trial.log})" if reason else _told(trial)
+            line = f"{number}/{len(todo)}  {trial.task}  {trial.agent}  seed {trial.seed}:  {said}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if failed:
+        console.print(f"{failed} trials failed; the same command tries them again", highlight=False)
+    return failed
+
+
+def _run_process(trial: Trial) -> str:
+    """Run a trial in a process of its own; return why it failed, empty if it did not."""
+    trial.log.parent.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-P", "-m", "lifelong.experiments.benchmarks.learning.trial", json.dumps(asdict(trial))]
+    with trial.log.open("w") as log:
+        ended = subprocess.run(  # noqa: S603
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+    if ended.returncode == 0 and trial.path.exists():
+        return ""
+    last = trial.log.read_text(errors="replace").strip().splitlines()[-1:]
+    return last[0] if last else f"exit code {ended.returncode}"
+
+
+def _told(trial: Trial) -> str:
+    result = json.loads(trial.path.read_text())
+    drawn, greedy = (sum(map(sum, result[kind])) / sum(map(len, result[kind])) for kind in ("drawn", "greedy"))
+    return f"drawn {drawn:.4g}, greedy {greedy:.4g} in {result['seconds']:.0f} s"
