@@ -11,10 +11,10 @@ import tyro
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.loggers import logger_names
-from lifelong.experiments.runs.presets import preset
+from lifelong.experiments.runs.presets import ONE_TASK, preset
 from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
@@ -78,6 +78,9 @@ class PPOOverrides:
             raise UserError(str(error)) from error
 
 
+_OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
+"""Settings of a `gym:` stream that make several tasks of one, or say how long its lives are."""
+
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
 
@@ -102,6 +105,8 @@ class TrainConfig:
             the single-task reference of forward transfer.
         boundary: what the agent is told of task changes.
         life_episodes: episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life.
+        life_hazard: in place of life_episodes, the probability that a life ends at an episode's end: 0.02 for lives of
+            50 episodes on average, which do not end all at once.
         stream_options: more settings of the stream.
         carry: what ends the memory: only the life, a change of task, or every episode's end (the classical recurrent
             agent).
@@ -141,6 +146,7 @@ class TrainConfig:
     only_task: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
     life_episodes: int | None = None
+    life_hazard: float | None = None
     stream_options: tuple[str, ...] = ()
 
     carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
@@ -174,6 +180,7 @@ class TrainConfig:
         check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
         check_seed(self.seed)
+        check_hazard(self)
         logger_names(self.log)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
@@ -198,11 +205,20 @@ class TrainConfig:
     def resolved(self) -> Self:
         """Return the same with every open setting taken from the stream's preset."""
         known = preset(self.stream, self.feedback)
+        if self.stream.startswith("gym:") and not _OTHER_LIVES & options(self.stream_options).keys():
+            known |= ONE_TASK
         if is_stream_file(self.stream):
             known |= self._of_file()
+        if self.life_episodes is not None or self.life_hazard is not None:  # one says both
+            known |= {"life_episodes": 0, "life_hazard": None}
         ppo = known.pop("ppo")
         resolved = replace(self, **{name: value for name, value in known.items() if getattr(self, name) is None})
         return replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
+
+    @property
+    def endless(self) -> bool:
+        """Whether no life ends, of a resolved config."""
+        return not self.life_episodes and self.life_hazard is None
 
     @property
     def learning(self) -> PPOConfig:
@@ -227,8 +243,9 @@ class TrainConfig:
             )
         known = preset(found.stream, None)
         learn, rest = _apart(said)
-        life = found.options.get("life_episodes", 0) or 0
-        return known | {"life_episodes": life} | rest | {"ppo": PPOOverrides(**learn).over(known["ppo"])}
+        lives = {"life_episodes": found.options.get("life_episodes") or 0}
+        lives["life_hazard"] = found.options.get("life_hazard")
+        return known | lives | rest | {"ppo": PPOOverrides(**learn).over(known["ppo"])}
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""

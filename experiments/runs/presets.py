@@ -7,7 +7,7 @@ from typing import Any
 
 from lifelong.agents.ppo import PPOConfig
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["ONE_TASK", "PRESETS", "preset"]
 
 _ANY: dict[str, Any] = {
     "steps": 500_000,
@@ -17,6 +17,9 @@ _ANY: dict[str, Any] = {
     "evaluation_lives": 16,
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
+
+ONE_TASK: dict[str, Any] = {"life_hazard": 0.02}
+"""Lives of `gym:` streams with one task: so that all of training knows an empty memory."""
 
 _RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8, "normalize_reward": "off"}
 _RECALL: dict[str, Any] = {
