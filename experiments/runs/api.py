@@ -124,11 +124,15 @@ def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0) -> 
         slots: of the lives, from 0 to the run's `num_envs` - 1; a life may be copied several times.
 
     Raises:
-        ValueError: if there is no such slot, or the agent is of other spaces.
+        UserError: if there is no such run, or its stream cannot be made here.
+        ValueError: if there is no such slot, or the agent has other spaces.
         CheckpointError: if the run's checkpoint cannot be read, or is of another memory.
     """
-    chosen = [slots] if isinstance(slots, int) else list(slots)
-    memory_state, position = load_lives(Path(run), agent.policy)
+    folder, chosen = Path(run), [slots] if isinstance(slots, int) else list(slots)
+    stream = make_env(open_run(folder), num_envs=1)
+    stream.close()
+    agent.check_spaces(stream)
+    memory_state, position = load_lives(folder, agent.policy)
     lives = position["life"].size
     if outside := [slot for slot in chosen if not 0 <= slot < lives]:
         raise ValueError(f"slots must lie in 0 to {lives - 1}, the lives of {run}: slots={outside[0]}")
