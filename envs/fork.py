@@ -71,7 +71,8 @@ def fork(
     copied["met"][copied["met"] >= 0] += skip  # lags stay what they are
     for name in ("seed", "vector_steps", "lives"):
         setattr(stream, name, position[name].item())
-    stream.schedule, stream.life_episodes, everyone = _Given(chosen), None, np.arange(slots.size)
+    stream.schedule, everyone = _Given(chosen), np.arange(slots.size)
+    stream.life_episodes = stream.life_hazard = None
     stream._set_counters(Counters(**copied))
     stream.base_task = stream._drift.base_task(stream.task)
     stream._begin_lives(everyone)

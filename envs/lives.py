@@ -92,6 +92,7 @@ class Lives:
         if life_episodes is not None and life_episodes < 1:
             raise ValueError(f"life_episodes must be positive or None: life_episodes={life_episodes}")
         self.num_envs, self.schedule, self.life_episodes = num_envs, schedule, life_episodes
+        self._life_hazard: float | None = None
         self._set_seed(seed)
         self.single_action_space = action_space
         self.vector_steps = -1  # steps of each slot since the reset; -1 before it
@@ -99,6 +100,37 @@ class Lives:
         self._set_tasks(tasks)
         if len(tasks) > 1:  # with one, the schedule may be that of drifts to come
             self.bind_schedule()
+
+    @property
+    def life_hazard(self) -> float | None:
+        """Probability that a life ends at an episode's end; None: only `life_episodes` ends it.
+
+        It is drawn from the seed, the life's number and the episode's index, so the lengths of lives are geometric with
+        mean 1 / life_hazard and do not depend on the batch. Set it before the first reset.
+
+        Raises:
+            ValueError: if it is set to a number outside (0, 1], or the stream has `life_episodes`.
+        """
+        return self._life_hazard
+
+    @life_hazard.setter
+    def life_hazard(self, hazard: float | None) -> None:
+        if hazard is not None and not 0 < hazard <= 1:
+            raise ValueError(f"life_hazard must lie above 0 and be at most 1: life_hazard={hazard}")
+        if hazard is not None and self.life_episodes is not None:
+            raise ValueError(
+                "life_hazard and life_episodes exclude each other, both end lives: "
+                f"life_hazard={hazard}, life_episodes={self.life_episodes}"
+            )
+        self._life_hazard = hazard
+
+    def _ended_lives(self, slots: Ints) -> Ints:
+        """Return those of the slots, whose episodes have ended, in which the life ends too."""
+        if self.life_episodes is not None:
+            return slots[self.episode[slots] >= self.life_episodes]
+        if self._life_hazard is None:
+            return slots[:0]
+        return slots[uniform(self.seed, Purpose.LIFE_END, self.life[slots], self.episode[slots]) < self._life_hazard]
 
     @property
     def retention(self) -> Retention | None:

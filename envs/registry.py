@@ -84,7 +84,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         num_envs: B, lives side by side.
         **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
             given `drifts` of its tasks, see `parse_drifts`, separated by slashes, and a `drift_schedule` of their
-            changes, see `drifts/batched.py`; the tasks of `gym:<id>` are made with them, see `drifting`.
+            changes, see `drifts/batched.py`; the tasks of `gym:<id>` are made with them, see `drifting`. Any stream may
+            be given a `life_hazard`, see `TaskStream.life_hazard`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -107,6 +108,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
             return make_stream(found.stream, num_envs, **(found.options | options))
         name, options = "gym:", found.options | options
     drifts, drift_schedule = options.pop("drifts", None), options.pop("drift_schedule", None)
+    life_hazard = options.pop("life_hazard", None)
     if drift_schedule is not None and drifts is None:
         raise ValueError(f"drift_schedule says when drifts change, and there are none: drift_schedule={drift_schedule}")
     if name.startswith("gym:"):
@@ -117,13 +119,16 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     else:
         entry = find("stream", name, known_streams(), ", or gym:<id of gymnasium>, or a .toml file")
     factory = load("stream", entry.target)
-    check_settings("stream", name, factory, options, also=("drifts", "drift_schedule"), hidden="num_envs")
+    check_settings(
+        "stream", name, factory, options, also=("drifts", "drift_schedule", "life_hazard"), hidden="num_envs"
+    )
     try:
         stream = factory(num_envs=num_envs, **options)
     except TypeError as error:
         raise TypeError(f"stream {name!r} cannot be made with num_envs={num_envs}, {options}: {error}") from error
     if not isinstance(stream, TaskStream):
         raise TypeError(f"stream {name!r} must be a lifelong.envs.TaskStream, got {type(stream).__name__}")
+    stream.life_hazard = life_hazard
     if drifts is not None:
         stream.drift(kinds_of(drifts), drift_schedule)
     stream.bind_schedule()

@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     POLICY = 5  # choices of reference policies
     DRIFT = 6  # random numbers of drifts
     LEVEL = 7  # levels of natively drawn grids; the seed is the episode's
+    LIFE_END = 8  # whether a life ends at an episode's end
 
 
 def _mixed(z: int) -> int:

@@ -5,7 +5,8 @@ A *task* is a name and its reference scores, a *schedule* gives their order, a *
 of a life are a pure function of (stream seed, life), independent of the batch.
 
 An episode that ends is followed in the same step by the first observation of the next (`AutoresetMode.SAME_STEP`), so
-no life has a step without an action. A life ends after `life_episodes` episodes; then its slot begins a new one.
+no life has a step without an action. A life ends after `life_episodes` episodes, or with probability `life_hazard` at
+each episode's end; then its slot begins a new one.
 
 The observation is a Dict:
 
@@ -284,9 +285,8 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         return columns
 
     def renew(self, slots: Ints) -> None:
-        """Begin the next episodes in these slots, and new lives where `life_episodes` are over."""
-        if self.life_episodes is not None:
-            self._new_lives(slots[self.episode[slots] >= self.life_episodes])
+        """Begin the next episodes in these slots, and new lives where lives are over."""
+        self._new_lives(self._ended_lives(slots))
         self._new_episodes(slots)
 
     def _new_lives(self, slots: Ints) -> None:

@@ -2,6 +2,7 @@
 
     schedule = "cyclic:50"               as `parse_schedule` reads it
     life_episodes = 1000                 0 is one endless life
+    life_hazard = 0.001                  in its place: the probability that a life ends at an episode's end
     boundary = "none"                    what the observation tells of task changes
     unify = true                         whether tasks with different spaces share common ones
 
@@ -44,7 +45,7 @@ Place = tuple[str | int, ...]
 
 _TOP: dict[str, type] = {
     "stream": str, "options": dict, "tasks": list, "unify": bool,
-    "schedule": str, "life_episodes": int, "boundary": str, "train": dict,
+    "schedule": str, "life_episodes": int, "life_hazard": float, "boundary": str, "train": dict,
 }  # fmt: skip
 _TASK: dict[str, type] = {"name": str, "env": str, "drifts": str, "kwargs": dict, "references": dict,
                          "success_return": float}  # fmt: skip
@@ -109,13 +110,16 @@ class _Reader:
         if ("stream" in top) == ("tasks" in top):
             both = "stream and tasks exclude each other" if "tasks" in top else "neither stream nor tasks is there"
             raise self.error((), f"{both}; a file has one of them")
-        options: dict[str, Any] = {name: top[name] for name in ("life_episodes", "boundary", "unify") if name in top}
+        of_stream = ("life_episodes", "life_hazard", "boundary", "unify")
+        options: dict[str, Any] = {name: top[name] for name in of_stream if name in top}
         if "schedule" in top:
             options["schedule"] = self.parsed(("schedule",), parse_schedule, top["schedule"])
         if "life_episodes" in options:
             if options["life_episodes"] < 0:
                 raise self.error(("life_episodes",), f"life_episodes must not be negative: {options['life_episodes']}")
             options["life_episodes"] = options["life_episodes"] or None
+        if "life_hazard" in options:
+            self.check_hazard(options["life_hazard"], options.get("life_episodes"))
         if "stream" in top:
             if "unify" in top:
                 raise self.error(("unify",), "unify is for tasks, not for a stream that has a name")
@@ -126,6 +130,15 @@ class _Reader:
             raise self.error(("tasks",), "a stream needs at least one task")
         options["tasks"] = self.tasks(top["tasks"])
         return StreamFile("", options, top.get("train", {}))
+
+    def check_hazard(self, hazard: float, life_episodes: int | None) -> None:
+        """Validate `life_hazard`, beside `life_episodes`."""
+        if not 0 < hazard <= 1:
+            raise self.error(("life_hazard",), f"life_hazard must lie above 0 and be at most 1: {hazard}")
+        if life_episodes is not None:
+            raise self.error(
+                ("life_hazard",), f"life_hazard and life_episodes exclude each other: {hazard} and {life_episodes}"
+            )
 
     def tasks(self, listed: list[Any]) -> list[GymTask]:
         """Return the tasks; their names must be unique, else the second would silently be another task."""

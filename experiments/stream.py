@@ -20,8 +20,9 @@ from lifelong.envs.timeline import show_timeline, step_timeline, timeline
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_hazard, check_output, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
+from lifelong.experiments.runs.lives import length_of_lives
 from lifelong.experiments.runs.tensorboard import COLOURS
 from lifelong.registry import nearest
 
@@ -41,6 +42,7 @@ class ShowConfig:
         schedule: which task comes next (see `lifelong list`); if not given, as in `lifelong train`.
         boundary: what the agent is told of task changes.
         life_episodes: episodes of a life; 0 is one endless life. If not given, as in `lifelong train`.
+        life_hazard: in place of life_episodes, the probability that a life ends at an episode's end.
         stream_options: more settings of the stream.
         episodes: episodes to show; a schedule in steps is shown for one pass.
         life: number of the life to show.
@@ -56,6 +58,7 @@ class ShowConfig:
     schedule: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
     life_episodes: int | None = None
+    life_hazard: float | None = None
     stream_options: tuple[str, ...] = ()
 
     episodes: Annotated[int, Heading("what is shown")] = 200
@@ -66,6 +69,7 @@ class ShowConfig:
         """Validate the settings."""
         check_sizes(self, ("episodes", "num_envs"))
         check_sizes(self, ("life", "life_episodes"), 0)
+        check_hazard(self)
         check_seed(self.seed)
         check_output(self.output)
 
@@ -104,7 +108,7 @@ def main(config: ShowConfig) -> str:
         f"stream    {config.stream}",
         f"tasks     {len(names)}",
         f"schedule  {env.schedule}",
-        f"life      {'endless' if env.life_episodes is None else f'{env.life_episodes} episodes'}",
+        f"life      {length_of_lives(env)}",
         f"lives     {trained.num_envs} in parallel",
         f"boundary  {env.boundary}",
         f"actions   {env.single_action_space}",

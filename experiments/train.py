@@ -21,6 +21,7 @@ from rich.console import Console
 
 from lifelong.experiments.report import ReportConfig, main as write_report
 from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.carried_on import CarriedOn
 from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
@@ -53,6 +54,7 @@ class Outcome:
         summary: on the frozen agent in fresh lives; None without an evaluation.
         lived: on the endless lives of training, if they met several tasks; else None.
         transfer: backward and forward, by TensorBoard tag, as far as they are known.
+        carried_on: the memory of training beside new lives, where lives are endless and of one task; else None.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Outcome:
     summary: Summary | None
     lived: Summary | None = None
     transfer: Mapping[str, float] = field(default_factory=dict)
+    carried_on: CarriedOn | None = None
 
 
 @dataclass(frozen=True)
@@ -163,11 +166,14 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
+        carried_on = trainer.carried_on() if summary is not None and summary.episodes else None
         lived = trainer.lived()
         if finished:
             trainer.finish(lived or summary)
         cost, unwell = trainer.evaluation.cost(trainer.rollout.steps), trainer.health.out_of_bounds()
-    outcome = Outcome(config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived, trainer.transfer())
+    outcome = Outcome(
+        config.run, trainer.rollout.steps, trainer.seconds, finished, summary, lived, trainer.transfer(), carried_on
+    )
     _tell(outcome, config, console)
     if finished and unwell:
         console.print(unwell, markup=False, highlight=False, soft_wrap=True)
@@ -229,4 +235,6 @@ def _show(outcome: Outcome, config: TrainConfig, console: Console, cost: str, ta
         show_matrix(evaluated, tasks, cost, console, more=outcome.transfer)
     if outcome.summary is not None:
         show_summary(outcome.summary, f"frozen {config.memory} in fresh lives", console)
+    if outcome.carried_on is not None:
+        console.print(outcome.carried_on.sentence(), soft_wrap=True)
     console.print(f"look further: tensorboard --logdir {outcome.folder.parent}, then {first_page()}", soft_wrap=True)

@@ -61,7 +61,8 @@ def blocks_of(source: Source) -> Blocks:
     visit = _visits(rows)
     advice = "such a format needs endless lives that change task together, as with --schedule 'cyclic:20000 steps'"
     if int(rows["life"].max()) >= lives:
-        raise UserError(f"{source.folder} has lives of {config.life_episodes} episodes; {advice}")
+        length = f"of {config.life_episodes} episodes" if config.life_episodes else "that end"
+        raise UserError(f"{source.folder} has lives {length}; {advice}")
     task, change = _changes(rows, visit, begin)
     if task is None:
         raise UserError(f"the lives of {source.folder} are at different tasks at the same time; {advice}")

@@ -140,7 +140,9 @@ def stream_label(stream: Mapping[str, Any]) -> str:
     words = [str(stream["stream"]), *(f"{name}={_word(value)}" for name, value in stream["stream_options"].items())]
     words += [f"{name}={stream[name]}" for name in ("feedback", "schedule", "only_task") if stream[name] is not None]
     words += [f"boundary={stream['boundary']}"] if stream["boundary"] != "none" else []
-    words += [f"lives of {stream['life_episodes']} episodes" if stream["life_episodes"] else "endless lives"]
+    hazard, episodes = stream["life_hazard"], stream["life_episodes"]
+    endless = "endless lives" if hazard is None else f"lives of {1 / hazard:.4g} episodes on average"
+    words += [f"lives of {episodes} episodes" if episodes else endless]
     return ", ".join(words)
 
 

@@ -100,7 +100,7 @@ class Matrix:
 
 def lived_endlessly(run: Run, env: TaskStream) -> bool:
     """Return whether a run's training itself is measured: endless lives in which several tasks come back."""
-    return env.retention == "gain" and not run.config.life_episodes
+    return env.retention == "gain" and run.config.endless
 
 
 def reports_of(run: Run) -> list[str]:

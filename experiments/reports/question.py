@@ -11,6 +11,7 @@ from lifelong.envs.references.certificate import FIRST, FIXED, PLANS, Certificat
 from lifelong.experiments.reports.document import Block, Paragraph, Table
 from lifelong.experiments.reports.find_runs import listed
 from lifelong.experiments.reports.run import Run
+from lifelong.experiments.runs.lives import length_of_lives
 from lifelong.experiments.runs.summary import MEASURES
 from lifelong.registry import load as load_target
 
@@ -33,7 +34,6 @@ def question(run: Run, env: TaskStream) -> Table:
     """
     name = str(run.stream["stream"])
     entry = STREAMS.get(name)
-    life = run.config.life_episodes
     names = "one" if len(env.tasks) == 1 else f"{len(env.tasks)}: {listed(task.name for task in env.tasks)}"
     asked = "How much of a task does an agent still know, by how many episodes ago it met it last?"
     meaning = f"{env.retention}: {MEASURES[env.retention]}" if env.retention else "none"
@@ -46,7 +46,7 @@ def question(run: Run, env: TaskStream) -> Table:
         ("stream", f"{name}{f': {entry.summary}' if entry else ''}"),
         ("tasks", names),
         ("order of tasks", str(run.config.schedule or env.schedule)),
-        ("life", f"{life} episodes; then all that is hidden is drawn anew" if life else "endless"),
+        ("life", length_of_lives(env) + ("" if run.config.endless else "; then all that is hidden is drawn anew")),
         ("question", asked),
         ("measure of retention", meaning),
         ("reference scores", f"mean return of an episode: {'; '.join(scores)}" if scores else "none are known"),
@@ -84,10 +84,11 @@ def _table(certificate: Certificate, run: Run) -> Table:
     for policy, score in certificate.scores.items():
         theory = "-" if score.closed_form is None else f"{score.closed_form:.4f}"
         lines.append((policy, _policy(policy), f"{score.mean:.4f}", f"± {score.half:.4f}", theory))
-    life = run.config.life_episodes or 0
+    life, hazard = run.config.life_episodes or 0, run.config.life_hazard
     other = ""
     if life != certificate.episodes:
-        here = f"{life} episodes" if life else "endless"
+        endless = "endless" if hazard is None else f"{1 / hazard:.4g} episodes on average"
+        here = f"{life} episodes" if life else endless
         other = f" Lives here are {here}: scores of policies that remember differ with the length of a life."
     verdict = {True: " The stream is a control: memory across episodes gains nothing.", False: "", None: ""}
     caption = (

@@ -23,7 +23,9 @@ _OF_NO_AGENT = (
     "name", "seed", "runs", "overwrite", "resume", "threads", "device", "cuda_graph", "checkpoint_every",
     "evaluation_lives", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
-_OF_THE_STREAM = ("stream", "stream_options", "feedback", "schedule", "only_task", "boundary", "life_episodes")
+_OF_THE_STREAM = (
+    "stream", "stream_options", "feedback", "schedule", "only_task", "boundary", "life_episodes", "life_hazard"
+)  # fmt: skip
 
 
 class RunError(ValueError):

@@ -1,20 +1,23 @@
 """Training, evaluation and trained agents as Python functions; `lifelong` re-exports them."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from lifelong.agents import Agent, Carry
+from lifelong.agents import Agent, AgentState, Carry
 from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run
+from lifelong.experiments.runs.directory import load_lives, load_policy, open_run
+from lifelong.experiments.runs.lives import MOST_UPDATES, last_empty_memory
 from lifelong.experiments.runs.summary import Summary
 from lifelong.experiments.train import Outcome, main
 
-__all__ = ["evaluate", "load_agent", "train"]
+__all__ = ["evaluate", "load_agent", "load_life", "train"]
 
 
 def train(config: TrainConfig | None = None, console: Console | None = None) -> Outcome:
@@ -78,6 +81,9 @@ def evaluate(
 def load_agent(run: str | Path, device: str = "cpu") -> Agent:
     """Return the trained agent of a run, with its `carry`.
 
+    Warns where training has met no empty memory in its last 50 updates: what the agent does in a new life is then not
+    what it did in training, and `load_life` carries training's memory on.
+
     Args:
         run: directory of the run.
         device: where the agent computes.
@@ -94,5 +100,54 @@ def load_agent(run: str | Path, device: str = "cpu") -> Agent:
             policy = make_agent(config, stream)
     finally:
         stream.close()
-    load_policy(folder, policy)
+    facts = load_policy(folder, policy)
+    resolved = config.resolved()
+    lived = facts["steps"] - last_empty_memory(resolved, facts)
+    updates = lived // ((resolved.segment or 1) * (resolved.num_envs or 1))
+    if updates > MOST_UPDATES:
+        warnings.warn(
+            f"the agent of {folder} has met no empty memory in the last {updates:,} updates of its training, so new "
+            f"lives may go worse: load_life({str(folder)!r}, agent) returns a state with the memory of training",
+            stacklevel=2,
+        )
     return Agent(policy, stream.single_observation_space, stream.single_action_space, config.carry)
+
+
+def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0) -> AgentState:
+    """Return the state of lives of training, as copies: their memory, and the last action and reward.
+
+    The agent's next step is the first of an episode.
+
+    Args:
+        run: directory of the run.
+        agent: of the run, as `load_agent` returns it.
+        slots: of the lives, from 0 to the run's `num_envs` - 1; a life may be copied several times.
+
+    Raises:
+        UserError: if there is no such run, or its stream cannot be made here.
+        ValueError: if there is no such slot, or the agent has other spaces.
+        CheckpointError: if the run's checkpoint cannot be read, or is of another memory.
+    """
+    folder, chosen = Path(run), [slots] if isinstance(slots, int) else list(slots)
+    stream = make_env(open_run(folder), num_envs=1)
+    stream.close()
+    agent.check_spaces(stream)
+    memory_state, position = load_lives(folder, agent.policy)
+    lives = position["life"].size
+    if outside := [slot for slot in chosen if not 0 <= slot < lives]:
+        raise ValueError(f"slots must lie in 0 to {lives - 1}, the lives of {run}: slots={outside[0]}")
+    new = agent.initial_state(len(chosen))
+    starts = {"lifetime": "life_start", "task": "task_start", "episode": None}[agent.carry]
+    rows = {
+        name: torch.from_numpy(position[name][chosen])
+        for name in ("previous_action", "previous_reward", *([starts] if starts else []))
+    }
+    state = replace(
+        new,
+        memory=memory_state[chosen],
+        previous_action=rows["previous_action"].to(new.previous_action),
+        previous_reward=rows["previous_reward"].to(new.previous_reward),
+        start=rows[starts].to(new.start.device) if starts else new.start,
+    )
+    agent.check_state(state)
+    return state

@@ -34,6 +34,8 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
         "life_episodes": config.life_episodes or None,
         "seed": config.seed,
     }
+    given = options(config.stream_options) | changes
+    settings["life_hazard"] = None if "life_episodes" in given else config.life_hazard  # other lives are asked for
     if config.boundary != "none" or not is_stream_file(config.stream):
         settings["boundary"] = config.boundary
     if config.feedback is not None:
@@ -43,7 +45,7 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
     with as_user_error(prefix=f"stream {config.stream!r}: "):
         if config.schedule is not None:
             settings["schedule"] = parse_schedule(config.schedule)
-        stream = make_stream(config.stream, **(settings | options(config.stream_options) | changes))
+        stream = make_stream(config.stream, **(settings | given))
         if config.only_task is not None:
             stream.schedule = Order((find_task(config.only_task, [task.name for task in stream.tasks]),))
         return stream

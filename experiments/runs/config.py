@@ -11,10 +11,10 @@ import tyro
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.loggers import logger_names
-from lifelong.experiments.runs.presets import preset, preset_name
+from lifelong.experiments.runs.presets import ONE_TASK, preset, preset_name
 from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
@@ -86,6 +86,9 @@ class PPOOverrides:
             raise UserError(str(error)) from error
 
 
+_OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
+"""Settings of a `gym:` stream that make several tasks of one, or say how long its lives are."""
+
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
 
@@ -119,6 +122,8 @@ class TrainConfig:
             the single-task reference of forward transfer.
         boundary: what the agent is told of task changes.
         life_episodes: episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life.
+        life_hazard: in place of life_episodes, the probability that a life ends at an episode's end: 0.02 for lives of
+            50 episodes on average, which do not end all at once.
         stream_options: more settings of the stream.
         carry: what ends the memory: only the life, a change of task, or every episode's end (the classical recurrent
             agent).
@@ -165,6 +170,7 @@ class TrainConfig:
     only_task: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
     life_episodes: int | None = None
+    life_hazard: float | None = None
     stream_options: tuple[str, ...] = ()
 
     carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
@@ -202,6 +208,7 @@ class TrainConfig:
         check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
         check_seed(self.seed)
+        check_hazard(self)
         logger_names(self.log)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
@@ -233,9 +240,16 @@ class TrainConfig:
         learn, rest = _apart(stream.train)
         name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.env_ids)
         known = preset(name) | rest | {"preset": name}
+        if self.life_episodes is not None or self.life_hazard is not None:  # one says both
+            known |= {"life_episodes": 0, "life_hazard": None}
         ppo = PPOOverrides(**learn).over(known.pop("ppo"))
         resolved = replace(self, **{name: value for name, value in known.items() if getattr(self, name) is None})
         return replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
+
+    @property
+    def endless(self) -> bool:
+        """Whether no life ends, of a resolved config."""
+        return not self.life_episodes and self.life_hazard is None
 
     @property
     def learning(self) -> PPOConfig:
@@ -245,8 +259,10 @@ class TrainConfig:
 
     def _of_name(self) -> _Stream:
         """Return what a stream's name says of it."""
-        ids = (self.stream.removeprefix("gym:"),) if self.stream.startswith("gym:") else ()
-        return _Stream(self.stream, self.feedback, ids, {})
+        if not self.stream.startswith("gym:"):
+            return _Stream(self.stream, self.feedback, (), {})
+        lives = {} if _OTHER_LIVES & options(self.stream_options).keys() else ONE_TASK
+        return _Stream(self.stream, self.feedback, (self.stream.removeprefix("gym:"),), lives)
 
     def _of_file(self) -> _Stream:
         """Return what a stream file says, its settings of training among it."""
@@ -263,9 +279,10 @@ class TrainConfig:
             raise UserError(
                 f"{self.stream}: train has no setting {unknown[0]!r}{hint} known: {', '.join(sorted(open_))}"
             )
-        life = found.options.get("life_episodes", 0) or 0
+        lives = {"life_episodes": found.options.get("life_episodes") or 0}
+        lives["life_hazard"] = found.options.get("life_hazard")
         ids = tuple(task.env_id for task in found.options.get("tasks", ()))
-        return _Stream(found.stream, None, ids, {"life_episodes": life} | said)
+        return _Stream(found.stream, None, ids, lives | said)
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import nn
 
-from lifelong.agents import PPO, CheckpointError, Rollout, load_checkpoint, save_checkpoint
+from lifelong.agents import PPO, ActorCritic, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
 from lifelong.envs import TaskStream
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
@@ -32,7 +32,7 @@ from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError, check_output
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 
-__all__ = ["create_run", "flat", "load_policy", "open_run", "open_run_as", "origin", "restore", "save"]
+__all__ = ["create_run", "flat", "load_lives", "load_policy", "open_run", "open_run_as", "origin", "restore", "save"]
 
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
@@ -195,11 +195,8 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
     restore_optimizer(learner.optimizer, parts["optimizer"])
     if learner.return_scale is not None and "return_scale" in parts:
         learner.return_scale.load_state_dict(parts["return_scale"])
-    for key, value in parts["memory"].items():  # into the initial state: a layer without tensors has its place there
-        rollout.state.set(tuple(key.split("/")), value.to(rollout.start.device))
-    position = parts["env" if "env" in parts else "world"]  # its name until 0.2
-    shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
-    rollout.observe(*env.resume({name: value.numpy().reshape(shapes[name]) for name, value in position.items()}))
+    _fill(rollout.state, parts["memory"], rollout.start.device)
+    rollout.observe(*env.resume(_position(parts, facts)))
     rollout.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
     if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
@@ -212,6 +209,40 @@ def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
     parts, facts = load_checkpoint(folder / "checkpoints" / "last")
     load_policy_tensors(policy, parts["policy"], folder)
     return facts
+
+
+def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str, NDArray[Any]]]:
+    """Return the memory of all lives of a run's checkpoint, and the position of its stream.
+
+    Args:
+        folder: of the run.
+        policy: of the run's memory; its weights do not matter.
+
+    Raises:
+        CheckpointError: if there is no whole checkpoint, or it is of another memory.
+    """
+    parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    position = _position(parts, facts)
+    memory_state = policy.backbone.initial_state(position["life"].size)
+    wanted = {"/".join(key): value.shape for key, value in flat(memory_state).items()}
+    found = {name: value.shape for name, value in parts["memory"].items()}
+    if wanted != found:
+        raise CheckpointError(f"the checkpoint of {folder} is of another memory: {found}, the agent's is {wanted}")
+    _fill(memory_state, parts["memory"], next(policy.parameters()).device)
+    return memory_state, position
+
+
+def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Set the tensors of an initial state, in which a layer without any has its place too."""
+    for key, value in tensors.items():
+        memory_state.set(tuple(key.split("/")), value.to(device))
+
+
+def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the position of a checkpoint's stream, and remove its shapes from the facts."""
+    position = parts["env" if "env" in parts else "world"]  # its name until 0.2
+    shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
+    return {name: value.numpy().reshape(shapes[name]) for name, value in position.items()}
 
 
 def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor], folder: Path) -> None:

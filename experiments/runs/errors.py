@@ -13,7 +13,16 @@ from lifelong.envs.rng import SEEDS
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.memory import MemoryContractError
 
-__all__ = ["ERRORS", "UserError", "as_user_error", "check_device", "check_output", "check_seed", "check_sizes"]
+__all__ = [
+    "ERRORS",
+    "UserError",
+    "as_user_error",
+    "check_device",
+    "check_hazard",
+    "check_output",
+    "check_seed",
+    "check_sizes",
+]
 
 
 class UserError(ValueError):
@@ -46,6 +55,27 @@ def as_user_error(*others: type[Exception], prefix: str = "") -> Iterator[None]:
         raise UserError(error.args[0]) from error
     except wrong as error:
         raise UserError(f"{prefix}{error}") from error
+
+
+def check_hazard(settings: Any) -> None:
+    """Validate `life_hazard`, beside `life_episodes`.
+
+    Args:
+        settings: dataclass that holds both.
+
+    Raises:
+        UserError: if it is no probability above 0, or both are given.
+    """
+    hazard, episodes = settings.life_hazard, settings.life_episodes
+    if hazard is not None and not 0 < hazard <= 1:
+        raise UserError(
+            f"life_hazard must lie above 0 and be at most 1: life_hazard={hazard}; life_episodes=0 is one endless life"
+        )
+    if hazard is not None and episodes:
+        raise UserError(
+            "life_hazard and life_episodes exclude each other, both end lives: "
+            f"life_hazard={hazard}, life_episodes={episodes}"
+        )
 
 
 def check_sizes(settings: Any, names: Collection[str], least: int = 1) -> None:

@@ -73,7 +73,7 @@ def live_frozen(
 
 
 def training_horizon(config: TrainConfig, mean_length: float) -> int:
-    """Return the steps of a life in training; with endless lives, those of a segment or of ten episodes.
+    """Return the steps of a life in training; if no length is stated, those of a segment or of ten episodes.
 
     Args:
         config: resolved.

@@ -17,7 +17,7 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
 from lifelong.registry import nearest
 
-__all__ = ["PRESETS", "family_of", "preset", "preset_name"]
+__all__ = ["ONE_TASK", "PRESETS", "family_of", "preset", "preset_name"]
 
 _OTHER = "classic-control"
 
@@ -32,6 +32,9 @@ _ANY: dict[str, Any] = {
     "action_std": "state",
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
+
+ONE_TASK: dict[str, Any] = {"life_hazard": 0.02}
+"""Lives of `gym:` streams with one task: so that all of training knows an empty memory."""
 
 _RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8, "normalize_reward": "off"}
 _RECALL: dict[str, Any] = {

@@ -108,7 +108,7 @@ class TaskEvaluation:
         self.learnt: dict[int, list[int]] = {}
         """Steps of training at which most lives were first, and last, in each task."""
         if self.capped:
-            suited = env.retention == "gain" and not config.life_episodes and len(env.tasks) <= _MOST_TASKS
+            suited = env.retention == "gain" and config.endless and len(env.tasks) <= _MOST_TASKS
             self.every = "boundary" if suited else "off"
         if self.on:
             self._copy()

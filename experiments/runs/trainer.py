@@ -24,11 +24,13 @@ from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
+from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, restore, save
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.health import Health
+from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.process import resident_bytes
@@ -74,6 +76,7 @@ class Trainer:
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.tasks = [task.name for task in self.env.tasks]
+        self.last_empty_memory = last_empty_memory(config, facts) if resumed else 0
         self._by_visits = self.env.retention == "gain"  # a curve of visits, longer than what is recent
         self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
@@ -114,6 +117,7 @@ class Trainer:
             self.console.print(
                 f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
             )
+        self.console.print(how_lives_end(self.env), soft_wrap=True, markup=False)
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 if self.evaluation.due_at_start():
@@ -122,6 +126,8 @@ class Trainer:
             while rollout.steps < config.steps and not interrupted:
                 began = time.monotonic()
                 segment = self._collect(config.segment)
+                if bool(segment.steps["start"].any()):
+                    self.last_empty_memory = rollout.steps - segment.steps["start"].numel()
                 left = max(1.0 - rollout.steps / config.steps, 0.0)
                 lr_fraction = config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left
                 learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
@@ -175,6 +181,7 @@ class Trainer:
         self.evaluation_log.flush()
         self.writer.flush()
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
+        facts["last_empty_memory"] = self.last_empty_memory
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
@@ -212,7 +219,8 @@ class Trainer:
     def evaluate(self) -> Summary:
         """Evaluate the frozen agent in fresh lives of the length of training."""
         steps = training_horizon(self.config, self.mean_length)
-        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=evaluation_seed(self.config.seed))
+        seed = evaluation_seed(self.config.seed)
+        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=seed, life_hazard=None)
         rows = live_frozen(
             self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
         )
@@ -230,12 +238,29 @@ class Trainer:
 
     def lived(self) -> Summary | None:
         """Measure the rows of training, where its lives are endless and meet several tasks; else return None."""
-        if not self._by_visits or self.config.life_episodes:
+        if not self._by_visits or not self.config.endless:
             return None
         self.log.flush()
         summary = summarise(read_episodes(self.folder, ["train"]), self.env)
         self.writer.retention(summary.curve, self.rollout.steps)
         return summary
+
+    def carried_on(self) -> CarriedOn | None:
+        """Compare the memory of training, carried on, with the new lives of `evaluate`.
+
+        Returns:
+            None where lives end or do not keep their memory, several tasks come, or lives cannot be copied.
+        """
+        config = self.config
+        if self.env.retention is not None or not config.endless or config.carry != "lifetime":
+            return None
+        rows = read_episodes(self.folder, ["frozen"])
+        steps = training_horizon(config, self.mean_length)
+        try:
+            return carry_on(config, self.rollout, self.env, rows, steps)
+        except (StreamError, ValueError) as error:
+            self.console.print(f"the memory of training was not carried on: {error}", soft_wrap=True, markup=False)
+            return None
 
     def finish(self, summary: Summary | None) -> None:
         """Write the final metrics of a run that is finished.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lifelong.envs.check import check_stream
     from lifelong.envs.registry import make_stream
     from lifelong.envs.stream import Task, TaskStream
-    from lifelong.experiments.runs.api import evaluate, load_agent, train
+    from lifelong.experiments.runs.api import evaluate, load_agent, load_life, train
     from lifelong.experiments.runs.config import TrainConfig
     from lifelong.memory.check import check_memory
     from lifelong.memory.memory import Memory
@@ -35,6 +35,7 @@ __all__ = [
     "check_stream",
     "evaluate",
     "load_agent",
+    "load_life",
     "load_state",
     "make_memory",
     "make_stream",
@@ -57,6 +58,7 @@ _EXPORTS = {
     "check_stream": "envs.check",
     "evaluate": "experiments.runs.api",
     "load_agent": "experiments.runs.api",
+    "load_life": "experiments.runs.api",
     "load_state": "agents.state_file",
     "make_memory": "memory.registry",
     "make_stream": "envs.registry",

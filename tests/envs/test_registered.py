@@ -74,6 +74,9 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     ),
     "colour rule": lambda n, **o: ColourRule(n, max_steps=6, schedule=Redrawn(3), life_episodes=7, **o),
     "reversal": lambda n, **o: Reversal(n, contexts=3, hazard=0.3, life_episodes=9, **o),
+    "reversal, lives of a hazard": lambda n, **o: make_stream(
+        "reversal", n, contexts=3, hazard=0.3, life_episodes=None, life_hazard=0.2, **o
+    ),
     "reversal, endless": lambda n, **o: Reversal(n, life_episodes=None, **o),
     "dark room": lambda n, **o: DarkRoom(n, size=3, max_steps=3, maps=3, schedule=Block(2), life_episodes=5, **o),
     "map change": lambda n, **o: MapChange(n, size=5, max_steps=3, nearest=1, maps=3, life_episodes=5, **o),

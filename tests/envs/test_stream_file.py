@@ -91,6 +91,8 @@ def test_a_file_may_say_from_which_return_on_an_episode_is_a_success(tmp_path):
         ("life_episodes = 40", "life_episodes = true", 2, "life_episodes must be an integer, got True"),
         ("life_episodes = 40", "life_episodes = -1", 2, "life_episodes must not be negative: -1"),
         ("life_episodes = 40", "life_episode = 40", 2, "no entry 'life_episode'; did you mean 'life_episodes'"),
+        ("life_episodes = 40", "life_hazard = 0", 2, "life_hazard must lie above 0 and be at most 1: 0"),
+        ("life_episodes = 40", "life_episodes = 40\nlife_hazard = 0.1", 3, "exclude each other: 0.1 and 40"),
         ("oracle = 500.0", "orcale = 500.0", 12, "no entry 'orcale'; did you mean 'oracle'"),
         ('name = "heavy"', "name = 7", 8, "name must be text, got 7"),
         ('name = "heavy"', 'success_return = "high"', 8, "success_return must be a number, got 'high'"),

@@ -16,6 +16,10 @@ train --threads {huge}                          | threads must be at most
 train --seed 1e30                               | seed must be 0 to 9223372036854775807: seed=1
 train --seed -1                                 | seed must be 0 to 9223372036854775807: seed=-1
 retention odd --seed 9223372036854775808        | seed must be 0 to 9223372036854775807: seed=9223372036854775808
+train --life-hazard 0                           | life_hazard must lie above 0 and be at most 1: life_hazard=0
+train --life-hazard 1.5                         | life_hazard must lie above 0 and be at most 1: life_hazard=1.5
+train --life-hazard 0.1 --life-episodes 9       | exclude each other, both end lives: life_hazard=0.1, life_episodes=9
+stream show cued-recall --life-hazard 2         | life_hazard must lie above 0 and be at most 1: life_hazard=2
 train --device gpu                              | device must be cpu, cuda or cuda:<number>: device=gpu
 train --device meta                             | torch cannot compute on this device here: device=meta
 train --runs file/x --steps 8                   | file is no folder

@@ -128,6 +128,7 @@ STORIES: dict[str, dict[str, Any]] = {
     "two layers": {"layers": 2},
     "gated layers": {"layers": 2, "residual": "gated"},
     "endless lives": {"life_episodes": 0},
+    "lives of a hazard": {"life_episodes": None, "life_hazard": 0.1},
     "other carry": {"carry": "episode"},
     "only rewards": {"feedback": "reward"},
     "a foreign environment": {"stream": "gym:CartPole-v1", "stream_options": (), "memory": "gru"},
