@@ -14,7 +14,7 @@ from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stre
 from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.loggers import logger_names
-from lifelong.experiments.runs.presets import ONE_TASK, preset, preset_name
+from lifelong.experiments.runs.presets import preset, preset_name
 from lifelong.registry import nearest
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
@@ -261,7 +261,7 @@ class TrainConfig:
         """Return what a stream's name says of it."""
         if not self.stream.startswith("gym:"):
             return _Stream(self.stream, self.feedback, (), {})
-        lives = {} if _OTHER_LIVES & options(self.stream_options).keys() else ONE_TASK
+        lives = {"life_hazard": None} if _OTHER_LIVES & options(self.stream_options).keys() else {}
         return _Stream(self.stream, self.feedback, (self.stream.removeprefix("gym:"),), lives)
 
     def _of_file(self) -> _Stream:

@@ -6,7 +6,10 @@ A family is chosen by the package that an environment is from, else by its space
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES", "LIFE_HAZARD", "Family"]
+
+LIFE_HAZARD = 0.02
+"""Probability with which an episode is the last of its life, so that all of training knows an empty memory."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from lifelong.agents.encoder import leaves_of
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs.gym_stream import GymTask, make_task
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.runs.families import FAMILIES
+from lifelong.experiments.runs.families import FAMILIES, LIFE_HAZARD
 from lifelong.registry import nearest
 
-__all__ = ["ONE_TASK", "PRESETS", "family_of", "preset", "preset_name"]
+__all__ = ["PRESETS", "family_of", "preset", "preset_name"]
 
 _OTHER = "classic-control"
 
@@ -26,15 +26,13 @@ _ANY: dict[str, Any] = {
     "num_envs": 16,
     "segment": 128,
     "life_episodes": 0,
+    "life_hazard": None,
     "evaluation_lives": 16,
     "working_memory": "off",
     "normalize_observation": "auto",
     "action_std": "state",
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
-
-ONE_TASK: dict[str, Any] = {"life_hazard": 0.02}
-"""Lives of `gym:` streams with one task: so that all of training knows an empty memory."""
 
 _RECALL_PPO: dict[str, Any] = {"lr": 2e-3, "epochs": 2, "minibatches": 8, "normalize_reward": "off"}
 _RECALL: dict[str, Any] = {
@@ -133,7 +131,7 @@ def preset(name: str | None) -> dict[str, Any]:
         return dict(_ANY)
     if name in FAMILIES:
         family = FAMILIES[name]
-        return _ANY | family.train | {"ppo": PPOConfig(**family.ppo)}
+        return _ANY | {"life_hazard": LIFE_HAZARD} | family.train | {"ppo": PPOConfig(**family.ppo)}
     if name in PRESETS:
         return _ANY | PRESETS[name]
     known = [*PRESETS, *FAMILIES]

@@ -133,7 +133,7 @@ def test_frozen_lives_of_a_hazard_are_as_long_as_endless_ones() -> None:
     ],
 )
 def test_a_training_begins_with_how_its_lives_end(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
-    assert told(settings(tmp_path, **changes)).splitlines()[0] == sentence
+    assert sentence in told(settings(tmp_path, **changes)).splitlines()[:2]  # the preset before it
 
 
 @pytest.mark.parametrize(
