@@ -249,12 +249,15 @@ class Trainer:
         """Compare the memory of training, carried on, with the new lives of `evaluate`.
 
         Returns:
-            None where lives end or do not keep their memory, several tasks come, or lives cannot be copied.
+            None where lives end or do not keep their memory, several tasks come, lives cannot be copied, or no new life
+            was evaluated.
         """
         config = self.config
         if self.env.retention is not None or not config.endless or config.carry != "lifetime":
             return None
         rows = read_episodes(self.folder, ["frozen"])
+        if not rows["return"].size:
+            return None
         steps = training_horizon(config, self.mean_length)
         try:
             return carry_on(config, self.rollout, self.env, rows, steps)
