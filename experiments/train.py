@@ -166,7 +166,7 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
-        carried_on = trainer.carried_on() if summary is not None and summary.episodes else None
+        carried_on = trainer.carried_on() if summary is not None else None
         lived = trainer.lived()
         if finished:
             trainer.finish(lived or summary)

@@ -249,15 +249,19 @@ class Trainer:
         """Compare the memory of training, carried on, with the new lives of `evaluate`.
 
         Returns:
-            None where lives end or do not keep their memory, several tasks come, or lives cannot be copied.
+            None where lives end or do not keep their memory, several tasks come, lives cannot be copied, or no new life
+            was evaluated.
         """
-        config = self.config
-        if self.env.retention is not None or not config.endless or config.carry != "lifetime":
+        config, env = self.config, self.env
+        ends = env.life_episodes is not None or env.life_hazard is not None or config.carry != "lifetime"
+        if ends or env.retention is not None:
             return None
         rows = read_episodes(self.folder, ["frozen"])
+        if not rows["return"].size:
+            return None
         steps = training_horizon(config, self.mean_length)
         try:
-            return carry_on(config, self.rollout, self.env, rows, steps)
+            return carry_on(config, self.rollout, env, rows, steps)
         except (StreamError, ValueError) as error:
             self.console.print(f"the memory of training was not carried on: {error}", soft_wrap=True, markup=False)
             return None

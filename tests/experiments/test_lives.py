@@ -20,6 +20,7 @@ from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.carried_on import CarriedOn
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import open_run, restore
+from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import training_horizon
 from lifelong.experiments.train import main
@@ -110,6 +111,13 @@ def test_a_stream_file_says_how_its_lives_end_and_the_command_line_wins(tmp_path
     path.write_text(f"life_episodes = 9\n{tasks}[train]\nlife_hazard = 0.125\n")
     with pytest.raises(UserError, match=r"exclude each other, both end lives: life_hazard=0.125, life_episodes=9"):
         TrainConfig(str(path)).resolved()
+
+
+def test_frozen_lives_do_not_end_by_the_hazard(tmp_path: Path) -> None:
+    folder = main(settings(tmp_path, life_episodes=None, life_hazard=1.0, evaluation_lives=3)).folder
+    rows = read_episodes(folder, ["frozen"])
+    assert set(rows["life"].tolist()) == {0, 1, 2}
+    assert rows["episode"].max() > 1
 
 
 def test_frozen_lives_of_a_hazard_are_as_long_as_endless_ones() -> None:
