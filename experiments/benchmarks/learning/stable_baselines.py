@@ -1,5 +1,6 @@
 """Stable-Baselines3's PPO and sb3-contrib's RecurrentPPO in the comparison, as RL Baselines3 Zoo trains them."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,7 +68,7 @@ def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]
         wrapper: `module.Class` around it; None is none.
     """
     if env_id.startswith("MiniGrid-") and env_id not in gymnasium.registry:
-        __import__("minigrid")  # registers its environments
+        importlib.import_module("minigrid")  # registers its environments
     env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, disable_env_checker=True)
     if wrapper is not None:
         module, _, name = wrapper.rpartition(".")
