@@ -61,7 +61,7 @@ def published(task: LearningTask, agent: str) -> Published:
 
 
 def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Return an environment whose observations these agents can read: a Dict or Tuple as one vector.
+    """Return an environment whose observations these agents can read: a Box or Discrete, others as one vector.
 
     Args:
         env_id: as `gymnasium.make` takes it.
@@ -73,7 +73,7 @@ def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]
     if wrapper is not None:
         module, _, name = wrapper.rpartition(".")
         env = load("wrapper", f"{module}:{name}")(env)
-    if isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
+    if not isinstance(env.observation_space, spaces.Box | spaces.Discrete):
         env = gymnasium.wrappers.FlattenObservation(env)
     return env
 
