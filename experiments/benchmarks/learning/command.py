@@ -25,7 +25,7 @@ import tyro
 from rich.console import Console
 
 from lifelong.experiments.benchmarks.learning.ours import config_of
-from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, write_report
+from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, read_result, write_report
 from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.benchmarks.learning.trial import Trial
@@ -33,7 +33,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, as_user_error, check_output, check_sizes
 from lifelong.experiments.runs.seeds import parse_seeds
 from lifelong.memory import known_memories, make_memory
-from lifelong.registry import Entry, find
+from lifelong.registry import Entry, find, nearest
 
 __all__ = ["BenchConfig", "command", "main"]
 
@@ -106,12 +106,9 @@ def main(config: BenchConfig, console: Console | None = None) -> int:
 def _trials(config: BenchConfig) -> list[Trial]:
     """Return all trials, finished ones among them, seed by seed; validate them."""
     names = dict.fromkeys(config.tasks or TASKS)
-    tasks = {name: Entry(task.env_id, "") for name, task in TASKS.items()}
     for name in names:
-        with as_user_error():
-            find("task", name, tasks)
         if name not in TASKS:
-            raise UserError(f"no task {name!r}; did you mean {name.replace('_', '-')!r}?")
+            raise UserError(f"no task {name!r}{nearest(name, TASKS)} known: {', '.join(TASKS)}")
         _check_installed(f"task {name}", TASKS[name].needs)
     for agent in config.agents:
         _check_agent(agent)
@@ -121,11 +118,11 @@ def _trials(config: BenchConfig) -> list[Trial]:
         for seed, task, agent in product(parse_seeds(config.seeds), names, dict.fromkeys(config.agents))
     ]
     for trial in trials:
-        steps = json.loads(trial.path.read_text())["asked_steps"] if trial.path.exists() else trial.steps
+        steps = read_result(trial.path)["asked_steps"] if trial.path.exists() else trial.steps
         if steps != trial.steps:
             raise UserError(
-                f"{trial.path} is of {steps:,} steps, and {trial.steps:,} are asked for: take --steps {steps}, or "
-                "another --output"
+                f"{trial.path} is of steps={steps}, asked are steps={trial.steps}: take --steps {steps}, or another "
+                "--output"
             )
     return trials
 
@@ -189,6 +186,6 @@ def _run_process(trial: Trial) -> str:
 
 
 def _told(trial: Trial) -> str:
-    result = json.loads(trial.path.read_text())
+    result = read_result(trial.path)
     drawn, greedy = (sum(map(sum, result[kind])) / sum(map(len, result[kind])) for kind in ("drawn", "greedy"))
     return f"drawn {drawn:.4g}, greedy {greedy:.4g} in {result['seconds']:.0f} s"

@@ -16,10 +16,13 @@ from lifelong.experiments.metrics.bootstrap import stratified_interval
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 
-__all__ = ["CURVES", "PAGE", "Line", "lines_of", "read_results", "write_report"]
+__all__ = ["CURVES", "PAGE", "Line", "lines_of", "read_result", "read_results", "write_report"]
 
 PAGE, CURVES = "README.md", "curves.png"
 _COLUMNS = 3  # of the figure
+_FEW = 5  # seeds from which on the intervals cover what they say
+_KEYS = {"task", "agent", "seed", "asked_steps", "steps", "drawn", "greedy", "seconds", "cpu_seconds", "curve", "git",
+         "versions"}  # fmt: skip
 
 _HEAD = """# Learning curves and final returns
 
@@ -62,22 +65,34 @@ class Line:
     curve: NDArray[np.float64]
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """Return the result of a trial.
+
+    Raises:
+        UserError: if it is none.
+    """
+    try:
+        result = json.loads(path.read_text())
+        if missing := _KEYS - result.keys():
+            raise KeyError(*sorted(missing))
+        if result["task"] not in TASKS:
+            raise ValueError(f"no task {result['task']!r}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no result of a trial: {error!r}; remove it to have it tried again") from error
+    return dict(result)
+
+
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """Return the results in a folder, in the order of tasks, agents and seeds.
+    """Return the results in a folder, in the order of tasks, agents (ours first) and seeds.
 
     Raises:
         UserError: if one cannot be read; names it.
     """
-    results = []
-    for path in sorted((folder / "trials").glob("*.json")):
-        try:
-            result = json.loads(path.read_text())
-            results.append(result)
-            order = list(TASKS).index(result["task"]), result["agent"] in OTHERS, result["agent"], result["seed"]
-            result["order"] = order
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no result of a trial: {error!r}; remove it to have it tried again") from error
-    return sorted(results, key=lambda result: result.pop("order"))
+    place = {name: number for number, name in enumerate(TASKS)}
+    return sorted(
+        map(read_result, (folder / "trials").glob("*.json")),
+        key=lambda found: (place[found["task"]], found["agent"] in OTHERS, found["agent"], found["seed"]),
+    )
 
 
 def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
@@ -143,7 +158,11 @@ def _section(task: str, lines: Sequence[Line]) -> str:
     sources = [
         f"`{line.agent}`: {published(TASKS[task], line.agent).source}." for line in lines if line.agent in OTHERS
     ]
-    return f"## {task}\n\n{' '.join([steps, *sources])}\n\n{table}"
+    few = sorted({line.drawn.size for line in lines if line.drawn.size < _FEW})
+    warning = (
+        [f"Some agents have only {' or '.join(map(str, few))} seeds: their intervals are too narrow."] if few else []
+    )
+    return f"## {task}\n\n{' '.join([steps, *sources, *warning])}\n\n{table}"
 
 
 def _with_interval(scores: NDArray[np.float64]) -> str:

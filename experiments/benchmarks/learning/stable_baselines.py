@@ -1,5 +1,6 @@
 """Stable-Baselines3's PPO and sb3-contrib's RecurrentPPO in the comparison, as RL Baselines3 Zoo trains them."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,19 +61,19 @@ def published(task: LearningTask, agent: str) -> Published:
 
 
 def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Return an environment whose observations these agents can read: a Dict or Tuple as one vector.
+    """Return an environment whose observations these agents can read: a Box or Discrete, others as one vector.
 
     Args:
         env_id: as `gymnasium.make` takes it.
         wrapper: `module.Class` around it; None is none.
     """
     if env_id.startswith("MiniGrid-") and env_id not in gymnasium.registry:
-        __import__("minigrid")  # registers its environments
+        importlib.import_module("minigrid")  # registers its environments
     env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, disable_env_checker=True)
     if wrapper is not None:
         module, _, name = wrapper.rpartition(".")
         env = load("wrapper", f"{module}:{name}")(env)
-    if isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
+    if not isinstance(env.observation_space, spaces.Box | spaces.Discrete):
         env = gymnasium.wrappers.FlattenObservation(env)
     return env
 
