@@ -8,6 +8,7 @@ from rich.console import Console
 
 from lifelong.agents import Agent, Carry
 from lifelong.experiments.retention import RetentionConfig, main as retention
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy, open_run
@@ -40,6 +41,7 @@ def evaluate(
     times: float = 16.0,
     lives: int | None = None,
     carry: Carry | None = None,
+    actions: Actions = "drawn",
     schedule: str | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -53,6 +55,7 @@ def evaluate(
         times: how many times longer the lives are than in training.
         lives: lives side by side; None is as in the evaluation of training.
         carry: what ends the memory; None is as in training.
+        actions: how the agent acts: by actions `drawn` from its policy, or `greedy`, by the most probable ones.
         schedule: which task comes next; None is as in training.
         seed: of the lives; never those of training.
         threads: threads of torch.
@@ -68,6 +71,7 @@ def evaluate(
         times=times,
         lives=lives,
         carry=carry,
+        actions=actions,
         schedule=schedule,
         seed=seed,
         threads=threads,
