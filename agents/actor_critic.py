@@ -111,7 +111,12 @@ class ActorCritic(TensorDictModuleBase):
         return value[..., 0]
 
     def act(
-        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
+        self,
+        observation: TensorDict,
+        state: TensorDict | None = None,
+        start: Tensor | None = None,
+        *,
+        deterministic: bool = False,
     ) -> tuple[TensorDict, TensorDict]:
         """Sample one action per life.
 
@@ -119,12 +124,13 @@ class ActorCritic(TensorDictModuleBase):
             observation: [B].
             state: [B] before the step; left as it is. None begins new lives.
             start: [B] bool, true where the step is the first of a life; None: nowhere but where `state` says.
+            deterministic: take the mode of the distribution instead of a sample.
 
         Returns:
             A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the state after the step.
         """
         parameters, value, state = self.outputs(observation, state, start)
-        return self.draw(parameters, value), state
+        return self.draw(parameters, value, deterministic=deterministic), state
 
     def outputs(
         self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None

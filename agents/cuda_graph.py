@@ -36,13 +36,16 @@ class CudaGraphPolicy:
         self._fits: tuple[Any, ...] | None = None  # what is captured
 
     @torch.no_grad()
-    def act(self, observation: TensorDict, state: TensorDict, start: Tensor) -> tuple[TensorDict, TensorDict]:
+    def act(
+        self, observation: TensorDict, state: TensorDict, start: Tensor, *, deterministic: bool = False
+    ) -> tuple[TensorDict, TensorDict]:
         """Sample one action per life by replaying the graph.
 
         Args:
             observation: [B].
             state: [B] before the step. The one that the last call returned is written over, any other left as it is.
             start: [B] bool, true where the step is the first of a life.
+            deterministic: take the mode of the distribution instead of a sample.
 
         Returns:
             A TensorDict [B] as of `ActorCritic.act`, and the state after the step, which is the graph's own: the next
@@ -60,7 +63,7 @@ class CudaGraphPolicy:
         if state is not self._state:
             _copy(state, self._state)
         parameters, value = self._replay()
-        return self.policy.draw(parameters, value.clone()), self._state
+        return self.policy.draw(parameters, value.clone(), deterministic=deterministic), self._state
 
     def _prepare(self, observation: TensorDict, state: TensorDict, start: Tensor) -> None:
         """Capture a step on static tensors; their contents are set afterwards, as capturing writes to them."""

@@ -78,6 +78,8 @@ class Rollout:
             `episode`, at every episode's end (the classical recurrent agent). None: the agent's own, or `lifetime`.
         seed: of the environment; None keeps its own.
         cuda_graph: whether to act by a CUDA graph: `on`; `off`; `auto`, on a GPU if the step can be captured.
+        deterministic: act greedily, by the mode of the policy's distribution instead of a sample; draws no random
+            numbers. Segments of such a rollout are for evaluation, not for PPO.
 
     Raises:
         TypeError: if `policy` is no agent or actor-critic, or `env` no vector environment.
@@ -93,6 +95,8 @@ class Rollout:
         carry: Carry | None = None,
         seed: int | None = None,
         cuda_graph: Graph = "auto",
+        *,
+        deterministic: bool = False,
     ) -> None:
         self.policy = policy_of(policy)
         if not hasattr(env, "num_envs"):
@@ -109,7 +113,7 @@ class Rollout:
         if isinstance(policy, Agent):
             policy.check_spaces(env)
         self.env: BatchedEnv = env
-        self.seed, self.cuda_graph = seed, cuda_graph
+        self.seed, self.cuda_graph, self.deterministic = seed, cuda_graph, deterministic
         self.carry: Carry = carry
         self.steps = 0
         """Environment steps so far, of all lives together."""
@@ -194,14 +198,14 @@ class Rollout:
         """Run the policy's step in place: the next state overwrites the previous one."""
         if self.graph_policy is not None:
             try:
-                return self.graph_policy.act(self.observation, self.state, self.start)
+                return self.graph_policy.act(self.observation, self.state, self.start, deterministic=self.deterministic)
             except CaptureError as error:
                 if self.cuda_graph == "on":
                     raise CaptureError(f"cuda_graph must be auto or off with this policy: {error}") from error
                 warnings.warn(f"acting goes on without a CUDA graph, slower: {error}", RuntimeWarning, stacklevel=3)
                 self.graph_policy = None
         with in_place():
-            return self.policy.act(self.observation, self.state, self.start)
+            return self.policy.act(self.observation, self.state, self.start, deterministic=self.deterministic)
 
     def _value(self, observation: TensorDict, state: TensorDict, start: Tensor) -> Tensor:
         """Return the value [B] of an observation; the next state is dropped."""

@@ -26,12 +26,13 @@ from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import Axis, RewriteCurve, rewrite_curve
+from lifelong.experiments.runs.actions import Actions, check_actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.bands import Chart, Line, plot_bands
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.directory import load_policy, open_run_as, origin
-from lifelong.experiments.runs.episodes import EpisodeLog
+from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen
 from lifelong.experiments.runs.progress import Progress
@@ -61,6 +62,8 @@ class AdaptationConfig:
         steps: environment steps of every life; if not given, four times those until the change.
         lives: number of lives in parallel; if not given, as in the evaluation of training.
         carry: what ends the memory; if not given, as in training.
+        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
+            ones.
         schedule: which task comes next; if not given, as in training.
         stream_options: settings of the stream in place of training's, such as cues=64.
         seed: random seed of the lives; they are never those of training.
@@ -72,6 +75,7 @@ class AdaptationConfig:
     steps: int | None = None
     lives: int | None = None
     carry: Carry | None = None
+    actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
     seed: int = 0
@@ -81,6 +85,7 @@ class AdaptationConfig:
         """Validate the settings."""
         check_sizes(self, ("change_at", "steps", "lives", "threads"))
         check_seed(self.seed)
+        check_actions(self.actions)
 
 
 def command(arguments: list[str]) -> None:
@@ -119,6 +124,7 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
             agent,
             env,
             steps,
+            actions=config.actions,
             carry=carry,
             seed=config.seed,
             cuda_graph=trained.cuda_graph,
@@ -133,6 +139,7 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
     usual = lives == (trained.evaluation_lives or trained.num_envs)
     name = report_name(
         f"adaptation-{change_at}-{steps}",
+        actions=config.actions,
         carry=carry,
         schedule=schedule,
         options=config.stream_options,
@@ -140,14 +147,14 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
         lives=None if usual else lives,
     )
     files = ReportFiles(config.run, name, (".json", ".png"))
-    with EpisodeLog(files.rows, "frozen", tasks=[task.name for task in env.tasks]) as log:
+    with EpisodeLog(files.rows, FROZEN[config.actions], tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)
         log.append(rows, facts["steps"])
     files.added(files.rows / "episodes")
     settings = {
         "run": config.run, "trained_steps": facts["steps"], "stream": trained.stream, "memory": trained.memory,
-        "change_at": change_at, "steps": steps, "lives": lives, "carry": carry, "schedule": env.schedule,
-        "stream_options": trained.stream_options, "seed": config.seed,
+        "change_at": change_at, "steps": steps, "lives": lives, "actions": config.actions, "carry": carry,
+        "schedule": env.schedule, "stream_options": trained.stream_options, "seed": config.seed,
     }  # fmt: skip
     content = {axis: asdict(curve) | {"bins": curve.bins} for axis, curve in curves.items()}
     files.write_json({"settings": settings, "origin": origin(trained, agent), "curves": content})
@@ -157,8 +164,9 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
         for axis, curve in curves.items():
             for at, values in zip(curve.least, _scalars(curve), strict=True):
                 writer.scalars({f"adaptation/{name}_by_{axis}": value for name, value in values.items()}, at)
+    said = f"carry={carry}, {config.actions} actions, {lives:,} lives of {steps:,} steps"
     for curve in curves.values():
-        _show(curve, f"{title}, carry={carry}, {lives:,} lives of {steps:,} steps", console)
+        _show(curve, f"{title}, {said}", console)
     files.show(console)
     return curves
 

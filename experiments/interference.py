@@ -30,6 +30,7 @@ from lifelong.envs.noise import Noise
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.interference import InterferenceCurve, interference_curve
+from lifelong.experiments.runs.actions import Actions, check_actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.bands import Chart, Line, plot_bands
 from lifelong.experiments.runs.build import make_agent, make_env
@@ -61,6 +62,8 @@ class InterferenceConfig:
         before: steps of every life before; if not given, those of a life of training.
         lives: number of lives in parallel.
         carry: what ends the memory; if not given, as in training.
+        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
+            ones.
         schedule: which task comes next before; if not given, as in training.
         stream_options: settings of the agent's own stream in place of training's, such as cues=64.
         seed: random seed of the lives; they are never those of training.
@@ -74,6 +77,7 @@ class InterferenceConfig:
     before: int | None = None
     lives: int = _LIVES
     carry: Carry | None = None
+    actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
     seed: int = 0
@@ -83,6 +87,7 @@ class InterferenceConfig:
         """Validate the settings."""
         check_sizes(self, ("most", "before", "lives", "threads"))
         check_seed(self.seed)
+        check_actions(self.actions)
         if self.by == "noise" and self.by_options:
             raise UserError(f"noise has no settings: by_options={' '.join(self.by_options)}")
 
@@ -127,6 +132,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
             before=before,
             grid=grid,
             least_lag=2 if recalled else 1,
+            actions=config.actions,
             carry=carry,
             seed=config.seed,
             progress=lambda lived: progress.update(lived, {}),
@@ -138,6 +144,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
     curve = interference_curve(rows, "recall" if recalled else "index", env.tasks[0].references.random)
     name = report_name(
         f"interference-{config.by}-{config.most}",
+        actions=config.actions,
         carry=carry,
         schedule=schedule,
         options=(*config.by_options, *config.stream_options, *([f"before={before}"] if config.before else [])),
@@ -154,8 +161,8 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
     settings = {
         "run": config.run, "trained_steps": facts["steps"], "stream": trained.stream, "memory": trained.memory,
         "by": config.by, "by_options": config.by_options, "most": config.most, "before": before,
-        "lives": config.lives, "carry": carry, "schedule": env.schedule, "stream_options": trained.stream_options,
-        "seed": config.seed,
+        "lives": config.lives, "actions": config.actions, "carry": carry, "schedule": env.schedule,
+        "stream_options": trained.stream_options, "seed": config.seed,
     }  # fmt: skip
     files.write_json({"settings": settings, "origin": origin(trained, agent), "curve": asdict(curve)})
     what = "noise" if config.by == "noise" else f"foreign {config.by}"
@@ -167,7 +174,8 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
     with RunWriter(files.added(files.events)) as writer:
         for n, rho in zip(curve.steps, curve.rho, strict=True):
             writer.scalars({f"retention/after_steps_of_{config.by.replace('/', '-')}": rho}, n)
-    _show(curve, f"{title}, carry={carry}, {config.lives:,} lives of {before:,} steps before", console)
+    said = f"carry={carry}, {config.actions} actions, {config.lives:,} lives of {before:,} steps before"
+    _show(curve, f"{title}, {said}", console)
     files.show(console)
     return curve
 

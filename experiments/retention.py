@@ -4,6 +4,7 @@
     lifelong retention runs/NAME --times 256
     lifelong retention runs/NAME --stream-options cues=64 --steps 4096       more to remember at a time
     lifelong retention runs/NAME --carry episode    the control: memory reset at every episode's end
+    lifelong retention runs/NAME --actions greedy   the most probable actions, not drawn ones
     lifelong retention runs/NAME --probe --stream-options cues=256           what was met once, 2, 4, 8, ... 256 ago
     lifelong retention runs/NAME --probe --lags 3 10 30 100 --meetings 2
 
@@ -20,7 +21,7 @@ beside each lag.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -33,11 +34,12 @@ from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.actions import Actions, check_actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy, open_run_as
-from lifelong.experiments.runs.episodes import EpisodeLog
+from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, Mode
 from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
@@ -60,6 +62,8 @@ class RetentionConfig:
         times: how many times longer the lives are than in training.
         lives: number of lives in parallel; if not given, as in the evaluation of training.
         carry: what ends the memory; if not given, as in training.
+        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
+            ones.
         schedule: which task comes next; if not given, as in training, and with `probe` every task once.
         stream_options: settings of the stream in place of training's, such as cues=64.
         probe: ask copies of the lives at exact lags, and throw them away; the lives are as long as the lags need.
@@ -74,6 +78,7 @@ class RetentionConfig:
     times: float = 16.0
     lives: int | None = None
     carry: Carry | None = None
+    actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
     probe: bool = False
@@ -86,6 +91,7 @@ class RetentionConfig:
         """Validate the settings."""
         check_sizes(self, ("steps", "times", "lives", "meetings", "threads"))
         check_seed(self.seed)
+        check_actions(self.actions)
         if min(self.lags, default=1) < 1:
             raise UserError(f"lags must be positive: lags={min(self.lags)}")
         if self.probe and (self.steps is not None or self.times != 16.0):
@@ -109,7 +115,7 @@ class _Lived:
     """
 
     rows: Rows
-    mode: Literal["frozen", "probe"]
+    mode: Mode
     name: str
     length: str
     more: str
@@ -153,18 +159,21 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     env.close()
     name = report_name(
         lived.name,
+        actions=config.actions,
         carry=trained.carry,
         schedule=schedule,
         options=config.stream_options,
         seed=config.seed,
         lives=None if lives == usual else lives,
     )
-    summary = summarise(lived.rows, env)
+    summary = summarise(lived.rows, env, config.actions)
     if config.probe:
         curve = _with_load(lived.rows, env)
         summary = replace(summary, curve=curve, first=curve)
     files = _write(config.run, name, lived, summary, env, facts["steps"])
-    show_summary(summary, f"{config.run.name} {lived.mode}, {lived.more}, carry={trained.carry}", console)
+    kind = "probe" if config.probe else "frozen"
+    title = f"{config.run.name} {kind}, {lived.more}, carry={trained.carry}, {config.actions} actions"
+    show_summary(summary, title, console)
     files.show(console)
     return summary
 
@@ -185,13 +194,14 @@ def _live(
             agent,
             env,
             steps,
+            actions=config.actions,
             carry=trained.carry,
             seed=config.seed,
             cuda_graph=trained.cuda_graph,
             progress=lambda lived: progress.update(lived, {}),
         )
-    length = f"{steps:,} steps"
-    return _Lived(rows, "frozen", f"frozen-{steps}", length, f"{length} ({steps / horizon:.3g}x)")
+    length, mode = f"{steps:,} steps", FROZEN[config.actions]
+    return _Lived(rows, mode, f"frozen-{steps}", length, f"{length} ({steps / horizon:.3g}x)")
 
 
 def _ask(
@@ -221,6 +231,7 @@ def _ask(
             lags,
             episodes=episodes,
             meetings=meetings,
+            actions=config.actions,
             carry=trained.carry,
             seed=config.seed,
             cuda_graph=trained.cuda_graph,
@@ -250,12 +261,12 @@ def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStrea
             log.append(lived.rows, trained_steps)
     if summary.curve.measured:
         files.add(".json").write_text(summary.curve.to_json() + "\n")
-        title = f"{run.name}, {lived.length}"
+        title = f"{run.name}, {lived.length}, {summary.actions} actions"
         curves = {title: summary.curve}
         if summary.first.measured and summary.first.rho != summary.curve.rho:
             curves["at first exposure"] = summary.first
         plot_curves(curves, files.add(".png"))
-        surface = surface_of(lived.rows, env) if lived.mode == "frozen" else None  # among probes load goes with lag
+        surface = surface_of(lived.rows, env) if lived.mode != "probe" else None  # among probes load goes with lag
         with RunWriter(files.added(files.events)) as writer:
             writer.retention(summary.curve, None)
             if surface is not None:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
+from lifelong.experiments.runs.actions import Actions, check_actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -43,6 +44,8 @@ class WatchConfig:
         episodes: episodes of the life.
         steps: environment steps after which the film ends, whatever the episodes.
         task: name of the only task of the life; if not given, the schedule of training.
+        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
+            ones.
         fps: frames a second.
         seed: random seed of the life and of the actions.
         overwrite: replace a film of the same name.
@@ -54,6 +57,7 @@ class WatchConfig:
     episodes: int = 3
     steps: int = 500
     task: str | None = None
+    actions: Actions = "drawn"
     fps: int = 10
     seed: int = 0
     overwrite: bool = False
@@ -62,6 +66,7 @@ class WatchConfig:
         """Validate the settings."""
         check_sizes(self, ("episodes", "steps", "fps"))
         check_seed(self.seed)
+        check_actions(self.actions)
         if self.output is None and not self.window:
             raise UserError("watch needs --output FILE.gif (or .mp4) or --window")
         if self.window:
@@ -104,9 +109,11 @@ def main(config: WatchConfig, console: Console | None = None) -> list[Moment]:
     with ExitStack() as stack:
         stack.enter_context(own_random(config.seed))
         stack.callback(env.close)
-        life = moments(agent, env, trained.carry)
+        life = moments(agent, env, trained.carry, config.actions)
         shown.append(next(life))
-        film = Film(shown[0], f"{config.run.resolve().name}: {trained.memory}, slow weights frozen")
+        film = Film(
+            shown[0], f"{config.run.resolve().name}: {trained.memory}, slow weights frozen, {config.actions} actions"
+        )
         screens: list[Screen] = []
         if config.output is not None:
             screens.append(stack.enter_context(closing(Movie(config.output, film, config.fps))))

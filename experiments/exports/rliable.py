@@ -6,7 +6,8 @@
     scores = dict(numpy.load("scores.npz"))
     rliable.library.get_interval_estimates(scores, lambda x: numpy.array([rliable.metrics.aggregate_iqm(x)]))
 
-The score of a task is that of the last evaluation in training, else of the frozen agent in new lives after it.
+The score of a task is that of the last evaluation in training, else of the frozen agent in new lives after it, by
+drawn actions if it took any.
 """
 
 import json
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from lifelong.experiments.exports.source import Source, Written, labels
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.rows import Rows
-from lifelong.experiments.runs.episodes import read_episodes
+from lifelong.experiments.runs.actions import Actions
+from lifelong.experiments.runs.episodes import FROZEN, read_episodes
 from lifelong.experiments.runs.errors import UserError
 
 __all__ = ["final_scores", "write"]
@@ -83,7 +85,9 @@ def final_scores(source: Source) -> tuple[NDArray[np.float64], str, list[str]]:
         last = rows["train_step"] == rows["train_step"].max()
         rows, when = {name: column[last] for name, column in rows.items()}, "of copies at the end of training"
     else:
-        rows, when = read_episodes(source.folder, ["frozen"]), "of the frozen agent in new lives"
+        actions: Actions = "greedy" if source.config.actions == "greedy" else "drawn"
+        rows, when = read_episodes(source.folder, [FROZEN[actions]]), "of the frozen agent in new lives"
+        when += ", by greedy actions" if actions == "greedy" else ""
     if not rows["step"].size:
         raise UserError(f"{source.folder} was evaluated neither in training nor after it")
     score, scale = scores(rows)

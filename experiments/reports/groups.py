@@ -17,6 +17,7 @@ from lifelong.experiments.reports.find_runs import listed
 from lifelong.experiments.reports.measure import (
     CURVES,
     EVALUATED,
+    EVALUATED_GREEDY,
     TRAINED,
     Curve,
     Matrix,
@@ -195,7 +196,7 @@ def _parts(run: Run, env: TaskStream, report: str | None, missing: list[tuple[st
     if run.facts and not run.finished:
         return trained
     if run.config.evaluation_lives:
-        return [*trained, EVALUATED]
+        return [*trained, EVALUATED_GREEDY if run.config.actions == "greedy" else EVALUATED]
     without = f"it was trained without an evaluation (evaluation_lives=0); lifelong retention {run.folder} measures it"
     missing.append((run.name, without))
     return trained

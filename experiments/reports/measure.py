@@ -13,13 +13,14 @@ from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.practice_and_load import Surface
 from lifelong.experiments.reports.run import Run, RunError, read_rows
-from lifelong.experiments.runs.episodes import Mode
+from lifelong.experiments.runs.episodes import FROZEN, Mode
 from lifelong.experiments.runs.summary import Summary, summarise
 from lifelong.experiments.runs.surface import surface_of
 
 __all__ = [
     "CURVES",
     "EVALUATED",
+    "EVALUATED_GREEDY",
     "TRAINED",
     "Curve",
     "Matrix",
@@ -31,7 +32,9 @@ __all__ = [
 ]
 
 EVALUATED = "frozen agents in fresh lives"
-"""Part of a report: the evaluation at the end of training."""
+"""Part of a report: the evaluation at the end of training, by drawn actions."""
+EVALUATED_GREEDY = "frozen agents in fresh lives, greedy actions"
+"""Part of a report: the same where greedy actions were all that was asked for."""
 TRAINED = "agents in training"
 """Part of a report: endless lives of task sequences, while the slow weights learn."""
 
@@ -42,7 +45,7 @@ class Measured:
 
     Args:
         run: whose rows.
-        part: which rows: `EVALUATED`, `TRAINED`, or the name of a report of `lifelong retention`.
+        part: which rows: `EVALUATED`, `EVALUATED_GREEDY`, `TRAINED`, or the name of a report of `lifelong retention`.
         summary: of them.
         surface: retention over load and lag; None without rows that tell.
         notes: what is to be said of the rows.
@@ -124,7 +127,13 @@ def measure(run: Run, part: str, env: TaskStream) -> Measured:
     rows, notes = read_rows(folder, mode, expected)
     if rows["task"].max() >= len(env.tasks):
         raise RunError(f"its rows name task {rows['task'].max()}, its stream has {len(env.tasks)} tasks now")
-    summary = summarise(rows, env)
+    summary = summarise(rows, env, "greedy" if mode == "greedy" or "greedy" in part.split("-") else "drawn")
+    if part == EVALUATED and _has_greedy(folder):
+        try:
+            greedy, _ = read_rows(folder, "greedy")
+            summary = replace(summary, greedy_return=float(greedy["return"].mean()))
+        except RunError as error:
+            notes = (*notes, f"no return of greedy actions: {error}")
     if not (rows["meetings"] >= 0).any() and env.retention != "gain":
         reason = "rows of version 0.1 do not say how often a task was met before"
         nothing = RetentionCurve(summary.curve.measure, (), (), (), (), (), reason=reason)
@@ -153,6 +162,14 @@ def measure_matrix(run: Run, env: TaskStream) -> Matrix | None:
 def _place(run: Run, part: str) -> tuple[Path, Mode, int | None]:
     if part == EVALUATED:
         return run.folder, "frozen", None
+    if part == EVALUATED_GREEDY:
+        return run.folder, "greedy", None
     if part == TRAINED:
         return run.folder, "train", run.facts.get("rows")
-    return run.folder / "report" / part, "probe" if part.startswith("probe-") else "frozen", None
+    folder = run.folder / "report" / part
+    return folder, "probe" if part.startswith("probe-") else FROZEN["greedy" if _has_greedy(folder) else "drawn"], None
+
+
+def _has_greedy(folder: Path) -> bool:
+    """Return whether there are rows of greedy actions."""
+    return any((folder / "episodes").glob(f"{FROZEN['greedy']}-*.parquet"))

@@ -21,7 +21,7 @@ __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
 _OF_NO_AGENT = (
     "name", "seed", "runs", "overwrite", "resume", "threads", "device", "cuda_graph", "checkpoint_every",
-    "evaluation_lives", "evaluate_every", "evaluate_mode", "evaluate_episodes",
+    "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
 _OF_THE_STREAM = (
     "stream", "stream_options", "feedback", "schedule", "only_task", "boundary", "life_episodes", "life_hazard"

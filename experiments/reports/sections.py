@@ -33,6 +33,7 @@ _WORDS = (
     "that it is longer than any lag lived.",
     "Intervals of agents are over training seeds. Lives of one frozen agent tell nothing of another seed; their "
     "intervals are shown for single runs only, and say so.",
+    "Drawn actions are samples of the agent's policy, as in training; greedy ones are the most probable.",
     "Memory index: the return of whole lives, exploration included, on the way from the best policy that forgets at "
     "every episode's end (0) to the best that remembers its life (1).",
 )

@@ -9,9 +9,15 @@ from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.groups import Part
 from lifelong.experiments.reports.measure import CURVES, Curve, Measured
 from lifelong.experiments.reports.seeds import OverSeeds
+from lifelong.experiments.runs.actions import Actions
 
 __all__ = ["agents_table", "curve_table", "lives_table", "reasons", "seeds_table"]
 
+_ACTIONS: dict[Actions, str] = {
+    "drawn": "Actions were drawn from the policies.",
+    "greedy": "Actions were greedy: the most probable ones.",
+}
+_BESIDE = "Mean return, greedy: of the most probable actions, in the same lives."
 _ONE_SEED = "One seed of each agent: there is no interval, since intervals of agents are over training seeds."
 _SEEDS = {
     "t": "t from 3 to 9 seeds, cut at 1 or at the greatest seed",
@@ -39,11 +45,17 @@ def agents_table(part: Part) -> Table:
         shown += index
     returns = [agent.over_seeds(lambda one: one.summary.mean_return) for agent in part.agents]
     columns["mean return"] = [one.label() for one in returns]
+    greedy = [agent.over_seeds(lambda one: one.summary.greedy_return) for agent in part.agents]
+    if any(not math.isnan(point) for one in greedy for point in one.points):
+        columns["mean return, greedy"] = [one.label() for one in greedy]
+        shown += greedy
     if several and not part.curves:
         columns["each seed"] = [one.listed() for one in returns]
     kinds = dict.fromkeys(one.kind for one in [*shown, *returns] if one.kind)
     intervals = f"In brackets the 95 % interval of the mean over training seeds: {'; '.join(map(_SEEDS.get, kinds))}."  # type: ignore[arg-type]
-    caption = [f"{part.name[0].upper()}{part.name[1:]}."]
+    kinds_of_actions = dict.fromkeys(one.summary.actions for one in part.measured)
+    caption = [f"{part.name[0].upper()}{part.name[1:]}.", *(_ACTIONS[actions] for actions in kinds_of_actions)]
+    caption += [_BESIDE] if "mean return, greedy" in columns else []
     caption += ["Area: mean of retention over the lag bins that all runs have."] if part.curves else []
     caption += [intervals if kinds else "" if several else _ONE_SEED]
     return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)), " ".join(filter(None, caption)))
@@ -58,6 +70,8 @@ def reasons(part: Part) -> list[str]:
         index = agent.over_seeds(lambda one: one.summary.index)
         named += [("memory index", index)] if not math.isnan(index.mean) else []
         named.append(("mean return", agent.over_seeds(lambda one: one.summary.mean_return)))
+        greedy = agent.over_seeds(lambda one: one.summary.greedy_return)
+        named += [] if all(map(math.isnan, greedy.points)) else [("mean return, greedy", greedy)]
         for name, found in named:
             if found.reason and (several or math.isnan(found.mean)):
                 few = len(found.points) < 3 and not math.isnan(found.mean)
@@ -75,7 +89,7 @@ def seeds_table(part: Part) -> Table:
     """Return a line for each run: its numbers, of which the table of agents has the means."""
     heading = ["agent", "seed", "run"]
     heading += [f"{what}, {curve.name}" for curve in part.curves for what in ("area", "half-life")]
-    heading += ["P(success, met before)", "memory index", "mean return", "episodes"]
+    heading += ["P(success, met before)", "memory index", "mean return", "mean return, greedy", "episodes"]
     lines = []
     for agent in part.agents:
         for one in agent.seeds:
@@ -86,7 +100,8 @@ def seeds_table(part: Part) -> Table:
                     curve.of(one).half_life_label.removesuffix(" (longest lag lived)"),
                 ]
             summary = one.summary
-            cells += [_cell(summary.known), _cell(summary.index), _cell(summary.mean_return), f"{summary.episodes:,}"]
+            cells += map(_cell, (summary.known, summary.index, summary.mean_return, summary.greedy_return))
+            cells.append(f"{summary.episodes:,}")
             lines.append(cells)
     kept = [column for column in range(len(heading)) if column < 3 or any(line[column] != "-" for line in lines)]
     caption = "Each seed."

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lifelong.agents import Agent, AgentState, Carry
 from lifelong.experiments.retention import RetentionConfig, main as retention
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_lives, load_policy, open_run
@@ -43,6 +44,7 @@ def evaluate(
     times: float = 16.0,
     lives: int | None = None,
     carry: Carry | None = None,
+    actions: Actions = "drawn",
     schedule: str | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -56,6 +58,7 @@ def evaluate(
         times: how many times longer the lives are than in training.
         lives: lives side by side; None is as in the evaluation of training.
         carry: what ends the memory; None is as in training.
+        actions: how the agent acts: by actions `drawn` from its policy, or `greedy`, by the most probable ones.
         schedule: which task comes next; None is as in training.
         seed: of the lives; never those of training.
         threads: threads of torch.
@@ -71,6 +74,7 @@ def evaluate(
         times=times,
         lives=lives,
         carry=carry,
+        actions=actions,
         schedule=schedule,
         seed=seed,
         threads=threads,

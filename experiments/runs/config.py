@@ -11,6 +11,7 @@ import tyro
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
+from lifelong.experiments.runs.actions import ACTIONS, check_actions
 from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.loggers import logger_names
@@ -43,6 +44,7 @@ _BEFORE: dict[str, Any] = {
     "normalize_observation": "off",
     "working_memory": "off",
     "action_std": "state",
+    "actions": "drawn",
 }
 """Settings that older runs do not name, as they were in them."""
 
@@ -142,6 +144,9 @@ class TrainConfig:
         final_lr_fraction: share of the learning rate and of the entropy bonus that is left at the end.
         ppo: PPO's settings: a `PPOConfig`, or `PPOOverrides` in place of the preset's.
         evaluation_lives: fresh lives in which the frozen agent is evaluated at the end; 0 for none.
+        actions: how it acts there: by actions drawn from its policy, as in training; greedily, by the most probable
+            ones; or `both`, in two passes through the same lives: retention is then that of drawn actions, and greedy
+            ones are left out where a pass takes more than 5 % of the steps.
         evaluate_every: when copies of the living agent are evaluated on every task: after so many steps, at each
             `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of
             at most 5 % of the steps.
@@ -188,6 +193,7 @@ class TrainConfig:
     ppo: Annotated[PPOConfig | PPOOverrides, tyro.conf.arg(constructor=PPOOverrides)] = PPOOverrides()
 
     evaluation_lives: Annotated[int | None, Heading("evaluation")] = None
+    actions: Literal["drawn", "greedy", "both"] = "both"
     evaluate_every: str = "auto"
     evaluate_mode: Literal["probe", "sandbox", "empty"] = "probe"
     evaluate_episodes: int = 1
@@ -209,6 +215,7 @@ class TrainConfig:
         check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
         check_seed(self.seed)
         check_hazard(self)
+        check_actions(self.actions, (*ACTIONS, "both"))
         logger_names(self.log)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lifelong.agents import BatchedEnv, Carry, Rollout, join_rows
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.evaluation import own_random
 from lifelong.experiments.runs.task_evaluation import evaluate_tasks
 
@@ -40,6 +41,7 @@ def probe_after(
     before: int,
     grid: Sequence[int],
     least_lag: int = 1,
+    actions: Actions = "drawn",
     carry: Carry = "lifetime",
     seed: int = 0,
     progress: Callable[[int], None] = lambda lived: None,
@@ -54,6 +56,7 @@ def probe_after(
         before: steps of every life before it.
         grid: n, in rising order.
         least_lag: least lag, in episodes, of tasks that are asked.
+        actions: how the policy acts.
         carry: what ends the memory.
         seed: of the actions.
         progress: told the steps lived so far, of all lives together, without the questions.
@@ -66,12 +69,12 @@ def probe_after(
     """
     found = []
     with own_random(seed):
-        rollout = Rollout(policy, env, carry)
+        rollout = Rollout(policy, env, carry, deterministic=actions == "greedy")
         for lived in range(0, before, _SEGMENT):
             rollout.collect(min(_SEGMENT, before - lived))
             progress(rollout.steps)
         position, steps = env.position(), rollout.steps
-        other = Rollout(policy, something_else, carry)
+        other = Rollout(policy, something_else, carry, deterministic=actions == "greedy")
         other.state, other.start = rollout.state.clone(), torch.zeros_like(other.start)
         done = 0
         for n in grid:

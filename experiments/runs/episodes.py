@@ -17,6 +17,7 @@ rows it had not flushed. Columns are those of `lifelong.envs.stream.ROW`, and
 | sandbox | a copy of the living agent is evaluated, what its memory writes is dropped at the end |
 | empty | a copy of the living agent is evaluated, its memory emptied before every episode |
 | frozen | new lives of the agent, its slow weights frozen, its memory written; 0.1 called that sandbox |
+| greedy | as frozen, with the most probable actions; elsewhere they are drawn, unless a report's name says so |
 
 All metrics are functions of this table: see `lifelong.experiments.metrics`.
 """
@@ -34,12 +35,15 @@ from numpy.typing import NDArray
 
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.errors import as_user_error
 
-__all__ = ["MODES", "EpisodeLog", "Mode", "read_episodes"]
+__all__ = ["FROZEN", "MODES", "EpisodeLog", "Mode", "read_episodes"]
 
-Mode = Literal["train", "probe", "sandbox", "frozen", "empty"]
+Mode = Literal["train", "probe", "sandbox", "frozen", "empty", "greedy"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+FROZEN: dict[Actions, Mode] = {"drawn": "frozen", "greedy": "greedy"}
+"""Mode of rows of frozen lives, by how the agent acts."""
 
 _NAME_TYPE, _MODE_TYPE = pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.string())
 _SCHEMA = pa.schema(

@@ -13,6 +13,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.encoder import as_tensors
 from lifelong.envs import TaskStream
 from lifelong.experiments.metrics.state_health import large_tensors, norm, write_strength
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.directory import flat
 
 __all__ = ["Moment", "moments"]
@@ -53,13 +54,14 @@ class Moment:
 
 
 @torch.no_grad()
-def moments(policy: ActorCritic, env: TaskStream, carry: Carry) -> Iterator[Moment]:
+def moments(policy: ActorCritic, env: TaskStream, carry: Carry, actions: Actions = "drawn") -> Iterator[Moment]:
     """Yield the moments of a new life for ever: one for each step, one more where an episode ends.
 
     Args:
         policy: who acts; left as it is.
         env: of one life; it is reset.
         carry: what ends the memory.
+        actions: how the policy acts.
     """
     observation, info = env.reset()
     state = policy.backbone.initial_state(1)
@@ -68,7 +70,9 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry) -> Iterator[Mome
         number = int(env.task[0])
         picture, seen = _picture(env), observation["observation"]
         start = torch.from_numpy(info[_FLAG[carry]]).to(device)
-        policy_out, after = policy.act(as_tensors(observation, (1,), device), state, start)
+        policy_out, after = policy.act(
+            as_tensors(observation, (1,), device), state, start, deterministic=actions == "greedy"
+        )
         size, write = _change(flat(state), flat(after))
         state, action = after, policy_out["action"].numpy(force=True).reshape(env.action_space.shape)
         met, episode = int(env.met[0, number]), int(env.episode[0])

@@ -18,6 +18,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.envs.fork import fork
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random
 
@@ -79,6 +80,7 @@ def ask_at_lags(
     *,
     episodes: int,
     meetings: int = 1,
+    actions: Actions = "drawn",
     carry: Carry = "lifetime",
     seed: int = 0,
     cuda_graph: Graph = "auto",
@@ -97,6 +99,7 @@ def ask_at_lags(
         lags: in episodes, at least 1.
         episodes: of every life.
         meetings: of a task before it is asked for.
+        actions: how the policy acts.
         carry: what ends the memory.
         seed: of the actions.
         cuda_graph: whether acting is a CUDA graph; see `Rollout`.
@@ -111,8 +114,8 @@ def ask_at_lags(
     strides = _strides(lags, episodes, len(env.tasks) * meetings)
     found = []
     with own_random(seed):
-        rollout = Rollout(policy, env, carry, cuda_graph=cuda_graph)
-        copy = Rollout(policy, copies, carry, cuda_graph="off")
+        rollout = Rollout(policy, env, carry, cuda_graph=cuda_graph, deterministic=actions == "greedy")
+        copy = Rollout(policy, copies, carry, cuda_graph="off", deterministic=actions == "greedy")
         while True:
             slots, tasks = _due(env, lags, strides, episodes, meetings)
             position = env.position() if slots.size else {}

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from lifelong.agents import Carry
+from lifelong.experiments.runs.actions import Actions
 
 __all__ = ["ReportFiles", "report_name"]
 
@@ -20,6 +21,7 @@ __all__ = ["ReportFiles", "report_name"]
 def report_name(
     first: str,
     *,
+    actions: Actions = "drawn",
     carry: Carry = "lifetime",
     schedule: str | None = None,
     options: tuple[str, ...] = (),
@@ -30,6 +32,7 @@ def report_name(
 
     Args:
         first: what was asked, such as `frozen-2048`.
+        actions: how the agent acts.
         carry: what ends the memory.
         schedule: which task comes next; None for that of training.
         options: more settings.
@@ -37,6 +40,7 @@ def report_name(
         lives: how many; None for as many as in the evaluation of training.
     """
     parts = [first]
+    parts += [actions] if actions != "drawn" else []
     parts += [carry] if carry != "lifetime" else []
     parts += [schedule] if schedule is not None else []
     parts += [*options]

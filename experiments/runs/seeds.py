@@ -11,6 +11,7 @@ from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import changed_since
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.episodes import FROZEN
 from lifelong.experiments.runs.errors import UserError
 
 __all__ = ["of_seed", "parse_seeds", "series_name", "state_of"]
@@ -85,7 +86,8 @@ def _is_finished(config: TrainConfig, folder: Path) -> bool:
         steps = json.loads((folder / "checkpoints" / "last" / "facts.json").read_text())["steps"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    evaluated = not config.evaluation_lives or any((folder / "episodes").glob("frozen-*.parquet"))
+    mode = FROZEN["greedy" if config.actions == "greedy" else "drawn"]  # with both, drawn ones are written last
+    evaluated = not config.evaluation_lives or any((folder / "episodes").glob(f"{mode}-*.parquet"))
     return bool(steps >= (config.steps or 0)) and evaluated
 
 

@@ -14,6 +14,7 @@ from lifelong.experiments.metrics.gain import TaskGain, gain_curve, moments, sco
 from lifelong.experiments.metrics.index import index_curve, memory_index, memory_index_interval
 from lifelong.experiments.metrics.recall import recall_curve
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.task_table import show_tasks
 
 __all__ = [
@@ -58,6 +59,8 @@ class Summary:
         tasks: first meeting, end of visits and return of each task; empty if there is one.
         scale: what the scores of `tasks` are.
         unmet: names of tasks of which there is no episode; only listed where visits count.
+        actions: how the agent acted.
+        greedy_return: mean return of greedy actions in the same lives, beside drawn ones; NaN if there are none.
     """
 
     episodes: int
@@ -73,6 +76,8 @@ class Summary:
     tasks: tuple[TaskGain, ...] = ()
     scale: str = ""
     unmet: tuple[str, ...] = ()
+    actions: Actions = "drawn"
+    greedy_return: float = math.nan
 
 
 def retention_of(
@@ -100,18 +105,19 @@ def retention_of(
     return gain_curve(rows, [task.name for task in env.tasks], where=where)
 
 
-def summarise(rows: Rows, env: TaskStream) -> Summary:
+def summarise(rows: Rows, env: TaskStream, actions: Actions = "drawn") -> Summary:
     """Measure rows of a stream.
 
     Args:
         rows: columns of `lifelong.envs.stream.ROW`.
         env: the stream they are of.
+        actions: how the agent acted.
     """
     curve = retention_of(rows, env)
     chance, best = (float(np.mean([getattr(task.references, name) for task in env.tasks])) for name in _ENDS)
     if not rows or not rows["return"].size:
         nothing = math.nan
-        return Summary(0, nothing, nothing, nothing, nothing, nothing, curve, curve, chance, best)
+        return Summary(0, nothing, nothing, nothing, nothing, nothing, curve, curve, chance, best, actions=actions)
     low, high = memory_index_interval(rows) if _remembering_pays(env) else (math.nan, math.nan)
     several = env.retention == "gain"
     return Summary(
@@ -128,6 +134,7 @@ def summarise(rows: Rows, env: TaskStream) -> Summary:
         tasks=tuple(task_gains(rows, [task.name for task in env.tasks])) if several else (),
         scale=scores(rows)[1] if several else "",
         unmet=tuple(task.name for k, task in enumerate(env.tasks) if several and k not in rows["task"]),
+        actions=actions,
     )
 
 
@@ -226,7 +233,8 @@ def show_summary(summary: Summary, title: str, console: Console) -> None:
         measured = [k for k, count in enumerate(first.count) if count]
         points = " · ".join(f"{first.bins[k]} {number_text(first.rho[k])}" for k in measured)
         console.print(f"at first exposure, by lag: {points}; half-life {first.half_life_label}", soft_wrap=True)
-    numbers = [f"{summary.episodes:,} episodes", f"mean return {summary.mean_return:.3f}"]
+    greedy = "" if math.isnan(summary.greedy_return) else f", greedy {summary.greedy_return:.3f}"
+    numbers = [f"{summary.episodes:,} episodes", f"mean return {summary.actions} {summary.mean_return:.3f}{greedy}"]
     numbers += [f"{name} {value:.3g}" for name, value in (("chance", summary.chance), ("best", summary.best))
                 if not math.isnan(value)]  # fmt: skip
     if not math.isnan(summary.known):

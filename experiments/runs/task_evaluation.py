@@ -49,7 +49,7 @@ def evaluate_tasks(
     """Evaluate copies of the living agent on every task and return the rows of their episodes.
 
     Args:
-        rollout: of the living agent; left as it is.
+        rollout: of the living agent; left as it is. Copies act as it does, greedily if it is deterministic.
         position: of its stream.
         copies: a stream of its own, made as the living one, but for `num_envs`: of the first so many lives.
         mode: see the module.
@@ -63,7 +63,7 @@ def evaluate_tasks(
     """
     slots, found, steps = np.arange(copies.num_envs), [], 0
     with own_random(seed):
-        copy = Rollout(rollout.policy, copies, rollout.carry, cuda_graph="off")
+        copy = Rollout(rollout.policy, copies, rollout.carry, cuda_graph="off", deterministic=rollout.deterministic)
         for task in range(len(copies.tasks)):
             for skip in range(1 if mode == "sandbox" else episodes):
                 copy.observe(*fork(copies, position, slots, task, skip=skip))

@@ -10,6 +10,7 @@
 | retention_interval/low, /high | log2 of the lag | its 95 % interval |
 | retention/lag_0016-0031, retention/area | environment steps | retention over training |
 | retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
+| evaluation/return_drawn, evaluation/return_greedy | environment steps | of the frozen agent, by how it acts |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
 | retention/after_steps_of_noise, of_STREAM | n, not steps of training | `lifelong interference`: what is left after n |
 | adaptation/new_by_meetings, old_by_steps, ... | meetings or steps since | `lifelong adaptation`: P(answer) since |
@@ -55,17 +56,16 @@ __all__ = [
     "retention_scalars",
 ]
 
-GROUPS = ("retention", "tasks", "transfer", "adaptation", "memory", "plasticity", "charts", "losses", "train", "time")
+GROUPS = (
+    "retention", "tasks", "transfer", "adaptation", "evaluation", "memory", "plasticity", "charts", "losses", "train",
+    "time",
+)  # fmt: skip
 
 FINAL_METRICS = (
-    "retention/area",
-    "retention/first_exposure_area",
-    "retention/half_life",
-    "retention/memory_index",
-    "charts/episodic_return",
-    "transfer/final_average",
-    "transfer/forgetting",
-)
+    "retention/area", "retention/first_exposure_area", "retention/half_life", "retention/memory_index",
+    "charts/episodic_return", "evaluation/return_drawn", "evaluation/return_greedy",
+    "transfer/final_average", "transfer/forgetting",
+)  # fmt: skip
 """Scalars whose last value TensorBoard's page of HParams shows for a run; one that was not measured is absent."""
 
 FIRST_SETTINGS = ("stream", "memory", "memory_options", "carry", "seed")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,6 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
-from lifelong.envs.rng import evaluation_seed
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
@@ -27,8 +27,8 @@ from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import create_run, restore, save
-from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
-from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
+from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
@@ -217,22 +217,24 @@ class Trainer:
         return self.evaluation.transfer(*performance_matrix(join_rows(self._evaluated))) if self._evaluated else {}
 
     def evaluate(self) -> Summary:
-        """Evaluate the frozen agent in fresh lives of the length of training."""
-        steps = training_horizon(self.config, self.mean_length)
-        seed = evaluation_seed(self.config.seed)
-        env = make_env(self.config, num_envs=self.config.evaluation_lives, seed=seed, life_hazard=None)
-        rows = live_frozen(
-            self.agent, env, steps, carry=self.config.carry, seed=self.config.seed, cuda_graph=self.config.cuda_graph
-        )
-        env.close()
-        with EpisodeLog(self.folder, "frozen", tasks=self.tasks) as log:
-            log.truncate(0)
-            if rows:
-                log.append(rows, self.rollout.steps)
-        summary = summarise(rows, self.env)
+        """Evaluate the frozen agent in fresh lives of the length of training; drawn actions come first."""
+        evaluated = evaluate_frozen(self.agent, self.config, self.mean_length)
+        for note in evaluated.notes:
+            self.console.print(note, soft_wrap=True, markup=False, highlight=False)
+        for actions, mode in reversed(FROZEN.items()):  # when the rows of drawn actions are there, all are
+            with EpisodeLog(self.folder, mode, tasks=self.tasks) as log:
+                log.truncate(0)
+                if rows := evaluated.rows.get(actions):
+                    log.append(rows, self.rollout.steps)
+        returns = {actions: float(rows["return"].mean()) for actions, rows in evaluated.rows.items() if rows}
+        self.writer.scalars({f"evaluation/return_{name}": value for name, value in returns.items()}, self.rollout.steps)
+        actions, rows = next(iter(evaluated.rows.items()))
+        summary = summarise(rows, self.env, actions)
+        if actions == "drawn":
+            summary = replace(summary, greedy_return=returns.get("greedy", math.nan))
         self.writer.retention(summary.curve, self.rollout.steps)
         if (surface := surface_of(rows, self.env)) is not None:
-            title = f"{self.config.run.name}, frozen in fresh lives"
+            title = f"{self.config.run.name}, frozen in fresh lives, {actions} actions"
             self.writer.figure("retention/load_and_lag", plot_surface(surface, title=title), self.rollout.steps)
         return summary
 

@@ -1,6 +1,7 @@
 """Acting by a CUDA graph; without a GPU by a tape, which returns the same tensors each time, as a graph does."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,6 +88,16 @@ def test_actions_in_a_box_are_drawn_alike(policy_for: Any, body: Any) -> None:
     policy = policy_for(body(spaces.Box(-1, 1, (3,)), spaces.Box(-2, 2, (2,))))
     for x, y in zip(lived(CudaGraphPolicy(policy, Tape()).act, policy), lived(policy.act, policy), strict=True):
         torch.testing.assert_close(x, y)
+
+
+@pytest.mark.parametrize("actions", [spaces.Discrete(5), spaces.Box(-2, 2, (2,))])
+def test_a_graph_acts_greedily_when_it_is_told_to(policy_for: Any, body: Any, actions: Any) -> None:
+    policy = policy_for(body(spaces.Box(-1, 1, (3,)), actions))
+    graphed = CudaGraphPolicy(policy, Tape())
+    greedy, drawn = lived(partial(policy.act, deterministic=True), policy), lived(policy.act, policy)
+    for x, y in zip(lived(partial(graphed.act, deterministic=True), policy), greedy, strict=True):
+        torch.testing.assert_close(x, y)
+    assert not greedy[0].equal(drawn[0])
 
 
 def test_entries_that_change_places_are_not_lost() -> None:

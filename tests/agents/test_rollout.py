@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor
@@ -214,3 +215,28 @@ def test_the_policy_may_change_between_segments_and_lives_go_on(
 def test_an_unknown_carry_is_refused(policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]) -> None:
     with pytest.raises(ValueError, match="one of lifetime, task, episode, got 'forever'"):
         Rollout(policy_for(recall()), recall(), "forever")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Box(-1, 1, (3, 4))])
+def test_a_greedy_rollout_takes_the_mode_and_draws_nothing(space: spaces.Space[Any], policy_for: Any) -> None:
+    class Canvas(Clockwork):
+        single_action_space = space
+        action_space = batch_space(space, 4)
+
+        def step(self, actions: Any) -> Any:
+            return super().step(np.zeros(4))
+
+    policy = policy_for(Canvas())
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    greedy, again = (Rollout(policy, Canvas(), deterministic=True).collect(9).steps for _ in range(2))
+    assert torch.get_rng_state().equal(before)
+    assert greedy["action"].equal(again["action"])
+    drawn = Rollout(policy, Canvas()).collect(9).steps
+    assert not torch.get_rng_state().equal(before)
+    assert not greedy["action"].equal(drawn["action"])
+    with torch.no_grad():
+        hidden, _ = policy.trunk(greedy["observation"], policy.backbone.initial_state(4), greedy["start"])
+        found = policy.distribution(hidden)
+    mode = found.mode if isinstance(space, spaces.Discrete) else found.deterministic_sample
+    torch.testing.assert_close(greedy["action"], mode)

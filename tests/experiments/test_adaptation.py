@@ -106,3 +106,12 @@ def test_the_refusal_is_one_line(tiny: Tiny, capsys: pytest.CaptureFixture[str])
         "lifelong: stream 'reversal' has no hidden answers that can change within a life; adaptation is measured in "
         "streams with the setting change_at: cued-recall\n"
     )
+
+
+def test_greedy_actions_are_named(tiny: Tiny) -> None:
+    folder = train(tiny()).folder
+    said = asked(AdaptationConfig(folder, change_at=5, steps=40, lives=4, actions="greedy"))
+    assert "greedy actions" in " ".join(said.split())
+    name = folder / "report" / "adaptation-5-40-greedy-lives4"
+    assert json.loads(name.with_suffix(".json").read_text())["settings"]["actions"] == "greedy"
+    assert read_episodes(name, ["greedy"])["step"].size == 4 * 40

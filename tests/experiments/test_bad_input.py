@@ -33,6 +33,11 @@ retention nope                                  | nope is no run
 retention odd --threads {huge}                  | threads must be at most
 retention newer                                 | has format 99
 retention odd --lives 0                         | lives must be positive
+train --actions best                            | --actions must be one of both, drawn, greedy; got 'best'
+retention odd --actions both                    | --actions must be one of drawn, greedy; got 'both'
+adaptation odd --actions best                   | --actions must be one of drawn, greedy; got 'best'
+interference odd --actions best                 | --actions must be one of drawn, greedy; got 'best'
+watch odd --window --actions best               | --actions must be one of drawn, greedy; got 'best'
 adaptation nope                                 | nope is no run
 adaptation newer                                | has format 99
 adaptation odd --change-at 0                    | change_at must be positive

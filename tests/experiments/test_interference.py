@@ -96,3 +96,14 @@ def test_what_cannot_be_asked_is_refused(
     folder = train(tiny(**settings)).folder
     with pytest.raises(UserError, match=said):
         main(InterferenceConfig(folder, most=16, lives=4, **changes))  # type: ignore[arg-type]
+
+
+def test_greedy_answers_are_the_same_whatever_the_random_numbers(tiny: Tiny) -> None:
+    folder = train(tiny()).folder
+    said = asked(InterferenceConfig(folder, most=16, lives=20, actions="greedy"))
+    assert "greedy actions" in " ".join(said.split())
+    content = json.loads((folder / "report" / "interference-noise-16-greedy-lives20.json").read_text())
+    assert content["settings"]["actions"] == "greedy"
+    none = train(tiny(name="none", memory="none")).folder
+    curve = main(InterferenceConfig(none, most=16, lives=20, actions="greedy"))
+    assert curve.loss == (0.0,) * 2

@@ -13,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lifelong.agents.ppo import PPOConfig
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
+from lifelong.experiments.runs.actions import ACTIONS
+from lifelong.experiments.runs.api import evaluate
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import MODES, read_episodes
 from lifelong.experiments.runs.errors import UserError
@@ -148,6 +150,26 @@ def test_any_run_can_be_measured(changes: dict[str, object], tiny: Callable[...,
     folder = train(tiny(**changes)).folder
     summary = main(RetentionConfig(folder, steps=9, lives=3))
     assert summary.episodes == len(read_episodes(folder / "report" / "frozen-9-lives3")["step"])
+
+
+def test_greedy_actions_have_a_report_and_a_mode_of_their_own(learnt: Outcome) -> None:
+    drawn, greedy = (evaluate(learnt.folder, steps=14, lives=8, actions=actions) for actions in ACTIONS)
+    assert (drawn.actions, greedy.actions) == ACTIONS
+    assert greedy.mean_return > drawn.mean_return  # it has learnt
+    report = learnt.folder / "report"
+    assert not read_episodes(report / "frozen-14-lives8", ["greedy"])["step"].size
+    rows = read_episodes(report / "frozen-14-greedy-lives8", ["greedy"])
+    assert rows["return"].mean() == greedy.mean_return
+    again = evaluate(learnt.folder, steps=14, lives=8, actions="greedy")
+    assert again.mean_return == greedy.mean_return
+
+
+def test_probes_can_be_asked_greedily(learnt: Outcome) -> None:
+    options = {"probe": True, "stream_options": ("cues=8",), "lags": (2, 4), "lives": 16}
+    drawn, greedy = (main(RetentionConfig(learnt.folder, actions=actions, **options)) for actions in ACTIONS)  # type: ignore[arg-type]
+    assert (drawn.actions, greedy.actions) == ACTIONS
+    names = {path.name for path in (learnt.folder / "report").glob("probe-2-4-*") if path.is_dir()}
+    assert names == {"probe-2-4-cues-8-lives16", "probe-2-4-greedy-cues-8-lives16"}
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("times", -1.0), ("times", float("nan")), ("lives", 0)])

@@ -180,3 +180,13 @@ def test_what_cannot_be_shown_is_refused(rooms: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UserError, match="a window needs a display"):
         WatchConfig(rooms, window=True)
+
+
+def test_a_film_shows_greedy_actions_when_it_is_told_to(rooms: Path, tmp_path: Path) -> None:
+    drawn, *greedy = (
+        main(WatchConfig(rooms, tmp_path / f"{actions}-{seed}.gif", episodes=2, seed=3, actions=actions))
+        for actions, seed in (("drawn", 0), ("greedy", 0), ("greedy", 1))
+    )
+    first, again = ([moment.action for moment in shown] for shown in greedy)
+    assert first == again
+    assert first != [moment.action for moment in drawn]

@@ -19,6 +19,7 @@ from lifelong.experiments.reports.find_runs import find_runs
 from lifelong.experiments.reports.groups import group_runs
 from lifelong.experiments.reports.run import read_run
 from lifelong.experiments.reports.sections import panels
+from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import UserError
 
 from .conftest import Write, recall_rows, visit_rows
@@ -368,3 +369,56 @@ def test_the_terminal_shows_the_head_and_names_every_file(
     assert said.out.endswith("\n")
     assert said.err == "wrote out/page.html\nwrote out/page.md\nwrote out/figure.svg\n"
     assert all(Path(line.removeprefix("wrote ")).stat().st_size for line in said.err.splitlines())
+
+
+# ---- how the agents acted -------------------------------------------------------------------------------------------
+
+
+def with_greedy(folder: Path, score: float) -> Path:
+    """Add rows of greedy actions with this return to a run."""
+    rows = recall_rows(40.0)
+    with EpisodeLog(folder, "greedy") as log:
+        log.append(rows | {"return": np.full_like(rows["return"], score)}, 1000)
+    return folder
+
+
+def test_greedy_returns_stand_beside_drawn_ones_and_are_never_averaged_with_them(write_run: Write) -> None:
+    drawn = []
+    for seed in range(3):
+        rows = recall_rows(40.0, seed=seed)
+        with_greedy(write_run(f"r{seed}", seed=seed, rows=rows), 2.0 + seed)
+        drawn.append(rows["return"].mean())
+    head, text, _ = report(write_run("old", seed=9, memory="none", rows=recall_rows(0.0), actions="drawn").parent)
+    (heading,) = [line for line in head.split("\n") if line.startswith("| agent | seeds")]
+    names = [cell.strip() for cell in heading.strip("|").split("|")]
+    line = dict(zip(names, cells(head, "gru"), strict=True))
+    assert line["mean return"].startswith(f"{np.mean(drawn):.3f} ")
+    assert line["mean return, greedy"].startswith("3.000 ")
+    assert dict(zip(names, cells(head, "none"), strict=True))["mean return, greedy"] == "-"
+    assert "Actions were drawn from the policies. Mean return, greedy: of the most probable actions" in text
+    assert "Drawn actions are samples" in text
+
+
+def test_runs_by_greedy_actions_alone_are_a_part_of_their_own(write_run: Write) -> None:
+    write_run("drawn", rows=recall_rows(40.0))
+    head, text, _ = report(with_greedy(write_run("greedy", seed=1, actions="greedy"), 2.0).parent)
+    assert "frozen agents in fresh lives, greedy actions\n" in head
+    assert "| 2.000 |" in head
+    assert "Actions were greedy: the most probable ones." in text
+    assert "left out of" not in text
+
+
+def test_greedy_rows_that_cannot_be_read_leave_the_drawn_ones(write_run: Write) -> None:
+    folder = with_greedy(write_run("odd", rows=recall_rows(40.0)), 2.0)
+    (folder / "episodes" / "greedy-000000.parquet").write_bytes(b"")
+    head, text, _ = report(folder)
+    assert "odd: no return of greedy actions: episodes/greedy-000000.parquet is empty" in text
+    assert "mean return, greedy" not in head
+
+
+def test_a_report_of_greedy_retention_is_read_by_its_name(write_run: Write) -> None:
+    folder = write_run("one", rows=recall_rows(40.0))
+    with_greedy(folder / "report" / "frozen-64-greedy", 2.0)
+    head, text, _ = report(folder, report="frozen-64-greedy")
+    assert "| 2.000 |" in head
+    assert "Actions were greedy: the most probable ones." in text

@@ -104,7 +104,7 @@ def test_append_refuses_other_columns(tmp_path: Path) -> None:
 
 
 def test_unknown_modes_and_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mode must be one of train, probe, sandbox, frozen, empty, got 'asleep'"):
+    with pytest.raises(ValueError, match="mode must be one of train, probe, sandbox, frozen, empty, greedy, got"):
         EpisodeLog(tmp_path, "asleep")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown columns \\['reward'\\]"):
         read_episodes(tmp_path, columns=["reward"])
