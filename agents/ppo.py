@@ -16,6 +16,7 @@ from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.entropy import against_uniform
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 
@@ -163,28 +164,17 @@ class PPO:
             functional=False,
         )
 
-    def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
-        """Update the policy on a segment.
+    @property
+    def divisor(self) -> float:
+        """What rewards are divided by before anything is learned from them."""
+        return 1.0 if self.return_scale is None else self.return_scale.divisor
 
-        Args:
-            segment: just collected by this policy.
-            lr_fraction: factor of the learning rate and of the entropy bonus.
-
-        Returns:
-            Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step.
-
-        Raises:
-            FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
-                minibatch.
-        """
+    def batch(self, steps: TensorDict) -> TensorDict:
+        """Return what the losses read of a segment's steps [B, T], but for `hidden`; advantages are normalised."""
         config = self.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * lr_fraction
-        steps = segment.steps
-        divisor = 1.0 if self.return_scale is None else self.return_scale.update(steps)
-        advantage, target = advantages(steps, config.gamma, config.life_gamma, config.gae_lambda, divisor)
+        advantage, target = advantages(steps, config.gamma, config.life_gamma, config.gae_lambda, self.divisor)
         scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
-        batch = TensorDict(
+        return TensorDict(
             {
                 "action": steps["action"],
                 "action_log_prob": steps["action_log_prob"],
@@ -194,19 +184,44 @@ class PPO:
             },
             steps.batch_size,
         )
+
+    def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
+        """Update the policy on a segment.
+
+        Args:
+            segment: just collected by this policy.
+            lr_fraction: factor of the learning rate and of the entropy bonus.
+
+        Returns:
+            Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step,
+            `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
+            rewards. Without an entropy bonus `entropy` is the mean of -log pi of the actions as they were drawn.
+
+        Raises:
+            FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
+                minibatch.
+        """
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * lr_fraction
+        steps = segment.steps
+        if self.return_scale is not None:
+            self.return_scale.update(steps)
+        batch = self.batch(steps)
         replayed = steps.select("observation", "start")  # the entries a replay reads
         num_envs = steps.shape[0]
         report: dict[str, list[float]] = {}
-        first: float | None = None
+        ratio_error, acting = 0.0, None
         for _ in range(config.epochs):
             order = torch.randperm(num_envs, generator=self.generator)
             for some in order.tensor_split(min(config.minibatches, num_envs)):
                 hidden = replay(self.policy, replayed[some], segment.state[some], config.tbptt)
                 part = batch[some]
                 part["hidden"] = hidden
-                if first is None:
-                    now = self.policy.distribution(hidden.detach()).log_prob(part["action"])
-                    first = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
+                if acting is None:  # no step was made: these weights acted
+                    acting = self.policy.distribution(hidden.detach())
+                    now = acting.log_prob(part["action"])
+                    ratio_error = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
                 losses = self.loss(part.flatten())
                 critic = losses.get("loss_critic", torch.zeros(()))  # a weight of 0 leaves it out
                 total = losses["loss_objective"] + critic + lr_fraction * losses.get("loss_entropy", 0.0)
@@ -221,7 +236,7 @@ class PPO:
                 diagnostics = {
                     "policy_loss": losses["loss_objective"],
                     "value_loss": critic,
-                    "entropy": losses.get("entropy", torch.zeros(())),
+                    "entropy": losses.get("entropy", -part["action_log_prob"].mean()),
                     "kl": losses["kl_approx"],
                     "clip_fraction": losses["clip_fraction"],
                     "gradient_norm": norm,
@@ -231,7 +246,13 @@ class PPO:
             if config.target_kl and report["kl"][-1] > config.target_kl:
                 break
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
+        target = batch["value_target"]
         explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
         means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}
-        means |= {"ratio_error": first or 0.0, "explained_variance": explained.item()}
-        return means if self.return_scale is None else means | {"return_scale": divisor}
+        means |= {"ratio_error": ratio_error, "explained_variance": explained.item()}
+        means |= {"value_scale": target.square().mean().sqrt().item()}
+        assert acting is not None  # noqa: S101  there is at least one life
+        means |= against_uniform(acting, means["entropy"])
+        if self.return_scale is None:
+            return means
+        return means | {"return_scale": self.divisor, "value_scale_raw": means["value_scale"] * self.divisor}

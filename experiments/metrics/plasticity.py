@@ -1,4 +1,4 @@
-"""Plasticity of the slow weights: dormant units, rank of the features, weight norm, share of the gradient clipped.
+"""Plasticity of the slow weights: dormant units, rank of the features, weight norm, shares of the gradient.
 
 | measure | formula | source |
 | --- | --- | --- |
@@ -6,6 +6,7 @@
 | feature rank (srank) | least k with sum_{i<=k} sigma_i >= (1 - delta) sum_i sigma_i | Kumar et al. 2021, arXiv:2010.14498; delta = 0.01 as there |
 | weight norm | root of the sum of squares of all weights | |
 | share clipped | 1 - min(1, c / ||g||), c the norm that gradients are clipped to | |
+| share of the value | ||g_V|| / (||g_π|| + ||g_V||), gradients of policy and value in the weights they share | |
 
 h [n, N] are the outputs of a layer's N units at n steps, sigma the singular values of the features [n, D] that policy and
 value read. A layer whose units are all silent is dormant as a whole; features of 0 have rank 0. Not finite is NaN.
@@ -19,7 +20,17 @@ from torch import Tensor
 
 from lifelong.experiments.metrics.state_health import singular_values
 
-__all__ = ["DELTA", "TAU", "activity", "clipped_share", "dormant", "dormant_share", "srank", "weight_norm"]
+__all__ = [
+    "DELTA",
+    "TAU",
+    "activity",
+    "clipped_share",
+    "dormant",
+    "dormant_share",
+    "srank",
+    "value_share",
+    "weight_norm",
+]
 
 TAU = 0.025
 """Activity over that of its layer up to which a unit is dormant."""
@@ -77,3 +88,14 @@ def clipped_share(norm: float, most: float) -> float:
         most: norm that it is clipped to.
     """
     return 1 - min(1.0, most / norm) if norm > 0 else 0.0
+
+
+def value_share(of_policy: float, of_value: float) -> float:
+    """Return the share of the value in the gradient of the weights that policy and value share; NaN without any.
+
+    Args:
+        of_policy: norm of the policy's gradient.
+        of_value: norm of the value's gradient, with its weight.
+    """
+    total = of_policy + of_value
+    return of_value / total if total > 0 else math.nan

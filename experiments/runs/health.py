@@ -10,13 +10,15 @@
 | plasticity/feature_rank | srank of what policy and value read |
 | plasticity/weight_norm | of all slow weights |
 | plasticity/gradient_clipped | share of the mean gradient that clipping takes away |
+| plasticity/value_gradient_share | of the value in the gradient of the weights that policy and value share |
 | time/health_seconds | processor time that this took |
 
 PATH is layer and name, as in `memory/norm_0/S`; what is measured of the state, but for the norm, is that of its large
 tensors. The state is that of now, of at most 8 lives and 32 matrices whose smaller side is at most 128. Features and
 write strength come from at most the first 128 steps of the last segment, replayed by the weights of now: the last 8 of
-them one by one. Nothing is drawn, and agent and state stay as they are. Reports in which this would come to more than
-1 % of the training have norms only.
+them one by one. Gradients are those of one more minibatch of it, of at most 8 lives. Nothing is drawn, and agent, state
+and learner stay as they are. Reports in which this would come to more than 1 % of the training have norms only. Why
+returns may have stayed low is said by `learning_bounds`.
 """
 
 import math
@@ -30,15 +32,17 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.agents import Segment
+from lifelong.agents import PPO, Segment
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.backbone import GatedMLP
+from lifelong.agents.gradient_shares import gradient_norms
 from lifelong.experiments.metrics.plasticity import (
     TAU,
     activity,
     clipped_share,
     dormant_share,
     srank,
+    value_share,
     weight_norm,
 )
 from lifelong.experiments.metrics.state_health import (
@@ -53,6 +57,7 @@ from lifelong.experiments.metrics.state_health import (
 )
 from lifelong.experiments.runs.directory import flat
 from lifelong.experiments.runs.evaluation import own_random
+from lifelong.experiments.runs.learning_bounds import LearningBounds
 
 __all__ = ["Health", "Replay", "memory_scalars", "plasticity_scalars", "replay"]
 
@@ -70,30 +75,38 @@ class Health:
     """Measures the health of one training at its reports, and says at the end what is out of bounds.
 
     Args:
-        policy: that is trained.
-        max_grad_norm: norm that its gradients are clipped to.
+        learner: of the policy that is trained.
         steps: environment steps of the training.
         always: whether every report is measured, however long it takes.
+        resumed: whether the training goes on from a checkpoint.
     """
 
-    def __init__(self, policy: ActorCritic, max_grad_norm: float, steps: int, *, always: bool = False) -> None:
-        self.policy, self.max_grad_norm, self.steps, self.always = policy, max_grad_norm, steps, always
+    def __init__(self, learner: PPO, steps: int, *, always: bool = False, resumed: bool = False) -> None:
+        self.learner, self.policy, self.steps, self.always = learner, learner.policy, steps, always
+        self.learning = LearningBounds(steps, normalized=learner.return_scale is not None, resumed=resumed)
         self._began, self._spent, self._last = time.process_time(), 0.0, 0.0  # not the clock: machines are shared
         self._before: dict[str, float] = {}  # greatest norms of the first half
         self._reports = 0  # in the first half
         self._norms: dict[str, float] = {}
         self._dormant = math.nan
 
-    @torch.no_grad()
-    def scalars(self, segment: Segment, state: TensorDict, gradient_norm: float, step: int) -> dict[str, float]:
+    def scalars(
+        self, segment: Segment, state: TensorDict, reported: Mapping[str, float], step: int
+    ) -> dict[str, float]:
         """Return the scalars of a report by tag.
 
         Args:
             segment: the last one.
             state: [B] after it.
-            gradient_norm: mean over the last update.
+            reported: what else the report says by tag, `train/gradient_norm` of the last update among it.
             step: environment steps so far.
         """
+        found = self._measure(segment, state, reported["train/gradient_norm"], step)
+        self.learning.report({**reported, **found}, step)
+        return found
+
+    @torch.no_grad()
+    def _measure(self, segment: Segment, state: TensorDict, gradient_norm: float, step: int) -> dict[str, float]:
         self._norms = {name: float(norm(x).mean()) for name, x in _floats(state)}
         if step <= self.steps / 2:
             self._reports += 1
@@ -104,15 +117,17 @@ class Health:
             return scalars
         with own_random(0):  # a memory may draw
             replayed = replay(self.policy, segment)
+            of_policy, of_value = gradient_norms(self.learner, segment, _LIVES, _STEPS)
         scalars |= memory_scalars(state, replayed) | plasticity_scalars(self.policy, replayed)
-        scalars["plasticity/gradient_clipped"] = clipped_share(gradient_norm, self.max_grad_norm)
+        scalars["plasticity/gradient_clipped"] = clipped_share(gradient_norm, self.learner.config.max_grad_norm)
+        scalars["plasticity/value_gradient_share"] = value_share(of_policy, of_value)
         self._dormant = scalars["plasticity/dormant_share"]
         self._last = time.process_time() - now
         self._spent += self._last
         return scalars | {"time/health_seconds": self._last}
 
     def out_of_bounds(self) -> str:
-        """Return what is out of bounds at the last report, in words; nothing if all is well.
+        """Return what is out of bounds at the last report, or in the training's learning, in words; else nothing.
 
         Nothing is said of growth where there were fewer than three reports in the first half, as in a run that goes on
         from its second half: one alone may fall on the first steps of a life.
@@ -128,6 +143,7 @@ class Health:
                 f"{100 * self._dormant:.0f} % of the policy's hidden units are dormant "
                 f"(at most {TAU} of their layer's mean activity)"
             )
+        said += self.learning.out_of_bounds()
         return f"out of bounds: {'; '.join(said)}" if said else ""
 
 

@@ -12,6 +12,7 @@
 | retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
 | evaluation/return_drawn, evaluation/return_greedy | environment steps | of the frozen agent, by how it acts |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
+| losses/value_scale, entropy_share, ... | environment steps | see `PPO.learn` and `agents/entropy.py` |
 | retention/after_steps_of_noise, of_STREAM | n, not steps of training | `lifelong interference`: what is left after n |
 | adaptation/new_by_meetings, old_by_steps, ... | meetings or steps since | `lifelong adaptation`: P(answer) since |
 | memory/norm_0/S, effective_rank_..., ... | environment steps | layer 0, tensor S: see `health` |
@@ -78,8 +79,12 @@ _LOSSES = {
     "kl": "approx_kl",
     "clip_fraction": "clipfrac",
     "explained_variance": "explained_variance",
+    "value_scale": "value_scale",
+    "value_scale_raw": "value_scale_raw",
+    "entropy_share": "entropy_share",
+    "entropy_below_uniform": "entropy_below_uniform",
 }
-"""What `PPO.learn` reports -> CleanRL's tag under `losses/`."""
+"""What `PPO.learn` reports -> tag under `losses/`, CleanRL's where it has one."""
 
 BY_LAG = "by_lag"
 """Folder of a run that holds the curves by lag."""
@@ -104,6 +109,14 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "return": ["Multiline", ["^charts/episodic_return$"]],
         "speed": ["Multiline", ["^charts/SPS$"]],
     },
+    "Learning": {
+        "explained variance": ["Multiline", ["^losses/explained_variance$"]],
+        "root mean square of the value targets": ["Multiline", ["^losses/value_scale"]],
+        "entropy: share of its maximum, or nats below uniform": [
+            "Multiline",
+            ["^losses/entropy_(share|below_uniform)$"],
+        ],
+    },
     "Memory": {
         "norm of the state": ["Multiline", ["^memory/norm_"]],
         "effective rank of fast-weight matrices": ["Multiline", ["^memory/effective_rank_"]],
@@ -117,6 +130,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "norm of the slow weights": ["Multiline", ["^plasticity/weight_norm$"]],
         "gradient norm": ["Multiline", ["^train/gradient_norm$"]],
         "share of the gradient clipped": ["Multiline", ["^plasticity/gradient_clipped$"]],
+        "share of the value in the gradient": ["Multiline", ["^plasticity/value_gradient_share$"]],
     },
 }
 """Custom scalars: charts by category and title. Within a category TensorBoard puts charts with intervals last."""

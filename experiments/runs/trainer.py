@@ -68,9 +68,7 @@ class Trainer:
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
         self.evaluation = TaskEvaluation(config, self.env)
-        self.health = Health(
-            self.agent, config.learning.max_grad_norm, config.steps or 0, always=report_steps is not None
-        )
+        self.health = Health(self.learner, config.steps or 0, always=report_steps is not None, resumed=resumed)
         self.folder = config.run if resumed else create_run(config, self.agent)
         facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
         self.seconds: float = facts.get("seconds", 0.0)
@@ -128,6 +126,7 @@ class Trainer:
                 segment = self._collect(config.segment)
                 if bool(segment.steps["start"].any()):
                     self.last_empty_memory = rollout.steps - segment.steps["start"].numel()
+                self.health.learning.observe(segment)
                 left = max(1.0 - rollout.steps / config.steps, 0.0)
                 lr_fraction = config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left
                 learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
@@ -289,7 +288,7 @@ class Trainer:
         scalars = learning_scalars(learned) | recent_scalars(rows, self.env)
         scalars |= {"charts/SPS": speeds["steps_per_second"], "time/resident_bytes": resident_bytes()}
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
-        scalars |= self.health.scalars(segment, self.rollout.state, learned["gradient_norm"], step)
+        scalars |= self.health.scalars(segment, self.rollout.state, scalars, step)
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
         if self._by_visits:
             scalars |= task_scalars(rows, self.env)

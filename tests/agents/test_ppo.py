@@ -134,6 +134,24 @@ def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Str
     assert norm(4 * spread) == pytest.approx(norm(1e-6) / 4, rel=1e-4)
 
 
+def test_scales_of_values_and_entropy_are_reported(policy_for: Policies, recall: Streams) -> None:
+    env = recall(4)
+    policy = policy_for(env)
+    segment = lived(policy, env)
+    entropy = -segment.steps["action_log_prob"].mean().item()
+    target = advantages(segment.steps, 0.99, 0.0, 0.95)[1]
+    raw = PPO(policy, PPOConfig(lr=1e-9, minibatches=1, normalize_reward="off", entropy_coef=0.0)).learn(segment)
+    assert raw["value_scale"] == pytest.approx(target.square().mean().sqrt().item())
+    assert raw["entropy"] == pytest.approx(entropy)  # without a bonus it is that of the actions drawn
+    assert raw["entropy_share"] == pytest.approx(entropy / np.log(env.single_action_space.n))
+    assert "value_scale_raw" not in raw
+    learner = PPO(policy, PPOConfig(minibatches=1))
+    divided = learner.learn(segment)
+    assert divided["value_scale_raw"] == pytest.approx(divided["value_scale"] * learner.return_scale.divisor)
+    assert divided["return_scale"] == learner.return_scale.divisor != 1
+    assert divided["entropy_share"] == pytest.approx(divided["entropy"] / np.log(env.single_action_space.n))
+
+
 def test_learning_leaves_the_segment_as_it_is(policy_for: Policies, recall: Streams) -> None:
     env = recall(4)
     policy = policy_for(env)

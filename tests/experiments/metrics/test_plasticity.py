@@ -11,6 +11,7 @@ from lifelong.experiments.metrics.plasticity import (
     dormant,
     dormant_share,
     srank,
+    value_share,
     weight_norm,
 )
 
@@ -59,3 +60,9 @@ def test_the_share_clipped_is_what_lies_above_the_norm() -> None:
 @pytest.mark.parametrize("tau", [0.025, 0.0])
 def test_equal_units_are_awake(tau: float) -> None:
     assert not dormant(torch.ones(5), tau).any()
+
+
+def test_share_of_the_value() -> None:
+    assert value_share(1.0, 19.0) == 0.95
+    assert value_share(2.0, 0.0) == 0
+    assert math.isnan(value_share(0.0, 0.0))

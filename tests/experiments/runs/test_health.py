@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.agents import ActorCritic, Backbone, Encoder, Rollout, Segment
+from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, Rollout, Segment
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.health import Health, memory_scalars, plasticity_scalars, replay
@@ -25,6 +25,7 @@ from lifelong.experiments.train import main as train
 from lifelong.memory import Memory, make_memory
 
 Tiny = Callable[..., TrainConfig]
+CLIPPED = {"train/gradient_norm": 0.1}  # by nothing
 
 
 class Noisy(Memory):
@@ -83,7 +84,7 @@ def test_a_memory_that_draws_goes_on_with_the_same_numbers(tiny: Tiny) -> None:
     agent.backbone.memories[0] = Noisy(16)
     segment = Segment(segment.steps, agent.backbone.initial_state(4), {})
     torch.manual_seed(3)
-    Health(agent, 0.5, 100, always=True).scalars(segment, segment.state, 0.1, 1)
+    Health(PPO(agent), 100, always=True).scalars(segment, segment.state, CLIPPED, 1)
     drawn = torch.rand(3)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(3))
@@ -91,10 +92,15 @@ def test_a_memory_that_draws_goes_on_with_the_same_numbers(tiny: Tiny) -> None:
 
 def test_agent_and_state_stay_as_they_are(tiny: Tiny) -> None:
     agent, segment, state = lived(tiny(memory="palimpsa"))
+    for weight in agent.parameters():
+        weight.grad = torch.full_like(weight, 3.0)
+    random = torch.get_rng_state()
     weights = {name: x.clone() for name, x in agent.state_dict().items()}
     before, now = segment.state.clone(), state.clone()
-    Health(agent, 0.5, 100, always=True).scalars(segment, state, 0.1, 1)
+    Health(PPO(agent), 100, always=True).scalars(segment, state, CLIPPED, 1)
     assert all(torch.equal(x, weights[name]) for name, x in agent.state_dict().items())
+    assert all((weight.grad == 3.0).all() for weight in agent.parameters())
+    assert torch.equal(random, torch.get_rng_state())
     assert (segment.state == before).all()
     assert (state == now).all()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in agent.modules())
@@ -175,7 +181,7 @@ def test_channels_of_pixels_are_units() -> None:
 def test_every_panel_shows_something(tiny: Tiny) -> None:
     trainer, _ = measured(tiny())
     written = tags(trainer.folder)
-    for category in ("Memory", "Plasticity"):
+    for category in ("Memory", "Learning", "Plasticity"):
         for title, (_, patterns) in LAYOUT[category].items():
             assert all(any(re.match(pattern, tag) for tag in written) for pattern in patterns), title
 
@@ -184,8 +190,8 @@ def test_reports_beyond_a_hundredth_of_the_time_have_norms_only(tiny: Tiny, monk
     agent, segment, state = lived(tiny())
     clock = iter([0.0, 5.0, 5.25, 10.0, 49.0, 50.0, 50.25])
     monkeypatch.setattr("time.process_time", lambda: next(clock))
-    health = Health(agent, 0.5, 100)
-    found = [health.scalars(segment, state, 0.1, step) for step in (1, 2, 3, 4)]  # 0.25 s each: the next after 50 s
+    health = Health(PPO(agent), 100)
+    found = [health.scalars(segment, state, CLIPPED, step) for step in (1, 2, 3, 4)]  # 0.25 s each: the next after 50 s
     assert [scalars.get("time/health_seconds") for scalars in found] == [0.25, None, None, 0.25]
     assert all("memory/norm_0/S" in scalars for scalars in found)
 
@@ -196,10 +202,10 @@ def state_of(size: float) -> TensorDict:
 
 def said(sizes: dict[int, float], agent: ActorCritic, segment: Segment, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what is out of bounds after reports at these steps of 100 with states of these sizes."""
-    health = Health(agent, 0.5, 100)
+    health = Health(PPO(agent), 100)
     monkeypatch.setattr(health, "_spent", 1e9)  # norms only
     for step, size in sizes.items():
-        health.scalars(segment, state_of(size), 0.1, step)
+        health.scalars(segment, state_of(size), CLIPPED, step)
     return health.out_of_bounds()
 
 

@@ -1,0 +1,36 @@
+"""Entropy of a policy, compared with that of uniform actions, the greatest there is.
+
+| actions | greatest entropy | compared by |
+| --- | --- | --- |
+| one of n | log n | share H / log n, 1 for uniform actions and 0 for always the same one |
+| box of d dimensions | sum_i log(high_i - low_i) | (sum_i log(high_i - low_i) - H) / d, in nats per dimension |
+
+An entropy of densities has no zero, so that of a box is no share of anything: the difference is 0 for uniform actions
+and grows by log 2 whenever the range that actions are drawn from is halved.
+"""
+
+import math
+
+from torch.distributions import Categorical, Distribution
+from torchrl.modules import TanhNormal
+
+__all__ = ["against_uniform"]
+
+
+def against_uniform(distribution: Distribution, entropy: float) -> dict[str, float]:
+    """Compare an entropy with that of uniform actions.
+
+    Args:
+        distribution: over the actions, whatever its parameters.
+        entropy: mean entropy of such distributions, in nats.
+
+    Returns:
+        `entropy_share` of discrete actions, `entropy_below_uniform` of a box; nothing where there is only one action.
+    """
+    if isinstance(distribution, Categorical):
+        n = distribution.logits.shape[-1]
+        return {"entropy_share": entropy / math.log(n)} if n > 1 else {}
+    if isinstance(distribution, TanhNormal):
+        widths = (distribution.high - distribution.low).expand(distribution.event_shape)
+        return {"entropy_below_uniform": (widths.log().sum().item() - entropy) / widths.numel()}
+    return {}
