@@ -44,7 +44,9 @@ FAMILIES: dict[str, Family] = {
     "mujoco": Family(
         "joints and torques; also for other actions in a Box",
         ("gymnasium.envs.mujoco", "gymnasium_robotics"),
-        {"lr": 1e-3, "epochs": 4},
+        # Hopper after 200 k steps: 601 with spread by state and entropy .01, 1,197 with one spread and no bonus
+        {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.0},
+        {"action_std": "free"},
     ),
     "minigrid": Family(
         "views of a grid, rare rewards: MiniGrid and BabyAI",
