@@ -92,6 +92,29 @@ def test_continuous_actions_stay_within_their_bounds(policy_for: Callable[..., A
     assert action[:, 0].max() > 1
 
 
+def test_a_free_standard_deviation_is_the_same_in_all_states_and_is_learned() -> None:
+    torch.manual_seed(0)
+    encoder, backbone = Encoder(LOOK, 8), Backbone([make_memory("gru", 8)])
+    policy = ActorCritic(encoder, backbone, ACTIONS["box"], "free")
+    hidden = torch.randn(50, 8)
+    with torch.no_grad():
+        policy.actor[0].module[1].log_std.copy_(torch.tensor([-1.0, 0.5]))
+    parameters = policy._arguments(hidden)
+    assert torch.equal(parameters["scale"], torch.tensor([-1.0, 0.5]).exp().expand(50, 2))
+    assert parameters["loc"].std(0).min() > 0
+    distribution = policy.distribution(hidden)
+    distribution.log_prob(distribution.sample()).sum().backward()
+    gradient = policy.actor[0].module[1].log_std.grad
+    assert gradient is not None
+    assert gradient.abs().min() > 0
+
+
+def test_an_unknown_kind_of_standard_deviation_is_refused() -> None:
+    encoder, backbone = Encoder(LOOK, 8), Backbone([make_memory("gru", 8)])
+    with pytest.raises(ValueError, match="action_std must be one of state, free, got 'fixed'"):
+        ActorCritic(encoder, backbone, ACTIONS["box"], "fixed")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "space",
     [spaces.Box(-np.inf, 1.0, (2,), np.float32), spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(3), spaces.Text(4)],

@@ -170,6 +170,17 @@ def test_more_minibatches_than_lives_are_as_many_as_lives(policy_for: Policies, 
     assert next(iter(learner.optimizer.state.values()))["step"] == 2
 
 
+@pytest.mark.parametrize(("target_kl", "passes"), [(0.0, 3), (1e-9, 1), (1e3, 3)])
+def test_passes_end_where_the_policy_has_moved_far_enough(
+    target_kl: float, passes: int, policy_for: Policies, recall: Streams
+) -> None:
+    env = recall(4)
+    policy = policy_for(env)
+    learner = PPO(policy, PPOConfig(lr=1e-2, epochs=3, minibatches=2, target_kl=target_kl))
+    learner.learn(lived(policy, env))
+    assert next(iter(learner.optimizer.state.values()))["step"] == 2 * passes
+
+
 @pytest.mark.parametrize(("normalize", "what"), [("on", "rewards"), ("off", "loss")])
 def test_a_reward_that_is_not_finite_changes_no_weight(
     normalize: Any, what: str, policy_for: Policies, recall: Streams
@@ -202,7 +213,11 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, r
         for value in (0, -1, nan)
     ]
     + [(name, v, r"lie in \[0, 1\]") for name in ("gamma", "life_gamma", "gae_lambda") for v in (-0.1, 1.1, nan)]
-    + [(name, value, "not be negative") for name in ("entropy_coef", "value_coef", "tbptt") for value in (-1, nan)],
+    + [
+        (name, value, "not be negative")
+        for name in ("entropy_coef", "value_coef", "tbptt", "target_kl")
+        for value in (-1, nan)
+    ],
 )
 def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must {rule}.*: {name}={value}"):

@@ -133,6 +133,9 @@ STORIES: dict[str, dict[str, Any]] = {
     "only rewards": {"feedback": "reward"},
     "a foreign environment": {"stream": "gym:CartPole-v1", "stream_options": (), "memory": "gru"},
     "continuous actions": {"stream": "gym:Pendulum-v1", "stream_options": (), "memory": "gru"},
+    "one spread for all states": {"stream": "gym:Pendulum-v1", "stream_options": (), "action_std": "free"},
+    "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
+    "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
 
 
