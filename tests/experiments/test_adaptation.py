@@ -110,8 +110,8 @@ def test_the_refusal_is_one_line(tiny: Tiny, capsys: pytest.CaptureFixture[str])
 
 def test_greedy_actions_are_named(tiny: Tiny) -> None:
     folder = train(tiny()).folder
-    said = asked(AdaptationConfig(folder, change_at=5, steps=40, lives=4, actions="greedy"))
+    said = asked(AdaptationConfig(folder, change_at=5, steps=40, lives=5, actions="greedy"))
     assert "greedy actions" in " ".join(said.split())
-    name = folder / "report" / "adaptation-5-40-greedy-lives4"
+    name = folder / "report" / "adaptation-5-40-greedy-lives5"
     assert json.loads(name.with_suffix(".json").read_text())["settings"]["actions"] == "greedy"
-    assert read_episodes(name, ["greedy"])["step"].size == 4 * 40
+    assert read_episodes(name, ["greedy"])["step"].size == 5 * 40
