@@ -5,7 +5,7 @@
 | every reward equal, and every return | a larger entropy bonus, more steps, or another reward |
 | value's share of the gradient > .9, share clipped > .9 | rewards divided by the spread of returns, a smaller weight |
 | entropy < .05 of its maximum halfway, no return above the first | a larger entropy bonus, or fewer epochs |
-| explained variance < -.1 | a larger weight of the value, more epochs, rewards divided by the spread of returns |
+| explained variance < -.1, the return not above the first | a larger weight of the value, or more epochs |
 
 Where nothing differed the others follow from it and are not said. Shares of the gradient are averaged over all reports,
 since each is of one minibatch; explained variance over those of the second half, since values must be learned first. A
@@ -113,7 +113,12 @@ class LearningBounds:
         )
 
     def _blind_value(self) -> str:
-        found = [x for step, x in self._found("losses/explained_variance") if step > self.steps / 2]
+        found, returns = (
+            [x for step, x in self._found(tag) if step > self.steps / 2]
+            for tag in ("losses/explained_variance", "charts/episodic_return")
+        )
+        if self.resumed or _mean(returns) > _mean(self._first):
+            return ""  # returns that are all the same, since the task is solved, leave nothing to explain
         if len(found) < _REPORTS or not (explained := _mean(found)) < _EXPLAINED:
             return ""
         remedy = "a larger --value-coef or more --epochs"

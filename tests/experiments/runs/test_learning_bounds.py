@@ -83,6 +83,15 @@ def test_a_value_that_is_worse_than_a_constant() -> None:
     assert said({"losses/explained_variance": (-9.0, -9.0, -9.0, -9.0)}) == []  # two reports of the second half
 
 
+def test_a_value_that_is_worse_than_a_constant_where_the_task_is_solved_is_no_fault() -> None:
+    # CartPole-v1 with --normalize-reward on: returns of 500 without exception, explained variance -1.32
+    bounds = LearningBounds(100, normalized=True)
+    bounds.observe(segment([0.0, 1.0], [20.0] * 20))
+    for step in (60, 80, 100):
+        bounds.report({"losses/explained_variance": -1.32, "charts/episodic_return": 500.0}, step)
+    assert bounds.out_of_bounds() == []
+
+
 def test_explained_variance_of_returns_that_nobody_predicts_is_no_fault() -> None:
     bounds = LearningBounds(100, normalized=False)
     for step in (60, 80, 100):
