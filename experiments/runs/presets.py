@@ -112,7 +112,8 @@ def family_of(env_id: str) -> str:
     package, observation, action = type(env.unwrapped).__module__, env.observation_space, env.action_space
     env.close()
     if known := next((name for name, family in FAMILIES.items() if package.startswith(family.packages)), None):
-        return known
+        continuous = f"{known}/continuous"
+        return continuous if isinstance(action, spaces.Box) and continuous in FAMILIES else known
     leaves = [leaf for _, leaf in leaves_of(observation)]
     if any(isinstance(leaf, spaces.Box) and leaf.dtype == np.uint8 and len(leaf.shape) == 3 for leaf in leaves):
         return "atari"

@@ -47,6 +47,7 @@ def test_every_preset_resolves_a_training(name: str) -> None:
     ("env_id", "family"),
     [
         ("CartPole-v1", "classic-control"),
+        ("Pendulum-v1", "classic-control/continuous"),
         ("FrozenLake-v1", "classic-control"),
         ("MiniGrid-DoorKey-5x5-v0", "minigrid"),
         ("BabyAI-GoToObj-v0", "minigrid"),
