@@ -71,7 +71,7 @@ FAMILIES: dict[str, Family] = {
         "what was seen before counts; also for other observations of categories only",
         ("popgym",),
         {"lr": 1e-3, "epochs": 4},
-        # RepeatPreviousEasy after 300 k steps: .72 with it, -.17 without: a recurrence tells the order of the last steps
+        # RepeatPreviousEasy, 300 k steps: .72 with it, -.17 without: a recurrence tells the order of the last steps
         {"working_memory": "gru"},
     ),
     "memory-gym": Family(

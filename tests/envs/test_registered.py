@@ -181,7 +181,9 @@ def test_a_wrong_action_is_named(name: str) -> None:
             ([0.0, 1.0], "actions must be integers, got float64"),
         ]
     else:
-        wrong = [([[0.0], [np.nan]], "actions must be finite, got nan")]
+        spoiled = np.zeros((2, *space.shape), space.dtype)
+        spoiled[1] = np.nan
+        wrong = [(spoiled, "actions must be finite, got nan")]
     for actions, message in [*wrong, (np.zeros((3, *space.shape), space.dtype), r"actions must be \[2")]:
         with pytest.raises(ValueError, match=message):
             stream.step(actions)
