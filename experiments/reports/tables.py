@@ -53,7 +53,7 @@ def agents_table(part: Part) -> Table:
         columns["each seed"] = [one.listed() for one in returns]
     kinds = dict.fromkeys(one.kind for one in [*shown, *returns] if one.kind)
     intervals = f"In brackets the 95 % interval of the mean over training seeds: {'; '.join(map(_SEEDS.get, kinds))}."  # type: ignore[arg-type]
-    kinds_of_actions = dict.fromkeys(one.summary.actions for one in part.measured)
+    kinds_of_actions: dict[Actions, None] = dict.fromkeys(one.summary.actions for one in part.measured)
     caption = [f"{part.name[0].upper()}{part.name[1:]}.", *(_ACTIONS[actions] for actions in kinds_of_actions)]
     caption += [_BESIDE] if "mean return, greedy" in columns else []
     caption += ["Area: mean of retention over the lag bins that all runs have."] if part.curves else []

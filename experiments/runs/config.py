@@ -144,7 +144,7 @@ class TrainConfig:
         final_lr_fraction: share of the learning rate and of the entropy bonus that is left at the end.
         ppo: PPO's settings: a `PPOConfig`, or `PPOOverrides` in place of the preset's.
         evaluation_lives: fresh lives in which the frozen agent is evaluated at the end; 0 for none.
-        actions: how it acts there: by actions drawn from its policy, as in training; greedily, by the most probable
+        actions: how that agent acts: by actions drawn from its policy, as in training; greedily, by the most probable
             ones; or `both`, in two passes through the same lives: retention is then that of drawn actions, and greedy
             ones are left out where a pass takes more than 5 % of the steps.
         evaluate_every: when copies of the living agent are evaluated on every task: after so many steps, at each

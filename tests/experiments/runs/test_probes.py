@@ -45,9 +45,14 @@ class Rememberer(ActorCritic):
         self.stored = stored
 
     def act(
-        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
+        self,
+        observation: TensorDict,
+        state: TensorDict | None = None,
+        start: Tensor | None = None,
+        *,
+        deterministic: bool = False,
     ) -> tuple[TensorDict, TensorDict]:
-        policy_out, after = super().act(observation, state, start)
+        policy_out, after = super().act(observation, state, start, deterministic=deterministic)
         leaves = {name[-1]: tensor for name, tensor in after.items(True, True)}
         cues, answers, last = leaves["cues"], leaves["answers"], leaves["last"]
         cue, revealed = observation["observation", "cue"], observation["observation", "revealed"].long()

@@ -195,9 +195,14 @@ class Scripted(ActorCritic):
         self.told = told
 
     def act(
-        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
+        self,
+        observation: TensorDict,
+        state: TensorDict | None = None,
+        start: Tensor | None = None,
+        *,
+        deterministic: bool = False,
     ) -> tuple[TensorDict, TensorDict]:
-        policy_out, after = super().act(observation, state, start)
+        policy_out, after = super().act(observation, state, start, deterministic=deterministic)
         (n,) = (tensor for name, tensor in after.items(True, True) if name[-1] == "n")
         policy_out["action"] = torch.as_tensor(self.told(n[:, 0].long())).long()
         return policy_out, after
