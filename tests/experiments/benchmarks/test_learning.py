@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong import cli
@@ -198,5 +199,6 @@ def test_agents_of_other_libraries_read_every_task_as_numbers_of_one_shape(task:
         pytest.importorskip(module)
     env = make_env(TASKS[task].env_id, published(TASKS[task], "sb3-ppo").settings.get("env_wrapper"))
     obs, _ = env.reset(seed=0)
-    assert env.observation_space.shape == np.shape(obs)
+    assert isinstance(env.observation_space, spaces.Box | spaces.Discrete)  # of others RecurrentPPO makes no network
+    assert env.observation_space.contains(obs)
     env.close()
