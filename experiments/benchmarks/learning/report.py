@@ -33,11 +33,11 @@ ones: 20 environments, the first 5 complete episodes of each, once with drawn an
 sums of rewards, neither discounted nor normalised (where a task scales rewards, in those of the original). A seed's
 score is the mean of its 100 episodes; the table has the interquartile mean over seeds with its 95 % bootstrap interval
 (expanded percentiles, `experiments/metrics/bootstrap.py`), and the least seed's. Seconds are of training, the mean over
-seeds; two trials ran at a time, so CPU seconds compare better.
+seeds; trials ran side by side, so CPU seconds compare better.
 
 Our agents are named by their memory, and use the preset of `gym:` streams; `/episode` behind it empties the memory at
 every episode's end. They read previous action, previous reward and the start of an episode beside the observation, and
-of MiniGrid the direction, which RL Zoo's wrapper leaves out. Agents of Stable-Baselines3 and sb3-contrib use the
+of MiniGrid the direction, which the others' wrappers leave out. Agents of Stable-Baselines3 and sb3-contrib use the
 settings that RL Zoo publishes for the task (below each table), or with `/ours` behind the name our preset's.
 """
 

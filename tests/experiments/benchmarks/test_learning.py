@@ -193,12 +193,14 @@ def test_an_agent_of_another_library_is_trained_and_evaluated(agent: str, tmp_pa
     assert found["settings"]["source"] == published(TASKS["CartPoleNoVel-v1"], agent).source
 
 
+@pytest.mark.parametrize("agent", ["sb3-ppo", "sb3-recurrent-ppo"])
 @pytest.mark.parametrize("task", TASKS)
-def test_agents_of_other_libraries_read_every_task_as_numbers_of_one_shape(task: str) -> None:
+def test_agents_of_other_libraries_read_every_task_as_one_vector(task: str, agent: str) -> None:
     for module in TASKS[task].needs:
         pytest.importorskip(module)
-    env = make_env(TASKS[task].env_id, published(TASKS[task], "sb3-ppo").settings.get("env_wrapper"))
+    env = make_env(TASKS[task].env_id, published(TASKS[task], agent).settings.get("env_wrapper"))
     obs, _ = env.reset(seed=0)
     assert isinstance(env.observation_space, spaces.Box | spaces.Discrete)  # of others RecurrentPPO makes no network
+    assert len(env.observation_space.shape or ()) <= 1
     assert env.observation_space.contains(obs)
     env.close()
