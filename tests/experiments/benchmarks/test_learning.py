@@ -13,7 +13,7 @@ from lifelong import cli
 from lifelong.experiments.benchmarks.learning import command as learning, trial as trials
 from lifelong.experiments.benchmarks.learning.command import BenchConfig
 from lifelong.experiments.benchmarks.learning.evaluation import BINS, EPISODES, SLOTS, binned, play
-from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, write_report
+from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, _held, write_report
 from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS, make_env, published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.benchmarks.learning.trial import Trial
@@ -93,6 +93,17 @@ def test_the_report_is_a_function_of_the_results(tmp_path: Path, capsys: pytest.
     assert ((tmp_path / PAGE).read_text(), (tmp_path / CURVES).read_bytes()) == (page, figure)
     assert not (tmp_path / "runs").exists()
     assert capsys.readouterr().out == ""
+
+
+def test_a_curve_without_a_common_part_is_drawn_where_all_seeds_are_known(tmp_path: Path) -> None:
+    gaps = [[None, 1.0, None], [2.0, None, None], [None, None, None]]
+    held = [_held(np.array(curve, np.float64)).tolist() for curve in gaps]
+    np.testing.assert_array_equal(held, [[np.nan, 1.0, 1.0], [2.0, 2.0, 2.0], [np.nan] * 3])
+    for seed, curve in enumerate(gaps):
+        more = {"steps": [40, 80, 128], "returns": curve}
+        write(tmp_path, result("CartPole-v1", "gru", seed, 1.0, 1.0, curve=more))
+    write_report(tmp_path)  # the third seed never ended an episode
+    assert (tmp_path / CURVES).stat().st_size > 0
 
 
 def test_finished_trials_are_kept_and_failed_ones_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
