@@ -43,7 +43,7 @@ def test_who_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "reason"),
     [
         ([], "bench what? known: kernels, training"),
-        (["kernel"], "no subject 'kernel'; did you mean 'kernels'? known: envs, kernels, life, training"),
+        (["kernel"], "no subject 'kernel'; did you mean 'kernels'? known: envs, kernels, learning, life, training"),
         (["kernels", "--shapes", "8"], "must be two positive numbers like 16x32, got '8' (see lifelong bench kernels"),
         (["kernels", "--repeats", "many"], "--repeats: must be a positive number, got 'many'"),
         (["training", "--turns", "many"], "--turns"),

@@ -40,6 +40,7 @@ class Trained(Protocol):
         Args:
             greedy: take the most probable action (of a normal distribution, its mean) instead of a random one.
         """
+        ...
 
 
 class Curve(NamedTuple):

@@ -33,11 +33,11 @@ ones: 20 environments, the first 5 complete episodes of each, once with drawn an
 sums of rewards, neither discounted nor normalised (where a task scales rewards, in those of the original). A seed's
 score is the mean of its 100 episodes; the table has the interquartile mean over seeds with its 95 % bootstrap interval
 (expanded percentiles, `experiments/metrics/bootstrap.py`), and the least seed's. Seconds are of training, the mean over
-seeds; two trials ran at a time, so CPU seconds compare better.
+seeds; trials ran side by side, so CPU seconds compare better.
 
 Our agents are named by their memory, and use the preset of `gym:` streams; `/episode` behind it empties the memory at
 every episode's end. They read previous action, previous reward and the start of an episode beside the observation, and
-of MiniGrid the direction, which RL Zoo's wrapper leaves out. Agents of Stable-Baselines3 and sb3-contrib use the
+of MiniGrid the direction, which the others' wrappers leave out. Agents of Stable-Baselines3 and sb3-contrib use the
 settings that RL Zoo publishes for the task (below each table), or with `/ours` behind the name our preset's.
 """
 
@@ -198,10 +198,12 @@ def _draw(lines: dict[str, list[Line]], path: Path) -> None:
     for axes, (task, group) in zip(panels.flat, lines.items(), strict=False):
         for line in group:
             number = agents.index(line.agent)
-            known = ~np.isnan(line.curve).any(0)  # parts in which every seed ended an episode
-            steps, curve = line.curve_steps[known], line.curve[:, known]
+            curve = np.array([_held(seed) for seed in line.curve])
+            known = ~np.isnan(curve).any(0)
+            steps, curve = line.curve_steps[known], curve[:, known]
+            middle = interquartile_mean(curve, 0) if known.any() else np.empty(0)
             colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
-            (handles[line.agent],) = axes.plot(steps, interquartile_mean(curve, 0), style, color=colour, linewidth=1.4)
+            (handles[line.agent],) = axes.plot(steps, middle, style, color=colour, linewidth=1.4)
             axes.fill_between(steps, curve.min(0), curve.max(0), color=colour, alpha=0.12, linewidth=0)
         axes.set_title(task, fontsize=9)
         axes.tick_params(labelsize=7)
@@ -213,3 +215,9 @@ def _draw(lines: dict[str, list[Line]], path: Path) -> None:
     figure.supylabel("mean return of training episodes", fontsize=9)
     figure.legend([handles[name] for name in agents], agents, loc="outside upper center", ncols=5, fontsize=8)
     figure.savefig(path)
+
+
+def _held(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a curve [bins] whose gaps have the value before them; NaN before the first."""
+    last = np.maximum.accumulate(np.where(np.isnan(curve), -1, np.arange(curve.size)))
+    return np.where(last < 0, np.nan, curve[last])

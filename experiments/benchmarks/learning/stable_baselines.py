@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lifelong.experiments.benchmarks.learning.evaluation import SLOTS, play
 from lifelong.experiments.benchmarks.learning.tasks import LearningTask
-from lifelong.experiments.benchmarks.learning.zoo import FLAT_MINIGRID, Published
+from lifelong.experiments.benchmarks.learning.zoo import IMAGE, Published
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.registry import load
 
@@ -56,12 +56,12 @@ def published(task: LearningTask, agent: str) -> Published:
         "policy_kwargs": network,
     }
     if task.published == "MiniGrid":
-        settings["env_wrapper"] = FLAT_MINIGRID
+        settings["env_wrapper"] = IMAGE
     return Published(settings, "those of our agents")
 
 
 def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Return an environment whose observations these agents can read: a Box or Discrete, others as one vector.
+    """Return an environment whose observations these agents can read: a Discrete or vector, others as one vector.
 
     Args:
         env_id: as `gymnasium.make` takes it.
@@ -73,7 +73,8 @@ def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]
     if wrapper is not None:
         module, _, name = wrapper.rpartition(".")
         env = load("wrapper", f"{module}:{name}")(env)
-    if not isinstance(env.observation_space, spaces.Box | spaces.Discrete):
+    space = env.observation_space
+    if not isinstance(space, spaces.Box | spaces.Discrete) or len(space.shape or ()) > 1:
         env = gymnasium.wrappers.FlattenObservation(env)
     return env
 

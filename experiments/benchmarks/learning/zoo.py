@@ -7,10 +7,11 @@ Source: https://github.com/DLR-RM/rl-baselines3-zoo, commit 22e3ff2450fd92033f7f
 
 from typing import Any, NamedTuple
 
-__all__ = ["DEFAULTS", "FLAT_MINIGRID", "PPO", "RECURRENT", "Published"]
+__all__ = ["DEFAULTS", "IMAGE", "PPO", "RECURRENT", "Published"]
 
-FLAT_MINIGRID = "minigrid.wrappers.FlatObsWrapper"
-"""The Zoo's wrapper of MiniGrid: image and characters of the mission as one vector, without the direction."""
+IMAGE = "minigrid.wrappers.ImgObsWrapper"
+"""MiniGrid's image alone. The Zoo's wrapper adds 2,688 inputs for the characters of the mission, which is constant in
+our tasks and would let an LSTM train for days."""
 
 
 class Published(NamedTuple):
@@ -59,8 +60,9 @@ _HOPPER = {
     "vf_coef": 0.835671, "policy_kwargs": _LARGE,
 }  # fmt: skip
 _MINIGRID = {
-    "env_wrapper": FLAT_MINIGRID, "normalize": True, "n_envs": 8, "n_steps": 128, "batch_size": 64, "gae_lambda": 0.95,
-    "gamma": 0.99, "n_epochs": 10, "ent_coef": 0.0, "learning_rate": 2.5e-4, "clip_range": 0.2,
+    "env_wrapper": "minigrid.wrappers.FlatObsWrapper", "normalize": True, "n_envs": 8, "n_steps": 128,
+    "batch_size": 64, "gae_lambda": 0.95, "gamma": 0.99, "n_epochs": 10, "ent_coef": 0.0,
+    "learning_rate": 2.5e-4, "clip_range": 0.2,
 }  # fmt: skip
 
 PPO = {
@@ -82,6 +84,9 @@ RECURRENT = {
     ),
     "HalfCheetah": Published(_CHEETAH, "ppo_lstm.yml, HalfCheetah-v4"),
     "Hopper": Published(_HOPPER, "ppo_lstm.yml, Hopper-v4"),
-    "MiniGrid": Published(_MINIGRID, "ppo_lstm.yml has no MiniGrid: ppo.yml, MiniGrid-DoorKey-5x5-v0"),
+    "MiniGrid": Published(
+        _MINIGRID | {"env_wrapper": IMAGE},
+        "ppo_lstm.yml has no MiniGrid: ppo.yml, MiniGrid-DoorKey-5x5-v0, of the image alone",
+    ),
 }
 DEFAULTS = Published({"n_envs": 16}, "none published: the library's defaults, in 16 environments")

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong import cli
 from lifelong.experiments.benchmarks.learning import command as learning, trial as trials
 from lifelong.experiments.benchmarks.learning.command import BenchConfig
 from lifelong.experiments.benchmarks.learning.evaluation import BINS, EPISODES, SLOTS, binned, play
-from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, write_report
+from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, _held, write_report
 from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS, make_env, published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.benchmarks.learning.trial import Trial
@@ -92,6 +93,17 @@ def test_the_report_is_a_function_of_the_results(tmp_path: Path, capsys: pytest.
     assert ((tmp_path / PAGE).read_text(), (tmp_path / CURVES).read_bytes()) == (page, figure)
     assert not (tmp_path / "runs").exists()
     assert capsys.readouterr().out == ""
+
+
+def test_a_curve_without_a_common_part_is_drawn_where_all_seeds_are_known(tmp_path: Path) -> None:
+    gaps = [[None, 1.0, None], [2.0, None, None], [None, None, None]]
+    held = [_held(np.array(curve, np.float64)).tolist() for curve in gaps]
+    np.testing.assert_array_equal(held, [[np.nan, 1.0, 1.0], [2.0, 2.0, 2.0], [np.nan] * 3])
+    for seed, curve in enumerate(gaps):
+        more = {"steps": [40, 80, 128], "returns": curve}
+        write(tmp_path, result("CartPole-v1", "gru", seed, 1.0, 1.0, curve=more))
+    write_report(tmp_path)  # the third seed never ended an episode
+    assert (tmp_path / CURVES).stat().st_size > 0
 
 
 def test_finished_trials_are_kept_and_failed_ones_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,11 +204,14 @@ def test_an_agent_of_another_library_is_trained_and_evaluated(agent: str, tmp_pa
     assert found["settings"]["source"] == published(TASKS["CartPoleNoVel-v1"], agent).source
 
 
+@pytest.mark.parametrize("agent", ["sb3-ppo", "sb3-recurrent-ppo"])
 @pytest.mark.parametrize("task", TASKS)
-def test_agents_of_other_libraries_read_every_task_as_numbers_of_one_shape(task: str) -> None:
+def test_agents_of_other_libraries_read_every_task_as_one_vector(task: str, agent: str) -> None:
     for module in TASKS[task].needs:
         pytest.importorskip(module)
-    env = make_env(TASKS[task].env_id, published(TASKS[task], "sb3-ppo").settings.get("env_wrapper"))
+    env = make_env(TASKS[task].env_id, published(TASKS[task], agent).settings.get("env_wrapper"))
     obs, _ = env.reset(seed=0)
-    assert env.observation_space.shape == np.shape(obs)
+    assert isinstance(env.observation_space, spaces.Box | spaces.Discrete)  # of others RecurrentPPO makes no network
+    assert len(env.observation_space.shape or ()) <= 1
+    assert env.observation_space.contains(obs)
     env.close()
