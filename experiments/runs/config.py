@@ -146,7 +146,7 @@ class TrainConfig:
         evaluation_lives: fresh lives in which the frozen agent is evaluated at the end; 0 for none.
         actions: how that agent acts: by actions drawn from its policy, as in training; greedily, by the most probable
             ones; or `both`, in two passes through the same lives: retention is then that of drawn actions, and greedy
-            ones are left out where a pass takes more than 5 % of the steps.
+            ones are left out where a pass takes more than 30 % of the steps.
         evaluate_every: when copies of the living agent are evaluated on every task: after so many steps, at each
             `boundary` between tasks, or `off`; `auto`: at boundaries of task sequences in endless lives, at a cost of
             at most 5 % of the steps.
