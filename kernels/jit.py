@@ -43,8 +43,13 @@ class _Apart(Compiler):
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a loop at its first call, cached on disk where a folder is writable."""
+    """Compile a loop at its first call, cached on disk where a folder is writable.
+
+    Loops are inlined into their callers: a call may reach a copy that was compiled by itself, or, once the caller comes
+    from the cache, the caller's own, whose sums may be in another order.
+    """
     options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True, "pipeline_class": _Apart}
+    options["forceinline"] = True
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no cache folder is writable
