@@ -34,8 +34,8 @@ FAMILIES: dict[str, Family] = {
     "classic-control": Family(
         "a few numbers, short episodes; also for all that fits nowhere else",
         ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text"),
-        # 1e-3 and 4 passes learn CartPole in 30 k steps; entropy .01 keeps all actions until Acrobot's goal is found; with
-        # target_kl a solved CartPole stays solved (mean after 100 k steps 500.0 and not 409, `none`, seed 0)
+        # 1e-3 and 4 passes learn CartPole in 30 k steps; entropy .01 keeps all actions until Acrobot's goal is found;
+        # with target_kl a solved CartPole stays solved (mean after 100 k steps 500.0 and not 409, `none`, seed 0)
         {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.01, "target_kl": 0.02},
     ),
     "classic-control/continuous": Family(
