@@ -100,7 +100,7 @@ def preset_name(stream: str, feedback: str | None, env_ids: Sequence[str] = ()) 
 
 
 def family_of(env_id: str) -> str:
-    """Return the family of an environment: by its package, else by its spaces.
+    """Return the family of an environment, which is made and closed: by its package, else by its spaces.
 
     Args:
         env_id: as `gymnasium.make` takes it; `classic-control` if it cannot be made.

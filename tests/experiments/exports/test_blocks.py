@@ -71,7 +71,7 @@ def test_an_evaluation_before_all_training_follows_no_block(run: Run) -> None:
     [
         (lives(0, 0, 1, 1)[:4] + lives(1, 1, 0, 0)[4:], "are at different tasks at the same time"),
         (lives(0, 0, 1, 1, lengths=(10, 90)), "are at different tasks at the same time"),
-        ([*lives(0, 1), episode(0, 2, 0, 60, 10)], "has lives of 0 episodes"),
+        ([*lives(0, 1), episode(0, 2, 0, 60, 10)], "has lives that end"),
     ],
 )
 def test_lives_that_do_not_change_together_are_refused(episodes: list[Row], reason: str, run: Run) -> None:

@@ -475,6 +475,9 @@ def unique(limit: int) -> type[Steady]:
             if Unique.made > limit:
                 raise RuntimeError("the robot is\nin use")
 
+        def close(self) -> None:
+            Unique.made -= 1  # the one whose spaces told the family is given back
+
     return Unique
 
 
