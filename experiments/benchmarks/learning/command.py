@@ -105,17 +105,18 @@ def main(config: BenchConfig, console: Console | None = None) -> int:
 
 def _trials(config: BenchConfig) -> list[Trial]:
     """Return all trials, finished ones among them, seed by seed; validate them."""
-    names = dict.fromkeys(config.tasks or TASKS)
+    names, seeds = dict.fromkeys(config.tasks or TASKS), parse_seeds(config.seeds)
     for name in names:
         if name not in TASKS:
             raise UserError(f"no task {name!r}{nearest(name, TASKS)} known: {', '.join(TASKS)}")
-        _check_installed(f"task {name}", TASKS[name].needs)
     for agent in config.agents:
         _check_agent(agent)
+    for name in names:
+        _check_installed(f"task {name}", TASKS[name].needs)
     where = str(config.output), str(config.runs)
     trials = [
         Trial(task, agent, seed, config.steps or TASKS[task].steps, *where)
-        for seed, task, agent in product(parse_seeds(config.seeds), names, dict.fromkeys(config.agents))
+        for seed, task, agent in product(seeds, names, dict.fromkeys(config.agents))
     ]
     for trial in trials:
         steps = read_result(trial.path)["asked_steps"] if trial.path.exists() else trial.steps
