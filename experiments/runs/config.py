@@ -246,7 +246,7 @@ class TrainConfig:
         stream = self._of_file() if is_stream_file(self.stream) else self._of_name()
         learn, rest = _apart(stream.train)
         name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.env_ids)
-        known = preset(name) | rest | {"preset": name}
+        known: dict[str, Any] = preset(name) | rest | {"preset": name}
         if self.life_episodes is not None or self.life_hazard is not None:  # one says both
             known |= {"life_episodes": 0, "life_hazard": None}
         ppo = PPOOverrides(**learn).over(known.pop("ppo"))
