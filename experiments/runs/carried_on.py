@@ -42,7 +42,7 @@ class CarriedOn:
         )
         error = math.hypot(self.carried_error, self.new_error)
         if self.carried - self.new > 2 * error:
-            return f"{said}: new lives are worse; trained with --life-hazard 0.02 both are known"
+            return f"{said}: new lives are worse; trained with --life-hazard 0.1 both are known"
         if self.new - self.carried > 2 * error:
             return f"{said}: the memory of training makes it worse"
         return said

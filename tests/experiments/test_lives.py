@@ -27,7 +27,7 @@ from lifelong.experiments.train import main
 
 CHECKPOINT = Path("checkpoints", "last")
 LIVES = [
-    ({}, (0, 0.02)),
+    ({}, (0, 0.1)),
     ({"life_episodes": 0}, (0, None)),
     ({"life_episodes": 50}, (50, None)),
     ({"life_hazard": 0.5}, (0, 0.5)),
@@ -267,4 +267,4 @@ def test_a_difference_is_said_where_it_is_beyond_its_standard_error(carried: Car
     sentence = carried.sentence()
     assert said in sentence
     assert ("worse" in sentence) == ("worse" in said)
-    assert ("--life-hazard 0.02" in sentence) == ("new lives are worse" in said)
+    assert ("--life-hazard 0.1" in sentence) == ("new lives are worse" in said)
