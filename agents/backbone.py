@@ -119,12 +119,9 @@ class Backbone(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""
-        states = {str(i): memory.initial_state(batch) for i, memory in enumerate(self._layers())}
+        states = {str(i): memory.initial_state(batch) for i, memory in enumerate(_memories(self.memories))}
         states |= {f"working_{i}": memory.initial_state(batch) for i, memory in enumerate(_memories(self.working))}
         return TensorDict(states, [batch])
-
-    def _layers(self) -> list[Memory]:
-        return _memories(self.memories)
 
     def step(
         self,
@@ -172,7 +169,7 @@ class Backbone(Memory):
     ) -> tuple[Tensor, TensorDict]:
         after, nothing = {}, TensorDict({}, [x.shape[0]])  # a state that was saved has no entry for a layer without one
         anew, in_front = start if episode_start is None else start | episode_start, _memories(self.working)
-        for i, (norm, memory, mlp) in enumerate(zip(self.norms, self._layers(), self.mlps, strict=True)):
+        for i, (norm, memory, mlp) in enumerate(zip(self.norms, _memories(self.memories), self.mlps, strict=True)):
             if in_front:
                 name = f"working_{i}"
                 run = in_front[i].step if one_step else in_front[i]

@@ -48,8 +48,9 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     Loops are inlined into their callers: a call may reach a copy that was compiled by itself, or, once the caller comes
     from the cache, the caller's own, whose sums may be in another order.
     """
-    options: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True, "pipeline_class": _Apart}
-    options["forceinline"] = True
+    options: dict[str, Any] = {
+        "fastmath": FAST, "error_model": "numpy", "nogil": True, "forceinline": True, "pipeline_class": _Apart,
+    }  # fmt: skip
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no cache folder is writable
