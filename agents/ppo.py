@@ -5,6 +5,8 @@ memory does, discounted there by `life_gamma`: what is learned in an episode for
 losses and the advantage recursion are TorchRL's.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +22,7 @@ from lifelong.agents.entropy import against_uniform
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 
-__all__ = ["PPO", "PPOConfig", "advantages", "replay"]
+__all__ = ["PPO", "PPOConfig", "advantages", "divergence", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class PPOConfig:
         normalize_reward: whether rewards are divided by the running spread of returns (`ReturnScale`): without it
             values of 100 make gradients of which clipping leaves the policy nothing.
         max_grad_norm: gradient norm that is clipped to.
-        target_kl: divergence from the policy that collected the segment above which its remaining passes are left out;
-            0 leaves out none.
+        target_kl: divergence from the policy that collected the segment, estimated on each minibatch before its step,
+            above which nothing more is learned from the segment; 0 is no bound. Where a task is solved, advantages are
+            the value's errors and nothing else, and normalising makes them as large as any.
         tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
     """
 
@@ -133,6 +136,17 @@ def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int
     return torch.cat(pieces, 1)
 
 
+def divergence(log_ratio: Tensor) -> Tensor:
+    """Estimate the divergence KL(old || new) = E[r - 1 - log r], which is never negative.
+
+    Args:
+        log_ratio: log r = log(new / old) of the probabilities of actions that the old policy drew, any shape.
+
+    Source: J. Schulman 2020, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
+    """
+    return (log_ratio.expm1() - log_ratio).mean()
+
+
 class PPO:
     """PPO learner of one policy.
 
@@ -185,6 +199,16 @@ class PPO:
             steps.batch_size,
         )
 
+    def minibatches(self, num_envs: int) -> Iterator[Tensor]:
+        """Yield the numbers of the lives of each minibatch, shuffled anew for every pass.
+
+        Args:
+            num_envs: B, lives of the segment.
+        """
+        for _ in range(self.config.epochs):
+            order = torch.randperm(num_envs, generator=self.generator)
+            yield from order.tensor_split(min(self.config.minibatches, num_envs))
+
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
         """Update the policy on a segment.
 
@@ -212,39 +236,40 @@ class PPO:
         num_envs = steps.shape[0]
         report: dict[str, list[float]] = {}
         ratio_error, acting = 0.0, None
-        for _ in range(config.epochs):
-            order = torch.randperm(num_envs, generator=self.generator)
-            for some in order.tensor_split(min(config.minibatches, num_envs)):
-                hidden = replay(self.policy, replayed[some], segment.state[some], config.tbptt)
-                part = batch[some]
-                part["hidden"] = hidden
-                if acting is None:  # no step was made: these weights acted
-                    acting = self.policy.distribution(hidden.detach())
-                    now = acting.log_prob(part["action"])
-                    ratio_error = (now - part["action_log_prob"]).exp().sub(1).abs().max().item()
-                losses = self.loss(part.flatten())
-                critic = losses.get("loss_critic", torch.zeros(()))  # a weight of 0 leaves it out
-                total = losses["loss_objective"] + critic + lr_fraction * losses.get("loss_entropy", 0.0)
-                if not torch.isfinite(total):
-                    raise FloatingPointError(f"loss must be finite, got {total.item()}")
-                self.optimizer.zero_grad()
-                total.backward()
-                norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
-                if not torch.isfinite(norm):
-                    raise FloatingPointError(f"gradient must be finite, its norm is {norm.item()}")
-                self.optimizer.step()
-                diagnostics = {
-                    "policy_loss": losses["loss_objective"],
-                    "value_loss": critic,
-                    "entropy": losses.get("entropy", -part["action_log_prob"].mean()),
-                    "kl": losses["kl_approx"],
-                    "clip_fraction": losses["clip_fraction"],
-                    "gradient_norm": norm,
-                }
-                for name, number in diagnostics.items():
-                    report.setdefault(name, []).append(float(number.detach()))
-            if config.target_kl and report["kl"][-1] > config.target_kl:
+        bound = config.target_kl or math.inf
+        for some in self.minibatches(num_envs):
+            hidden = replay(self.policy, replayed[some], segment.state[some], config.tbptt)
+            part = batch[some]
+            part["hidden"] = hidden
+            with torch.no_grad():
+                now = self.policy.distribution(hidden)
+                log_ratio = now.log_prob(part["action"]) - part["action_log_prob"]
+            if acting is None:  # no step was made: these weights acted
+                acting, ratio_error = now, log_ratio.exp().sub(1).abs().max().item()
+            kl = divergence(log_ratio)
+            if kl.item() > bound:
                 break
+            losses = self.loss(part.flatten())
+            critic = losses.get("loss_critic", torch.zeros(()))  # a weight of 0 leaves it out
+            total = losses["loss_objective"] + critic + lr_fraction * losses.get("loss_entropy", 0.0)
+            if not torch.isfinite(total):
+                raise FloatingPointError(f"loss must be finite, got {total.item()}")
+            self.optimizer.zero_grad()
+            total.backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(f"gradient must be finite, its norm is {norm.item()}")
+            self.optimizer.step()
+            diagnostics = {
+                "policy_loss": losses["loss_objective"],
+                "value_loss": critic,
+                "entropy": losses.get("entropy", -part["action_log_prob"].mean()),
+                "kl": kl,
+                "clip_fraction": losses["clip_fraction"],
+                "gradient_norm": norm,
+            }
+            for name, number in diagnostics.items():
+                report.setdefault(name, []).append(float(number.detach()))
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)

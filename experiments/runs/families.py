@@ -37,16 +37,19 @@ FAMILIES: dict[str, Family] = {
     "classic-control": Family(
         "a few numbers, short episodes; also for all that fits nowhere else",
         ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text"),
-        # 1e-3 and 4 passes learn CartPole in 30 k steps; entropy .01 keeps all actions until Acrobot's goal is found;
-        # with target_kl a solved CartPole stays solved (mean after 100 k steps 500.0 and not 409, `none`, seed 0)
-        {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.01, "target_kl": 0.02},
+        # 1e-3 and 4 passes learn CartPole in 30 k steps; entropy .01 keeps all actions until Acrobot's goal is found.
+        # Where CartPole is solved advantages have the deviation .03, errors of the value that normalising makes as
+        # large as any: a policy that balances drifts until its cart leaves the track. Mean return after 90 k steps,
+        # gated_delta, seeds 4 to 8: 489 with target_kl .02 alone, 449 with .01 (seeds 4, 6, 7), 489 with lambda .9 too
+        # (4 to 7), 499 with the floor too; Acrobot -83 with the floor, -77 without (seeds 0, 1)
+        {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.01, "target_kl": 0.02, "advantage_floor": 0.1},
     ),
     "classic-control/continuous": Family(
         "those whose actions are a Box",
         (),
         # Pendulum, 300 k steps, seed 0: -212 with spread by state and entropy .01 (endless lives), -180 with one spread
-        # and no bonus (lives that end); target_kl as above, no difference here (-158 without, -156 with it, `none`)
-        {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.0, "target_kl": 0.02},
+        # and no bonus (lives that end); seeds 0, 1: -196, -175 with target_kl .02, -163, -169 without
+        {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.0},
         {"action_std": "free"},
     ),
     "box2d": Family(

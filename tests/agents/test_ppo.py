@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from lifelong.agents import PPO, ActorCritic, PPOConfig, Rollout, Segment
-from lifelong.agents.ppo import advantages, replay
+from lifelong.agents.ppo import advantages, divergence, replay
 from lifelong.envs import CuedRecall, make_stream
 from lifelong.memory import MEMORIES
 
@@ -170,15 +170,21 @@ def test_more_minibatches_than_lives_are_as_many_as_lives(policy_for: Policies, 
     assert next(iter(learner.optimizer.state.values()))["step"] == 2
 
 
-@pytest.mark.parametrize(("target_kl", "passes"), [(0.0, 3), (1e-9, 1), (1e3, 3)])
-def test_passes_end_where_the_policy_has_moved_far_enough(
-    target_kl: float, passes: int, policy_for: Policies, recall: Streams
+@pytest.mark.parametrize(("target_kl", "updates"), [(0.0, 6), (1e-9, 1), (1e3, 6)])
+def test_learning_ends_where_the_policy_has_moved_far_enough(
+    target_kl: float, updates: int, policy_for: Policies, recall: Streams
 ) -> None:
     env = recall(4)
     policy = policy_for(env)
     learner = PPO(policy, PPOConfig(lr=1e-2, epochs=3, minibatches=2, target_kl=target_kl))
-    learner.learn(lived(policy, env))
-    assert next(iter(learner.optimizer.state.values()))["step"] == 2 * passes
+    assert (learner.learn(lived(policy, env))["kl"] < 1e-9) == (updates == 1)
+    assert next(iter(learner.optimizer.state.values()))["step"] == updates
+
+
+def test_divergence_is_that_of_two_coins() -> None:
+    old, new = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
+    drawn = torch.tensor([0, 1])  # each as often as the old one draws it
+    torch.testing.assert_close(divergence((new / old).log()[drawn]), (old * (old / new).log()).sum())
 
 
 @pytest.mark.parametrize(("normalize", "what"), [("on", "rewards"), ("off", "loss")])
