@@ -62,7 +62,10 @@ def shown(value: Any) -> str:
         kind = f"{kind} of {value.dtype}, shape {list(value.shape)}"
     elif isinstance(value, tuple | list):
         kind = f"{kind} of {len(value)}"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001  whatever foreign objects raise
+        text = "what cannot be shown"
     return f"{text if len(text) <= _LONGEST else f'{text[:_LONGEST]} ...'} ({kind})"
 
 

@@ -8,6 +8,7 @@
 | reward | a finite number that float32 holds: of Python, of numpy, or an array without axes |
 | terminated, truncated | true or false, of Python or numpy; the integers 0 and 1 count as such |
 | info | a dict; `success`, `is_success` and `lifelong_answer` of an episode's last step as `end_of_episode` says |
+| `render()` of `rgb_array` | uint8 [height, width, 3] |
 | `close()` | may do anything: what it raises is a warning, since nothing is lost by it |
 
 All of it is checked in every step, but for the bounds of Boxes: those are checked at the first reset and the first step
@@ -119,6 +120,22 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._warn(env_step_passive_checker, "step", result, action=action)
         return obs, reward, terminated, truncated, info
 
+    def render(self) -> Any:
+        """Return what the environment draws.
+
+        Raises:
+            ContractError: if the environment raises, or its `rgb_array` is no picture.
+        """
+        try:
+            picture: Any = self.env.render()
+        except BaseException as error:  # noqa: BLE001  whatever foreign code raises, SystemExit too
+            _blame("render()", error)
+        if self.render_mode == "rgb_array":
+            fits = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3
+            if not fits or picture.shape[2] != 3:
+                raise ContractError("render()", f"must return uint8 [height, width, 3], got {shown(picture)}")
+        return picture
+
     def close(self) -> None:
         """Close the environment; what it raises is a warning."""
         try:
@@ -127,6 +144,15 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise
         except BaseException as error:  # noqa: BLE001  whatever foreign code raises
             self._say(f"close() raised {type(error).__name__}: {error}", RuntimeWarning)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the check, which is made anew."""
+        return {name: value for name, value in vars(self).items() if name != "_check"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was pickled."""
+        vars(self).update(state)
+        self._check = entry_check(self._observed)
 
     def _warn(self, check: Callable[..., Any], method: str, result: Any, **given: Any) -> None:
         """Show what gymnasium's passive checker says of a result, without calling the method again."""

@@ -248,21 +248,25 @@ class GymStream(TaskStream):
         else:
             moves = list(actions.astype(self._moves.dtype))  # a copy: environments may keep their actions
         rewards, ends, cuts = [], [], []
-        keep, steps, slot = self._keep, self._steps, 0
+        whole, steps, slot = self._obs.get(()), self._steps, 0  # whole: observations without entries
         try:
             for slot, move in enumerate(moves):
                 self._taken[slot].append(move)
                 obs, reward, terminated, truncated, info = steps[slot](move)
-                keep(slot, obs)
+                if whole is None:
+                    self._keep(slot, obs)
+                else:
+                    whole[slot] = obs
                 if terminated or truncated:
                     self._end(slot, info)
                 rewards.append(reward)
                 ends.append(terminated)
-                cuts.append(truncated and not terminated)
+                cuts.append(truncated)
         except BaseException as error:
             raise self._crash(slot, error) from error
         self._check()
-        return np.array(rewards), np.array(ends), np.array(cuts)
+        terminated, truncated = np.array(ends), np.array(cuts)
+        return np.array(rewards), terminated, truncated & ~terminated
 
     def _end(self, slot: int, info: dict[str, Any]) -> None:
         """Keep what the last step of an episode says of it."""

@@ -1,5 +1,7 @@
 """What an environment hands over passes a gate: whatever is wrong is named, with the seed and actions that show it."""
 
+import copy
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,10 +40,12 @@ class Foreign(gymnasium.Env[Any, Any]):
         build: Callable[[], Any] = lambda: None,
         close: Callable[[], Any] = lambda: None,
         act: Any = spaces.Discrete(2),  # noqa: B008
+        picture: Callable[[], Any] = lambda: np.zeros((4, 5, 3), np.uint8),
         render_mode: str | None = None,
     ) -> None:
         build()
         self.observation_space, self.action_space = space, act
+        self.picture = picture
         self.fault, self.when, self._close, self.render_mode = fault, when, close, render_mode
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
@@ -57,7 +61,7 @@ class Foreign(gymnasium.Env[Any, Any]):
         return self.fault(result) if self.count == self.when else result
 
     def render(self) -> Any:
-        raise RuntimeError("no screen")
+        return self.picture()
 
     def close(self) -> None:
         self._close()
@@ -95,6 +99,16 @@ class Fatal(BaseException):
     """As the panics of other languages' bindings are."""
 
 
+class Unshown:
+    """An object that neither numpy nor a message can read."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("no array")
+
+    def __repr__(self) -> str:
+        raise KeyError("no text")
+
+
 OBSERVATIONS = [
     (F3, np.float32(0.5), r"observation must have the shape \[3\], got \[\]: np.float32\(0.5\)"),
     (F3, 0.5, r"observation must have the shape \[3\], got \[\]: 0.5"),
@@ -102,6 +116,7 @@ OBSERVATIONS = [
     (F3, np.zeros((1, 3), np.float32), r"observation must have the shape \[3\], got \[1, 3\]"),
     (F3, [0.0, [1.0]], r"observation must be numbers of the shape \[3\], got \[0.0, \[1.0\]\] \(list of 2\)"),
     (F3, ["0", "0", "0"], r"observation must be numbers of the shape \[3\], got \['0', '0', '0'\]"),
+    (F3, Unshown(), r"observation must be numbers of the shape \[3\], got what cannot be shown \(Unshown\)"),
     (F3, None, r"observation must be numbers of the shape \[3\], got None"),
     (F3, np.zeros(3, np.complex64), r"observation must be numbers of the shape \[3\]"),
     (F3, np.array([0, np.nan, 0], np.float32), "observation must be finite: nan"),
@@ -363,12 +378,37 @@ def test_every_environment_is_closed_and_one_that_raises_then_is_a_warning() -> 
     assert len(closed) == 3
 
 
-def test_a_picture_that_cannot_be_drawn_is_named() -> None:
-    Foreign.metadata = {"render_modes": ["rgb_array"]}
-    stream = GymStream(GymTask("abroad", env_id="Foreign-v0"), render_mode="rgb_array")
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (raises(RuntimeError("no screen")), r"render\(\) raised RuntimeError: no screen"),
+        (lambda: None, r"render\(\) must return uint8 \[height, width, 3\], got None"),
+        (lambda: np.zeros((4, 5)), r"render\(\) must return uint8 .*ndarray of float64, shape \[4, 5\]"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_named(
+    picture: Callable[[], Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Foreign, "metadata", {"render_modes": ["rgb_array"]})
+    task = GymTask("abroad", env_id="Foreign-v0", kwargs={"picture": picture})
+    stream = GymStream(task, render_mode="rgb_array")
     stream.reset()
-    with pytest.raises(StreamError, match=r"'Foreign-v0' broke in task 'abroad', life 0, .*RuntimeError: no screen"):
+    with pytest.raises(StreamError, match=f"'Foreign-v0' broke in task 'abroad', life 0, .*{message}"):
         stream.render()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])  # noqa: S301  its own
+def test_a_copy_of_a_stream_goes_on_alike_behind_gates_of_its_own(copied: Callable[[Any], Any]) -> None:
+    stream = GymStream("CartPole-v1", 2)
+    stream.reset()
+    twin = copied(stream)
+    for _ in range(30):
+        ours, theirs = (one.step([0, 1])[0]["observation"] for one in (stream, twin))
+        assert np.array_equal(ours, theirs)
+    twin.environment(0, 0).unwrapped.state = np.full(4, np.nan)
+    with pytest.raises(StreamError, match="observation must be finite: nan"):
+        twin.step([0, 1])
+    stream.step([0, 1])
 
 
 def test_an_interrupt_is_no_fault_of_an_environment() -> None:
