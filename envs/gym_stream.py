@@ -265,8 +265,8 @@ class GymStream(TaskStream):
         except BaseException as error:
             raise self._crash(slot, error) from error
         self._check()
-        terminated, truncated = np.array(ends), np.array(cuts)
-        return np.array(rewards), terminated, truncated & ~terminated
+        over = np.array(ends)
+        return np.array(rewards), over, np.array(cuts) & ~over
 
     def _end(self, slot: int, info: dict[str, Any]) -> None:
         """Keep what the last step of an episode says of it."""
