@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from numpy.typing import NDArray
 
 from lifelong.agents.history import no_action, space_with_history
+from lifelong.agents.vector_gate import check_observation, check_reset, check_step
 
 __all__ = ["HistoryWrapper"]
 
@@ -59,14 +60,21 @@ class HistoryWrapper(VectorWrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new lives in all slots; see `VectorEnv.reset`."""
-        return self.begin(self.env.reset(seed=seed, options=options)[0])
+        return self._begin(check_reset(self.env, self.env.reset(seed=seed, options=options))[0])
 
     def begin(self, observation: Any) -> tuple[Any, dict[str, Any]]:
         """Begin new lives in all slots from what `reset` of the wrapped environment returned.
 
         Args:
             observation: [B] of the wrapped environment, just reset.
+
+        Raises:
+            ValueError: if it is not of the environment's space.
         """
+        check_observation(self.env, observation)
+        return self._begin(observation)
+
+    def _begin(self, observation: Any) -> tuple[Any, dict[str, Any]]:
         B = self.num_envs
         self._action, self._reward = no_action(self.env.single_action_space, B), np.zeros(B)
         self._episode_start, self._steps = np.ones(B, np.bool_), 0
@@ -84,21 +92,25 @@ class HistoryWrapper(VectorWrapper):
         Returns:
             Observations, rewards [B], terminated [B], truncated [B] and `info`; where an episode ended the observation
             is the next one's first.
+
+        Raises:
+            ValueError: if the environment hands over something else; see `vector_gate.py`.
         """
         actions = np.asarray(actions)
         taken = actions + self._first_action if self._first_action else actions
-        observation, reward, terminated, truncated, info = self.env.step(taken)
-        ended = np.asarray(terminated | truncated)
+        observation, reward, terminated, truncated, info = check_step(self.env, self.env.step(taken))
+        ended = terminated | truncated
         self._action, self._reward, self._episode_start = actions.copy(), np.array(reward), np.zeros_like(ended)
         self._steps, self._length, self._return = self._steps + 1, self._length + 1, self._return + reward
         extra: dict[str, Any] = {}
         if ended.any():
             if self.autoreset_mode == AutoresetMode.DISABLED:
                 final = copy.deepcopy(observation)
-                observation, _ = self.env.reset(options={"reset_mask": ended})
+                observation, _ = check_reset(self.env, self.env.reset(options={"reset_mask": ended}))
             else:
                 final = self._final(observation, info) if truncated.any() else None
             if truncated.any():
+                check_observation(self.env, final)
                 extra["final_obs"] = self._with_history(final)
             extra["episodes"] = self._end(ended)
         self._episode_start = ended

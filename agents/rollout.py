@@ -23,6 +23,7 @@ from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import as_tensors
 from lifelong.agents.history import has_history
 from lifelong.agents.history_wrapper import HistoryWrapper
+from lifelong.agents.vector_gate import check_pair
 from lifelong.kernels.cuda_graph import CaptureError
 from lifelong.kernels.in_place import in_place
 
@@ -119,7 +120,7 @@ class Rollout:
         """Environment steps so far, of all lives together."""
         self.graph_policy = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None
         self.state = self.policy.backbone.initial_state(env.num_envs)
-        observation, info = env.reset(seed=seed)
+        observation, info = check_pair(env, env.reset(seed=seed))
         if "life_start" not in info and _START[carry] not in info:
             history = has_history(self.policy.encoder.space)
             wrapper = HistoryWrapper(env, history=history)  # type: ignore[arg-type]

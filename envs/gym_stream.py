@@ -16,10 +16,11 @@ Observations are those of the environment:
 | MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `mission.py`; a constant one is left out |
 
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
-truncated at once counts as terminated. An environment that raises ends the stream: `StreamError`, whose `report` has
-the seed and the actions that reproduce it. `success` of a row is `info["success"]` or `info["is_success"]` of the last
-step; of MiniGrid and BabyAI, whether the episode terminated with a reward above 0; of a task with `success_return`,
-whether the return is at least that. `answer` is `info["answer"]` or the last discrete action.
+truncated at once counts as terminated. An environment that raises, or hands over what it must not (see `gate.py`), ends
+the stream: `StreamError`, whose `report` has the seed and the actions that reproduce it. `success` of a row is
+`info["success"]` or `info["is_success"]` of the last step; of MiniGrid and BabyAI, whether the episode terminated with
+a reward above 0; of a task with `success_return`, whether the return is at least that. `answer` is
+`info["lifelong_answer"]`, or else the last discrete action.
 
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
@@ -31,6 +32,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -40,7 +42,9 @@ from numpy.typing import NDArray
 
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
+from lifelong.envs.entries import ContractError, entry_name
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
+from lifelong.envs.gate import Gate, end_of_episode
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
@@ -119,12 +123,16 @@ class GymStream(TaskStream):
         if not self._recipes:
             raise ValueError("a stream needs at least one task")
         self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
+        self._resumed = False
         self._obs_spaces: tuple[spaces.Space[Any], ...] = ()
         self._common: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         for number in range(len(self._recipes)):
             env = self.environment(0, number)
             if isinstance(env, Drifted):
-                check_effect(env.env, env.drifts)
+                try:
+                    check_effect(env.env, env.drifts)
+                except ContractError as error:
+                    raise ValueError(f"environment {self._recipes[number].env_id!r}: {error}") from error
         obs_space, act_space = self._share(unify)
         super().__init__(
             num_envs,
@@ -137,16 +145,18 @@ class GymStream(TaskStream):
             seed=seed,
         )
         self._moves = act_space
+        self._discrete = isinstance(act_space, spaces.Discrete)
         self._obs = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(obs_space)}
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
-        self._floats = [kept for kept in self._obs.values() if np.issubdtype(kept.dtype, np.inexact)]
+        self._floats = {path: kept for path, kept in self._obs.items() if np.issubdtype(kept.dtype, np.inexact)}
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
         self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
-        self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+        self._ends: list[tuple[float, int | None]] = [(np.nan, None)] * num_envs  # success and answer, as info has them
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the spaces of all tasks, unified if `unify`."""
-        obs_spaces, act_spaces = zip(*(self._spaces(number) for number in range(len(self._recipes))), strict=True)
+        self._own_spaces = [self._spaces(number) for number in range(len(self._recipes))]
+        obs_spaces, act_spaces = zip(*self._own_spaces, strict=True)
         ids = [recipe.env_id for recipe in self._recipes]
         for what, found in (("observations", obs_spaces), ("actions", act_spaces)):
             other = next((number for number, space in enumerate(found) if space != found[0]), None)
@@ -163,9 +173,10 @@ class GymStream(TaskStream):
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the observation and action space of a task; validate that an agent can read them."""
-        env_id, env = self._recipes[number].env_id, self.environment(0, number)
-        grid = env.unwrapped if is_minigrid(env) else None
-        obs_space, act_space = _readable(env.observation_space, env_id, grid), env.action_space
+        return self._spaces_of(self.environment(0, number), self._recipes[number].env_id)
+
+    def _spaces_of(self, env: gymnasium.Env[Any, Any], env_id: str) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        obs_space, act_space = _readable(_observed(env), env_id, minigrid=is_minigrid(env)), env.action_space
         if not isinstance(act_space, spaces.Discrete | spaces.Box):
             raise ValueError(f"{env_id}: actions {act_space} are not supported; supported are Discrete and Box")
         return obs_space, act_space
@@ -178,9 +189,19 @@ class GymStream(TaskStream):
             number: of the task, without drifts of the whole stream.
         """
         if (slot, number) not in self._envs:
-            env = make_task(self._recipes[number], self.render_mode)
+            env = make_task(self._recipes[number], self.render_mode, first=slot == 0 and not self._resumed)
+            if slot:
+                self._refuse_other_spaces(env, number)
             self._envs[slot, number] = self._adapted(env, number)
         return self._envs[slot, number]
+
+    def _refuse_other_spaces(self, env: gymnasium.Env[Any, Any], number: int) -> None:
+        """Refuse an environment whose spaces are not those of the task's first one."""
+        env_id = self._recipes[number].env_id
+        first = self._own_spaces[number]
+        for what, has, had in zip(("observations", "actions"), self._spaces_of(env, env_id), first, strict=True):
+            if has != had:
+                raise ValueError(f"{env_id}: every environment must have the same {what}, got {has} after {had}")
 
     def _adapted(self, env: gymnasium.Env[Any, Any], number: int) -> gymnasium.Env[Any, Any]:
         if self._common is None:
@@ -192,7 +213,13 @@ class GymStream(TaskStream):
         """Return what each life's environment draws, [height, width, 3]; None without a render mode."""
         if self.render_mode is None:
             return None
-        return tuple(self.environment(slot, int(self.base_task[slot])).render() for slot in range(self.num_envs))
+        pictures, slot = [], 0
+        try:
+            for slot in range(self.num_envs):
+                pictures.append(self.environment(slot, int(self.base_task[slot])).render())
+        except BaseException as error:
+            raise self._crash(slot, error) from error
+        return tuple(pictures)
 
     def base_observation(self) -> Any:
         """Return the batch of observations without drifts of the whole stream."""
@@ -204,48 +231,69 @@ class GymStream(TaskStream):
             env.close()
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
-        for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            self._taken[slot], self._last_info[slot] = [], {}
-            try:
+        slot = 0
+        try:
+            for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
+                self._taken[slot] = []
                 env = self.environment(slot, int(self.base_task[slot]))
-                obs, _ = env.reset(seed=seed)
-            except Exception as error:
-                raise self._crash(slot, [], error) from error
-            self._steps[slot] = env.step
-            self._keep(slot, obs)
+                self._keep(slot, env.reset(seed=seed)[0])
+                self._steps[slot] = env.step
+        except BaseException as error:
+            raise self._crash(slot, error) from error
         self._check()
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        if isinstance(self._moves, spaces.Discrete):
-            moves = (actions + self._moves.start).tolist()
+        if self._discrete:
+            moves = (actions + self._moves.start).tolist()  # type: ignore[attr-defined]
         else:
             moves = list(actions.astype(self._moves.dtype))  # a copy: environments may keep their actions
-        reward = np.zeros(self.num_envs)
-        terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        infos, slot = self._last_info, 0
+        rewards, ends, cuts = [], [], []
+        whole, steps, slot = self._obs.get(()), self._steps, 0  # whole: observations without entries
         try:
             for slot, move in enumerate(moves):
-                obs, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
                 self._taken[slot].append(move)
-                self._keep(slot, obs)
-        except Exception as error:
-            raise self._crash(slot, [moves[slot]], error) from error
+                obs, reward, terminated, truncated, info = steps[slot](move)
+                if whole is None:
+                    self._keep(slot, obs)
+                else:
+                    whole[slot] = obs
+                if terminated or truncated:
+                    self._end(slot, info)
+                rewards.append(reward)
+                ends.append(terminated)
+                cuts.append(truncated)
+        except BaseException as error:
+            raise self._crash(slot, error) from error
         self._check()
-        return reward, terminated, truncated & ~terminated
+        over = np.array(ends)
+        return np.array(rewards), over, np.array(cuts) & ~over
 
-    def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
-        """Return the seed and actions that reproduce the error of an environment."""
+    def _end(self, slot: int, info: dict[str, Any]) -> None:
+        """Keep what the last step of an episode says of it."""
+        judged = self._recipes[self.base_task[slot]].success_return is None
+        self._ends[slot] = end_of_episode(info, success=judged)
+
+    def _crash(self, slot: int, error: BaseException) -> StreamError:
+        """Return the seed and actions that reproduce the error of an environment.
+
+        Raises:
+            KeyboardInterrupt: if that is the error, which is nobody's fault.
+        """
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
-        actions = [np.asarray(move).tolist() for move in self._taken[slot] + last]
+        actions = [np.asarray(move).tolist() for move in self._taken[slot]]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
+        fault = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
         return StreamError(
-            f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {type(error).__name__}: {error}",
+            f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {fault}",
             {
                 "env_id": recipe.env_id,
                 "kwargs": {name: repr(value) for name, value in recipe.kwargs.items()},
                 "drifts": [repr(drift) for drift in recipe.drifts],
                 "seed": seed,
                 "actions": actions,
+                "entry": error.entry if isinstance(error, ContractError) else "",
                 "traceback": traceback.format_exception(error),
             },
         )
@@ -258,12 +306,14 @@ class GymStream(TaskStream):
             kept[slot] = part
 
     def _check(self) -> None:
-        for kept in self._floats:
+        """Check that all numbers are finite."""
+        for path, kept in self._floats.items():
             finite = np.isfinite(kept)
-            if not finite.all():
-                bad = ~finite.reshape(self.num_envs, -1)
-                value = kept.reshape(self.num_envs, -1)[self._everyone, bad.argmax(1)]
-                self._blame(np.asarray(bad.any(1)), "observation", value)
+            if np.count_nonzero(finite) < finite.size:  # faster than all()
+                slot = int((~finite).reshape(self.num_envs, -1).any(1).argmax())
+                value = kept[slot][~finite[slot]].flat[0]
+                error = ContractError(entry_name(path), f"must be finite: {value}")
+                raise self._crash(slot, error) from error
 
     def _observe(self) -> Any:
         obs: dict[Any, Any] = {}
@@ -278,18 +328,15 @@ class GymStream(TaskStream):
         return obs
 
     def _episode_info(self, slots: NDArray[np.int64]) -> dict[str, Any]:
-        ends = [self._last_info[slot] for slot in slots]
-        success = [end.get("success", end.get("is_success", np.nan)) for end in ends]
+        success = np.array([self._ends[slot][0] for slot in slots])
         for n, slot in enumerate(slots.tolist()):
             least = self._recipes[self.base_task[slot]].success_return
             if least is not None:
                 success[n] = self.base_return[slot] >= least
-        if isinstance(self._moves, spaces.Discrete):
-            last = self.previous_action[slots].tolist()
-        else:
-            last = [-1] * len(ends)
-        answer = [end.get("answer", move) for end, move in zip(ends, last, strict=True)]
-        return {"success": np.array(success, np.float64), "answer": np.array(answer)}
+        last = self.previous_action[slots].tolist() if self._discrete else [-1] * len(slots)
+        answers = [self._ends[slot][1] for slot in slots]
+        answer = [move if said is None else said for said, move in zip(answers, last, strict=True)]
+        return {"success": success, "answer": np.array(answer)}
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream, with the actions of the unfinished episodes."""
@@ -298,21 +345,32 @@ class GymStream(TaskStream):
             "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
         }
 
+    def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
+        """Restore a position and return the observation and info of that step; see `TaskStream.resume`."""
+        self._resumed = True  # its first resets and steps were seen by the run that is resumed
+        for env in self._envs.values():
+            _gate(env).trust()
+        return super().resume(position)
+
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
         for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
             gained, over = 0.0, False
-            for move in taken.tolist() if isinstance(self._moves, spaces.Discrete) else list(taken):
-                obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
-                gained, over = gained + float(reward), over or terminated or truncated
-                self._taken[slot].append(move)
-                self._keep(slot, obs)
+            try:
+                for move in taken.tolist() if self._discrete else list(taken):
+                    self._taken[slot].append(move)
+                    obs, reward, terminated, truncated, _ = self._steps[slot](move)
+                    gained, over = gained + reward, over or terminated or truncated
+                    self._keep(slot, obs)
+            except BaseException as error:
+                raise self._crash(slot, error) from error
             if over or gained != self.base_return[slot]:
                 raise StreamError(
                     f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
                     f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
                     f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
                 )
+        self._check()
 
 
 def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
@@ -328,32 +386,46 @@ def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
     return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
 
 
-def make_task(task: GymTask, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Return a new environment of a task, wrapped in its drifts.
+def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = True) -> gymnasium.Env[Any, Any]:
+    """Return a new environment of a task, behind a gate that checks what it hands over, and wrapped in its drifts.
 
     Args:
         task: data.
         render_mode: as `gymnasium.make` takes it.
+        first: whether its first reset and step are those of the task; see `gate.py`.
 
     Raises:
-        ValueError: if gymnasium cannot make it.
+        ValueError: if gymnasium cannot make it, or it is no environment that a stream takes; see `gate.py`.
     """
-    if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
-        importlib.import_module("minigrid")  # registers its environments
     kwargs = dict(task.kwargs) if render_mode is None else {**task.kwargs, "render_mode": render_mode}
     try:
+        if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
+            importlib.import_module("minigrid")  # registers its environments
         env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **kwargs)
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        if is_minigrid(env):
+            importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
+        env = Gate(env, _observed(env), first=first)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
-        raise ValueError(f"cannot make environment {task.env_id!r}: {error}{hint}") from error
+        plain = isinstance(error, gymnasium.error.Error | ValueError)
+        reason = str(error) if plain else f"{type(error).__name__}: {error}"
+        raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{hint}") from error
     if is_minigrid(env):
-        importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
         env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
         if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
             env = mission.MissionWords(env)
     return Drifted(env, task.drifts) if task.drifts else env
+
+
+def _gate(env: Any) -> Gate:
+    """Return the gate in an environment of a task."""
+    while not isinstance(env, Gate):
+        env = env.env
+    return env
 
 
 def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
@@ -366,24 +438,24 @@ def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
     raise gymnasium.error.ResetNeeded("step before the first reset")
 
 
-def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "") -> spaces.Space[Any]:
-    """Return the observed part of a space; `grid` is the MiniGrid environment, if it is one."""
+def _observed(env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]:
+    """Return the observation space of an environment, with MiniGrid's image as categories."""
+    if not is_minigrid(env):
+        return env.observation_space
+    categories = importlib.import_module("lifelong.envs.minigrid.image").with_categories
+    space: spaces.Space[Any] = categories(env.observation_space, env.unwrapped.agent_view_size)  # type: ignore[attr-defined]
+    return space
+
+
+def _readable(space: spaces.Space[Any], env_id: str, *, minigrid: bool, entry: str = "") -> spaces.Space[Any]:
+    """Return the observed part of a space: without MiniGrid's mission where it is constant."""
+    inside = partial(_readable, env_id=env_id, minigrid=minigrid)
     if isinstance(space, spaces.Dict):
         words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # otherwise it is constant
-        inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission" or words}
-        return spaces.Dict({k: _readable(v, env_id, grid, f"{entry}/{k}" if entry else k) for k, v in inner.items()})
+        inner = {k: v for k, v in space.spaces.items() if not minigrid or k != "mission" or words}
+        return spaces.Dict({k: inside(v, entry=f"{entry}/{k}" if entry else k) for k, v in inner.items()})
     if isinstance(space, spaces.Tuple):
-        parts = [_readable(v, env_id, grid, f"{entry}/{i}" if entry else str(i)) for i, v in enumerate(space.spaces)]
-        return spaces.Tuple(parts)
-    if (
-        grid is not None
-        and entry == "image"
-        and isinstance(space, spaces.Box)
-        and space.shape == (grid.agent_view_size, grid.agent_view_size, 3)
-    ):
-        known = importlib.import_module("minigrid.core.constants")
-        sizes = [len(table) for table in (known.OBJECT_TO_IDX, known.COLOR_TO_IDX, known.STATE_TO_IDX)]
-        return spaces.MultiDiscrete(np.tile(sizes, (*space.shape[:2], 1)), np.uint8)
+        return spaces.Tuple([inside(v, entry=f"{entry}/{i}" if entry else str(i)) for i, v in enumerate(space.spaces)])
     if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
         return space
     where = f" of {entry!r}" if entry else ""

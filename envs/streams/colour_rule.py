@@ -118,13 +118,13 @@ class ColourRoom(MiniGridEnv):
             image = image.transpose(1, 0, 2)[::-1]
         image = image.copy()
         image[side // 2, side - 1] = _EMPTY  # the agent's own cell
-        answer = self._outcome.get("answer", -1)
+        answer = self._outcome.get("lifelong_answer", -1)
         touched = np.int64(answer if answer >= 0 else self.colours)
         over = np.array([bool(self._outcome)], np.float32)
         return {"image": image, "direction": self.agent_dir, "mission": self.mission, "touched": touched, "over": over}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step the environment; `info` of the last step has `answer`, the index of the touched colour or -1."""
+        """Step the environment; `lifelong_answer` in the last `info` is the index of the touched colour, or -1."""
         if self._outcome:
             return self.gen_obs(), 0.0, True, False, self._outcome
         ahead: Any = self.grid.get(*self.front_pos) if action == _FORWARD else None
@@ -133,7 +133,7 @@ class ColourRoom(MiniGridEnv):
         if answer < 0 and not late:
             return obs, 0.0, False, False, {}
         reward = float(answer == self.rule)
-        self._outcome = {"answer": answer, "success": reward}
+        self._outcome = {"lifelong_answer": answer, "success": reward}
         return self.gen_obs(), reward, False, False, {}
 
     def way_to(self, colour: int) -> list[int]:

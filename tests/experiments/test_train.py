@@ -194,10 +194,10 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
 
 
 class Fragile(gymnasium.Env[Any, Any]):
-    """Environment whose episodes have three steps and that raises in a given step of all."""
+    """Environment whose episodes have three steps; in a given step of all it raises, or returns half an observation."""
 
     observation_space, action_space = spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(2)
-    breaks, steps = 0, 0
+    breaks, steps, raises = 0, 0, True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -206,15 +206,17 @@ class Fragile(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         Fragile.steps += 1
-        if Fragile.steps == Fragile.breaks:
+        broken = Fragile.steps == Fragile.breaks
+        if broken and Fragile.raises:
             raise ZeroDivisionError("the cup fell")
         self.count += 1
-        return self.np_random.random(2, np.float32), float(action), self.count == 3, False, {}
+        obs = self.np_random.random(2, np.float32)
+        return obs[:1] if broken else obs, float(action), self.count == 3, False, {}
 
 
-@pytest.mark.parametrize("breaks", [5, 100])  # in the first segment, and later
+@pytest.mark.parametrize(("breaks", "raises"), [(5, True), (100, True), (100, False)])  # 5 is in the first segment
 def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
-    breaks: int, tiny: Configs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    breaks: int, raises: bool, tiny: Configs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(gymnasium.registry, "Fragile-v0", gymnasium.envs.registration.EnvSpec("Fragile-v0", Fragile))
     monkeypatch.setattr(Fragile, "breaks", 0)
@@ -227,6 +229,7 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     whole = main(tiny(name="whole", **settings))
     monkeypatch.setattr(Fragile, "steps", 0)
     monkeypatch.setattr(Fragile, "breaks", breaks)
+    monkeypatch.setattr(Fragile, "raises", raises)
     config = tiny(name="broken", **settings)
     monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 2
@@ -236,7 +239,8 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     report = json.loads((config.run / "crash.json").read_text())
     assert report["env_id"] == "Fragile-v0"
     assert len(report["actions"]) <= 3
-    assert "the cup fell" in report["traceback"][-1]
+    assert report["entry"] == ("step()" if raises else "observation")
+    assert ("the cup fell" if raises else "must have the shape [2], got [1]") in report["traceback"][-1]
     assert_same(main(TrainConfig(resume=config.run)).folder, whole.folder)
 
 

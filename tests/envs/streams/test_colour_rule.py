@@ -97,7 +97,7 @@ def test_walking_into_a_ball_pays_for_one_colour_and_the_last_step_shows_it() ->
             assert np.array_equal(seen["image"], before["image"])  # a ball is not walked over
             for action in range(3):
                 again, *ended = room.step(action)
-                assert ended == [0.0, True, False, {"answer": answer, "success": reward}]
+                assert ended == [0.0, True, False, {"lifelong_answer": answer, "success": reward}]
                 assert all(np.array_equal(again[name], seen[name]) for name in ("image", "direction", "touched"))
             first, _ = room.reset(seed=6)
             assert (first["touched"], first["over"]) == (3, 0)
@@ -109,7 +109,7 @@ def test_running_out_of_time_is_an_end_with_nothing() -> None:
     steps = [room.step(0) for _ in range(6)]
     assert [step[1:] for step in steps[:5]] == [(0.0, False, False, {})] * 5
     assert [(step[0]["touched"], step[0]["over"]) for step in steps[3:5]] == [(2, 0), (2, 1)]
-    assert steps[5][1:] == (0.0, True, False, {"answer": -1, "success": 0.0})
+    assert steps[5][1:] == (0.0, True, False, {"lifelong_answer": -1, "success": 0.0})
 
 
 @pytest.mark.parametrize("colours", [2, 4, 6])
