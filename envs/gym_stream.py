@@ -12,8 +12,9 @@ Observations are those of the environment:
 | Box, MultiBinary | itself |
 | Discrete, MultiDiscrete | itself, counted from 0 |
 | Dict, Tuple | a Dict of the same; the entries of a Tuple are named 0, 1, ... |
-| MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers |
-| MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `mission.py`; a constant one is left out |
+| Text | MultiDiscrete: its words hashed, see `lifelong/hashed_words.py` |
+| MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers; with MiniGrid's wrappers around it, see `minigrid/cells.py` |
+| MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `minigrid/mission.py`; a constant one is left out |
 
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
 truncated at once counts as terminated. An environment that raises ends the stream: `StreamError`, whose `report` has
@@ -23,7 +24,7 @@ whether the return is at least that. `answer` is `info["answer"]` or the last di
 
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
-"""
+"""  # noqa: E501  a table
 
 import importlib
 import math
@@ -42,13 +43,13 @@ from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.parse import kinds_of
+from lifelong.envs.readable_spaces import readable
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
 __all__ = ["GymStream", "GymTask", "drifting", "is_minigrid", "make_task"]
-
-_SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,7 @@ class GymStream(TaskStream):
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the observation and action space of a task; validate that an agent can read them."""
         env_id, env = self._recipes[number].env_id, self.environment(0, number)
-        grid = env.unwrapped if is_minigrid(env) else None
-        obs_space, act_space = _readable(env.observation_space, env_id, grid), env.action_space
+        obs_space, act_space = readable(env, env_id, minigrid=is_minigrid(env)), env.action_space
         if not isinstance(act_space, spaces.Discrete | spaces.Box):
             raise ValueError(f"{env_id}: actions {act_space} are not supported; supported are Discrete and Box")
         return obs_space, act_space
@@ -351,8 +351,11 @@ def make_task(task: GymTask, render_mode: str | None = None) -> gymnasium.Env[An
         importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
         env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
-        if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
+        entries = env.observation_space.spaces if isinstance(env.observation_space, spaces.Dict) else {}
+        if "mission" in entries and mission.varies(entries["mission"]):
             env = mission.MissionWords(env)
+    if has_text(env.observation_space, besides="mission" if is_minigrid(env) else None):
+        env = TextWords(env)
     return Drifted(env, task.drifts) if task.drifts else env
 
 
@@ -364,30 +367,6 @@ def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
 
 def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
     raise gymnasium.error.ResetNeeded("step before the first reset")
-
-
-def _readable(space: spaces.Space[Any], env_id: str, grid: Any, entry: str = "") -> spaces.Space[Any]:
-    """Return the observed part of a space; `grid` is the MiniGrid environment, if it is one."""
-    if isinstance(space, spaces.Dict):
-        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # otherwise it is constant
-        inner = {k: v for k, v in space.spaces.items() if grid is None or k != "mission" or words}
-        return spaces.Dict({k: _readable(v, env_id, grid, f"{entry}/{k}" if entry else k) for k, v in inner.items()})
-    if isinstance(space, spaces.Tuple):
-        parts = [_readable(v, env_id, grid, f"{entry}/{i}" if entry else str(i)) for i, v in enumerate(space.spaces)]
-        return spaces.Tuple(parts)
-    if (
-        grid is not None
-        and entry == "image"
-        and isinstance(space, spaces.Box)
-        and space.shape == (grid.agent_view_size, grid.agent_view_size, 3)
-    ):
-        known = importlib.import_module("minigrid.core.constants")
-        sizes = [len(table) for table in (known.OBJECT_TO_IDX, known.COLOR_TO_IDX, known.STATE_TO_IDX)]
-        return spaces.MultiDiscrete(np.tile(sizes, (*space.shape[:2], 1)), np.uint8)
-    if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
-        return space
-    where = f" of {entry!r}" if entry else ""
-    raise ValueError(f"{env_id}: observations {space}{where} are not supported; supported are {_SUPPORTED}")
 
 
 def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:
