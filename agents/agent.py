@@ -364,10 +364,10 @@ def _spaces_of(env: Any) -> tuple[spaces.Dict, spaces.Space[Any]]:
     """Return the spaces of one environment, that of observations with history."""
     kind = "single_" if hasattr(env, "single_observation_space") else ""
     try:
-        observation, action = getattr(env, f"{kind}observation_space"), getattr(env, f"{kind}action_space")
+        space, action = getattr(env, f"{kind}observation_space"), getattr(env, f"{kind}action_space")
     except AttributeError:
         raise TypeError(f"env must be a gymnasium environment, got {type(env).__name__}") from None
-    observation = without_text(observation)
+    observation: Any = without_text(space)
     if has_history(observation):
         return observation, action
     if not isinstance(action, spaces.Discrete | spaces.Box):

@@ -80,12 +80,13 @@ def _image_maker(env: gymnasium.Env[Any, Any]) -> gymnasium.Wrapper[Any, Any, An
 
 def _flat(made: FlatObsWrapper, space: spaces.Space[Any]) -> spaces.Space[Any] | None:
     """Return the categories of an image and the bits behind them; None where the image holds no categories."""
-    image = cells(made.env, made.env.observation_space["image"])
+    inner: Any = made.env.observation_space
+    image = cells(made.env, inner["image"])
     if not isinstance(image, spaces.MultiDiscrete) or image.start.any():
         return None
     bits = (space.shape or (0,))[0] - image.nvec.size
-    return spaces.MultiDiscrete([*image.nvec.reshape(-1), *[2] * bits], np.uint8)
+    return spaces.MultiDiscrete(np.concatenate([image.nvec.reshape(-1), np.full(bits, 2)]), np.uint8)
 
 
-def _tiled(space: spaces.Box, sizes: list[int]) -> spaces.MultiDiscrete:
+def _tiled(space: spaces.Box, sizes: list[int]) -> spaces.Space[Any]:
     return spaces.MultiDiscrete(np.tile(sizes, (*space.shape[:2], 1)), np.uint8)
