@@ -164,8 +164,6 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     with Trainer(config, resumed, console) as trainer:
         if not resumed and config.preset in FAMILIES:
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
-        if not resumed:
-            console.print(trainer.agent.encoder.describe(), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
         summary = trainer.evaluate() if finished and config.evaluation_lives else None
         carried_on = trainer.carried_on() if summary is not None else None

@@ -191,7 +191,7 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err.splitlines()[2:] == [
         "lifelong: interrupted"
-    ]  # after what it reads, and how its lives end
+    ]  # after how its lives end, and what it reads
     assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
 
 
