@@ -25,6 +25,7 @@ from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.encoder import Encoder, as_tensors, leaves_of
 from lifelong.agents.history import HISTORY, has_history, no_action, space_with_history
 from lifelong.agents.scaling import Normalize
+from lifelong.hashed_words import hash_text, without_text
 from lifelong.memory import make_memory
 
 __all__ = ["Agent", "policy_of"]
@@ -190,7 +191,7 @@ class Agent(nn.Module):
             deterministic=deterministic,
         )
         action = self._as_env_takes_it(policy_out["action"])
-        single = self._batch_size(obs) is None
+        single = self._batch_size(self._without_text(obs)) is None
         return (action[0] if single else action), after
 
     @torch.no_grad()
@@ -212,6 +213,7 @@ class Agent(nn.Module):
                 `state_value` [B, 1].
             state: for the next call.
         """
+        obs = self._without_text(obs)
         batch = self._batch_size(obs) or 1
         state = self.initial_state(batch) if state is None else state
         self.check_state(state)
@@ -305,6 +307,9 @@ class Agent(nn.Module):
         observation["episode_start"] = state.episode_start[:, None].float()
         return observation, state
 
+    def _without_text(self, obs: Any) -> Any:
+        return hash_text(self.observation_space if _is_whole(obs) else self.observation_space["observation"], obs)
+
     def _batch_size(self, obs: Any) -> int | None:
         """Return B, or None if `obs` is one observation; validate it against the space."""
         space: spaces.Space[Any] = self.observation_space
@@ -359,9 +364,10 @@ def _spaces_of(env: Any) -> tuple[spaces.Dict, spaces.Space[Any]]:
     """Return the spaces of one environment, that of observations with history."""
     kind = "single_" if hasattr(env, "single_observation_space") else ""
     try:
-        observation, action = getattr(env, f"{kind}observation_space"), getattr(env, f"{kind}action_space")
+        space, action = getattr(env, f"{kind}observation_space"), getattr(env, f"{kind}action_space")
     except AttributeError:
         raise TypeError(f"env must be a gymnasium environment, got {type(env).__name__}") from None
+    observation: Any = without_text(space)
     if has_history(observation):
         return observation, action
     if not isinstance(action, spaces.Discrete | spaces.Box):

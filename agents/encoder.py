@@ -1,18 +1,26 @@
 """Encode observations of any gymnasium space as vectors of one width.
 
-| space | how it is read |
+| space | encoding |
 | --- | --- |
-| Box of floats | flattened and scaled (see `scaling.py`); a linear map |
-| Box of uint8 [H, W, C], sides of 16 or more | three strided convolutions, ReLU, a linear map |
-| Box of integers | as floats |
-| Discrete, MultiDiscrete | an embedding of every value, summed |
+| Box of an image: [H, W], [H, W, C], [C, H, W] or a stack of them, H and W of 16 or more, of uint8 or with the bounds 0 and 1, or 0 and 255 (see `image.py`) | scaled from its bounds to [0, 1]; two strided convolutions with ReLU; a linear map |
+| any other Box | flattened and scaled (see `scaling.py`), integers as floats; a linear map |
+| Discrete, MultiDiscrete | an embedding of every value, summed; of more than 65,536 values, an embedding for each of two digits |
 | MultiBinary | a linear map |
+| Text | hashed words, 4,096 buckets, at most 72 words (see `lifelong/hashed_words.py`); an embedding for each of two digits of a word, in its place |
 | Dict, Tuple | each entry by the above, summed |
+| MiniGrid's `image` and `mission` | a stream gives them as MultiDiscrete (see `envs/minigrid/`) |
+| Sequence, Graph, OneOf, an empty shape, an empty Dict or Tuple, more than 16,777,216 categories | refused, with the remedy |
+
+Two digits of v, of n values: v div b and v mod b, with b = ceil(sqrt(n)); the sum of their rows differs for every v, and
+a million values have 2,000 rows.
 
 The sum goes through a gated MLP, so that entries interact before the first memory: an action is informative only
 together with its reward.
-"""
 
+Source: Shi et al. 2019, "Compositional embeddings using complementary partitions", arXiv 1909.02107 (two digits).
+"""  # noqa: E501  a table
+
+import math
 from typing import Any
 
 import numpy as np
@@ -22,8 +30,12 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents.backbone import GatedMLP
+from lifelong.agents.history import HISTORY
+from lifelong.agents.image import Image, image_rows, layout
 from lifelong.agents.scaling import Normalize, Path, Scaling
+from lifelong.hashed_words import is_hashed, without_text
 from lifelong.kernels.embedding_sum import embedding_sum
+from lifelong.readable import MANY, brief, refusal
 
 __all__ = ["Encoder", "as_tensors", "leaves_of"]
 
@@ -32,7 +44,7 @@ class Encoder(nn.Module):
     """Map observations of a space to vectors.
 
     Args:
-        space: of one life's observation.
+        space: of one life's observation; texts in it are given as hashed words, see `hash_text`.
         width: D, width of the result.
         normalize: which numbers are normalised by what was observed; see `Scaling`.
 
@@ -42,16 +54,25 @@ class Encoder(nn.Module):
 
     def __init__(self, space: spaces.Space[Any], width: int, normalize: Normalize = "off") -> None:
         super().__init__()
+        space = without_text(space)
         self.space, self.width = space, width
-        leaves: dict[type[nn.Module], dict[Path, Any]] = {_Numbers: {}, _Choices: {}, _Image: {}}
+        leaves: dict[type[nn.Module], dict[Path, Any]] = {_Numbers: {}, _Choices: {}, Image: {}}
         for path, leaf in leaves_of(space):
             leaves[_reader(leaf, path)][path] = leaf
         scaling = Scaling(leaves[_Numbers], normalize)
         self.numbers = _Numbers(leaves[_Numbers], scaling, width) if leaves[_Numbers] else None
         self.choices = _Choices(leaves[_Choices], width) if leaves[_Choices] else None
-        self.image_paths = list(leaves[_Image])
-        self.images = nn.ModuleList(_Image(leaf, width) for leaf in leaves[_Image].values())
+        self.image_paths = list(leaves[Image])
+        self.images = nn.ModuleList(Image(leaf, width) for leaf in leaves[Image].values())
         self.mlp = GatedMLP(width)
+
+    def describe(self) -> str:
+        """Return in one sentence what each entry is read by, without previous action, reward and episode starts."""
+        entries: dict[str, list[str]] = {}
+        for path, leaf in leaves_of(self.space):
+            if path[0] not in HISTORY:
+                entries.setdefault(_how(leaf), []).append(f"{'/'.join(path)} {_size(leaf)}".rstrip())
+        return "reads " + "; ".join(f"{_listed(names)} by {how}" for how, names in entries.items())
 
     @torch.no_grad()
     def update(self, observation: TensorDict) -> None:
@@ -112,52 +133,58 @@ class _Numbers(nn.Module):
         return y
 
 
-class _Image(nn.Module):
-    """Convolutional encoder of pixels, channels last."""
-
-    def __init__(self, space: spaces.Box, width: int) -> None:
-        super().__init__()
-        height, breadth, channels = space.shape
-        self.conv = nn.Sequential(
-            nn.Conv2d(channels, 16, 5, stride=3),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2),
-            nn.ReLU(),
-            nn.Flatten(),
-        )
-        with torch.no_grad():
-            size = self.conv(torch.zeros(1, channels, height, breadth)).shape[1]
-        self.linear = nn.Linear(size, width)
-        nn.init.normal_(self.linear.weight, std=size**-0.5)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pixels = x.flatten(0, -4).movedim(-1, 1).to(self.linear.weight.dtype) / 255
-        y: Tensor = self.linear(self.conv(pixels))
-        return y.reshape(*x.shape[:-3], -1)
-
-
 class _Choices(nn.Module):
-    """Summed embeddings of all categories: one table with rows for each entry, counted from its first category."""
+    """Summed embeddings of all categories: one table with rows for each entry, counted from its first category.
+
+    A place of more than `MANY` categories becomes two, its digits v div b and v mod b.
+    """
 
     def __init__(self, leaves: dict[Path, spaces.Discrete | spaces.MultiDiscrete], width: int) -> None:
         super().__init__()
         self.dims = {path: np.ndim(leaf.start) for path, leaf in leaves.items()}
         sizes = [np.reshape(_categories(leaf), -1) for leaf in leaves.values()]
         firsts = [np.reshape(leaf.start, -1) for leaf in leaves.values()]
-        rows, first = (np.concatenate(part).astype(np.int64) for part in (sizes, firsts))
+        counts, first = (np.concatenate(part).astype(np.int64) for part in (sizes, firsts))
+        bases = [_base(int(count)) for count in counts]
+        digits = [
+            [int(count)] if base is None else [-(-int(count) // base), base]
+            for count, base in zip(counts, bases, strict=True)
+        ]
+        rows = np.array([n for part in digits for n in part], np.int64)
+        self.split = any(bases)
+        if self.split:
+            self.source: Tensor
+            self.divisor: Tensor
+            self.base: Tensor
+            split = [[(1, 0)] if base is None else [(base, 0), (1, base)] for base in bases]
+            numbers = [(place, *number) for place, part in enumerate(split) for number in part]
+            for name, column in zip(("source", "divisor", "base"), zip(*numbers, strict=True), strict=True):
+                self.register_buffer(name, torch.tensor(column), persistent=False)
         self.begin: Tensor
         self.first: Tensor
         self.register_buffer("begin", torch.as_tensor(np.cumsum(rows) - rows), persistent=False)
         self.register_buffer("first", torch.as_tensor(first), persistent=False)
         self.from_zero = not first.any()
-        scales = np.concatenate([np.full(size.sum(), size.size**-0.5) for size in sizes])  # each entry adds variance 1
+        shares = np.concatenate([np.full(size.size, size.size**-0.5) for size in sizes])  # each entry adds variance 1
+        parts = zip(shares, digits, strict=True)
+        scales = np.concatenate([np.full(sum(part), share * len(part) ** -0.5) for share, part in parts])
         table = torch.randn(int(rows.sum()), width) * torch.as_tensor(scales, dtype=torch.float32)[:, None]
         self.table = nn.Parameter(table)
 
     def forward(self, observation: TensorDict) -> Tensor:
         values = _side_by_side(observation, self.dims)
-        return embedding_sum(values if self.from_zero else values - self.first, self.table, self.begin)
+        values = values if self.from_zero else values - self.first
+        return embedding_sum(self._digits(values) if self.split else values, self.table, self.begin)
+
+    def _digits(self, values: Tensor) -> Tensor:
+        """Return [..., P'] with two digits in place of each value of many categories."""
+        digits = values.long()[..., self.source].div(self.divisor, rounding_mode="floor")
+        return torch.where(self.base > 0, digits % self.base.clamp_min(1), digits)
+
+
+def _base(categories: int) -> int | None:
+    """Return the base of two digits for so many categories; None where each has a row of its own."""
+    return None if categories <= MANY else math.isqrt(categories - 1) + 1
 
 
 def _side_by_side(observation: TensorDict, dims: dict[Path, int]) -> Tensor:
@@ -171,29 +198,44 @@ def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
 
 
 def leaves_of(space: spaces.Space[Any], path: Path = ()) -> list[tuple[Path, spaces.Space[Any]]]:
-    """Return the entries of a space that are no Dict or Tuple, with their paths; a space without entries is one.
+    """Return the entries of a space that are no Dict or Tuple, or an empty one, with their paths.
+
+    A space that is no Dict or Tuple is one entry, `observation`.
 
     Args:
         space: of one observation.
         path: of the space itself.
     """
-    if isinstance(space, spaces.Dict):
+    if isinstance(space, spaces.Dict) and space.spaces:
         return [leaf for key, inner in space.spaces.items() for leaf in leaves_of(inner, (*path, key))]
-    if isinstance(space, spaces.Tuple):
+    if isinstance(space, spaces.Tuple) and space.spaces:
         return [leaf for i, inner in enumerate(space.spaces) for leaf in leaves_of(inner, (*path, str(i)))]
     return [(path or ("observation",), space)]
 
 
 def _reader(leaf: spaces.Space[Any], path: Path) -> type[nn.Module]:
-    """Return the name of the reader of an entry."""
-    if isinstance(leaf, spaces.Box):
-        image = leaf.dtype == np.uint8 and len(leaf.shape) == 3 and min(leaf.shape[:2]) >= 16
-        return _Image if image else _Numbers
-    if isinstance(leaf, spaces.MultiBinary):
-        return _Numbers
+    """Return the class that reads an entry."""
+    if reason := refusal(leaf):
+        raise ValueError(f"cannot read observation {'/'.join(path)!r} of space {brief(leaf)}: {reason}")
     if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
         return _Choices
-    raise ValueError(
-        f"cannot read observation {'/'.join(path)!r} of space {leaf}: "
-        "supported are Box, Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these"
-    )
+    return _Numbers if image_rows(leaf) is None else Image
+
+
+def _how(leaf: spaces.Space[Any]) -> str:
+    """Return by what an entry is read, in words."""
+    if how := layout(leaf):
+        return f"convolutions ({how})"
+    if is_hashed(leaf):
+        return "an embedding of hashed words"
+    if not isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
+        return "a linear map"
+    return "an embedding of two digits" if np.max(_categories(leaf)) > MANY else "an embedding"
+
+
+def _size(leaf: spaces.Space[Any]) -> str:
+    return "x".join(map(str, leaf.shape or ()))
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    return ", ".join(names if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"])

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lifelong.agents.history import no_action, space_with_history
 from lifelong.agents.vector_gate import check_observation, check_reset, check_step
+from lifelong.hashed_words import hash_text, without_text
 
 __all__ = ["HistoryWrapper"]
 
@@ -29,6 +30,8 @@ _ALLOWED = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 
 class HistoryWrapper(VectorWrapper):
     """Add previous action, previous reward and episode starts to observations, and start flags to `info`.
+
+    Texts are given as hashed words, see `lifelong/hashed_words.py`.
 
     With `AutoresetMode.DISABLED` the wrapper resets the environments whose episodes ended, by `reset_mask`.
 
@@ -54,8 +57,9 @@ class HistoryWrapper(VectorWrapper):
         self.history = history
         action_space = env.single_action_space
         self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
+        self._read = without_text(env.single_observation_space)
         if history:
-            self.single_observation_space = space_with_history(env.single_observation_space, action_space)
+            self.single_observation_space = space_with_history(self._read, action_space)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -144,7 +148,7 @@ class HistoryWrapper(VectorWrapper):
         return concatenate(space, rows, batch)
 
     def _with_history(self, observation: Any) -> Any:
-        observation = copy.deepcopy(observation)  # some environments write over what they returned
+        observation = hash_text(self._read, copy.deepcopy(observation))  # some write over what they returned
         if not self.history:
             return observation
         return {

@@ -4,7 +4,7 @@
 | --- | --- |
 | `reset()` | a tuple (observation, info) |
 | `step()` | a tuple (observation, reward, terminated, truncated, info) |
-| observation | finite numbers [B, ...] of the single space's shape, in a dict of its keys or a tuple of its length; integers of its values where it is Discrete or MultiDiscrete |
+| observation | finite numbers [B, ...] of the single space's shape, in a dict of its keys or a tuple of its length; integers of its values where it is Discrete or MultiDiscrete; B strings where it is Text |
 | reward | [B] finite numbers that float32 holds |
 | terminated, truncated | [B] true or false, or the integers 0 and 1 |
 | info | a dict |
@@ -16,6 +16,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+
+from lifelong.hashed_words import is_text
 
 __all__ = ["check_observation", "check_pair", "check_reset", "check_step"]
 
@@ -117,6 +119,9 @@ def check_observation(
         for number, (part, inner) in enumerate(zip(obs, space.spaces, strict=True)):
             check_observation(env, part, inner, (*path, str(number)))
         return
+    if is_text(space):
+        _check_texts(env, name, obs)
+        return
     values = _numbers(env, name, obs, space.shape or ())
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise _error(env, name, f"must be finite: {values[~np.isfinite(values)][0]}")
@@ -132,6 +137,16 @@ def _check_tuple(env: Any, method: str, result: Any, length: int) -> None:
     if not isinstance(result, tuple) or len(result) != length:
         got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise _error(env, method, f"must return a tuple of {length} values, got {got}")
+
+
+def _check_texts(env: AnyVectorEnv, name: str, obs: Any) -> None:
+    texts = obs.tolist() if isinstance(obs, np.ndarray) else obs
+    if not isinstance(texts, tuple | list) or len(texts) != env.num_envs:
+        got = f"{len(texts)}" if isinstance(texts, tuple | list) else type(texts).__name__
+        raise _error(env, name, f"must be {env.num_envs} strings, got {got}")
+    for slot, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise _error(env, name, f"must be strings, got {type(text).__name__} in slot {slot}")
 
 
 def _numbers(env: AnyVectorEnv, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[Any]:

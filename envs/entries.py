@@ -8,6 +8,7 @@
 | Box of integers | numbers of exactly its shape that its dtype holds: whole, and none that would wrap |
 | Discrete | one whole number of its values |
 | MultiDiscrete, MultiBinary | whole numbers of exactly its shape, each one of its values |
+| Text | a string, of any length and any characters |
 
 Numbers are arrays, or scalars and lists that numpy reads as such; floats of another width are rounded. That they are
 finite is checked for all lives at once by the stream.
@@ -19,6 +20,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from lifelong.hashed_words import is_text
 
 __all__ = ["ContractError", "entry_check", "entry_name", "number", "refuse_outside", "shown"]
 
@@ -89,6 +92,8 @@ def entry_check(space: spaces.Space[Any], path: tuple[str | int, ...] = ()) -> C
         return _choices_check(np.zeros(space.shape, space.dtype), np.ones(space.shape, space.dtype), name)
     if isinstance(space, spaces.Box):
         return _box_check(space, name)
+    if is_text(space):
+        return _text_check(name)
     return _unchecked
 
 
@@ -206,6 +211,14 @@ def _choices_check(first: NDArray[Any], last: NDArray[Any], name: str) -> Callab
         if 1 in outside.tobytes():
             at = _first(outside)
             raise ContractError(name, f"must be {first[at]} to {last[at]}{_place(at)}, got {array[at]}")
+
+    return check
+
+
+def _text_check(name: str) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if not isinstance(value, str):
+            raise ContractError(name, f"must be a string, got {shown(value)}")
 
     return check
 

@@ -12,8 +12,9 @@ Observations are those of the environment:
 | Box, MultiBinary | itself |
 | Discrete, MultiDiscrete | itself, counted from 0 |
 | Dict, Tuple | a Dict of the same; the entries of a Tuple are named 0, 1, ... |
-| MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers |
-| MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `mission.py`; a constant one is left out |
+| Text | MultiDiscrete: its words hashed, see `lifelong/hashed_words.py` |
+| MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers; with MiniGrid's wrappers around it, see `minigrid/cells.py` |
+| MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `minigrid/mission.py`; a constant one is left out |
 
 Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
 truncated at once counts as terminated. An environment that raises, or hands over what it must not (see `gate.py`), ends
@@ -24,7 +25,7 @@ a reward above 0; of a task with `success_return`, whether the return is at leas
 
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
-"""
+"""  # noqa: E501  a table
 
 import importlib
 import math
@@ -32,7 +33,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import gymnasium
@@ -46,13 +46,13 @@ from lifelong.envs.entries import ContractError, entry_name
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.gate import Gate, end_of_episode
 from lifelong.envs.parse import kinds_of
+from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
 __all__ = ["GymStream", "GymTask", "drifting", "is_minigrid", "make_task"]
-
-_SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class GymStream(TaskStream):
         return self._spaces_of(self.environment(0, number), self._recipes[number].env_id)
 
     def _spaces_of(self, env: gymnasium.Env[Any, Any], env_id: str) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        obs_space, act_space = _readable(_observed(env), env_id, minigrid=is_minigrid(env)), env.action_space
+        obs_space, act_space = readable(env, env_id, minigrid=is_minigrid(env)), env.action_space
         if not isinstance(act_space, spaces.Discrete | spaces.Box):
             raise ValueError(f"{env_id}: actions {act_space} are not supported; supported are Discrete and Box")
         return obs_space, act_space
@@ -402,9 +402,10 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
         if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
             importlib.import_module("minigrid")  # registers its environments
         env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **kwargs)
-        if is_minigrid(env):
+        minigrid = is_minigrid(env)
+        if minigrid:
             importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
-        env = Gate(env, _observed(env), first=first)
+        env = Gate(env, with_cells(env) if minigrid else None, first=first)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -413,11 +414,14 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
         plain = isinstance(error, gymnasium.error.Error | ValueError)
         reason = str(error) if plain else f"{type(error).__name__}: {error}"
         raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{hint}") from error
-    if is_minigrid(env):
+    if minigrid:
         env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")
-        if mission.varies(env.observation_space["mission"]):  # type: ignore[index]
+        entries = env.observation_space.spaces if isinstance(env.observation_space, spaces.Dict) else {}
+        if "mission" in entries and mission.varies(entries["mission"]):
             env = mission.MissionWords(env)
+    if has_text(env.observation_space, besides="mission" if minigrid else None):
+        env = TextWords(env)
     return Drifted(env, task.drifts) if task.drifts else env
 
 
@@ -436,30 +440,6 @@ def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
 
 def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
     raise gymnasium.error.ResetNeeded("step before the first reset")
-
-
-def _observed(env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]:
-    """Return the observation space of an environment, with MiniGrid's image as categories."""
-    if not is_minigrid(env):
-        return env.observation_space
-    categories = importlib.import_module("lifelong.envs.minigrid.image").with_categories
-    space: spaces.Space[Any] = categories(env.observation_space, env.unwrapped.agent_view_size)  # type: ignore[attr-defined]
-    return space
-
-
-def _readable(space: spaces.Space[Any], env_id: str, *, minigrid: bool, entry: str = "") -> spaces.Space[Any]:
-    """Return the observed part of a space: without MiniGrid's mission where it is constant."""
-    inside = partial(_readable, env_id=env_id, minigrid=minigrid)
-    if isinstance(space, spaces.Dict):
-        words = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)  # otherwise it is constant
-        inner = {k: v for k, v in space.spaces.items() if not minigrid or k != "mission" or words}
-        return spaces.Dict({k: inside(v, entry=f"{entry}/{k}" if entry else k) for k, v in inner.items()})
-    if isinstance(space, spaces.Tuple):
-        return spaces.Tuple([inside(v, entry=f"{entry}/{i}" if entry else str(i)) for i, v in enumerate(space.spaces)])
-    if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
-        return space
-    where = f" of {entry!r}" if entry else ""
-    raise ValueError(f"{env_id}: observations {space}{where} are not supported; supported are {_SUPPORTED}")
 
 
 def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:

@@ -5,6 +5,7 @@
 | the same space | that space |
 | Dicts, or Dicts and others | a Dict of all their entries; other spaces are its entry `observation`, and missing entries are zeros |
 | Discrete; MultiDiscrete or Box of one shape | the same with the largest range |
+| texts, as hashed words | that of the longest; 0 is no word |
 | anything else | a vector as the longest: numbers as they are, choices one-hot, then zeros |
 
 | actions of the tasks | common action |
@@ -21,6 +22,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+from lifelong.hashed_words import is_hashed
+from lifelong.readable import MANY
 
 __all__ = ["Adapted", "common_actions", "common_observations", "convert", "own_action"]
 
@@ -58,7 +62,11 @@ class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def common_observations(own_spaces: Sequence[AnySpace]) -> AnySpace:
-    """Return the common observation space; see the table."""
+    """Return the common observation space; see the table.
+
+    Raises:
+        ValueError: if a Discrete or MultiDiscrete of more than 65,536 categories would have to be one-hot.
+    """
     return _common(list(own_spaces))
 
 
@@ -99,7 +107,16 @@ def _common(own_spaces: list[AnySpace | None]) -> AnySpace:
             low, high = np.min([box.low for box in boxes], axis=0), np.max([box.high for box in boxes], axis=0)
             kind = np.result_type(*(box.dtype for box in boxes))
             return spaces.Box(low.astype(kind), high.astype(kind), dtype=kind.type)
+    if all(is_hashed(space) for space in present):
+        return max(present, key=lambda space: space.shape or ())
     longest = max(spaces.flatdim(space) for space in present)
+    for space in present:
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and spaces.flatdim(space) > MANY:
+            other = next(other for other in present if other != space)
+            raise ValueError(
+                f"observations {space} and {other} have no common space: one-hot, the first has "
+                f"{spaces.flatdim(space):,} numbers, at most {MANY:,} are allowed; give all tasks Discrete observations"
+            )
     low, high = np.zeros(longest, np.float32), np.zeros(longest, np.float32)
     for space in present:
         flat: Any = spaces.flatten_space(space)
@@ -131,7 +148,10 @@ def convert(common: AnySpace, own: AnySpace, obs: Any) -> Any:
     if isinstance(own, spaces.Tuple):  # and so are all
         return tuple(obs)
     if isinstance(common, spaces.Discrete | spaces.MultiDiscrete):
-        return obs - own.start  # type: ignore[attr-defined]
+        counted = obs - own.start  # type: ignore[attr-defined]
+        if own.shape == common.shape:
+            return counted
+        return np.pad(counted, (0, (common.shape or (0,))[0] - len(counted)))  # hashed words
     if own.shape == common.shape and not isinstance(own, spaces.Discrete | spaces.MultiDiscrete):
         return obs
     vector = np.zeros(common.shape or (), np.float32)

@@ -1,4 +1,10 @@
-"""Missions of MiniGrid and BabyAI as the indices of their words."""
+"""Missions of MiniGrid and BabyAI as the indices of their words.
+
+A word that is not in `WORDS` takes three places: 1, and its bucket, one of 54² = 2,916, as two digits. So missions of
+anybody's levels are told apart, in the same space as MiniGrid's own:
+
+    "fetch the unicorn" -> [index of fetch, index of the, 1, d1(unicorn), d2(unicorn), 0, ...],  d = 2 ... 55
+"""
 
 from typing import Any
 
@@ -7,6 +13,8 @@ import numpy as np
 from gymnasium import spaces
 from minigrid.core.mission import MissionSpace
 from numpy.typing import NDArray
+
+from lifelong.hashed_words import bucket
 
 __all__ = ["LONGEST", "WORDS", "MissionWords", "read", "varies"]
 
@@ -25,11 +33,18 @@ _UNKNOWN = 1  # 0 is no word
 
 
 def read(mission: str) -> NDArray[np.int64]:
-    """Return the indices of a mission's words, [LONGEST]: 0 after its end, 1 for a word that is not in `WORDS`."""
+    """Return the indices of a mission's words, [LONGEST]: 0 after its end, three for a word that is not in `WORDS`."""
     words = mission.lower().replace(",", " , ").split()[:LONGEST]
+    found = [number for word in words for number in ([_NUMBER[word]] if word in _NUMBER else _spelled(word))][:LONGEST]
     numbers = np.zeros(LONGEST, np.int64)
-    numbers[: len(words)] = [_NUMBER.get(word, _UNKNOWN) for word in words]
+    numbers[: len(found)] = found
     return numbers
+
+
+def _spelled(word: str) -> list[int]:
+    """Return 1 and the two digits of an unknown word's bucket."""
+    high, low = divmod(bucket(word, len(WORDS) ** 2), len(WORDS))
+    return [_UNKNOWN, 2 + high, 2 + low]
 
 
 def varies(space: spaces.Space[Any]) -> bool:

@@ -7,10 +7,10 @@ in `families.py`.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
 
 from lifelong.agents.encoder import leaves_of
+from lifelong.agents.image import image_rows
 from lifelong.agents.ppo import PPOConfig
 from lifelong.envs.gym_stream import GymTask, make_task
 from lifelong.experiments.runs.errors import UserError
@@ -115,7 +115,7 @@ def family_of(env_id: str) -> str:
         continuous = f"{known}/continuous"
         return continuous if isinstance(action, spaces.Box) and continuous in FAMILIES else known
     leaves = [leaf for _, leaf in leaves_of(observation)]
-    if any(isinstance(leaf, spaces.Box) and leaf.dtype == np.uint8 and len(leaf.shape) == 3 for leaf in leaves):
+    if any(image_rows(leaf) is not None for leaf in leaves):
         return "atari"
     if isinstance(action, spaces.Box):
         return "mujoco"

@@ -116,6 +116,8 @@ class Trainer:
                 f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
             )
         self.console.print(how_lives_end(self.env), soft_wrap=True, markup=False)
+        if not self.resumed:
+            self.console.print(self.agent.encoder.describe(), soft_wrap=True, markup=False, highlight=False)
         with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 if self.evaluation.due_at_start():

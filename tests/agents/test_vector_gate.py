@@ -15,6 +15,7 @@ OBS = np.zeros((2, 3), np.float32)
 ENDS = np.zeros(2, np.bool_)
 GOOD_STEP: tuple[Any, ...] = (OBS, np.zeros(2), ENDS, ENDS, {})
 MANY = spaces.Dict(a=spaces.Discrete(3, start=1), b=BOX)
+TEXT = spaces.Text(9)
 PAIR = spaces.Tuple((BOX, spaces.MultiDiscrete([2, 3])))
 
 
@@ -54,6 +55,9 @@ def step_with(place: int, value: Any) -> tuple[Any, ...]:
         (MANY, ({"a": np.array([1.0, 2.0]), "b": OBS}, {}), GOOD_STEP, r"observation 'a' must be of .*, got float64"),
         (PAIR, ((OBS,), {}), GOOD_STEP, "observation must be a tuple of 2 entries, got tuple of "),
         (PAIR, ((OBS, np.array([[0, 3], [0, 0]])), {}), GOOD_STEP, r"observation '1' must be of MultiDisc.*, got 3"),
+        (TEXT, (("go",), {}), GOOD_STEP, "observation must be 2 strings, got 1"),
+        (TEXT, ("go", {}), GOOD_STEP, "observation must be 2 strings, got str"),
+        (TEXT, (("go", b"on"), {}), GOOD_STEP, "observation must be strings, got bytes in slot 1"),
         (BOX, (OBS, {}), GOOD_STEP[:4], r"step\(\) must return a tuple of 5 values, got 4 values"),
         (BOX, (OBS, {}), step_with(0, OBS * np.nan), "observation must be finite: nan"),
         (BOX, (OBS, {}), step_with(1, np.zeros((2, 1))), r"reward must have the shape \[2\], got \[2, 1\]"),
@@ -79,6 +83,18 @@ def test_integers_count_as_flags() -> None:
     assert terminated.tolist() == [False, True]
     assert not truncated.any()
     assert info["episodes"]["life"].tolist() == [1]
+
+
+@pytest.mark.parametrize("many", [tuple, list, np.array])
+def test_texts_are_strings_and_hashed(many: Any) -> None:
+    texts, later = many(["go", "on"]), many(["on", "stop"])
+    step = later, np.zeros(2), ENDS, np.array([True, False]), {"final_obs": many(["go", "stop"])}
+    env = HistoryWrapper(Batch(TEXT, (texts, {}), step))
+    first = env.reset()[0]["observation"]
+    assert first.shape == (2, 18)
+    second, *_, info = env.step(np.zeros(2, np.int64))
+    assert (second["observation"][0] == first[1]).all()
+    assert (info["final_obs"]["observation"][0] == first[0]).all()
 
 
 @pytest.mark.parametrize("reset", [OBS, (OBS, None), (OBS[:, :1], {})])

@@ -20,6 +20,7 @@ from lifelong.envs.parse import parse_drifts
 
 F3 = spaces.Box(-1.0, 1.0, (3,), np.float32)
 U2 = spaces.Box(0, 255, (2,), np.uint8)
+TEXT = spaces.Text(9)
 D4 = spaces.Discrete(4)
 D4_FROM_5 = spaces.Discrete(4, start=5)
 M23 = spaces.MultiDiscrete([2, 3])
@@ -146,6 +147,10 @@ OBSERVATIONS = [
     (AB, ZEROS, r"observation must be a dict with the keys \['a', 'b'\], got array"),
     (PAIR, (ZEROS,), "observation must be a tuple of 2 entries, got"),
     (PAIR, 3, r"observation must be a tuple of 2 entries, got 3 \(int\)"),
+    (TEXT, b"go", r"observation must be a string, got b'go' \(bytes\)"),
+    (TEXT, None, "observation must be a string, got None"),
+    (TEXT, np.array("go"), "observation must be a string, got array"),
+    (spaces.Dict(a=TEXT), {"a": 3}, "observation 'a' must be a string, got 3"),
     (PAIR, (ZEROS, 2), "observation '1' must be a whole number from 0 to 1, got 2"),
 ]
 
@@ -472,4 +477,4 @@ def test_an_observation_is_handed_on_as_it_is() -> None:
     env = make_task(task, first=False)
     assert env.reset(seed=1)[0] is double
     assert env.observation_space is F3
-    entry_check(spaces.Text(3))(5)  # what no agent can read is refused with its space, not here
+    entry_check(spaces.Graph(F3, None))(5)  # what no agent can read is refused with its space, not here

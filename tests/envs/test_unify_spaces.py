@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from lifelong.envs import GymStream
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
+from lifelong.hashed_words import hash_text, without_text
 
 
 class Given(gymnasium.Env):
@@ -123,3 +124,16 @@ def test_a_stream_of_different_tasks_lives_and_resumes():
         one, other = stream.step(action), twin.step(action)
         np.testing.assert_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_texts_of_two_lengths_share_the_longer_ones_places():
+    looks = [without_text(spaces.Text(3)), without_text(spaces.Text(9))]
+    assert common_observations(looks) == looks[1]
+    seen = shown(looks, 0, hash_text(looks[0], "a b"))
+    assert seen.tolist() == [*hash_text(looks[0], "a b").tolist(), *[0] * 12]
+
+
+def test_a_million_categories_are_not_made_one_hot():
+    with pytest.raises(ValueError, match=r"Discrete\(1000000\) and Box.* no common space: one-hot.* 1,000,000 numbers"):
+        common_observations([spaces.Discrete(10**6), box([0.0], [1.0])])
+    assert common_observations([spaces.Discrete(10**6), spaces.Discrete(3)]) == spaces.Discrete(10**6)

@@ -65,7 +65,7 @@ class Room(gymnasium.Env):
 
 
 for name, kwargs in {
-    "Mute": {"observation_space": spaces.Dict({"eye": spaces.Discrete(2), "ear": spaces.Text(9)})},
+    "Mute": {"observation_space": spaces.Dict({"eye": spaces.Discrete(2), "ear": spaces.Sequence(spaces.Discrete(2))})},
     "Clumsy": {"action_space": spaces.MultiDiscrete([2, 2])},
     "Boundless": {"action_space": spaces.Box(-np.inf, np.inf, (1,), np.float32)},
     "Priceless": {"fault": "reward"},
@@ -100,7 +100,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         said = capsys.readouterr()
         assert said.out == ""
         *before_it, error = said.err.splitlines(keepends=True)
-        assert all(line.startswith(("preset ", "lives: ")) for line in before_it)  # what a training began with
+        assert all(
+            line.startswith(("preset ", "lives: ", "reads ")) for line in before_it
+        )  # what a training began with
         assert error.startswith("lifelong: ")
         assert error.endswith("\n")
         assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
@@ -180,7 +182,7 @@ def test_a_plug_in_that_is_no_memory_is_refused_by_the_clause_it_breaks(
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Mute", "'ear' are not supported; supported are Box, Discrete"),
+        ("Mute", "'ear' are not supported: its length varies; pad it to a Box"),
         ("Clumsy", "MultiDiscrete([2 2]) are not supported; supported are Discrete and Box"),
         ("Boundless", "supported are Discrete and Box with finite bounds"),
     ],

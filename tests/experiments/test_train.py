@@ -189,7 +189,9 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
     after_segments(2, lambda: (interrupted(), interrupted())[0], monkeypatch)
     monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 130
-    assert capsys.readouterr().err.splitlines()[1:] == ["lifelong: interrupted"]  # after how its lives end
+    assert capsys.readouterr().err.splitlines()[2:] == [
+        "lifelong: interrupted"
+    ]  # after how its lives end, and what it reads
     assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
 
 

@@ -8,6 +8,7 @@ pytest.importorskip("minigrid")
 
 from lifelong.envs import GymStream
 from lifelong.envs.minigrid.mission import LONGEST, WORDS, read
+from lifelong.hashed_words import bucket
 
 
 def back(numbers):
@@ -18,7 +19,9 @@ def test_words_are_their_places():
     numbers = read("put the red ball, then go")
     assert back(numbers) == "put the red ball , then go"
     assert numbers.shape == (LONGEST,)
-    assert read("fetch xyzzy")[:3].tolist() == [WORDS.index("fetch") + 2, 1, 0]
+    fetch, unknown, *digits, after = read("fetch xyzzy")[:5].tolist()
+    assert (fetch, unknown, after) == (WORDS.index("fetch") + 2, 1, 0)
+    assert all(2 <= digit < len(WORDS) + 2 for digit in digits)
     assert (read("go " * 200) == WORDS.index("go") + 2).all()  # cut
 
 
@@ -37,6 +40,15 @@ def test_a_mission_that_varies_is_shown_and_all_its_words_are_known(env_id):
 
 def test_a_mission_that_never_varies_is_not_shown():
     assert "mission" not in GymStream("MiniGrid-Empty-5x5-v0").single_observation_space["observation"].spaces
+
+
+def test_unknown_words_are_told_apart_and_fit_the_space() -> None:
+    missions = [f"fetch a purple {thing}" for thing in ("unicorn", "dragon", "griffin", "Sphinx", "ball")]
+    seen = np.array([read(mission) for mission in missions])
+    assert len(np.unique(seen, axis=0)) == len(missions)
+    assert seen.max() < len(WORDS) + 2
+    assert (read("dragon " * 72)[-3:] == read("dragon dragon dragon " * 24)[-3:]).all()  # cut within bounds
+    assert read("a dragon")[1:4].tolist() == [1, *np.array(divmod(bucket("dragon", 2916), 54)) + 2]
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
         "Numbers": (box, two),
         "Torques": (box, box),
         "Pixels": (spaces.Dict({"view": image, "speed": box}), two),
+        "Frames": (spaces.Box(0, 1, (4, 64, 64), np.float32), two),
+        "Symbols": (spaces.Box(0, 255, (5, 5, 3), np.uint8), two),
         "Cards": (spaces.Tuple((two, spaces.MultiDiscrete([3, 3]))), two),
     }.items():
         spec = gymnasium.envs.registration.EnvSpec(
@@ -55,6 +57,8 @@ def test_every_preset_resolves_a_training(name: str) -> None:
         ("presets/Numbers-v0", "classic-control"),
         ("presets/Torques-v0", "mujoco"),
         ("presets/Pixels-v0", "atari"),
+        ("presets/Frames-v0", "atari"),
+        ("presets/Symbols-v0", "classic-control"),  # no image
         ("presets/Cards-v0", "popgym"),
     ],
 )
