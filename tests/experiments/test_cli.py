@@ -100,9 +100,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         said = capsys.readouterr()
         assert said.out == ""
         *before_it, error = said.err.splitlines(keepends=True)
-        assert all(
-            line.startswith(("preset ", "lives: ", "reads ")) for line in before_it
-        )  # what a training began with
+        assert all(line.startswith(("preset ", "lives: ", "reads ")) for line in before_it)  # of a training's start
         assert error.startswith("lifelong: ")
         assert error.endswith("\n")
         assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
@@ -193,9 +191,17 @@ def test_an_environment_with_another_space_is_refused(name: str, reason: str, re
 
 
 @pytest.mark.parametrize(("name", "what"), [("Priceless", "reward"), ("Blinding", "observation")])
-def test_numbers_that_are_not_finite_name_environment_step_and_task(name: str, what: str, refused: Refused) -> None:
-    said = refused("train", f"gym:plugged:plugged/{name}-v0", *SMALL)
-    assert f"{what} must be finite: nan from task 'plugged:plugged/{name}-v0', life 0, step 2 of the life" in said
+def test_numbers_that_are_not_finite_name_environment_step_and_task(
+    name: str, what: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    env_id = f"plugged:plugged/{name}-v0"
+    assert cli.main(["train", f"gym:{env_id}", *SMALL, "--name", "x", "--runs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"environment {env_id!r} broke in task {env_id!r}, life 0, step 2 of the life, episode seed" in error
+    assert f"{what} must be finite: nan" in error
+    crash = json.loads((tmp_path / "x" / "crash.json").read_text())
+    assert crash["entry"] == what
+    assert len(crash["actions"]) == 3
 
 
 def test_what_was_lived_before_such_a_number_is_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
