@@ -130,7 +130,8 @@ def test_advantages_below_the_floor_teach_less(policy_for: Policies, recall: Str
         config = replace(plain, advantage_floor=floor)
         return PPO(policy, config).learn(segment)["gradient_norm"]
 
-    assert norm(1e-6) == norm(0.9 * spread) > 0
+    assert norm(0.9 * spread) == pytest.approx(norm(1e-6), rel=1e-6)  # lives are shuffled, and sums round
+    assert norm(1e-6) > 0
     assert norm(4 * spread) == pytest.approx(norm(1e-6) / 4, rel=1e-4)
 
 
