@@ -16,9 +16,9 @@ FOLDERS = ("agents", "envs", "experiments", "kernels", "memory")
 MAY_IMPORT = {  # `registry` is the lowest floor but for `kernels`, which needs nothing but torch, triton and numba
     "kernels": set(),
     "memory": {"kernels", "registry"},
-    "envs": {"registry"},
-    "agents": {"memory", "kernels", "registry"},
-    "experiments": {"agents", "envs", "memory", "kernels", "registry"},
+    "envs": {"registry", "action_spaces"},  # agents and envs never meet: what both know of actions is below both
+    "agents": {"memory", "kernels", "registry", "action_spaces"},
+    "experiments": {"agents", "envs", "memory", "kernels", "registry", "action_spaces"},
 }
 MUST_NOT_IMPORT = {  # other people's packages that a floor does without
     "kernels": {"gymnasium", "minigrid", "tensordict", "torchrl"},
