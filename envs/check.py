@@ -546,7 +546,7 @@ def _drawn(stream: TaskStream) -> NDArray[Any]:
     space: Any = stream.single_action_space
     if isinstance(space, spaces.Discrete):
         return (uniform(7, Purpose.POLICY, stream.life, stream.life_step) * int(space.n)).astype(np.int64)
-    if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f" or not space.is_bounded("both"):
         numbers = np.arange(no_action(space).size)
         life, life_step = stream.life[:, None], stream.life_step[:, None]
         return spread_rows(space, uniform(7, Purpose.POLICY, life, life_step, numbers))
