@@ -135,8 +135,12 @@ class JointAction(Distribution):
         layout: how many there are of each.
     """
 
-    arg_constraints = {}  # noqa: RUF012  as torch has it
     has_rsample = False
+
+    @property
+    def arg_constraints(self) -> dict[str, Any]:
+        """None: what is wrong shows in the parts."""
+        return {}
 
     def __init__(self, parameters: Tensor, layout: "_Layout") -> None:
         logits, loc, scale = parameters.split([layout.logits, layout.numbers, layout.numbers], -1)
@@ -183,25 +187,25 @@ class JointAction(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the sum of the log-probabilities of all numbers, [...]."""
         choices, squashed, free = self._split(value)
-        terms = []
+        terms: list[Tensor] = []
         if self.choices is not None:
-            terms.append(self.choices.log_prob(choices).sum(-1))
+            terms.append(self.choices.log_prob(choices).sum(-1))  # type: ignore[no-untyped-call]
         if self.squashed is not None:
             terms.append(self.squashed.log_prob(squashed))
         if self.free is not None:
             terms.append(self.free.log_prob(free).sum(-1))
-        return sum(terms[1:], terms[0])
+        return torch.stack(terms).sum(0)
 
     def entropy(self) -> Tensor:
         """Return the sum of the entropies of all numbers, [...]; of squashed ones it is that of one draw, -log p."""
-        terms = []
+        terms: list[Tensor] = []
         if self.choices is not None:
             terms.append(self.choices.entropy().sum(-1))
         if self.squashed is not None:
             terms.append(-self.squashed.log_prob(self.squashed.rsample()))
         if self.free is not None:
             terms.append(self.free.entropy().sum(-1))
-        return sum(terms[1:], terms[0])
+        return torch.stack(terms).sum(0)
 
 
 class _Layout(nn.Module):
@@ -253,7 +257,7 @@ class _Layout(nn.Module):
     def padded(self, logits: Tensor) -> Tensor:
         """Return logits [..., K, most], -inf where a number has fewer values than the most."""
         if self.even:
-            return logits.unflatten(-1, self.places.shape)
+            return logits.reshape(*logits.shape[:-1], *self.places.shape)
         return nn.functional.pad(logits, (0, 1), value=-torch.inf)[..., self.places]
 
 
@@ -268,7 +272,7 @@ class _FreeStd(nn.Module):
         return loc, self.log_std.exp().expand_as(loc)
 
 
-class _Masked(TensorDictModule):
+class _Masked(TensorDictModule):  # type: ignore[misc]  # it has no types
     """Parameters of the distribution from `hidden`; an entry `action_mask`, where there is one, is applied."""
 
     def forward(self, tensordict: TensorDict, *others: Any, **options: Any) -> TensorDict:

@@ -29,8 +29,8 @@ class ReversedActions(Screen):
         if isinstance(action_space, spaces.Discrete):
             return _Mapped(np.arange(int(action_space.n))[::-1], int(action_space.start))
         if isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):
-            start, most = getattr(action_space, "start", 0), getattr(action_space, "nvec", 2) - 1  # type: ignore[operator]
-            sizes = np.broadcast_to(most + 1, action_space.shape).reshape(-1)  # type: ignore[arg-type]
+            start, most = getattr(action_space, "start", 0), getattr(action_space, "nvec", 2) - 1
+            sizes = np.broadcast_to(most + 1, action_space.shape).reshape(-1)
             order = np.concatenate(
                 [first + np.arange(n)[::-1] for first, n in zip(np.cumsum(sizes) - sizes, sizes, strict=True)]
             )

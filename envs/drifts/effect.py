@@ -120,7 +120,7 @@ def _play(env: gymnasium.Env[Any, Any], seed: int) -> list[tuple[Any, ...]]:
 def _random_action(space: spaces.Space[Any], seed: int, step: int) -> Any:
     if isinstance(space, spaces.Discrete):
         return int(space.start + int(uniform(seed, Purpose.POLICY, step) * int(space.n)))
-    if isinstance(space, spaces.Box) and space.dtype.kind == "f":  # type: ignore[union-attr]
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
         entries = np.arange(int(np.prod(space.shape))).reshape(space.shape)
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 0.0)

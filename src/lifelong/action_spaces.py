@@ -107,11 +107,11 @@ def no_action(space: AnySpace) -> NDArray[Any]:
     if isinstance(space, spaces.Discrete):
         return np.array(space.n, np.int64)
     if isinstance(space, spaces.MultiDiscrete):
-        return space.nvec.astype(np.int64)
+        return np.array(space.nvec, np.int64)
     if isinstance(space, spaces.MultiBinary):
         return np.full(space.shape, 2, np.int64)
     if isinstance(space, spaces.Box):
-        return np.clip(0, space.low, space.high).astype(space.dtype)
+        return np.asarray(np.clip(0, space.low, space.high), space.dtype)
     raise ValueError(f"action space must be {_SUPPORTED}, got {space}")
 
 
@@ -207,7 +207,8 @@ class Masks:
             ValueError: if it has another size, holds other numbers, or leaves nothing to choose.
         """
         array = np.asarray(_joined(self.space, mask) if isinstance(mask, Mapping | tuple) else mask)
-        return self.read_batch(array[None], 1)[0]
+        (legal,) = self.read_batch(array[None], 1)
+        return np.asarray(legal, np.bool_)
 
     def read_batch(self, masks: NDArray[Any], batch: int) -> NDArray[np.bool_]:
         """Return the masks of a batch side by side, [B, n].
@@ -294,13 +295,13 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
             raise ValueError(f"actions{where} must be integers, got {actions.dtype}")
         if np.count_nonzero(actions.astype(np.uint64) >= np.uint64(leaf.n)):  # negative ones are large; beats any()
             raise ValueError(f"actions{where} must be 0 to {leaf.n - 1}, got {actions.min()} to {actions.max()}")
-    elif isinstance(leaf, spaces.Box) and leaf.dtype.kind == "f":  # type: ignore[union-attr]
+    elif isinstance(leaf, spaces.Box) and leaf.dtype.kind == "f":
         if not np.isfinite(actions).all():
             raise ValueError(f"actions{where} must be finite, got {actions[~np.isfinite(actions)][0]}")
     else:
         if not whole:
             raise ValueError(f"actions{where} must be integers in {leaf}, got {actions.dtype} {actions.tolist()}")
-        low, high = (leaf.low, leaf.high) if isinstance(leaf, spaces.Box) else (0, getattr(leaf, "nvec", 2) - 1)  # type: ignore[operator]
+        low, high = (leaf.low, leaf.high) if isinstance(leaf, spaces.Box) else (0, getattr(leaf, "nvec", 2) - 1)
         if ((actions < low) | (actions > high)).any():
             raise ValueError(f"actions{where} must be {low} to {high}, got {actions.tolist()}")
     return actions
