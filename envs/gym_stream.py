@@ -23,9 +23,9 @@ actions are a Box there is nothing to mask, and it is ignored.
 
 An episode that is terminated and truncated at once counts as terminated. An environment that raises, or hands over what
 it must not (see `gate.py`), ends the stream: `StreamError`, whose `report` has the seed and the actions that reproduce
-it. `success` of a row is `info["success"]` or `info["is_success"]` of the last step; of MiniGrid and BabyAI, whether the
-episode terminated with a reward above 0; of a task with `success_return`, whether the return is at least that. `answer`
-is `info["lifelong_answer"]`, or else the last discrete action.
+it. `success` of a row is `info["success"]` or `info["is_success"]` of the last step; of MiniGrid and BabyAI, whether
+the episode terminated with a reward above 0; of a task with `success_return`, whether the return is at least that.
+`answer` is `info["lifelong_answer"]`, or else the last discrete action.
 
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
