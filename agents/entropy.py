@@ -12,6 +12,9 @@ and grows by log 2 whenever the range that actions are drawn from is halved. Cho
 without bounds, have neither.
 """
 
+import math
+
+from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torchrl.modules import TanhNormal
 
@@ -32,10 +35,17 @@ def against_uniform(distribution: Distribution, entropy: float) -> dict[str, flo
     """
     choices = distribution.only_choices if isinstance(distribution, JointAction) else distribution
     if isinstance(choices, Categorical):
-        legal = (~choices.logits.isneginf()).sum(-1).double().log()
-        greatest = (legal.sum(-1) if choices is not distribution else legal).mean().item()
-        return {"entropy_share": entropy / greatest} if greatest > 0 else {}
+        legal = (~choices.logits.isneginf()).sum(-1)  # [...] of one choice, [..., K] of several
+        several = choices.batch_shape[len(distribution.batch_shape) :]
+        logs = [_mean_log(counts) for counts in legal.reshape(-1, several.numel()).unbind(1)]
+        return {"entropy_share": entropy / sum(logs)} if sum(logs) > 0 else {}
     if isinstance(distribution, TanhNormal):
         widths = (distribution.high - distribution.low).expand(distribution.event_shape)
         return {"entropy_below_uniform": (widths.log().sum().item() - entropy) / widths.numel()}
     return {}
+
+
+def _mean_log(counts: Tensor) -> float:
+    """Return the mean logarithm of some counts."""
+    same = bool((counts == counts[0]).all())
+    return math.log(int(counts[0])) if same else counts.double().log().mean().item()
