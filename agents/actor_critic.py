@@ -5,42 +5,38 @@
 The whole is pure: it returns the new state of the memory and keeps none.
 """
 
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from tensordict import TensorDict
-from tensordict.nn import (
-    NormalParamExtractor,
-    ProbabilisticTensorDictModule,
-    ProbabilisticTensorDictSequential,
-    TensorDictModule,
-    TensorDictModuleBase,
-)
+from tensordict.nn import TensorDictModule, TensorDictModuleBase
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution
+from torch.distributions import Distribution
 from torchrl.modules import TanhNormal
 
+from lifelong.agents.action_heads import ACTION_STD, ActionHead, ActionStd, actor_of, masked
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history import has_history
 
 __all__ = ["ACTION_STD", "ActionStd", "ActorCritic"]
 
-ActionStd = Literal["state", "free"]
-ACTION_STD: tuple[ActionStd, ...] = get_args(ActionStd)
-
 
 class ActorCritic(TensorDictModuleBase):
     """Recurrent policy and value function of an observation and the memory's state.
 
-    In: `observation`, `state`, `start`. Out: `action`, `action_log_prob`, `state_value`, `("next", "state")`.
-    A batch of size [B] is one step; [B, T] is T steps, with `state` that of the first.
+    In: `observation`, `state`, `start`, and `action_mask` where there is one. Out: `action`, `action_log_prob`,
+    `state_value`, `("next", "state")`. A batch of size [B] is one step; [B, T] is T steps, with `state` that of the
+    first.
 
     Args:
         encoder: of the observation.
         backbone: of the same width.
-        action_space: Discrete, or a Box with finite bounds.
+        action_space: Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these; see `action_heads.py` for
+            what is drawn and what the environment gets.
         action_std: what the standard deviation of actions in a Box (before tanh) depends on: the `state`, or nothing
             (`free`: one learned number for each).
 
@@ -66,7 +62,10 @@ class ActorCritic(TensorDictModuleBase):
         if backbone.working and not has_history(encoder.space):
             raise ValueError(f"a working memory needs the entry episode_start of observations, got {encoder.space}")
         self.encoder, self.backbone = encoder, backbone
-        self.actor = _actor(backbone.width, action_space, action_std)
+        self.head = ActionHead(action_space)
+        self.mask_path = _mask_path(encoder.space) if self.head.masks.size else None
+        """Where an observation holds the action mask; None if it does not."""
+        self.actor = actor_of(backbone.width, self.head, action_std)
         value = nn.Linear(backbone.width, 1)
         nn.init.orthogonal_(value.weight, 0.1)
         nn.init.zeros_(value.bias)
@@ -91,19 +90,48 @@ class ActorCritic(TensorDictModuleBase):
             return run(self.encoder(observation), state, start)
         return run(self.encoder(observation), state, start, observation["episode_start"][..., 0] > 0)
 
-    def distribution(self, hidden: Tensor) -> Distribution:
-        """Return the distribution over actions, batch [...], from `hidden` [..., D]."""
-        return self._over_actions(self._arguments(hidden))
+    def distribution(self, hidden: Tensor, mask: Tensor | None = None) -> Distribution:
+        """Return the distribution over actions, batch [...].
+
+        Args:
+            hidden: [..., D].
+            mask: [..., n] bool, which choices are legal; None: all.
+        """
+        return self._over_actions(self._arguments(hidden), mask)
 
     def _arguments(self, hidden: Tensor) -> dict[str, Tensor]:
         outputs = self.actor[0].module(hidden)  # what `actor.get_dist` does, without a TensorDict
         parameters = outputs if isinstance(outputs, tuple) else (outputs,)
         return dict(zip(self.actor[1].dist_params_keys, parameters, strict=True))
 
-    def _over_actions(self, parameters: dict[str, Tensor]) -> Distribution:
+    def _over_actions(self, parameters: dict[str, Tensor], mask: Tensor | None) -> Distribution:
         head = self.actor[1]
+        if mask is not None:
+            key = self.actor[1].in_keys[0]
+            parameters = parameters | {key: masked(parameters[key], mask)}
         distribution: Distribution = head.distribution_class(**parameters, **head.distribution_kwargs)
         return distribution
+
+    def mask_of(self, observation: Any, info: Mapping[str, Any], num_envs: int) -> Tensor | None:
+        """Return the action masks [B, n] that a vector environment tells; None where it tells none.
+
+        Args:
+            observation: [B] as `reset` or `step` returned it.
+            info: of the same step; its `action_mask` goes before an entry of the observation.
+            num_envs: B.
+
+        Raises:
+            ValueError: if a mask does not fit the action space, or leaves nothing to choose.
+        """
+        mask = info.get("action_mask")
+        if mask is None and self.mask_path is not None:
+            mask = observation
+            for key in self.mask_path:
+                mask = mask[key]
+        if mask is None or not self.head.masks.size:
+            return None
+        legal = self.head.masks.read_batch(np.asarray(mask), num_envs)
+        return torch.from_numpy(legal).to(next(self.parameters()).device)
 
     def value(self, hidden: Tensor) -> Tensor:
         """Return the value [...] from `hidden` [..., D]."""
@@ -116,6 +144,7 @@ class ActorCritic(TensorDictModuleBase):
         state: TensorDict | None = None,
         start: Tensor | None = None,
         *,
+        mask: Tensor | None = None,
         deterministic: bool = False,
     ) -> tuple[TensorDict, TensorDict]:
         """Sample one action per life.
@@ -124,13 +153,15 @@ class ActorCritic(TensorDictModuleBase):
             observation: [B].
             state: [B] before the step; left as it is. None begins new lives.
             start: [B] bool, true where the step is the first of a life; None: nowhere but where `state` says.
+            mask: [B, n] bool, which choices are legal; None: all.
             deterministic: take the mode of the distribution instead of a sample.
 
         Returns:
-            A TensorDict [B] of `action`, `action_log_prob` and `state_value` [B, 1], and the state after the step.
+            A TensorDict [B] of `action` as it was drawn (`head.taken` is what the environment gets), `action_log_prob`
+            and `state_value` [B, 1], and the state after the step.
         """
         parameters, value, state = self.outputs(observation, state, start)
-        return self.draw(parameters, value, deterministic=deterministic), state
+        return self.draw(parameters, value, mask=mask, deterministic=deterministic), state
 
     def outputs(
         self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
@@ -150,15 +181,18 @@ class ActorCritic(TensorDictModuleBase):
         hidden, state = self.trunk(observation, state, start)
         return self._arguments(hidden), self.value(hidden), state
 
-    def draw(self, parameters: dict[str, Tensor], value: Tensor, *, deterministic: bool = False) -> TensorDict:
+    def draw(
+        self, parameters: dict[str, Tensor], value: Tensor, *, mask: Tensor | None = None, deterministic: bool = False
+    ) -> TensorDict:
         """Return an action from the distribution, its log-probability and the value, as `act` does.
 
         Args:
             parameters: [B, ...] of the distribution over actions, by name.
             value: [B].
+            mask: [B, n] bool, which choices are legal; None: all.
             deterministic: take the mode of the distribution instead of a sample.
         """
-        distribution = self._over_actions(parameters)
+        distribution = self._over_actions(parameters, mask)
         action: Any  # a Tensor; torchrl has no types
         if not deterministic:
             action = distribution.sample()
@@ -176,7 +210,7 @@ class ActorCritic(TensorDictModuleBase):
     def forward(self, tensordict: TensorDict) -> TensorDict:
         """Write action, log probability, value and the state after the last step into `tensordict`."""
         hidden, state = self.trunk(tensordict["observation"], tensordict["state"], tensordict["start"])
-        distribution = self.distribution(hidden)
+        distribution = self.distribution(hidden, tensordict.get("action_mask", None))
         action = distribution.sample()
         tensordict["action"], tensordict["action_log_prob"] = action, distribution.log_prob(action)
         tensordict["state_value"] = self.value(hidden)[..., None]
@@ -184,42 +218,12 @@ class ActorCritic(TensorDictModuleBase):
         return tensordict
 
 
-class _FreeStd(nn.Module):
-    """Standard deviations that depend on nothing: one learned logarithm for each number of an action."""
-
-    def __init__(self, numbers: int) -> None:
-        super().__init__()
-        self.log_std = nn.Parameter(torch.zeros(numbers))
-
-    def forward(self, loc: Tensor) -> tuple[Tensor, Tensor]:
-        return loc, self.log_std.exp().expand_as(loc)
-
-
-def _actor(width: int, space: spaces.Space[Any], action_std: ActionStd) -> ProbabilisticTensorDictSequential:
-    options: dict[str, Any]
-    tail: nn.Module
-    if isinstance(space, spaces.Discrete):
-        outputs, keys, tail = int(space.n), ["logits"], nn.Identity()
-        distribution, options = Categorical, {"validate_args": False}
-    elif isinstance(space, spaces.Box) and space.is_bounded("both"):
-        numbers, keys = int(torch.tensor(space.shape).prod()), ["loc", "scale"]
-        free = action_std == "free"
-        outputs, tail = (numbers, _FreeStd(numbers)) if free else (2 * numbers, NormalParamExtractor())
-        low, high = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
-        distribution, options = TanhNormal, {"low": low, "high": high}
-    else:
-        raise ValueError(f"no distribution over actions {space}: supported are Discrete and Box with finite bounds")
-    linear = nn.Linear(width, outputs)
-    nn.init.orthogonal_(linear.weight, 0.01)
-    nn.init.zeros_(linear.bias)
-    return ProbabilisticTensorDictSequential(
-        TensorDictModule(nn.Sequential(linear, tail), in_keys=["hidden"], out_keys=keys),
-        ProbabilisticTensorDictModule(
-            in_keys=keys,
-            out_keys=["action"],
-            distribution_class=distribution,
-            distribution_kwargs=options,
-            return_log_prob=True,
-            log_prob_key="action_log_prob",
-        ),
-    )
+def _mask_path(space: spaces.Space[Any]) -> tuple[str, ...] | None:
+    """Return where an observation holds an action mask, as an environment or a stream shows it; None if it does not."""
+    for above in ((), ("observation",)):
+        inner: Any = space
+        for key in above:
+            inner = inner.spaces.get(key) if isinstance(inner, spaces.Dict) else None
+        if isinstance(inner, spaces.Dict) and "action_mask" in inner.spaces:
+            return (*above, "action_mask")
+    return None

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from lifelong.action_spaces import as_actions, is_nested, no_action, previous_entry, validate_space
 from lifelong.agents.actor_critic import ActionStd, ActorCritic
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.encoder import Encoder, as_tensors, leaves_of
-from lifelong.agents.history import HISTORY, has_history, no_action, space_with_history
+from lifelong.agents.history import HISTORY, has_history, space_with_history
 from lifelong.agents.scaling import Normalize
 from lifelong.hashed_words import hash_text, without_text
 from lifelong.memory import make_memory
@@ -37,7 +38,7 @@ class Agent(nn.Module):
     Args:
         policy: encoder, backbone and heads.
         observation_space: what the policy reads, for one life: a Dict with the entries of `history.py`.
-        action_space: for one life, Discrete or a bounded Box.
+        action_space: for one life; see `action_heads.py`.
         carry: when the memory is reset: `lifetime`, only with a new life; `task`, also with a new task; `episode`, with
             every episode.
 
@@ -63,7 +64,6 @@ class Agent(nn.Module):
         self.carry: Carry = carry
         self.observation_space, self.action_space = observation_space, action_space
         self._spaces = {"observation": str(observation_space), "action": str(action_space)}
-        self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
         self._layout = {name: x.shape[1:] for name, x in self.initial_state(1).tensors().items()}
 
     @classmethod
@@ -140,11 +140,11 @@ class Agent(nn.Module):
         if batch < 1:
             raise ValueError(f"batch must be positive: batch={batch}")
         device = self._device
-        action = torch.from_numpy(no_action(self.action_space, batch))
+        rows = np.repeat(no_action(self.action_space)[None], batch, 0)
         yes = torch.ones(batch, dtype=torch.bool, device=device)
         return AgentState(
             memory=self.policy.backbone.initial_state(batch),
-            previous_action=(action.float() if action.is_floating_point() else action).to(device),
+            previous_action=self._row_tensor(rows),
             previous_reward=torch.zeros(batch, device=device),
             start=yes,
             episode_start=yes.clone(),
@@ -160,6 +160,7 @@ class Agent(nn.Module):
         *,
         task_end: Any = None,
         life_end: Any = None,
+        action_mask: Any = None,
         deterministic: bool = False,
     ) -> tuple[Any, AgentState]:
         """Choose actions.
@@ -172,10 +173,13 @@ class Agent(nn.Module):
             episode_end: [B] bool, the last action ended an episode: `obs` is the first of the next. None: it did not.
             task_end: [B] bool, the last action ended a task; matters with `carry="task"`. None: it did not.
             life_end: [B] bool, `obs` is the first of a new life. None: it is not.
+            action_mask: [B, n] of 0 and 1, which choices are legal (see `lifelong.action_spaces`), such as
+                `info["action_mask"]`; None: what an entry `action_mask` of `obs` says, or all.
             deterministic: take the most probable action instead of a random one.
 
         Returns:
-            action: as the environment takes it, [B, ...], or one action if `obs` is one observation.
+            action: as the environment takes it, [B, ...], or one action if `obs` is one observation; of a Dict or
+                Tuple nested so.
             state: for the next call.
 
         Raises:
@@ -188,11 +192,12 @@ class Agent(nn.Module):
             episode_end,
             task_end=task_end,
             life_end=life_end,
+            action_mask=action_mask,
             deterministic=deterministic,
         )
-        action = self._as_env_takes_it(policy_out["action"])
+        rows = self.policy.head.executed(policy_out["action"])
         single = self._batch_size(self._without_text(obs)) is None
-        return (action[0] if single else action), after
+        return as_actions(self.action_space, rows[0] if single else rows), after
 
     @torch.no_grad()
     def step(
@@ -204,13 +209,14 @@ class Agent(nn.Module):
         *,
         task_end: Any = None,
         life_end: Any = None,
+        action_mask: Any = None,
         deterministic: bool = False,
     ) -> tuple[TensorDict, AgentState]:
         """Choose actions, and return their log-probabilities and values too; see `act` for the arguments.
 
         Returns:
-            policy_out: [B] of `action` (counted from 0 if it is Discrete, flat if it is a Box), `action_log_prob` and
-                `state_value` [B, 1].
+            policy_out: [B] of `action` as it was drawn (`policy.head.taken` is what the environment gets),
+                `action_log_prob` and `state_value` [B, 1].
             state: for the next call.
         """
         obs = self._without_text(obs)
@@ -222,8 +228,11 @@ class Agent(nn.Module):
         state = self._updated(state, reward, episode_end, task_end, life_end)
         observation, state = self._observe(obs, state)
         parameters, value, memory_state = self.policy.outputs(observation, state.memory, state.start)
-        policy_out = self.policy.draw(parameters, value, deterministic=deterministic)
+        mask = self._mask(action_mask, observation)
+        policy_out = self.policy.draw(parameters, value, mask=mask, deterministic=deterministic)
         action, no = policy_out["action"], torch.zeros_like(state.start)
+        if not self.policy.head.simple:
+            action = self._row_tensor(self.policy.head.executed(action))
         after = AgentState(
             memory=memory_state,
             previous_action=action.reshape(state.previous_action.shape),
@@ -302,7 +311,11 @@ class Agent(nn.Module):
             )
         space = self.observation_space["observation"]
         observation = as_tensors({"observation": _with_batch_axis(obs, space)}, (batch,), device)
-        observation["previous_action"] = state.previous_action
+        previous: Any = state.previous_action
+        if is_nested(self.action_space):
+            entries = previous_entry(self.action_space, previous.numpy(force=True))
+            previous = as_tensors(entries, (batch,), device)
+        observation["previous_action"] = previous
         observation["previous_reward"] = state.previous_reward[:, None]
         observation["episode_start"] = state.episode_start[:, None].float()
         return observation, state
@@ -330,12 +343,21 @@ class Agent(nn.Module):
             raise ValueError(f"obs must have one batch size in all its entries, got {sorted(map(str, sizes))}")
         return sizes.pop()
 
-    def _as_env_takes_it(self, action: Tensor) -> NDArray[Any]:
-        array = action.numpy(force=True)
-        shape = (array.shape[0], *(self.action_space.shape or ()))
-        if isinstance(self.action_space, spaces.Discrete):
-            return array.reshape(shape) + self._first_action
-        return array.reshape(shape).astype(self.action_space.dtype)
+    def _row_tensor(self, rows: NDArray[Any]) -> Tensor:
+        """Return rows of actions [B, ...] as a tensor; floats are of single precision."""
+        return torch.from_numpy(rows.astype(np.float32) if rows.dtype.kind == "f" else rows).to(self._device)
+
+    def _mask(self, given: Any, observation: TensorDict) -> Tensor | None:
+        """Return the action masks [B, n], from what was given or the observation; None where there are none."""
+        head, batch = self.policy.head, observation.shape[0]
+        if given is None and self.policy.mask_path is not None:
+            given = observation[self.policy.mask_path].numpy(force=True)
+        if given is None or not head.masks.size:
+            return None
+        array = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+        return torch.from_numpy(head.masks.read_batch(array[None] if array.ndim == 1 else array, batch)).to(
+            self._device
+        )
 
     def _flag(self, name: str, flag: Any, batch: int) -> Tensor:
         return self._per_life(name, False if flag is None else flag, np.bool_, batch)
@@ -370,8 +392,7 @@ def _spaces_of(env: Any) -> tuple[spaces.Dict, spaces.Space[Any]]:
     observation: Any = without_text(space)
     if has_history(observation):
         return observation, action
-    if not isinstance(action, spaces.Discrete | spaces.Box):
-        raise ValueError(f"env must have Discrete or Box actions, got {action}")
+    validate_space(action, "env")
     return space_with_history(observation, action), action
 
 

@@ -15,7 +15,7 @@ class AgentState:
 
     Args:
         memory: [B] state of the memory, before the next step.
-        previous_action: [B, ...] the last action, counted from 0 if it is Discrete.
+        previous_action: [B, ...] rows of the last actions (see `lifelong.action_spaces`), as the environment got them.
         previous_reward: [B] the reward for it; NaN until it is given to `Agent.act`, 0 in a new life.
         start: [B] bool, true where the memory is reset before the next step.
         episode_start: [B] bool, true where the next step is the first of an episode.

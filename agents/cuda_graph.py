@@ -37,7 +37,13 @@ class CudaGraphPolicy:
 
     @torch.no_grad()
     def act(
-        self, observation: TensorDict, state: TensorDict, start: Tensor, *, deterministic: bool = False
+        self,
+        observation: TensorDict,
+        state: TensorDict,
+        start: Tensor,
+        *,
+        mask: Tensor | None = None,
+        deterministic: bool = False,
     ) -> tuple[TensorDict, TensorDict]:
         """Sample one action per life by replaying the graph.
 
@@ -45,6 +51,7 @@ class CudaGraphPolicy:
             observation: [B].
             state: [B] before the step. The one that the last call returned is written over, any other left as it is.
             start: [B] bool, true where the step is the first of a life.
+            mask: [B, n] bool, which choices are legal; None: all.
             deterministic: take the mode of the distribution instead of a sample.
 
         Returns:
@@ -63,7 +70,7 @@ class CudaGraphPolicy:
         if state is not self._state:
             _copy(state, self._state)
         parameters, value = self._replay()
-        return self.policy.draw(parameters, value.clone(), deterministic=deterministic), self._state
+        return self.policy.draw(parameters, value.clone(), mask=mask, deterministic=deterministic), self._state
 
     def _prepare(self, observation: TensorDict, state: TensorDict, start: Tensor) -> None:
         """Capture a step on static tensors; their contents are set afterwards, as capturing writes to them."""

@@ -3,7 +3,7 @@
 | entry | meaning | at the start of a life |
 | --- | --- | --- |
 | observation | the environment's observation | |
-| previous_action | the agent's last action; the number of actions stands for "none yet" | none yet, or about 0 |
+| previous_action | the action the environment got last; see `lifelong.action_spaces` | none yet, or about 0 |
 | previous_reward | [1] the reward for it | 0 |
 | episode_start | [1] 1 in the first step of an episode | 1 |
 
@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
-__all__ = ["HISTORY", "has_history", "no_action", "space_with_history"]
+from lifelong.action_spaces import previous_action_space
+
+__all__ = ["HISTORY", "has_history", "space_with_history"]
 
 HISTORY = ("previous_action", "previous_reward", "episode_start")
 
@@ -31,32 +32,13 @@ def space_with_history(observation_space: spaces.Space[Any], action_space: space
 
     Args:
         observation_space: of one environment, without history.
-        action_space: of one environment, Discrete or Box.
+        action_space: of one environment.
     """
-    if isinstance(action_space, spaces.Discrete):
-        previous_action: spaces.Space[Any] = spaces.Discrete(int(action_space.n) + 1)
-    else:
-        previous_action = action_space
     return spaces.Dict(
         {
             "observation": observation_space,
-            "previous_action": previous_action,
+            "previous_action": previous_action_space(action_space),
             "previous_reward": spaces.Box(-np.inf, np.inf, (1,), np.float32),
             "episode_start": spaces.Box(0.0, 1.0, (1,), np.float32),
         }
     )
-
-
-def no_action(action_space: spaces.Space[Any], num_envs: int) -> NDArray[Any]:
-    """Return the `previous_action` of new lives, [B, ...].
-
-    Args:
-        action_space: of one environment; actions of a Discrete space count from 0.
-        num_envs: B.
-    """
-    if isinstance(action_space, spaces.Discrete):
-        return np.full(num_envs, int(action_space.n), np.int64)
-    if isinstance(action_space, spaces.Box):
-        nearest_to_zero = np.clip(0, action_space.low, action_space.high).astype(action_space.dtype)
-        return np.repeat(nearest_to_zero[None], num_envs, 0)
-    raise ValueError(f"action_space must be Discrete or Box, got {action_space}")

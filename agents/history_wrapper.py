@@ -8,6 +8,7 @@
 | task_start, life_start | [B] true after `reset` only |
 | episodes | when episodes ended, one row for each: `step`, `life`, `episode`, `return`, `length` |
 | final_obs | when episodes were truncated, the batch of observations before the reset |
+| action_mask | [B, n] the legal choices, where `info` or an entry `action_mask` of an observation tells them |
 """
 
 import copy
@@ -19,7 +20,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from numpy.typing import NDArray
 
-from lifelong.agents.history import no_action, space_with_history
+from lifelong.action_spaces import (
+    Masks,
+    as_actions,
+    as_rows,
+    from_zero,
+    no_action,
+    previous_entry,
+    validate_space,
+)
+from lifelong.agents.history import space_with_history
 from lifelong.agents.vector_gate import check_observation, check_reset, check_step
 from lifelong.hashed_words import hash_text, without_text
 
@@ -36,7 +46,7 @@ class HistoryWrapper(VectorWrapper):
     With `AutoresetMode.DISABLED` the wrapper resets the environments whose episodes ended, by `reset_mask`.
 
     Args:
-        env: with Discrete or Box actions; those of a Discrete space are given from 0 here, whatever its `start`.
+        env: with actions of any supported space; what is chosen is given from 0 here, whatever the space's `start`.
         history: whether observations get the additional entries; else only `info` changes.
 
     Raises:
@@ -56,7 +66,9 @@ class HistoryWrapper(VectorWrapper):
         self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.history = history
         action_space = env.single_action_space
-        self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
+        validate_space(action_space, "env")
+        self._own_actions, self._actions, self._read_mask = action_space, from_zero(action_space), Masks(action_space)
+        self._masked = self._read_mask.size > 0
         self._read = without_text(env.single_observation_space)
         if history:
             self.single_observation_space = space_with_history(self._read, action_space)
@@ -64,34 +76,33 @@ class HistoryWrapper(VectorWrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new lives in all slots; see `VectorEnv.reset`."""
-        return self._begin(check_reset(self.env, self.env.reset(seed=seed, options=options))[0])
+        return self._begin(*check_reset(self.env, self.env.reset(seed=seed, options=options)))
 
-    def begin(self, observation: Any) -> tuple[Any, dict[str, Any]]:
+    def begin(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Begin new lives in all slots from what `reset` of the wrapped environment returned.
 
         Args:
             observation: [B] of the wrapped environment, just reset.
+            info: of the same reset.
 
         Raises:
             ValueError: if it is not of the environment's space.
         """
         check_observation(self.env, observation)
-        return self._begin(observation)
+        return self._begin(observation, info)
 
-    def _begin(self, observation: Any) -> tuple[Any, dict[str, Any]]:
+    def _begin(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         B = self.num_envs
-        self._action, self._reward = no_action(self.env.single_action_space, B), np.zeros(B)
+        self._action, self._reward = np.repeat(no_action(self._actions)[None], B, 0), np.zeros(B)
         self._episode_start, self._steps = np.ones(B, np.bool_), 0
         self._episode, self._length, self._return = np.zeros(B, np.int64), np.zeros(B, np.int64), np.zeros(B)
-        return self._with_history(observation), self._flags(np.ones(B, np.bool_))
+        return self._with_history(observation), self._flags(np.ones(B, np.bool_)) | self._masks(observation, info)
 
-    def step(
-        self, actions: NDArray[Any]
-    ) -> tuple[Any, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step all environments.
 
         Args:
-            actions: [B, ...], counted from 0 if they are Discrete.
+            actions: [B, ...], nested as the action space is; what is chosen counts from 0.
 
         Returns:
             Observations, rewards [B], terminated [B], truncated [B] and `info`; where an episode ended the observation
@@ -100,17 +111,22 @@ class HistoryWrapper(VectorWrapper):
         Raises:
             ValueError: if the environment hands over something else; see `vector_gate.py`.
         """
-        actions = np.asarray(actions)
-        taken = actions + self._first_action if self._first_action else actions
+        rows = as_rows(self._actions, actions, self.num_envs).copy()  # environments may write to their actions
+        taken = rows.copy() if isinstance(self._actions, spaces.Box) else as_actions(self._own_actions, rows)
         observation, reward, terminated, truncated, info = check_step(self.env, self.env.step(taken))
         ended = terminated | truncated
-        self._action, self._reward, self._episode_start = actions.copy(), np.array(reward), np.zeros_like(ended)
+        self._action, self._reward, self._episode_start = rows, np.array(reward), np.zeros_like(ended)
         self._steps, self._length, self._return = self._steps + 1, self._length + 1, self._return + reward
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = self._masks(observation, info)
         if ended.any():
             if self.autoreset_mode == AutoresetMode.DISABLED:
                 final = copy.deepcopy(observation)
-                observation, _ = check_reset(self.env, self.env.reset(options={"reset_mask": ended}))
+                observation, begun = check_reset(self.env, self.env.reset(options={"reset_mask": ended}))
+                fresh = self._masks(observation, begun)
+                if fresh or extra:
+                    everything = np.ones((self.num_envs, self._read_mask.size), np.bool_)
+                    now, new = (masks.get("action_mask", everything) for masks in (extra, fresh))
+                    extra["action_mask"] = np.where(ended[:, None], new, now)
             else:
                 final = self._final(observation, info) if truncated.any() else None
             if truncated.any():
@@ -119,6 +135,20 @@ class HistoryWrapper(VectorWrapper):
             extra["episodes"] = self._end(ended)
         self._episode_start = ended
         return self._with_history(observation), reward, terminated, truncated, self._flags(np.zeros_like(ended)) | extra
+
+    def _masks(self, observation: Any, info: dict[str, Any]) -> dict[str, Any]:
+        """Return the entry `action_mask` of `info`; none where no environment says what is legal."""
+        if not self._masked:
+            return {}
+        if isinstance(observation, dict) and "action_mask" in observation:
+            return {"action_mask": self._read_mask.read_batch(np.asarray(observation["action_mask"]), self.num_envs)}
+        if "action_mask" not in info:
+            return {}
+        masks, present = info["action_mask"], info.get("_action_mask", np.ones(self.num_envs, np.bool_))
+        legal = np.ones((self.num_envs, self._read_mask.size), np.bool_)
+        for slot in np.flatnonzero(present):
+            legal[slot] = self._read_mask.read(masks[slot])
+        return {"action_mask": legal}
 
     def _end(self, ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """Return the rows of the episodes that ended, and begin the next ones."""
@@ -153,7 +183,7 @@ class HistoryWrapper(VectorWrapper):
             return observation
         return {
             "observation": observation,
-            "previous_action": self._action.copy(),
+            "previous_action": previous_entry(self._actions, self._action),
             "previous_reward": self._reward[:, None].astype(np.float32),
             "episode_start": self._episode_start[:, None].astype(np.float32),
         }

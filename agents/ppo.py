@@ -195,6 +195,7 @@ class PPO:
                 "advantage": (advantage - advantage.mean()) / scale,
                 "value_target": target,
                 "state_value": steps["state_value"],
+                **({"action_mask": steps["action_mask"]} if "action_mask" in steps else {}),
             },
             steps.batch_size,
         )
@@ -242,7 +243,7 @@ class PPO:
             part = batch[some]
             part["hidden"] = hidden
             with torch.no_grad():
-                now = self.policy.distribution(hidden)
+                now = self.policy.distribution(hidden, part.get("action_mask", None))
                 log_ratio = now.log_prob(part["action"]) - part["action_log_prob"]
             if acting is None:  # no step was made: these weights acted
                 acting, ratio_error = now, log_ratio.exp().sub(1).abs().max().item()

@@ -51,7 +51,8 @@ class Segment:
     """Segment: T steps of B lives, with the memory state before the first.
 
     Args:
-        steps: [B, T] `observation`, `start`, `action`, `action_log_prob`, `state_value`, and under `next`: `reward`,
+        steps: [B, T] `observation`, `start`, `action` as it was drawn, `action_log_prob`, `state_value`, where actions
+            were masked `action_mask` (bool, which choices were legal), and under `next`: `reward`,
             `end` (the memory ends after this step), `episode_end` (the episode ends, the memory goes on), `truncated`
             (the episode was truncated: its value is bootstrapped), `state_value` of what follows, [B, T, 1] each.
         state: [B] of the memory, before the first step.
@@ -125,7 +126,7 @@ class Rollout:
             history = has_history(self.policy.encoder.space)
             wrapper = HistoryWrapper(env, history=history)  # type: ignore[arg-type]
             self.env = wrapper
-            observation, info = wrapper.begin(observation)
+            observation, info = wrapper.begin(observation, info)
         self.observe(observation, info)
 
     def observe(self, observation: Any, info: dict[str, Any]) -> None:
@@ -133,10 +134,14 @@ class Rollout:
 
         Args:
             observation: [B].
-            info: with the start flag that `carry` names.
+            info: with the start flag that `carry` names; its `action_mask`, or that of the observation, is applied.
+
+        Raises:
+            ValueError: if an action mask does not fit the action space, or leaves nothing to choose.
         """
         self.observation = self._tensors(observation)
         self.start = self._flag(info[_START[self.carry]])
+        self.mask = self.policy.mask_of(observation, info, self.env.num_envs)
 
     def segments(self, length: int) -> Iterator[Segment]:
         """Yield segments of `length` steps for ever; the policy may change between them.
@@ -158,11 +163,13 @@ class Rollout:
         reward = np.empty((length, num_envs), np.float32)
         terminated, truncated, memory_ends = (np.empty((length, num_envs), np.bool_) for _ in range(3))
         before, observations, starts, policy_outs, rows = self.state, [], [], [], []
+        masks: list[Tensor | None] = []
         self.state = before.clone()  # the copy that is updated in place
         final_values: dict[int, Tensor] = {}  # after steps that were truncated
         for t in range(length):
             policy_out, after = self._act()
-            actions = policy_out["action"].numpy(force=True).reshape(self.env.action_space.shape)
+            actions = self.policy.head.taken(policy_out["action"])
+            masks.append(self.mask)
             observations.append(self.observation)
             starts.append(self.start)
             policy_outs.append(policy_out)
@@ -178,6 +185,9 @@ class Rollout:
             self.state = self.state.clone()  # the graph's own is overwritten by the next call
         steps = TensorDict.stack(policy_outs, 1)
         steps["observation"], steps["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
+        if any(mask is not None for mask in masks):
+            everything = torch.ones(num_envs, self.policy.head.masks.size, dtype=torch.bool, device=device)
+            steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in masks], 1)
         ended, truncated = terminated | truncated, truncated & ~terminated
         flags = {
             "reward": reward,
@@ -199,14 +209,18 @@ class Rollout:
         """Run the policy's step in place: the next state overwrites the previous one."""
         if self.graph_policy is not None:
             try:
-                return self.graph_policy.act(self.observation, self.state, self.start, deterministic=self.deterministic)
+                return self.graph_policy.act(
+                    self.observation, self.state, self.start, mask=self.mask, deterministic=self.deterministic
+                )
             except CaptureError as error:
                 if self.cuda_graph == "on":
                     raise CaptureError(f"cuda_graph must be auto or off with this policy: {error}") from error
                 warnings.warn(f"acting goes on without a CUDA graph, slower: {error}", RuntimeWarning, stacklevel=3)
                 self.graph_policy = None
         with in_place():
-            return self.policy.act(self.observation, self.state, self.start, deterministic=self.deterministic)
+            return self.policy.act(
+                self.observation, self.state, self.start, mask=self.mask, deterministic=self.deterministic
+            )
 
     def _value(self, observation: TensorDict, state: TensorDict, start: Tensor) -> Tensor:
         """Return the value [B] of an observation; the next state is dropped."""

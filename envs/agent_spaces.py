@@ -5,11 +5,11 @@ from typing import Any, get_args
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
+from lifelong.action_spaces import previous_action_space, validate_space
 from lifelong.envs.task import Boundary
 
-__all__ = ["no_action", "observation_entries", "validate_actions"]
+__all__ = ["observation_entries"]
 
 
 def observation_entries(
@@ -24,17 +24,15 @@ def observation_entries(
         tasks: how many there are.
 
     Raises:
-        ValueError: if `boundary` is unknown, or the action space neither Discrete nor Box.
+        ValueError: if `boundary` is unknown, or there is no policy over the action space.
     """
     if boundary not in get_args(Boundary):
         raise ValueError(f"boundary must be one of {', '.join(get_args(Boundary))}, got {boundary!r}")
-    if not isinstance(action_space, spaces.Discrete | spaces.Box):
-        raise ValueError(f"action space must be Discrete or Box, got {action_space}")
+    validate_space(action_space, "stream")
     flag = spaces.Box(0.0, 1.0, (1,), np.float32)
-    previous = spaces.Discrete(int(action_space.n) + 1) if isinstance(action_space, spaces.Discrete) else action_space
     entries: dict[str, gymnasium.Space[Any]] = {
         "observation": observation_space,
-        "previous_action": previous,
+        "previous_action": previous_action_space(action_space),
         "previous_reward": spaces.Box(-np.inf, np.inf, (1,), np.float32),
         "episode_start": flag,
     }
@@ -43,30 +41,3 @@ def observation_entries(
     if boundary == "task_id":
         entries["task"] = spaces.Discrete(tasks)
     return spaces.Dict(entries)
-
-
-def no_action(space: gymnasium.Space[Any]) -> Any:
-    """Return the previous action at the start of a life: the number of actions, or the action nearest to 0."""
-    return space.n if isinstance(space, spaces.Discrete) else np.clip(0, space.low, space.high)  # type: ignore[attr-defined]
-
-
-def validate_actions(actions: NDArray[Any], space: gymnasium.Space[Any], shape: tuple[int, ...]) -> None:
-    """Validate a batch of actions.
-
-    Args:
-        actions: [B, ...].
-        space: of one life.
-        shape: what the batch must have.
-
-    Raises:
-        ValueError: if the shape or the type is another, or an action is not of the space.
-    """
-    if actions.shape != shape:
-        raise ValueError(f"actions must be {list(shape)}, got {list(actions.shape)}")
-    if isinstance(space, spaces.Discrete):
-        if actions.dtype.kind not in "iu":
-            raise ValueError(f"actions must be integers, got {actions.dtype}")
-        if np.count_nonzero(actions.astype(np.uint64) >= np.uint64(space.n)):  # negative ones are large; beats any()
-            raise ValueError(f"actions must be 0 to {space.n - 1}, got {actions.min()} to {actions.max()}")
-    elif not np.isfinite(actions).all():
-        raise ValueError(f"actions must be finite, got {actions[~np.isfinite(actions)][0]}")

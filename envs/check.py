@@ -24,6 +24,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lifelong.action_spaces import as_actions, is_nested, no_action, previous_entry, row_like, spread_rows
 from lifelong.envs.fork import fork
 from lifelong.envs.references.certificate import ROLES
 from lifelong.envs.references.registry import reference_policies
@@ -186,22 +187,24 @@ def flags_agree(trial: Trial) -> None:
     obs, info = stream.reset()
     if not info["life_start"].all():
         raise Broken("life_start must be true after reset")
-    task, episode = info["task"], np.zeros(3, np.int64)
+    task, episode, space = info["task"], np.zeros(3, np.int64), stream.single_action_space
     for _ in range(trial.steps // 2):
         if (info["life_start"] & ~info["task_start"]).any() or (info["task_start"] & ~info["episode_start"]).any():
             raise Broken("life_start must imply task_start, and task_start episode_start")
         for name in ("episode_start", "task_start"):
             _equal(f"{name} of the observation", obs[name][:, 0], info[name])
-        actions = _actions(stream)
-        obs, reward, terminated, truncated, info = stream.step(actions)
+        rows = _drawn(stream)
+        obs, reward, terminated, truncated, info = stream.step(as_actions(space, rows))
         _equal("episode_start of info", info["episode_start"], terminated | truncated)
         _equal("task_start of info", info["task_start"], info["life_start"] | (info["task"] != task))
         fresh = info["episode_start"] if stream.sealed else info["life_start"]
         _equal("previous_reward", obs["previous_reward"][:, 0], np.where(fresh, 0, reward).astype(np.float32))
-        _equal("previous_action", obs["previous_action"][~fresh], actions[~fresh])
-        nothing = getattr(stream.single_action_space, "n", 0)
-        if not (obs["previous_action"][fresh] == nothing).all():
-            raise Broken(f"previous_action must be {nothing} where a life starts, got {obs['previous_action'][fresh]}")
+        previous, want = _flat(obs["previous_action"]), _flat(previous_entry(space, rows))
+        nothing = _flat(previous_entry(space, no_action(space)[None]))
+        for name, got in previous.items():
+            _equal("/".join(filter(None, ("previous_action", name))), got[~fresh], want[name][~fresh])
+            if not (got[fresh] == nothing[name]).all():
+                raise Broken(f"previous_action must be {nothing[name][0]} where a life starts, got {got[fresh]}")
         task, episode = info["task"], np.where(info["life_start"], 0, episode + (terminated | truncated))
         if stream.life_episodes is not None and (episode >= stream.life_episodes).any():
             raise Broken(f"a life must end after {stream.life_episodes} episodes, one has {episode.max() + 1}")
@@ -287,20 +290,20 @@ def an_action_that_is_none_is_refused(trial: Trial) -> None:
     stream.reset()
     stream.step(_actions(stream))
     space, before = stream.single_action_space, stream.position()
-    wrong: list[Any] = [np.zeros((3, *(space.shape or ())), space.dtype)]
+    wrong: list[Any] = [as_actions(space, row_like(space, 3))]
     if isinstance(space, spaces.Discrete):
         wrong += [[0, space.n], [-1, 0], [0.0, 1.0]]
-    else:
+    elif not is_nested(space):
         wrong += [np.full((2, *(space.shape or ())), np.nan)]
     for actions in wrong:
-        _refused(f"step({actions})", partial(stream.step, actions), ValueError, "actions must be")
+        _refused(f"step({actions})", partial(stream.step, actions), ValueError, "actions.* must be")
         _same(f"the position after step({actions})", stream.position(), before)
 
 
 def wrong_calls_are_refused(trial: Trial) -> None:
     """Check that a step before the first reset, and invalid settings, raise errors."""
     stream = trial.make(3)
-    nothing = np.zeros((3, *(stream.single_action_space.shape or ())), stream.single_action_space.dtype)
+    nothing = as_actions(stream.single_action_space, row_like(stream.single_action_space, 3))
     _refused("step before the first reset", lambda: stream.step(nothing), gymnasium.error.ResetNeeded)
     _refused("num_envs=0", lambda: trial.make(0), ValueError, "num_envs=0")
     settings: list[dict[str, Any]] = [{"boundary": "loud"}, {"life_episodes": 0}]
@@ -428,11 +431,11 @@ def copies_live_as_the_life_would(trial: Trial) -> None:
             _same(f"the observation of a copy of a new episode in step {step}", shown, life_shown)
             _same(f"info of a copy of a new episode in step {step}", told, {k: info[k][slot] for k in told})
             following = True
-        actions, life = _actions(stream), stream.life[1]
-        obs, *ends, info = stream.step(actions)
+        rows, life, space = _drawn(stream), stream.life[1], stream.single_action_space
+        obs, *ends, info = stream.step(as_actions(space, rows))
         if not following:
             continue
-        _, *own_ends, own_info = copy.step(actions[slot])
+        _, *own_ends, own_info = copy.step(as_actions(space, rows[slot]))
         _same(f"reward and ends of a copy in step {step}", tuple(own_ends), tuple(end[slot] for end in ends))
         following = not info["episode_start"][1]
         if not following:
@@ -449,9 +452,9 @@ def one_life_alone_is_that_among_others(trial: Trial) -> None:
     for step in range(trial.steps // 2):
         _same(f"the observation of Single in step {step}", one_obs, {n: leaf[0] for n, leaf in _flat(obs).items()})
         _same(f"info of Single in step {step}", one_info, {name: value[0] for name, value in info.items()})
-        actions = _actions(stream)
-        one_obs, *one_ends, one_info = single.step(actions[0])
-        obs, *ends, info = stream.step(actions)
+        drawn, space = _drawn(stream), stream.single_action_space
+        one_obs, *one_ends, one_info = single.step(as_actions(space, drawn[0]))
+        obs, *ends, info = stream.step(as_actions(space, drawn))
         if one_ends != [end[0] for end in ends]:
             raise Broken(f"reward and ends of Single in step {step} must be {[end[0] for end in ends]}, got {one_ends}")
         rows, final = info.pop("episodes", None), info.pop("final_obs", None)
@@ -462,7 +465,7 @@ def one_life_alone_is_that_among_others(trial: Trial) -> None:
             _same("the last observation of Single", one_obs, {n: leaf[0] for n, leaf in _flat(final).items()})
         _refused(
             "step of Single after the end",
-            partial(single.step, actions[0]),
+            partial(single.step, as_actions(space, drawn[0])),
             gymnasium.error.ResetNeeded,
             "after the end",
         )
@@ -533,11 +536,20 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
 # Helpers of the clauses.
 
 
-def _actions(stream: TaskStream) -> NDArray[Any]:
+def _actions(stream: TaskStream) -> Any:
     """Return random actions as a function of the life and its step."""
+    return as_actions(stream.single_action_space, _drawn(stream))
+
+
+def _drawn(stream: TaskStream) -> NDArray[Any]:
+    """Return the rows of random actions; see `lifelong.action_spaces`."""
     space: Any = stream.single_action_space
     if isinstance(space, spaces.Discrete):
         return (uniform(7, Purpose.POLICY, stream.life, stream.life_step) * int(space.n)).astype(np.int64)
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f" or not space.is_bounded("both"):
+        numbers = np.arange(no_action(space).size)
+        life, life_step = stream.life[:, None], stream.life_step[:, None]
+        return spread_rows(space, uniform(7, Purpose.POLICY, life, life_step, numbers))
     entries = np.arange(np.prod(space.shape)).reshape(space.shape)
     shape = stream.num_envs, *[1] * entries.ndim
     drawn = uniform(7, Purpose.POLICY, stream.life.reshape(shape), stream.life_step.reshape(shape), entries)

@@ -8,6 +8,7 @@
 | reward | a finite number that float32 holds: of Python, of numpy, or an array without axes |
 | terminated, truncated | true or false, of Python or numpy; the integers 0 and 1 count as such |
 | info | a dict; `success`, `is_success` and `lifelong_answer` of an episode's last step as `end_of_episode` says |
+| `action_mask`, of `info` or an observation | as `legal_choices` says |
 | `render()` of `rgb_array` | uint8 [height, width, 3] |
 | `close()` | may do anything: what it raises is a warning, since nothing is lost by it |
 
@@ -25,10 +26,12 @@ from typing import Any, NoReturn
 import gymnasium
 import numpy as np
 from gymnasium.utils.passive_env_checker import env_reset_passive_checker, env_step_passive_checker
+from numpy.typing import NDArray
 
+from lifelong.action_spaces import Masks
 from lifelong.envs.entries import ContractError, entry_check, number, refuse_outside, shown
 
-__all__ = ["Gate", "end_of_episode"]
+__all__ = ["Gate", "end_of_episode", "legal_choices"]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _RESET, _STEP = "(observation, info)", "(observation, reward, terminated, truncated, info)"
@@ -207,6 +210,22 @@ def end_of_episode(info: dict[str, Any], *, success: bool = True) -> tuple[float
             "info['lifelong_answer']", f"must be an integer of 32 bits, got {shown(info['lifelong_answer'])}"
         )
     return said, int(value)
+
+
+def legal_choices(masks: Masks, mask: Any) -> NDArray[np.bool_]:
+    """Return what an `action_mask` says, all choices side by side.
+
+    Args:
+        masks: of the environment's actions.
+        mask: of its `info`, or an entry of its observation; see `lifelong.action_spaces`.
+
+    Raises:
+        ContractError: if it is no mask of these actions.
+    """
+    try:
+        return masks.read(mask)
+    except (TypeError, ValueError) as error:
+        raise ContractError("action_mask", str(error).removeprefix("action_mask ")) from error
 
 
 def _blame(method: str, error: BaseException) -> NoReturn:

@@ -16,12 +16,17 @@ Observations are those of the environment:
 | MiniGrid's `image` | MultiDiscrete [7, 7, 3]: object type, colour, state of each cell in view, in its numbers; with MiniGrid's wrappers around it, see `minigrid/cells.py` |
 | MiniGrid's `mission` | MultiDiscrete: the indices of its words, see `minigrid/mission.py`; a constant one is left out |
 
-Actions are Discrete, counted from 0 whatever the environment's `start`, or Box. An episode that is terminated and
-truncated at once counts as terminated. An environment that raises, or hands over what it must not (see `gate.py`), ends
-the stream: `StreamError`, whose `report` has the seed and the actions that reproduce it. `success` of a row is
-`info["success"]` or `info["is_success"]` of the last step; of MiniGrid and BabyAI, whether the episode terminated with
-a reward above 0; of a task with `success_return`, whether the return is at least that. `answer` is
-`info["lifelong_answer"]`, or else the last discrete action.
+Actions are those of the environment: Discrete, MultiDiscrete, MultiBinary, Box, and Dict or Tuple of these; what is
+chosen counts from 0, whatever the environment's `start`. An environment gets arrays of its own, so that it may change
+them. `info["action_mask"]`, or an entry `action_mask` of the observation, says which choices are legal (see
+`lifelong.action_spaces`); the stream's `info["action_mask"]` has the masks of all lives from the first one on. Where
+actions are a Box there is nothing to mask, and it is ignored.
+
+An episode that is terminated and truncated at once counts as terminated. An environment that raises, or hands over what
+it must not (see `gate.py`), ends the stream: `StreamError`, whose `report` has the seed and the actions that reproduce
+it. `success` of a row is `info["success"]` or `info["is_success"]` of the last step; of MiniGrid and BabyAI, whether
+the episode terminated with a reward above 0; of a task with `success_return`, whether the return is at least that.
+`answer` is `info["lifelong_answer"]`, or else the last discrete action.
 
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
@@ -40,11 +45,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
-from lifelong.envs.gate import Gate, end_of_episode
+from lifelong.envs.gate import Gate, end_of_episode, legal_choices
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
@@ -138,14 +144,16 @@ class GymStream(TaskStream):
             num_envs,
             tasks=self._recipes,
             observation_space=_from_zero(obs_space),
-            action_space=_from_zero(act_space),
+            action_space=from_zero(act_space),
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,
             seed=seed,
         )
-        self._moves = act_space
+        self._moves, self._start = act_space, getattr(act_space, "start", None)
         self._discrete = isinstance(act_space, spaces.Discrete)
+        self._read_mask = Masks(act_space)
+        self._masks: NDArray[np.bool_] | None = None  # [B, choices] of the present step, from the first one seen on
         self._obs = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(obs_space)}
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = {path: kept for path, kept in self._obs.items() if np.issubdtype(kept.dtype, np.inexact)}
@@ -176,10 +184,9 @@ class GymStream(TaskStream):
         return self._spaces_of(self.environment(0, number), self._recipes[number].env_id)
 
     def _spaces_of(self, env: gymnasium.Env[Any, Any], env_id: str) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        obs_space, act_space = readable(env, env_id, minigrid=is_minigrid(env)), env.action_space
-        if not isinstance(act_space, spaces.Discrete | spaces.Box):
-            raise ValueError(f"{env_id}: actions {act_space} are not supported; supported are Discrete and Box")
-        return obs_space, act_space
+        obs_space = readable(env, env_id, minigrid=is_minigrid(env))
+        validate_space(env.action_space, env_id)
+        return obs_space, env.action_space
 
     def environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
         """Return the environment of one life and task, made at first use.
@@ -236,27 +243,28 @@ class GymStream(TaskStream):
             for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
                 self._taken[slot] = []
                 env = self.environment(slot, int(self.base_task[slot]))
-                self._keep(slot, env.reset(seed=seed)[0])
+                obs, info = env.reset(seed=seed)
+                self._keep(slot, obs)
+                self._keep_mask(slot, info)
                 self._steps[slot] = env.step
         except BaseException as error:
             raise self._crash(slot, error) from error
         self._check()
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        if self._discrete:
-            moves = (actions + self._moves.start).tolist()  # type: ignore[attr-defined]
-        else:
-            moves = list(actions.astype(self._moves.dtype))  # a copy: environments may keep their actions
+        taken, moves = self._own(actions)
         rewards, ends, cuts = [], [], []
         whole, steps, slot = self._obs.get(()), self._steps, 0  # whole: observations without entries
         try:
             for slot, move in enumerate(moves):
-                self._taken[slot].append(move)
+                self._taken[slot].append(taken[slot])
                 obs, reward, terminated, truncated, info = steps[slot](move)
                 if whole is None:
                     self._keep(slot, obs)
                 else:
                     whole[slot] = obs
+                if self._masks is not None or "action_mask" in info:
+                    self._keep_mask(slot, info)
                 if terminated or truncated:
                     self._end(slot, info)
                 rewards.append(reward)
@@ -267,6 +275,40 @@ class GymStream(TaskStream):
         self._check()
         over = np.array(ends)
         return np.array(rewards), over, np.array(cuts) & ~over
+
+    def _own(self, rows: NDArray[Any]) -> tuple[list[Any], list[Any]]:
+        """Return what is kept of each life's action, and the action as the environment takes it.
+
+        What is kept counts as the environment does; of a Dict or Tuple it is the row. Nothing is shared: environments
+        may keep their actions, or write to them.
+        """
+        if self._discrete:
+            moves = (rows + self._start).tolist()
+            return moves, moves
+        if is_nested(self._moves):
+            return list(rows.copy()), [as_actions(self._moves, row) for row in rows]
+        own = as_actions(self._moves, rows)
+        return list(own), [np.array(action) for action in own]
+
+    def _given(self, kept: Any) -> Any:
+        """Return the action as the environment takes it, from what is kept of it."""
+        if self._discrete:
+            return int(kept)
+        return as_actions(self._moves, kept) if is_nested(self._moves) else np.array(kept)
+
+    def _keep_mask(self, slot: int, info: dict[str, Any]) -> None:
+        mask = info.get("action_mask")
+        if mask is None and self._masks is None:
+            return
+        if self._masks is None:
+            self._masks = np.ones((self.num_envs, self._read_mask.size), np.bool_)
+        if self._read_mask.size:
+            self._masks[slot] = True if mask is None else legal_choices(self._read_mask, mask)
+
+    def _info(self) -> dict[str, Any]:
+        if self._masks is None or not self._read_mask.size:
+            return super()._info()
+        return super()._info() | {"action_mask": self._drift.mask(self._masks.copy())}
 
     def _end(self, slot: int, info: dict[str, Any]) -> None:
         """Keep what the last step of an episode says of it."""
@@ -282,7 +324,7 @@ class GymStream(TaskStream):
         if isinstance(error, KeyboardInterrupt):
             raise error
         recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
-        actions = [np.asarray(move).tolist() for move in self._taken[slot]]
+        actions = [_plain(self._given(move)) for move in self._taken[slot]]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         fault = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
         return StreamError(
@@ -341,9 +383,8 @@ class GymStream(TaskStream):
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream, with the actions of the unfinished episodes."""
         actions = [move for taken in self._taken for move in taken]
-        return super().position() | {
-            "actions": np.array(actions, self._moves.dtype).reshape(-1, *(self._moves.shape or ()))
-        }
+        row = as_actions(self._moves, row_like(self._moves)) if not is_nested(self._moves) else row_like(self._moves)
+        return super().position() | {"actions": np.array(actions, row.dtype).reshape(-1, *row.shape)}
 
     def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step; see `TaskStream.resume`."""
@@ -359,9 +400,10 @@ class GymStream(TaskStream):
             try:
                 for move in taken.tolist() if self._discrete else list(taken):
                     self._taken[slot].append(move)
-                    obs, reward, terminated, truncated, _ = self._steps[slot](move)
+                    obs, reward, terminated, truncated, info = self._steps[slot](self._given(move))
                     gained, over = gained + reward, over or terminated or truncated
                     self._keep(slot, obs)
+                    self._keep_mask(slot, info)
             except BaseException as error:
                 raise self._crash(slot, error) from error
             if over or gained != self.base_return[slot]:
@@ -422,6 +464,8 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
             env = mission.MissionWords(env)
     if has_text(env.observation_space, besides="mission" if minigrid else None):
         env = TextWords(env)
+    if isinstance(env.observation_space, spaces.Dict) and "action_mask" in env.observation_space.spaces:
+        env = MaskInfo(env)
     return Drifted(env, task.drifts) if task.drifts else env
 
 
@@ -430,6 +474,27 @@ def _gate(env: Any) -> Gate:
     while not isinstance(env, Gate):
         env = env.env
     return env
+
+
+class MaskInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Copy the observation's entry `action_mask` to `info`."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        return obs, info | {"action_mask": np.array(obs["action_mask"])}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return obs, reward, terminated, truncated, info | {"action_mask": np.array(obs["action_mask"])}
+
+
+def _plain(action: Any) -> Any:
+    """Return an action as numbers, lists and dicts."""
+    if isinstance(action, dict):
+        return {key: _plain(part) for key, part in action.items()}
+    return [_plain(part) for part in action] if isinstance(action, tuple) else np.asarray(action).tolist()
 
 
 def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:

@@ -7,10 +7,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.envs.agent_spaces import no_action
+from lifelong.action_spaces import no_action, row_like
 from lifelong.envs.composed_schedules import bind_tasks
 from lifelong.envs.counters import (
     Bools,
@@ -160,9 +159,8 @@ class Lives:
         self._reset_counters()
 
     def _reset_counters(self) -> None:
-        space, self.lives = self.single_action_space, 0  # how many lives have begun
-        dtype = np.dtype(np.int64) if isinstance(space, spaces.Discrete) else space.dtype
-        actions = np.zeros((self.num_envs, *(space.shape or ())), dtype)
+        self.lives = 0  # how many lives have begun
+        actions = row_like(self.single_action_space, self.num_envs)
         self._set_counters(new_counters(self.num_envs, len(self.tasks), actions))
 
     def _set_counters(self, counters: Counters) -> None:

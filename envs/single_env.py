@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector.utils import iterate
 
+from lifelong.action_spaces import batch_of
 from lifelong.envs.stream import TaskStream
 
 __all__ = ["Single"]
@@ -80,7 +81,7 @@ class Single(gymnasium.Env[Any, Any]):
         """
         if self._over:
             raise gymnasium.error.ResetNeeded("step after the end of an episode")
-        reward, terminated, truncated, ended = self.stream.advance(np.asarray(action)[None])
+        reward, terminated, truncated, ended = self.stream.advance(batch_of(action, 1))
         obs, infos = self.stream.observe()
         info: dict[str, Any] = {name: value[0] for name, value in infos.items()}
         if ended.size:

@@ -34,7 +34,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lifelong.envs.agent_spaces import observation_entries, validate_actions
+from lifelong.action_spaces import as_rows, previous_entry
+from lifelong.envs.agent_spaces import observation_entries
 from lifelong.envs.composed_schedules import Order, Paired, bind_tasks
 from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
@@ -157,7 +158,11 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
     def _step(self, actions: NDArray[Any]) -> tuple[Floats, Bools, Bools]:
-        """Step all lives and return reward, terminated, truncated, [B] each."""
+        """Step all lives by the rows of their actions, [B, ...] (see `lifelong.action_spaces`).
+
+        Returns:
+            Reward, terminated, truncated, [B] each.
+        """
         raise NotImplementedError
 
     def _observe(self) -> Any:
@@ -234,7 +239,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         """Step all lives.
 
         Args:
-            actions: [B, ...] one action for each.
+            actions: [B, ...] one action for each, nested as the action space is.
 
         Returns:
             Observations, rewards [B], terminated [B], truncated [B] and `info`; where an episode ended the observation
@@ -253,7 +258,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         """Step all lives without beginning new episodes.
 
         Args:
-            actions: [B, ...] one action for each.
+            actions: [B, ...] one action for each, nested as the action space is.
 
         Returns:
             Rewards [B], terminated [B], truncated [B], and [n] the slots whose episodes ended: pass them to `end` and
@@ -264,8 +269,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         """
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("step before the first reset")
-        actions = np.asarray(actions)
-        validate_actions(actions, self.single_action_space, self.previous_action.shape)
+        actions = as_rows(self.single_action_space, actions, self.num_envs)
         reward, terminated, truncated = self._step(self._drift.action(actions))
         reward = self._drift.reward(reward, terminated, truncated)
         ended = self._count_step(reward, terminated, truncated)
@@ -320,7 +324,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     def _observation(self) -> dict[str, Any]:
         obs: dict[str, Any] = {
             "observation": self._drift.observation(self._observe()),
-            "previous_action": self.previous_action.copy(),
+            "previous_action": previous_entry(self.single_action_space, self.previous_action),
             "previous_reward": self.previous_reward[:, None].astype(np.float32),
             "episode_start": self.episode_start[:, None].astype(np.float32),
         }

@@ -12,8 +12,12 @@
 | --- | --- |
 | the same space | that space |
 | Discrete | the most choices; a task with n takes choice a as a modulo n |
-| Box | a vector in [-1, 1] as the longest; a task takes its first entries, scaled to its bounds if it has any |
-| Discrete and Box | an error |
+| Discrete, MultiDiscrete, MultiBinary | a MultiDiscrete as long as the longest, each number with the most choices; a task takes its first numbers so |
+| Box | a vector in [-1, 1] as the longest; a task takes its first entries, scaled to its bounds if it has any, and rounded if it takes integers: each gets an equal part of [-1, 1] |
+| choices and Box, Dict, Tuple | an error |
+
+A mask of a task's choices is brought along: choice a of the common action is legal if a modulo n is, and what a task does
+not take always.
 """  # noqa: E501  a table
 
 from collections.abc import Sequence
@@ -22,13 +26,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
+from lifelong.action_spaces import Masks, as_actions, choice_sizes
+from lifelong.envs.gate import legal_choices
 from lifelong.hashed_words import is_hashed
 from lifelong.readable import MANY
 
-__all__ = ["Adapted", "common_actions", "common_observations", "convert", "own_action"]
+__all__ = ["Adapted", "common_actions", "common_mask", "common_observations", "convert", "own_action"]
 
 AnySpace = spaces.Space[Any]
+
+_CHOICES = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -51,14 +60,21 @@ class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         obs, info = self.env.reset(seed=seed, options=options)
-        return convert(self.observation_space, self._own_space, obs), info
+        return convert(self.observation_space, self._own_space, obs), self._masked(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment by its own action of a common one."""
         obs, reward, terminated, truncated, info = self.env.step(
             own_action(self.action_space, self._own_actions, action)
         )
-        return convert(self.observation_space, self._own_space, obs), reward, terminated, truncated, info
+        return convert(self.observation_space, self._own_space, obs), reward, terminated, truncated, self._masked(info)
+
+    def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
+        masks = Masks(self._own_actions) if info.get("action_mask") is not None else None
+        if masks is None or not masks.size:
+            return info
+        legal = legal_choices(masks, info["action_mask"])
+        return info | {"action_mask": common_mask(self.action_space, self._own_actions, legal)}
 
 
 def common_observations(own_spaces: Sequence[AnySpace]) -> AnySpace:
@@ -74,17 +90,23 @@ def common_actions(own_spaces: Sequence[AnySpace]) -> AnySpace:
     """Return the common action space; see the table.
 
     Raises:
-        ValueError: if some are Discrete and some are Box.
+        ValueError: if some are choices and some are Box, or some are a Dict or Tuple.
     """
     first = own_spaces[0]
     if all(space == first for space in own_spaces):
         return first
     if all(isinstance(space, spaces.Discrete) for space in own_spaces):
         return spaces.Discrete(max(int(space.n) for space in own_spaces if isinstance(space, spaces.Discrete)))
+    if all(isinstance(space, _CHOICES) for space in own_spaces):
+        sizes = [choice_sizes(space) for space in own_spaces]
+        most = [max(s[i] for s in sizes if i < len(s)) for i in range(max(len(s) for s in sizes))]
+        return spaces.MultiDiscrete(most)
     if all(isinstance(space, spaces.Box) for space in own_spaces):
         return spaces.Box(-1.0, 1.0, (max(spaces.flatdim(space) for space in own_spaces),), np.float32)
     kinds = ", ".join(dict.fromkeys(str(space) for space in own_spaces))
-    raise ValueError(f"actions of one stream are all Discrete or all Box, got {kinds}")
+    raise ValueError(
+        "actions of one stream are all choices (Discrete, MultiDiscrete, MultiBinary) or all Box, got " + kinds
+    )
 
 
 def _common(own_spaces: list[AnySpace | None]) -> AnySpace:
@@ -173,9 +195,33 @@ def own_action(common: AnySpace, own: Any, action: Any) -> Any:
     if common == own:
         return action
     if isinstance(own, spaces.Discrete):
-        return int(own.start) + int(action) % int(own.n)
+        return int(own.start) + int(np.reshape(action, -1)[0]) % int(own.n)
+    if isinstance(own, _CHOICES):
+        sizes = choice_sizes(own)
+        chosen = np.reshape(action, -1)[: sizes.size] % sizes
+        return as_actions(own, chosen.reshape(own.shape))
     part = np.asarray(action, np.float64)[: spaces.flatdim(own)].reshape(own.shape)
     bounded = np.isfinite(own.low) & np.isfinite(own.high)
     low, high = np.where(bounded, own.low, -1.0), np.where(bounded, own.high, 1.0)
+    if own.dtype.kind != "f":
+        part = np.where(bounded, np.clip(part, -1.0, 1.0), part)
+        integer = np.where(bounded, np.floor(low + (part + 1.0) / 2.0 * (high - low + 1.0)), np.rint(part))
+        return np.clip(integer, own.low, own.high).astype(own.dtype)
     scaled = low + (np.clip(part, -1.0, 1.0) + 1.0) / 2.0 * (high - low)
     return np.where(bounded, scaled, part).astype(own.dtype)
+
+
+def common_mask(common: AnySpace, own: AnySpace, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask of a common action from that of the environment's own.
+
+    Args:
+        common: space of all.
+        own: space of one.
+        mask: [n] which of its own choices are legal.
+    """
+    if common == own:
+        return mask
+    sizes = choice_sizes(own)
+    parts = np.split(mask, np.cumsum(sizes)[:-1])
+    parts += [np.ones(1, np.bool_)] * (len(choice_sizes(common)) - len(parts))
+    return np.concatenate([np.resize(part, n) for part, n in zip(parts, choice_sizes(common), strict=True)])

@@ -1,6 +1,7 @@
 """Drifts of actions: the executed action differs from the chosen one.
 
-A discrete action counts from the space's `start`; an action that is a Box is drifted entry by entry.
+A discrete action counts from the space's `start`; an action that is a Box is drifted entry by entry. Reversed, delayed
+and sticky actions may be MultiDiscrete or MultiBinary too; none may be a Dict or Tuple.
 
 Source: sticky actions, arXiv:1709.06009.
 """
@@ -12,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lifelong.action_spaces import is_nested
 from lifelong.envs.drifts.base import Change, Ints, Screen
 from lifelong.envs.rng import Purpose, cycle, uniform
 
@@ -20,12 +22,19 @@ __all__ = ["DelayedActions", "ReversedActions", "ShuffledActions", "StickyAction
 
 @dataclass(frozen=True, slots=True)
 class ReversedActions(Screen):
-    """Reverse the actions: a Discrete space's order, a Box mirrored within its bounds, or negated without them."""
+    """Reverse the actions: the order of choices, a Box mirrored within its bounds, or negated without them."""
 
     def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
         """Return the change; see `Screen`."""
         if isinstance(action_space, spaces.Discrete):
             return _Mapped(np.arange(int(action_space.n))[::-1], int(action_space.start))
+        if isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):
+            start, most = getattr(action_space, "start", 0), getattr(action_space, "nvec", 2) - 1
+            sizes = np.broadcast_to(most + 1, action_space.shape).reshape(-1)
+            order = np.concatenate(
+                [first + np.arange(n)[::-1] for first, n in zip(np.cumsum(sizes) - sizes, sizes, strict=True)]
+            )
+            return _Mirrored(np.asarray(2 * start + most, action_space.dtype), order)
         space = _box(action_space)
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         middle = np.where(bounded, space.low, 0) + np.where(bounded, space.high, 0)
@@ -80,7 +89,7 @@ class DelayedActions(Screen):
 
     def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
         """Return the change; see `Screen`."""
-        return _Late(self.steps, action_space, num_envs)
+        return _Late(self.steps, _array(action_space), num_envs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,7 @@ class StickyActions(Screen):
 
     def change(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], num_envs: int) -> Change:
         """Return the change; see `Screen`."""
-        return _Stuck(self.probability, action_space, num_envs)
+        return _Stuck(self.probability, _array(action_space), num_envs)
 
 
 class _Mapped(Change):
@@ -114,14 +123,21 @@ class _Mapped(Change):
         meant: NDArray[Any] = self.meaning[actions - self.start] + self.start
         return meant
 
+    def mask(self, slots: Ints, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return masks[:, self.meaning]
+
 
 class _Mirrored(Change):
-    def __init__(self, middle: Any) -> None:
+    def __init__(self, middle: Any, order: Ints | None = None) -> None:
         self.middle = middle  # twice the middle of each entry
+        self.order = order  # of the choices that masks speak of
 
     def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
         mirrored: NDArray[Any] = self.middle - actions
         return mirrored
+
+    def mask(self, slots: Ints, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return masks if self.order is None else masks[:, self.order]
 
 
 class _Permuted(Change):
@@ -168,6 +184,12 @@ class _Stuck(Change):
         executed[stuck] = self.last[slots[stuck]]
         self.last[slots], self.step[slots] = executed, step + 1
         return executed
+
+
+def _array(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    if is_nested(space):
+        raise ValueError(f"actions must not be a Dict or Tuple, got {space}")
+    return space
 
 
 def _box(space: spaces.Space[Any]) -> spaces.Box:

@@ -33,6 +33,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lifelong.action_spaces import Masks, is_nested
 from lifelong.envs.rng import Purpose, bits
 
 __all__ = ["Change", "Drift", "Drifted", "Screen", "environment_name"]
@@ -59,6 +60,13 @@ class Change:
     def action(self, slots: Ints, actions: NDArray[Any]) -> NDArray[Any]:
         """Return the drifted actions for the environment; called once a step."""
         return actions
+
+    def mask(self, slots: Ints, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return [n, choices] which of the agent's actions are legal, from which of the environment's are.
+
+        Of actions that are delayed or repeated it stays: they were legal when they were chosen.
+        """
+        return masks
 
     def observation(self, slots: Ints, obs: NDArray[Any]) -> NDArray[Any]:
         """Return the drifted observations of `part`; must not write to `obs` or change its own state."""
@@ -149,11 +157,11 @@ class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
                 self.undo()
                 raise ValueError(f"{drift} does not fit {environment_name(self.env)}: {error}") from error
         obs, info = self.env.reset(seed=seed, options=options)
-        return self._drifted(obs), info
+        return self._drifted(obs), self._masked(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step the environment with drifted action, observation and reward."""
-        if self._changes:
+        if self._changes and not is_nested(self.action_space):  # of which no drift changes the actions
             chosen = np.asarray(action)[None]
             for change in reversed(self._changes):
                 chosen = change.action(_ALONE, chosen)
@@ -162,7 +170,18 @@ class Drifted(gymnasium.Wrapper[Any, Any, Any, Any]):
         rewards, over = np.array([reward], np.float64), np.array([terminated or truncated])
         for change in self._changes:
             rewards = change.reward(_ALONE, rewards, over)
-        return self._drifted(obs), float(rewards[0]), terminated, truncated, info
+        return self._drifted(obs), float(rewards[0]), terminated, truncated, self._masked(info)
+
+    def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
+        if info.get("action_mask") is None or not self._changes:
+            return info
+        masks = Masks(self.action_space)
+        if not masks.size:
+            return info
+        mask = masks.read(info["action_mask"])[None]
+        for change in self._changes:
+            mask = change.mask(_ALONE, mask)
+        return info | {"action_mask": mask[0]}
 
     def _drifted(self, obs: Any) -> Any:
         for change in self._changes:

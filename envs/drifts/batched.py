@@ -56,6 +56,10 @@ class NoDrift:
         """Return [B, ...] the actions that the tasks get; called once a step."""
         return actions
 
+    def mask(self, masks: Bools) -> Bools:
+        """Return [B, choices] which of the agent's actions are legal, from which of the tasks' are."""
+        return masks
+
     def reward(self, reward: Floats, terminated: Bools, truncated: Bools) -> Floats:
         """Return [B] the rewards that the agent gets; called once a step."""
         return reward
@@ -129,6 +133,14 @@ class DriftedLives(NoDrift):
         for slots, changes in self._at_work():
             for change in reversed(changes):
                 changed[slots] = change.action(slots, changed[slots])
+        return changed
+
+    def mask(self, masks: Bools) -> Bools:
+        """Return [B, choices] which of the agent's actions are legal, from which of the tasks' are."""
+        changed = masks.copy()
+        for slots, changes in self._at_work():
+            for change in changes:
+                changed[slots] = change.mask(slots, changed[slots])
         return changed
 
     def reward(self, reward: Floats, terminated: Bools, truncated: Bools) -> Floats:

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from lifelong.action_spaces import as_actions, batch_of, no_action, spread_rows
 from lifelong.envs.drifts.base import Drift, Drifted, environment_name
 from lifelong.envs.rng import Purpose, normal, uniform
 
@@ -76,8 +77,7 @@ def random_rollout(
     """Yield observation, rewards, terminated and truncated of new lives at random actions, the same in all of them."""
     yield reset()[0]["observation"], 0.0, False, False
     for t in range(steps):
-        action = np.asarray(_random_action(space, seed, t))
-        obs, reward, terminated, truncated, _ = step(np.repeat(action[None], num_envs, 0))
+        obs, reward, terminated, truncated, _ = step(batch_of(_random_action(space, seed, t), num_envs))
         yield obs["observation"], reward, terminated, truncated
 
 
@@ -120,14 +120,14 @@ def _play(env: gymnasium.Env[Any, Any], seed: int) -> list[tuple[Any, ...]]:
 def _random_action(space: spaces.Space[Any], seed: int, step: int) -> Any:
     if isinstance(space, spaces.Discrete):
         return int(space.start + int(uniform(seed, Purpose.POLICY, step) * int(space.n)))
-    if isinstance(space, spaces.Box):
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
         entries = np.arange(int(np.prod(space.shape))).reshape(space.shape)
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 0.0)
         inside = low + uniform(seed, Purpose.POLICY, step, entries) * (high - low)
         anywhere = np.clip(normal(seed, Purpose.POLICY, step, entries), space.low, space.high)
         return np.where(bounded, inside, anywhere).astype(space.dtype)
-    raise ValueError(f"actions {space} are not supported; supported are Discrete and Box")
+    return as_actions(space, spread_rows(space, uniform(seed, Purpose.POLICY, step, np.arange(no_action(space).size))))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -32,7 +32,7 @@ class Moment:
         episode: number of the episode in its life.
         lag: episodes since the task was last met; -1 if never.
         gained: return of the episode so far.
-        action: taken; None at the end of an episode.
+        action: taken, as a row (see `lifelong.action_spaces`); None at the end of an episode.
         reward: for it.
         norm: of each tensor of the memory's state after the step, the largest ones of each layer, by name; with the
             number of the layer if there are several.
@@ -70,13 +70,14 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry, actions: Actions
         number = int(env.task[0])
         picture, seen = _picture(env), observation["observation"]
         start = torch.from_numpy(info[_FLAG[carry]]).to(device)
-        policy_out, after = policy.act(
-            as_tensors(observation, (1,), device), state, start, deterministic=actions == "greedy"
-        )
+        seen_now = as_tensors(observation, (1,), device)
+        mask = policy.mask_of(observation, info, 1)
+        policy_out, after = policy.act(seen_now, state, start, mask=mask, deterministic=actions == "greedy")
         size, write = _change(flat(state), flat(after))
-        state, action = after, policy_out["action"].numpy(force=True).reshape(env.action_space.shape)
+        state, drawn = after, policy_out["action"]
+        action = policy.head.executed(drawn)
         met, episode = int(env.met[0, number]), int(env.episode[0])
-        reward, _, _, ended = env.advance(action)
+        reward, _, _, ended = env.advance(policy.head.taken(drawn))
         shared: dict[str, Any] = {
             "task": env.tasks[number].name, "episode": episode, "lag": episode - met if met >= 0 else -1,
             "gained": float(env.episode_return[0]), "reward": float(reward[0]), "norm": size, "write": write,

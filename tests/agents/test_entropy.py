@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from gymnasium import spaces
 from torch.distributions import Categorical
 from torchrl.modules import TanhNormal
 
+from lifelong.agents.action_heads import ActionHead, Choice, JointAction, actor_of, masked
 from lifelong.agents.entropy import against_uniform
 
 
@@ -13,6 +15,22 @@ def test_of_discrete_actions_it_is_a_share_of_log_n() -> None:
     assert against_uniform(halves, halves.entropy().item()) == {"entropy_share": pytest.approx(0.5)}
     assert against_uniform(Categorical(logits=torch.zeros(3, 7)), math.log(7)) == {"entropy_share": pytest.approx(1)}
     assert against_uniform(Categorical(logits=torch.zeros(1)), 0.0) == {}
+
+
+def test_of_several_choices_it_is_a_share_of_the_sum_and_under_a_mask_of_what_is_legal() -> None:
+    layout = actor_of(4, ActionHead(spaces.MultiDiscrete([2, 4])), "state")[1].distribution_kwargs["layout"]
+    logits = torch.zeros(3, 6)
+    uniform = JointAction(logits, layout)
+    share = {"entropy_share": pytest.approx(1)}
+    assert against_uniform(uniform, math.log(8)) == share
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 0, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0]]).bool()
+    some = JointAction(masked(logits, mask), layout)
+    assert against_uniform(some, some.entropy().mean().item()) == share
+    one = Choice(logits=masked(torch.zeros(2, 3), torch.tensor([[1, 1, 0], [1, 1, 1]]).bool()))
+    assert against_uniform(one, (math.log(2) + math.log(3)) / 2) == share
+    both = ActionHead(spaces.Tuple([spaces.Discrete(2), spaces.Box(-1, 1, (1,))]))
+    layout = actor_of(4, both, "state")[1].distribution_kwargs["layout"]
+    assert against_uniform(JointAction(torch.ones(3, 4), layout), 0.0) == {}
 
 
 def test_of_a_box_it_is_nats_per_dimension_below_uniform() -> None:

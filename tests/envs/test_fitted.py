@@ -1,7 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
-from lifelong.envs import make_stream
+from lifelong.envs import CuedRecall, make_stream
 from lifelong.envs.fitted import Fitted, fit
 from lifelong.envs.stream import TaskStream
 
@@ -41,6 +43,22 @@ def test_the_previous_action_is_the_one_the_agent_chose() -> None:
     fitted.reset()
     obs, *_ = fitted.step(np.array([3, 1]))
     assert obs["previous_action"].tolist() == [3, 1]
+
+
+class Masked(CuedRecall):
+    """Tells which answers are legal."""
+
+    def _info(self) -> dict[str, Any]:
+        return super()._info() | {"action_mask": np.arange(3) != self.life_step[:, None] % 3}
+
+
+def test_a_mask_of_the_stream_is_one_of_the_agents_choices() -> None:
+    agent = make_stream("cued-recall", 2)
+    fitted = fit(Masked(2, answers=3), *spaces(agent))  # type: ignore[arg-type]
+    _, info = fitted.reset()
+    assert info["action_mask"].tolist() == [[False, True, True, False]] * 2  # choice 3 is the stream's 0
+    info = fitted.step(np.array([1, 2]))[4]
+    assert info["action_mask"].tolist() == [[True, False, True, True]] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What an environment hands over passes a gate: whatever is wrong is named, with the seed and actions that show it."""
 
 import copy
+import json
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -414,6 +415,68 @@ def test_a_copy_of_a_stream_goes_on_alike_behind_gates_of_its_own(copied: Callab
     with pytest.raises(StreamError, match="observation must be finite: nan"):
         twin.step([0, 1])
     stream.step([0, 1])
+
+
+JOINT = spaces.Dict(
+    arm=spaces.Box(-1.0, 1.0, (2,), np.float32),
+    keys=spaces.Tuple((spaces.Discrete(3, start=5), spaces.MultiBinary(2))),
+)
+
+
+def spoils(action: Any) -> None:
+    """Write over every array of an action."""
+    for part in action.values() if isinstance(action, dict) else action if isinstance(action, tuple) else ():
+        spoils(part)
+    if isinstance(action, np.ndarray):
+        action[...] = 1
+
+
+@pytest.mark.parametrize(
+    ("act", "given", "told"),
+    [
+        (
+            JOINT,
+            {"arm": np.array([[0.5, -0.25]]), "keys": (np.array([2]), np.array([[1, 0]]))},
+            {"arm": [0.5, -0.25], "keys": [7, [1, 0]]},
+        ),
+        (spaces.MultiDiscrete([4, 3], start=[2, 0]), np.array([[3, 2]]), [5, 2]),
+        (spaces.Box(-1.0, 1.0, (2,), np.float32), np.array([[0.5, -0.25]]), [0.5, -0.25]),
+    ],
+)
+def test_the_actions_of_a_report_are_those_that_were_given_though_an_environment_writes_to_them(
+    act: Any, given: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = stream_of(act=act, fault=at(1, np.nan), when=3)
+    step = Foreign.step
+
+    def spoilt(self: Foreign, action: Any) -> Any:
+        assert act.contains(action)
+        spoils(action)
+        return step(self, action)
+
+    monkeypatch.setattr(Foreign, "step", spoilt)
+    stream.reset(seed=4)
+    for _ in range(2):
+        stream.step(given)
+    with pytest.raises(StreamError, match=r"step 2 of the life, .*: reward must be finite: nan") as caught:
+        stream.step(given)
+    report = caught.value.report
+    assert (report["entry"], report["seed"]) == ("reward", stream.episode_seeds(np.array([0]))[0])
+    assert report["actions"] == [told] * 3
+    json.dumps(report)
+
+
+@pytest.mark.parametrize("masked", [{"action_mask": [1, 0, 1]}, {"action_mask": "both"}, {"action_mask": [0, 0]}])
+@pytest.mark.parametrize("unify", [False, True])
+def test_a_mask_that_is_none_of_the_actions_is_an_entry_of_the_report(masked: dict[str, Any], unify: bool) -> None:
+    task = GymTask("abroad", env_id="Foreign-v0", kwargs={"fault": says(masked), "when": 1})
+    other = GymTask("wide", env_id="Foreign-v0", kwargs={"act": spaces.Discrete(3)})
+    stream = GymStream([task, other] if unify else task, unify=unify)
+    stream.reset()
+    with pytest.raises(StreamError, match=r"'abroad', .*: action_mask (must|setting)") as caught:
+        stream.step([1])
+    assert caught.value.report["entry"] == "action_mask"
+    assert caught.value.report["actions"] == [1]
 
 
 def test_an_interrupt_is_no_fault_of_an_environment() -> None:

@@ -117,11 +117,26 @@ def test_observations_no_agent_can_read_are_refused_with_the_remedy(look: spaces
 
 
 @pytest.mark.parametrize(
-    "act", [spaces.MultiDiscrete([2, 3]), spaces.Dict(a=spaces.Discrete(2)), spaces.MultiBinary(3)]
+    ("act", "named"),
+    [
+        (spaces.Text(5), r"Text\(.*\)"),
+        (spaces.Sequence(spaces.Discrete(2)), r"Sequence\(.*\)"),
+        (spaces.Graph(spaces.Discrete(2), None), r"Graph\(.*\)"),
+        (spaces.OneOf([spaces.Discrete(2), spaces.Discrete(3)]), r"OneOf\(.*\)"),
+        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Tuple([spaces.Text(5)])), r"Text\(.*\) of entry 'b/0'"),
+    ],
 )
-def test_actions_no_agent_can_do_are_refused(act: spaces.Space[Any]) -> None:
-    with pytest.raises(ValueError, match=r"Room-v0: actions .* are not supported; supported are Discrete and Box"):
+def test_actions_no_agent_can_do_are_refused(act: spaces.Space[Any], named: str) -> None:
+    remedy = "wrap the environment in gymnasium.wrappers.TransformAction"
+    with pytest.raises(ValueError, match=f"Room-v0: actions {named} are not supported; supported are .*: {remedy}"):
         stream_of(act=act)
+
+
+def test_actions_without_a_number_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Room-v0: actions .* of entry 'a' hold no number"):
+        stream_of(act=spaces.Dict(a=spaces.Box(0, 1, (0,))))
+    with pytest.raises(ValueError, match=r"Room-v0: actions .* have no entries"):
+        stream_of(act=spaces.Dict())
 
 
 def test_tasks_of_one_stream_share_their_spaces() -> None:

@@ -122,6 +122,51 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(tiny: Configs) -> None
     assert not np.array_equal(read_episodes(other.folder)["answer"], read_episodes(first.folder)["answer"])
 
 
+class Panel(gymnasium.Env[Any, Any]):
+    """Pays by its actions, and writes over the arrays it was given; may lock a choice in every step."""
+
+    def __init__(self, act: spaces.Space[Any], locks: bool = False) -> None:
+        self.observation_space, self.action_space = spaces.Box(-1, 1, (2,), np.float32), act
+        self.locks = locks
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.paid = 0.0
+        return self._shown()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        assert not self.locks or action != self.locked
+        for part in action.values() if isinstance(action, dict) else [action]:
+            self.paid += float(np.cos(part).sum())
+            if isinstance(part, np.ndarray):
+                part[...] = 0
+        obs, info = self._shown()
+        return obs, self.paid, bool(self.np_random.random() < 0.1), False, info
+
+    def _shown(self) -> tuple[Any, dict[str, Any]]:
+        if self.locks:
+            self.locked = int(self.np_random.integers(4))
+        obs = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return obs, {"action_mask": np.arange(4) != self.locked} if self.locks else {}
+
+
+PANELS: dict[str, dict[str, Any]] = {
+    "Switches-v0": {"act": spaces.MultiDiscrete([2, 3], start=[0, 1])},
+    "Locked-v0": {"act": spaces.Discrete(4), "locks": True},
+    "Knobs-v0": {
+        "act": spaces.Dict(a=spaces.Box(-1, 1, (2,), np.int64), b=spaces.Box(0, np.inf, (1,)), c=spaces.Discrete(3))
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, kwargs in PANELS.items():
+        spec = gymnasium.envs.registration.EnvSpec(name, Panel, kwargs=kwargs)
+        monkeypatch.setitem(gymnasium.registry, name, spec)
+
+
 STORIES: dict[str, dict[str, Any]] = {
     **{memory: {"memory": memory} for memory in MEMORIES},
     "within an episode": {"stream_options": ("cues=3", "size=4", "blanks=4")},
@@ -134,6 +179,9 @@ STORIES: dict[str, dict[str, Any]] = {
     "a foreign environment": {"stream": "gym:CartPole-v1", "stream_options": (), "memory": "gru"},
     "continuous actions": {"stream": "gym:Pendulum-v1", "stream_options": (), "memory": "gru"},
     "one spread for all states": {"stream": "gym:Pendulum-v1", "stream_options": (), "action_std": "free"},
+    "choices side by side": {"stream": "gym:Switches-v0", "stream_options": (), "memory": "gru"},
+    "masked choices": {"stream": "gym:Locked-v0", "stream_options": (), "memory": "gru"},
+    "choices and numbers": {"stream": "gym:Knobs-v0", "stream_options": (), "memory": "gru"},
     "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
@@ -193,6 +241,20 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
         "lifelong: interrupted"
     ]  # after how its lives end, and what it reads
     assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
+
+
+@pytest.mark.parametrize(
+    "act", [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.OneOf([spaces.Discrete(2)] * 2)]
+)
+def test_actions_without_a_policy_are_refused_before_there_is_a_folder(
+    act: spaces.Space[Any], tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = gymnasium.envs.registration.EnvSpec("Odd-v0", Panel, kwargs={"act": spaces.Dict(arm=act)})
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", spec)
+    config = tiny(stream="gym:Odd-v0", stream_options=())
+    with pytest.raises(UserError, match=r"Odd-v0: actions .* of entry 'arm' are not supported.*TransformAction"):
+        main(config)
+    assert not config.runs.exists()
 
 
 class Fragile(gymnasium.Env[Any, Any]):
