@@ -66,8 +66,7 @@ class Room(gymnasium.Env):
 
 for name, kwargs in {
     "Mute": {"observation_space": spaces.Dict({"eye": spaces.Discrete(2), "ear": spaces.Sequence(spaces.Discrete(2))})},
-    "Clumsy": {"action_space": spaces.MultiDiscrete([2, 2])},
-    "Boundless": {"action_space": spaces.Box(-np.inf, np.inf, (1,), np.float32)},
+    "Clumsy": {"action_space": spaces.Dict({"hand": spaces.Discrete(2), "word": spaces.Text(9)})},
     "Priceless": {"fault": "reward"},
     "Blinding": {"fault": "observation"},
     "LateBlinding": {"fault": "observation", "at": 11},
@@ -181,8 +180,7 @@ def test_a_plug_in_that_is_no_memory_is_refused_by_the_clause_it_breaks(
     ("name", "reason"),
     [
         ("Mute", "'ear' are not supported: its length varies; pad it to a Box"),
-        ("Clumsy", "MultiDiscrete([2 2]) are not supported; supported are Discrete and Box"),
-        ("Boundless", "supported are Discrete and Box with finite bounds"),
+        ("Clumsy", "of entry 'word' are not supported; supported are Discrete, MultiDiscrete, MultiBinary, Box"),
     ],
 )
 def test_an_environment_with_another_space_is_refused(name: str, reason: str, refused: Refused) -> None:
