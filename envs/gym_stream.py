@@ -222,9 +222,11 @@ class GymStream(TaskStream):
             moves = list(actions.astype(self._moves.dtype))  # a copy: environments may keep their actions
         reward = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        infos, slot = self._last_info, 0
+        infos, slot, at_rest = self._last_info, 0, self.at_rest.tolist()
         try:
             for slot, move in enumerate(moves):
+                if slot in at_rest:
+                    continue
                 obs, reward[slot], terminated[slot], truncated[slot], infos[slot] = self._steps[slot](move)
                 self._taken[slot].append(move)
                 self._keep(slot, obs)
