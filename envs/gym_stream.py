@@ -141,7 +141,8 @@ class GymStream(TaskStream):
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = [kept for kept in self._obs.values() if np.issubdtype(kept.dtype, np.inexact)]
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
-        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
+        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the present episodes
+        self._seeds, self._over = [0] * num_envs, np.zeros(num_envs, np.bool_)  # their seeds, whether they ended
         self._last_info: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -205,15 +206,19 @@ class GymStream(TaskStream):
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-            self._taken[slot], self._last_info[slot] = [], {}
-            try:
-                env = self.environment(slot, int(self.base_task[slot]))
-                obs, _ = env.reset(seed=seed)
-            except Exception as error:
-                raise self._crash(slot, [], error) from error
-            self._steps[slot] = env.step
-            self._keep(slot, obs)
+            self._seeds[slot], self._over[slot] = seed, False
+            self._begin_episode(slot)
         self._check()
+
+    def _begin_episode(self, slot: int) -> None:
+        self._taken[slot], self._last_info[slot] = [], {}
+        try:
+            env = self.environment(slot, int(self.base_task[slot]))
+            obs, _ = env.reset(seed=self._seeds[slot])
+        except Exception as error:
+            raise self._crash(slot, [], error) from error
+        self._steps[slot] = env.step
+        self._keep(slot, obs)
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         if isinstance(self._moves, spaces.Discrete):
@@ -233,6 +238,7 @@ class GymStream(TaskStream):
         except Exception as error:
             raise self._crash(slot, [moves[slot]], error) from error
         self._check()
+        self._over = terminated | truncated
         return reward, terminated, truncated & ~terminated
 
     def _crash(self, slot: int, last: list[Any], error: Exception) -> StreamError:
@@ -303,18 +309,42 @@ class GymStream(TaskStream):
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
         for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
-            gained, over = 0.0, False
-            for move in taken.tolist() if isinstance(self._moves, spaces.Discrete) else list(taken):
-                obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
-                gained, over = gained + float(reward), over or terminated or truncated
-                self._taken[slot].append(move)
-                self._keep(slot, obs)
-            if over or gained != self.base_return[slot]:
-                raise StreamError(
-                    f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
-                    f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
-                    f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
-                )
+            self._replay(slot, taken.tolist() if isinstance(self._moves, spaces.Discrete) else list(taken))
+
+    def _replay(self, slot: int, taken: list[Any]) -> None:
+        """Take the actions of an episode that has just begun anew.
+
+        Raises:
+            StreamError: if it comes out otherwise.
+        """
+        gained, over = 0.0, False
+        for move in taken:
+            obs, reward, terminated, truncated, self._last_info[slot] = self._steps[slot](move)
+            gained, over = gained + float(reward), over or terminated or truncated
+            self._taken[slot].append(move)
+            self._keep(slot, obs)
+        if over != self._over[slot] or gained != self.base_return[slot]:
+            raise StreamError(
+                f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
+                f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
+                f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: no environments, which cannot all be copied, but their seeds and actions."""
+        return vars(self) | {"_envs": {}, "_steps": [_unborn] * self.num_envs}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the environments anew, and replay the present episodes.
+
+        Raises:
+            StreamError: if one comes out otherwise.
+        """
+        vars(self).update(state)
+        for slot in range(self.num_envs if self.vector_steps >= 0 else 0):
+            taken = self._taken[slot]
+            self._begin_episode(slot)
+            self._replay(slot, taken)
 
 
 def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
