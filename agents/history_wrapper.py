@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lifelong.agents.episode_ends import final_observation
 from lifelong.agents.history import no_action, space_with_history
 
 __all__ = ["HistoryWrapper"]
@@ -97,7 +98,7 @@ class HistoryWrapper(VectorWrapper):
                 final = copy.deepcopy(observation)
                 observation, _ = self.env.reset(options={"reset_mask": ended})
             else:
-                final = self._final(observation, info) if truncated.any() else None
+                final = final_observation(self.env, observation, info) if truncated.any() else None
             if truncated.any():
                 extra["final_obs"] = self._with_history(final)
             extra["episodes"] = self._end(ended)
@@ -117,19 +118,6 @@ class HistoryWrapper(VectorWrapper):
         self._episode[slots] += 1
         self._return[slots] = self._length[slots] = 0
         return rows
-
-    def _final(self, observation: Any, info: dict[str, Any]) -> Any:
-        """Return the batch of observations before the reset; where no episode ended it is the present one."""
-        if "final_obs" not in info:
-            raise ValueError(f"env must tell final_obs in info when an episode is truncated, got {sorted(info)}")
-        final = info["final_obs"]
-        if not isinstance(final, np.ndarray) or final.dtype != object:
-            return final
-        space = self.env.single_observation_space
-        present = iterate(self.env.observation_space, observation)
-        rows = [now if last is None else last for now, last in zip(present, final, strict=True)]
-        batch: Any = create_empty_array(space, self.num_envs)
-        return concatenate(space, rows, batch)
 
     def _with_history(self, observation: Any) -> Any:
         observation = copy.deepcopy(observation)  # some environments write over what they returned

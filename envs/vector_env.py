@@ -8,11 +8,12 @@ keys of `info`, each with its mask `_key` [B], and the same three ways to go on 
 
 | autoreset_mode | after an episode's end |
 | --- | --- |
-| SAME_STEP | the observation is the next episode's first; `info` has `final_obs` and `final_info` of the one that ended |
+| SAME_STEP | the observation is the next episode's first; `info` has `final_obs` and `final_info` of the last |
 | NEXT_STEP | the next step takes no action there: its reward is 0, its observation the next episode's first |
-| DISABLED | `reset(options={"reset_mask": mask})` begins the next episodes where `mask` [B] is true, before the next step |
+| DISABLED | `reset(options={"reset_mask": mask})` begins the next episodes where `mask` [B] is true |
 
 The row of an episode that ended (see `ROW`) is `row` in the `info` of its last step: in `final_info` with SAME_STEP.
+Its `step` counts the steps of NEXT_STEP without an action too.
 The first `reset` without a seed draws one, later ones go on with the same generator; each begins new lives, while
 autoreset and `reset_mask` begin the next episodes of the same lives. `TaskStream.step`, which our own loops use,
 tells the same with less work; `stream` is it.
@@ -199,7 +200,9 @@ def _mode(mode: AutoresetMode | str) -> AutoresetMode:
 def _masked(info: dict[str, NDArray[Any]], mask: Bools) -> dict[str, Any]:
     """Return an info with a mask for each key, and zeros where it is false."""
     every = mask.all()
-    values = {name: value if every else np.where(mask, value, np.zeros((), value.dtype)) for name, value in info.items()}
+    values = {
+        name: value if every else np.where(mask, value, np.zeros((), value.dtype)) for name, value in info.items()
+    }
     return values | {f"_{name}": mask.copy() for name in info}
 
 

@@ -108,7 +108,8 @@ def check_settings(
         hidden: a parameter that is not a setting, such as "width".
 
     Raises:
-        TypeError: if one is unknown, in Python's own words, which other libraries look for; names the nearest and lists all.
+        TypeError: if one is unknown; names the nearest and lists all, and begins in Python's own words, which other
+            libraries look for.
     """
     try:
         parameters = inspect.signature(factory).parameters
