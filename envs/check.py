@@ -595,8 +595,9 @@ def _rows(stream: TaskStream, steps: int) -> list[dict[str, Any]]:
 
 
 def _flat(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:
-    """Return the arrays of nested dicts and tuples, by their path."""
-    tree = dict(enumerate(tree)) if isinstance(tree, tuple) else tree
+    """Return the arrays of nested dicts, tuples and arrays of objects, by their path."""
+    objects = isinstance(tree, np.ndarray) and tree.dtype == object
+    tree = dict(enumerate(tree)) if isinstance(tree, tuple) or objects else tree
     if isinstance(tree, dict):
         return {k: v for key, inner in tree.items() for k, v in _flat(inner, f"{name}/{key}".lstrip("/")).items()}
     return {name: np.asarray(tree)}

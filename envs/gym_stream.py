@@ -125,6 +125,7 @@ class GymStream(TaskStream):
             env = self.environment(0, number)
             if isinstance(env, Drifted):
                 check_effect(env.env, env.drifts)
+        self.metadata = self.metadata | {"render_fps": self.environment(0, 0).metadata.get("render_fps") or 30}
         obs_space, act_space = self._share(unify)
         super().__init__(
             num_envs,

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lifelong.registry import Entry, check_settings, find, known, load, table
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
 
+    num_envs = _plain(num_envs)
+    options = {key: _plain(value) for key, value in options.items()}
     for key in ("schedule", "drift_schedule"):
         if isinstance(options.get(key), str):
             options[key] = parse_schedule(options[key])
@@ -193,3 +197,8 @@ def _drawing_stream(
         stream.close()
         stream = make_stream(name, num_envs, render_mode=render_mode, **options)
     return stream, "seed" in options
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as Python's own, which some environments insist on."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -49,7 +49,7 @@ class Single(gymnasium.Env[Any, Any]):
         self.observation_space = stream.single_observation_space if self._flat is None else self._flat.space
         self.action_space = stream.single_action_space
         metadata = {name: value for name, value in stream.metadata.items() if name != "autoreset_mode"}
-        self.metadata = metadata | {"render_modes": modes}
+        self.metadata = {"render_fps": 5} | metadata | {"render_modes": modes}
         self.render_mode = render_mode or stream.render_mode
         self._seeded, self._over = seeded, False
         self._slot = np.zeros(1, np.int64)

@@ -14,9 +14,9 @@ keys of `info`, each with its mask `_key` [B], and the same three ways to go on 
 
 The row of an episode that ended (see `ROW`) is `row` in the `info` of its last step: in `final_info` with SAME_STEP.
 Its `step` counts the steps of NEXT_STEP without an action too.
-The first `reset` without a seed draws one, later ones go on with the same generator; each begins new lives, while
-autoreset and `reset_mask` begin the next episodes of the same lives. `TaskStream.step`, which our own loops use,
-tells the same with less work; `stream` is it.
+`reset` with a seed begins new lives, and so does the first without one, which draws it; later ones begin the next
+episodes of the same lives, as those of `Single` do. `TaskStream.step`, which our own loops use, tells the same with
+less work; `stream` is it.
 """
 
 from typing import Any
@@ -67,13 +67,15 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
         modes = list(dict.fromkeys(["rgb_array", *stream.metadata["render_modes"]]))
         if render_mode not in (None, *modes):
             raise ValueError(f"render_mode must be {', '.join(modes)} or None, got {render_mode!r}")
-        self.metadata = {**stream.metadata, "autoreset_mode": self.autoreset_mode, "render_modes": modes}
+        own = {"autoreset_mode": self.autoreset_mode, "render_modes": modes}
+        self.metadata = {"render_fps": 5} | stream.metadata | own
         self._flat = Flat(stream.single_observation_space) if flat else None
         if self._flat is not None:
             self.single_observation_space = self._flat.space
             self.observation_space = batch_space(self._flat.space, stream.num_envs)
         self._render_mode, self._seeded = render_mode or stream.render_mode, seeded
         self._over = np.zeros(stream.num_envs, np.bool_)  # episodes that ended, and the next did not begin
+        self._fresh = self._over.copy()  # episodes that the last step began
 
     @property
     def render_mode(self) -> str | None:
@@ -81,10 +83,12 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
         return self._render_mode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin new lives in all slots; or the next episodes of some, unfinished ones are then abandoned, but counted.
+        """Begin the next episodes, in all slots or some; unfinished ones are abandoned, but counted.
+
+        An episode that the last step has begun is kept: some libraries reset all once more when all ended at once.
 
         Args:
-            seed: of the lives; None draws one, the first time by chance, later from the generator of the last.
+            seed: of the lives, which begin anew with it; None continues them, and draws one at the first time.
             options: `reset_mask` [B] bool, the slots in which the next episodes begin; no others.
 
         Returns:
@@ -98,11 +102,14 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
         others = dict(options or {})
         mask = others.pop("reset_mask", None)
         if mask is not None and not others:
-            return self._begin_next(self._checked(mask, seed), mask)
-        if seed is None and (self.stream.vector_steps >= 0 or not self._seeded):
-            seed = int(self.stream.np_random.integers(SEEDS))
-        obs, info = self.stream.reset(seed=self.stream.seed if seed is None else seed, options=options)
-        self._over[:] = False
+            return self._begin_next(self._checked(mask, seed))
+        first = self.stream.vector_steps < 0
+        if seed is None and not first and not options:
+            return self._begin_next(np.ones(self.num_envs, np.bool_))
+        if seed is None and first:
+            seed = self.stream.seed if self._seeded else int(self.stream.np_random.integers(SEEDS))
+        obs, info = self.stream.reset(seed=seed, options=options)
+        self._over[:] = self._fresh[:] = False
         return self._shown(obs), _masked(info, np.ones(self.num_envs, np.bool_))
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], Bools, Bools, dict[str, Any]]:
@@ -125,7 +132,7 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
                 "reset(options={'reset_mask': mask}) begins the next"
             )
         reward, terminated, truncated, ended = self.stream.advance_others(actions, over)
-        self._over[:] = False
+        self._over[:] = self._fresh[:] = False
         extra: dict[str, Any] = {}
         if ended.size:
             mask = np.zeros(self.num_envs, np.bool_)
@@ -157,24 +164,28 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
             self._over[ended] = True
             return row
         self.stream.renew(ended)
+        self._fresh[ended] = True
         final = np.full(self.num_envs, None, object)
         space = self.stream.observation_space if self._flat is None else self.observation_space
         for slot, part in zip(ended.tolist(), iterate(space, self._shown(_taken(obs, ended))), strict=True):
             final[slot] = part
         return {"final_obs": final, "_final_obs": mask, "final_info": _masked(info, mask) | row, "_final_info": mask}
 
-    def _begin_next(self, slots: Ints, mask: Bools) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episodes in some slots."""
-        unfinished = slots[~self._over[slots]]
+    def _begin_next(self, mask: Bools) -> tuple[Any, dict[str, Any]]:
+        """Begin the next episodes where the mask is true."""
+        unfinished, slots = np.flatnonzero(mask & ~self._over & ~self._fresh), np.flatnonzero(mask & ~self._fresh)
         if unfinished.size:
             self.stream.give_up(unfinished)
-        self.stream.renew(slots)
-        self._over[slots] = False
+        if slots.size:
+            self.stream.renew(slots)
+        self._over[mask] = self._fresh[mask] = False
         obs, info = self.stream.observe()
-        return self._shown(obs), _masked(info, mask.copy())
+        if self.render_mode == "human":
+            self.stream.render()
+        return self._shown(obs), _masked(info, mask)
 
-    def _checked(self, mask: Any, seed: int | None) -> Ints:
-        """Return the slots of a valid mask."""
+    def _checked(self, mask: Any, seed: int | None) -> Bools:
+        """Return the mask, if it is valid."""
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             got = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
             raise TypeError(f"reset_mask must be an array of bool, got {got}")
@@ -184,7 +195,7 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
             raise ValueError(f"a stream has one seed for all its lives, so none beside reset_mask: seed={seed}")
         if self.stream.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("reset with reset_mask before the first reset")
-        return np.flatnonzero(mask)
+        return mask
 
     def _shown(self, obs: Any) -> Any:
         return obs if self._flat is None else self._flat(obs)
