@@ -574,7 +574,8 @@ def _actions(stream: TaskStream) -> NDArray[Any]:
 def _lives(env: TaskStream | VectorStream, steps: int) -> dict[int, list[list[bytes]]]:
     """Return the transitions of each life, step by step."""
     happened: dict[int, list[list[bytes]]] = defaultdict(list)
-    stream, waits = env.unwrapped, env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    stream = env.stream if isinstance(env, VectorStream) else env
+    waits = env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     obs, info = env.reset()
     resting = np.zeros(stream.num_envs, np.bool_)
     for _ in range(steps):

@@ -78,7 +78,7 @@ class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
         self._fresh = self._over.copy()  # episodes that the last step began
 
     @property
-    def render_mode(self) -> str | None:
+    def render_mode(self) -> str | None:  # type: ignore[override]  # gymnasium's own is a property too
         """How `render` draws."""
         return self._render_mode
 

@@ -76,6 +76,7 @@ def test_one_hot_actions_and_skipped_frames(name: str) -> None:
 @pytest.mark.parametrize(("mode", "flat"), [("DISABLED", False), ("DISABLED", True), ("SAME_STEP", True)])
 def test_a_vector_environment_in_its_wrapper(name: str, mode: str, flat: bool) -> None:
     """Three lives as the vector environment itself lives them; TorchRL reads Dicts only with DISABLED."""
+
     def made() -> Any:
         vector = gymnasium.make_vec(name, num_envs=3, autoreset_mode=mode, flat=flat)
         return envs.GymWrapper(vector, categorical_action_encoding=True)
