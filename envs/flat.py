@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Flat"]
 
+_MOST = 2**20  # entries of a one-hot vector
+
 
 class Flat:
     """Flattens batches of observations as `gymnasium.spaces.flatten` does single ones, to float32.
@@ -19,7 +21,7 @@ class Flat:
         space: of one observation: Box, Discrete, MultiBinary, MultiDiscrete, and Dict of these.
 
     Raises:
-        ValueError: if another space is in it.
+        ValueError: if another space is in it, or one with more than 2^20 categories.
     """
 
     def __init__(self, space: gymnasium.Space[Any]) -> None:
@@ -44,7 +46,8 @@ class _Numbers:
 
     def __init__(self, space: spaces.Box | spaces.MultiBinary) -> None:
         bounds = (space.low, space.high) if isinstance(space, spaces.Box) else (0, 1)
-        self._low, self._high = (np.broadcast_to(bound, space.shape).ravel().astype(np.float32) for bound in bounds)
+        with np.errstate(over="ignore"):  # what float32 does not hold is unbounded
+            self._low, self._high = (np.broadcast_to(bound, space.shape).ravel().astype(np.float32) for bound in bounds)
 
     def low(self) -> NDArray[np.float32]:
         return self._low
@@ -83,6 +86,10 @@ def _parts(space: gymnasium.Space[Any], path: tuple[str, ...] = ()) -> list[tupl
         return [part for key, inner in space.spaces.items() for part in _parts(inner, (*path, key))]
     if isinstance(space, spaces.Box | spaces.MultiBinary):
         return [(path, _Numbers(space))]
+    name = "/".join(path) or "this stream"
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        numbers = int(space.n) if isinstance(space, spaces.Discrete) else int(space.nvec.sum(dtype=np.int64))
+        if numbers > _MOST:
+            raise ValueError(f"flat observations of {name} would have {numbers} numbers, at most {_MOST}: {space}")
         return [(path, _Categories(space))]
-    raise ValueError(f"flat observations of {'/'.join(path) or 'this stream'} are not possible: {space}")
+    raise ValueError(f"flat observations of {name} are not possible: {space}")

@@ -37,6 +37,17 @@ def test_numbers_by_hand() -> None:
     )
 
 
+def test_bounds_that_float32_does_not_hold_are_infinite() -> None:
+    flat = Flat(spaces.Box(-1e300, 1e300, (2,), np.float64))
+    assert flat.space.low.tolist() == [-np.inf, -np.inf]
+    assert flat(np.array([[1.0, 2.0]])).tolist() == [[1.0, 2.0]]
+
+
+def test_too_many_categories_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"of number would have 10000000000 numbers, at most 1048576: Discrete"):
+        Flat(spaces.Dict({"number": spaces.Discrete(10**10)}))
+
+
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="flat observations of mission are not possible: Text"):
         Flat(spaces.Dict({"mission": spaces.Text(5)}))
