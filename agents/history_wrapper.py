@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.action_spaces import (
@@ -29,6 +29,7 @@ from lifelong.action_spaces import (
     previous_entry,
     validate_space,
 )
+from lifelong.agents.episode_ends import final_observation
 from lifelong.agents.history import space_with_history
 from lifelong.agents.vector_gate import check_observation, check_reset, check_step
 from lifelong.hashed_words import hash_text, without_text
@@ -128,7 +129,7 @@ class HistoryWrapper(VectorWrapper):
                     now, new = (masks.get("action_mask", everything) for masks in (extra, fresh))
                     extra["action_mask"] = np.where(ended[:, None], new, now)
             else:
-                final = self._final(observation, info) if truncated.any() else None
+                final = final_observation(self.env, observation, info) if truncated.any() else None
             if truncated.any():
                 check_observation(self.env, final)
                 extra["final_obs"] = self._with_history(final)
@@ -163,19 +164,6 @@ class HistoryWrapper(VectorWrapper):
         self._episode[slots] += 1
         self._return[slots] = self._length[slots] = 0
         return rows
-
-    def _final(self, observation: Any, info: dict[str, Any]) -> Any:
-        """Return the batch of observations before the reset; where no episode ended it is the present one."""
-        if "final_obs" not in info:
-            raise ValueError(f"env must tell final_obs in info when an episode is truncated, got {sorted(info)}")
-        final = info["final_obs"]
-        if not isinstance(final, np.ndarray) or final.dtype != object:
-            return final
-        space = self.env.single_observation_space
-        present = iterate(self.env.observation_space, observation)
-        rows = [now if last is None else last for now, last in zip(present, final, strict=True)]
-        batch: Any = create_empty_array(space, self.num_envs)
-        return concatenate(space, rows, batch)
 
     def _with_history(self, observation: Any) -> Any:
         observation = hash_text(self._read, copy.deepcopy(observation))  # some write over what they returned

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor
@@ -21,6 +22,7 @@ from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import as_tensors
+from lifelong.agents.episode_ends import episode_rows, final_observation
 from lifelong.agents.history import has_history
 from lifelong.agents.history_wrapper import HistoryWrapper
 from lifelong.agents.vector_gate import check_pair
@@ -127,6 +129,10 @@ class Rollout:
             wrapper = HistoryWrapper(env, history=history)  # type: ignore[arg-type]
             self.env = wrapper
             observation, info = wrapper.begin(observation, info)
+        elif (
+            mode := getattr(env, "metadata", {}).get("autoreset_mode", AutoresetMode.SAME_STEP)
+        ) is not AutoresetMode.SAME_STEP:
+            raise ValueError(f"a stream must have the autoreset mode SAME_STEP here, got {mode.name}")
         self.observe(observation, info)
 
     def observe(self, observation: Any, info: dict[str, Any]) -> None:
@@ -176,9 +182,10 @@ class Rollout:
             observation, reward[t], terminated[t], truncated[t], info = self.env.step(actions)
             memory_ends[t] = info[_START[self.carry]]
             if (truncated[t] & ~terminated[t]).any():
-                final_values[t] = self._value(self._tensors(info["final_obs"]), after, torch.zeros_like(self.start))
-            if "episodes" in info:
-                rows.append(info["episodes"])
+                final = self._tensors(final_observation(self.env, observation, info))
+                final_values[t] = self._value(final, after, torch.zeros_like(self.start))
+            if ended := episode_rows(info):
+                rows.append(ended)
             self.state = after
             self.observe(observation, info)
         if self.graph_policy is not None:
@@ -188,11 +195,11 @@ class Rollout:
         if any(mask is not None for mask in masks):
             everything = torch.ones(num_envs, self.policy.head.masks.size, dtype=torch.bool, device=device)
             steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in masks], 1)
-        ended, truncated = terminated | truncated, truncated & ~terminated
+        over, truncated = terminated | truncated, truncated & ~terminated
         flags = {
             "reward": reward,
-            "end": ended & memory_ends,
-            "episode_end": ended & ~memory_ends,
+            "end": over & memory_ends,
+            "episode_end": over & ~memory_ends,
             "truncated": truncated,
         }
         after_step = {name: torch.from_numpy(flag.T[..., None]).to(device) for name, flag in flags.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from lifelong.envs.parse import DRIFTS, SCHEDULES, parse_drifts, parse_integer, parse_schedule
-from lifelong.envs.registry import IDS, STREAMS, known_streams, make_single, make_stream
+from lifelong.envs.registry import IDS, STREAMS, known_streams, make_single, make_stream, make_vector
 from lifelong.envs.rooms.tasks import TASKS
 from lifelong.envs.variants import VARIANTS
 from lifelong.registry import Entry, lazy_attribute
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lifelong.envs.single_env import Single
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
     from lifelong.envs.streams.negative_controls import Control
+    from lifelong.envs.vector_env import VectorStream
 
 __all__ = [
     "DRIFTS",
@@ -43,11 +44,13 @@ __all__ = [
     "StreamError",
     "Task",
     "TaskStream",
+    "VectorStream",
     "check_stream",
     "drifting",
     "known_streams",
     "make_single",
     "make_stream",
+    "make_vector",
     "parse_drifts",
     "parse_integer",
     "parse_schedule",
@@ -63,6 +66,7 @@ _EXPORTS = {
         "single_env": ("Single",),
         "stream": ("ROW", "References", "StreamError", "Task", "TaskStream"),
         "streams.negative_controls": ("Control",),
+        "vector_env": ("VectorStream",),
     }.items()
     for name in names
 }
@@ -78,7 +82,7 @@ for _id, _kwargs in _MADE.items():
     gymnasium.register(
         _id,
         entry_point="lifelong.envs:make_single",
-        vector_entry_point="lifelong.envs:make_stream",
+        vector_entry_point="lifelong.envs:make_vector",
         order_enforce=False,  # a stream says itself what is out of order
         kwargs=_kwargs,
     )

@@ -13,6 +13,7 @@ Shapes: B = `num_envs` lives.
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, get_args
@@ -33,6 +34,7 @@ from lifelong.envs.rng import Purpose, evaluation_seed, uniform
 from lifelong.envs.single_env import Single
 from lifelong.envs.stream import ROW, TaskStream
 from lifelong.envs.task import Retention
+from lifelong.envs.vector_env import VectorStream
 
 __all__ = ["CLAUSES", "StreamCheck", "StreamContractError", "check_stream"]
 
@@ -472,6 +474,28 @@ def one_life_alone_is_that_among_others(trial: Trial) -> None:
         one_obs, one_info = single.reset()
 
 
+def a_copy_goes_on_alike(trial: Trial) -> None:
+    """Check that `copy.deepcopy` of a stream, in the middle of its episodes, lives on as the stream itself does."""
+    stream = trial.make(3)
+    stream.reset()
+    for _ in range(trial.steps // 8):
+        stream.step(_actions(stream))
+    twin = deepcopy(stream)
+    for step in range(trial.steps // 4):
+        actions = _actions(stream)
+        _same(f"step {step} of a copy", twin.step(actions), stream.step(actions))
+
+
+def lives_rest_while_others_step(trial: Trial) -> None:
+    """Check that lives are the same with `NEXT_STEP`, where one whose episode ended rests while the others step."""
+    steps = trial.steps // 4
+    lives = _lives(trial.make(3), steps)
+    for life, happened in _lives(VectorStream(trial.make(3), AutoresetMode.NEXT_STEP), steps).items():
+        length = min(len(happened), len(lives[life]))
+        if happened[:length] != lives[life][:length]:
+            raise Broken(f"life {life} is another one where it rests while others step")
+
+
 def reference_scores_are_in_order(trial: Trial) -> None:
     """Check random <= within <= cross <= oracle for each task, as far as they are known; none is infinite."""
     for task in trial.make(1).tasks:
@@ -526,6 +550,8 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         retention_has_its_columns,
         copies_live_as_the_life_would,
         one_life_alone_is_that_among_others,
+        a_copy_goes_on_alike,
+        lives_rest_while_others_step,
         reference_scores_are_in_order,
         reference_policies_can_act,
     )
@@ -557,17 +583,21 @@ def _drawn(stream: TaskStream) -> NDArray[Any]:
     return forces
 
 
-def _lives(stream: TaskStream, steps: int) -> dict[int, list[list[bytes]]]:
+def _lives(env: TaskStream | VectorStream, steps: int) -> dict[int, list[list[bytes]]]:
     """Return the transitions of each life, step by step."""
     happened: dict[int, list[list[bytes]]] = defaultdict(list)
-    obs, info = stream.reset()
+    stream = env.stream if isinstance(env, VectorStream) else env
+    waits = env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    obs, info = env.reset()
+    resting = np.zeros(stream.num_envs, np.bool_)
     for _ in range(steps):
-        before = stream.life.copy()
-        for slot, life in enumerate(before.tolist()):
+        before = [(slot, int(life)) for slot, life in enumerate(stream.life) if not resting[slot]]
+        for slot, life in before:
             happened[life].append([leaf[slot].tobytes() for leaf in (*_flat(obs).values(), info["task"])])
-        obs, *ends, info = stream.step(_actions(stream))
-        for slot, life in enumerate(before.tolist()):
+        obs, *ends, info = env.step(_actions(stream))
+        for slot, life in before:
             happened[life].append([end[slot].tobytes() for end in ends])
+        resting = (ends[1] | ends[2]) & waits
     return happened
 
 
@@ -578,8 +608,9 @@ def _rows(stream: TaskStream, steps: int) -> list[dict[str, Any]]:
 
 
 def _flat(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:
-    """Return the arrays of nested dicts and tuples, by their path."""
-    tree = dict(enumerate(tree)) if isinstance(tree, tuple) else tree
+    """Return the arrays of nested dicts, tuples and arrays of objects, by their path."""
+    objects = isinstance(tree, np.ndarray) and tree.dtype == object
+    tree = dict(enumerate(tree)) if isinstance(tree, tuple) or objects else tree
     if isinstance(tree, dict):
         return {k: v for key, inner in tree.items() for k, v in _flat(inner, f"{name}/{key}".lstrip("/")).items()}
     return {name: np.asarray(tree)}

@@ -148,15 +148,6 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
         except BaseException as error:  # noqa: BLE001  whatever foreign code raises
             self._say(f"close() raised {type(error).__name__}: {error}", RuntimeWarning)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: all but the check, which is made anew."""
-        return {name: value for name, value in vars(self).items() if name != "_check"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what was pickled."""
-        vars(self).update(state)
-        self._check = entry_check(self._observed)
-
     def _warn(self, check: Callable[..., Any], method: str, result: Any, **given: Any) -> None:
         """Show what gymnasium's passive checker says of a result, without calling the method again."""
 

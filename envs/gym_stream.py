@@ -139,6 +139,8 @@ class GymStream(TaskStream):
                     check_effect(env.env, env.drifts)
                 except ContractError as error:
                     raise ValueError(f"environment {self._recipes[number].env_id!r}: {error}") from error
+        shown: Any = self.environment(0, 0).metadata
+        self.metadata = self.metadata | {"render_fps": (isinstance(shown, dict) and shown.get("render_fps")) or 30}
         obs_space, act_space = self._share(unify)
         super().__init__(
             num_envs,
@@ -158,7 +160,8 @@ class GymStream(TaskStream):
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = {path: kept for path, kept in self._obs.items() if np.issubdtype(kept.dtype, np.inexact)}
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
-        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the unfinished episodes
+        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the present episodes
+        self._seeds, self._over = [0] * num_envs, np.zeros(num_envs, np.bool_)  # their seeds, whether they ended
         self._ends: list[tuple[float, int | None]] = [(np.nan, None)] * num_envs  # success and answer, as info has them
 
     def _share(self, unify: bool) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -238,25 +241,34 @@ class GymStream(TaskStream):
             env.close()
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
-        slot = 0
+        for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
+            self._seeds[slot], self._over[slot] = seed, False
+            self._begin_episode(slot)
+        self._check()
+
+    def _begin_episode(self, slot: int) -> None:
+        self._taken[slot] = []
         try:
-            for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
-                self._taken[slot] = []
-                env = self.environment(slot, int(self.base_task[slot]))
-                obs, info = env.reset(seed=seed)
-                self._keep(slot, obs)
-                self._keep_mask(slot, info)
-                self._steps[slot] = env.step
+            env = self.environment(slot, int(self.base_task[slot]))
+            obs, info = env.reset(seed=self._seeds[slot])
+            self._keep(slot, obs)
+            self._keep_mask(slot, info)
+            self._steps[slot] = env.step
         except BaseException as error:
             raise self._crash(slot, error) from error
-        self._check()
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         taken, moves = self._own(actions)
         rewards, ends, cuts = [], [], []
         whole, steps, slot = self._obs.get(()), self._steps, 0  # whole: observations without entries
+        at_rest = self.at_rest.tolist()
         try:
             for slot, move in enumerate(moves):
+                if slot in at_rest:
+                    rewards.append(0.0)
+                    ends.append(False)
+                    cuts.append(False)
+                    continue
                 self._taken[slot].append(taken[slot])
                 obs, reward, terminated, truncated, info = steps[slot](move)
                 if whole is None:
@@ -273,8 +285,9 @@ class GymStream(TaskStream):
         except BaseException as error:
             raise self._crash(slot, error) from error
         self._check()
-        over = np.array(ends)
-        return np.array(rewards), over, np.array(cuts) & ~over
+        terminated, truncated = np.array(ends), np.array(cuts)
+        self._over = terminated | truncated
+        return np.array(rewards), terminated, truncated & ~terminated
 
     def _own(self, rows: NDArray[Any]) -> tuple[list[Any], list[Any]]:
         """Return what is kept of each life's action, and the action as the environment takes it.
@@ -323,7 +336,7 @@ class GymStream(TaskStream):
         """
         if isinstance(error, KeyboardInterrupt):
             raise error
-        recipe, seed = self._recipes[self.base_task[slot]], int(self.episode_seeds(np.array([slot]))[0])
+        recipe, seed = self._recipes[self.base_task[slot]], self._seeds[slot]
         actions = [_plain(self._given(move)) for move in self._taken[slot]]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         fault = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
@@ -396,23 +409,48 @@ class GymStream(TaskStream):
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
         for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
-            gained, over = 0.0, False
-            try:
-                for move in taken.tolist() if self._discrete else list(taken):
-                    self._taken[slot].append(move)
-                    obs, reward, terminated, truncated, info = self._steps[slot](self._given(move))
-                    gained, over = gained + reward, over or terminated or truncated
-                    self._keep(slot, obs)
-                    self._keep_mask(slot, info)
-            except BaseException as error:
-                raise self._crash(slot, error) from error
-            if over or gained != self.base_return[slot]:
-                raise StreamError(
-                    f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
-                    f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
-                    f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
-                )
+            self._replay(slot, taken.tolist() if self._discrete else list(taken))
         self._check()
+
+    def _replay(self, slot: int, taken: list[Any]) -> None:
+        """Take the actions of an episode that has just begun anew.
+
+        Raises:
+            StreamError: if it comes out otherwise, or the environment breaks.
+        """
+        gained, over = 0.0, False
+        try:
+            for move in taken:
+                self._taken[slot].append(move)
+                obs, reward, terminated, truncated, info = self._steps[slot](self._given(move))
+                gained, over = gained + reward, over or terminated or truncated
+                self._keep(slot, obs)
+                self._keep_mask(slot, info)
+        except BaseException as error:
+            raise self._crash(slot, error) from error
+        if over != self._over[slot] or gained != self.base_return[slot]:
+            raise StreamError(
+                f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
+                f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
+                f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: no environments, which cannot all be copied, but their seeds and actions."""
+        seen = self._resumed or self.vector_steps >= 0  # the first resets and steps of its tasks
+        return vars(self) | {"_envs": {}, "_steps": [_unborn] * self.num_envs, "_resumed": seen}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the environments anew, and replay the present episodes.
+
+        Raises:
+            StreamError: if one comes out otherwise.
+        """
+        vars(self).update(state)
+        for slot in range(self.num_envs if self.vector_steps >= 0 else 0):
+            taken = self._taken[slot]
+            self._begin_episode(slot)
+            self._replay(slot, taken)
 
 
 def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:

@@ -1,5 +1,6 @@
 """Counters, tasks and episode rows of a batch of lives."""
 
+import operator
 from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
@@ -137,6 +138,10 @@ class Lives:
         return "gain" if len(self.tasks) > 1 else None
 
     def _set_seed(self, seed: int) -> None:
+        try:
+            seed = operator.index(seed)  # an integer of numpy would overflow
+        except TypeError:
+            raise TypeError(f"seed must be an integer, got {seed!r}") from None
         if not 0 <= seed < 2 * SEEDS:
             raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
         self.seed = seed

@@ -2,13 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lifelong.registry import Entry, check_settings, find, known, load, table
 
 if TYPE_CHECKING:
     from lifelong.envs.single_env import Single
     from lifelong.envs.stream import TaskStream
+    from lifelong.envs.vector_env import VectorStream
 
-__all__ = ["IDS", "STREAMS", "known_streams", "make_single", "make_stream"]
+__all__ = ["IDS", "STREAMS", "known_streams", "make_single", "make_stream", "make_vector"]
 
 STREAMS = table(
     "lifelong.envs",
@@ -97,6 +100,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
 
+    num_envs = _plain(num_envs)
+    options = {key: _plain(value) for key, value in options.items()}
     for key in ("schedule", "drift_schedule"):
         if isinstance(options.get(key), str):
             options[key] = parse_schedule(options[key])
@@ -135,8 +140,65 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     return stream
 
 
-def make_single(name: str, **options: Any) -> "Single":
-    """Return a new stream of one life as a `gymnasium.Env`; arguments and errors as for `make_stream`."""
+def make_single(name: str, *, flat: bool = False, render_mode: str | None = None, **options: Any) -> "Single":
+    """Return a new stream of one life as a `gymnasium.Env`.
+
+    Args:
+        name: as for `make_stream`.
+        flat: whether an observation is one vector of float32.
+        render_mode: as the stream takes it; `rgb_array` for any.
+        **options: as for `make_stream`; without a `seed` the first reset draws one.
+
+    Raises:
+        Exception: as `make_stream`; ValueError on a render mode that there is not.
+    """
     from lifelong.envs.single_env import Single
 
-    return Single(make_stream(name, 1, **options))
+    stream, seeded = _drawing_stream(name, 1, render_mode, options)
+    return Single(stream, flat=flat, render_mode=render_mode, seeded=seeded)
+
+
+def make_vector(
+    name: str,
+    num_envs: int = 1,
+    *,
+    autoreset_mode: Any = "SAME_STEP",
+    flat: bool = False,
+    render_mode: str | None = None,
+    **options: Any,
+) -> "VectorStream":
+    """Return a new stream as a `gymnasium.vector.VectorEnv` by gymnasium's conventions.
+
+    Args:
+        name: as for `make_stream`.
+        num_envs: B, lives side by side.
+        autoreset_mode: gymnasium's `AutoresetMode`, or its name: SAME_STEP, NEXT_STEP, DISABLED.
+        flat: whether an observation is one vector of float32.
+        render_mode: as the stream takes it; `rgb_array` for any.
+        **options: as for `make_stream`; without a `seed` the first reset draws one.
+
+    Raises:
+        Exception: as `make_stream`; ValueError on a mode that there is not.
+    """
+    from lifelong.envs.vector_env import VectorStream
+
+    stream, seeded = _drawing_stream(name, num_envs, render_mode, options)
+    return VectorStream(stream, autoreset_mode, flat=flat, render_mode=render_mode, seeded=seeded)
+
+
+def _drawing_stream(
+    name: str, num_envs: int, render_mode: str | None, options: dict[str, Any]
+) -> "tuple[TaskStream, bool]":
+    """Return a stream that draws by itself if it can, and whether its seed was given."""
+    if options.get("seed") is None:
+        options.pop("seed", None)
+    stream = make_stream(name, num_envs, **options)
+    if render_mode in stream.metadata["render_modes"]:
+        stream.close()
+        stream = make_stream(name, num_envs, render_mode=render_mode, **options)
+    return stream, "seed" in options
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as Python's own, which some environments insist on."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -85,6 +85,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self.base_tasks, self.base_task = len(tasks), self.task
         self.boundary: Boundary = boundary
         self._task_space, self._drift = observation_space, NoDrift()
+        self.at_rest = self._everyone[:0]  # slots that do not take part in a step; see `advance_others`
         self._set_spaces()
 
     def _set_spaces(self) -> None:
@@ -160,6 +161,9 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     def _step(self, actions: NDArray[Any]) -> tuple[Floats, Bools, Bools]:
         """Step all lives by the rows of their actions, [B, ...] (see `lifelong.action_spaces`).
 
+        In the slots `self.at_rest` the episode is over, and the next begins right after: what is returned there is
+        dropped.
+
         Returns:
             Reward, terminated, truncated, [B] each.
         """
@@ -228,6 +232,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             raise TypeError("a stream has one seed for all its lives, got a list")
         if seed is not None:
             self._set_seed(seed)
+            super().reset(seed=self.seed)  # gymnasium's generator
         self.bind_schedule()
         self.vector_steps = 0
         self._reset_counters()
@@ -277,6 +282,33 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             self._blame(~np.isfinite(reward), "reward", reward)
         self.previous_action[...] = actions
         return reward, terminated, truncated, ended
+
+    def advance_others(self, actions: Any, over: Ints) -> tuple[Floats, Bools, Bools, Ints]:
+        """Step all lives but those whose episodes ended in the step before: there the next episodes begin.
+
+        Args:
+            actions: [B, ...] one action for each; those of `over` are ignored.
+            over: [n] slots whose episodes ended; `end` has counted them.
+
+        Returns:
+            As `advance`; in `over` the reward is 0, and nothing ends.
+
+        Raises:
+            ValueError: as `advance`.
+        """
+        if not over.size:
+            return self.advance(actions)
+        kept = [(array, array[over]) for array in (self.life_step, self.previous_action, self.previous_reward)]
+        self.at_rest = over
+        try:
+            reward, terminated, truncated, ended = self.advance(actions)
+        finally:
+            self.at_rest = over[:0]
+        for array, values in kept:
+            array[over] = values
+        reward[over], terminated[over], truncated[over] = 0.0, False, False
+        self.renew(over)
+        return reward, terminated, truncated, np.setdiff1d(ended, over)
 
     def end(self, slots: Ints) -> dict[str, NDArray[Any]]:
         """Count the episodes that ended in these slots, and return their rows."""

@@ -12,11 +12,13 @@ Names and hidden entries of the first two are those of RL Baselines3 Zoo's `Mask
 """
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import TransformObservation, TransformReward
+from numpy.typing import NDArray
 
 __all__ = ["VARIANTS", "make_variant"]
 
@@ -44,7 +46,15 @@ def make_variant(
     if hidden:
         shown = np.ones(env.observation_space.shape or (), np.bool_)
         shown[list(hidden)] = False
-        env = TransformObservation(env, lambda obs: np.where(shown, obs, obs.dtype.type(0)), env.observation_space)
+        env = TransformObservation(env, partial(_hide, shown), env.observation_space)
     if reward_factor != 1.0:
-        env = TransformReward(env, lambda reward: reward_factor * float(reward))
+        env = TransformReward(env, partial(_scale, reward_factor))
     return env
+
+
+def _hide(shown: NDArray[np.bool_], obs: NDArray[Any]) -> NDArray[Any]:
+    return np.where(shown, obs, obs.dtype.type(0))
+
+
+def _scale(factor: float, reward: Any) -> float:
+    return factor * float(reward)

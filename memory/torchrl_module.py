@@ -46,22 +46,30 @@ class MemoryModule(TensorDictModuleBase):
         memory: any memory.
         in_keys: of x [*, D] and of the state; the attribute `in_keys` then names the state's leaves, and "is_init".
         out_keys: of y [*, D] and of the next state.
+        in_key: of x alone; the state is "memory".
+        out_key: of y alone; the next state is ("next", "memory").
         default_recurrent_mode: the mode where none is set.
 
     Raises:
-        ValueError: if there are not two keys each.
+        ValueError: if there are not two keys each, or the same is named twice.
     """
 
     def __init__(
         self,
         memory: Memory,
-        in_keys: Sequence[NestedKey],
-        out_keys: Sequence[NestedKey],
+        in_keys: Sequence[NestedKey] | None = None,
+        out_keys: Sequence[NestedKey] | None = None,
         *,
+        in_key: NestedKey | None = None,
+        out_key: NestedKey | None = None,
         default_recurrent_mode: bool = False,
     ) -> None:
         super().__init__()
-        in_keys = [key for key in in_keys if key != "is_init"]
+        for name, one, several in (("in_key", in_key, in_keys), ("out_key", out_key, out_keys)):
+            if (one is None) == (several is None):
+                raise ValueError(f"either {name} or {name}s must be given, got {one} and {several}")
+        in_keys = [key for key in in_keys or [in_key or "", "memory"] if key != "is_init"]
+        out_keys = out_keys or [out_key or "", ("next", "memory")]
         if len(in_keys) != 2 or len(out_keys) != 2:
             raise ValueError(f"in_keys and out_keys must name the value and the state, got {in_keys} and {out_keys}")
         self.memory, self.default_recurrent_mode = memory, default_recurrent_mode
@@ -77,16 +85,18 @@ class MemoryModule(TensorDictModuleBase):
             tensordict: [*], or [*, T] in recurrent mode.
 
         Raises:
-            KeyError: if it lacks the input, the state or "is_init".
+            KeyError: if it lacks the input, the state or "is_init"; says which transform of the environment is missing.
+            ValueError: if it has no axis of steps, in recurrent mode.
         """
-        mode = recurrent_mode()
-        sequence = self.default_recurrent_mode if mode is None else mode
-        shape = tensordict.batch_size
-        try:
-            flat = tensordict.select(*self.in_keys).reshape(-1, *shape[-1:] if sequence else ())
-        except KeyError as error:
-            hint = "InitTracker() and make_tensordict_primer() give an environment its 'is_init' and its state"
-            raise KeyError(f"{error.args[0]}; {hint}") from error
+        sequence, shape = self.recurrent_mode, tensordict.batch_size
+        if sequence and not shape:
+            raise ValueError("in recurrent mode a tensordict must be [*, T], got batch_size []")
+        there = tensordict.keys(include_nested=True)
+        if missing := [key for key in self.in_keys if unravel_key(key) not in there]:
+            raise KeyError(
+                f"the tensordict lacks {missing[0]!r}{self._remedy(missing[0])}; it has {list(tensordict.keys())}"
+            )
+        flat = tensordict.select(*self.in_keys).reshape(-1, *shape[-1:] if sequence else ())
         x, state = flat[self.in_keys[0]], flat.get(self.state_keys[0], TensorDict({}, flat.batch_size))
         if sequence:
             y, state = self._run(x, state, flat["is_init"].flatten(1))
@@ -96,6 +106,17 @@ class MemoryModule(TensorDictModuleBase):
         tensordict[self.out_keys[0]] = y.reshape(*shape, -1)
         tensordict[self.state_keys[1]] = state.reshape(shape)
         return tensordict
+
+    @property
+    def recurrent_mode(self) -> bool:
+        """Whether a tensordict is a sequence of steps; chosen by `torchrl.modules.set_recurrent_mode`."""
+        mode = recurrent_mode()
+        return self.default_recurrent_mode if mode is None else mode
+
+    @property
+    def canonical_keys(self) -> list[NestedKey]:
+        """Keys that are read and written; what `torchrl.modules.canonicalize_rnn_subset` makes contiguous."""
+        return [*self.in_keys, *self.out_keys]
 
     def make_tensordict_primer(self) -> TensorDictPrimer:
         """Return the transform that declares the state to the environment and writes the initial one at resets.
@@ -113,6 +134,16 @@ class MemoryModule(TensorDictModuleBase):
         primer = TensorDictPrimer(Composite(specs), expand_specs=True)
         primer.default_value = {name: partial(_expanded, primer, name, leaf) for name, leaf in leaves.items()}
         return primer
+
+    def _remedy(self, key: NestedKey) -> str:
+        """Return what an environment lacks where the tensordict lacks a key."""
+        if key == self.in_keys[0]:
+            return ""
+        transform = "InitTracker()" if key == "is_init" else "the primer: make_tensordict_primer() of this module"
+        return (
+            f", because the environment has no transform that writes it, {transform}; "
+            "collectors append it with auto_register_policy_transforms=True"
+        )
 
     def _run(self, x: Tensor, stored: TensorDictBase, is_init: Tensor) -> tuple[Tensor, TensorDictBase]:
         """Run T steps from the first stored state, and from the stored state at every later `is_init`."""

@@ -77,6 +77,11 @@ def test_a_trained_agent_acts_in_eight_lines(cartpole: Path, monkeypatch: pytest
     names["agent"].check_state(names["state"])  # type: ignore[attr-defined]
 
 
+def test_streams_are_made_by_torchrl(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks()[2], {})  # noqa: S102  the page's own lines
+    assert capsys.readouterr().out.count("tensor(") == 2
+
+
 def test_a_loaded_agent_has_the_runs_weights_and_leaves_torchs_random_state(cartpole: Path) -> None:
     before = torch.get_rng_state()
     agent, again = load_agent(cartpole), load_agent(str(cartpole))

@@ -103,6 +103,7 @@ class DriftedLives(NoDrift):
         num_envs: int,
         tasks: int,
     ) -> None:
+        self._given = kinds, observation_space, action_space, num_envs, tasks
         self._changes = [
             [_change(drift, observation_space, action_space, num_envs) for drift in some] for some in kinds
         ]
@@ -177,6 +178,15 @@ class DriftedLives(NoDrift):
         self._kind, self._base_return = position["drift kind"].copy(), position["plain_return"].copy()
         for name, change, key in self._states():
             setattr(change, key, position[name].copy())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: the arguments, and the state in the unfinished episodes."""
+        return {"given": self._given, "position": self.position()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the changes anew, which hold functions, and restore their state."""
+        vars(self).update(vars(DriftedLives(*state["given"])))
+        self.resume(state["position"])
 
     def _at_work(self) -> list[tuple[Ints, list[Change]]]:
         """Return the slots of each kind of task that has drifts, and these."""

@@ -1,7 +1,7 @@
 """A batch of grids: its arrays, resets, steps and observations, without lives or schedules."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Grids:
         self.carried = np.zeros(num_envs, np.uint8)
         self.at, self.direction, self.mission = (np.zeros(num_envs, np.int64) for _ in range(3))
         self._words = np.zeros((num_envs, grid.WORDS), np.dtype("<u4"))
-        self.image = self._words.view(np.uint8)[:, : 3 * grid.SIDE**2].reshape(num_envs, grid.SIDE, grid.SIDE, 3)
+        self.image = _image(self._words)
         self._recipes = np.array([(FAMILIES[t.family], t.width, t.height, *t.settings) for t in tasks])
         self._rules = np.array([(grid.ENDINGS[t.ending], t.max_steps, t.see_through_walls) for t in tasks])
         self.task, self.ending, self._limit = (np.zeros(num_envs, np.int64) for _ in range(3))
@@ -108,6 +108,16 @@ class Grids:
         self.ending[slots], self._limit[slots], self._clear[slots] = self._rules[tasks].T
         self.look(slots)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the images of a copy a view of its own words again."""
+        vars(self).update(state)
+        self.image = _image(self._words)
+
     def look(self, slots: Ints) -> None:
         """Update the observations of some slots."""
         grid.look(slots, self.cells, self.at, self.direction, self.carried, self._clear, self._view, self._words)
+
+
+def _image(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the images [B, 7, 7, 3] as a view of the words that the compiled loops write."""
+    return words.view(np.uint8)[:, : 3 * grid.SIDE**2].reshape(len(words), grid.SIDE, grid.SIDE, 3)

@@ -159,6 +159,10 @@ class Rooms(TaskStream):
             self._window.close()
             self._window = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: all but the window, which a copy opens anew."""
+        return vars(self) | {"_window": None}
+
     def _show(self) -> None:
         if self.render_mode == "human":
             self.render()

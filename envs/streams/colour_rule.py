@@ -74,7 +74,7 @@ class ColourRoom(MiniGridEnv):
             raise ValueError(f"max_steps must be positive: max_steps={max_steps}")
         self.colours, self.rule = colours, rule
         self._outcome: dict[str, Any] = {}  # what `info` will say at the end of the episode, once that is certain
-        mission = MissionSpace(mission_func=lambda: "walk into the ball of the right colour")
+        mission = MissionSpace(mission_func=_mission)
         super().__init__(mission, grid_size=size, max_steps=max_steps, see_through_walls=True, **kwargs)
         self.action_space = spaces.Discrete(3)
         entries: Any = {"touched": spaces.Discrete(colours + 1), "over": spaces.Box(0.0, 1.0, (1,), np.float32)}
@@ -238,6 +238,10 @@ class ColourRule(GymStream):
         known = self._chances.size
         cross = self._chances[self.episode[slots] % known] if known else np.nan
         return super()._episode_info(slots) | {"cross": cross}
+
+
+def _mission() -> str:
+    return "walk into the ball of the right colour"
 
 
 def _refuse_unless_coloured(colours: int) -> None:

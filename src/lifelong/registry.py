@@ -108,7 +108,8 @@ def check_settings(
         hidden: a parameter that is not a setting, such as "width".
 
     Raises:
-        TypeError: if one is unknown; names the nearest and lists all.
+        TypeError: if one is unknown; names the nearest and lists all, and begins in Python's own words, which other
+            libraries look for.
     """
     try:
         parameters = inspect.signature(factory).parameters
@@ -120,7 +121,7 @@ def check_settings(
     for unknown in sorted(set(settings) - set(understood)):
         hint = nearest(unknown, understood)
         listed = ", ".join(understood) or "none"
-        raise TypeError(f"{kind} {name!r} has no setting {unknown!r}{hint} known: {listed}")
+        raise TypeError(f"{kind} {name!r} got an unexpected keyword argument {unknown!r}{hint} known: {listed}")
 
 
 def lazy_attribute(package: str, exports: Mapping[str, str], name: str) -> Any:

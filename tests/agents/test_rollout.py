@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor
 
-from lifelong.agents import CARRY, ActorCritic, Backbone, Carry, Encoder, Rollout
+from lifelong.agents import CARRY, ActorCritic, Agent, Backbone, Carry, Encoder, Rollout
 from lifelong.agents.encoder import as_tensors
 from lifelong.envs import CuedRecall
 from lifelong.memory import Memory
@@ -240,3 +241,30 @@ def test_a_greedy_rollout_takes_the_mode_and_draws_nothing(space: spaces.Space[A
         found = policy.distribution(hidden)
     mode = found.mode if isinstance(space, spaces.Discrete) else found.deterministic_sample
     torch.testing.assert_close(greedy["action"], mode)
+
+
+@pytest.mark.parametrize("name", ["lifelong/Reversal-v0", "lifelong/CartPoleSign-v0", "lifelong/Rooms-LavaGapS5-v0"])
+def test_a_stream_of_gymnasiums_form_is_lived_as_the_stream_itself(name: str) -> None:
+    """Truncated episodes (Rooms) have the value of their last observation; rows are the same."""
+    options: dict[str, Any] = {"max_steps": 5} if "Rooms" in name else {}
+    form = gymnasium.make_vec(name, num_envs=3, **options)
+    itself = gymnasium.make_vec(name, num_envs=3, **options).unwrapped
+    agent = Agent.for_spaces(form, width=8, seed=0)
+    segments = []
+    for env in (form, itself):
+        torch.manual_seed(0)
+        segments.append(Rollout(agent, env, seed=0).collect(40))
+    one, other = segments
+    assert (one.steps == other.steps).all()
+    assert one.steps["next", "truncated"].any() == ("Rooms" in name)
+    assert one.episodes.keys() == other.episodes.keys()
+    assert one.episodes["return"].size
+    for column, values in other.episodes.items():
+        np.testing.assert_array_equal(one.episodes[column], values)
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "DISABLED"])
+def test_a_stream_that_does_not_reset_in_the_same_step_is_refused(mode: str) -> None:
+    env = gymnasium.make_vec("lifelong/Reversal-v0", num_envs=3, autoreset_mode=mode)
+    with pytest.raises(ValueError, match=f"SAME_STEP here, got {mode}"):
+        Rollout(Agent.for_spaces(env, width=8, seed=0), env)

@@ -224,6 +224,43 @@ class UnlikeSingle(Guess):
         return obs, reward, terminated, truncated, info | {"luck": np.zeros(self.num_envs)}
 
 
+class SeenThroughAView(Guess):
+    """What is shown is a view of what is written; in a copy it is an array of its own."""
+
+    def __init__(self, num_envs: int = 1, **others: Any) -> None:
+        super().__init__(num_envs, **others)
+        self.written = np.zeros(num_envs)
+        self.shown = self.written[:, None]
+
+    def _observe(self) -> Any:
+        self.written[:] = self.drawn()
+        return self.shown.astype(np.float32)
+
+
+class Restless(Guess):
+    """Rewards depend on how often `_step` was called in the life, at rest too."""
+
+    unforkable = "it counts its steps"
+
+    def __init__(self, num_envs: int = 1, **others: Any) -> None:
+        super().__init__(num_envs, **others)
+        self.taken = np.zeros(num_envs, np.int64)
+
+    def _begin_lives(self, slots: NDArray[np.int64]) -> None:
+        self.taken[slots] = 0
+
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        self.taken += 1
+        reward, terminated, truncated = super()._step(actions)
+        return reward * (1 + self.taken % 2), terminated, truncated
+
+    def position(self) -> dict[str, NDArray[Any]]:
+        return super().position() | {"taken": self.taken.copy()}
+
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
+        self.taken[:] = position["taken"]
+
+
 class OutOfOrder(Guess):
     scores = References(random=0.5, oracle=0.1)
 
@@ -249,6 +286,8 @@ BROKEN: dict[str, Callable[..., Any]] = {
     "retention has its columns": OfNoMeasure,
     "copies live as the life would": Wandering,
     "one life alone is that among others": UnlikeSingle,
+    "a copy goes on alike": SeenThroughAView,
+    "lives rest while others step": Restless,
     "reference scores are in order": OutOfOrder,
 }
 

@@ -11,9 +11,9 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from lifelong.envs import GymStream, GymTask, StreamError
+from lifelong.envs import GymStream, GymTask, StreamError, VectorStream
 from lifelong.envs.entries import entry_check
 from lifelong.envs.gate import end_of_episode
 from lifelong.envs.gym_stream import make_task
@@ -279,6 +279,41 @@ def test_bounds_of_boxes_are_checked_at_first_and_never_after_a_resumption() -> 
     later.resume(position)  # its first step is outside, as any but the first may be
     with pytest.warns(UserWarning, match="not within the observation space"):  # says gymnasium; rounding is no fault
         stream_of(fault=at(0, np.float32([1 + 1e-7, 0, -1])), when=0).reset()
+
+
+def test_bounds_of_boxes_are_not_checked_again_in_a_copy() -> None:
+    stream = stream_of(fault=at(0, ZEROS + 5), when=2)  # outside in every second step of an episode
+    stream.reset()
+    for _ in range(6):
+        stream.step([0])
+    twin = copy.deepcopy(stream)
+    assert max(np.abs(twin.step([0])[0]["observation"]).max() for _ in range(4)) > 1
+    fresh = copy.deepcopy(stream_of(fault=at(0, ZEROS + 5), when=1))
+    fresh.reset()
+    with pytest.raises(StreamError, match="must lie within the bounds of its space"):
+        fresh.step([0])
+
+
+@pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
+def test_a_vector_environment_of_lives_tells_what_broke(mode: AutoresetMode) -> None:
+    env = VectorStream(stream_of(2, fault=at(1, np.nan), when=3), mode)
+    env.reset()
+    for _ in range(2):
+        env.step([1, 0])
+    with pytest.raises(StreamError, match="reward must be finite: nan") as caught:
+        env.step([1, 0])
+    assert (caught.value.report["entry"], caught.value.report["actions"]) == ("reward", [1, 1, 1])
+
+
+def test_an_environment_that_breaks_while_it_is_copied_is_named() -> None:
+    stream = stream_of()
+    stream.reset()
+    stream.step([1])
+    seed = int(stream.episode_seeds(np.array([0]))[0])
+    object.__setattr__(stream._recipes[0], "kwargs", {"fault": at(0, 0.5), "when": 1})
+    with pytest.raises(StreamError, match="observation must have the shape") as caught:
+        copy.deepcopy(stream)
+    assert (caught.value.report["seed"], caught.value.report["actions"]) == (seed, [1])
 
 
 def test_an_environment_that_breaks_while_it_is_resumed_is_named() -> None:

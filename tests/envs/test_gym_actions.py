@@ -1,6 +1,7 @@
 """Actions of gymnasium's environments: recorded as executed, resumed, masked."""
 
 import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,10 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lifelong.action_spaces import as_actions, from_zero, no_action, previous_entry, spread_rows
-from lifelong.envs import GymStream, GymTask, StreamError, check_stream
+from lifelong.envs import GymStream, GymTask, StreamError, VectorStream, check_stream
+from lifelong.envs.check import _same
 from lifelong.envs.drifts.actions import ReversedActions, ShuffledActions, StickyActions
 from lifelong.envs.single_env import Single
 from lifelong.envs.unify_spaces import common_actions, own_action
@@ -137,6 +140,55 @@ def test_what_is_recorded_is_what_was_executed_even_if_the_environment_writes_ov
     for step in range(20, 40):
         given = as_actions(space, rows_of(space, 3, step))
         same(again.step(given)[:4], stream.step(given)[:4])
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])  # noqa: S301
+@pytest.mark.parametrize("name", SPACES)
+def test_a_copy_goes_on_alike(name: str, twin_of: Any) -> None:
+    stream = stream_of(act=SPACES[name], masks="info" if "discrete" in name else "")
+    stream.reset()
+    for step in range(60):
+        if step in (10, 33):
+            twin = twin_of(stream)
+            assert twin.environment(0, 0) is not stream.environment(0, 0)
+        given = as_actions(stream.single_action_space, rows_of(stream.single_action_space, 3, step))
+        result = stream.step(given)
+        if step >= 10:
+            _same(f"step {step}", twin.step(given), result)
+    _same("position", twin.position(), stream.position())
+
+
+@pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("name", ["discrete", "multi-discrete", "dict"])
+def test_masks_and_joint_actions_are_as_gymnasiums_own_vector_environment_has_them(
+    name: str, mode: AutoresetMode
+) -> None:
+    ours = VectorStream(stream_of(1, act=SPACES[name], masks="observation" if name != "dict" else ""), mode)
+    theirs = SyncVectorEnv(
+        [lambda: Single(stream_of(1, act=SPACES[name], masks="observation" if name != "dict" else ""))],
+        autoreset_mode=mode,
+    )
+    _same("reset", ours.reset(seed=5), theirs.reset(seed=5))
+    for step in range(24):
+        given = as_actions(ours.single_action_space, rows_of(ours.single_action_space, 1, step))
+        *got, info = ours.step(given)
+        *want, told = theirs.step(given)
+        if mode is AutoresetMode.NEXT_STEP and "row" in told:
+            assert info["row"].pop("step") >= told["row"].pop("step")  # counts steps without an action too
+        _same(f"step {step}", (*got, info), (*want, told))
+        over = want[2] | want[3]
+        if mode is AutoresetMode.DISABLED and over.any():
+            _same("reset", ours.reset(options={"reset_mask": over}), theirs.reset(options={"reset_mask": over}))
+
+
+def test_masks_of_lives_that_are_reset_stand_in_their_rows() -> None:
+    env = VectorStream(stream_of(3, act=SPACES["discrete"], masks="observation"), AutoresetMode.DISABLED)
+    env.reset(seed=1)
+    _, info = env.reset(options={"reset_mask": np.array([False, True, False])})
+    masks = [env.stream.environment(slot, 0).unwrapped.mask for slot in range(3)]
+    assert info["action_mask"].dtype == np.bool_
+    assert info["action_mask"].tolist() == [[False] * 3, masks[1].tolist(), [False] * 3]
+    assert info["_action_mask"].tolist() == [False, True, False]
 
 
 def test_one_life_alone_takes_nested_actions() -> None:

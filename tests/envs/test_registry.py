@@ -108,7 +108,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name: str, message: str
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(TypeError, match=r"'cued-recall' has no setting 'clues'; did you mean 'cues'\? known: "):
+    with pytest.raises(
+        TypeError, match=r"'cued-recall' got an unexpected keyword argument 'clues'; did you mean 'cues'\? known: "
+    ):
         make_stream("cued-recall", clues=3)
     with pytest.raises(ValueError, match="no schedule 'often'"):
         make_stream("cued-recall", schedule="often")

@@ -321,9 +321,12 @@ def test_a_memory_beside_where_the_command_runs_is_found(tmp_path: Path) -> None
         ),
         (
             ["train", "rooms", "--stream-options", "tasks=doorkey-5x5"],
-            "has no setting 'tasks'; did you mean 'task'? known: ",
+            "got an unexpected keyword argument 'tasks'; did you mean 'task'? known: ",
         ),
-        (["train", "--memory-options", "foo=3"], "memory 'gated_delta' has no setting 'foo'; known: conv_size, "),
+        (
+            ["train", "--memory-options", "foo=3"],
+            "memory 'gated_delta' got an unexpected keyword argument 'foo'; known: conv_size, ",
+        ),
     ],
 )
 def test_a_wrong_name_is_answered_with_those_that_are_known(

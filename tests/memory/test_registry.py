@@ -45,12 +45,12 @@ def test_the_options_of_version_0_1_are_understood():
     assert old.shape == new.shape == (2, 5, 3)
     assert old.project.conv_size == new.project.conv_size == 4
     assert make_memory("metaplastic:gla", 8, heads=2).host.shape[0] == 2
-    with pytest.raises(TypeError, match="has no setting 'heads'"):
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'heads'"):
         make_memory("gated_delta", 8, heads=2, num_heads=2)
 
 
 def test_an_unknown_option_is_named_with_its_memory():
-    with pytest.raises(TypeError, match="memory 'gru' has no setting 'num_heads'; known: hidden"):
+    with pytest.raises(TypeError, match="memory 'gru' got an unexpected keyword argument 'num_heads'; known: hidden"):
         make_memory("gru", 8, num_heads=2)
 
 

@@ -7,8 +7,9 @@ from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import nn
 from torch.distributions import Categorical
 from torchrl.collectors import Collector
+from torchrl.data import LazyTensorStorage, ReplayBuffer, SliceSampler
 from torchrl.envs import Compose, GymEnv, GymWrapper, InitTracker, SerialEnv, TransformedEnv, check_env_specs
-from torchrl.modules import ProbabilisticActor, ValueOperator, set_recurrent_mode
+from torchrl.modules import ProbabilisticActor, ValueOperator, canonicalize_rnn_subset, set_recurrent_mode
 from torchrl.modules.utils import get_primers_from_module
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
@@ -151,3 +152,106 @@ def test_a_primer_needs_the_next_state_in_its_place():
 def test_two_keys_are_wanted_on_either_side():
     with pytest.raises(ValueError, match=r"must name the value and the state, got \['embed'\]"):
         MemoryModule(make_memory("gru", D), ["embed"], ["read", ("next", "memory")])
+
+
+@pytest.mark.parametrize(
+    ("lacking", "transform"),
+    [
+        ("memory", r"'h'.*no transform that writes it, the primer: make_tensordict_primer\(\)"),
+        ("is_init", r"InitTracker\(\)"),
+    ],
+)
+def test_a_missing_transform_is_named(lacking, transform):
+    actor, _ = agent(FromOne(D))
+    transforms = InitTracker() if lacking == "memory" else get_primers_from_module(actor)
+    env = TransformedEnv(cart_pole(), transforms)
+    with pytest.raises(KeyError, match=transform):
+        env.rollout(3, actor)
+    with pytest.raises(KeyError, match=transform):
+        next(iter(Collector(env, actor, frames_per_batch=3, total_frames=3)))
+    (data,) = Collector(
+        TransformedEnv(cart_pole(), transforms.clone()),
+        actor,
+        frames_per_batch=3,
+        total_frames=3,
+        auto_register_policy_transforms=True,
+    )
+    assert data["memory", "h"][:, 0].tolist() == [1, 2, 3]
+
+
+def test_a_missing_input_is_named_without_a_remedy():
+    with pytest.raises(KeyError, match=r"lacks 'embed'; it has \['is_init'\]"):
+        MemoryModule(make_memory("gru", D), **KEYS)(TensorDict({"is_init": torch.ones(N, 1, dtype=torch.bool)}, [N]))
+
+
+@pytest.mark.parametrize("pattern", [[1, 0, 1, 0, 0], [0, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]])
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize("name", ["none", "lstm", "window", "gated_delta", "palimpsa"])
+def test_one_life_of_five_steps_with_starts_inside(name, carried, pattern):
+    """Shaped [1, 5], [5] and [1, 1, 5]: the same as the steps one by one."""
+    torch.manual_seed(0)
+    memory = make_memory(name, D)
+    module = MemoryModule(memory, **KEYS)
+    data = sequence(memory, carried=carried)[:1, :5].contiguous()
+    data["is_init"] = torch.tensor(pattern, dtype=torch.bool)[None, :, None]
+    state, ys = data["memory"][:, 0], []
+    for t in range(5):
+        now = data[:, t].clone()
+        if not pattern[t]:
+            now["memory"] = state
+        state = module(now)["next", "memory"]
+        ys.append(now["read"])
+    for shape in ((1, 5), (5,), (1, 1, 5)):
+        with set_recurrent_mode(True):
+            out = module(data.reshape(shape).clone())
+        assert out.batch_size == shape
+        torch.testing.assert_close(out["read"].reshape(1, 5, -1), torch.stack(ys, 1))
+        if memory.state_bytes:
+            torch.testing.assert_close(out["next", "memory"].reshape(1, 5)[:, -1], state)
+
+
+def test_a_sequence_has_an_axis_of_steps():
+    with pytest.raises(ValueError, match=r"must be \[\*, T\], got batch_size \[\]"), set_recurrent_mode(True):
+        MemoryModule(make_memory("gru", D), **KEYS)(TensorDict())
+
+
+def test_keys_as_torchrls_own_modules_take_them():
+    module = MemoryModule(make_memory("gru", D), in_key="embed", out_key="read")
+    assert (module.in_keys, module.out_keys) == (
+        ["embed", ("memory", "h"), "is_init"],
+        ["read", ("next", "memory", "h")],
+    )
+    assert module.canonical_keys == [*module.in_keys, *module.out_keys]
+    assert not module.recurrent_mode
+    with set_recurrent_mode(True):
+        assert module.recurrent_mode
+    data = sequence(module.memory, carried=False)
+    with set_recurrent_mode(True):
+        want = module(data.clone())["read"]
+        strided = data.transpose(0, 1).contiguous().transpose(0, 1)
+        torch.testing.assert_close(module(canonicalize_rnn_subset(strided, [module]))["read"], want)
+    with pytest.raises(
+        ValueError, match=r"either in_key or in_keys must be given, got embed and \['embed', 'memory'\]"
+    ):
+        MemoryModule(make_memory("gru", D), ["embed", "memory"], in_key="embed", out_key="read")
+    with pytest.raises(ValueError, match="either out_key or out_keys must be given, got None and None"):
+        MemoryModule(make_memory("gru", D), in_key="embed")
+
+
+def test_slices_of_a_replay_buffer_are_read_from_the_state_at_their_first_step():
+    torch.manual_seed(0)
+    memory = make_memory("gated_delta", D)
+    actor, _ = agent(memory)
+    env = TransformedEnv(cart_pole(), Compose(InitTracker(), get_primers_from_module(actor)))
+    env.set_seed(0)
+    buffer = ReplayBuffer(
+        storage=LazyTensorStorage(400), sampler=SliceSampler(slice_len=5, end_key=("next", "done")), batch_size=40
+    )
+    (data,) = Collector(env, actor, frames_per_batch=400, total_frames=400)
+    buffer.extend(data)
+    slices = buffer.sample().reshape(8, 5)
+    acted = slices["read"].clone()
+    assert slices["memory"][:, 0].apply(torch.abs).sum(reduce=True) > 0  # some begin within an episode
+    with set_recurrent_mode(True):
+        (module,) = (part for part in actor.modules() if isinstance(part, MemoryModule))
+        torch.testing.assert_close(module(slices)["read"], acted)
