@@ -285,9 +285,9 @@ class GymStream(TaskStream):
         except BaseException as error:
             raise self._crash(slot, error) from error
         self._check()
-        terminated, truncated = np.array(ends), np.array(cuts)
-        self._over = terminated | truncated
-        return np.array(rewards), terminated, truncated & ~terminated
+        over, cut = np.array(ends), np.array(cuts)
+        self._over = over | cut
+        return np.array(rewards), over, cut & ~over
 
     def _own(self, rows: NDArray[Any]) -> tuple[list[Any], list[Any]]:
         """Return what is kept of each life's action, and the action as the environment takes it.
