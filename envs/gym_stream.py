@@ -32,6 +32,7 @@ Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks
 spaces, or common ones with `unify`: see `unify_spaces.py`.
 """  # noqa: E501  a table
 
+import copy
 import importlib
 import math
 import sys
@@ -520,12 +521,12 @@ class MaskInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         obs, info = self.env.reset(seed=seed, options=options)
-        return obs, info | {"action_mask": np.array(obs["action_mask"])}
+        return obs, info | {"action_mask": copy.deepcopy(obs["action_mask"])}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, reward, terminated, truncated, info | {"action_mask": np.array(obs["action_mask"])}
+        return obs, reward, terminated, truncated, info | {"action_mask": copy.deepcopy(obs["action_mask"])}
 
 
 def _plain(action: Any) -> Any:

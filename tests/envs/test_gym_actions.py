@@ -91,8 +91,9 @@ def leaves(tree: Any) -> list[Any]:
 def machine() -> Iterator[None]:
     gymnasium.register("Machine-v0", Machine)
     gymnasium.register("Empty-v0", Empty)
+    gymnasium.register("Parted-v0", Parted)
     yield
-    del gymnasium.registry["Machine-v0"], gymnasium.registry["Empty-v0"]
+    del gymnasium.registry["Machine-v0"], gymnasium.registry["Empty-v0"], gymnasium.registry["Parted-v0"]
 
 
 def stream_of(num_envs: int = 3, seed: int = 0, drifts: Any = (), boundary: Any = "none", **kwargs: Any) -> GymStream:
@@ -225,6 +226,28 @@ def test_masks_of_all_lives_stand_in_info_and_are_resumed(where: str, name: str)
         info = stream.step(rows_of(stream.single_action_space, 3, step))[4]
     again.reset()
     same(again.resume(stream.position())[1], {key: info[key] for key in again.observe()[1]})
+
+
+class Parted(Machine):
+    """Has texts, and the masks of its actions' entries as entries of its observation; the second move is always 1."""
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Dict(a=spaces.Discrete(3), b=spaces.Discrete(2)))
+        masks = spaces.Dict(a=spaces.MultiBinary(3), b=spaces.MultiBinary(2))
+        self.observation_space = spaces.Dict(text=spaces.Text(20), action_mask=masks)
+
+    def _shown(self) -> Any:
+        legal = {"a": np.ones(3, np.int8), "b": np.array([0, 1], np.int8)}
+        return {"text": f"step{self.count}", "action_mask": legal}
+
+
+def test_masks_of_entries_in_an_observation_with_texts() -> None:
+    stream = GymStream("Parted-v0", 2)
+    twin = copy.deepcopy(stream)
+    obs, info = stream.reset(seed=0)
+    assert stream.observation_space.contains(obs)
+    assert info["action_mask"].tolist() == [[True, True, True, False, True]] * 2
+    _same("reset", twin.reset(seed=0), (obs, info))
 
 
 def test_masks_of_wrong_size_are_blamed_on_the_environment() -> None:
