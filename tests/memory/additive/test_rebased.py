@@ -35,9 +35,10 @@ def test_it_is_the_weighted_mean_of_its_definition(bare, key_dim):
     torch.manual_seed(0)
     B, T, H, K, V = 2, 19, 2, key_dim, 3
     memory = bare(make_memory("rebased", H * (2 * K + V), num_heads=H, key_dim=K, value_dim=V, conv_size=1))
-    for p in memory.parameters():
-        torch.nn.init.normal_(p)
+    for phi in (memory.of_queries, memory.of_keys):
+        phi.gamma.data, phi.beta.data = 1 + 0.3 * torch.randn(H, K).double(), 0.5 + 0.3 * torch.randn(H, K).double()
     x, start = torch.randn(B, T, H * (2 * K + V)).double(), torch.rand(B, T) < 0.15
+    x[..., H * K : 2 * H * K] += 3 * x[..., : H * K]  # keys like the queries: no sum of weights is nearly zero
     y, state = memory(x, memory.initial_state(B), start)
     q, k, v, _ = memory.project(x, None, start)
     for b in range(B):
