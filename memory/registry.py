@@ -64,7 +64,7 @@ MEMORIES = table(
         ),
         "based": Entry(
             "additive.linear_attention:LinearAttention",
-            "linear attention with Taylor features of exp to second order",
+            "linear attention with Taylor features of exp to second order; no window",
             {"feature_map": "taylor"},
             source="2402.18668",
         ),
@@ -180,7 +180,7 @@ MEMORIES = table(
         ),
         "kalman_delta": Entry(
             "bayesian.kalman_delta:KalmanDelta",
-            "delta rule with a diagonal Kalman gain, one of the Kalman delta networks",
+            "delta rule with a diagonal Kalman gain, akin to Kalman delta networks",
             source="2609.07816",
         ),
         "ttt_linear": Entry(
