@@ -24,7 +24,7 @@ from lifelong.agents.checkpoint import restore_optimizer
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.directory import load_policy_tensors, open_run
 from lifelong.experiments.runs.errors import UserError, check_sizes
 from lifelong.experiments.runs.trainer import Trainer
 
@@ -118,7 +118,9 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
         report = transplant(training.agent, parts["policy"])
         names = _names(training.agent)
-        old = {name: i for i, name in enumerate(_names(_like(trained, training)))}
+        before = _like(trained, training)
+        load_policy_tensors(before, parts["policy"], config.run)
+        old = {name: i for i, name in enumerate(_names(before))}
         moved: dict[str, Tensor] = {}
         for key, value in parts["optimizer"].items():
             index, entry = key.split(".", 1)

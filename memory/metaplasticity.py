@@ -24,7 +24,8 @@ Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, R = V or V +
 being M, and J [B, H, R, K].
 Cost per step: the host's, and 5 H R K floating-point operations, and 2 N (D + H V) for b of rank N; 4 H R K bytes of
 state more.
-Source: arXiv:2602.09075; its Palimpsa on Mamba-2 is `metaplastic` of `Mamba2`.
+Source: arXiv:2602.09075; its Palimpsa on Mamba-2 is `metaplastic` of `Mamba2`. Other hosts, linear attention among
+them, are not in its repository.
 """
 
 from typing import Any

@@ -64,7 +64,7 @@ MEMORIES = table(
         ),
         "based": Entry(
             "additive.linear_attention:LinearAttention",
-            "linear attention with Taylor features of exp to second order",
+            "linear attention with Taylor features of exp to second order; no window",
             {"feature_map": "taylor"},
             source="2402.18668",
         ),
@@ -76,7 +76,7 @@ MEMORIES = table(
         ),
         "rebased": Entry(
             "additive.linear_attention:LinearAttention",
-            "linear attention over a learned parabola of every key channel",
+            "linear attention with the squared scalar product of learned affine maps",
             {"feature_map": "rebased"},
             source="2402.10644",
         ),
@@ -127,7 +127,7 @@ MEMORIES = table(
         ),
         "preconditioned_delta": Entry(
             "delta.preconditioned_delta:PreconditionedDelta",
-            "gated delta rule whose writes are rescaled by a key channel's past use",
+            "gated delta rule whose writes are rescaled by a key channel's recent use",
             source="2604.21100",
         ),
         "recurrent_delta": Entry(
@@ -150,13 +150,13 @@ MEMORIES = table(
         ),
         "palimpsa_scalar": Entry(
             "bayesian.palimpsa:Palimpsa",
-            "Palimpsa with one importance per key channel, at the cost of GLA",
+            "Palimpsa with one importance per key channel, at the cost of GLA; not in its repository",
             {"beta": "scalar"},
             source="2602.09075",
         ),
         "palimpsa_key": Entry(
             "bayesian.palimpsa:Palimpsa",
-            "Palimpsa with an importance gate per key channel, at the cost of GLA",
+            "Palimpsa with an importance gate per key channel, at the cost of GLA; not in its repository",
             {"beta": "key"},
             source="2602.09075",
         ),
@@ -174,13 +174,14 @@ MEMORIES = table(
         ),
         "metaplastic_linear_attention": Entry(
             "metaplasticity:make_metaplastic",
-            "linear attention with an importance for every fast weight",
+            "linear attention with an importance for every fast weight; not in Palimpsa's repository",
             {"host": "linear_attention"},
             source="2602.09075",
         ),
         "kalman_delta": Entry(
             "bayesian.kalman_delta:KalmanDelta",
-            "delta rule with a diagonal Kalman gain",
+            "delta rule with a diagonal Kalman gain, akin to Kalman delta networks",
+            source="2609.07816",
         ),
         "ttt_linear": Entry(
             "networks.ttt:TTTLinear", "test-time training of a linear model, in mini-batches", source="2407.04620"

@@ -251,10 +251,27 @@ def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor
     Raises:
         CheckpointError: if they are of another policy.
     """
-    try:
-        policy.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint of {folder} is of another agent: {error}") from error
+    own = policy.state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        saved, wanted = (f"{list(of[name].shape)}" if name in of else "not there" for of in (tensors, own))
+        if saved != wanted:
+            raise CheckpointError(
+                f"the checkpoint of {folder} is of another agent: {name} is {saved} in the checkpoint "
+                f"and {wanted} in this agent{_outdated(policy, name)}"
+            )
+    policy.load_state_dict(tensors)
+
+
+def _outdated(policy: torch.nn.Module, name: str) -> str:
+    """Return what a module around the weight says, by `outdated`, of weights saved before its definition changed."""
+    path = name.split(".")
+    for depth in range(len(path) - 1, 0, -1):
+        module: Any = policy
+        for step in path[:depth]:
+            module = getattr(module, step, None)
+        if outdated := getattr(module, "outdated", ""):
+            return f": {outdated}; agents from before must be trained anew"
+    return ""
 
 
 def flat(memory: TensorDict) -> dict[tuple[str, ...], torch.Tensor]:

@@ -62,7 +62,8 @@ def inner_loop(
         base = [slow + f for slow, f in zip(A, F, strict=True)]
         reach = reaches(base, parametrisation)
         limit = None if limits is None else limits[:, n]
-        steps = descent(effective(base, reach, parametrisation), X[:, n], target[:, n], norm, rules.loss, limit, reach)
+        now = effective(base, reach, parametrisation)
+        steps = descent(now, X[:, n], target[:, n], norm, rules.loss, limit, reach, rules.bound)
 
         x, ends = Q[:, n], []
         for i, (delta, inputs) in enumerate(steps):

@@ -8,6 +8,7 @@ r"""Output and gradients of the small network trained at test time.
 The derivatives are written out, so that what trains the network can itself be differentiated by autograd.
 The last line is normalised least mean squares, for any network: to first order a step of rate 1 corrects the error and
 no more, however long the inputs and however large the weights. For a matrix and keys of length up to 1 it does nothing.
+The published rules do not have it: without `bound` the gradient is taken as it is.
 n = max(scale^2) / (var(z) + eps) bounds what the layer norm does to an error, whatever its direction: an error that no
 weights can correct has next to no gradient, but all of the curvature. Without a norm n = 1. r_j is what a unit step of
 the accumulated weights moves the effective ones by, 1 unless a parametrisation scales them.
@@ -79,6 +80,7 @@ def descent(
     loss: Loss,
     limit: Tensor | None,
     reach: Sequence[Tensor] | None,
+    bound: bool = True,
 ) -> list[tuple[Tensor, Tensor]]:
     """Return for every layer d_i [..., S, N_i] and x_i [..., S, columns]: the step is against d_i x_i^T.
 
@@ -90,6 +92,7 @@ def descent(
         loss: see above.
         limit: [..., S] length of an error from which on it counts no more; of the loss `huber`.
         reach: r_i [..., 1, 1] of every layer; None for 1.
+        bound: whether the gradient is normalised.
     """
     inputs, bends, z = [extend(x, weights[0].shape[-1])], [], x
     for n, weight in enumerate(weights):
@@ -105,6 +108,8 @@ def descent(
     for bend, weight in zip(reversed(bends), reversed(weights[1:]), strict=True):
         delta = (delta @ weight[..., : bend.shape[-1]]) * bend
         deltas.insert(0, delta)
+    if not bound:
+        return list(zip(deltas, inputs, strict=True))
     lengths = [d.square().sum(-1) * x.square().sum(-1) for d, x in zip(deltas, inputs, strict=True)]
     if reach is not None:
         lengths = [r[..., 0] * length for r, length in zip(reach, lengths, strict=True)]

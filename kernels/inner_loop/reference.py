@@ -86,7 +86,8 @@ def inner_loop(
         window = slice(t, t + past + 1)
         x, target = k[:, window].transpose(1, 2), v[:, window].transpose(1, 2)  # [B, H, c, K or V]
         limit = None if rules.limit is None else rules.limit[:, window].mT
-        steps = descent(effective(base, reach, parametrisation), x, target, norm, rules.loss, limit, reach)
+        now = effective(base, reach, parametrisation)
+        steps = descent(now, x, target, norm, rules.loss, limit, reach, rules.bound)
         theta = rules.rate[:, t, :, None]
         pace = theta if of_steps else torch.ones_like(theta)  # [B, H, 1], or c for 1
         if rules.drag is not None:

@@ -44,6 +44,8 @@ class Rules(NamedTuple):
     trust: Tensor | None = None
     """[B, c - 1 + T, H] gamma: a step's gradient is the mean over the last c pairs, each times its gamma; see
     `window.py`. None trains a step on its own pair."""
+    bound: bool = True
+    """Whether the gradient is normalised, so that no step overshoots: see `network.py`."""
 
 
 def check(

@@ -28,6 +28,7 @@ def late_write(
     network: Network = "mlp",
     keep: Tensor | None = None,
     stride: Tensor | None = None,
+    bound: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Compute `reference.late_write` by the faster back end for this length; arguments as there.
 
@@ -42,5 +43,5 @@ def late_write(
     form = reference if q.shape[1] == 1 and momentum is None else chunk
     return form(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,
-        batch=batch, network=network, keep=keep, stride=stride,
+        batch=batch, network=network, keep=keep, stride=stride, bound=bound,
     )  # fmt: skip

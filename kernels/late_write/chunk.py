@@ -29,6 +29,7 @@ def late_write(
     network: Network = "mlp",
     keep: Tensor | None = None,
     stride: Tensor | None = None,
+    bound: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Compute `reference.late_write`, a mini-batch at a time; arguments as there."""
     plan = schedule(phase, start, batch or period)
@@ -39,7 +40,7 @@ def late_write(
         fast, gathered, *moving = state
         now, done = split(weights + fast, layers), over[:, n]
         y = read(now, Q[:, n], network)
-        gathered = gathered + weight_change(now, X[:, n], V[:, n], rates[:, n], network)
+        gathered = gathered + weight_change(now, X[:, n], V[:, n], rates[:, n], network, bound)
         if keep is None or stride is None:
             fast = torch.where(done, fast + gathered, fast)
         elif done.any():  # Newton-Schulz costs more than the synchronisation

@@ -9,7 +9,7 @@ r"""A network per head that accumulates gradients and is updated once per period
                             each row of W brought to its length in A; orthogonal of each matrix: see `muon.py`
 
     network    f                                     d_t
-    mlp        matrices with SiLU between them       against the gradient of 1/2 |f(k_t) - v_t|^2, normalised
+    mlp        matrices with SiLU between them       against the gradient of 1/2 |f(k_t) - v_t|^2, normalised if `bound`
     gated      W_1 (silu(W_0 x) * (W_2 x))           the gradient of f(k_t)^T v_t, theta one for each matrix
 
 An unfinished period is lost with its life. `mlp` is that of `kernels/inner_loop/network.py`, `gated` of `gated.py`.
@@ -55,6 +55,7 @@ def late_write(
     network: Network = "mlp",
     keep: Tensor | None = None,
     stride: Tensor | None = None,
+    bound: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """Read a network at every step, and update it once per period.
 
@@ -75,6 +76,7 @@ def late_write(
         network: `mlp` or `gated`.
         keep: [H] m, share of the momentum that is kept; required if and only if there is momentum.
         stride: [H] lambda, size of an update; likewise.
+        bound: whether the gradient of an `mlp` is normalised.
 
     Returns:
         y: [B, T, H, V] outputs.
@@ -90,7 +92,9 @@ def late_write(
         phase = phase.masked_fill(start[:, t, None], 0)
         now = split(weights + fast, layers)
         ys.append(read(now, q[:, t, :, None], network)[:, :, 0])
-        gathered = gathered + weight_change(now, k[:, t, :, None], v[:, t, :, None], rate[:, t, :, None], network)
+        gathered = gathered + weight_change(
+            now, k[:, t, :, None], v[:, t, :, None], rate[:, t, :, None], network, bound
+        )
         phase = (phase + 1) % period
         over = (phase == 0)[..., None]
         if momentum is None:
@@ -111,7 +115,9 @@ def read(weights: Sequence[Tensor], x: Tensor, network: Network) -> Tensor:
     return read_mlp(weights, x, None) if network == "mlp" else gated.read(weights, x)
 
 
-def weight_change(weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor, network: Network) -> Tensor:
+def weight_change(
+    weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor, network: Network, bound: bool
+) -> Tensor:
     """Return [..., P], the sum over the steps of theta d.
 
     Args:
@@ -120,10 +126,11 @@ def weight_change(weights: Sequence[Tensor], k: Tensor, v: Tensor, rate: Tensor,
         v: [..., S, V] targets.
         rate: [..., S] theta of an `mlp`, [..., S, 3] of a `gated` network.
         network: `mlp` or `gated`.
+        bound: whether the gradient of an `mlp` is normalised.
     """
     if network == "gated":
         return gated.ascent(weights, k, v, rate)
-    steps = descent(weights, k, v, None, "l2", None, None)
+    steps = descent(weights, k, v, None, "l2", None, None, bound)
     return -torch.cat([((rate[..., None] * delta).mT @ x).flatten(-2) for delta, x in steps], -1)
 
 

@@ -1,9 +1,11 @@
 r"""Learned feature maps of queries and keys in linear attention.
 
-    rebased   (gamma layer_norm(x) + beta)^2, gamma and beta learned                        K      arXiv:2402.10644
+    rebased   x_i x_j sqrt(2 / K) (i < j; 1 / sqrt K if i = j) of x' = gamma layer_norm(x) + beta
+                  phi(q) . phi(k) = (q' . k')^2 / K                                 K (K + 1) / 2  arXiv:2402.10644
     hedgehog  softmax([W x, -W x]), W learned per head, at first the identity               2 K    arXiv:2402.04347
 
-The right column is F, the width of the result.
+The right column is F, the width of the result. gamma and beta of ReBased are learned, of queries and of keys apart, and
+per head, where the paper shares them; each product of two channels is kept once.
 
 Shapes: H heads, K key dim, F features.
 """
@@ -18,21 +20,27 @@ __all__ = ["Hedgehog", "Rebased"]
 
 
 class Rebased(FeatureMap):
-    """ReBased features: a learned parabola of every normalised channel.
+    """ReBased features: all products of two channels of a learned affine map of the layer-normed input.
 
     Args:
         num_heads: H.
         key_dim: K.
     """
 
+    outdated = "since 0.2 rebased squares the scalar product of the two maps, not every channel"
+
     def __init__(self, num_heads: int, key_dim: int) -> None:
-        super().__init__(key_dim)
-        self.scale = nn.Parameter(torch.ones(num_heads, key_dim))
-        self.shift = nn.Parameter(torch.zeros(num_heads, key_dim))
+        super().__init__(key_dim * (key_dim + 1) // 2)
+        self.gamma = nn.Parameter(torch.ones(num_heads, key_dim))
+        self.beta = nn.Parameter(torch.zeros(num_heads, key_dim))
+        self.pairs: Tensor
+        self.register_buffer("pairs", torch.triu_indices(key_dim, key_dim, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features [..., H, K] of x [..., H, K]."""
-        return (self.scale * functional.layer_norm(x, x.shape[-1:]) + self.shift).square()
+        """Return the features [..., H, F] of x [..., H, K]."""
+        K, (i, j) = x.shape[-1], self.pairs
+        x = self.gamma * functional.layer_norm(x, x.shape[-1:]) + self.beta
+        return torch.cat([x.square() / K**0.5, x[..., i] * x[..., j] * (2 / K) ** 0.5], -1)
 
 
 class Hedgehog(FeatureMap):

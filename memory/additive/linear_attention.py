@@ -31,6 +31,7 @@ __all__ = ["FeatureMapName", "LinearAttention", "make_feature_map"]
 FeatureMapName = Literal["elu", "relu", "taylor", "dpfp", "rebased", "hedgehog"]
 
 EPS = 1e-6
+QUADRATIC = ("taylor", "rebased")
 
 
 class LinearAttention(Additive):
@@ -39,7 +40,7 @@ class LinearAttention(Additive):
     Args:
         width: D, width of inputs and outputs.
         num_heads: H; must divide `width`. None for one in every 32 channels.
-        key_dim: K; None for width / num_heads, at most 16 for `taylor`, whose features grow with its square.
+        key_dim: K; None for width / num_heads, at most 16 for `taylor` and `rebased`, with K^2 / 2 features.
         value_dim: V; None for width / num_heads.
         conv_size: width of the short convolution, in steps.
         feature_map: phi: `elu`, `relu`, `taylor`, `dpfp`, `rebased` or `hedgehog`.
@@ -60,7 +61,7 @@ class LinearAttention(Additive):
         nu: int = 1,
     ) -> None:
         num_heads = count_heads(width, num_heads)
-        usual = min(width // num_heads, 16) if feature_map == "taylor" else width // num_heads
+        usual = min(width // num_heads, 16) if feature_map in QUADRATIC else width // num_heads
         K, V = key_dim or usual, value_dim or width // num_heads
         of_queries, of_keys = (make_feature_map(feature_map, num_heads, K, nu) for _ in range(2))
         super().__init__(width, num_heads, of_keys.features, V, normaliser=True)

@@ -17,8 +17,12 @@ I does not depend on S: J = I - I_p is a decayed sum, P = I_p + J - b k^2, alpha
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], J [B, H, K] and the
 convolution's window.
 Cost per step: 7 H V K + 16 H K operations besides the projections; 4 H (V + 1) K bytes of state.
-Source: ours; the gain is that of a Kalman filter with diagonal covariance (Sutton's K1, AAAI 1992, for one output), the
-forgetting Palimpsa's, arXiv:2602.09075.
+Source: a Kalman filter of the fast weights with diagonal covariance. The gain is Sutton's K1 (AAAI 1992) for one
+output; Kalman delta networks, arXiv:2609.07816, and the Bayesian layers of arXiv:2605.31163 carry a covariance beside
+the delta rule too, Kalman linear attention, arXiv:2602.10743, filters in information form, and Gated KalmaNet,
+arXiv:2511.21016, solves with the full covariance, as `mesa` does. What differs here: the gain is exact for a precision
+that is kept diagonal in the key channels and shared by all rows; forgetting is towards the prior, as Palimpsa's,
+arXiv:2602.09075.
 """
 
 import math

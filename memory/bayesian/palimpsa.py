@@ -9,6 +9,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length, w = s v with the write gate s
 J is the same in all rows, j [K], and the memory is gated linear attention read with q / (j + I_p): the same equations
 at half the state. `beta="key"`: b per key channel, j <- alpha j + b * k * k, read like scalar at the same cost.
 `beta="none"`: b = 0, the twin without metaplasticity, NotPalimpsa: y_t = M q_t / I_p + D v_t, and no J is kept.
+D begins at sqrt(K): y / sqrt(K) is the published output, and an RMS norm follows.
 `numerator="beta"`: evidence is written as importance, w = b v (key: v (b * k)^T): the posterior of the paper's model,
 where an entry that is written without end reads v / k whatever b. The default writes s v. `variance=True`: the
 predictive variance of each value channel, u_i = sum_j q_j^2 / (J_ij + I_p) (scalar and key: one per head), is added to
@@ -21,7 +22,7 @@ j [B, H, K], and the convolution's window.
 Cost per step: 10 H V K (vector), 5 H V K + 6 H K (scalar, key) or 5 H V K (none) operations besides the projections;
 the variance costs 6 H V K or 3 H K more.
 Source: arXiv:2602.09075 in the form of its repository (numerator gate and importance gate apart, I_p fixed); its decay
-exp(-A softplus) is reparametrised with A = 1, and no 1/sqrt(K) since a norm follows. b per key channel is ours.
+exp(-A softplus) is reparametrised with A = 1; b per head and per key channel are not in the repository.
 """
 
 from typing import Literal, get_args
@@ -101,7 +102,7 @@ class Palimpsa(DeltaRule):
             down, up = nn.Linear(self.width, rank, bias=False), nn.Linear(rank, channels, bias=False)
             self.importance = nn.Sequential(down, up)
             self.importance_scale = nn.Parameter(torch.ones(channels))
-        self.skip = nn.Parameter(torch.ones(H))
+        self.skip = nn.Parameter(torch.full((H,), K**0.5))
         self.prior: Tensor
         self.register_buffer("prior", torch.ones(H))
 

@@ -10,7 +10,7 @@ linear map. A subclass computes the inputs of all steps at once: see `Correction
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], the convolution's window,
 and whatever else a member keeps.
 Cost per step: 7 H V K operations with a decay, 6 without, besides the projections; 4 H V K bytes of state.
-Source: the form that arXiv:2406.06484 and arXiv:2412.06464 share; no 1/sqrt(K) on the query since a norm follows.
+Source: the form that arXiv:2406.06484 and arXiv:2412.06464 share; no 1/sqrt(K) since a norm follows; gates have biases.
 """
 
 from tensordict import TensorDict

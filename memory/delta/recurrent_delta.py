@@ -4,15 +4,15 @@ r"""Recurrent delta rule: queries, keys and values depend on the previous readin
     S <- S + beta (v - S phi(k)) phi(k)^T                S_0 = 0
     y_t = S phi(q)
 
-phi is the softmax, beta = sigmoid(b), at first 1/2. R is block-diagonal per head and starts small; the
-reading goes through an RMS norm per head, a SiLU gate and a linear map. The output feeds back through tanh, so that a
-pass is a loop over steps; in return a state can be tracked that no product of corrections tells apart.
+phi is the softmax, beta = sigmoid(b), at first near 1/2. R is block-diagonal per head, at first normal with deviation
+1/sqrt(V); the reading goes through an RMS norm per head, a SiLU gate and a linear map. The output feeds back through
+tanh, so that a pass is a loop over steps; in return a state can be tracked that no product of corrections tells apart.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and y [B, H, V].
 Cost per step: 6 H V K + 2 H V (2 K + V + 1) floating-point operations besides the projections; 4 H V (K + 1) bytes of
 state.
-Source: RecDelta of arXiv:2106.06295, with heads apart in R; the norm and gate around it are ours, the same for all
-matrix memories.
+Source: RecDelta of arXiv:2106.06295, with heads apart in R as in its code; the norm and gate around it are ours, the
+same for all matrix memories.
 """
 
 import torch
@@ -39,6 +39,8 @@ class RecurrentDelta(Memory):
         ValueError: if `num_heads` does not divide `width`.
     """
 
+    outdated = "since 0.2 the input map of recurrent_delta has no bias"
+
     def __init__(
         self, width: int, num_heads: int | None = None, key_dim: int | None = None, value_dim: int | None = None
     ) -> None:
@@ -46,9 +48,8 @@ class RecurrentDelta(Memory):
         num_heads = count_heads(width, num_heads)
         K, V = key_dim or width // num_heads, value_dim or width // num_heads
         self.shape, self.sizes = (num_heads, V, K), [K, K, V, 1]
-        self.input = nn.Linear(width, num_heads * sum(self.sizes))
-        nn.init.zeros_(self.input.bias)  # beta = 1/2
-        self.feedback = nn.Parameter(0.1 * torch.randn(num_heads, sum(self.sizes), V) / V**0.5)
+        self.input = nn.Linear(width, num_heads * sum(self.sizes), bias=False)
+        self.feedback = nn.Parameter(torch.randn(num_heads, sum(self.sizes), V) / V**0.5)
         self.output = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:

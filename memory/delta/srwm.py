@@ -7,13 +7,13 @@ r"""Self-referential weight matrix (SRWM): a matrix per head that computes its o
 The output of W at k moves towards that at q: keys, queries and rates are outputs of the matrix that they change. phi is
 the softmax, x is projected to every head; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
 An exception to the order of a step: y is read before the write, as in the paper, so that a write is first seen one step
-later. A pass is a loop over steps. The rates start near sigmoid(-1). There is no decay, and F is not bounded by itself:
-a row longer than `limit` is rescaled to that length; otherwise the rule is the paper's.
+later. A pass is a loop over steps. The rates start near sigmoid(0) = 1/2. There is no decay, and F is not bounded by
+itself: a row longer than `limit` is rescaled to that length; otherwise the rule is the paper's.
 
 Shapes: B lives, T steps, D width, H heads, N = D / H width of a head, R = 3 N + 4 rows; state F [B, H, R, N].
 Cost per step: 11 H R N floating-point operations besides the projections; 4 H R N bytes of state.
-Source: arXiv:2202.05780 in its form for reinforcement learning; the projection, norm and gate around it are ours, the
-same for all matrix memories, and so is the limit.
+Source: arXiv:2202.05780 in its form for reinforcement learning, initial values included; the projection, norm and gate
+around it are ours, the same for all matrix memories, and so is the limit.
 """
 
 import torch
@@ -47,7 +47,6 @@ class SRWM(Memory):
         self.sizes, self.limit = [N, N, N, 4], limit
         self.input = nn.Linear(width, width, bias=False)
         self.weight = nn.Parameter(torch.randn(num_heads, sum(self.sizes), N) / N**0.5)
-        self.weight.data[:, -4:] -= 1.0  # of rows that meet a softmax: rates begin near sigmoid(-1)
         self.output = Output(width, num_heads, N)
 
     def initial_state(self, batch: int) -> TensorDict:

@@ -10,8 +10,8 @@ F: W at the start of the mini-batch.
 q, k, v = SiLU(conv(W x)), q and k of unit length, and so is phi; theta = sigmoid / C, eta, gamma = sigmoid,
 log alpha = -softplus of linear maps of x, per head; a starts at 1 and 1/2. With `muon`, orthogonal(M_t) takes the place
 of M_t (see `kernels/inner_loop/muon.py`): every direction moves by theta, whatever its error.
-theta <= 1 / C, the mean over the window and the normalised gradient (see `kernels/inner_loop/network.py`) keep equal
-observations in a row from overshooting.
+theta <= 1 / C, the mean over the window and the normalised gradient (see `kernels/inner_loop/network.py`; raw with
+`bound="off"`) keep equal observations in a row from overshooting.
 The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, E = K + K (K + 1) / 2 features, V value dim, N hidden units,
@@ -20,9 +20,9 @@ the last pairs k [B, c - 1, H, K] and v [B, c - 1, H, V] with gamma [B, c - 1, H
 convolution's window.
 Cost per step: (8 + 4 c) H P floating-point operations, and 2 c H V N with two layers, besides the projections;
 12 H P + 4 (c - 1) H (K + V + 1) + 8 bytes of state.
-Source: arXiv:2505.23735, from a transcription of its equations. Without Muon it is OmegaNet with momentum. Mean in
-place of the sum over the window, bounds for the rate, which comes after the momentum; weights fade to A, not to zero;
-the last layer of A begins at zero; our convolution and output layer.
+Source: arXiv:2505.23735, from a transcription of its equations; a normalised-LMS variant. Without Muon it is OmegaNet
+with momentum. Mean in place of the sum over the window, bounds for the rate, which comes after the momentum; weights
+fade to A, not to zero; the last layer of A begins at zero; our convolution and output layer.
 """
 
 import torch
@@ -32,6 +32,7 @@ from torch.nn import functional
 
 from lifelong.kernels.inner_loop import Rules, last_pairs, orthogonal_flops
 from lifelong.memory.layer import Output, count_heads, require_positive, write_and_fade
+from lifelong.memory.networks.bound import Bound
 from lifelong.memory.networks.inner_network import InnerNetwork
 from lifelong.memory.networks.polynomial import polynomial, polynomial_width
 
@@ -53,29 +54,22 @@ class Atlas(InnerNetwork):
         muon: whether the momentum is made orthogonal before it is added.
         conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        bound: `on` for normalised gradients, `off` for raw ones.
 
     Raises:
-        ValueError: if `num_heads` does not divide `width`, or `recent`, `depth`, `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, a size is not positive, or `bound` is unfit.
     """
 
     def __init__(
-        self,
-        width: int,
-        num_heads: int | None = None,
-        recent: int = 4,
-        depth: int = 2,
-        hidden: int | None = None,
-        key_dim: int | None = None,
-        value_dim: int | None = None,
-        batch: int = 8,
-        muon: bool = False,
-        conv_size: int = 2,
-        horizons: tuple[float, float] = (1e4, 1e5),
-    ) -> None:
+        self, width: int, num_heads: int | None = None, recent: int = 4, depth: int = 2, hidden: int | None = None,
+        key_dim: int | None = None, value_dim: int | None = None, batch: int = 8, muon: bool = False,
+        conv_size: int = 2, horizons: tuple[float, float] = (1e4, 1e5), bound: Bound = "on",
+    ) -> None:  # fmt: skip
         H = count_heads(width, num_heads)
         K = key_dim or min(width // H, 8)
         require_positive(recent=recent)
-        super().__init__(width, H, depth, hidden, False, K, value_dim, batch, conv_size, True, polynomial_width(K))
+        inputs = polynomial_width(K)
+        super().__init__(width, H, depth, hidden, False, K, value_dim, batch, conv_size, True, inputs, bound)
         self.recent, self.extra, self.muon = recent, 4 * recent, muon
         self.powers = nn.Parameter(torch.tensor([1.0, 0.5]).expand(H, 2).clone())
         self.gates = write_and_fade(width, H, horizons, write=2.0, others=(0.0, 2.0))  # near their bounds, eta = 1/2

@@ -13,9 +13,10 @@ r"""Hope: a self-modifying matrix, then a chain of networks with ever longer upd
 q, x, z = SiLU(conv(W input)), q and x of unit length; short(u) = u / sqrt(1 + |u|^2), of each of the five parts by
 itself. Matrix and networks change at different paces: the matrix takes its gradients where a mini-batch of C steps
 began, level l of the networks waits P_l steps. All count from the start of the life, and a start resets all.
-The gradients of the networks are normalised (see `kernels/inner_loop/network.py`), eta <= 1 / C and targets are short:
-C equal observations in a row do not overshoot, and what writes itself does not run away.
-The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
+The gradients of the networks are normalised (see `kernels/inner_loop/network.py`; a normalised-LMS variant, and raw
+with `bound="off"`), eta <= 1 / C and targets are short: C equal observations in a row do not overshoot, and what writes
+itself does not run away. The decay is initialised for lives, not sentences: `horizons` of many thousand environment
+steps.
 
 Shapes: B lives, T steps, D width, H heads, K = D / H, R = 3 K + 2 rows of M, L levels, N hidden units, P = 2 N K
 weights of a level; state frozen and fast [B, H, R, K] and levels [B, H, L, P] as offsets from what is learned, gathered
@@ -40,6 +41,7 @@ from lifelong.kernels.self_modifying import self_modifying
 from lifelong.kernels.unit_length import unit_length
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters, linear_flops, require_positive
 from lifelong.memory.memory import Memory
+from lifelong.memory.networks.bound import Bound, is_bound
 
 __all__ = ["Hope"]
 
@@ -55,21 +57,17 @@ class Hope(Memory):
         hidden: N, units of a network; None for width / num_heads.
         conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        bound: `on` for normalised gradients of the networks, `off` for raw ones.
 
     Raises:
-        ValueError: if `num_heads` does not divide `width`, `batch` or `hidden` is not positive, or `periods` are unfit.
+        ValueError: if `num_heads` does not divide `width`, a size is not positive, or `periods` or `bound` are unfit.
     """
 
     def __init__(
-        self,
-        width: int,
-        num_heads: int | None = None,
-        batch: int = 8,
-        periods: tuple[int, ...] = (16, 256),
-        hidden: int | None = None,
-        conv_size: int = 2,
-        horizons: tuple[float, float] = (1e4, 1e5),
-    ) -> None:
+        self, width: int, num_heads: int | None = None, batch: int = 8, periods: tuple[int, ...] = (16, 256),
+        hidden: int | None = None, conv_size: int = 2, horizons: tuple[float, float] = (1e4, 1e5),
+        bound: Bound = "on",
+    ) -> None:  # fmt: skip
         super().__init__(width)
         H = count_heads(width, num_heads)
         K = width // H
@@ -77,7 +75,7 @@ class Hope(Memory):
         require_positive(batch=batch, hidden=N)
         if not periods or any(after < 1 or after % before for before, after in pairwise((batch, *periods))):
             raise ValueError(f"periods must be multiples, each of the one before: batch={batch}, periods={periods}")
-        self.batch, self.periods, self.layers = batch, periods, ((N, K), (K, N))
+        self.batch, self.periods, self.bound, self.layers = batch, periods, is_bound(bound), ((N, K), (K, N))
         self.project = Projection(width, H, K, K, conv_size)
         first = torch.cat([torch.randn(2 * K, K) / K**0.5, 0.1 * torch.randn(2, K), torch.eye(K)])
         self.matrix = nn.Parameter(first.expand(H, -1, -1).clone())
@@ -104,7 +102,9 @@ class Hope(Memory):
         for n, period in enumerate(self.periods):
             at, rate = unit_length(o), (self.level_bias[:, n].sigmoid() / period).expand(*start.shape, -1)
             before = self.networks[:, n], state["levels"][:, :, n], state["gathered"][:, :, n], None, age
-            y, *after, _, now = late_write(at, at, v - o, rate, *before, start, self.layers, period, batch=self.batch)
+            y, *after, _, now = late_write(
+                at, at, v - o, rate, *before, start, self.layers, period, batch=self.batch, bound=self.bound
+            )
             o = o + y
             written.append(after)
         levels, gathered = (torch.stack(parts, 2) for parts in zip(*written, strict=True))

@@ -4,7 +4,8 @@ r"""Base of test-time-trained memories: a network per head whose weights are the
 
 q, k, v = SiLU(conv(W x)), q and k of unit length; the recursion is that of `kernels/inner_loop`, each memory brings its
 rates, its loss and its idea of keeping. The state holds offsets from A: zero at a start, and A learns from every step.
-The reading goes through an RMS norm per head, a SiLU gate and a linear map.
+The reading goes through an RMS norm per head, a SiLU gate and a linear map. The gradient is normalised, which the
+published rules do not do, and raw with `bound="off"`: see `bound.py`.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, C steps of a mini-batch, P weights of a head;
 state frozen, at the start of the mini-batch, fast and momentum, if any, [B, H, P], phase [B, 1] int64, and the window.
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from lifelong.kernels.inner_loop import Rules, inner_loop, size
 from lifelong.memory.layer import Output, Projection, count_heads, linear_flops, require_positive
 from lifelong.memory.memory import Memory
+from lifelong.memory.networks.bound import Bound, is_bound
 
 __all__ = ["InnerNetwork"]
 
@@ -43,6 +45,7 @@ class InnerNetwork(Memory):
         conv_size: width of the short convolution, in steps.
         momentum: whether there is one.
         inputs: width of the network's input; None for K.
+        bound: `on` for normalised gradients, `off` for raw ones.
 
     Raises:
         ValueError: if `num_heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
@@ -57,25 +60,16 @@ class InnerNetwork(Memory):
     """Whether the network is added to its input: its target is v - k, and q is added to its output."""
 
     def __init__(
-        self,
-        width: int,
-        num_heads: int | None,
-        depth: int,
-        hidden: int | None,
-        bias: bool,
-        key_dim: int | None,
-        value_dim: int | None,
-        batch: int,
-        conv_size: int,
-        momentum: bool,
-        inputs: int | None = None,
-    ) -> None:
+        self, width: int, num_heads: int | None, depth: int, hidden: int | None, bias: bool, key_dim: int | None,
+        value_dim: int | None, batch: int, conv_size: int, momentum: bool, inputs: int | None = None,
+        bound: Bound = "on",
+    ) -> None:  # fmt: skip
         super().__init__(width)
         H = count_heads(width, num_heads)
         K, V = key_dim or width // H, value_dim or width // H
         hidden = 2 * V if hidden is None else hidden
         require_positive(depth=depth, hidden=hidden, batch=batch)
-        self.shape, self.batch, self.momentum = (H, V, K), batch, momentum
+        self.shape, self.batch, self.momentum, self.bound = (H, V, K), batch, momentum, is_bound(bound)
         widths = [K if inputs is None else inputs, *[hidden] * (depth - 1), V]
         self.layers = tuple((rows, columns + bias) for columns, rows in pairwise(widths))
         self.project = Projection(width, H, K, V, conv_size)
@@ -109,6 +103,7 @@ class InnerNetwork(Memory):
         """Return the readings [B, T, H, V], and the state but for the window."""
         target = v - k if self.residual else v
         before = state["frozen"], state["fast"], state.get("momentum", None), state["phase"]
+        rules = rules._replace(bound=self.bound)
         y, *after = inner_loop(q, k, target, self.weights, *before, start, self.layers, self.batch, rules)
         kept = {name: z for name, z in zip(STATE, after, strict=True) if z is not None}
         return q + y if self.residual else y, kept

@@ -14,7 +14,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; theta = sigmoid / C, delta = 
 linear maps of x, per head. The decay is initialised for lives, not sentences: `horizons` of many thousand environment
 steps.
 All gradients of a mini-batch of C steps are taken where it began; theta <= 1 / C and the normalised gradient (see
-`kernels/inner_loop/network.py`) keep C equal observations in a row from overshooting.
+`kernels/inner_loop/network.py`) keep C equal observations in a row from overshooting; `bound="off"` has the raw one.
 The last layer of A begins at zero: what was never written says nothing.
 Moneta overlooks small errors, Yaad does not let one great error rewrite it, Memora's weights divide a fixed sum: to
 grow one is to shrink the others of its row.
@@ -23,10 +23,11 @@ Shapes: B lives, T steps, D width, H heads, K = V = D / H, N hidden units; P = 2
 fast [B, H, P] as offsets from A, phase [B, 1] int64, and the convolution's window.
 Cost per step: 9 H P (Yaad), 14 H P (Moneta) or 17 H P (Memora) floating-point operations and 2 H K N besides the
 projections; 8 H P + 8 bytes of state. A pass of Memora forms the weights of every step of a mini-batch.
-Source: arXiv:2504.13173, from a transcription of its equations. Gates per head, not per channel; Moneta's loss without
-its factor and linear for large errors, its norm held within a mini-batch and as a square root with 1e-4 under it; what
-is kept fades to A, not to zero; Memora's weights are counted from their even share, a difference that the norm hides
-in the last layer and that float32 needs; Huber's loss by the length of the error; our convolution and output layer.
+Source: arXiv:2504.13173, from a transcription of its equations. A normalised-LMS variant; gates per head, not per
+channel; Moneta's loss without its factor and linear for large errors, its norm held within a mini-batch and as a square
+root with 1e-4 under it; what is kept fades to A, not to zero; Memora's weights are counted from their even share, a
+difference that the norm hides in the last layer and that float32 needs; Huber's loss by the length of the error; our
+convolution and output layer.
 """
 
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ from torch.nn import functional
 
 from lifelong.kernels.inner_loop import Loss, Parametrisation, Rules
 from lifelong.memory.layer import Output, write_and_fade
+from lifelong.memory.networks.bound import Bound
 from lifelong.memory.networks.inner_network import InnerNetwork
 
 __all__ = ["Memora", "Moneta", "Yaad"]
@@ -49,9 +51,10 @@ class Miras(InnerNetwork):
         batch: C, steps of a mini-batch.
         conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        bound: `on` for normalised gradients, `off` for raw ones.
 
     Raises:
-        ValueError: if `num_heads` does not divide `width`, or `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, a size is not positive, or `bound` is unfit.
     """
 
     loss: Loss = "l2"
@@ -66,8 +69,9 @@ class Miras(InnerNetwork):
         batch: int = 8,
         conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
+        bound: Bound = "on",
     ) -> None:
-        super().__init__(width, num_heads, 2, hidden, False, None, None, batch, conv_size, momentum=False)
+        super().__init__(width, num_heads, 2, hidden, False, None, None, batch, conv_size, False, None, bound)
         num_heads, V, _ = self.shape
         self.output = Output(width, num_heads, V)
         # writes begin near their bound, delta = 1

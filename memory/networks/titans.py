@@ -9,7 +9,8 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; theta = sigmoid / C, eta = si
 maps of x, per head. The decay is initialised for lives, not sentences: `horizons` of many thousand environment steps.
 All gradients of a mini-batch of C steps are taken where it began, so that C equal observations in a row, as an agent
 meets that stands still, are one step of C times the rate: hence theta <= 1 / C, the gradient normalised (see
-`kernels/inner_loop/network.py`), and 1 - eta: together they correct the error and no more.
+`kernels/inner_loop/network.py`), and 1 - eta: together they correct the error and no more. That is a normalised-LMS
+variant; `bound="off"` has the raw gradient, at the same rates.
 The last layer of A begins at zero: what was never written says nothing.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, N hidden units; P weights of a head, V K or
@@ -26,6 +27,7 @@ from torch.nn import functional
 
 from lifelong.kernels.inner_loop import Rules
 from lifelong.memory.layer import Output, write_and_fade
+from lifelong.memory.networks.bound import Bound
 from lifelong.memory.networks.inner_network import InnerNetwork
 
 __all__ = ["Titans"]
@@ -45,9 +47,10 @@ class Titans(InnerNetwork):
         momentum: whether the gradients have momentum.
         conv_size: width of the short convolution, in steps.
         horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        bound: `on` for normalised gradients, `off` for raw ones.
 
     Raises:
-        ValueError: if `num_heads` does not divide `width`, or `depth`, `hidden` or `batch` is not positive.
+        ValueError: if `num_heads` does not divide `width`, a size is not positive, or `bound` is unfit.
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class Titans(InnerNetwork):
         momentum: bool = True,
         conv_size: int = 2,
         horizons: tuple[float, float] = (1e4, 1e5),
+        bound: Bound = "on",
     ) -> None:
-        super().__init__(width, num_heads, depth, hidden, False, key_dim, value_dim, batch, conv_size, momentum)
+        sizes = key_dim, value_dim, batch, conv_size
+        super().__init__(width, num_heads, depth, hidden, False, *sizes, momentum, None, bound)
         num_heads, V, _ = self.shape
         self.extra = 3 if momentum else 1
         self.output = Output(width, num_heads, V)

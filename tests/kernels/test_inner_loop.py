@@ -18,7 +18,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}  # of the largest number
 
 def draw(
     T, layers=BIASED_MLP, batch=4, B=2, H=2, K=3, V=3, start=None, *, recent=0,
-    momentum="steps", decay=True, scale=True, norm=True, loss="l2", parametrisation="identity",
+    momentum="steps", decay=True, scale=True, norm=True, loss="l2", parametrisation="identity", bound=True,
 ):  # fmt: skip
     """Draw the arguments; `recent` pairs in a window, 0 for steps that are trained on their own pair."""
     P, pairs = size(layers), T + max(recent - 1, 0)
@@ -42,7 +42,7 @@ def draw(
         "trust": torch.rand(B, pairs, H) if recent else None,
     }, {
         "layers": layers, "batch": batch, "loss": loss, "parametrisation": parametrisation,
-        "momentum_of": momentum or "steps",
+        "momentum_of": momentum or "steps", "bound": bound,
     }  # fmt: skip
 
 
@@ -98,6 +98,13 @@ def test_every_loss_and_link(forms_agree, loss, link):
 @pytest.mark.parametrize("link", ["identity", "softmax"])
 def test_every_part_may_be_missing(forms_agree, off, link):
     forms_agree(draw(11, parametrisation=link, **{off: False}))
+
+
+@pytest.mark.parametrize(("layers", "recent"), [(BIASED, 0), (MLP, 0), (DEEP, 3)])
+def test_gradients_may_be_raw(forms_agree, layers, recent):
+    inputs, fixed = draw(11, layers, recent=recent, bound=False)
+    inputs["rate"] /= 16
+    forms_agree((inputs, fixed))
 
 
 def test_all_parts_may_be_missing(forms_agree):
@@ -207,6 +214,8 @@ def test_the_gradient_written_out_is_that_of_autograd(loss, normed):
         share = (g * w).sum((-2, -1)) / w.square().sum((-2, -1))  # the normaliser: one factor for all layers
         torch.testing.assert_close(g, share[:, None, None] * w, rtol=1e-6, atol=1e-9)
         assert (share <= 1 + 1e-9).all()
+    raw = descent([w.detach() for w in weights], x, v, norm, loss, limit, None, bound=False)
+    torch.testing.assert_close([d.mT @ x for d, x in raw], list(wanted), rtol=1e-6, atol=1e-9)
 
 
 def plain(T=20, layers=MATRIX, batch=1, **parts):

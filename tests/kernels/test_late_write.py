@@ -63,6 +63,14 @@ def test_lives_may_start_anywhere(forms_agree, starts, T, network):
     forms_agree(draw(T, network, start=starts(2, T)))
 
 
+def test_gradients_may_be_raw(forms_agree, forms):
+    tensors, fixed = draw(11, momentum=False)
+    tensors["rate"] /= 16
+    forms_agree((tensors, fixed | {"bound": False}))
+    raw, bound = (forms("late_write")["reference"](**tensors, **fixed, bound=b)[0] for b in (False, True))
+    assert (raw - bound).abs().max() > 1e-3
+
+
 def test_single_precision_is_as_good_as_it_can_be(forms_agree):
     forms_agree(draw(33, momentum=False), torch.float32)
 

@@ -41,6 +41,7 @@ class SimpleGLA(Additive):
         num_heads, V, K = palimpsa.shape
         super().__init__(palimpsa.width, num_heads, K, V)
         self.project, self.gates, self.output = palimpsa.project, palimpsa.gates, palimpsa.output
+        self.skip = palimpsa.skip
 
     def initial_rest(self, batch):
         return {"window": self.zeros(batch, self.project.conv_size - 1, self.project.channels)}
@@ -49,7 +50,9 @@ class SimpleGLA(Additive):
         q, k, v, window = self.project(x, state["window"], start)
         gate, fade = self.gates(x).chunk(2, -1)
         decay = -nn.functional.softplus(fade)
-        return Parts(q, k, v, lambda y: self.output(y + v, x), gate.sigmoid(), decay, {"window": window})
+        return Parts(
+            q, k, v, lambda y: self.output(y + self.skip[:, None] * v, x), gate.sigmoid(), decay, {"window": window}
+        )
 
 
 def unimportant(memory):

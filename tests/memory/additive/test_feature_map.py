@@ -33,13 +33,16 @@ def test_dpfp_refuses_a_distance_that_comes_round_again():
         DPFP(2, nu=4)
 
 
-def test_rebased_is_the_square_of_what_is_normalised():
+def test_rebased_features_multiply_to_the_squared_scalar_product_of_affine_maps():
     phi = Rebased(1, 2).double()
-    torch.nn.init.constant_(phi.shift, 2.0)
-    # mean 3, deviation 2: (-1, 1);  (-1 + 2)^2 = 1, (1 + 2)^2 = 9
-    torch.testing.assert_close(
-        phi(torch.tensor([[1.0, 5.0]]).double()), torch.tensor([[1.0, 9.0]]).double(), rtol=1e-5, atol=0
-    )
+    torch.nn.init.constant_(phi.beta, 2.0)
+    torch.nn.init.constant_(phi.gamma, 3.0)
+    q, k = torch.tensor([[1.0, 5.0]]).double(), torch.tensor([[4.0, -4.0]]).double()
+    # means 3 and 0, deviations 2 and 4: (-1, 1) and (1, -1), times 3, plus 2: q' = (-1, 5), k' = (5, -1)
+    # (q' . k')^2 / K = (-10)^2 / 2 = 50, where squares of channels would have 1 * 25 + 25 * 1
+    got = (phi(q) * phi(k)).sum()
+    torch.testing.assert_close(got, torch.tensor(50.0).double(), rtol=1e-5, atol=0)  # layer_norm's eps
+    assert phi(q).shape == (1, 3)
 
 
 def test_hedgehog_is_a_softmax_over_both_signs():
@@ -50,7 +53,7 @@ def test_hedgehog_is_a_softmax_over_both_signs():
 
 
 @pytest.mark.parametrize(
-    ("name", "features"), [("elu", 3), ("relu", 3), ("taylor", 10), ("dpfp", 12), ("rebased", 3), ("hedgehog", 6)]
+    ("name", "features"), [("elu", 3), ("relu", 3), ("taylor", 10), ("dpfp", 12), ("rebased", 6), ("hedgehog", 6)]
 )
 def test_every_map_says_how_wide_it_is(name, features):
     phi = make_feature_map(name, num_heads=2, key_dim=3, nu=2)

@@ -120,3 +120,37 @@ def test_the_variance_is_not_heard_at_first():
 def test_unknown_words_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Palimpsa(8, **options)
+
+
+def published(memory, q, k, v, x, eps):
+    """Return the published output: the posterior mean over sqrt(K) and the value, an RMS norm, a gate, a linear map."""
+    (H, V, K), (gate, decay) = memory.shape, memory.strength_and_decay(x)
+    M, J = torch.zeros(H, V, K).double(), torch.zeros(H, V, K).double()
+    ys = []
+    for t in range(x.shape[1]):
+        b = torch.zeros(H, V, 1).double()
+        if memory.beta == "vector":
+            b = memory.importance(x[0, t]).sigmoid() * nn.functional.softplus(memory.importance_scale)
+            b = b.view(H, V, 1) * gate[0, t, :, None, None]
+        alpha, key = decay[0, t].exp()[:, None, None], k[0, t, :, None]
+        M = alpha * M + gate[0, t, :, None, None] * v[0, t, :, :, None] * key
+        J = alpha * J + b * key**2
+        o = ((M / (J + 1)) @ q[0, t, :, :, None])[..., 0] / K**0.5 + v[0, t]
+        swish = nn.functional.silu(memory.output.gate(x[0, t])).view(H, V)
+        ys.append(memory.output.linear((o / (o.square().mean(-1, keepdim=True) + eps).sqrt() * swish).flatten()))
+    return torch.stack(ys)[None]
+
+
+@pytest.mark.parametrize("beta", ["vector", "none"])
+def test_at_birth_it_is_the_published_layer(beta):
+    torch.manual_seed(0)
+    memory = Palimpsa(32, num_heads=2, beta=beta, key_dim=9, value_dim=4).double()
+    x, no = 10 * torch.randn(1, 25, 32).double(), torch.zeros(1, 25, dtype=torch.bool)
+    state = memory.initial_state(1)
+    y, _ = memory(x, state, no)
+    q, k, v, _ = memory.project(x, state["window"], no)
+    # ours is sqrt(K) times theirs under the norm, so that its eps counts a K-th of theirs
+    torch.testing.assert_close(y, published(memory, q, k, v, x, 1e-5 / 9), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(y, published(memory, q, k, v, x, 1e-5), rtol=1e-3, atol=1e-3)
+    memory.skip.data[:] = 1.0  # as it was: the value counted a third of what it should
+    assert (memory(x, state, no)[0] - y).abs().max() > 0.1

@@ -54,3 +54,10 @@ def test_without_feedback_it_is_a_delta_net(bare):
     q, k, v = x.split([K, K, V], -1)
     same = torch.cat([(z.softmax(-1) * 0.5).log() for z in (q, k)] + [v], -1)  # elu(log p) + 1 = p, brought to sum 1
     torch.testing.assert_close(y, delta(same, delta.initial_state(2), start)[0])
+
+
+def test_it_begins_with_as_much_feedback_as_published():
+    torch.manual_seed(0)
+    memory = RecurrentDelta(128, num_heads=4)
+    assert memory.input.bias is None
+    assert 0.95 < memory.feedback.std() * 32**0.5 < 1.05

@@ -51,6 +51,14 @@ def test_each_block_has_its_own_rate(plain):
         torch.testing.assert_close(state["F"][0, 0, block], want)
 
 
+def test_rates_begin_around_one_half():
+    torch.manual_seed(0)
+    memory = SRWM(512, num_heads=16)
+    b = memory.weight[:, -4:].mean(-1)  # at a softmax of equal channels
+    assert b.mean().abs() < 0.05
+    assert b.abs().max() < 0.15
+
+
 def test_a_row_of_the_offset_is_no_longer_than_the_limit():
     memory = SRWM(2, num_heads=1, limit=0.5).double()
     state = memory.initial_state(1)

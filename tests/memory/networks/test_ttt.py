@@ -24,6 +24,20 @@ def test_a_repeated_step_counts_once_in_its_mini_batch(bare):
     assert state["phase"].item() == 1
 
 
+def test_a_raw_gradient_goes_as_far_as_the_norm_is_steep(bare):
+    memory = bare(TTTLinear(2, num_heads=1, batch=2, bound="off"))
+    memory.gates = nn.Linear(6, 1).double()
+    for p in memory.gates.parameters():
+        nn.init.zeros_(p)  # theta = 1/2 / K = 1/4
+    nn.init.ones_(memory.norm_scale)
+    x = torch.tensor([[[2.0, 0.0, 5.0, 0.0, 4.0, 1.0]]]).double()  # q = k = (1, 0), v = (4, 1)
+    y, _ = memory(x, memory.initial_state(1), torch.zeros(1, 1, dtype=torch.bool))
+    # v - k = (3, 1) and it says 0: e = (-3, -1), less its mean (-1, 1), over the root of 1e-2: gradient (-10, 10).
+    # z = 1/4 * 10 |(1, 0, 1)|^2 (1, -1) = 5 (1, -1), and LN(z) = (5, -5) / sqrt(25.01)
+    said = 5 / 25.01**0.5
+    torch.testing.assert_close(y.flatten(), torch.tensor([1 + said, -said]).double(), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("kind", [TTTLinear, TTTMLP])
 def test_pairs_that_come_again_are_learned(bare, kind):
     torch.manual_seed(0)
