@@ -98,6 +98,14 @@ MEMORIES = table(
         ),
         "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading", source="2405.04517"),
         "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser", source="2405.04517"),
+        "mingru": Entry(
+            "additive.minimal_rnn:MinGRU", "GRU whose gate does not see the state: a linear scan", source="2410.01201"
+        ),
+        "minlstm": Entry(
+            "additive.minimal_rnn:MinLSTM",
+            "LSTM whose two gates do not see the state and share a sum of one",
+            source="2410.01201",
+        ),
         "s4d": Entry("additive.s4d:S4D", "diagonal linear state space, independent of the input", source="2206.11893"),
         "mamba": Entry(
             "additive.mamba:Mamba", "a selective state space, S6: a step size per channel", source="2312.00752"
