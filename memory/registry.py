@@ -107,6 +107,18 @@ MEMORIES = table(
             source="2410.01201",
         ),
         "s4d": Entry("additive.s4d:S4D", "diagonal linear state space, independent of the input", source="2206.11893"),
+        "s5": Entry(
+            "additive.s5:S5", "one linear state space for all channels, in modes of HiPPO", source="2208.04933"
+        ),
+        "lru": Entry(
+            "additive.lru:LRU", "linear recurrent unit: complex modes that keep their size", source="2303.06349"
+        ),
+        "rtu": Entry("additive.rtu:RTU", "trace units: turning, fading pairs behind a ReLU", source="2409.01449"),
+        "ffm": Entry(
+            "additive.ffm:FFM",
+            "fast and forgetful: fading traces, each seen through several oscillations",
+            source="2310.04128",
+        ),
         "mamba": Entry(
             "additive.mamba:Mamba", "a selective state space, S6: a step size per channel", source="2312.00752"
         ),
