@@ -119,6 +119,9 @@ MEMORIES = table(
             "fast and forgetful: fading traces, each seen through several oscillations",
             source="2310.04128",
         ),
+        "shm": Entry(
+            "additive.shm:SHM", "stable Hadamard memory: a factor of its own for every fast weight", source="2410.10132"
+        ),
         "mamba": Entry(
             "additive.mamba:Mamba", "a selective state space, S6: a step size per channel", source="2312.00752"
         ),
@@ -141,6 +144,14 @@ MEMORIES = table(
         ),
         "kda": Entry(
             "delta.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule", source="2510.26692"
+        ),
+        "efla": Entry(
+            "delta.efla:EFLA", "the delta rule's flow, solved exactly: no key overshoots", source="2512.12602"
+        ),
+        "gdn2": Entry(
+            "delta.gdn2:GatedDelta2",
+            "delta rule with an erase gate per key channel and a write gate per value channel",
+            source="2605.22791",
         ),
         "rwkv7": Entry(
             "delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift", source="2503.14456"

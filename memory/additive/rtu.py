@@ -11,9 +11,9 @@ n is initialised for lives: the pairs' `horizons` are log-spaced; their phases a
 
 Shapes: B lives, T steps, D width, N pairs; state h [B, N, 2]. A pass forms it at every step.
 Cost per step: 16 N floating-point operations besides W_1, W_2 and W, D x 2 N together each; 8 N bytes of state.
-Source: arXiv:2409.01449. Its radii are drawn between 0 and 1. It is learned there by exact real-time recurrent learning,
-which a diagonal recurrence allows; here, as all memories, through time within a segment. W is ours: it returns to the
-width. g has no 1e-8 beside it.
+Source: arXiv:2409.01449. Its radii are drawn between 0 and 1. Exact real-time recurrent learning trains it there, which
+a diagonal recurrence allows; here, as all memories, it is trained through time within a segment. W is ours: it returns
+to the width. g has no 1e-8 added.
 """
 
 import math

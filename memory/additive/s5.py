@@ -10,8 +10,8 @@ dt is initialised for lives: the modes' `horizons` are log-spaced in a random or
 
 Shapes: B lives, T steps, D width, N modes; state h [B, N, 2], real and imaginary parts. A pass forms it at every step.
 Cost per step: 22 N floating-point operations besides W_B and W_C, D x 2 N each, and a D x 2 D map; 8 N bytes of state.
-Source: arXiv:2208.04933, with resets as in arXiv:2303.03982; one block of HiPPO. Its dt from .001 to .1 lets a mode fade
-to 1/e after 20 to 2,000 steps.
+Source: arXiv:2208.04933, with resets as in arXiv:2303.03982; one block of HiPPO. With dt from .001 to .1, as
+published, a mode fades to 1/e after 20 to 2,000 steps.
 """
 
 import torch
