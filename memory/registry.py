@@ -57,6 +57,11 @@ MEMORIES = table(
             "attention over the layer's own last inputs, relative positions",
             source="1901.02860",
         ),
+        "gtrxl": Entry(
+            "attention.gtrxl:GTrXL",
+            "Transformer-XL behind a norm and a GRU gate that begins nearly closed",
+            source="1910.06764",
+        ),
         "linear_attention": Entry(
             "additive.linear_attention:LinearAttention",
             "sum of outer products without decay",
