@@ -101,6 +101,11 @@ MEMORIES = table(
         "mamba2": Entry(
             "additive.mamba2:Mamba2", "one data-dependent step size per head for write and decay", source="2405.21060"
         ),
+        "mamba3": Entry(
+            "additive.mamba3:Mamba3",
+            "Mamba-2 by the trapezoid rule, with keys that turn as data say",
+            source="2603.15569",
+        ),
         "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading", source="2405.04517"),
         "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser", source="2405.04517"),
         "mingru": Entry(
@@ -157,6 +162,11 @@ MEMORIES = table(
             "delta.gdn2:GatedDelta2",
             "delta rule with an erase gate per key channel and a write gate per value channel",
             source="2605.22791",
+        ),
+        "comba": Entry(
+            "delta.comba:Comba",
+            "gated delta rule that erases less than it writes, and a query corrected by the key",
+            source="2506.02475",
         ),
         "rwkv7": Entry(
             "delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift", source="2503.14456"

@@ -6,9 +6,10 @@ r"""GTrXL: Transformer-XL behind a norm and a gate that begins nearly closed.
 
 A new memory passes x on, so that an agent can act on what it sees before its memory is trained.
 
-Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, M cached steps; state x [B, M, D], normed inputs, and
-count [B, 1] int64 (valid rows, the last ones).
-Cost per step: that of `transformer_xl` without its gate, and 12 D D floating-point operations; 4 M D + 8 bytes of state.
+Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, M cached steps; state x [B, M, D], normed inputs,
+and count [B, 1] int64 (valid rows, the last ones).
+Cost per step: that of `transformer_xl` without its gate, and 12 D D floating-point operations; 4 M D + 8 bytes of
+state.
 Source: arXiv:1910.06764, its GRU-type gate around the attention; the feed-forward layer behind it is the block's, which
 `residual=gated` gates as well. There M is 512, and the cache holds inputs before the norm: that is the same until the
 weights of the norm are learned. Gradients reach the cache, as in `transformer_xl`.

@@ -2,7 +2,7 @@
 
 import torch
 
-from lifelong.memory import EFLA, GatedDelta2
+from lifelong.memory import EFLA, Comba, GatedDelta2
 
 EPS = 1e-6  # of unit length: x / sqrt(|x|^2 + EPS)
 
@@ -70,5 +70,23 @@ def test_gdn2(agrees):
         # (I - k (b * k)^T) diag(alpha) S^T + k (w * v)^T, transposed
         S = ((torch.eye(5).double() - torch.outer(k, b * k)) @ torch.diag(alpha) @ S.T + torch.outer(k, w * v)).T
         return layer.leave(S @ q, x), (z, S)
+
+    agrees(memory, layer.begin, step)
+
+
+def test_comba(agrees):
+    torch.manual_seed(0)
+    memory = Comba(6, key_dim=5, value_dim=4, horizons=(2, 20))
+    layer = Layer(memory)
+
+    def step(x, carried):
+        before, S = carried
+        q, k, v, z = layer.enter(x, before)
+        q, k = unit(q), unit(k)
+        beta, fade = memory.gates.weight @ x + memory.gates.bias
+        beta, alpha = torch.sigmoid(beta), 1 / (1 + torch.exp(fade))
+        b = torch.sigmoid(memory.erased)
+        S = S @ (alpha * torch.eye(5).double() - b * beta * torch.outer(k, k)) + beta * torch.outer(v, k)
+        return layer.leave(S @ (q - memory.feedback * k), x), (z, S)
 
     agrees(memory, layer.begin, step)
