@@ -62,6 +62,11 @@ MEMORIES = table(
             "Transformer-XL behind a norm and a GRU gate that begins nearly closed",
             source="1910.06764",
         ),
+        "fox": Entry(
+            "attention.fox:FoX",
+            "forgetting attention: a window whose scores fade as data say",
+            source="2503.02130",
+        ),
         "linear_attention": Entry(
             "additive.linear_attention:LinearAttention",
             "sum of outer products without decay",
@@ -98,6 +103,11 @@ MEMORIES = table(
         ),
         "retnet": Entry("additive.retnet:RetNet", "fixed decay, rotary keys", source="2307.08621"),
         "gla": Entry("additive.gla:GLA", "a data-dependent decay for every key channel", source="2312.06635"),
+        "agalite": Entry(
+            "additive.agalite:AGaLiTe",
+            "gated linear attention whose matrix is a few vectors under cosines",
+            source="2310.15719",
+        ),
         "mamba2": Entry(
             "additive.mamba2:Mamba2", "one data-dependent step size per head for write and decay", source="2405.21060"
         ),
@@ -167,6 +177,11 @@ MEMORIES = table(
             "delta.comba:Comba",
             "gated delta rule that erases less than it writes, and a query corrected by the key",
             source="2506.02475",
+        ),
+        "mom": Entry(
+            "delta.mom:MixtureOfMemories",
+            "gated delta rule on several matrices: a router says which are written",
+            source="2502.13685",
         ),
         "rwkv7": Entry(
             "delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift", source="2503.14456"

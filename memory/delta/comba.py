@@ -3,8 +3,8 @@ r"""Comba: the gated delta rule with its own strengths for erasing and writing, 
     S <- alpha_t S - b beta_t (S k_t) k_t^T + beta_t v_t k_t^T       S_0 = 0
     y_t = S (q_t - d k_t)
 
-S is read at k before it fades, and erased by b times what is written; b and d are learned per head. In terms of control,
-the first closes the loop over the state, and d over the output: what the present key says is taken back from the answer.
+S is read at k before it fades; of what it says only the share b is erased. b and d are learned per head. In terms of
+control, b closes the loop over the state and d over the output: what the present key says is taken from the answer.
 q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + c), b in (0, 1), at
 first .73, d at first .02; the reading goes through an RMS norm per head, a SiLU gate and a linear map. alpha is held
 above e^-10, since the kernel fades first and is asked at k / alpha.

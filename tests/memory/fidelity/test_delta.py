@@ -2,7 +2,7 @@
 
 import torch
 
-from lifelong.memory import EFLA, Comba, GatedDelta2
+from lifelong.memory import EFLA, Comba, GatedDelta2, MixtureOfMemories
 
 EPS = 1e-6  # of unit length: x / sqrt(|x|^2 + EPS)
 
@@ -90,3 +90,30 @@ def test_comba(agrees):
         return layer.leave(S @ (q - memory.feedback * k), x), (z, S)
 
     agrees(memory, layer.begin, step)
+
+
+def test_mom(agrees):
+    torch.manual_seed(0)
+    K, V, M = 5, 4, 3
+    memory = MixtureOfMemories(6, key_dim=K, value_dim=V, memories=M, active=2, horizons=(2, 20))
+    layer = Layer(memory)
+
+    def step(x, carried):
+        before, S = carried
+        q, k, v, z = layer.enter(x, before)
+        q, keys = unit(q), [unit(k), *map(unit, v[V : V + M * K].split(K))]
+        values = [v[:V], *v[V + M * K :].split(V)]
+        strengths, fades = (memory.gates.weight @ x + memory.gates.bias).split(M + 1)
+        share = torch.softmax(memory.router.weight @ x, 0)
+        chosen = sorted(range(M), key=lambda m: share[m])[-2:]
+        S, y = list(S), 0.0
+        for m in [0, *(m + 1 for m in chosen)]:
+            beta, alpha = torch.sigmoid(strengths[m]), 1 / (1 + torch.exp(fades[m]))
+            S[m] = alpha * S[m] @ (torch.eye(K).double() - beta * torch.outer(keys[m], keys[m]))
+            S[m] = S[m] + beta * torch.outer(values[m], keys[m])
+            y = y + S[m] @ q * (1.0 if m == 0 else share[m - 1] / share[chosen].sum())
+        return layer.leave(y, x), (z, S)
+
+    agrees(
+        memory, lambda: (torch.zeros(memory.project.channels).double(), [torch.zeros(V, K).double()] * (M + 1)), step
+    )
