@@ -5,12 +5,11 @@ r"""AGaLiTe: gated linear attention whose matrix is approximated by a few vector
     s   <- (1 - gamma_t) * s + gamma_t * k_t                         a_i = b_i = s = 0 at first
     y_t = sum_i b_i (a_i . q_t) / (2 R s . q_t + 10^-5)
 
-Elementwise products. The exact memory is the matrix of all (gamma k) (beta v)^T, faded in rows and columns; since the
-cosines of different steps nearly average out over i, sum_i b_i a_i^T is about R / 2 of it, with R (C + N) numbers. (With
-2 R below the line a quarter is read, as published; the linear map can make up for it.)
+Elementwise products. The exact memory is the matrix of all (beta v) (gamma k)^T, faded in rows and columns. Since the
+cosines of different steps nearly average out over i, sum_i b_i a_i^T is about R / 2 times that, in R (C + N) numbers.
+(Divided by 2 R it is a quarter, as published; the linear map to the width, at the end, can make up for it.)
 k = ReLU(W x) ReLU(W_1 x)^T, flat, and q = ReLU(W x) ReLU(W_2 x)^T of C = E N channels; gamma = sigmoid(W x)
-sigmoid(W_3 x)^T per key channel and beta = sigmoid(W x) per value channel; v = W x. w_i is evenly spaced from -pi to pi.
-A linear map leads to the width.
+sigmoid(W_3 x)^T per key channel, beta = sigmoid(W x) per value channel; v = W x; w_i evenly spaced from -pi to pi.
 
 Shapes: B lives, T steps, D width, H heads, N channels of a head, E features of a channel, C = E N, R vectors; state a
 [B, H, C, R], b [B, H, N, R], s [B, H, C], count [B, 1] int64 (steps lived). A pass forms them at every step.

@@ -3,14 +3,14 @@ r"""FoX, forgetting attention: softmax attention whose scores fade by data-depen
     p_ts = softmax over s in seen_t of  g q_t^T k_s + sum over s < r <= t of log f_r
     y_t = sum_s p_ts v_s
 
-seen_t: the last W steps of this life, t among them. f = sigmoid(W x + b) per head: what lies before a step with a small f
-is forgotten at once, as the keys, by content alone, could not tell. There are no other positions.
+seen_t: the last W steps of this life, t among them. f = sigmoid(W x + b) per head: a step with a small f makes all
+steps before it count less from then on. There are no other positions.
 q, k, v = SiLU(conv(W x)), q and k of unit length, the sharpness g learned per head; the reading leaves through the same
 norm and gate as in the matrix memories. b is initialised near the heads' `horizons`, log-spaced.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W - 1, H, K],
-v [B, W - 1, H, V], fade [B, W - 1, H] (the sum of log f since each cached step), count [B, 1] int64 (valid slots) and the
-convolution's window.
+v [B, W - 1, H, V], fade [B, W - 1, H] (the sum of log f since each cached step), count [B, 1] int64 (valid slots) and
+the convolution's window.
 Cost per step: 2 W H (K + V + 1) floating-point operations besides the projections; 4 (W - 1) H (K + V + 1) + 8 bytes of
 state.
 Source: arXiv:2503.02130 ("Pro": norm of queries and keys, shifted keys, norm and gate after the reading), within a

@@ -69,7 +69,7 @@ class GTrXL(TransformerXL):
         super().__init__(width, num_heads, mem_len, key_dim, value_dim)
         heads, V, _ = self.shape
         self.norm = nn.LayerNorm(width)
-        self.output: nn.Module = Heads(width, heads * V)
+        self.output = Heads(width, heads * V)
         self.gate = ResidualGate(width, gate_bias)
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:

@@ -48,7 +48,8 @@ class KDA(DeltaRule):
         Args:
             x: [B, T, D] inputs.
         """
-        return -functional.softplus(self.fade(x)).unflatten(-1, (self.num_heads, -1))
+        decay: Tensor = -functional.softplus(self.fade(x)).unflatten(-1, (self.num_heads, -1))
+        return decay
 
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
         """Return the inputs with a decay per key channel."""

@@ -1,13 +1,13 @@
 r"""MoM, a mixture of memories: every step is written to a few of several matrices, chosen by a router.
 
     g = softmax(W_r x) over M memories, 0 but for the k largest, brought to a sum of 1
-    S_m <- alpha_m S_m,   S_m <- S_m + beta_m (v_m - S_m k_m) k_m^T         for m = 0 and where g_m > 0;   S_m = 0 at first
+    S_m <- alpha_m S_m,   S_m <- S_m + beta_m (v_m - S_m k_m) k_m^T       for m = 0 and the chosen;  S_m = 0 at first
     y_t = S_0 q_t + sum_m g_m S_m q_t
 
 What is written to one memory cannot interfere with what is in another, and a memory that is not chosen does not fade.
 Memory 0 is shared: it sees every step. Each memory has its own keys, values and gates, all have one query.
-q, k_m, v_m = SiLU(conv(W x)), q and k_m of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + c); the reading
-goes through an RMS norm per head, a SiLU gate and a linear map.
+q, k_m, v_m = SiLU(conv(W x)), q and k_m of unit length, beta = sigmoid(W x), log alpha = -softplus(W x + c); the
+reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, M memories and the shared one; state S
 [B, (M + 1) H, V, K] and the convolution's window.
