@@ -25,3 +25,16 @@ def test_with_equal_gates_it_is_kimi_delta_attention(bare):
         memory = bare(make(9, num_heads=1, key_dim=3, value_dim=3, conv_size=1))
         ys.append(memory(x, memory.initial_state(2), start)[0])
     torch.testing.assert_close(*ys)
+
+
+def test_alternating_gates_can_make_what_is_stored_grow_and_equal_gates_cannot():
+    """The bound that the other error-correcting memories have does not hold here."""
+
+    def radius(b1, b2):
+        k1, k2 = (torch.tensor([math.cos(a), math.sin(a)]).double() for a in (0.2, 1.2))
+        erase = [torch.eye(2).double() - torch.outer(k, b * k) for k, b in ((k1, b1), (k2, b2))]
+        return torch.linalg.eigvals(erase[0] @ erase[1]).abs().max().item()
+
+    first, second = torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double()
+    assert radius(second, first) > 1.15
+    assert radius(0.7, 0.7) <= 1
