@@ -9,8 +9,8 @@ q, k, v = SiLU(conv(W x)), q and k of unit length; b = sigmoid(W x) per key chan
 channel, about 1/2 at first; log alpha = -softplus(W' W x + c) per key channel, W' W of low rank; the reading goes
 through an RMS norm per head, a SiLU gate and a linear map.
 Each head begins with channels of all `horizons`, log-spaced.
-One step with b in (0, 1) has no eigenvalue above 1, but unlike with equal gates it is no projection: keys that alternate
-while their gates change can make S grow by a tenth at every step, and only the decay stands against it.
+One erasure has no eigenvalue above 1, but unlike with equal gates it is not symmetric: keys that alternate while their
+gates change can make S grow by a tenth at every step, and only the decay stands against it.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and the convolution's
 window.
