@@ -39,4 +39,4 @@ def rotating_scan(u: Tensor, decay: Tensor, turn: Tensor, state: Tensor, start: 
     driven = torch.view_as_real(torch.view_as_complex(u.contiguous()) * frame.conj())
     g, _ = linear_scan(driven, decay[None, None], state, start)
     y = torch.view_as_real(torch.view_as_complex(g) * frame)
-    return y, y[:, -1]
+    return y, y[:, -1].clone()
