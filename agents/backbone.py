@@ -23,34 +23,9 @@ from torch import Tensor, nn
 
 from lifelong.kernels.fused import gated_linear
 from lifelong.memory import Memory
-from lifelong.memory.layer import RMSNorm
+from lifelong.memory.layer import ResidualGate, RMSNorm
 
 __all__ = ["Backbone", "GatedMLP", "ResidualGate"]
-
-
-class ResidualGate(nn.Module):
-    """GTrXL gate in place of a residual sum: a GRU cell with state x and the block's output as input.
-
-    Args:
-        width: D, width of x.
-        bias: how far towards keeping x the gate begins.
-    """
-
-    def __init__(self, width: int, bias: float = 2.0) -> None:
-        super().__init__()
-        self.input = nn.Linear(width, 3 * width, bias=False)  # W_r, W_z, W_h
-        self.gates = nn.Linear(width, 2 * width, bias=False)  # U_r, U_z
-        self.candidate = nn.Linear(width, width, bias=False)  # U_h
-        self.bias = nn.Parameter(torch.full((width,), bias))
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the gated sum [..., D] of the residual stream x [..., D] and the block's output y [..., D]."""
-        r, z, h = self.input(y.relu()).chunk(3, -1)
-        r_x, z_x = self.gates(x).chunk(2, -1)
-        z = (z + z_x - self.bias).sigmoid()
-        h = (h + self.candidate((r + r_x).sigmoid() * x)).tanh()
-        joined: Tensor = x + z * (h - x)
-        return joined
 
 
 class GatedMLP(nn.Module):

@@ -11,6 +11,7 @@ __all__ = [
     "Output",
     "Projection",
     "RMSNorm",
+    "ResidualGate",
     "count_heads",
     "decay_parameters",
     "fade_rates",
@@ -129,6 +130,31 @@ class Output(nn.Module):
         """Return [..., D] from the reading [..., H, V] and the layer's input x [..., D]."""
         y: Tensor = self.linear(self.norm(reading, self.gate(x).view(reading.shape)).flatten(-2))
         return y
+
+
+class ResidualGate(nn.Module):
+    """GTrXL gate in place of a residual sum: a GRU cell with state x and the block's output as input.
+
+    Args:
+        width: D, width of x.
+        bias: how far towards keeping x the gate begins.
+    """
+
+    def __init__(self, width: int, bias: float = 2.0) -> None:
+        super().__init__()
+        self.input = nn.Linear(width, 3 * width, bias=False)  # W_r, W_z, W_h
+        self.gates = nn.Linear(width, 2 * width, bias=False)  # U_r, U_z
+        self.candidate = nn.Linear(width, width, bias=False)  # U_h
+        self.bias = nn.Parameter(torch.full((width,), bias))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the gated sum [..., D] of the residual stream x [..., D] and the block's output y [..., D]."""
+        r, z, h = self.input(y.relu()).chunk(3, -1)
+        r_x, z_x = self.gates(x).chunk(2, -1)
+        z = (z + z_x - self.bias).sigmoid()
+        h = (h + self.candidate((r + r_x).sigmoid() * x)).tanh()
+        joined: Tensor = x + z * (h - x)
+        return joined
 
 
 def write_and_fade(

@@ -57,6 +57,16 @@ MEMORIES = table(
             "attention over the layer's own last inputs, relative positions",
             source="1901.02860",
         ),
+        "gtrxl": Entry(
+            "attention.gtrxl:GTrXL",
+            "Transformer-XL behind a norm and a GRU gate that begins nearly closed",
+            source="1910.06764",
+        ),
+        "fox": Entry(
+            "attention.fox:FoX",
+            "forgetting attention: a window whose scores fade as data say",
+            source="2503.02130",
+        ),
         "linear_attention": Entry(
             "additive.linear_attention:LinearAttention",
             "sum of outer products without decay",
@@ -93,12 +103,45 @@ MEMORIES = table(
         ),
         "retnet": Entry("additive.retnet:RetNet", "fixed decay, rotary keys", source="2307.08621"),
         "gla": Entry("additive.gla:GLA", "a data-dependent decay for every key channel", source="2312.06635"),
+        "agalite": Entry(
+            "additive.agalite:AGaLiTe",
+            "gated linear attention whose matrix is a few vectors under cosines",
+            source="2310.15719",
+        ),
         "mamba2": Entry(
             "additive.mamba2:Mamba2", "one data-dependent step size per head for write and decay", source="2405.21060"
         ),
+        "mamba3": Entry(
+            "additive.mamba3:Mamba3",
+            "Mamba-2 by the trapezoid rule, with keys that turn as data say",
+            source="2603.15569",
+        ),
         "mlstm": Entry("additive.mlstm:MLSTM", "exponential input gate, normalised reading", source="2405.04517"),
         "slstm": Entry("additive.slstm:SLSTM", "LSTM with exponential gates and a normaliser", source="2405.04517"),
+        "mingru": Entry(
+            "additive.minimal_rnn:MinGRU", "GRU whose gate does not see the state: a linear scan", source="2410.01201"
+        ),
+        "minlstm": Entry(
+            "additive.minimal_rnn:MinLSTM",
+            "LSTM whose two gates do not see the state and share a sum of one",
+            source="2410.01201",
+        ),
         "s4d": Entry("additive.s4d:S4D", "diagonal linear state space, independent of the input", source="2206.11893"),
+        "s5": Entry(
+            "additive.s5:S5", "one linear state space for all channels, in modes of HiPPO", source="2208.04933"
+        ),
+        "lru": Entry(
+            "additive.lru:LRU", "linear recurrent unit: complex modes that keep their size", source="2303.06349"
+        ),
+        "rtu": Entry("additive.rtu:RTU", "trace units: turning, fading pairs behind a ReLU", source="2409.01449"),
+        "ffm": Entry(
+            "additive.ffm:FFM",
+            "fast and forgetful: fading traces, each seen through several oscillations",
+            source="2310.04128",
+        ),
+        "shm": Entry(
+            "additive.shm:SHM", "stable Hadamard memory: a factor of its own for every fast weight", source="2410.10132"
+        ),
         "mamba": Entry(
             "additive.mamba:Mamba", "a selective state space, S6: a step size per channel", source="2312.00752"
         ),
@@ -121,6 +164,24 @@ MEMORIES = table(
         ),
         "kda": Entry(
             "delta.kda:KDA", "Kimi delta attention: a decay per key channel, then the delta rule", source="2510.26692"
+        ),
+        "efla": Entry(
+            "delta.efla:EFLA", "the delta rule's flow, solved exactly: no key overshoots", source="2512.12602"
+        ),
+        "gdn2": Entry(
+            "delta.gdn2:GatedDelta2",
+            "delta rule with an erase gate per key channel and a write gate per value channel",
+            source="2605.22791",
+        ),
+        "comba": Entry(
+            "delta.comba:Comba",
+            "gated delta rule that erases less than it writes, and a query corrected by the key",
+            source="2506.02475",
+        ),
+        "mom": Entry(
+            "delta.mom:MixtureOfMemories",
+            "gated delta rule on several matrices: a router says which are written",
+            source="2502.13685",
         ),
         "rwkv7": Entry(
             "delta.rwkv7:RWKV7", "decay per key channel, removal at a key of its own, token shift", source="2503.14456"

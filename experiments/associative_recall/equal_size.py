@@ -12,7 +12,7 @@ from lifelong.memory import Memory, make_memory
 
 __all__ = ["DIALS", "Size", "equal_backbone", "fit"]
 
-DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "key_dim", "num_heads")
+DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "traces", "vectors", "size", "key_dim", "num_heads")
 """Options that determine the state's size, in order of preference."""
 
 _LARGEST = 4096  # largest value of a dial

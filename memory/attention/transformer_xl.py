@@ -68,7 +68,7 @@ class TransformerXL(Memory):
         self.distance_bias = nn.Parameter(torch.zeros(num_heads, K))  # w
         self.codes: Tensor
         self.register_buffer("codes", sinusoids(mem_len + 1, width), persistent=False)  # [M + 1, D] R
-        self.output = Output(width, num_heads, V)
+        self.output: nn.Module = Output(width, num_heads, V)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty cache."""

@@ -42,7 +42,15 @@ class KDA(DeltaRule):
         up.weight.data *= 0.1
         up.bias.data[:] = decay_parameters(self.key_dim, horizons).repeat(self.num_heads)
 
+    def fading(self, x: Tensor) -> Tensor:
+        """Return the log decays [B, T, H, K].
+
+        Args:
+            x: [B, T, D] inputs.
+        """
+        decay: Tensor = -functional.softplus(self.fade(x)).unflatten(-1, (self.num_heads, -1))
+        return decay
+
     def correction(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> Correction:
         """Return the inputs with a decay per key channel."""
-        decay = -functional.softplus(self.fade(x)).unflatten(-1, (self.num_heads, -1))  # [B, T, H, K]
-        return Correction(q, k, v, decay=decay, rate=self.gate(x).sigmoid())
+        return Correction(q, k, v, decay=self.fading(x), rate=self.gate(x).sigmoid())

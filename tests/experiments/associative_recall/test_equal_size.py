@@ -4,7 +4,10 @@ from lifelong.experiments.associative_recall.equal_size import equal_backbone, f
 from lifelong.experiments.runs.errors import UserError
 from lifelong.memory import make_memory
 
-NAMES = ["none", "gru", "window", "linear_attention", "gated_delta", "mesa", "palimpsa", "meta_mamba2", "ttt_linear"]
+NAMES = [
+    *("none", "gru", "window", "linear_attention", "gated_delta", "mesa", "palimpsa", "meta_mamba2", "ttt_linear"),
+    *("ffm", "shm", "agalite", "mom"),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
