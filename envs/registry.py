@@ -29,6 +29,7 @@ STREAMS = table(
             "the way through four rooms to an unseen goal; 20 episodes of each map",
         ),
         "doors": Entry("streams.doors:Doors", "which door the key of a colour opens; one try per episode"),
+        "t-maze": Entry("streams.t_maze:TMaze", "which arm pays: a signal, then a corridor of up to 10^6 steps"),
         "cartpole-sign": Entry("streams.negative_controls:cartpole_sign", "control: left and right change places"),
         "cartpole-length": Entry("streams.negative_controls:cartpole_length", "control: poles of four lengths"),
         "cartpole-physics": Entry(

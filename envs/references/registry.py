@@ -28,6 +28,7 @@ REFERENCE_POLICIES = table(
             "negative_controls:control_policies", "controllers worked out from the environment"
         ),
         "lifelong.envs.streams.reversal.Reversal": Entry("reversal:reversal_policies", "Bayes' filter"),
+        "lifelong.envs.streams.t_maze.TMaze": Entry("t_maze:t_maze_policies", "one signal remembered"),
     },
 )
 """By the stream's class, as `module.Class`; a subclass without an entry has the policies of its base."""

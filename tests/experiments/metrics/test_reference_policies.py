@@ -29,7 +29,8 @@ MEASURED = [
     ("reversal", {"contexts": 8}),
     ("doors", {"doors": 8}),
 ]
-CONTROLS = [name for name in known_streams() if name not in LIVES and name != "rooms"]
+WITHIN = ("t-maze",)  # one task, hidden within an episode
+CONTROLS = [name for name in known_streams() if name not in (*LIVES, *WITHIN, "rooms")]
 
 
 class Wiped:
@@ -146,6 +147,15 @@ def test_controls_have_nothing_to_remember_and_say_so(name: str, policy: str) ->
         assert "the slow weights" not in found.curve.reason
 
 
+@pytest.mark.parametrize("name", WITHIN)
+def test_what_is_hidden_within_an_episode_is_nothing_to_come_back_to(name: str) -> None:
+    stream = make_stream(name, 8, seed=5)
+    found = summarise(play(stream, reference_policies(stream)["cross"](), EPISODES), stream)
+    assert stream.retention is None
+    assert not found.curve.measured
+    assert found.curve.reason == "one task: there is nothing to come back to"
+
+
 @pytest.mark.parametrize("levels", ["empty-5x5", "empty-5x5,doorkey-5x5,fourrooms"])
 def test_levels_of_rooms_are_nothing_to_remember_for_random_actions(levels: str) -> None:
     stream: Any = make_stream("rooms", 16, task=levels, seed=5)
@@ -158,7 +168,7 @@ def test_levels_of_rooms_are_nothing_to_remember_for_random_actions(levels: str)
 
 
 def test_every_registered_stream_is_here() -> None:
-    assert {*LIVES, *CONTROLS, "rooms"} == set(known_streams())
+    assert {*LIVES, *WITHIN, *CONTROLS, "rooms"} == set(known_streams())
     assert {name for name, _ in MEASURED} == set(LIVES)
     for name in LIVES:
         assert make_stream(name).retention in ("recall", "index")
