@@ -30,6 +30,9 @@ STREAMS = table(
         ),
         "doors": Entry("streams.doors:Doors", "which door the key of a colour opens; one try per episode"),
         "t-maze": Entry("streams.t_maze:TMaze", "which arm pays: a signal, then a corridor of up to 10^6 steps"),
+        "early-choice": Entry(
+            "streams.early_choice:EarlyChoice", "credit: which of two choices pays; made in step 1, paid in step 128"
+        ),
         "cartpole-sign": Entry("streams.negative_controls:cartpole_sign", "control: left and right change places"),
         "cartpole-length": Entry("streams.negative_controls:cartpole_length", "control: poles of four lengths"),
         "cartpole-physics": Entry(

@@ -87,6 +87,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "doors": _RULE | {"life_episodes": 96},
     # untuned: colour-rule's, with returns that are discounted over longer episodes
     "t-maze": _MAZE,
+    "early-choice": _MAZE
+    | {
+        "segment": 256,
+        "ppo": PPOConfig(
+            lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.02, gamma=0.999, gae_lambda=0.99, normalize_reward="off"
+        ),
+    },
 }
 
 

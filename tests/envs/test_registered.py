@@ -22,6 +22,7 @@ from lifelong.envs import (
     DelayedActions,
     DelayedRewards,
     Doors,
+    EarlyChoice,
     Gravity,
     GymStream,
     GymTask,
@@ -84,6 +85,8 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "doors": lambda n, **o: Doors(n, doors=2, depth=1, colours=3, life_episodes=6, **o),
     "T-maze": lambda n, **o: TMaze(n, corridor=4, life_episodes=5, **o),
     "T-maze, active, with distractors": lambda n, **o: TMaze(n, corridor=3, variant="active", distractors=2, **o),
+    "early choice": lambda n, **o: EarlyChoice(n, delay=3, noise=0.5, contexts=3, choices=4, life_episodes=6, **o),
+    "early choice, of a life": lambda n, **o: EarlyChoice(n, delay=2, rule="life", life_episodes=6, **o),
     "rooms": lambda n, **o: Rooms(n, task="lavagaps5", max_steps=8, life_episodes=6, **o),
     "rooms, several": lambda n, **o: Rooms(
         n,
@@ -136,7 +139,7 @@ every_stream = pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
 
 IDS = [name for name, spec in gymnasium.registry.items() if name.startswith("lifelong/") and spec.vector_entry_point]
 REGISTERED: dict[str, Callable[..., TaskStream]] = {name: lambda n, name=name, **o: made(name, n, **o) for name in IDS}
-SHORT: dict[str, dict[str, Any]] = {"lifelong/TMaze-v0": {"corridor": 6}}
+SHORT: dict[str, dict[str, Any]] = {"lifelong/TMaze-v0": {"corridor": 6}, "lifelong/EarlyChoice-v0": {"delay": 3}}
 """Settings for episodes that are short beside the steps of a check."""
 every_id = pytest.mark.parametrize("name", IDS)
 

@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifelong.envs import STREAMS, ColourRule, CuedRecall, DarkRoom, Doors, MapChange, Reversal, TaskStream, make_stream
+from lifelong.envs import (
+    STREAMS,
+    ColourRule,
+    CuedRecall,
+    DarkRoom,
+    Doors,
+    EarlyChoice,
+    MapChange,
+    Reversal,
+    TaskStream,
+    make_stream,
+)
 from lifelong.envs.extras import is_installed
 
 MADE: dict[str, Callable[[], Any]] = {
@@ -14,6 +25,7 @@ MADE: dict[str, Callable[[], Any]] = {
     "dark room": lambda: DarkRoom(4, size=3, max_steps=4, maps=1),
     "map change": lambda: MapChange(4, size=5, max_steps=4, nearest=1, maps=1),
     "doors": lambda: Doors(4, doors=2, colours=1),
+    "early choice": lambda: EarlyChoice(4, delay=3, rule="life"),
     "colour rule": lambda: ColourRule(4, max_steps=5),
     "cued recall, rewarded": lambda: CuedRecall(4, feedback="reward", cues=3),
     "cued recall, rewarded after blanks": lambda: CuedRecall(4, feedback="reward", cues=3, blanks=2),
