@@ -23,6 +23,9 @@ REFERENCE_POLICIES = table(
         "lifelong.envs.streams.dark_room.DarkRoom": Entry("dark_room:dark_room_policies", "search for an unseen goal"),
         "lifelong.envs.streams.doors.Doors": Entry("doors:doors_policies", "elimination of doors"),
         "lifelong.envs.streams.early_choice.EarlyChoice": Entry("early_choice:early_choice_policies", "elimination"),
+        "lifelong.envs.streams.endless_t_maze.EndlessTMaze": Entry(
+            "endless_t_maze:endless_t_maze_policies", "the last signal remembered, or the first"
+        ),
         "lifelong.envs.streams.map_change.MapChange": Entry("map_change:map_change_policies", "exploration of maps"),
         "lifelong.envs.streams.meta_world.MetaWorld": Entry("meta_world:meta_world_policies", "Meta-World's scripts"),
         "lifelong.envs.streams.negative_controls.Control": Entry(

@@ -87,6 +87,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "doors": _RULE | {"life_episodes": 96},
     # untuned: colour-rule's, with returns that are discounted over longer episodes
     "t-maze": _MAZE,
+    "endless-t-maze": _MAZE,
     "early-choice": _MAZE
     | {
         "segment": 256,

@@ -43,7 +43,10 @@ OPEN = {
         "a control: what is hidden shows within an episode, so notes from the one before gain next to nothing",
     ),
     **dict.fromkeys(("cw10", "cw20"), "nothing is hidden but the task itself, and that shows within an episode"),
-    "t-maze": "what is hidden is shown, and asked, within an episode, and drawn anew for the next",
+    **dict.fromkeys(
+        ("t-maze", "endless-t-maze"),
+        "what is hidden is shown, and asked, within an episode, and drawn anew for the next",
+    ),
     "rooms": "nothing is hidden: a task is known by its level, and levels are drawn anew for each episode",
 }  # fmt: skip
 """Streams whose first observations show the last action and its reward -> why that is harmless; `gym:` ids and files
