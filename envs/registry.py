@@ -30,6 +30,9 @@ STREAMS = table(
         ),
         "doors": Entry("streams.doors:Doors", "which door the key of a colour opens; one try per episode"),
         "t-maze": Entry("streams.t_maze:TMaze", "which arm pays: a signal, then a corridor of up to 10^6 steps"),
+        "endless-cues": Entry(
+            "streams.endless_cues:EndlessCues", "novelty: every episode teaches a cue and asks for one of long ago"
+        ),
         "endless-t-maze": Entry(
             "streams.endless_t_maze:EndlessTMaze",
             "rewriting: which way to turn, told anew in each of 16 mazes in a row",

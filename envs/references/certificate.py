@@ -91,6 +91,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "inverted-pendulum-gear": (Plan(lives=10),),
     "reacher-sign": (Plan(lives=60),),
     "early-choice": (Plan(lives=1000), Plan({"rule": "life"}, lives=1000)),
+    "endless-cues": (Plan(lives=400),),
     "endless-t-maze": (Plan(lives=500), Plan({"lengths": "fixed"}, lives=500)),
     "t-maze": (Plan(lives=1000), Plan({"variant": "active"}, lives=1000)),
 }

@@ -23,6 +23,7 @@ REFERENCE_POLICIES = table(
         "lifelong.envs.streams.dark_room.DarkRoom": Entry("dark_room:dark_room_policies", "search for an unseen goal"),
         "lifelong.envs.streams.doors.Doors": Entry("doors:doors_policies", "elimination of doors"),
         "lifelong.envs.streams.early_choice.EarlyChoice": Entry("early_choice:early_choice_policies", "elimination"),
+        "lifelong.envs.streams.endless_cues.EndlessCues": Entry("endless_cues:endless_cues_policies", "a list of cues"),
         "lifelong.envs.streams.endless_t_maze.EndlessTMaze": Entry(
             "endless_t_maze:endless_t_maze_policies", "the last signal remembered, or the first"
         ),

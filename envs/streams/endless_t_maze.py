@@ -56,8 +56,6 @@ class EndlessTMaze(TaskStream):
         ValueError: on numbers that make no mazes.
     """
 
-    actions = 3
-
     def __init__(
         self,
         num_envs: int = 1,
@@ -82,7 +80,7 @@ class EndlessTMaze(TaskStream):
             observation_space=spaces.Dict(
                 {"signal": spaces.Discrete(3), "position": spaces.Box(0.0, 1.0, (1,), np.float32)}
             ),
-            action_space=spaces.Discrete(self.actions),
+            action_space=spaces.Discrete(3),
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,

@@ -5,8 +5,8 @@ not reset: such a policy could still repeat a rewarded action, or encode informa
 observation of an episode shows neither (`TaskStream.sealed`), and an episode's outcome is observed in an extra last
 step, whose action has no effect.
 
-`ColourRule` and `CuedRecall` are sealed without this class. In the other streams the first observation shows the last
-action and its reward:
+`ColourRule`, `CuedRecall` and `EndlessCues` are sealed without this class. In the other streams the first observation
+shows the last action and its reward:
 
 | stream | why that is harmless |
 | --- | --- |

@@ -67,8 +67,6 @@ class TMaze(TaskStream):
         ValueError: on numbers that make no maze.
     """
 
-    actions = 4
-
     def __init__(
         self,
         num_envs: int = 1,
@@ -101,7 +99,7 @@ class TMaze(TaskStream):
             num_envs,
             tasks=[Task("maze", References(random=random, within=1.0, cross=1.0, oracle=1.0))],
             observation_space=spaces.Dict(entries),
-            action_space=spaces.Discrete(self.actions),
+            action_space=spaces.Discrete(4),
             schedule=schedule,
             life_episodes=life_episodes,
             boundary=boundary,

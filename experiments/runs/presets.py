@@ -87,6 +87,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "doors": _RULE | {"life_episodes": 96},
     # untuned: colour-rule's, with returns that are discounted over longer episodes
     "t-maze": _MAZE,
+    "endless-cues": _RECALL | {"life_episodes": 256, "segment": 256},  # cued-recall's, untuned
     "endless-t-maze": _MAZE,
     "early-choice": _MAZE
     | {

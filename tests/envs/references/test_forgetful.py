@@ -13,7 +13,7 @@ from lifelong.envs.extras import is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, load
 from lifelong.envs.references.policies import NotePolicy, RandomPolicy, play
 
-SEALED = ("cued-recall", "colour-rule", "reversal", "dark-room", "map-change", "doors")
+SEALED = ("cued-recall", "colour-rule", "reversal", "dark-room", "map-change", "doors", "endless-cues")
 KNOWN = ("early-choice",)  # sealed for settings in which something is hidden, which are not the usual ones
 CASES = [(name, number) for name in SEALED for number in range(len(PLANS[name]))]
 CASES += [("early-choice", 1)]

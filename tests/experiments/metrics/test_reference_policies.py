@@ -21,7 +21,15 @@ from lifelong.envs.registry import known_streams, make_stream
 from lifelong.experiments.runs.summary import Summary, summarise
 
 CLOSE, SHARP = 0.04, 0.25
-LIVES = {"cued-recall": 128, "colour-rule": 32, "reversal": 128, "dark-room": 128, "map-change": 32, "doors": 192}
+LIVES = {
+    "cued-recall": 128,
+    "colour-rule": 32,
+    "reversal": 128,
+    "dark-room": 128,
+    "map-change": 32,
+    "doors": 192,
+    "endless-cues": 32,
+}
 EPISODES = 12  # of each life in the controls, whose visits are of 10
 MEASURED = [
     *(("cued-recall", {"feedback": feedback}) for feedback in ("reveal", "reward")),
