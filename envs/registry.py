@@ -37,6 +37,9 @@ STREAMS = table(
             "streams.endless_t_maze:EndlessTMaze",
             "rewriting: which way to turn, told anew in each of 16 mazes in a row",
         ),
+        "colour-cubes": Entry(
+            "streams.colour_cubes:ColourCubes", "rewriting: where cubes are that jump, seen only when they do"
+        ),
         "early-choice": Entry(
             "streams.early_choice:EarlyChoice", "credit: which of two choices pays; made in step 1, paid in step 128"
         ),

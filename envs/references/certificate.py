@@ -90,6 +90,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "pendulum-sign": (Plan(lives=100),),
     "inverted-pendulum-gear": (Plan(lives=10),),
     "reacher-sign": (Plan(lives=60),),
+    "colour-cubes": (Plan(lives=500), Plan({"teleport": 0.0}, lives=500)),
     "early-choice": (Plan(lives=1000), Plan({"rule": "life"}, lives=1000)),
     "endless-cues": (Plan(lives=400),),
     "endless-t-maze": (Plan(lives=500), Plan({"lengths": "fixed"}, lives=500)),

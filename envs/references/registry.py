@@ -18,6 +18,7 @@ REFERENCE_POLICIES = table(
     "lifelong.envs.references",
     {
         "lifelong.envs.gym_stream.GymStream": Entry("minigrid:gym_policies", "of MiniGrid's and BabyAI's levels only"),
+        "lifelong.envs.streams.colour_cubes.ColourCubes": Entry("colour_cubes:colour_cubes_policies", "a map of cubes"),
         "lifelong.envs.streams.colour_rule.ColourRule": Entry("questions:question_policies", "one question an episode"),
         "lifelong.envs.streams.cued_recall.CuedRecall": Entry("questions:question_policies", "one question an episode"),
         "lifelong.envs.streams.dark_room.DarkRoom": Entry("dark_room:dark_room_policies", "search for an unseen goal"),

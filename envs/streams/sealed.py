@@ -11,7 +11,7 @@ shows the last action and its reward:
 | stream | why that is harmless |
 | --- | --- |
 | negative controls | the hidden parameters show within an episode; memory of the previous one gains next to nothing |
-| t-maze, endless-t-maze | what is hidden is shown, and asked, within an episode, and drawn anew for the next |
+| t-maze, endless-t-maze, colour-cubes | what is hidden is shown and asked within an episode, then drawn anew |
 | cw10, cw20 | nothing is hidden but the task, which shows within an episode; no memory index |
 | rooms | nothing is hidden, every episode draws a new level; no memory index |
 | gym:<id>, stream files | the value of memory is unknown; no memory index |

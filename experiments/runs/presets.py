@@ -89,6 +89,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "t-maze": _MAZE,
     "endless-cues": _RECALL | {"life_episodes": 256, "segment": 256},  # cued-recall's, untuned
     "endless-t-maze": _MAZE,
+    "colour-cubes": _MAZE,
     "early-choice": _MAZE
     | {
         "segment": 256,

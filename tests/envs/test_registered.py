@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lifelong.envs import (
     STREAMS as NAMED,
     Actuators,
+    ColourCubes,
     ColourRule,
     CuedRecall,
     DarkRoom,
@@ -89,6 +90,7 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "T-maze, active, with distractors": lambda n, **o: TMaze(n, corridor=3, variant="active", distractors=2, **o),
     "early choice": lambda n, **o: EarlyChoice(n, delay=3, noise=0.5, contexts=3, choices=4, life_episodes=6, **o),
     "early choice, of a life": lambda n, **o: EarlyChoice(n, delay=2, rule="life", life_episodes=6, **o),
+    "colour cubes": lambda n, **o: ColourCubes(n, size=3, colours=2, phases=2, teleport=0.5, life_episodes=5, **o),
     "endless cues": lambda n, **o: EndlessCues(n, longest=4, life_episodes=9, **o),
     "endless T-maze": lambda n, **o: EndlessTMaze(n, mazes=3, corridor=2, life_episodes=4, **o),
     "rooms": lambda n, **o: Rooms(n, task="lavagaps5", max_steps=8, life_episodes=6, **o),

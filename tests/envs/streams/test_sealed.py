@@ -44,7 +44,7 @@ OPEN = {
     ),
     **dict.fromkeys(("cw10", "cw20"), "nothing is hidden but the task itself, and that shows within an episode"),
     **dict.fromkeys(
-        ("t-maze", "endless-t-maze"),
+        ("t-maze", "endless-t-maze", "colour-cubes"),
         "what is hidden is shown, and asked, within an episode, and drawn anew for the next",
     ),
     "rooms": "nothing is hidden: a task is known by its level, and levels are drawn anew for each episode",

@@ -37,7 +37,7 @@ MEASURED = [
     ("reversal", {"contexts": 8}),
     ("doors", {"doors": 8}),
 ]
-WITHIN = ("t-maze", "endless-t-maze")  # one task, hidden within an episode
+WITHIN = ("t-maze", "endless-t-maze", "colour-cubes")  # one task, hidden within an episode
 CONTROLS = [name for name in known_streams() if name not in (*LIVES, *WITHIN, "rooms")]
 
 
