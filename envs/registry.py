@@ -40,6 +40,9 @@ STREAMS = table(
         "colour-cubes": Entry(
             "streams.colour_cubes:ColourCubes", "rewriting: where cubes are that jump, seen only when they do"
         ),
+        "foraging": Entry(
+            "streams.foraging:Foraging", "never-ending: where things grow again, and which of two kinds pays now"
+        ),
         "early-choice": Entry(
             "streams.early_choice:EarlyChoice", "credit: which of two choices pays; made in step 1, paid in step 128"
         ),

@@ -82,6 +82,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         Plan({"contexts": 8}),
     ),
     "dark-room": (Plan(), Plan({"schedule": "cyclic:1"})),
+    "foraging": (Plan(lives=300),),
     "map-change": (Plan(lives=1000), Plan({"schedule": "cyclic:1"}, lives=1000)),
     "doors": (Plan(), Plan({"doors": 8})),
     "cartpole-sign": (Plan(lives=20),),

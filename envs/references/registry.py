@@ -28,6 +28,7 @@ REFERENCE_POLICIES = table(
         "lifelong.envs.streams.endless_t_maze.EndlessTMaze": Entry(
             "endless_t_maze:endless_t_maze_policies", "the last signal remembered, or the first"
         ),
+        "lifelong.envs.streams.foraging.Foraging": Entry("foraging:foraging_policies", "one thing after the other"),
         "lifelong.envs.streams.map_change.MapChange": Entry("map_change:map_change_policies", "exploration of maps"),
         "lifelong.envs.streams.meta_world.MetaWorld": Entry("meta_world:meta_world_policies", "Meta-World's scripts"),
         "lifelong.envs.streams.negative_controls.Control": Entry(

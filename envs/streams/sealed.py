@@ -12,6 +12,7 @@ shows the last action and its reward:
 | --- | --- |
 | negative controls | the hidden parameters show within an episode; memory of the previous one gains next to nothing |
 | t-maze, endless-t-maze, colour-cubes | what is hidden is shown and asked within an episode, then drawn anew |
+| foraging | nothing ends: the agent's place goes on over the episodes, and may be a note; no memory index |
 | cw10, cw20 | nothing is hidden but the task, which shows within an episode; no memory index |
 | rooms | nothing is hidden, every episode draws a new level; no memory index |
 | gym:<id>, stream files | the value of memory is unknown; no memory index |

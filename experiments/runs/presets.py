@@ -90,6 +90,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "endless-cues": _RECALL | {"life_episodes": 256, "segment": 256},  # cued-recall's, untuned
     "endless-t-maze": _MAZE,
     "colour-cubes": _MAZE,
+    "foraging": _MAZE
+    | {
+        "life_episodes": 64,
+        "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.02, gamma=0.99, life_gamma=0.99),
+    },
     "early-choice": _MAZE
     | {
         "segment": 256,

@@ -36,10 +36,16 @@ WITHIN = {
     "t-maze",
 }  # where memory is needed within an episode, and of no use across episodes
 KNOWN = {("early-choice", 0)}  # nothing is hidden in these settings
-FEW = dict.fromkeys(CONTROLS, 2) | {"colour-rule": 6, "map-change": 15, "pendulum-sign": 10}  # lives of slow streams
+FEW = dict.fromkeys(CONTROLS, 2) | {
+    "colour-rule": 6,
+    "foraging": 20,
+    "map-change": 15,
+    "pendulum-sign": 10,
+}  # lives of slow streams
 ROUGH = {
     "inverted-pendulum-gear",  # 300 random episodes of 6 ± 4 steps tell their mean to 4 %, the rest is 1000
     "endless-t-maze",  # no share of random actions' 0 is more than 0
+    "foraging",  # likewise
 }
 every_certificate = pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{i}" for name, i in CASES])
 

@@ -47,6 +47,7 @@ OPEN = {
         ("t-maze", "endless-t-maze", "colour-cubes"),
         "what is hidden is shown, and asked, within an episode, and drawn anew for the next",
     ),
+    "foraging": "the world goes on over its episodes, so where the agent is may be a note: it has no memory index",
     "rooms": "nothing is hidden: a task is known by its level, and levels are drawn anew for each episode",
 }  # fmt: skip
 """Streams whose first observations show the last action and its reward -> why that is harmless; `gym:` ids and files

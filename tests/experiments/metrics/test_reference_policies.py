@@ -37,7 +37,7 @@ MEASURED = [
     ("reversal", {"contexts": 8}),
     ("doors", {"doors": 8}),
 ]
-WITHIN = ("t-maze", "endless-t-maze", "colour-cubes")  # one task, hidden within an episode
+WITHIN = ("t-maze", "endless-t-maze", "colour-cubes", "foraging")  # one task
 CONTROLS = [name for name in known_streams() if name not in (*LIVES, *WITHIN, "rooms")]
 
 
@@ -156,7 +156,7 @@ def test_controls_have_nothing_to_remember_and_say_so(name: str, policy: str) ->
 
 
 @pytest.mark.parametrize("name", WITHIN)
-def test_what_is_hidden_within_an_episode_is_nothing_to_come_back_to(name: str) -> None:
+def test_one_task_is_nothing_to_come_back_to(name: str) -> None:
     stream = make_stream(name, 8, seed=5)
     found = summarise(play(stream, reference_policies(stream)["cross"](), EPISODES), stream)
     assert stream.retention is None
