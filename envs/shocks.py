@@ -41,4 +41,5 @@ class Shocks:
         left = ends[np.searchsorted(ends, place, side="right")] - place  # episodes to the end of the coming shock
         length = lengths[np.searchsorted(ends, place, side="right")]
         other = (draw(0) * max(foreign, 1)).astype(np.int64)
-        return np.where(left <= length, foreign, other)
+        coming: Ints = np.where(left <= length, foreign, other)
+        return coming

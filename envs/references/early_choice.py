@@ -48,7 +48,8 @@ class Striking(LearningPolicy):
         """Return the next choices; after the first step of an episode they have no effect."""
         observation, everyone = obs["observation"], np.arange(life_start.size)
         if self.shown:
-            return observation["context"] % self.choices
+            named: Ints = observation["context"] % self.choices
+            return named
         self.wrong[self.resets(obs, life_start)] = False
         first, over = obs["episode_start"][:, 0] > 0, observation["over"][:, 0] > 0
         self.context = np.where(first, observation["context"], self.context)
