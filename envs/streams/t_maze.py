@@ -6,13 +6,16 @@
                                           |
                                       south arm
 
-An episode lasts as long as the shortest way and not a step more: L steps along the corridor and one into an arm. The
-last step pays 1 in the arm that the signal named, else 0; every earlier step that leaves the agent behind costs
-1 / (all steps but the last), so who dawdles is told at once, and loses 1 at most. As there is no step to spare, no
-action can serve as a note: whoever is in an arm in time has moved east all the way. So a policy without a memory within
-the episode gets 1/2 at best, whatever it does (`memoryless` of the certificate), and one that holds a bit for L steps
-gets 1. Nothing lasts from one episode to the next: beside `carry=episode` a memory of the life gains nothing, and shows
-only whether it lets go of the signal before.
+An episode has as many steps as the shortest way, L along the corridor and one into an arm, and `spare` more. An arm
+ends it: it pays 1 if it is the one that the signal named, else 0. Every step after which the junction can no longer be
+reached in time costs 1 / (all steps but the last), so who dawdles is told at once, and loses 1 at most. No action can
+serve as a note, as moves east are all that leads on. So a policy without a memory within the episode gets 1/2 at best,
+whatever it does (`memoryless` of the certificate), and one that holds a bit for L steps gets 1. Nothing lasts from one
+episode to the next: beside `carry=episode` a memory of the life gains nothing, and shows only whether it lets go of the
+signal before.
+
+An agent that draws its actions goes astray now and then: in corridors much longer than those of its training give it
+steps to spare, or let it act greedily.
 
 `variant="passive"` shows the signal at the start. With `active` the agent begins one step east of it and has to fetch
 it: there are two steps more in an episode, one west and one back.
@@ -20,14 +23,14 @@ it: there are two steps more in an episode, one west and one back.
 | entry | meaning |
 | --- | --- |
 | signal | 0 none, 1 north, 2 south; at the corridor's west end only |
-| junction | [1] 1 at the junction and in its arms |
+| junction | [1] 1 at the junction |
 | distractors | [d] uniform numbers in [0, 1], drawn anew in every step; only if `distractors` > 0 |
 
-Hidden: the right arm, drawn for every episode. There is one task; rows have the arm of the last step as `answer`, 0
-north and 1 south. A corridor may have 10^6 steps and more: nothing is kept of it but the agent's place.
+Hidden: the right arm, drawn for every episode. There is one task; rows have the arm as `answer`, 0 north and 1
+south. A corridor may have 10^6 steps and more: nothing is kept of it but the agent's place.
 
 Source: Bakker 2001 (NeurIPS 14), Ni et al. 2023, arXiv:2307.03864, whose variants, moves, time limit and rewards these
-are; other than there the signal shows as often as its cell is visited, which takes time that there is not.
+are; other than there an arm ends the episode, and the signal shows as often as its cell is visited.
 """
 
 from functools import lru_cache
@@ -57,6 +60,7 @@ class TMaze(TaskStream):
         num_envs: B, lives side by side.
         corridor: L, steps from the start to the junction.
         variant: `passive`, the signal is at the start; `active`, it is one step west of it.
+        spare: steps of an episode beyond those of the shortest way.
         distractors: d, random numbers that are observed in every step.
         schedule: of the tasks, of which there is one.
         life_episodes: episodes until a life ends and its slot begins a new one; None for one endless life.
@@ -73,6 +77,7 @@ class TMaze(TaskStream):
         *,
         corridor: int = 64,
         variant: Variant = "passive",
+        spare: int = 0,
         distractors: int = 0,
         schedule: Schedule = Block(1),  # noqa: B008  frozen
         life_episodes: int | None = 32,
@@ -81,20 +86,20 @@ class TMaze(TaskStream):
     ) -> None:
         if variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, got {variant!r}")
-        for name, number, least in (("corridor", corridor, 1), ("distractors", distractors, 0)):
+        for name, number, least in (("corridor", corridor, 1), ("spare", spare, 0), ("distractors", distractors, 0)):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}: {name}={number}")
-        self.corridor, self.variant, self.distractors = corridor, variant, distractors
+        self.corridor, self.variant, self.spare, self.distractors = corridor, variant, spare, distractors
         self.away = int(variant == "active")  # steps from the signal to the start
         self.junction = self.away + corridor
-        self.episode_steps = self.junction + self.away + 1
+        self.episode_steps = self.junction + self.away + 1 + spare  # at most
         entries: dict[str, spaces.Space[Any]] = {
             "signal": spaces.Discrete(3),
             "junction": spaces.Box(0.0, 1.0, (1,), np.float32),
         }
         if distractors:
             entries["distractors"] = spaces.Box(0.0, 1.0, (distractors,), np.float32)
-        random = random_walk_return(corridor, self.away)
+        random = float("nan") if spare else random_walk_return(corridor, self.away)
         super().__init__(
             num_envs,
             tasks=[Task("maze", References(random=random, within=1.0, cross=1.0, oracle=1.0))],
@@ -116,10 +121,10 @@ class TMaze(TaskStream):
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         self.place[...] = walk(self.place, actions, self.junction)
         steps = self.episode_length + 1
-        last = steps >= self.episode_steps
-        behind = self.place[:, 0] < steps - self.away
-        reward = np.where(last, self.place[:, 1] == self.right, 0.0 - behind / (self.episode_steps - 1))
-        return reward, last, np.zeros(self.num_envs, np.bool_)
+        in_arm, last = self.place[:, 1] != 0, steps >= self.episode_steps
+        behind = (self.place[:, 0] < steps - self.away - self.spare) & ~last
+        reward = np.where(in_arm, self.place[:, 1] == self.right, 0.0 - behind / (self.episode_steps - 1))
+        return reward, in_arm | last, np.zeros(self.num_envs, np.bool_)
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         signal = np.where(self.place[:, 0] == 0, (self.right + 3) // 2, 0)
@@ -145,11 +150,11 @@ class TMaze(TaskStream):
 def walk(place: Ints, actions: Ints, junction: int) -> Ints:
     """Return the places [B, 2] after moves [B] in a maze with its junction at that many steps from the west end.
 
-    A move into a wall has no effect: north and south lead somewhere at the junction only, and out of an arm.
+    A move into a wall has no effect: north and south lead somewhere at the junction only.
     """
     there = place + MOVES[actions]
     column, row = there.T
-    inside = (column >= 0) & (column <= junction) & (np.abs(row) <= 1) & ((row == 0) | (column == junction))
+    inside = (column >= 0) & (column <= junction) & ((row == 0) | (column == junction))
     moved: Ints = np.where(inside[:, None], there, place)
     return moved
 
@@ -163,18 +168,20 @@ def random_walk_return(corridor: int, away: int) -> float:
         away: steps from the signal to the start.
     """
     junction, steps = away + corridor, corridor + 2 * away
-    in_time, expected = {(away, 0): 1.0}, 0.0  # where those are that have not fallen behind; nobody catches up
+    in_time, chosen, expected = {away: 1.0}, 0.0, 0.0  # where those are that are not behind; who is stays so
     for step in range(1, steps + 2):
-        places = np.repeat(list(in_time), 4, 0)
+        places = np.repeat([(column, 0) for column in in_time], 4, 0)
         chances = np.repeat(list(in_time.values()), 4) / 4
-        going_on: dict[tuple[int, int], float] = {}
-        for (column, row), chance in zip(walk(places, np.arange(len(places)) % 4, junction), chances, strict=True):
-            if column >= step - away or step > steps:
-                going_on[int(column), int(row)] = going_on.get((int(column), int(row)), 0.0) + chance
-        if step > steps:
-            return float(expected + sum(chance for (_, row), chance in going_on.items() if row) / 2)
-        in_time, held = going_on, sum(going_on.values())
-        expected -= (1 - held) / steps
+        moved, in_time = walk(places, np.arange(len(places)) % 4, junction), {}
+        for (column, row), chance in zip(moved.tolist(), chances.tolist(), strict=True):
+            if row:
+                chosen += chance
+                expected += chance / 2
+            elif column >= step - away:
+                in_time[column] = in_time.get(column, 0.0) + chance
+        held = sum(in_time.values())
+        if step <= steps:
+            expected -= (1 - chosen - held) / steps
         if held < _NEGLIGIBLE:
-            return float(expected - (steps - step) / steps)
-    raise AssertionError("the last step returns")
+            return expected - (1 - chosen) * max(steps - step, 0) / steps
+    return expected

@@ -8,9 +8,15 @@ from lifelong.envs.references.certificate import MEMORYLESS
 from lifelong.envs.references.policies import play
 from lifelong.envs.references.registry import reference_policies
 from lifelong.envs.streams.grid_moves import EAST, NORTH, SOUTH, WEST
-from lifelong.envs.streams.t_maze import TMaze, random_walk_return, walk
+from lifelong.envs.streams.t_maze import TMaze, random_walk_return
 
-VARIANTS: list[dict[str, Any]] = [{}, {"variant": "active"}, {"corridor": 1}, {"corridor": 2, "variant": "active"}]
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"variant": "active"},
+    {"corridor": 1},
+    {"corridor": 2, "variant": "active"},
+    {"spare": 3},
+]
 
 
 def posed(right: int, **settings: Any) -> TMaze:
@@ -70,12 +76,22 @@ def test_an_active_maze_worked_out() -> None:
     assert rewards == [0, -0.2, -0.2, -0.2, -0.2, 0]
 
 
-def test_an_arm_is_left_as_it_was_entered() -> None:
-    stream = posed(1, corridor=1, variant="active")  # four steps: the junction is at 2, and one step from the start
-    for move, place in ((EAST, [2, 0]), (NORTH, [2, -1]), (WEST, [2, -1]), (SOUTH, [2, 0])):
-        at = walk(stream.place, np.array([move]), stream.junction)
-        assert at.tolist() == [place]
-        assert stream.step([move])[1] == 0
+def test_an_arm_ends_the_episode_early_too() -> None:
+    stream = posed(-1, corridor=1, variant="active")  # of four steps the junction is one away
+    stream.step([EAST])
+    _, reward, terminated, _, info = stream.step([NORTH])
+    assert (reward, terminated, info["episodes"]["length"], info["episodes"]["answer"]) == (1, True, 2, 0)
+
+
+def test_steps_to_spare_may_be_lost() -> None:
+    stream = posed(-1, corridor=2, spare=2)  # five steps at most, of which all but the last may cost 1/4
+    rewards = [stream.step([move])[1].item() for move in (WEST, SOUTH, EAST, EAST, NORTH)]
+    assert rewards == [0, 0, 0, 0, 1]
+    stream = posed(-1, corridor=2, spare=2)
+    rewards = [stream.step([move])[1].item() for move in (WEST, SOUTH, WEST, EAST, EAST)]
+    assert rewards == [0, 0, -0.25, -0.25, 0]
+    assert stream.episode_start.all()
+    assert np.isnan(stream.tasks[0].references.random)
 
 
 def test_random_walks_worked_out() -> None:
@@ -94,7 +110,12 @@ def test_random_walks_are_the_mean_of_all_walks(corridor: int, variant: Any) -> 
     stream = TMaze(len(every), corridor=corridor, variant=variant)
     stream.reset()
     stream.right[:] = 1  # north would do as well
-    gained = np.sum([stream.step(moves)[1] for moves in every.T], 0)
+    gained, going_on = np.zeros(len(every)), np.ones(len(every), np.bool_)
+    for moves in every.T:
+        _, reward, terminated, *_ = stream.step(moves)
+        gained += np.where(going_on, reward, 0.0)
+        going_on &= ~terminated
+    assert not going_on.any()
     assert gained.mean() == pytest.approx(random_walk_return(corridor, stream.away))
 
 
@@ -108,7 +129,9 @@ def test_references_are_what_their_policies_get(settings: dict[str, Any]) -> Non
     assert set(scores[MEMORYLESS].tolist()) == {0, 1}
     random = scores["random"]
     expected = stream.tasks[0].references.random
-    assert random.mean() == pytest.approx(expected, abs=4 * float(random.std()) / random.size**0.5)
+    assert np.isnan(expected) == (stream.spare > 0)
+    if not stream.spare:
+        assert random.mean() == pytest.approx(expected, abs=4 * float(random.std()) / random.size**0.5)
 
 
 @pytest.mark.parametrize("variant", ["passive", "active"])
@@ -119,10 +142,12 @@ def test_actions_are_no_notes(variant: Any) -> None:
     stream = TMaze(len(every), corridor=3, variant=variant)
     stream.reset()
     stream.right[:] = -1
-    saw, paid = np.zeros(len(every), np.bool_), np.zeros(len(every))
+    saw, paid, going_on = np.zeros(len(every), np.bool_), np.zeros(len(every)), np.ones(len(every), np.bool_)
     for moves in every.T:
-        saw |= stream.observe()[0]["observation"]["signal"] > 0
-        paid = stream.step(moves)[1]
+        saw |= (stream.observe()[0]["observation"]["signal"] > 0) & going_on
+        _, reward, terminated, *_ = stream.step(moves)
+        paid = np.where(going_on, reward, paid)
+        going_on &= ~terminated
     way = [WEST, EAST] * stream.away + [EAST] * 3 + [NORTH]
     assert every[saw & (paid > 0)].tolist() == [way]
 
@@ -168,7 +193,7 @@ def test_policies_are_told_nothing_but_observations() -> None:
             assert np.array_equal(policy.act(seen, info["life_start"]), again.act(seen, info["life_start"]))
 
 
-@pytest.mark.parametrize("wrong", [{"corridor": 0}, {"variant": "idle"}, {"distractors": -1}])
+@pytest.mark.parametrize("wrong", [{"corridor": 0}, {"spare": -1}, {"variant": "idle"}, {"distractors": -1}])
 def test_numbers_that_make_no_maze_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}.*{next(iter(wrong.values()))}"):
         TMaze(**wrong)
