@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.rng import Purpose, integers, uniform
 from lifelong.envs.schedules import Interleaved, Schedule
-from lifelong.envs.stream import Boundary, References, Task, TaskStream
+from lifelong.envs.stream import Boundary, References, Task
 from lifelong.envs.streams.sealed import SealedStream
 from lifelong.envs.task import Retention
 
@@ -99,7 +99,9 @@ class EarlyChoice(SealedStream):
     @property
     def retention(self) -> Retention | None:
         """The memory index by lag where choices are those of a life; else the gain of visits."""
-        return "index" if self.rule == "life" else TaskStream.retention.__get__(self)
+        if self.rule == "life":
+            return "index"
+        return "gain" if len(self.tasks) > 1 else None
 
     def right_choices(self) -> Ints:
         """Return [B] the right choices in the present contexts."""
