@@ -56,6 +56,8 @@ class Lives:
     rewritable = False
     """Whether the stream has a setting `change_at`, the episode of a life from which some hidden answers are others;
     rows then have `success`, `answer`, `old_answer` and `since_change`."""
+    own_lags = False
+    """Whether lags, meetings and load of rows are those of what an episode asks for, and not those of its task."""
 
     # The arrays of `Counters`, under the same names; write to them in place only.
     life: Ints

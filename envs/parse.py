@@ -40,6 +40,7 @@ SCHEDULES = table(
         "sweep": Entry("schedules:Sweep", "evenly from the first task to the last and back"),
         "walk": Entry("schedules:Walk", "a random walk over the tasks in their order"),
         "once": Entry("once:Once", "every task once or a few times, then never again; others come as distractors"),
+        "shocks": Entry("shocks:Shocks", "the last task is foreign: it breaks in for 1, 2, 4, ... episodes"),
         "spaced": Entry("schedules:SpacedLags", "half of the tasks come back after 1, 2, 4, ... episodes"),
     },
 )

@@ -32,6 +32,23 @@ STREAMS = table(
             "the way through four rooms to an unseen goal; 20 episodes of each map",
         ),
         "doors": Entry("streams.doors:Doors", "which door the key of a colour opens; one try per episode"),
+        "t-maze": Entry("streams.t_maze:TMaze", "which arm pays: a signal, then a corridor of up to 10^6 steps"),
+        "endless-cues": Entry(
+            "streams.endless_cues:EndlessCues", "novelty: every episode teaches a cue and asks for one of long ago"
+        ),
+        "endless-t-maze": Entry(
+            "streams.endless_t_maze:EndlessTMaze",
+            "rewriting: which way to turn, told anew in each of 16 mazes in a row",
+        ),
+        "colour-cubes": Entry(
+            "streams.colour_cubes:ColourCubes", "rewriting: where cubes are that jump, seen only when they do"
+        ),
+        "foraging": Entry(
+            "streams.foraging:Foraging", "never-ending: where things grow again, and which of two kinds pays now"
+        ),
+        "early-choice": Entry(
+            "streams.early_choice:EarlyChoice", "credit: which of two choices pays; made in step 1, paid in step 128"
+        ),
         "cartpole-sign": Entry("streams.negative_controls:cartpole_sign", "control: left and right change places"),
         "cartpole-length": Entry("streams.negative_controls:cartpole_length", "control: poles of four lengths"),
         "cartpole-physics": Entry(

@@ -174,7 +174,10 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
     def _episode_info(self, slots: Ints) -> dict[str, Any]:
-        """Return further columns of episodes that just ended, any of the last six of `ROW`."""
+        """Return further columns of episodes that just ended, any of the last six of `ROW`.
+
+        With `own_lags` lags, meetings and load too.
+        """
         return {}
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:

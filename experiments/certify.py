@@ -134,6 +134,8 @@ def table(certificate: Certificate) -> str:
         summary = f"memory across episodes is worth {cross - within:.4f}: cross less within"
     if certificate.control:
         summary = "**a control**, as these lives can tell: no gap between within and cross"
+    if certificate.within_episode is not None:
+        summary += f"\nmemory within an episode is worth {certificate.within_episode:.4f}: within less memoryless"
     if certificate.fixed and certificate.conflict:
         lost = certificate.scores["oracle"].mean - certificate.fixed[1]
         summary += f"\nno fixed policy does for all tasks: {certificate.fixed[0]!r}, the best known, loses {lost:.4f}"

@@ -190,7 +190,7 @@ def _check_stream(name: str, env: TaskStream) -> None:
         raise UserError(
             f"stream {name!r} has no score without a memory that retention could be measured from; interference is "
             "measured in streams whose retention is recall or index: cued-recall, colour-rule, reversal, dark-room, "
-            "map-change, doors"
+            "map-change, doors, early-choice with rule=life"
         )
     if env.unforkable:
         raise UserError(f"lives of stream {name!r} cannot be copied: {env.unforkable}")

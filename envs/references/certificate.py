@@ -25,6 +25,7 @@ __all__ = [
     "FIRST",
     "FIXED",
     "FORMAT",
+    "MEMORYLESS",
     "PLANS",
     "ROLES",
     "Certificate",
@@ -49,6 +50,9 @@ NEGLIGIBLE = 0.02
 
 FIRST = "first observation"
 """Name of the policy that remembers only what an episode's first observation shows of the previous episode."""
+
+MEMORYLESS = "memoryless"
+"""Name of the best known policy of the present observation alone, without a memory even within an episode."""
 
 _STORED = Path(str(resources.files("lifelong.envs").joinpath("certificates")))
 
@@ -78,6 +82,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         Plan({"contexts": 8}),
     ),
     "dark-room": (Plan(), Plan({"schedule": "cyclic:1"})),
+    "foraging": (Plan(lives=300),),
     "map-change": (Plan(lives=1000), Plan({"schedule": "cyclic:1"}, lives=1000)),
     "doors": (Plan(), Plan({"doors": 8})),
     "cartpole-sign": (Plan(lives=20),),
@@ -86,6 +91,11 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "pendulum-sign": (Plan(lives=100),),
     "inverted-pendulum-gear": (Plan(lives=10),),
     "reacher-sign": (Plan(lives=60),),
+    "colour-cubes": (Plan(lives=500), Plan({"teleport": 0.0}, lives=500)),
+    "early-choice": (Plan(lives=1000), Plan({"rule": "life"}, lives=1000)),
+    "endless-cues": (Plan(lives=400),),
+    "endless-t-maze": (Plan(lives=500), Plan({"lengths": "fixed"}, lives=500)),
+    "t-maze": (Plan(lives=1000), Plan({"variant": "active"}, lives=1000)),
 }
 """Certified settings by stream, the defaults first."""
 
@@ -155,6 +165,13 @@ class Certificate:
     def conflict(self) -> bool | None:
         """True if no known fixed policy solves all tasks; None where none is known."""
         return None if self.fixed is None else self.scores["oracle"].mean - self.fixed[1] > NEGLIGIBLE * self.scope
+
+    @property
+    def within_episode(self) -> float | None:
+        """What memory within an episode is worth: within less memoryless; None where that is not known."""
+        if MEMORYLESS not in self.scores:
+            return None
+        return self.scores["within"].mean - self.scores[MEMORYLESS].mean
 
     @property
     def leaks(self) -> bool:

@@ -162,12 +162,12 @@ def learner_policies(
     """Return reference policies by name: `within` and `cross` are one learning policy, wiped or not.
 
     Args:
-        stream: a `SealedStream`.
+        stream: a stream of Discrete actions.
         learner: makes the policy from the stream; `wiped=True` resets it at every episode's start.
         oracle: reads the stream and returns the best actions [B].
     """
     return {
-        "random": lambda: UniformPolicy(stream.actions, stream.seed),
+        "random": lambda: UniformPolicy(int(stream.single_action_space.n), stream.seed),
         "within": lambda: learner(stream, wiped=True),
         "cross": lambda: learner(stream),
         "oracle": lambda: OraclePolicy(oracle),

@@ -18,16 +18,24 @@ REFERENCE_POLICIES = table(
     "lifelong.envs.references",
     {
         "lifelong.envs.gym_stream.GymStream": Entry("minigrid:gym_policies", "of MiniGrid's and BabyAI's levels only"),
+        "lifelong.envs.streams.colour_cubes.ColourCubes": Entry("colour_cubes:colour_cubes_policies", "a map of cubes"),
         "lifelong.envs.streams.colour_rule.ColourRule": Entry("questions:question_policies", "one question an episode"),
         "lifelong.envs.streams.cued_recall.CuedRecall": Entry("questions:question_policies", "one question an episode"),
         "lifelong.envs.streams.dark_room.DarkRoom": Entry("dark_room:dark_room_policies", "search for an unseen goal"),
         "lifelong.envs.streams.doors.Doors": Entry("doors:doors_policies", "elimination of doors"),
+        "lifelong.envs.streams.early_choice.EarlyChoice": Entry("early_choice:early_choice_policies", "elimination"),
+        "lifelong.envs.streams.endless_cues.EndlessCues": Entry("endless_cues:endless_cues_policies", "a list of cues"),
+        "lifelong.envs.streams.endless_t_maze.EndlessTMaze": Entry(
+            "endless_t_maze:endless_t_maze_policies", "the last signal remembered, or the first"
+        ),
+        "lifelong.envs.streams.foraging.Foraging": Entry("foraging:foraging_policies", "one thing after the other"),
         "lifelong.envs.streams.map_change.MapChange": Entry("map_change:map_change_policies", "exploration of maps"),
         "lifelong.envs.streams.meta_world.MetaWorld": Entry("meta_world:meta_world_policies", "Meta-World's scripts"),
         "lifelong.envs.streams.negative_controls.Control": Entry(
             "negative_controls:control_policies", "controllers worked out from the environment"
         ),
         "lifelong.envs.streams.reversal.Reversal": Entry("reversal:reversal_policies", "Bayes' filter"),
+        "lifelong.envs.streams.t_maze.TMaze": Entry("t_maze:t_maze_policies", "one signal remembered"),
     },
 )
 """By the stream's class, as `module.Class`; a subclass without an entry has the policies of its base."""

@@ -5,12 +5,14 @@ not reset: such a policy could still repeat a rewarded action, or encode informa
 observation of an episode shows neither (`TaskStream.sealed`), and an episode's outcome is observed in an extra last
 step, whose action has no effect.
 
-`ColourRule` and `CuedRecall` are sealed without this class. In the other streams the first observation shows the last
-action and its reward:
+`ColourRule`, `CuedRecall` and `EndlessCues` are sealed without this class. In the other streams the first observation
+shows the last action and its reward:
 
 | stream | why that is harmless |
 | --- | --- |
 | negative controls | the hidden parameters show within an episode; memory of the previous one gains next to nothing |
+| t-maze, endless-t-maze, colour-cubes | what is hidden is shown and asked within an episode, then drawn anew |
+| foraging | nothing ends: the agent's place goes on over the episodes, and may be a note; no memory index |
 | cw10, cw20 | nothing is hidden but the task, which shows within an episode; no memory index |
 | rooms | nothing is hidden, every episode draws a new level; no memory index |
 | gym:<id>, stream files | the value of memory is unknown; no memory index |

@@ -55,6 +55,11 @@ _RULE: dict[str, Any] = {
     "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.05, gamma=0.95, normalize_reward="off"),
 }
 
+_MAZE: dict[str, Any] = _RULE | {
+    "life_episodes": 32,
+    "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.02, gamma=0.99, normalize_reward="off"),
+}
+
 _GRID: dict[str, Any] = {
     "normalize_observation": "off",
     "steps": 2_000_000,
@@ -80,6 +85,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dark-room": _RULE,
     "map-change": _RULE,
     "doors": _RULE | {"life_episodes": 96},
+    # untuned: colour-rule's, with returns that are discounted over longer episodes
+    "t-maze": _MAZE,
+    "endless-cues": _RECALL | {"life_episodes": 256, "segment": 256},  # cued-recall's, untuned
+    "endless-t-maze": _MAZE,
+    "colour-cubes": _MAZE,
+    "foraging": _MAZE
+    | {
+        "life_episodes": 64,
+        "ppo": PPOConfig(lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.02, gamma=0.99, life_gamma=0.99),
+    },
+    "early-choice": _MAZE
+    | {
+        "segment": 256,
+        "ppo": PPOConfig(
+            lr=1e-3, epochs=3, minibatches=8, entropy_coef=0.02, gamma=0.999, gae_lambda=0.99, normalize_reward="off"
+        ),
+    },
 }
 
 

@@ -32,6 +32,7 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "map change": lambda n, **o: make_stream(
         "map-change", n, size=5, max_steps=3, nearest=1, maps=3, schedule="redrawn:1", life_episodes=20, **o
     ),
+    "early choice": lambda n, **o: make_stream("early-choice", n, delay=3, rule="life", contexts=3, noise=0.5, **o),
     "two CartPoles": lambda n, **o: GymStream(CARTPOLES, n, schedule=Cyclic(1), **o),
     "rooms, drifting": lambda n, **o: make_stream(
         "rooms", n, task="lavagaps5", max_steps=6, drifts="plain/reversed_actions", schedule="hazard:0.5", **o

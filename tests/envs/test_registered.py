@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from lifelong.envs import (
     STREAMS as NAMED,
     Actuators,
+    ColourCubes,
     ColourRule,
     CuedRecall,
     DarkRoom,
     DelayedActions,
     DelayedRewards,
     Doors,
+    EarlyChoice,
+    EndlessCues,
+    EndlessTMaze,
+    Foraging,
     Gravity,
     GymStream,
     GymTask,
@@ -35,6 +40,7 @@ from lifelong.envs import (
     Single,
     StickyActions,
     TaskStream,
+    TMaze,
     check_stream,
     make_single,
     make_stream,
@@ -81,6 +87,14 @@ STREAMS: dict[str, Callable[..., TaskStream]] = {
     "dark room": lambda n, **o: DarkRoom(n, size=3, max_steps=3, maps=3, schedule=Block(2), life_episodes=5, **o),
     "map change": lambda n, **o: MapChange(n, size=5, max_steps=3, nearest=1, maps=3, life_episodes=5, **o),
     "doors": lambda n, **o: Doors(n, doors=2, depth=1, colours=3, life_episodes=6, **o),
+    "T-maze": lambda n, **o: TMaze(n, corridor=4, life_episodes=5, **o),
+    "T-maze, active, with distractors": lambda n, **o: TMaze(n, corridor=3, variant="active", distractors=2, **o),
+    "early choice": lambda n, **o: EarlyChoice(n, delay=3, noise=0.5, contexts=3, choices=4, life_episodes=6, **o),
+    "early choice, of a life": lambda n, **o: EarlyChoice(n, delay=2, rule="life", life_episodes=6, **o),
+    "colour cubes": lambda n, **o: ColourCubes(n, size=3, colours=2, phases=2, teleport=0.5, life_episodes=5, **o),
+    "foraging": lambda n, **o: Foraging(n, size=5, things=3, stretch=5, regrow=3, season=2, life_episodes=4, **o),
+    "endless cues": lambda n, **o: EndlessCues(n, longest=4, life_episodes=9, **o),
+    "endless T-maze": lambda n, **o: EndlessTMaze(n, mazes=3, corridor=2, life_episodes=4, **o),
     "rooms": lambda n, **o: Rooms(n, task="lavagaps5", max_steps=8, life_episodes=6, **o),
     "rooms, several": lambda n, **o: Rooms(
         n,
@@ -133,6 +147,8 @@ every_stream = pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
 
 IDS = [name for name, spec in gymnasium.registry.items() if name.startswith("lifelong/") and spec.vector_entry_point]
 REGISTERED: dict[str, Callable[..., TaskStream]] = {name: lambda n, name=name, **o: made(name, n, **o) for name in IDS}
+SHORT: dict[str, dict[str, Any]] = {"lifelong/TMaze-v0": {"corridor": 6}, "lifelong/EarlyChoice-v0": {"delay": 3}}
+"""Settings for episodes that are short beside the steps of a check."""
 every_id = pytest.mark.parametrize("name", IDS)
 
 
@@ -165,7 +181,7 @@ def test_every_stream_keeps_its_promises(make: Callable[..., TaskStream]) -> Non
 @every_id
 def test_every_id_keeps_its_promises(name: str) -> None:
     one_level = re.match(r"lifelong/Rooms-(Empty-\d|DistShift)", name)
-    check_stream(REGISTERED[name], deterministic=bool(one_level))
+    check_stream(REGISTERED[name], deterministic=bool(one_level), **SHORT.get(name, {}))
 
 
 @every_id

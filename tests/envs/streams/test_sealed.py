@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifelong.envs import STREAMS, ColourRule, CuedRecall, DarkRoom, Doors, MapChange, Reversal, TaskStream, make_stream
+from lifelong.envs import (
+    STREAMS,
+    ColourRule,
+    CuedRecall,
+    DarkRoom,
+    Doors,
+    EarlyChoice,
+    MapChange,
+    Reversal,
+    TaskStream,
+    make_stream,
+)
 from lifelong.envs.extras import is_installed
 
 MADE: dict[str, Callable[[], Any]] = {
@@ -14,6 +25,7 @@ MADE: dict[str, Callable[[], Any]] = {
     "dark room": lambda: DarkRoom(4, size=3, max_steps=4, maps=1),
     "map change": lambda: MapChange(4, size=5, max_steps=4, nearest=1, maps=1),
     "doors": lambda: Doors(4, doors=2, colours=1),
+    "early choice": lambda: EarlyChoice(4, delay=3, rule="life"),
     "colour rule": lambda: ColourRule(4, max_steps=5),
     "cued recall, rewarded": lambda: CuedRecall(4, feedback="reward", cues=3),
     "cued recall, rewarded after blanks": lambda: CuedRecall(4, feedback="reward", cues=3, blanks=2),
@@ -31,6 +43,11 @@ OPEN = {
         "a control: what is hidden shows within an episode, so notes from the one before gain next to nothing",
     ),
     **dict.fromkeys(("cw10", "cw20"), "nothing is hidden but the task itself, and that shows within an episode"),
+    **dict.fromkeys(
+        ("t-maze", "endless-t-maze", "colour-cubes"),
+        "what is hidden is shown, and asked, within an episode, and drawn anew for the next",
+    ),
+    "foraging": "the world goes on over its episodes, so where the agent is may be a note: it has no memory index",
     "rooms": "nothing is hidden: a task is known by its level, and levels are drawn anew for each episode",
 }  # fmt: skip
 """Streams whose first observations show the last action and its reward -> why that is harmless; `gym:` ids and files

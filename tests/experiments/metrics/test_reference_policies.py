@@ -21,7 +21,15 @@ from lifelong.envs.registry import known_streams, make_stream
 from lifelong.experiments.runs.summary import Summary, summarise
 
 CLOSE, SHARP = 0.04, 0.25
-LIVES = {"cued-recall": 128, "colour-rule": 32, "reversal": 128, "dark-room": 128, "map-change": 32, "doors": 192}
+LIVES = {
+    "cued-recall": 128,
+    "colour-rule": 32,
+    "reversal": 128,
+    "dark-room": 128,
+    "map-change": 32,
+    "doors": 192,
+    "endless-cues": 32,
+}
 EPISODES = 12  # of each life in the controls, whose visits are of 10
 MEASURED = [
     *(("cued-recall", {"feedback": feedback}) for feedback in ("reveal", "reward")),
@@ -29,7 +37,8 @@ MEASURED = [
     ("reversal", {"contexts": 8}),
     ("doors", {"doors": 8}),
 ]
-CONTROLS = [name for name in known_streams() if name not in LIVES and name != "rooms"]
+WITHIN = ("t-maze", "endless-t-maze", "colour-cubes", "foraging")  # one task
+CONTROLS = [name for name in known_streams() if name not in (*LIVES, *WITHIN, "rooms")]
 
 
 class Wiped:
@@ -146,6 +155,15 @@ def test_controls_have_nothing_to_remember_and_say_so(name: str, policy: str) ->
         assert "the slow weights" not in found.curve.reason
 
 
+@pytest.mark.parametrize("name", WITHIN)
+def test_one_task_is_nothing_to_come_back_to(name: str) -> None:
+    stream = make_stream(name, 8, seed=5)
+    found = summarise(play(stream, reference_policies(stream)["cross"](), EPISODES), stream)
+    assert stream.retention is None
+    assert not found.curve.measured
+    assert found.curve.reason == "one task: there is nothing to come back to"
+
+
 @pytest.mark.parametrize("levels", ["empty-5x5", "empty-5x5,doorkey-5x5,fourrooms"])
 def test_levels_of_rooms_are_nothing_to_remember_for_random_actions(levels: str) -> None:
     stream: Any = make_stream("rooms", 16, task=levels, seed=5)
@@ -158,7 +176,7 @@ def test_levels_of_rooms_are_nothing_to_remember_for_random_actions(levels: str)
 
 
 def test_every_registered_stream_is_here() -> None:
-    assert {*LIVES, *CONTROLS, "rooms"} == set(known_streams())
+    assert {*LIVES, *WITHIN, *CONTROLS, "rooms"} == set(known_streams())
     assert {name for name, _ in MEASURED} == set(LIVES)
     for name in LIVES:
         assert make_stream(name).retention in ("recall", "index")
