@@ -155,7 +155,7 @@ def test_any_run_can_be_measured(changes: dict[str, object], tiny: Callable[...,
 def test_greedy_actions_have_a_report_and_a_mode_of_their_own(learnt: Outcome) -> None:
     drawn, greedy = (evaluate(learnt.folder, steps=14, lives=8, actions=actions) for actions in ACTIONS)
     assert (drawn.actions, greedy.actions) == ACTIONS
-    assert greedy.mean_return >= drawn.mean_return  # it has learnt
+    assert greedy.mean_return >= drawn.mean_return - 0.03  # it has learnt; the deviation of 112 answers
     report = learnt.folder / "report"
     assert not read_episodes(report / "frozen-14-lives8", ["greedy"])["step"].size
     rows = read_episodes(report / "frozen-14-greedy-lives8", ["greedy"])

@@ -50,9 +50,10 @@ class Rememberer(ActorCritic):
         state: TensorDict | None = None,
         start: Tensor | None = None,
         *,
+        mask: Tensor | None = None,
         deterministic: bool = False,
     ) -> tuple[TensorDict, TensorDict]:
-        policy_out, after = super().act(observation, state, start, deterministic=deterministic)
+        policy_out, after = super().act(observation, state, start, mask=mask, deterministic=deterministic)
         leaves = {name[-1]: tensor for name, tensor in after.items(True, True)}
         cues, answers, last = leaves["cues"], leaves["answers"], leaves["last"]
         cue, revealed = observation["observation", "cue"], observation["observation", "revealed"].long()
