@@ -52,6 +52,26 @@ class StaysSingle(Leaky):
         return super().initial_state(batch).float()
 
 
+class ComputedStart(Leaky):
+    def initial_state(self, batch):
+        return TensorDict({"h": self.linear(self.zeros(batch, self.width))}, [batch])
+
+
+class Thins(Leaky):
+    def _apply(self, fn, recurse=True):
+        return nn.Module._apply(self, fn, recurse)
+
+
+class OneAtLeast(Leaky):
+    def initial_state(self, batch):
+        return super().initial_state(max(batch, 1))
+
+
+class OnlyOnes(Leaky):
+    def restart(self, state, start):
+        return super().restart(state, start == 1)
+
+
 class Diary(Leaky):
     def initial_state(self, batch):
         return super().initial_state(batch).set("diary", self.zeros(batch, 0, self.width))
@@ -162,6 +182,10 @@ BROKEN = [
     (CutAfter, "gradients reach everything: "),
     (Handles, "a saved state continues: a life continued from bytes: y differs by"),
     (Grows, "a long life stays finite: 'y' is not finite after 1000 steps of constant inputs"),
+    (ComputedStart, "half precision and autocast run: initial_state under autocast to torch.bfloat16"),
+    (Thins, "half parameters are refused: to(torch.bfloat16) must raise TypeError"),
+    (OneAtLeast, "no lives and no steps run: forward with B = 0 and T = 0 must give y [0, 0, 4] and state [0]"),
+    (OnlyOnes, "any nonzero start is a start: restart with torch.uint8 starts of 2: state 'h' differs by"),
 ]
 
 
