@@ -381,6 +381,35 @@ def any_nonzero_start_is_a_start(trial: Trial) -> None:
         _same_states(f"restart {what}", memory.restart(state, numbers[:, 0]), memory.restart(state, start[:, 0]), 0.0)
 
 
+def default_dtype_does_not_matter(trial: Trial) -> None:
+    """Check that results do not depend on torch's default dtype."""
+    before = torch.get_default_dtype()
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    want = memory(x, memory.initial_state(B), start)
+    try:
+        torch.set_default_dtype(torch.float64)
+        got = memory(x, memory.initial_state(B), start)
+    finally:
+        torch.set_default_dtype(before)
+    _same_results("a life under default dtype float64", got, want, 0.0)
+
+
+def meta_device_is_supported(trial: Trial) -> None:
+    """Check that a copy moved to the meta device has states there, and computes the same once emptied and loaded."""
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    copied = deepcopy(memory).to("meta")
+    _same_layout("initial_state on the meta device", copied.initial_state(B), memory.initial_state(B))
+    copied = copied.to_empty(device=x.device)
+    with torch.no_grad():
+        for value in copied.state_dict().values():
+            value.zero_()
+    copied.load_state_dict(memory.state_dict())
+    want = memory(x, memory.initial_state(B), start)
+    _same_results("a life of a copy from the meta device", copied(x, copied.initial_state(B), start), want, 0.0)
+
+
 HOSTILE: Final = ("constant", "repeated", "huge (1e6)", "tiny (1e-30)", "zero")
 
 CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
@@ -402,6 +431,8 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         half_parameters_are_refused,
         no_lives_and_no_steps_run,
         any_nonzero_start_is_a_start,
+        default_dtype_does_not_matter,
+        meta_device_is_supported,
     )
 }
 """All clauses, in the order in which they are checked."""

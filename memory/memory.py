@@ -20,7 +20,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "constants_device"]
 
 FULL: Final = (torch.float32, torch.float64)
 """Dtypes in which memories compute."""
@@ -139,9 +139,28 @@ class Memory(nn.Module):
         return int(counter.get_total_flops())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Convert parameters and buffers, as `to` and `cuda` do; refuse half precision before any is changed."""
+        """Convert parameters and buffers, as `to` and `cuda` do; refuse half precision before any is changed.
+
+        Buffers that no state dict holds keep their values, also on the meta device and through `to_empty`.
+        """
         self._refuse_half(fn(torch.zeros(1, dtype=torch.float32)).dtype)
-        return super()._apply(fn, recurse)
+        before = self._constants()
+        super()._apply(fn, recurse)
+        for key, value in self._constants().items():
+            if value.is_meta:  # no state dict could bring them back
+                key[0]._buffers[key[1]] = before[key]
+            else:
+                value.copy_(before[key])  # `to_empty` leaves no values
+        return self
+
+    def _constants(self) -> dict[tuple[nn.Module, str], Tensor]:
+        """Return the buffers that no state dict holds, by module and name."""
+        return {
+            (module, name): buffer
+            for module in self.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+            if name in module._non_persistent_buffers_set
+        }
 
     def _refuse_half(self, dtype: torch.dtype) -> None:
         if dtype.is_floating_point and dtype not in FULL:
@@ -149,6 +168,12 @@ class Memory(nn.Module):
                 f"the parameters of {type(self).__name__} must be torch.float32 or torch.float64, got {dtype}: leave "
                 f"the memory in torch.float32; it takes x in {dtype} and runs under torch.autocast as it is"
             )
+
+
+def constants_device() -> torch.device:
+    """Return the device for values that no state dict holds: the default device, or the CPU where that is meta."""
+    device = torch.get_default_device()
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def _takes_any_dtype(call: Callable[..., tuple[Tensor, TensorDict]]) -> Callable[..., tuple[Tensor, TensorDict]]:

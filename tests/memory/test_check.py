@@ -72,6 +72,19 @@ class OnlyOnes(Leaky):
         return super().restart(state, start == 1)
 
 
+class OfTheDefaultDtype(Leaky):
+    def step(self, x, state, start):
+        y, state = super().step(x, state, start)
+        return y * torch.ones(1), state
+
+
+class Unsaved(Leaky):
+    def state_dict(self, *given, **named):
+        values = super().state_dict(*given, **named)
+        del values["linear.bias"]
+        return values
+
+
 class Diary(Leaky):
     def initial_state(self, batch):
         return super().initial_state(batch).set("diary", self.zeros(batch, 0, self.width))
@@ -185,6 +198,8 @@ BROKEN = [
     (ComputedStart, "half precision and autocast run: initial_state under autocast to torch.bfloat16"),
     (Thins, "half parameters are refused: to(torch.bfloat16) must raise TypeError"),
     (OneAtLeast, "no lives and no steps run: forward with B = 0 and T = 0 must give y [0, 0, 4] and state [0]"),
+    (OfTheDefaultDtype, "default dtype does not matter: a life under default dtype float64: y is torch.float64"),
+    (Unsaved, "meta device is supported: RuntimeError: Error(s) in loading state_dict"),
     (OnlyOnes, "any nonzero start is a start: restart with torch.uint8 starts of 2: state 'h' differs by"),
 ]
 

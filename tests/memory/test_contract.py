@@ -37,6 +37,35 @@ def test_one_pass_equals_steps_and_so_do_its_gradients(memory, T, p_start):
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", sorted(MEMORIES))
+def test_it_is_made_on_the_meta_device_and_filled_from_a_state_dict(name):
+    memory = make_memory(name, D)
+    with torch.device("meta"):
+        made = make_memory(name, D)
+    assert all(p.is_meta for p in made.state_dict().values())
+    made = made.to_empty(device="cpu")
+    with torch.no_grad():
+        for value in made.state_dict().values():
+            value.fill_(7)  # what is not loaded shows
+    made.load_state_dict(memory.state_dict())
+    x, start = torch.randn(B, 5, D), torch.rand(B, 5) < 0.3
+    got, want = made(x, made.initial_state(B), start)[0], memory(x, memory.initial_state(B), start)[0]
+    assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("name", sorted(MEMORIES))
+def test_it_is_made_under_another_default_dtype(name):
+    torch.set_default_dtype(torch.float64)
+    try:
+        memory = make_memory(name, D)
+        x, start = torch.randn(B, 5, D), torch.rand(B, 5) < 0.3
+        y, after = memory(x, memory.initial_state(B), start)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert y.dtype == torch.float64
+    assert {leaf.dtype for leaf in after.values(True, True)} <= {torch.float64, torch.int64}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_million_steps_stay_finite(memory):
