@@ -396,18 +396,66 @@ def default_dtype_does_not_matter(trial: Trial) -> None:
 
 
 def meta_device_is_supported(trial: Trial) -> None:
-    """Check that a copy moved to the meta device has states there, and computes the same once emptied and loaded."""
+    """Check that a copy moved to the meta device computes the same once it is emptied and loaded."""
     memory = trial.memory
     x, start = _inputs(memory, trial.steps, starts=0.1)
-    copied = deepcopy(memory).to("meta")
-    _same_layout("initial_state on the meta device", copied.initial_state(B), memory.initial_state(B))
-    copied = copied.to_empty(device=x.device)
+    copied = deepcopy(memory).to("meta").to_empty(device=x.device)
     with torch.no_grad():
         for value in copied.state_dict().values():
             value.zero_()
     copied.load_state_dict(memory.state_dict())
     want = memory(x, memory.initial_state(B), start)
     _same_results("a life of a copy from the meta device", copied(x, copied.initial_state(B), start), want, 0.0)
+
+
+def torch_func_agrees_or_refuses(trial: Trial) -> None:
+    """Check that torch.func's gradients and ensembles equal the ordinary ones, where they raise no error."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    weights, fixed = dict(memory.named_parameters()), dict(memory.named_buffers())
+    others = {name: p.detach() + 0.01 * torch.randn_like(p) for name, p in weights.items()}
+    if not weights:
+        return
+
+    def live(weights: dict[str, Tensor], x: Tensor, start: Tensor) -> Tensor:
+        y: Tensor = torch.func.functional_call(memory, (weights, fixed), (x, state, start))[0]
+        return y
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        return live(weights, x, start).sin().sum()
+
+    wanted = torch.autograd.grad(loss(weights), list(weights.values()), materialize_grads=True)
+    try:
+        grads = torch.func.grad(loss)(weights)
+        both = {name: torch.stack([p.detach(), others[name]]) for name, p in weights.items()}
+        ys = torch.vmap(live, (0, None, None))(both, x, start)
+    except (RuntimeError, NotImplementedError):
+        return
+    for name, want in zip(weights, wanted, strict=True):
+        _same(f"the gradient of {name!r} by torch.func.grad", grads[name], want, max(trial.tolerance, 1e-6))
+    for i, one in enumerate((weights, others)):
+        _same("y of an ensemble by torch.vmap", ys[i], live(one, x, start), max(trial.tolerance, 1e-6))
+
+
+def second_derivatives_are_right_or_refused(trial: Trial) -> None:
+    """Check second derivatives by x against differences of the first, where they raise no error."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    if x.dtype != torch.float64:
+        return
+
+    def slope(x: Tensor, *, again: bool) -> Tensor:
+        return torch.autograd.grad(memory(x, state, start)[0].sin().sum(), x, create_graph=again)[0]
+
+    way, size = torch.randn_like(x), 1e-5
+    try:
+        second = torch.autograd.grad(slope(x.requires_grad_(), again=True), x, way)[0]
+    except RuntimeError:
+        return
+    ahead, back = (slope((x + sign * size * way).detach().requires_grad_(), again=False) for sign in (1, -1))
+    _same("the second derivative", second, (ahead - back) / (2 * size), 1e-4)
 
 
 HOSTILE: Final = ("constant", "repeated", "huge (1e6)", "tiny (1e-30)", "zero")
@@ -433,6 +481,8 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         any_nonzero_start_is_a_start,
         default_dtype_does_not_matter,
         meta_device_is_supported,
+        torch_func_agrees_or_refuses,
+        second_derivatives_are_right_or_refused,
     )
 }
 """All clauses, in the order in which they are checked."""

@@ -20,7 +20,9 @@ from itertools import pairwise
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
+from torch.nn import functional
 
+from lifelong.kernels.backends import transformed
 from lifelong.memory.memory import Memory
 
 __all__ = ["GRU", "LSTM"]
@@ -50,6 +52,8 @@ class Recurrent(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
+        if transformed():
+            return self._cells(x, state, start)
         inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a single step needs no sync
         ys = []
         for first, end in pairwise([0, *(t + 1 for t in inside), x.shape[1]]):  # cut where some life starts
@@ -60,6 +64,17 @@ class Recurrent(Memory):
             state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
             ys.append(y)
         return self.output(torch.cat(ys, 1)), state
+
+    def _cells(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Compute `forward` step by step in operations that torch.func can transform."""
+        cell = gru_cell if len(self.vectors) == 1 else lstm_cell
+        ys = []
+        for t in range(x.shape[1]):
+            state = self.restart(state, start[:, t])
+            last = cell(x[:, t], *(state[name] for name in self.vectors), *self.network.parameters())
+            state = TensorDict(dict(zip(self.vectors, last, strict=True)), [x.shape[0]])
+            ys.append(last[0])
+        return self.output(torch.stack(ys, 1)), state
 
     @property
     def step_flops(self) -> int:
@@ -93,3 +108,20 @@ class LSTM(Recurrent):
         forget = slice(self.hidden, 2 * self.hidden)  # torch's gates: input, forget, cell, output
         nn.init.ones_(self.network.get_parameter("bias_ih_l0")[forget])
         nn.init.zeros_(self.network.get_parameter("bias_hh_l0")[forget])
+
+
+def gru_cell(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> tuple[Tensor]:
+    """Compute `torch.gru_cell`, which torch.vmap cannot batch."""
+    r, z, n = functional.linear(x, w_ih, b_ih).chunk(3, -1)
+    hr, hz, hn = functional.linear(h, w_hh, b_hh).chunk(3, -1)
+    n, z = torch.tanh(n + torch.sigmoid(r + hr) * hn), torch.sigmoid(z + hz)
+    return ((1 - z) * n + z * h,)
+
+
+def lstm_cell(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute `torch.lstm_cell`, which torch.vmap cannot batch."""
+    i, f, g, o = (functional.linear(x, w_ih, b_ih) + functional.linear(h, w_hh, b_hh)).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c

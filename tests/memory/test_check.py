@@ -85,6 +85,30 @@ class Unsaved(Leaky):
         return values
 
 
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.x = x.detach()
+        return x.square()
+
+    @staticmethod
+    def backward(ctx, dy):
+        return 2 * ctx.x * dy
+
+
+class Blind(Leaky):
+    def step(self, x, state, start):
+        if torch._C._are_functorch_transforms_active():
+            return super().step(2 * x, state, start)
+        return super().step(x, state, start)
+
+
+class HalfASecond(Leaky):
+    def step(self, x, state, start):
+        y, state = super().step(x, state, start)
+        return y + 0.1 * Square.apply(x), state
+
+
 class Diary(Leaky):
     def initial_state(self, batch):
         return super().initial_state(batch).set("diary", self.zeros(batch, 0, self.width))
@@ -200,6 +224,8 @@ BROKEN = [
     (OneAtLeast, "no lives and no steps run: forward with B = 0 and T = 0 must give y [0, 0, 4] and state [0]"),
     (OfTheDefaultDtype, "default dtype does not matter: a life under default dtype float64: y is torch.float64"),
     (Unsaved, "meta device is supported: RuntimeError: Error(s) in loading state_dict"),
+    (Blind, "torch func agrees or refuses: the gradient of 'linear.weight' by torch.func.grad differs by"),
+    (HalfASecond, "second derivatives are right or refused: the second derivative differs by"),
     (OnlyOnes, "any nonzero start is a start: restart with torch.uint8 starts of 2: state 'h' differs by"),
 ]
 
