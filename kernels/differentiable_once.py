@@ -13,8 +13,8 @@ __all__ = ["differentiable_once"]
 def differentiable_once(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate the backward pass of an autograd function that has no derivative: `create_graph=True` raises there.
 
-    torch's `once_differentiable` raises later, at the second derivative, but not in `torch.autograd.grad`, nor where the
-    incoming gradient is a constant (as of a sum): there a part of the second derivative is missing without a word.
+    torch's `once_differentiable` raises later, at the second derivative, but not in `torch.autograd.grad`, nor where
+    the incoming gradient is a constant (as of a sum): there a part of the second derivative is missing, silently.
     """
     kernel = backward.__module__.removeprefix("lifelong.kernels.").split(".")[0]
 
