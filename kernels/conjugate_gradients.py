@@ -51,7 +51,7 @@ def conjugate_gradients(A: Callable[[Tensor], Tensor], q: Tensor, least: float, 
         least: a lower bound of A's eigenvalues: rounding may not take p A p below `least` |p|^2.
         iterations: number of iterations; none has an effect once the residual is zero.
     """
-    tiny = torch.finfo(q.dtype).tiny
+    tiny = torch.finfo(q.dtype).tiny ** (0.3 if transformed() else 1)  # its inverse has derivatives, for torch.func
     r, rest, direction = torch.zeros_like(q), q, q
     square = rest.square().sum(-1, keepdim=True)
     for _ in range(iterations):

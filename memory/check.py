@@ -413,7 +413,8 @@ def torch_func_agrees_or_refuses(trial: Trial) -> None:
     memory = trial.wide
     x, start = _inputs(memory, trial.steps, starts=0.1)
     state = _lived(memory, trial.steps)
-    weights, fixed = dict(memory.named_parameters()), dict(memory.named_buffers())
+    weights: dict[str, Tensor] = dict(memory.named_parameters())
+    fixed = dict(memory.named_buffers())
     others = {name: p.detach() + 0.01 * torch.randn_like(p) for name, p in weights.items()}
     if not weights:
         return

@@ -145,7 +145,7 @@ class Memory(nn.Module):
         """
         self._refuse_half(fn(torch.zeros(1, dtype=torch.float32)).dtype)
         before = self._constants()
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for key, value in self._constants().items():
             if value.is_meta:  # no state dict could bring them back
                 key[0]._buffers[key[1]] = before[key]

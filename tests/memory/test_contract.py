@@ -67,6 +67,7 @@ def test_it_is_made_under_another_default_dtype(name):
     assert {leaf.dtype for leaf in after.values(True, True)} <= {torch.float64, torch.int64}
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's, for the windows of attention
 def test_gradients_of_single_lives_by_torch_func_are_the_ordinary_ones(memory):
     memory = memory.double()
     x, start = torch.randn(2, 5, D).double(), torch.rand(2, 5) < 0.3
@@ -85,8 +86,8 @@ def test_gradients_of_single_lives_by_torch_func_are_the_ordinary_ones(memory):
 
 def test_second_derivatives_name_the_kernel_that_has_none_and_torch_func_gives_them(memory):
     memory = memory.double()
-    x, start = torch.randn(2, 3, D).double(), torch.rand(2, 3) < 0.3
-    state, way, size = memory.initial_state(2), torch.randn(2, 3, D).double(), 1e-5
+    x, start = torch.randn(2, 2, D).double(), torch.rand(2, 2) < 0.3
+    state, way, size = memory.initial_state(2), torch.randn(2, 2, D).double(), 1e-5
 
     def loss(x):
         return memory(x, state, start)[0].sin().sum()
