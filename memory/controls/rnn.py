@@ -20,9 +20,9 @@ from itertools import pairwise
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lifelong.kernels.backends import transformed
+from lifelong.memory.controls.cells import gru_cell, lstm_cell
 from lifelong.memory.memory import Memory
 
 __all__ = ["GRU", "LSTM"]
@@ -108,20 +108,3 @@ class LSTM(Recurrent):
         forget = slice(self.hidden, 2 * self.hidden)  # torch's gates: input, forget, cell, output
         nn.init.ones_(self.network.get_parameter("bias_ih_l0")[forget])
         nn.init.zeros_(self.network.get_parameter("bias_hh_l0")[forget])
-
-
-def gru_cell(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> tuple[Tensor]:
-    """Compute `torch.gru_cell`, which torch.vmap cannot batch."""
-    r, z, n = functional.linear(x, w_ih, b_ih).chunk(3, -1)
-    hr, hz, hn = functional.linear(h, w_hh, b_hh).chunk(3, -1)
-    n, z = torch.tanh(n + torch.sigmoid(r + hr) * hn), torch.sigmoid(z + hz)
-    return ((1 - z) * n + z * h,)
-
-
-def lstm_cell(
-    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Compute `torch.lstm_cell`, which torch.vmap cannot batch."""
-    i, f, g, o = (functional.linear(x, w_ih, b_ih) + functional.linear(h, w_hh, b_hh)).chunk(4, -1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
