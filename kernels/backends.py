@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ["Backend", "pick", "plain_loops"]
+__all__ = ["Backend", "pick", "plain_loops", "transformed"]
 
 Backend = Literal["auto", "reference", "chunk", "cpu", "triton"]
 
@@ -61,12 +61,18 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
         raise ValueError(f"backend 'triton' needs all tensors on a GPU, got {_listed(kinds)}")
     if backend != "auto":
         return backend
-    if on_gpu and triton_works():
-        return "triton"
-    if fits and not torch.compiler.is_compiling() and numba_works():
-        return "cpu"
+    if not transformed():
+        if on_gpu and triton_works():
+            return "triton"
+        if fits and not torch.compiler.is_compiling() and numba_works():
+            return "cpu"
     first = tensors[0]
     return "reference" if first is not None and first.shape[1] == 1 else "chunk"
+
+
+def transformed() -> bool:
+    """Return whether a transform of torch.func (grad, vmap, ...) is running, which sees through plain torch only."""
+    return torch._C._are_functorch_transforms_active()
 
 
 def _listed(kinds: set[tuple[str, torch.dtype]]) -> str:

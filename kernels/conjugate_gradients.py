@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lifelong.kernels.backends import transformed
+from lifelong.kernels.differentiable_once import differentiable_once
+
 __all__ = ["conjugate_gradients", "solve"]
 
 
@@ -30,6 +33,8 @@ def solve(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: in
         with torch.no_grad():
             return conjugate_gradients(A, q, least, iterations)
 
+    if transformed():
+        return conjugate_gradients(A, q, least, iterations)  # differentiated iteration by iteration
     r = inverse(q)
     if not torch.is_grad_enabled():
         return r
@@ -46,7 +51,7 @@ def conjugate_gradients(A: Callable[[Tensor], Tensor], q: Tensor, least: float, 
         least: a lower bound of A's eigenvalues: rounding may not take p A p below `least` |p|^2.
         iterations: number of iterations; none has an effect once the residual is zero.
     """
-    tiny = torch.finfo(q.dtype).tiny
+    tiny = torch.finfo(q.dtype).tiny ** (0.3 if transformed() else 1)  # its inverse has derivatives, for torch.func
     r, rest, direction = torch.zeros_like(q), q, q
     square = rest.square().sum(-1, keepdim=True)
     for _ in range(iterations):
@@ -68,5 +73,6 @@ class _Root(torch.autograd.Function):
         return r.clone()
 
     @staticmethod
+    @differentiable_once
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         return ctx.inverse(grads[0]), None, None

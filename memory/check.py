@@ -313,6 +313,152 @@ def a_long_life_stays_finite(trial: Trial) -> None:
                         raise Broken(f"{name!r} is not finite after {first + steps} steps of {kind} inputs")
 
 
+def half_precision_and_autocast_run(trial: Trial) -> None:
+    """Check that autocast changes nothing, and that x in half precision gives y in its dtype and a full state."""
+    memory = trial.memory
+    full, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    kind = full.device.type
+    for dtype in (torch.bfloat16, torch.float16):
+        x = full.to(dtype)
+        for what, given in ((f"x in {dtype}", x), (f"autocast to {dtype}", full)):
+            cast = "autocast" in what and torch.amp.is_autocast_available(kind)
+            want, want_state = memory(given.to(full.dtype), state, start)
+            with torch.autocast(kind, dtype=dtype, enabled=cast):
+                begin = memory.initial_state(B)
+                results = memory(given, state, start), _stepped(memory, given, state, start)
+            _same_states(f"initial_state under {what}", begin, memory.initial_state(B), 0.0)
+            _same_results(f"one pass with {what}", results[0], (want.to(given.dtype), want_state), 0.0)
+            _same(f"y of steps with {what} (its dtype)", results[1][0][:0], want.to(given.dtype)[:0], 0.0)
+            _same_layout(f"the state after steps with {what}", results[1][1], want_state)
+
+
+def half_parameters_are_refused(trial: Trial) -> None:
+    """Check that a conversion of the parameters to half precision raises TypeError, naming the dtype."""
+    for dtype in (torch.bfloat16, torch.float16):
+        memory = deepcopy(trial.memory)
+        try:
+            memory.to(dtype)
+        except TypeError as error:
+            if str(dtype) not in str(error):
+                raise Broken(f"the error for parameters in {dtype} must name the dtype, got {error}") from None
+        else:
+            raise Broken(f"to({dtype}) must raise TypeError")
+
+
+def no_lives_and_no_steps_run(trial: Trial) -> None:
+    """Check B = 0, T = 0 and T = 1: y is as long as x, and no step leaves the state as it is."""
+    memory = trial.memory
+    for batch, steps in ((0, 0), (0, 1), (0, trial.steps), (B, 0), (B, 1)):
+        x, start = _inputs(memory, steps, batch=batch)
+        state = memory.initial_state(batch)
+        ways = {"forward": memory(x, state, start)}
+        if steps:
+            ways["step"] = memory.step(x[:, 0], state, start[:, 0])
+            _same_layout(f"the state after restart with B = {batch}", memory.restart(state, start[:, 0]), state)
+        for way, (y, after) in ways.items():
+            what = f"{way} with B = {batch} and T = {steps}"
+            wanted = x.shape if way == "forward" else x[:, 0].shape
+            if list(after.batch_size) != [batch] or y.shape != wanted:
+                got = f"{list(y.shape)} and {list(after.batch_size)}"
+                raise Broken(f"{what} must give y {list(wanted)} and state [{batch}], got {got}")
+            _same_layout(f"the state after {what}", after, state)
+            if not steps:
+                _same_states(f"the state after {what}", after, state, 0.0)
+
+
+def any_nonzero_start_is_a_start(trial: Trial) -> None:
+    """Check that numbers in `start` count as true where they are not zero."""
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps, starts=0.3)
+    start[0, 0] = True
+    state = _lived(memory, trial.steps)
+    for number in (torch.tensor(2, dtype=torch.uint8), torch.tensor(0.5)):
+        numbers = start * number.to(start.device)
+        what = f"with {numbers.dtype} starts of {number}"
+        _same_results(f"one pass {what}", memory(x, state, numbers), memory(x, state, start), 0.0)
+        _same_results(f"steps {what}", _stepped(memory, x, state, numbers), _stepped(memory, x, state, start), 0.0)
+        _same_states(f"restart {what}", memory.restart(state, numbers[:, 0]), memory.restart(state, start[:, 0]), 0.0)
+
+
+def default_dtype_does_not_matter(trial: Trial) -> None:
+    """Check that results do not depend on torch's default dtype."""
+    before = torch.get_default_dtype()
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    want = memory(x, memory.initial_state(B), start)
+    try:
+        torch.set_default_dtype(torch.float64)
+        got = memory(x, memory.initial_state(B), start)
+    finally:
+        torch.set_default_dtype(before)
+    _same_results("a life under default dtype float64", got, want, 0.0)
+
+
+def meta_device_is_supported(trial: Trial) -> None:
+    """Check that a copy moved to the meta device computes the same once it is emptied and loaded."""
+    memory = trial.memory
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    copied = deepcopy(memory).to("meta").to_empty(device=x.device)
+    with torch.no_grad():
+        for value in copied.state_dict().values():
+            value.zero_()
+    copied.load_state_dict(memory.state_dict())
+    want = memory(x, memory.initial_state(B), start)
+    _same_results("a life of a copy from the meta device", copied(x, copied.initial_state(B), start), want, 0.0)
+
+
+def torch_func_agrees_or_refuses(trial: Trial) -> None:
+    """Check that torch.func's gradients and ensembles equal the ordinary ones, where they raise no error."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    weights: dict[str, Tensor] = dict(memory.named_parameters())
+    fixed = dict(memory.named_buffers())
+    others = {name: p.detach() + 0.01 * torch.randn_like(p) for name, p in weights.items()}
+    if not weights:
+        return
+
+    def live(weights: dict[str, Tensor], x: Tensor, start: Tensor) -> Tensor:
+        y: Tensor = torch.func.functional_call(memory, (weights, fixed), (x, state, start))[0]
+        return y
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        return live(weights, x, start).sin().sum()
+
+    wanted = torch.autograd.grad(loss(weights), list(weights.values()), materialize_grads=True)
+    try:
+        grads = torch.func.grad(loss)(weights)
+        both = {name: torch.stack([p.detach(), others[name]]) for name, p in weights.items()}
+        ys = torch.vmap(live, (0, None, None))(both, x, start)
+    except (RuntimeError, NotImplementedError):
+        return
+    for name, want in zip(weights, wanted, strict=True):
+        _same(f"the gradient of {name!r} by torch.func.grad", grads[name], want, max(trial.tolerance, 1e-6))
+    for i, one in enumerate((weights, others)):
+        _same("y of an ensemble by torch.vmap", ys[i], live(one, x, start), max(trial.tolerance, 1e-6))
+
+
+def second_derivatives_are_right_or_refused(trial: Trial) -> None:
+    """Check second derivatives by x against differences of the first, where they raise no error."""
+    memory = trial.wide
+    x, start = _inputs(memory, trial.steps, starts=0.1)
+    state = _lived(memory, trial.steps)
+    if x.dtype != torch.float64:
+        return
+
+    def slope(x: Tensor, *, again: bool) -> Tensor:
+        return torch.autograd.grad(memory(x, state, start)[0].sin().sum(), x, create_graph=again)[0]
+
+    way, size = torch.randn_like(x), 1e-5
+    try:
+        second = torch.autograd.grad(slope(x.requires_grad_(), again=True), x, way)[0]
+    except RuntimeError:
+        return
+    ahead, back = (slope((x + sign * size * way).detach().requires_grad_(), again=False) for sign in (1, -1))
+    _same("the second derivative", second, (ahead - back) / (2 * size), 1e-4)
+
+
 HOSTILE: Final = ("constant", "repeated", "huge (1e6)", "tiny (1e-30)", "zero")
 
 CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
@@ -330,6 +476,14 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         gradients_reach_everything,
         a_saved_state_continues,
         a_long_life_stays_finite,
+        half_precision_and_autocast_run,
+        half_parameters_are_refused,
+        no_lives_and_no_steps_run,
+        any_nonzero_start_is_a_start,
+        default_dtype_does_not_matter,
+        meta_device_is_supported,
+        torch_func_agrees_or_refuses,
+        second_derivatives_are_right_or_refused,
     )
 }
 """All clauses, in the order in which they are checked."""

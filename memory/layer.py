@@ -192,7 +192,8 @@ def fade_rates(num_heads: int, horizons: tuple[float, float]) -> Tensor:
     first, last = horizons
     if not 0 < first <= last:
         raise ValueError(f"horizons must be positive and rising: horizons={horizons}")
-    return torch.logspace(-torch.log10(torch.tensor(first)).item(), -torch.log10(torch.tensor(last)).item(), num_heads)
+    slow, fast = (torch.tensor(end, device="cpu").log10().item() for end in (last, first))  # meta tensors have no item
+    return torch.logspace(-fast, -slow, num_heads)
 
 
 def decay_parameters(num_heads: int, horizons: tuple[float, float]) -> Tensor:

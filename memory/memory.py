@@ -3,14 +3,29 @@
 Shapes: B lives, T steps, D width in and out.
 A state is a TensorDict of batch size [B] that holds everything time-like: matrices, normalisers, windows, counters.
 It never grows, it is float32 (float64 in a float64 module), and gradients flow through it.
+
+What every memory takes, whoever wrote it (`__init_subclass__` wraps `step` and `forward` of all subclasses):
+    x in half precision, and autocast    computed in float32 outside autocast; y has the dtype of x
+    start of any dtype                   nonzero = start
+    no lives (B = 0), no steps (T = 0)   an empty y, and the state as it was given
+Parameters in half precision are refused.
 """
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final, Self
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "constants_device"]
+
+FULL: Final = (torch.float32, torch.float64)
+"""Dtypes in which memories compute."""
+ARGUMENTS: Final = ("state", "start")
+"""Of `step` and `forward`, after x."""
 
 
 class Memory(nn.Module):
@@ -27,6 +42,13 @@ class Memory(nn.Module):
         if width < 1:
             raise ValueError(f"width must be positive: width={width}")
         self.width = width
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Wrap `step` and `forward` of a subclass, so that they take what every memory takes."""
+        super().__init_subclass__(**options)
+        for name in ("step", "forward"):
+            if name in cls.__dict__:
+                setattr(cls, name, _takes_any_dtype(cls.__dict__[name]))
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the state at the start of a life.
@@ -45,7 +67,8 @@ class Memory(nn.Module):
         Args:
             x: [B, D] input of this step.
             state: [B] memory after the previous step; left as it is.
-            start: [B] bool, true where this step is the first of a life: the state counts as initial there.
+            start: [B] bool, true where this step is the first of a life: the state counts as initial there. Numbers
+                count as true where they are not zero.
 
         Returns:
             y: [B, D] output.
@@ -62,12 +85,14 @@ class Memory(nn.Module):
         Args:
             x: [B, T, D] inputs.
             state: [B] memory before the first of them.
-            start: [B, T] bool, true where a step is the first of a life.
+            start: [B, T] bool, or numbers: nonzero = start. True where a step is the first of a life.
 
         Returns:
             y: [B, T, D] outputs.
             state: [B] memory after the last step.
         """
+        if not x.shape[1]:
+            return x.clone(), state
         ys = []
         for t in range(x.shape[1]):
             y, state = self.step(x[:, t], state, start[:, t])
@@ -79,13 +104,20 @@ class Memory(nn.Module):
 
         Args:
             state: [B] any state.
-            start: [B] bool.
+            start: [B] bool, or numbers: nonzero = start.
         """
+        if start.dtype is not torch.bool:
+            start = start != 0
         return self.initial_state(start.shape[0]).where(start, state)
 
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Return zeros on the parameters' device: float32, or float64 in a float64 module, unless `dtype` is given."""
+        """Return zeros on the parameters' device: float32, or float64 in a float64 module, unless `dtype` is given.
+
+        Raises:
+            TypeError: if the parameters are in half precision.
+        """
         anchor = next((p for p in self.parameters()), torch.empty(0))
+        self._refuse_half(anchor.dtype)
         if dtype is None:
             dtype = torch.float64 if anchor.dtype == torch.float64 else torch.float32
         return torch.zeros(shape, dtype=dtype, device=anchor.device)
@@ -105,3 +137,62 @@ class Memory(nn.Module):
             x = self.zeros(1, self.width)
             self.step(x, self.initial_state(1), torch.zeros(1, dtype=torch.bool, device=x.device))
         return int(counter.get_total_flops())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert parameters and buffers, as `to` and `cuda` do; refuse half precision before any is changed.
+
+        Buffers that no state dict holds keep their values, also on the meta device and through `to_empty`.
+        """
+        self._refuse_half(fn(torch.zeros(1, dtype=torch.float32)).dtype)
+        before = self._constants()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for key, value in self._constants().items():
+            if value.is_meta:  # no state dict could bring them back
+                key[0]._buffers[key[1]] = before[key]
+            else:
+                value.copy_(before[key])  # `to_empty` leaves no values
+        return self
+
+    def _constants(self) -> dict[tuple[nn.Module, str], Tensor]:
+        """Return the buffers that no state dict holds, by module and name."""
+        return {
+            (module, name): buffer
+            for module in self.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+            if name in module._non_persistent_buffers_set
+        }
+
+    def _refuse_half(self, dtype: torch.dtype) -> None:
+        if dtype.is_floating_point and dtype not in FULL:
+            raise TypeError(
+                f"the parameters of {type(self).__name__} must be torch.float32 or torch.float64, got {dtype}: leave "
+                f"the memory in torch.float32; it takes x in {dtype} and runs under torch.autocast as it is"
+            )
+
+
+def constants_device() -> torch.device:
+    """Return the device for values that no state dict holds: the default device, or the CPU where that is meta."""
+    device = torch.get_default_device()
+    return torch.device("cpu") if device.type == "meta" else device
+
+
+def _takes_any_dtype(call: Callable[..., tuple[Tensor, TensorDict]]) -> Callable[..., tuple[Tensor, TensorDict]]:
+    """Return a memory's `step` or `forward` that takes x and `start` of any dtype, empty x, and autocast."""
+
+    @functools.wraps(call)
+    def taking(self: Memory, x: Tensor, *given: Any, **named: Any) -> tuple[Tensor, TensorDict]:
+        start = given[1] if len(given) > 1 else named.get("start")
+        autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+        if x.dtype in FULL and (start is None or start.dtype is torch.bool) and x.numel() and not autocast:
+            return call(self, x, *given, **named)
+        state = given[0] if given else named.get("state")
+        if not x.numel() and state is not None:
+            return x.clone(), state
+        if start is not None and start.dtype is not torch.bool:
+            given, named = (state, start != 0, *given[2:]), {k: v for k, v in named.items() if k not in ARGUMENTS}
+        narrow = x.is_floating_point() and x.dtype not in FULL
+        with torch.autocast(x.device.type, enabled=False):
+            y, state = call(self, x.to(self.zeros(0).dtype) if narrow else x, *given, **named)
+        return y.to(x.dtype) if narrow else y, state
+
+    return taking

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.jit import Arrays, jit, spread
 
 __all__ = ["embedding_sum"]
@@ -37,7 +37,7 @@ class _Lookup(torch.autograd.Function):
         return _run(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         values, table, begin = ctx.saved_tensors
         dtable = torch.zeros_like(table)

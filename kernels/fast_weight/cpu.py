@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
@@ -66,7 +66,7 @@ class _FastWeight(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, v, kept, r, rate, start, said, marks, y = ctx.saved_tensors
         B, T, H, K = q.shape

@@ -32,8 +32,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
 
 from .turns import in_turns
@@ -81,7 +81,7 @@ class _FastWeight(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, v, start, decay, r, rate, inverse, W, before = ctx.saved_tensors
         (B, T, H, _), dy, dstate, dv = q.shape, dy.contiguous(), own_state(dend), torch.empty_like(v)

@@ -20,8 +20,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
 
 __all__ = ["fast_weight"]
@@ -59,7 +59,7 @@ class _FastWeight(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, v, start, decay, r, c, rate, said, marks = ctx.saved_tensors
         size = _tile(q, v, decay)

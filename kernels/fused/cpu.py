@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 __all__ = ["gated_linear", "gated_norm", "qkv"]
@@ -61,7 +61,7 @@ class _QKV(torch.autograd.Function):
         return _run_qkv(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor, dafter: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         B, T, C = x.shape
@@ -93,7 +93,7 @@ class _GatedNorm(torch.autograd.Function):
         return _run_norm(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, gate = ctx.saved_tensors
         x, weight, gate = x.contiguous(), weight.contiguous(), None if gate is None else gate.contiguous()
@@ -123,7 +123,7 @@ class _GatedLinear(torch.autograd.Function):
         return _run_linear(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         z = ctx.saved_tensors[0].contiguous()
         dz = torch.empty_like(z)

@@ -19,7 +19,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from lifelong.kernels.differentiable_once import differentiable_once
 
 __all__ = ["WIDEST", "gated_linear", "gated_norm", "qkv"]
 
@@ -64,7 +65,7 @@ class _QKV(torch.autograd.Function):
         return _run_qkv(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor, dafter: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         B, T, C = x.shape
@@ -104,7 +105,7 @@ class _GatedNorm(torch.autograd.Function):
         return _run_norm(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, gate = ctx.saved_tensors
         x, weight, gate = x.contiguous(), weight.contiguous(), None if gate is None else gate.contiguous()
@@ -138,7 +139,7 @@ class _GatedLinear(torch.autograd.Function):
         return _run_linear(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         z, E = ctx.saved_tensors[0].contiguous(), dy.shape[-1]
         dz, N = torch.empty_like(z), dy.numel() // E

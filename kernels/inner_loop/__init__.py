@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from lifelong.kernels.backends import transformed
+
 from .chunk import inner_loop as chunk
 from .muon import orthogonal_flops
 from .network import Layers, Loss, size
@@ -33,5 +35,5 @@ def inner_loop(
         ValueError: if arguments do not fit each other, naming the one.
     """
     check(q, k, v, weights, frozen, fast, momentum, phase, start, layers, batch, rules)
-    form = reference if q.shape[1] == 1 or batch == 1 else chunk
+    form = reference if q.shape[1] == 1 or batch == 1 or transformed() else chunk
     return form(q, k, v, weights, frozen, fast, momentum, phase, start, layers, batch, rules)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
@@ -61,7 +61,7 @@ class _Scan(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         kept, state, start, y = ctx.saved_tensors
         du, ddecay, dstate = torch.empty_like(y), torch.empty_like(kept), torch.empty_like(state)
@@ -78,7 +78,7 @@ class _ReadScan(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         u, kept, start, w, r, marks = ctx.saved_tensors
         du, ddecay, dw, dr = (torch.empty_like(x) for x in (u, kept, w, r))

@@ -18,8 +18,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state
 
 from .reference import flatten
@@ -83,7 +83,7 @@ class _Scan(torch.autograd.Function):
         return y, end
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dend: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         u, decay, state, start, w, r, before, states = ctx.saved_tensors
         dy, (B, T), size = dy.contiguous(), start.shape, tile(u, w)

@@ -7,7 +7,6 @@ move as wholes; a write of step s is, at step t, in the level of the highest bit
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.segments import life_start_steps
@@ -72,7 +71,7 @@ def _chunk(
     kept, keys = rows.split([levels * V, C], 2)
     kept = kept.unflatten(2, (levels, V))
     place = moved[:, -1, None, :, None, None].expand_as(kept)
-    written = functional.one_hot(level[:, -1], levels).to(S.dtype)  # [B, C, L]
+    written = (level[:, -1, :, None] == torch.arange(levels, device=S.device)).to(S.dtype)  # [B, C, L]
     S = torch.einsum("bsl,bshv,bhsk->bhlvk", written, v, keys).scatter_add(2, place, kept)
     return y, S
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lifelong.kernels.backends import Backend, pick
+from lifelong.kernels.backends import Backend, pick, transformed
 
 from .chunk import posterior as chunk
 from .reference import check, posterior as reference
@@ -37,7 +37,7 @@ def posterior(
     check(q, k, w, b, evidence, importance, start, prior, decay)
     chosen = pick(backend, q, k, w, b, evidence, importance, prior, decay)
     if chosen in ("reference", "chunk"):
-        form = reference if chosen == "reference" else chunk
+        form = reference if chosen == "reference" or transformed() else chunk  # which recomputes, by hooks
     elif chosen == "cpu":
         from .cpu import posterior as form  # numba is imported at the first use
     elif q.shape[1] <= FEW:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
@@ -55,7 +55,7 @@ class _Posterior(torch.autograd.Function):
         return y, M, J
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dM: Tensor, dJ: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, w, b, start, prior, kept, marks = ctx.saved_tensors
         B, T, H, K = q.shape

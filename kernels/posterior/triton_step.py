@@ -17,8 +17,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
 
 __all__ = ["SEGMENT", "kept", "posterior", "scan", "tile", "vector", "written"]
@@ -72,7 +72,7 @@ class _Posterior(torch.autograd.Function):
         return y, M, J
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dM: Tensor, dJ: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         q, k, w, b, start, prior, decay, marks = ctx.saved_tensors
         (B, T, H, _), size, dy = q.shape, tile(q, w, decay), dy.contiguous()

@@ -2,8 +2,10 @@
 
 from torch import Tensor
 
+from lifelong.kernels.backends import transformed
+
 from .chunk import self_modifying as chunk
-from .reference import check
+from .reference import check, self_modifying as reference
 
 __all__ = ["self_modifying"]
 
@@ -27,4 +29,5 @@ def self_modifying(
         ValueError: if arguments do not fit each other, naming the one.
     """
     check(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)
-    return chunk(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)
+    form = reference if transformed() else chunk
+    return form(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
 __all__ = ["short_conv"]
@@ -35,7 +35,7 @@ class _ShortConv(torch.autograd.Function):
         return _run(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dafter: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         dx, dstate = torch.empty_like(x), torch.empty_like(state)

@@ -16,7 +16,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from lifelong.kernels.differentiable_once import differentiable_once
 
 __all__ = ["short_conv"]
 
@@ -38,7 +39,7 @@ class _ShortConv(torch.autograd.Function):
         return _run(*inputs)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, dy: Tensor, dafter: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  torch gives one gradient per output
         x, weight, state, start = (z.contiguous() for z in ctx.saved_tensors)
         dx, dstate, size = torch.empty_like(x), torch.empty_like(state), _block(x, weight)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifelong.memory.memory import constants_device
+
 __all__ = ["DPFP", "ELU", "FeatureMap", "ReLU", "Taylor"]
 
 EPS = 1e-6
@@ -64,7 +66,9 @@ class Taylor(FeatureMap):
     def __init__(self, key_dim: int) -> None:
         super().__init__(1 + key_dim + key_dim * (key_dim + 1) // 2)
         self.pairs: Tensor
-        self.register_buffer("pairs", torch.triu_indices(key_dim, key_dim, 1), persistent=False)
+        self.register_buffer(
+            "pairs", torch.triu_indices(key_dim, key_dim, 1, device=constants_device()), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, F] of x [..., H, K]."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.memory.additive.feature_map import FeatureMap
+from lifelong.memory.memory import constants_device
 
 __all__ = ["Hedgehog", "Rebased"]
 
@@ -34,7 +35,9 @@ class Rebased(FeatureMap):
         self.gamma = nn.Parameter(torch.ones(num_heads, key_dim))
         self.beta = nn.Parameter(torch.zeros(num_heads, key_dim))
         self.pairs: Tensor
-        self.register_buffer("pairs", torch.triu_indices(key_dim, key_dim, 1), persistent=False)
+        self.register_buffer(
+            "pairs", torch.triu_indices(key_dim, key_dim, 1, device=constants_device()), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features [..., H, F] of x [..., H, K]."""

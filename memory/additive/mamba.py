@@ -51,7 +51,7 @@ class Mamba(Selective):
         super().__init__(width, channels, states, conv_size)
         if step_size <= 0:
             raise ValueError(f"step_size must be positive: step_size={step_size}")
-        nn.init.constant_(self.rate.bias, torch.tensor(step_size).expm1().log().item())
+        nn.init.constant_(self.rate.bias, torch.tensor(step_size, device="cpu").expm1().log().item())
         self.log_fade = nn.Parameter((fade_rates(states, horizons) / step_size).log().repeat(self.shape[0], 1))  # log A
 
     def transition(self, u: Tensor, rate: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ class Mamba2(ProjectedAdditive):
         super().__init__(width, num_heads, key_dim, value_dim, conv_size, unit=False)
         num_heads, V, _ = self.shape
         self.step_size = nn.Linear(width, num_heads)
-        nn.init.constant_(self.step_size.bias, torch.tensor(step_size).expm1().log().item())
+        nn.init.constant_(self.step_size.bias, torch.tensor(step_size, device="cpu").expm1().log().item())
         self.log_rate = nn.Parameter((fade_rates(num_heads, horizons) / step_size).log())  # A, in logs
         self.skip = nn.Parameter(torch.ones(num_heads))
         self.output = GateFirst(width, num_heads, V)

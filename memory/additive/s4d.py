@@ -50,7 +50,7 @@ class S4D(Memory):
         self.modes = modes
         self.log_step = nn.Parameter((2 * fade_rates(width, horizons)).log())  # dt
         self.log_fade = nn.Parameter(torch.full((width, modes), math.log(0.5)))
-        self.frequency = nn.Parameter(math.pi * torch.arange(modes, dtype=torch.float32).repeat(width, 1))
+        self.frequency = nn.Parameter(math.pi * torch.arange(modes, dtype=torch.get_default_dtype()).repeat(width, 1))
         self.read = nn.Parameter(torch.randn(width, modes, 2) / 2**0.5)  # C
         self.skip = nn.Parameter(torch.randn(width))
         self.output = nn.Linear(width, 2 * width)

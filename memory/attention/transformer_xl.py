@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lifelong.memory.attention.sliding_window import Band
 from lifelong.memory.layer import Output, count_heads
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import Memory, constants_device
 
 __all__ = ["TransformerXL"]
 
@@ -102,7 +102,7 @@ class TransformerXL(Memory):
 
 def sinusoids(distances: int, width: int) -> Tensor:
     """Return the codes [distances, width] of 0, 1, 2, ...: sines of falling frequency, then as many cosines."""
-    half = -(-width // 2)
-    frequency = BASE ** (-torch.arange(half) / half)
-    angle = torch.arange(distances)[:, None] * frequency
+    half, device = -(-width // 2), constants_device()
+    frequency = BASE ** (-torch.arange(half, device=device) / half)
+    angle = torch.arange(distances, device=device)[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], 1)[:, :width]

@@ -21,6 +21,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from lifelong.kernels.backends import transformed
+from lifelong.memory.controls.cells import gru_cell, lstm_cell
 from lifelong.memory.memory import Memory
 
 __all__ = ["GRU", "LSTM"]
@@ -50,6 +52,8 @@ class Recurrent(Memory):
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
+        if transformed():
+            return self._cells(x, state, start)
         inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a single step needs no sync
         ys = []
         for first, end in pairwise([0, *(t + 1 for t in inside), x.shape[1]]):  # cut where some life starts
@@ -60,6 +64,17 @@ class Recurrent(Memory):
             state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
             ys.append(y)
         return self.output(torch.cat(ys, 1)), state
+
+    def _cells(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Compute `forward` step by step in operations that torch.func can transform."""
+        cell = gru_cell if len(self.vectors) == 1 else lstm_cell
+        ys = []
+        for t in range(x.shape[1]):
+            state = self.restart(state, start[:, t])
+            last = cell(x[:, t], *(state[name] for name in self.vectors), *self.network.parameters())
+            state = TensorDict(dict(zip(self.vectors, last, strict=True)), [x.shape[0]])
+            ys.append(last[0])
+        return self.output(torch.stack(ys, 1)), state
 
     @property
     def step_flops(self) -> int:

@@ -52,6 +52,63 @@ class StaysSingle(Leaky):
         return super().initial_state(batch).float()
 
 
+class ComputedStart(Leaky):
+    def initial_state(self, batch):
+        return TensorDict({"h": self.linear(self.zeros(batch, self.width))}, [batch])
+
+
+class Thins(Leaky):
+    def _apply(self, fn, recurse=True):
+        return nn.Module._apply(self, fn, recurse)
+
+
+class OneAtLeast(Leaky):
+    def initial_state(self, batch):
+        return super().initial_state(max(batch, 1))
+
+
+class OnlyOnes(Leaky):
+    def restart(self, state, start):
+        return super().restart(state, start == 1)
+
+
+class OfTheDefaultDtype(Leaky):
+    def step(self, x, state, start):
+        y, state = super().step(x, state, start)
+        return y * torch.ones(1), state
+
+
+class Unsaved(Leaky):
+    def state_dict(self, *given, **named):
+        values = super().state_dict(*given, **named)
+        del values["linear.bias"]
+        return values
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.x = x.detach()
+        return x.square()
+
+    @staticmethod
+    def backward(ctx, dy):
+        return 2 * ctx.x * dy
+
+
+class Blind(Leaky):
+    def step(self, x, state, start):
+        if torch._C._are_functorch_transforms_active():
+            return super().step(2 * x, state, start)
+        return super().step(x, state, start)
+
+
+class HalfASecond(Leaky):
+    def step(self, x, state, start):
+        y, state = super().step(x, state, start)
+        return y + 0.1 * Square.apply(x), state
+
+
 class Diary(Leaky):
     def initial_state(self, batch):
         return super().initial_state(batch).set("diary", self.zeros(batch, 0, self.width))
@@ -162,6 +219,14 @@ BROKEN = [
     (CutAfter, "gradients reach everything: "),
     (Handles, "a saved state continues: a life continued from bytes: y differs by"),
     (Grows, "a long life stays finite: 'y' is not finite after 1000 steps of constant inputs"),
+    (ComputedStart, "half precision and autocast run: initial_state under autocast to torch.bfloat16"),
+    (Thins, "half parameters are refused: to(torch.bfloat16) must raise TypeError"),
+    (OneAtLeast, "no lives and no steps run: forward with B = 0 and T = 0 must give y [0, 0, 4] and state [0]"),
+    (OfTheDefaultDtype, "default dtype does not matter: a life under default dtype float64: y is torch.float64"),
+    (Unsaved, "meta device is supported: RuntimeError: Error(s) in loading state_dict"),
+    (Blind, "torch func agrees or refuses: the gradient of 'linear.weight' by torch.func.grad differs by"),
+    (HalfASecond, "second derivatives are right or refused: the second derivative differs by"),
+    (OnlyOnes, "any nonzero start is a start: restart with torch.uint8 starts of 2: state 'h' differs by"),
 ]
 
 

@@ -11,7 +11,7 @@ from torchrl.data import LazyTensorStorage, ReplayBuffer, SliceSampler
 from torchrl.envs import Compose, GymEnv, GymWrapper, InitTracker, SerialEnv, TransformedEnv, check_env_specs
 from torchrl.modules import ProbabilisticActor, ValueOperator, canonicalize_rnn_subset, set_recurrent_mode
 from torchrl.modules.utils import get_primers_from_module
-from torchrl.objectives import ClipPPOLoss
+from torchrl.objectives import ClipPPOLoss, DiscreteSACLoss, SoftUpdate
 from torchrl.objectives.value import GAE
 
 from lifelong.memory import MEMORIES, Memory, MemoryModule, make_memory
@@ -102,6 +102,38 @@ def test_collector_gae_and_ppo_compute_one_and_the_same_function(name, make_env)
     assert loss["kl_approx"].abs() < 1e-6  # the first ratio is 1
     (loss["loss_objective"] + loss["loss_critic"]).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in memory.parameters())
+
+
+@pytest.mark.parametrize("name", ["gated_delta", "gru", "lstm", "palimpsa"])
+def test_ensembled_losses_of_torchrl_equal_the_single_networks(name):
+    torch.manual_seed(0)
+    memory = make_memory(name, D)
+    actor, _ = agent(memory)
+    value = TensorDictSequential(
+        MemoryModule(make_memory(name, D), **KEYS), TensorDictModule(nn.Linear(D, 2), ["read"], ["action_value"])
+    )
+    data = sequence(memory, carried=True)
+    loss = DiscreteSACLoss(actor, value, num_actions=2, action_space="categorical", num_qvalue_nets=2)
+    SoftUpdate(loss, eps=0.9)
+    both = loss.qvalue_network_params
+    with set_recurrent_mode(True):
+        got = torch.vmap(lambda weights: run(value, weights, data), (0,))(both)
+        for i in range(2):
+            torch.testing.assert_close(got[i], run(value, both[i], data), rtol=1e-4, atol=1e-5)
+    data["observation"] = torch.randn(N, T, 4)
+    data["action"] = torch.randint(2, (N, T))
+    data["next"] = data.select("observation", "memory", "is_init").update(
+        {"reward": torch.randn(N, T, 1), "done": torch.zeros(N, T, 1).bool(), "terminated": torch.zeros(N, T, 1).bool()}
+    )
+    losses = loss(data)
+    (losses["loss_actor"] + losses["loss_qvalue"] + losses["loss_alpha"]).backward()
+    grads = [p.grad for p in both.values(True, True) if p.requires_grad]
+    assert any(grad is not None and grad.any() for grad in grads)
+
+
+def run(module, weights, data):
+    with weights.to_module(module):
+        return module(data.clone())["action_value"]
 
 
 class FromOne(Memory):
