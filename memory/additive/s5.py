@@ -39,8 +39,8 @@ class S5(Diagonal):
         super().__init__(width, states)
         N = self.states
         real, imaginary, vectors = hippo_modes(N)
-        self.log_decay = nn.Parameter((-real).log())
-        self.frequency = nn.Parameter(imaginary)
+        self.log_decay = nn.Parameter((-real).log().to(torch.get_default_dtype()))
+        self.frequency = nn.Parameter(imaginary.to(torch.get_default_dtype()))
         self.log_step = nn.Parameter((fade_rates(N, horizons)[torch.randperm(N)] / -real).log())  # dt
         B, C = (torch.randn(2 * N, width) / width**0.5, torch.randn(width, 2 * N) / (2 * N) ** 0.5)
         self.write.weight.data[:] = torch.view_as_real(vectors.mH @ B.to(vectors.dtype)).mT.flatten(0, 1)
