@@ -31,6 +31,7 @@ VERBS = table(
         "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),
         "stream": Entry("stream:command", "settings, tasks and timeline of a stream"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
+        "check": Entry("check:command", "does a memory keep its contract, and does learning recompute acting"),
         "list": Entry("list:command", "memories, streams, schedules and drifts, or the settings of one"),
         "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },
