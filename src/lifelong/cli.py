@@ -26,6 +26,9 @@ VERBS = table(
         "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
         "watch": Entry("watch:command", "film a trained agent and what it writes to its memory, step by step"),
         "export": Entry("export:command", "write runs as l2logger, Continual World, CORA, rliable or CSV read them"),
+        "export-policy": Entry(
+            "export_policy:command", "write an agent's step, memory state in and out, for torch or ONNX"
+        ),
         "capacity": Entry("capacity:command", "key-value pairs that each update rule recalls without training"),
         "recall": Entry("recall:command", "associative recall of trained memories, below and above their capacity"),
         "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),
