@@ -179,7 +179,8 @@ def _errors(policy: ActorCritic, segment: Segment) -> Tensor:
     hidden = replay(policy, steps, segment.state)
     with torch.no_grad():
         log_prob = policy.distribution(hidden, steps.get("action_mask", None)).log_prob(steps["action"])
-        return (log_prob - steps["action_log_prob"]).exp().sub(1).abs().reshape(steps.batch_size)
+        errors: Tensor = (log_prob - steps["action_log_prob"]).exp().sub(1).abs().reshape(steps.batch_size)
+    return errors
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -160,12 +161,14 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
     largest, outputs = _compared(policy, step, steps, segment.state, refusal)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     config.output.write_bytes(content)
-    say = {"markup": False, "highlight": False, "soft_wrap": True}
     named = _prefixed("observation/", inputs[0]) | _prefixed("state/", state) | {"start": inputs[2]}
-    console.print(f"inputs: {_described(named)}", **say)
-    console.print(f"outputs: {_described(outputs)}", **say)
-    console.print(f"largest difference from the agent over {STEPS} steps: {largest:.1e}", **say)
-    console.print(f"wrote {config.output}", **say)
+    for line in (
+        f"inputs: {_described(named)}",
+        f"outputs: {_described(outputs)}",
+        f"largest difference from the agent over {STEPS} steps: {largest:.1e}",
+        f"wrote {config.output}",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return largest
 
 
@@ -221,8 +224,7 @@ def _as_pt2(program: Any, inputs: tuple[Tensors, Tensors, Tensor]) -> tuple[byte
 
 def _as_onnx(program: Any, inputs: tuple[Tensors, Tensors, Tensor]) -> tuple[bytes, Step]:
     """Return a program as the content of an ONNX file, and the step that this content computes."""
-    import onnxruntime
-
+    onnxruntime: Any = import_module("onnxruntime")  # of the extra `onnx`
     names = [*_prefixed("observation/", inputs[0]), *_prefixed("state/", inputs[1]), "start"]
     outputs = [*_flat_outputs(program.module()(*inputs))]
     model = torch.onnx.export(program, dynamo=True, input_names=names, output_names=outputs, verbose=False)
