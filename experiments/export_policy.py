@@ -157,7 +157,7 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
             content, step = (_as_onnx if config.format == "onnx" else _as_pt2)(program, inputs)
     except Exception as error:
         said = next(iter(str(error).strip().splitlines()), "")
-        raise UserError(f"{refusal}: {type(error).__name__}: {said}") from error
+        raise UserError(f"{refusal}: torch cannot trace it: {type(error).__name__}: {said}") from error
     largest, outputs = _compared(policy, step, steps, segment.state, refusal)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     config.output.write_bytes(content)
