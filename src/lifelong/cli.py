@@ -26,11 +26,15 @@ VERBS = table(
         "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
         "watch": Entry("watch:command", "film a trained agent and what it writes to its memory, step by step"),
         "export": Entry("export:command", "write runs as l2logger, Continual World, CORA, rliable or CSV read them"),
+        "export-policy": Entry(
+            "export_policy:command", "write an agent's step, memory state in and out, for torch or ONNX"
+        ),
         "capacity": Entry("capacity:command", "key-value pairs that each update rule recalls without training"),
         "recall": Entry("recall:command", "associative recall of trained memories, below and above their capacity"),
         "cost": Entry("cost:command", "bytes, operations and time of every memory, and recall per cost"),
         "stream": Entry("stream:command", "settings, tasks and timeline of a stream"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
+        "check": Entry("check:command", "does a memory keep its contract, and does learning recompute acting"),
         "list": Entry("list:command", "memories, streams, schedules and drifts, or the settings of one"),
         "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },

@@ -1,0 +1,103 @@
+"""`lifelong export-policy`: the file does what the agent does, and refusals are one sentence."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lifelong import cli, load_agent
+from lifelong.agents.encoder import as_tensors
+from lifelong.envs.rng import evaluation_seed
+from lifelong.experiments import export_policy
+from lifelong.experiments.export_policy import ExportPolicyConfig, main
+from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.train import main as train
+
+Tiny = Callable[..., TrainConfig]
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters"),
+    [
+        ({"memory": "gated_delta", "layers": 2}, {"logits"}),
+        ({"memory": "gru", "stream": "gym:Pendulum-v1", "stream_options": (), "carry": "episode"}, {"loc", "scale"}),
+        ({"memory": "none"}, {"logits"}),
+    ],
+)
+def test_the_file_acts_as_the_agent(settings: dict[str, Any], parameters: set[str], tiny: Tiny, tmp_path: Path) -> None:
+    run, output = train(tiny(**settings)).folder, tmp_path / "made" / "policy.pt2"
+    assert main(ExportPolicyConfig(run, output, num_envs=2)) < 1e-4
+    step, policy = torch.export.load(output).module(), load_agent(run).policy
+    live, start = policy.backbone.initial_state(2), torch.tensor([True, True])
+    env = make_env(
+        replace(open_run(run).resolved(), num_envs=2), seed=evaluation_seed(7)
+    )  # another life than the one that was compared
+    obs, _ = env.reset()
+    state = {"/".join(k if isinstance(k, tuple) else (k,)): x for k, x in live.items(True, True)}
+    for t in range(12):
+        tensors = as_tensors(obs, (2,))
+        observation = {"/".join(k if isinstance(k, tuple) else (k,)): x for k, x in tensors.items(True, True)}
+        with torch.no_grad():
+            wanted, value, live = policy.outputs(tensors, live, start)
+            outputs = step(observation, state, start)
+        state = outputs["state"]
+        assert set(outputs) == parameters | {"value", "state"}
+        for name, want in {**wanted, "value": value}.items():
+            torch.testing.assert_close(outputs[name], want, atol=1e-5, rtol=1e-5)
+        obs, *_ = env.step(policy.head.taken(policy.draw(wanted, value)["action"]))
+        start = torch.tensor([t == 5, False])
+    env.close()
+
+
+def test_a_step_that_differs_is_not_written(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(export_policy.PolicyStep):
+        def forward(self, observation: Any, state: Any, start: Any) -> dict[str, Any]:
+            return super().forward(observation, state, torch.zeros_like(start))
+
+    run, output = train(tiny(memory="gru")).folder, tmp_path / "policy.pt2"
+    monkeypatch.setattr(export_policy, "PolicyStep", Forgetful)
+    with pytest.raises(UserError, match=r"at step \d+ \S+ differs from the agent's by"):
+        main(ExportPolicyConfig(run, output))
+    assert not output.exists()
+
+
+def test_a_memory_that_cannot_be_traced_is_refused_in_one_sentence(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, output = train(tiny(memory="lact")).folder, tmp_path / "policy.pt2"  # it branches on how full a chunk is
+    capsys.readouterr()
+    assert cli.main(["export-policy", str(run), "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert "with the memory 'lact', cannot be exported as torch-export: torch cannot trace it: " in error
+    assert error.count("\n") == 1
+    assert not output.exists()
+
+
+def test_onnx_acts_as_the_agent(tiny: Tiny, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    onnxruntime: Any = pytest.importorskip("onnxruntime")
+    run, output = train(tiny(memory="gated_delta")).folder, tmp_path / "policy.onnx"
+    assert main(ExportPolicyConfig(run, output, "onnx")) < 1e-4
+    session = onnxruntime.InferenceSession(output)
+    assert {x.name.split("/")[0] for x in session.get_inputs()} == {"observation", "state", "start"}
+    assert {x.name.split("/")[0] for x in session.get_outputs()} == {"logits", "value", "next_state"}
+
+
+def test_wrong_settings_are_a_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"output must end with \.pt2 for torch-export: output="):
+        ExportPolicyConfig(tmp_path, tmp_path / "policy.onnx")
+    (tmp_path / "policy.pt2").touch()
+    with pytest.raises(UserError, match="exists: pass --overwrite"):
+        ExportPolicyConfig(tmp_path, tmp_path / "policy.pt2")
+    monkeypatch.setattr(export_policy, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"format onnx needs onnx, onnxscript, onnxruntime: pip install 'lifelong-rl\[onnx"
+    ):
+        ExportPolicyConfig(tmp_path, tmp_path / "policy.onnx", "onnx")
