@@ -156,8 +156,11 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
             program = torch.export.export(PolicyStep(policy), inputs)
             content, step = (_as_onnx if config.format == "onnx" else _as_pt2)(program, inputs)
     except Exception as error:
-        said = next(iter(str(error).strip().splitlines()), "")
-        raise UserError(f"{refusal}: torch cannot trace it: {type(error).__name__}: {said}") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # torch.onnx wraps what it could not translate in pages on how to report it
+            cause = cause.__cause__
+        said = next(iter(str(cause).strip().splitlines()), "")
+        raise UserError(f"{refusal}: torch cannot translate it: {type(cause).__name__}: {said}") from error
     largest, outputs = _compared(policy, step, steps, segment.state, refusal)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     config.output.write_bytes(content)
