@@ -94,6 +94,8 @@ class EndlessCues(TaskStream):
             boundary=boundary,
             seed=seed,
         )
+        self.shown = np.zeros(num_envs, np.int64)  # numbers of the cues that the episodes teach and ask for
+        self.asked = np.zeros(num_envs, np.int64)
 
     @property
     def retention(self) -> Retention:
@@ -107,7 +109,7 @@ class EndlessCues(TaskStream):
 
     def right_answers(self) -> Ints:
         """Return [B] the answers to the cues that the present episodes ask for."""
-        return self._answer_to(self.episode - self._lag(self._everyone))
+        return self._answer_to(self.asked)
 
     def _lag(self, slots: Ints) -> Ints:
         """Return [n] how many episodes ago the cues were taught that the present episodes ask for."""
@@ -119,7 +121,11 @@ class EndlessCues(TaskStream):
         return integers(self.answers, self.seed, Purpose.RULE, self.life, cue)
 
     def _begin_episodes(self, slots: Ints) -> None:
-        pass  # an episode's state is its lag and its steps so far
+        self.shown[slots] = self.episode[slots]
+        self.asked[slots] = self.episode[slots] - self._lag(slots)
+
+    def _restore(self, position: dict[str, NDArray[Any]]) -> None:
+        self._begin_episodes(self._everyone)  # both follow from the counters
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         due = self.episode_length == 1
@@ -128,7 +134,7 @@ class EndlessCues(TaskStream):
 
     def _observe(self) -> dict[str, NDArray[Any]]:
         due = self.episode_length == 1
-        cue = np.where(due, self.episode - self._lag(self._everyone), self.episode)
+        cue = np.where(due, self.asked, self.shown)
         vector = normal(self.seed, Purpose.CUE, self.life[:, None], cue[:, None], np.arange(self.size))
         return {
             "cue": vector.astype(np.float32),

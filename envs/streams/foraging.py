@@ -121,9 +121,12 @@ class Foraging(TaskStream):
         pass  # the world goes on
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Bools, Bools]:
-        self.place[...] = (self.place + MOVES[actions]) % self.size
+        moves = MOVES[actions]
+        moves[self.at_rest] = 0
+        self.place[...] = (self.place + moves) % self.size
         here = self._everyone, self.place[:, 1], self.place[:, 0]
         eaten = np.where(self.ripe_at[here] <= self.life_step, self.kinds[here], 0)
+        eaten[self.at_rest] = 0
         reward = np.where(eaten > 0, np.where(eaten == self.paying(), 1.0, -1.0), 0.0)
         self.ripe_at[here] = np.where(eaten > 0, self.life_step + 1 + self.regrow, self.ripe_at[here])
         return reward, np.zeros(self.num_envs, np.bool_), self.episode_length + 1 >= self.stretch

@@ -116,7 +116,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["frobnicate"], "no verb 'frobnicate'; known: train"),
         (["list", "--all"], "list takes at most one name and no settings, got --all"),
         (["train", "--memory", "gated_dleta"], "no memory 'gated_dleta'; did you mean 'gated_delta'?"),
-        (["train", "--memory", "xyz"], "known: atlas, based, delta_net"),
+        (["train", "--memory", "xyz"], "known: agalite, atlas, based, comba"),
         (["train", "cued-recal"], "no stream 'cued-recal'; did you mean 'cued-recall'?"),
         (["train", "gym:NoSuch-v0"], "cannot make environment 'NoSuch-v0'"),
         (["train", "gym:no_such_module:X-v0"], "cannot make environment 'no_such_module:X-v0'"),
