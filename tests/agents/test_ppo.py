@@ -233,7 +233,12 @@ def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule:
 
 @pytest.mark.parametrize(
     ("memory", "seed", "least", "most"),  # chance is 0.5
-    [("gated_delta", 0, 0.9, 1.0), ("gated_delta", 1, 0.9, 1.0), ("gated_delta", 2, 0.9, 1.0), ("none", 0, 0.45, 0.55)],
+    [
+        ("gated_delta", 0, 0.9, 1.0),
+        pytest.param("gated_delta", 1, 0.9, 1.0, marks=pytest.mark.slow),
+        pytest.param("gated_delta", 2, 0.9, 1.0, marks=pytest.mark.slow),
+        ("none", 0, 0.45, 0.55),
+    ],
 )
 def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
     memory: str, seed: int, least: float, most: float, recall: Streams, policy_for: Policies

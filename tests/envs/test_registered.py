@@ -178,6 +178,7 @@ def test_every_stream_keeps_its_promises(make: Callable[..., TaskStream]) -> Non
     assert checked.episodes > 1
 
 
+@pytest.mark.slow  # each stream does by its usual settings, in the test above
 @every_id
 def test_every_id_keeps_its_promises(name: str) -> None:
     one_level = re.match(r"lifelong/Rooms-(Empty-\d|DistShift)", name)

@@ -18,7 +18,7 @@ def test_it_passes_the_published_check(memory):
     check_memory(memory)
 
 
-@pytest.mark.parametrize("T", [1, 2, 7, 64, 65])
+@pytest.mark.parametrize("T", [1, 2, 7, pytest.param(64, marks=pytest.mark.slow), 65])
 @pytest.mark.parametrize("p_start", [0.0, 0.3, 1.0])
 def test_one_pass_equals_steps_and_so_do_its_gradients(memory, T, p_start):
     memory = memory.double()
