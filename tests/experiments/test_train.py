@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -33,6 +36,9 @@ Configs = Callable[..., TrainConfig]
 CHECKPOINT = Path("checkpoints", "last")
 
 
+_SUITES = ("minigrid", "popgym", "memory_gym", "ale_py", "minatar", "gymnasium_robotics", "shimmy")
+
+
 class KilledError(Exception):
     """Stands for a killed process."""
 
@@ -43,6 +49,17 @@ def killed() -> None:
 
 def interrupted() -> None:
     signal.raise_signal(signal.SIGINT)
+
+
+def every_id() -> list[str]:
+    """Return the newest version of every environment that is registered when all suites that are here are imported."""
+    for suite in filter(find_spec, _SUITES):
+        importlib.import_module(suite)
+    names = {parse_env_id(env_id)[:2] for env_id, spec in gymnasium.registry.items() if spec.entry_point is not None}
+    names = {
+        (space, name) for space, name in names if space not in ("lifelong", "phys2d", "tabular", "GymV21Environment")
+    }
+    return sorted(get_env_id(space, name, find_highest_version(space, name)) for space, name in names)
 
 
 def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +216,31 @@ def test_a_killed_run_goes_on_to_the_same_bits(story: str, tiny: Configs, monkey
     torch.manual_seed(99)
     resumed = main(TrainConfig(resume=config.run))
     assert resumed.finished
+    assert_same(resumed.folder, whole.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", every_id())
+def test_every_environment_is_learned_from_killed_and_resumed(
+    env_id: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        env = gymnasium.make(env_id)
+        env.reset(seed=0)
+        env.close()
+    except Exception as error:  # noqa: BLE001  of the environment's own
+        pytest.skip(f"it does not run by itself: {type(error).__name__}: {error}")
+    sizes: dict[str, Any] = {"steps": 400, "num_envs": 2, "segment": 100, "minibatches": 1, "memory": "gru"}
+    settings = sizes | {"stream": f"gym:{env_id}", "stream_options": (), "life_episodes": None}
+    whole = main(tiny(name="whole", checkpoint_every=200, **settings))
+    config = tiny(name="broken", checkpoint_every=200, **settings)
+    with monkeypatch.context() as patch:
+        after_segments(1, killed, patch)
+        with pytest.raises(KilledError):
+            main(config)
+    torch.manual_seed(99)
+    resumed = main(TrainConfig(resume=config.run))
+    assert (whole.finished, resumed.finished) == (True, True)
     assert_same(resumed.folder, whole.folder)
 
 
