@@ -32,7 +32,6 @@ Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks
 spaces, or common ones with `unify`: see `unify_spaces.py`.
 """  # noqa: E501  a table
 
-import copy
 import importlib
 import math
 import sys
@@ -52,6 +51,7 @@ from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
 from lifelong.envs.extras import EXTRAS, install_line, is_installed
 from lifelong.envs.gate import Gate, end_of_episode, legal_choices
+from lifelong.envs.mask_info import MaskInfo
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
@@ -513,20 +513,6 @@ def _gate(env: Any) -> Gate:
     while not isinstance(env, Gate):
         env = env.env
     return env
-
-
-class MaskInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Copy the observation's entry `action_mask` to `info`."""
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode."""
-        obs, info = self.env.reset(seed=seed, options=options)
-        return obs, info | {"action_mask": copy.deepcopy(obs["action_mask"])}
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, reward, terminated, truncated, info | {"action_mask": copy.deepcopy(obs["action_mask"])}
 
 
 def _plain(action: Any) -> Any:
