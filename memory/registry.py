@@ -132,6 +132,9 @@ MEMORIES = table(
         ),
         "lru": Entry(
             "additive.lru:LRU", "linear recurrent unit: complex modes that keep their size", source="2303.06349"
+        "bmru": Entry(
+            "additive.bmru:BMRU", "units that hold one of two states until the input leaves a band", source="2605.15216"
+        ),
         ),
         "rtu": Entry("additive.rtu:RTU", "trace units: turning, fading pairs behind a ReLU", source="2409.01449"),
         "ffm": Entry(
