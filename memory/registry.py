@@ -312,6 +312,17 @@ MEMORIES = table(
             source="2505.23666",
         ),
         "log_linear": Entry(
+        "cached": Entry(
+            "hybrids.memory_caching:MemoryCaching",
+            "a memory (host=) and its states at the ends of the last segments; `cached:NAME` for any memory",
+            {"host": "gated_delta"},
+            source="2602.24281",
+        ),
+        "hola": Entry(
+            "hybrids.hola:HOLA",
+            "the gated delta rule, and an exact cache of the pairs that changed it most",
+            source="2607.02303",
+        ),
             "hybrids.log_linear:LogLinear",
             "the gated delta rule on levels that hold 1, 1, 2, 4, 8, ... steps",
             source="2506.04761",
