@@ -63,6 +63,11 @@ MEMORIES = table(
             source="1910.06764",
         ),
         "fox": Entry(
+        "elmur": Entry(
+            "attention.elmur:ELMUR",
+            "attention over a segment and over slots: every segment rewrites the slot written longest ago",
+            source="2510.07151",
+        ),
             "attention.fox:FoX",
             "forgetting attention: a window whose scores fade as data say",
             source="2503.02130",
