@@ -8,7 +8,7 @@ from lifelong.memory import MemoryCaching, MinGRU
 
 @pytest.mark.parametrize("mix", ["residual", "gated", "sparse"])
 @pytest.mark.parametrize("fresh", [False, True])
-def test_memory_caching(agrees, mix, fresh):
+def test_cached(agrees, mix, fresh):
     torch.manual_seed(0)
     N, C, D = 3, 4, 5
     memory = MemoryCaching(D, MinGRU(D, horizons=(2, 20)), slots=N, segment=C, mix=mix, active=2, fresh=fresh)
