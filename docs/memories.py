@@ -62,7 +62,7 @@ PALIMPSA = "djo1996/Palimpsa"
 FACTS = {
     "none": Facts("ours", "a linear map"),
     "gru": Facts("exact", "in torch's form"),
-    "lstm": Facts("exact"),
+    "lstm": Facts("exact", "with a forget gate, in torch's form"),
     "table": Facts("ours"),
     "window": Facts("variant", "unit keys, a bias per age", "allenai/longformer"),
     "softmax": Facts("variant", "unit keys, a bias per age", "", "grows with steps"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 
 from lifelong.kernels.backends import transformed
@@ -26,9 +27,9 @@ def hard_step(x: Tensor) -> Tensor:
         soft = 4 * x.sigmoid()
         return (x > 0).to(x.dtype) + (soft - soft.detach())
     levels = retrieve_all_functorch_interpreters() if transformed() else []
-    if sum(level.key() == torch._C._functorch.TransformType.Grad for level in levels) > 1:
+    if sum(level.key() == TransformType.Grad for level in levels) > 1:
         raise RuntimeError(REFUSAL)
-    step: Tensor = _HardStep.apply(x, not levels)
+    step: Tensor = _HardStep.apply(x, not levels)  # type: ignore[no-untyped-call]
     return step
 
 
@@ -45,8 +46,8 @@ class _HardStep(torch.autograd.Function):
         ctx.eager = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         if ctx.eager and torch.is_grad_enabled():  # only under create_graph=True
             raise RuntimeError(f"create_graph=True: {REFUSAL}")
         s = ctx.saved_tensors[0].sigmoid()
-        return 4 * s * (1 - s) * grad, None
+        return 4 * s * (1 - s) * grads[0], None
