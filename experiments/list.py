@@ -12,6 +12,7 @@ from lifelong.envs.parse import IN_STEPS
 from lifelong.experiments.runs.docstrings import documented_arguments
 from lifelong.experiments.runs.families import FAMILIES
 from lifelong.memory import known_memories
+from lifelong.memory.registry import WRAPPERS, find_memory
 from lifelong.registry import Entry, load, nearest
 
 __all__ = ["command", "describe", "listing"]
@@ -57,6 +58,9 @@ def describe(name: str) -> str:
 
     tables = {"memory": known_memories(), "stream": known_streams(), "schedule": SCHEDULES, "drift": DRIFTS}
     found = {kind: key for kind, entries in tables.items() if (key := _found(name, entries)) is not None}
+    if name.partition(":")[0] in WRAPPERS:
+        with as_user_error():
+            return _settings("memory", name, find_memory(name))
     if not found:
         hint = nearest(name, [key for entries in tables.values() for key in entries])
         raise UserError(f"no memory, stream, schedule or drift {name!r}{hint} lifelong list shows all")

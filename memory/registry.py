@@ -5,14 +5,15 @@ Torch is imported only when a memory is made, so that listing the names is fast.
 
 import inspect
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from lifelong.registry import Entry, check_settings, find, known, load, table
+from lifelong.registry import Entry, check_settings, closest, find, known, load, table
 
 if TYPE_CHECKING:
     from lifelong.memory.memory import Memory
 
-__all__ = ["MEMORIES", "known_memories", "make_memory"]
+__all__ = ["MEMORIES", "WRAPPERS", "find_memory", "known_memories", "make_memory"]
 
 RENAMED = {"heads": "num_heads", "key_width": "key_dim", "value_width": "value_dim", "taps": "conv_size"}
 """Options of version 0.1 and their present names; old run directories and scripts use the old ones."""
@@ -61,6 +62,11 @@ MEMORIES = table(
             "attention.gtrxl:GTrXL",
             "Transformer-XL behind a norm and a GRU gate that begins nearly closed",
             source="1910.06764",
+        ),
+        "elmur": Entry(
+            "attention.elmur:ELMUR",
+            "attention over a segment and over slots: every segment rewrites the slot written longest ago",
+            source="2510.07151",
         ),
         "fox": Entry(
             "attention.fox:FoX",
@@ -125,6 +131,9 @@ MEMORIES = table(
             "additive.minimal_rnn:MinLSTM",
             "LSTM whose two gates do not see the state and share a sum of one",
             source="2410.01201",
+        ),
+        "bmru": Entry(
+            "additive.bmru:BMRU", "units that hold one of two states until the input leaves a band", source="2605.15216"
         ),
         "s4d": Entry("additive.s4d:S4D", "diagonal linear state space, independent of the input", source="2206.11893"),
         "s5": Entry(
@@ -303,6 +312,17 @@ MEMORIES = table(
             {"inner": "titans"},
             source="2501.00663",
         ),
+        "cached": Entry(
+            "hybrids.memory_caching:MemoryCaching",
+            "a memory (host=) and its states at the ends of the last segments; `cached:NAME` for any memory",
+            {"host": "gated_delta"},
+            source="2602.24281",
+        ),
+        "hola": Entry(
+            "hybrids.hola:HOLA",
+            "the gated delta rule, and an exact cache of the pairs that changed it most",
+            source="2607.02303",
+        ),
         "lola": Entry(
             "hybrids.lola:LoLA",
             "a window, linear attention, and a cache of the pairs that it recalls worst",
@@ -317,17 +337,42 @@ MEMORIES = table(
 )
 
 
+WRAPPERS = {"cached": "cached", "metaplastic": "meta_mamba2"}
+"""Words before a colon and another memory's name, and the entry that takes that one as its `host`."""
+
+
 def known_memories() -> dict[str, Entry]:
     """Return the built-in memories and those of installed plug-ins (entry-point group `lifelong.memories`)."""
     return known(MEMORIES, "lifelong.memories")
+
+
+def find_memory(name: str) -> Entry:
+    """Return the entry of a memory.
+
+    Args:
+        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`; after `cached:` any of
+            these with a cache of its states, after `metaplastic:` an additive one with an importance for every fast
+            weight.
+
+    Raises:
+        KeyError: if no memory has that name; names the nearest.
+    """
+    word, colon, host = name.partition(":")
+    if not colon:
+        return find("memory", name, known_memories(), ", or package.module:Class")
+    if word in WRAPPERS:
+        entry, wrapped = MEMORIES[WRAPPERS[word]], find_memory(host)
+        return entry._replace(summary=f"{word}: {wrapped.summary or host}", options={"host": host})
+    if (near := closest(word, WRAPPERS)) and "." not in word and find_spec(word) is None:
+        raise KeyError(f"no memory {name!r}; did you mean '{near}:{host}'?")
+    return Entry(name, "")
 
 
 def make_memory(name: str, width: int, **options: Any) -> "Memory":
     """Return a new memory.
 
     Args:
-        name: a key of `known_memories()` (`-` and `_` are the same), or `package.module:Class`; after `metaplastic:`,
-            the additive memory of that name with an importance for every fast weight.
+        name: as for `find_memory`.
         width: D, width of its inputs and outputs.
         **options: passed to its constructor.
 
@@ -336,13 +381,7 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         ImportError: if `package.module:Class` cannot be found.
         TypeError: if it does not take these options, or is no `Memory`.
     """
-    if name.startswith("metaplastic:"):
-        host = name.removeprefix("metaplastic:")
-        entry = Entry("lifelong.memory.metaplasticity:make_metaplastic", "", {"host": host})
-    elif ":" in name:
-        entry = Entry(name, "")
-    else:
-        entry = find("memory", name, known_memories(), ", or package.module:Class")
+    entry = find_memory(name)
     factory = load("memory", entry.target)
     options = _current_options(factory, options)
     check_settings("memory", name, factory, options, hidden="width")

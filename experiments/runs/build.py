@@ -14,6 +14,7 @@ from lifelong.envs.composed_schedules import Order, find_task
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError, as_user_error, check_device
+from lifelong.experiments.runs.plug_ins import plug_in_memories
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 
 __all__ = ["is_gymnasium_id", "make_agent", "make_env", "make_learner", "one_memory"]
@@ -64,7 +65,7 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
     torch.manual_seed(config.seed)
     with as_user_error(RuntimeError):
         layers = [one_memory(config) for _ in range(config.layers)]
-        if config.memory.replace("-", "_") not in known_memories():
+        if config.memory.replace("-", "_") not in known_memories() and plug_in_memories(layers[0]):
             check_memory(layers[0], long_life=1000)
         working_memory = config.working_memory or "off"
         working = [make_memory(working_memory, config.width) for _ in layers if working_memory != "off"]

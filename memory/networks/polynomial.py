@@ -19,7 +19,8 @@ def polynomial(x: Tensor, powers: Tensor) -> Tensor:
     """Return phi [..., H, E] of length 1 for x [..., H, K] of length 1, with a = powers [H, 2]."""
     K = x.shape[-1]
     row, column = torch.triu_indices(K, K, device=x.device)
-    squares = x[..., row] * x[..., column] * torch.where(row == column, 1.0, 2**0.5).to(x.dtype)
+    share = x.new_full(row.shape, 2**0.5).masked_fill(row == column, 1.0)
+    squares = x[..., row] * x[..., column] * share
     first, second = functional.normalize(powers, dim=-1).split(1, -1)  # [H, 1]
     return torch.cat([first * x, second * squares], -1)
 

@@ -57,6 +57,14 @@ def test_a_host_is_found_inside_its_metaplastic_version_and_outside_again(tiny):
         assert torch.equal(weights(old.with_name("back"))["policy"][name], tensor)
 
 
+def test_a_trained_memory_goes_into_a_cache_of_its_states_and_out_again(tiny):
+    old = train.main(tiny(memory="gru")).folder
+    report = swap.main(SwapConfig(old, memory="cached:gru", name="cached", memory_options=("slots=2", "segment=3")))
+    assert not report.dropped
+    assert [name.rpartition(".memories.0.")[2] for name in report.fresh] == ["gate.weight"]
+    assert not swap.main(SwapConfig(old.with_name("cached"), memory="gru", name="back")).fresh
+
+
 def test_wrong_names_are_refused_and_nothing_is_written(tiny):
     old = train.main(tiny()).folder
     with pytest.raises(UserError, match="no memory 'palimsa'; did you mean 'palimpsa'"):

@@ -186,6 +186,7 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 STORIES: dict[str, dict[str, Any]] = {
     **{memory: {"memory": memory} for memory in MEMORIES},
+    "a cache of states": {"memory": "cached:gru", "memory_options": ("slots=2", "segment=3")},
     "within an episode": {"stream_options": ("cues=3", "size=4", "blanks=4")},
     "two layers": {"layers": 2},
     "gated layers": {"layers": 2, "residual": "gated"},

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from lifelong.memory import MEMORIES, Memory, check_memory, make_memory
+from lifelong.memory import ELMUR, MEMORIES, Memory, MemoryCaching, check_memory, make_memory
 
 B, D = 3, 8
+LOOPS = (ELMUR, MemoryCaching)  # of a millisecond per step; the slow test gives them a million
 
 
 @pytest.fixture(params=sorted(MEMORIES))
@@ -15,7 +16,7 @@ def memory(request):
 
 
 def test_it_passes_the_published_check(memory):
-    check_memory(memory)
+    check_memory(memory, long_life=1000 if isinstance(memory, LOOPS) else 10_000)
 
 
 @pytest.mark.parametrize("T", [1, 2, 7, pytest.param(64, marks=pytest.mark.slow), 65])
@@ -29,7 +30,7 @@ def test_one_pass_equals_steps_and_so_do_its_gradients(memory, T, p_start):
     weight = torch.randn(B, T, D, dtype=torch.double)
 
     def outcome(y, state):
-        ends = [leaf for _, leaf in sorted(state.items(True, True))]
+        ends = [leaf for _, leaf in sorted(state.items(True, True), key=str)]
         loss = (weight * y).sum() + sum(leaf.sin().sum() for leaf in ends)
         return [y, *ends, *torch.autograd.grad(loss, sources, materialize_grads=True)]
 
@@ -93,7 +94,11 @@ def test_second_derivatives_name_the_kernel_that_has_none_and_torch_func_gives_t
         return memory(x, state, start)[0].sin().sum()
 
     slope = torch.func.grad(loss)
-    got = torch.func.grad(lambda x: (slope(x) * way).sum())(x)
+    try:
+        got = torch.func.grad(lambda x: (slope(x) * way).sum())(x)
+    except RuntimeError as error:
+        assert "a surrogate gradient, which has no derivative" in str(error)  # noqa: PT017
+        return
     want = (slope(x + size * way) - slope(x - size * way)) / (2 * size)
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
     try:
