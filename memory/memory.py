@@ -12,7 +12,8 @@ Parameters in half precision are refused.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import torch
@@ -20,12 +21,14 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Memory", "constants_device"]
+__all__ = ["Memory", "constants_device", "nothing_allocated"]
 
 FULL: Final = (torch.float32, torch.float64)
 """Dtypes in which memories compute."""
 ARGUMENTS: Final = ("state", "start")
 """Of `step` and `forward`, after x."""
+
+_constants_on_meta = False  # see `nothing_allocated`
 
 
 class Memory(nn.Module):
@@ -173,7 +176,22 @@ class Memory(nn.Module):
 def constants_device() -> torch.device:
     """Return the device for values that no state dict holds: the default device, or the CPU where that is meta."""
     device = torch.get_default_device()
-    return torch.device("cpu") if device.type == "meta" else device
+    return torch.device("cpu") if device.type == "meta" and not _constants_on_meta else device
+
+
+@contextmanager
+def nothing_allocated() -> Iterator[None]:
+    """Make the meta device the default inside the block, for constants too; not thread-safe.
+
+    What is made there has sizes and no values, not even those that no state dict could bring back.
+    """
+    global _constants_on_meta
+    before, _constants_on_meta = _constants_on_meta, True
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        _constants_on_meta = before
 
 
 def _takes_any_dtype(call: Callable[..., tuple[Tensor, TensorDict]]) -> Callable[..., tuple[Tensor, TensorDict]]:
