@@ -16,9 +16,9 @@ train --threads {huge}                          | threads must be at most
 train --seed 1e30                               | seed must be 0 to 9223372036854775807: seed=1
 train --seed -1                                 | seed must be 0 to 9223372036854775807: seed=-1
 retention odd --seed 9223372036854775808        | seed must be 0 to 9223372036854775807: seed=9223372036854775808
-train --memory-options heads=1.0                | memory 'gated_delta': num_heads must be an integer or None (null), got 1.0
-train --memory-options heads=x                  | memory 'gated_delta': num_heads must be an integer or None (null), got 'x'
-train --memory-options heads=true               | memory 'gated_delta': num_heads must be an integer or None (null), got True
+train --memory-options heads=1.0                | num_heads must be an integer or None (null), got 1.0
+train --memory-options heads=x                  | num_heads must be an integer or None (null), got 'x'
+train --memory-options heads=true               | num_heads must be an integer or None (null), got True
 train --memory-options heads=1000000            | num_heads must divide width
 train --memory-options key_dim=10000000 value_dim=10000000 | memory 'gated_delta' would take
 train --memory table --memory-options slots={huge} | slots must be an integer, got '1_000_000_000_000_000'
