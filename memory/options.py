@@ -1,7 +1,7 @@
 """Validate the options of a memory against the annotations of its constructor, before anything is made.
 
-Types are checked for every memory, plug-ins too, where the annotation is one of those below. An integer is a size in
-all memories of this package: it must be positive, and at most `MOST`. What else the range must be, the constructor says.
+Types are checked for every memory, plug-ins too, where the annotation is one of those below. Integers are sizes in all
+memories of this package: positive, and at most `MOST`. What else a range must be, the constructor says.
 """
 
 import inspect
