@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.delta.base import DeltaRule
     from lifelong.memory.delta.correction import Correction
+    from lifelong.memory.exported_step import export_step
     from lifelong.memory.memory import Memory
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
     from lifelong.memory.torchrl_module import MemoryModule
@@ -32,6 +33,7 @@ __all__ = [
     "Metaplastic",
     "Parts",
     "check_memory",
+    "export_step",
     "known_memories",
     "make_memory",
     "metaplastic",
@@ -48,6 +50,7 @@ _EXPORTS = {
     "Metaplastic": "metaplasticity",
     "Parts": "additive.base",
     "check_memory": "check",
+    "export_step": "exported_step",
     "metaplastic": "metaplasticity",
 }
 _CLASSES = {
