@@ -16,10 +16,7 @@ that it carries itself.
 """
 
 import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,6 +39,7 @@ from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import own_random
 from lifelong.kernels.backends import plain_loops
+from lifelong.memory.exported_step import by_path, nested, quiet
 
 __all__ = ["STEPS", "TOLERANCE", "ExportPolicyConfig", "PolicyStep", "command", "main"]
 
@@ -113,8 +111,8 @@ class PolicyStep(nn.Module):
             start: [B] bool, true where a life begins.
         """
         batch = start.shape[0]
-        parameters, value, after = self.policy.outputs(_nested(observation, batch), _nested(state, batch), start)
-        return {**parameters, "value": value, "state": _by_path(after)}
+        parameters, value, after = self.policy.outputs(nested(observation, batch), nested(state, batch), start)
+        return {**parameters, "value": value, "state": by_path(after)}
 
 
 def command(arguments: list[str]) -> None:
@@ -148,11 +146,11 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
         env.close()
     steps = segment.steps.select("observation", "start")
     steps["start"][:, STEPS // 2] = True  # whatever `carry` says: the file must reset the memory too
-    first, state = steps[:, 0], _by_path(segment.state)
-    inputs = _by_path(first["observation"]), state, first["start"]
+    first, state = steps[:, 0], by_path(segment.state)
+    inputs = by_path(first["observation"]), state, first["start"]
     refusal = f"the step of {config.run}, with the memory {trained.memory!r}, cannot be exported as {config.format}"
     try:
-        with _quiet(), torch.no_grad(), plain_loops():
+        with quiet(), torch.no_grad(), plain_loops():
             program = torch.export.export(PolicyStep(policy), inputs)
             content, step = (_as_onnx if config.format == "onnx" else _as_pt2)(program, inputs)
     except Exception as error:
@@ -175,19 +173,6 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
     return largest
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what torch warns of and prints while it traces; what is wrong is an exception."""
-    nowhere, before = io.StringIO(), logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
 def _compared(
     policy: ActorCritic, step: Step, steps: TensorDict, state: TensorDict, refusal: str
 ) -> tuple[float, Tensors]:
@@ -196,14 +181,14 @@ def _compared(
     Raises:
         UserError: if a difference is more than rounding; names step and output.
     """
-    live, carried, largest, got = state, _by_path(state), 0.0, Tensors()
+    live, carried, largest, got = state, by_path(state), 0.0, Tensors()
     for t in range(steps.shape[1]):
         now = steps[:, t]
         with torch.no_grad():
             parameters, value, live = policy.outputs(now["observation"], live, now["start"])
-        got = step(_by_path(now["observation"]), carried, now["start"])
+        got = step(by_path(now["observation"]), carried, now["start"])
         carried = {name.removeprefix(_NEXT): x for name, x in got.items() if name.startswith(_NEXT)}
-        wanted = {**parameters, "value": value, **_prefixed(_NEXT, _by_path(live))}
+        wanted = {**parameters, "value": value, **_prefixed(_NEXT, by_path(live))}
         for name, want in wanted.items():
             difference = (got[name].double() - want.double()).abs()
             if not bool((difference <= TOLERANCE * (1 + want.double().abs())).all()):
@@ -247,16 +232,6 @@ def _flat_outputs(outputs: dict[str, Any]) -> Tensors:
     """Return the outputs of a `PolicyStep` by the names that they have in ONNX."""
     flat = {name: x for name, x in outputs.items() if name != "state"}
     return flat | _prefixed(_NEXT, outputs["state"])
-
-
-def _by_path(tree: TensorDict) -> Tensors:
-    """Return the tensors of a TensorDict by path, as `0/S`."""
-    return {"/".join((key,) if isinstance(key, str) else key): x for key, x in tree.items(True, True)}
-
-
-def _nested(tensors: Tensors, batch: int) -> TensorDict:
-    """Return tensors by path as a TensorDict [B]."""
-    return TensorDict({tuple(path.split("/")): x for path, x in tensors.items()}, [batch])
 
 
 def _prefixed(prefix: str, tensors: Tensors) -> Tensors:

@@ -6,6 +6,8 @@
 
 Slow weights are frozen, the life is new, and the memory empty at its beginning. An env that draws no pictures is shown
 by its observation. Write strength is |S' - S| / |S'|: how much a step changes the memory's state S, over its norm.
+Below the picture stand the three earlier steps that wrote most of what the memory reads at this one, with their shares
+(`Memory.attribution`), where its reading is a sum of writes; of several layers, the last such one.
 """
 
 from contextlib import ExitStack, closing

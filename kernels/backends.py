@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ["Backend", "pick", "plain_loops", "transformed"]
+__all__ = ["Backend", "loops_only", "pick", "plain_loops", "transformed"]
 
 Backend = Literal["auto", "reference", "chunk", "cpu", "triton"]
 
@@ -73,6 +73,11 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
 def transformed() -> bool:
     """Return whether a transform of torch.func (grad, vmap, ...) is running, which sees through plain torch only."""
     return torch._C._are_functorch_transforms_active()
+
+
+def loops_only() -> bool:
+    """Return whether torch.func transforms or torch.export traces: neither sees a branch that depends on data."""
+    return transformed() or torch.compiler.is_exporting()
 
 
 def _listed(kinds: set[tuple[str, torch.dtype]]) -> str:

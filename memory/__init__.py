@@ -11,9 +11,11 @@ from lifelong.registry import Entry, lazy_attribute
 
 if TYPE_CHECKING:
     from lifelong.memory.additive.base import Additive, Parts
+    from lifelong.memory.attribution import Attribution
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.delta.base import DeltaRule
     from lifelong.memory.delta.correction import Correction
+    from lifelong.memory.exported_step import export_step
     from lifelong.memory.memory import Memory
     from lifelong.memory.metaplasticity import Metaplastic, metaplastic
     from lifelong.memory.torchrl_module import MemoryModule
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEMORIES",
     "Additive",
+    "Attribution",
     "Correction",
     "DeltaRule",
     "Entry",
@@ -30,6 +33,7 @@ __all__ = [
     "Metaplastic",
     "Parts",
     "check_memory",
+    "export_step",
     "known_memories",
     "make_memory",
     "metaplastic",
@@ -37,6 +41,7 @@ __all__ = [
 
 _EXPORTS = {
     "Additive": "additive.base",
+    "Attribution": "attribution",
     "Correction": "delta.correction",
     "DeltaRule": "delta.base",
     "Memory": "memory",
@@ -45,6 +50,7 @@ _EXPORTS = {
     "Metaplastic": "metaplasticity",
     "Parts": "additive.base",
     "check_memory": "check",
+    "export_step": "exported_step",
     "metaplastic": "metaplasticity",
 }
 _CLASSES = {

@@ -145,7 +145,7 @@ class ResidualGate(nn.Module):
         self.input = nn.Linear(width, 3 * width, bias=False)  # W_r, W_z, W_h
         self.gates = nn.Linear(width, 2 * width, bias=False)  # U_r, U_z
         self.candidate = nn.Linear(width, width, bias=False)  # U_h
-        self.bias = nn.Parameter(torch.full((width,), bias))
+        self.bias = nn.Parameter(torch.full((width,), float(bias)))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the gated sum [..., D] of the residual stream x [..., D] and the block's output y [..., D]."""

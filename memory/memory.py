@@ -12,20 +12,26 @@ Parameters in half precision are refused.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Memory", "constants_device"]
+from lifelong.kernels.writes import recorded
+from lifelong.memory.attribution import Attribution, attribute
+
+__all__ = ["Memory", "constants_device", "nothing_allocated"]
 
 FULL: Final = (torch.float32, torch.float64)
 """Dtypes in which memories compute."""
 ARGUMENTS: Final = ("state", "start")
 """Of `step` and `forward`, after x."""
+
+_constants_on_meta = False  # see `nothing_allocated`
 
 
 class Memory(nn.Module):
@@ -36,6 +42,9 @@ class Memory(nn.Module):
     Args:
         width: D, width of inputs and outputs.
     """
+
+    sums_writes: ClassVar[bool] = False
+    """Whether a matrix is read to which steps add and later ones apply linear maps: what `attribution` needs."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -110,6 +119,29 @@ class Memory(nn.Module):
             start = start != 0
         return self.initial_state(start.shape[0]).where(start, state)
 
+    @torch.no_grad()
+    def attribution(self, x: Tensor, state: TensorDict, start: Tensor) -> Attribution:
+        """Attribute what is read at the last of T steps to each step's write and to the state before: who wrote it.
+
+        Args:
+            x: [B, T, D] inputs, T at least 1.
+            state: [B] memory before the first of them; left as it is.
+            start: [B, T] bool, or numbers: nonzero = start. True where a step is the first of a life.
+
+        Raises:
+            TypeError: if the memory is none of those that `sums_writes`; names the memories inside it, if any.
+            ValueError: if there is no step.
+        """
+        if not self.sums_writes:
+            inner = [type(module).__name__ for module in self.modules() if isinstance(module, Memory)][1:]
+            remedy = f"; ask a memory inside it: {', '.join(inner)}" if inner else ""
+            raise TypeError(f"{type(self).__name__} does not read a matrix that is a sum of steps' writes{remedy}")
+        if not x.numel():
+            raise ValueError(f"x must hold at least one step of one life, got {list(x.shape)}")
+        with recorded() as calls:
+            self(x, state, start)
+        return attribute(calls, x.shape[1])
+
     def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Return zeros on the parameters' device: float32, or float64 in a float64 module, unless `dtype` is given.
 
@@ -173,7 +205,22 @@ class Memory(nn.Module):
 def constants_device() -> torch.device:
     """Return the device for values that no state dict holds: the default device, or the CPU where that is meta."""
     device = torch.get_default_device()
-    return torch.device("cpu") if device.type == "meta" else device
+    return torch.device("cpu") if device.type == "meta" and not _constants_on_meta else device
+
+
+@contextmanager
+def nothing_allocated() -> Iterator[None]:
+    """Make the meta device the default inside the block, for constants too; not thread-safe.
+
+    What is made there has sizes and no values, not even those that no state dict could bring back.
+    """
+    global _constants_on_meta
+    before, _constants_on_meta = _constants_on_meta, True
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        _constants_on_meta = before
 
 
 def _takes_any_dtype(call: Callable[..., tuple[Tensor, TensorDict]]) -> Callable[..., tuple[Tensor, TensorDict]]:

@@ -55,6 +55,8 @@ class Metaplastic(Memory):
         ValueError: if `importance` is not positive.
     """
 
+    sums_writes = True
+
     def __init__(self, host: Memory, importance: float = 1e-3) -> None:
         if not isinstance(host, Additive):
             raise TypeError(

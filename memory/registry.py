@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from lifelong.memory.options import check_options
 from lifelong.registry import Entry, check_settings, closest, find, known, load, table
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ __all__ = ["MEMORIES", "WRAPPERS", "find_memory", "known_memories", "make_memory
 
 RENAMED = {"heads": "num_heads", "key_width": "key_dim", "value_width": "value_dim", "taps": "conv_size"}
 """Options of version 0.1 and their present names; old run directories and scripts use the old ones."""
+
+WIDE = 2**12
+"""Width above which a memory's bytes are estimated before it is made, as they are with options of any size."""
 
 MEMORIES = table(
     "lifelong.memory",
@@ -379,12 +383,17 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     Raises:
         KeyError: if no memory has that name.
         ImportError: if `package.module:Class` cannot be found.
-        TypeError: if it does not take these options, or is no `Memory`.
+        TypeError: if it does not take these options, one has the wrong type, or it is no `Memory`.
+        ValueError: if an option is out of range, or this machine has not the bytes that it would take.
     """
     entry = find_memory(name)
     factory = load("memory", entry.target)
     options = _current_options(factory, options)
     check_settings("memory", name, factory, options, hidden="width")
+    ours = getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
+    check_options(name, factory, {"width": width} | options, sizes=ours)
+    if ours and (options or width > WIDE):
+        load("memory", "lifelong.memory.footprint:check_footprint")(name, factory, width, entry.options | options)
     try:
         memory = factory(width, **(entry.options | options))
     except TypeError as error:
@@ -392,6 +401,8 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
     base: type[Memory] = load("memory", "lifelong.memory.memory:Memory")
     if not isinstance(memory, base):
         raise TypeError(f"memory {name!r} must be a lifelong.memory.Memory, got {type(memory).__name__}")
+    if options and any(not p.isfinite().all() for p in memory.parameters() if not p.is_meta):
+        raise ValueError(f"memory {name!r} would begin with weights that are not finite: width={width}, {options}")
     return memory
 
 

@@ -32,7 +32,7 @@ class Film:
         self.canvas: Any = FigureCanvasAgg(self.figure)
         self.figure.suptitle(title, fontsize=11)
         self._scene = self.figure.add_axes((0.05, 0.16, 0.39, 0.76))
-        self._caption = self.figure.text(0.245, 0.03, "", ha="center", fontsize=10, linespacing=1.5)
+        self._caption = self.figure.text(0.245, 0.02, "", ha="center", fontsize=10, linespacing=1.5)
         self._image: Any = None
         below = self.figure.add_axes((0.55, 0.14, 0.43, 0.35))
         above = self.figure.add_axes((0.55, 0.57, 0.43, 0.35), sharex=below)
@@ -66,7 +66,7 @@ class Film:
         done = "  · end" if moment.ended else ""
         self._caption.set_text(
             f"{moment.task}  · episode {moment.episode:,}  · {lag}\nreturn {moment.gained:.3g}"
-            f"{'' if moment.action is None else f'  · action {_short(moment.action)}'}{done}"
+            f"{'' if moment.action is None else f'  · action {_short(moment.action)}'}{done}\n{_read_from(moment)}"
         )
 
     def pixels(self) -> NDArray[np.uint8]:
@@ -138,6 +138,12 @@ def _leaves(observation: Any, name: str = "") -> Iterator[tuple[str, NDArray[Any
             yield from _leaves(inner, f"{name}/{key}" if name else str(key))
     else:
         yield name, np.asarray(observation)
+
+
+def _read_from(moment: Moment) -> str:
+    """Return which earlier steps wrote what is read now, with their shares."""
+    steps = [f"{source.step:,} ({100 * source.share:.0f} %)" for source in moment.sources]
+    return f"reads from step {', '.join(steps)}" if steps else ""
 
 
 def _short(value: Any) -> str:

@@ -15,6 +15,7 @@ from lifelong.envs import TaskStream
 from lifelong.experiments.metrics.state_health import large_tensors, norm, write_strength
 from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.directory import flat
+from lifelong.experiments.runs.sources import Source, Sources
 
 __all__ = ["Moment", "moments"]
 
@@ -37,6 +38,7 @@ class Moment:
         norm: of each tensor of the memory's state after the step, the largest ones of each layer, by name; with the
             number of the layer if there are several.
         write: write strength of the step, of the same tensors.
+        sources: earlier steps that wrote most of what the memory reads now; none where that is no sum of writes.
         ended: whether this is the end of an episode.
     """
 
@@ -50,6 +52,7 @@ class Moment:
     reward: float
     norm: dict[str, float]
     write: dict[str, float]
+    sources: tuple[Source, ...] = ()
     ended: bool = False
 
 
@@ -65,7 +68,7 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry, actions: Actions
     """
     observation, info = env.reset()
     state = policy.backbone.initial_state(1)
-    device = next(policy.parameters()).device
+    device, sources = next(policy.parameters()).device, Sources(policy)
     while True:
         number = int(env.task[0])
         picture, seen = _picture(env), observation["observation"]
@@ -74,6 +77,7 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry, actions: Actions
         mask = policy.mask_of(observation, info, 1)
         policy_out, after = policy.act(seen_now, state, start, mask=mask, deterministic=actions == "greedy")
         size, write = _change(flat(state), flat(after))
+        read_from = sources.now(seen_now, state, start, int(env.episode[0]))
         state, drawn = after, policy_out["action"]
         action = policy.head.executed(drawn)
         met, episode = int(env.met[0, number]), int(env.episode[0])
@@ -81,6 +85,7 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry, actions: Actions
         shared: dict[str, Any] = {
             "task": env.tasks[number].name, "episode": episode, "lag": episode - met if met >= 0 else -1,
             "gained": float(env.episode_return[0]), "reward": float(reward[0]), "norm": size, "write": write,
+            "sources": read_from,
         }  # fmt: skip
         yield Moment(picture, _first(seen), action=action[0], **shared)
         if ended.size:

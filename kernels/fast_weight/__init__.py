@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lifelong.kernels.backends import Backend, pick
+from lifelong.kernels.writes import record, recording
 
 from .chunk import fast_weight as chunk
 from .reference import check, fast_weight as reference
@@ -44,4 +45,8 @@ def fast_weight(
         from .triton_step import fast_weight as form  # and so is triton
     else:
         from .triton_chunk import fast_weight as form
-    return form(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key, rate=rate)
+    y, after = form(q, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key, rate=rate)
+    if recording():
+        u, last = q[:, -1, :, None], y[:, -1]
+        record(u, last, k, v, state, start, decay=decay, erase=erase, erase_key=erase_key, rate=rate)
+    return y, after

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lifelong.kernels.backends import transformed
+from lifelong.kernels.backends import loops_only
 from lifelong.kernels.inner_loop.network import Layers
 
 from .chunk import late_write as chunk
@@ -41,7 +41,7 @@ def late_write(
         batch, network, keep, stride,
     )  # fmt: skip
     # with momentum the plain loop runs Newton-Schulz at every step, `chunk` only where a period ends
-    form = reference if (q.shape[1] == 1 and momentum is None) or transformed() else chunk
+    form = reference if (q.shape[1] == 1 and momentum is None) or loops_only() else chunk
     return form(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,
         batch=batch, network=network, keep=keep, stride=stride, bound=bound,

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lifelong.kernels.backends import Backend, pick, transformed
+from lifelong.kernels.writes import record, recording
 
 from .chunk import posterior as chunk
 from .reference import check, posterior as reference
@@ -44,4 +45,7 @@ def posterior(
         from .triton_step import posterior as form  # and so is triton
     else:
         from .triton_chunk import posterior as form
-    return form(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)
+    y, M, J = form(q, k, w, b, evidence, importance, start, prior=prior, decay=decay)
+    if recording():
+        record(q[:, -1, :, None] / (J + prior[:, None, None]), y[:, -1], k, w, evidence, start, decay=decay)
+    return y, M, J

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lifelong.kernels.backends import transformed
+from lifelong.kernels.backends import loops_only
 
 from .chunk import self_modifying as chunk
 from .reference import check, self_modifying as reference
@@ -29,5 +29,5 @@ def self_modifying(
         ValueError: if arguments do not fit each other, naming the one.
     """
     check(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)
-    form = reference if transformed() else chunk
+    form = reference if loops_only() else chunk
     return form(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)

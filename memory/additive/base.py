@@ -58,6 +58,8 @@ class Additive(Memory):
         normaliser: whether the sum of the gated keys is kept as one more row.
     """
 
+    sums_writes = True
+
     def __init__(self, width: int, num_heads: int, key_dim: int, value_dim: int, *, normaliser: bool = False) -> None:
         super().__init__(width)
         self.shape, self.normaliser = (num_heads, value_dim + normaliser, key_dim), normaliser

@@ -9,8 +9,7 @@ pi tanh(W x) per pair, the same for all heads. v = W x, k and q = norm(W x) + bi
 the value itself added, goes through an RMS norm per head, a SiLU gate and a linear map.
 With l = 1 a step writes its own pair only, as in Mamba-2; below 1 also the pair before it, which stands in for a
 convolution. dt begins near `step_size` and A so that a write has faded to 1/e after `horizons` of many thousand steps.
-A step is two of the kernel's: the pair before, then decay and the present pair. A pass starts its frame of turned keys
-anew and turns S back at its end, so that no angle need be kept.
+A step is two of the kernel's: the pair before, then decay and the present one. A pass turns S back into its frame.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K], k [B, H, K] and v [B, H, V]
 of the step before.
@@ -48,6 +47,8 @@ class Mamba3(Memory):
     Raises:
         ValueError: if `num_heads` does not divide `width`, `key_dim` is odd or below 4, or `step_size` is not positive.
     """
+
+    sums_writes = True
 
     def __init__(
         self,
@@ -111,8 +112,7 @@ class Mamba3(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        H, V, K = self.shape
-        return linear_flops(self) + 10 * H * V * K
+        return linear_flops(self) + 10 * math.prod(self.shape)
 
 
 def _pairs(first: Tensor, second: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class DeltaRule(Memory):
         ValueError: if `num_heads` does not divide `width`.
     """
 
+    sums_writes = True
     entry_flops: int = 7
     """Floating-point operations of a step for each entry of S."""
     key_flops: int = 0
@@ -116,5 +117,4 @@ class DeltaRule(Memory):
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
-        recurrence = self.num_heads * self.key_dim * (self.entry_flops * self.value_dim + self.key_flops)
-        return linear_flops(self) + recurrence
+        return linear_flops(self) + self.num_heads * self.key_dim * (self.entry_flops * self.value_dim + self.key_flops)

@@ -39,6 +39,7 @@ class RecurrentDelta(Memory):
         ValueError: if `num_heads` does not divide `width`.
     """
 
+    sums_writes = True
     outdated = "since 0.2 the input map of recurrent_delta has no bias"
 
     def __init__(

@@ -49,6 +49,8 @@ class RWKV7(Memory):
         ValueError: if `num_heads` does not divide `width`, or a horizon is not between 2 steps and the next one.
     """
 
+    sums_writes = True
+
     def __init__(
         self,
         width: int,

@@ -16,6 +16,14 @@ train --threads {huge}                          | threads must be at most
 train --seed 1e30                               | seed must be 0 to 9223372036854775807: seed=1
 train --seed -1                                 | seed must be 0 to 9223372036854775807: seed=-1
 retention odd --seed 9223372036854775808        | seed must be 0 to 9223372036854775807: seed=9223372036854775808
+train --memory-options heads=1.0                | num_heads must be an integer or None (null), got 1.0
+train --memory-options heads=x                  | num_heads must be an integer or None (null), got 'x'
+train --memory-options heads=true               | num_heads must be an integer or None (null), got True
+train --memory-options heads=1000000            | num_heads must divide width
+train --memory-options key_dim=10000000 value_dim=10000000 | memory 'gated_delta' would take
+train --memory table --memory-options slots={huge} | slots must be an integer, got '1_000_000_000_000_000'
+train --memory table --memory-options slots=1000000000 | memory 'table': slots must be at most 16,777,216
+swap odd --memory gru --memory-options hidden=1.5 | odd/config.json is no config of a run
 train --life-hazard 0                           | life_hazard must lie above 0 and be at most 1: life_hazard=0
 train --life-hazard 1.5                         | life_hazard must lie above 0 and be at most 1: life_hazard=1.5
 train --life-hazard 0.1 --life-episodes 9       | exclude each other, both end lives: life_hazard=0.1, life_episodes=9

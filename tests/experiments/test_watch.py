@@ -19,6 +19,7 @@ from lifelong.experiments.runs.directory import load_policy, open_run
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen, own_random
 from lifelong.experiments.runs.moments import moments
+from lifelong.experiments.runs.sources import Source
 from lifelong.experiments.train import main as train
 from lifelong.experiments.watch import WatchConfig, main
 
@@ -88,6 +89,30 @@ def test_write_strength_is_the_change_of_the_state_over_its_norm(rooms: Path) ->
     assert second.write["S"] == pytest.approx(((after_ - before).norm() / after_.norm()).item())
 
 
+def test_the_sources_of_a_step_are_those_of_its_layer(rooms: Path) -> None:
+    config = open_run(rooms).resolved()
+    env = make_env(config, num_envs=1)
+    agent = make_agent(config, env)
+    with own_random(0):
+        life = moments(agent, env, "lifetime")
+        shown = [next(life) for _ in range(6)]
+    steps = [moment for moment in shown if not moment.ended]
+    assert steps[0].sources == ()  # nothing was written before
+    for t, moment in enumerate(steps[1:], 1):
+        shares = [source.share for source in moment.sources]
+        assert 1 <= len(shares) <= 3
+        assert shares == sorted(shares, reverse=True)
+        assert {source.step for source in moment.sources} <= set(range(t))
+        assert all(source.episode == steps[source.step].episode for source in moment.sources)
+
+
+def test_a_caption_names_the_sources() -> None:
+    from lifelong.experiments.runs.film import _read_from
+
+    moment: Any = type("Moment", (), {"sources": (Source(1_037, 12, 0.777), Source(4, 0, 0.04))})()
+    assert _read_from(moment) == "reads from step 1,037 (78 %), 4 (4 %)"
+
+
 def _tensor(value: Any) -> Any:
     return {k: _tensor(v) for k, v in value.items()} if isinstance(value, dict) else torch.from_numpy(value)
 
@@ -132,6 +157,8 @@ def test_streams_with_and_without_pictures(
     assert [m.picture if m.picture is None else m.picture.shape for m in shown] == [picture] * len(shown)
     assert frames(tmp_path / "life.gif")[0] >= 1
     assert list(shown[0].norm) == tensors
+    if not tensors:
+        assert [moment.sources for moment in shown] == [()] * len(shown)
 
 
 def test_numbers_and_whole_numbers_are_drawn(tmp_path: Path) -> None:
