@@ -158,7 +158,10 @@ class TrainConfig:
         log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
         checkpoint_every: steps between checkpoints; 0 is one at the end only.
         overwrite: replace a run of the same name.
-        resume: go on with an interrupted run, to the same bits; takes no other setting.
+        resume: go on with an interrupted run, to the same bits; takes no other setting but new_episodes.
+        new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
+            their seed or keep state over episodes: weights, optimiser, memory and normalisers stay, unfinished episodes
+            are dropped and the next ones begin. The bits are not those of an uninterrupted run.
         device: device of the agent: cpu, cuda or cuda:<number>.
         threads: threads of torch; with matrices this small one is fastest.
         cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
@@ -204,6 +207,7 @@ class TrainConfig:
     checkpoint_every: int = 0
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    new_episodes: bool = False
 
     device: Annotated[str, Heading("the machine")] = "cpu"
     threads: int = 1
@@ -225,6 +229,8 @@ class TrainConfig:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
             raise UserError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
+        if self.new_episodes and self.resume is None:
+            raise UserError("new_episodes is for a run that goes on: pass --resume RUN too")
         if self.cuda_graph == "on" and self.device.partition(":")[0] != "cuda":
             raise UserError(f"cuda_graph must be auto or off without a GPU: cuda_graph=on, device={self.device}")
 

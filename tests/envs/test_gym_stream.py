@@ -261,7 +261,7 @@ def test_an_environment_that_keeps_something_over_resets_cannot_be_resumed() -> 
     stream.reset()
     for _ in range(5):
         stream.step([1, 1])
-    with pytest.raises(StreamError, match=r"'room' cannot be resumed: .* 1 actions life 0 has the return 1.0, not 2.0"):
+    with pytest.raises(StreamError, match=r"of task 'room', slot 0, .* 1 actions it has the return 1.0, was 2.0: it"):
         later.resume(stream.position())
 
 
