@@ -39,6 +39,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -48,6 +49,7 @@ from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
 from lifelong.envs.checksum import checksum
+from lifelong.envs.constructor import refused_settings
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
@@ -479,17 +481,20 @@ class GymStream(TaskStream):
         self._refuse_other_world(shown)
 
 
-def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
+def drifting(
+    env_id: str, texts: str | Sequence[str], kwargs: Mapping[str, Any] = MappingProxyType({})
+) -> list[GymTask]:
     """Return one task for each text, named like it.
 
     Args:
         env_id: as `gymnasium.make` takes it.
         texts: as `parse_drifts` takes them, or all in one with strokes between.
+        kwargs: of all, passed to `gymnasium.make`.
 
     Raises:
         ValueError: as `parse_drifts`.
     """
-    return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
+    return [GymTask(name, env_id=env_id, kwargs=kwargs, drifts=drifts) for name, drifts in kinds_of(texts)]
 
 
 def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = True) -> gymnasium.Env[Any, Any]:
@@ -517,8 +522,10 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
     except BaseException as error:
         wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
         hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
-        plain = isinstance(error, gymnasium.error.Error | ValueError)
-        reason = str(error) if plain else f"{type(error).__name__}: {error}"
+        reason = refused_settings(task.env_id, task.kwargs) if isinstance(error, TypeError) else ""
+        if not reason:
+            plain = isinstance(error, gymnasium.error.Error | ValueError)
+            reason = " ".join((str(error) if plain else f"{type(error).__name__}: {error}").split())
         raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{hint}") from error
     if minigrid:
         env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)

@@ -24,7 +24,8 @@ _OF_NO_AGENT = (
     "checkpoint_every", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
 _OF_THE_STREAM = (
-    "stream", "stream_options", "feedback", "schedule", "only_task", "boundary", "life_episodes", "life_hazard"
+    "stream", "stream_options", "env_kwargs", "feedback", "schedule", "only_task", "boundary", "life_episodes",
+    "life_hazard",
 )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def read_run(folder: Path) -> Run:
     origin = content.get("origin")
     written = content["config"]["stream"]
     stream = {name: getattr(config, name) for name in _OF_THE_STREAM} | {"stream": written}
-    stream["stream_options"] = options(config.stream_options)
+    stream |= {name: options(stream[name]) for name in ("stream_options", "env_kwargs")}
     if is_stream_file(written):
         stream["file"] = hashlib.sha256(Path(config.stream).read_bytes()).hexdigest()
     facts, notes = _facts(folder)

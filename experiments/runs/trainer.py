@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lifelong.agents import Rollout, Segment, join_rows
+from lifelong.agents import CheckpointError, Rollout, Segment, join_rows
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
@@ -25,7 +25,7 @@ from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
-from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.directory import create_run, restore, save
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
@@ -80,6 +80,8 @@ class Trainer:
         facts: dict[str, Any] = {}
         if resumed:
             facts = restore(self.folder, self.rollout, self.env, self.learner, new_episodes=new_episodes)
+            if (was := facts.get("env_kwargs", {})) != (now := options(config.env_kwargs)):
+                raise CheckpointError(f"{self.folder} has env_kwargs={now}, its checkpoint is of env_kwargs={was}")
         self.new_episodes: list[int] = facts.get("new_episodes", [])
         if new_episodes:
             self.new_episodes.append(self.rollout.steps)
@@ -197,6 +199,8 @@ class Trainer:
         self.writer.flush()
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
         facts["last_empty_memory"] = self.last_empty_memory
+        if self.config.env_kwargs:
+            facts["env_kwargs"] = options(self.config.env_kwargs)
         if self.new_episodes:
             facts["new_episodes"] = self.new_episodes
         if self.evaluation.copies is not None:
