@@ -49,17 +49,18 @@ from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
 from lifelong.envs.checksum import checksum
-from lifelong.envs.constructor import refused_settings
+from lifelong.envs.constructor import settings_fault
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
-from lifelong.envs.extras import EXTRAS, install_line, is_installed
+from lifelong.envs.extras import extra_hint
 from lifelong.envs.gate import Gate, end_of_episode, legal_choices
 from lifelong.envs.mask_info import MaskInfo
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+from lifelong.envs.suites import make_registered
 from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
@@ -510,9 +511,7 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
     """
     kwargs = dict(task.kwargs) if render_mode is None else {**task.kwargs, "render_mode": render_mode}
     try:
-        if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
-            importlib.import_module("minigrid")  # registers its environments
-        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **kwargs)
+        env = make_registered(task.env_id, kwargs)
         minigrid = is_minigrid(env)
         if minigrid:
             importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
@@ -520,13 +519,12 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
-        hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
-        reason = refused_settings(task.env_id, task.kwargs) if isinstance(error, TypeError) else ""
+        unmade = isinstance(error, TypeError | gymnasium.error.Error)
+        reason = settings_fault(task.env_id, task.kwargs) if unmade else ""
         if not reason:
             plain = isinstance(error, gymnasium.error.Error | ValueError)
             reason = " ".join((str(error) if plain else f"{type(error).__name__}: {error}").split())
-        raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{hint}") from error
+        raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{extra_hint(error)}") from error
     if minigrid:
         env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from lifelong import cli
 from lifelong.agents import CheckpointError, load_checkpoint
 from lifelong.envs import make_stream
-from lifelong.envs.constructor import refused_settings
+from lifelong.envs.constructor import settings_fault
 from lifelong.experiments.reports.groups import stream_label
 from lifelong.experiments.reports.run import read_run
 from lifelong.experiments.runs.api import load_agent, load_life
@@ -132,6 +132,22 @@ def test_what_an_environment_does_not_take_is_one_line_before_there_is_a_folder(
     assert not config.runs.exists()
 
 
+def test_what_an_environment_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def needy(task: str, goal: str, size: int = 3, **others: Any) -> Sized:
+        return Sized(size, **others)
+
+    spec = gymnasium.envs.registration.EnvSpec
+    monkeypatch.setitem(gymnasium.registry, "Needy-v0", spec("Needy-v0", needy, kwargs={"task": "push"}))
+    monkeypatch.setitem(gymnasium.registry, "Many-v0", spec("Many-v0", vector_entry_point=needy))
+    with pytest.raises(ValueError, match=r"'Needy-v0': it needs goal: --env-kwargs goal=\.\.\.$"):
+        make_stream("gym:Needy-v0")
+    with pytest.raises(ValueError, match=r"'Needy-v0': TypeError: .*colour"):  # it passes on what it does not know
+        make_stream("gym:Needy-v0", env_kwargs={"goal": "red", "colour": 3})
+    make_stream("gym:Needy-v0", env_kwargs={"goal": "red", "level": "hard"}).close()
+    with pytest.raises(ValueError, match="'Many-v0': it is a vector environment only, and lives are single ones"):
+        make_stream("gym:Many-v0")
+
+
 def test_other_streams_have_none(tiny: Configs, tmp_path: Path) -> None:
     (tmp_path / "two.toml").write_text('[[tasks]]\nenv = "CartPole-v1"\n')
     for stream in ("cued-recall", str(tmp_path / "two.toml")):
@@ -146,6 +162,6 @@ def test_drifts_share_them_and_a_file_may_name_them() -> None:
 
 
 def test_of_what_cannot_be_looked_at_nothing_is_said() -> None:
-    assert refused_settings("no_such_module:X-v0", {"size": 3}) == ""
-    assert refused_settings("Sized-v0", {"size": 3}) == ""
-    assert refused_settings("Sized-v0", {"max_episode_steps": 3, "render_mode": None}) == ""
+    assert settings_fault("no_such_module:X-v0", {"size": 3}) == ""
+    assert settings_fault("Sized-v0", {"size": 3}) == ""
+    assert settings_fault("Sized-v0", {"max_episode_steps": 3, "render_mode": None}) == ""
