@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["Image", "image_rows", "layout"]
 
 _SMALLEST = 16
-_AT_ONCE = 2**24  # numbers of images that are read at once with gradients: 594 of 84 x 84 x 4, 166 of 210 x 160 x 3
+_AT_ONCE = 2**24  # numbers of images that are read at once: 594 of 84 x 84 x 4, 166 of 210 x 160 x 3
 _CANDIDATES = {2: (0,), 3: (0, 1), 4: (1, 2, 0)}  # the axis of the rows, by the number of axes; columns are the next
 _LAYOUTS = {
     (2, 0): "grey",
@@ -99,15 +99,15 @@ class Image(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., D] from images [..., *shape].
 
-        With gradients, many large images are read in parts, and each part once more in the backward pass: what their
+        Many large images are read in parts, and with gradients each part once more in the backward pass: what their
         convolutions would keep until then is several times the images themselves.
         """
         images = x.flatten(0, -self.axes - 1)
-        if torch.is_grad_enabled() and images.numel() > _AT_ONCE:
+        if images.numel() <= _AT_ONCE:
+            y = self._read(images)
+        else:
             parts = images.split(max(_AT_ONCE * images.shape[0] // images.numel(), 1))
             y = torch.cat([checkpoint(self._read, part, use_reentrant=False) for part in parts])
-        else:
-            y = self._read(images)
         return y.reshape(*x.shape[: -self.axes], -1)
 
     def _read(self, images: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def _parameters(creator: Any) -> tuple[dict[str, inspect.Parameter], bool]:
     for base in creator.__mro__:
         if "__init__" not in vars(base) or base is object:
             continue
-        given = list(inspect.signature(base.__init__).parameters.values())[1:]  # without self
+        given = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]  # without self
         own = {parameter.name: parameter for parameter in given if parameter.kind in _NAMED}
         found = ({name: parameter.replace(default=None) for name, parameter in own.items()} if found else own) | found
         if not _is_open(given):

@@ -38,6 +38,8 @@ class Suite(NamedTuple):
         return find_spec(self.module.partition(".")[0]) is not None
 
 
+_ROBOTICS = "pip install gymnasium-robotics 'mujoco<3.4'"  # it compares joints in a way that newer ones do not know
+
 SUITES: tuple[Suite, ...] = (
     Suite(("MiniGrid-", "BabyAI-"), "minigrid", "pip install minigrid"),
     Suite(("popgym-",), "popgym", "pip install popgym"),
@@ -56,10 +58,11 @@ SUITES: tuple[Suite, ...] = (
         0,  # else each life has fifty goals of its own, and no other process the same
         "lifelong.envs.streams.meta_world:GymArm",
     ),
+    Suite(("HandManipulate",), "gymnasium_robotics", _ROBOTICS, wrapper="lifelong.envs.cold_start:ColdStart"),
     Suite(
-        ("Fetch", "HandReach", "HandManipulate", "AntMaze_", "PointMaze_", "AdroitHand", "FrankaKitchen"),
+        ("Fetch", "HandReach", "AntMaze_", "PointMaze_", "AdroitHand", "FrankaKitchen"),
         "gymnasium_robotics",
-        "pip install gymnasium-robotics 'mujoco<4'",
+        _ROBOTICS,
     ),
 )
 

@@ -22,7 +22,7 @@ def broken_mujoco_hidden() -> Iterator[None]:
     try:
         importlib.import_module("mujoco")
     except Exception:  # noqa: BLE001  ImportError, OSError of a library, or whatever its own code raises
-        sys.modules["mujoco"] = None  # type: ignore[assignment]  as the import system has it for what is not there
+        sys.modules["mujoco"] = None  # type: ignore[assignment]  # as the import system has it for what is not there
         try:
             yield
         finally:

@@ -36,7 +36,7 @@ Configs = Callable[..., TrainConfig]
 CHECKPOINT = Path("checkpoints", "last")
 
 
-BIG_SUITES = {"ALE/", "dm_control/", "Meta-World/", "AntMaze_"}
+BIG_SUITES = {"ALE/", "dm_control/", "Meta-World/", "AntMaze_", "HandManipulate"}
 """Suites, by a prefix of theirs, of which a sample is taken: they have hundreds of ids that differ in little."""
 SAMPLE = (
     *(f"ALE/{game}-v5" for game in ("Breakout", "Freeway", "MontezumaRevenge", "MsPacman", "PrivateEye", "Seaquest")),
