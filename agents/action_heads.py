@@ -35,9 +35,12 @@ from tensordict.nn import (
 )
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal
-from torchrl.modules import TanhNormal
 
 from lifelong.action_spaces import Masks, as_actions, choice_sizes, from_zero, no_action, validate_space
+from lifelong.memory.broken_mujoco import broken_mujoco_hidden
+
+with broken_mujoco_hidden():
+    from torchrl.modules import TanhNormal
 
 __all__ = ["ACTION_STD", "ActionHead", "ActionStd", "Choice", "JointAction", "actor_of", "masked"]
 

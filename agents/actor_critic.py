@@ -15,12 +15,15 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictModule, TensorDictModuleBase
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torchrl.modules import TanhNormal
 
 from lifelong.agents.action_heads import ACTION_STD, ActionHead, ActionStd, actor_of, masked
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history import has_history
+from lifelong.memory.broken_mujoco import broken_mujoco_hidden
+
+with broken_mujoco_hidden():
+    from torchrl.modules import TanhNormal
 
 __all__ = ["ACTION_STD", "ActionStd", "ActorCritic"]
 

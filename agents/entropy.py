@@ -16,9 +16,12 @@ import math
 
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
-from torchrl.modules import TanhNormal
 
 from lifelong.agents.action_heads import JointAction
+from lifelong.memory.broken_mujoco import broken_mujoco_hidden
+
+with broken_mujoco_hidden():
+    from torchrl.modules import TanhNormal
 
 __all__ = ["against_uniform"]
 

@@ -20,10 +20,13 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["Image", "image_rows", "layout"]
 
 _SMALLEST = 16
+_AT_ONCE = 2**24  # numbers of a batch of images that is read at once: 594 of 84 x 84 x 4, 166 of 210 x 160 x 3
+_PART = 2**22  # numbers of each part of a larger one
 _CANDIDATES = {2: (0,), 3: (0, 1), 4: (1, 2, 0)}  # the axis of the rows, by the number of axes; columns are the next
 _LAYOUTS = {
     (2, 0): "grey",
@@ -95,15 +98,29 @@ class Image(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [..., D] from images [..., *shape]."""
-        pixels = x.flatten(0, -self.axes - 1).movedim((self.rows + 1, self.rows + 2), (-2, -1))
+        """Return [..., D] from images [..., *shape].
+
+        Many large images are read in parts, and with gradients each part once more in the backward pass: what their
+        convolutions would keep until then is several times the images themselves.
+        """
+        images = x.flatten(0, -self.axes - 1)
+        if images.numel() <= _AT_ONCE:
+            y = self._read(images)
+        else:
+            parts = images.split(max(_PART * images.shape[0] // images.numel(), 1))
+            y = torch.cat([checkpoint(self._read, part, use_reentrant=False) for part in parts])
+        return y.reshape(*x.shape[: -self.axes], -1)
+
+    def _read(self, images: Tensor) -> Tensor:
+        """Return [N, D] from images [N, *shape]."""
+        pixels = images.movedim((self.rows + 1, self.rows + 2), (-2, -1))
         pixels = pixels.unsqueeze(1) if self.axes == 2 else pixels.flatten(1, -3)
         pixels = pixels.to(self.linear.weight.dtype)
         pixels = (pixels - self.low if self.low else pixels) / self.span
         if any(self.padding):
             pixels = nn.functional.pad(pixels, self.padding)
         y: Tensor = self.linear(self.conv(pixels))
-        return y.reshape(*x.shape[: -self.axes], -1)
+        return y
 
 
 def _left_out(side: int) -> int:

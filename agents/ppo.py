@@ -13,14 +13,17 @@ from typing import Literal
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torchrl.objectives import ClipPPOLoss
-from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
+from lifelong.memory.broken_mujoco import broken_mujoco_hidden
+
+with broken_mujoco_hidden():
+    from torchrl.objectives import ClipPPOLoss
+    from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 __all__ = ["PPO", "PPOConfig", "advantages", "divergence", "replay"]
 

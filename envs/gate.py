@@ -67,6 +67,8 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._check = entry_check(self._observed)
         self._new_reset = self._new_step = first
         self._env_step = env.step
+        self.last_observation: Any = None
+        """What the environment handed over last, as it did."""
 
     def trust(self) -> None:
         """Take the first reset and step as seen: by the run that is resumed."""
@@ -92,6 +94,7 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._new_reset = False
             refuse_outside(self._observed, obs)
             self._warn(env_reset_passive_checker, "reset", result)
+        self.last_observation = obs
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -121,6 +124,7 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._new_step = False
             refuse_outside(self._observed, obs)
             self._warn(env_step_passive_checker, "step", result, action=action)
+        self.last_observation = obs
         return obs, reward, terminated, truncated, info
 
     def render(self) -> Any:

@@ -3,7 +3,8 @@
 Each life has a Python environment of its own for every task, made at the task's first episode. An episode is
 `reset(seed=...)` with the stream's seed, then steps; so an unfinished episode is resumed exactly by resetting with the
 same seed and replaying the actions. That holds for environments whose random numbers all come from the seed and that
-keep nothing across resets; any other raises `StreamError` when resumed.
+keep nothing across resets; any other raises `StreamError` when resumed, by its return or by the checksum of what it
+handed over last. With new episodes (`resume(position, new_episodes=True)`) its lives go on all the same.
 
 Observations are those of the environment:
 
@@ -38,6 +39,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -46,16 +48,19 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
+from lifelong.envs.checksum import checksum
+from lifelong.envs.constructor import settings_fault
 from lifelong.envs.drifts.base import Drift, Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
-from lifelong.envs.extras import EXTRAS, install_line, is_installed
+from lifelong.envs.extras import extra_hint
 from lifelong.envs.gate import Gate, end_of_episode, legal_choices
 from lifelong.envs.mask_info import MaskInfo
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+from lifelong.envs.suites import make_registered
 from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
@@ -338,21 +343,24 @@ class GymStream(TaskStream):
         if isinstance(error, KeyboardInterrupt):
             raise error
         recipe, seed = self._recipes[self.base_task[slot]], self._seeds[slot]
-        actions = [_plain(self._given(move)) for move in self._taken[slot]]
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         fault = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
+        entry = error.entry if isinstance(error, ContractError) else ""
         return StreamError(
             f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {fault}",
-            {
-                "env_id": recipe.env_id,
-                "kwargs": {name: repr(value) for name, value in recipe.kwargs.items()},
-                "drifts": [repr(drift) for drift in recipe.drifts],
-                "seed": seed,
-                "actions": actions,
-                "entry": error.entry if isinstance(error, ContractError) else "",
-                "traceback": traceback.format_exception(error),
-            },
+            self._report(slot) | {"entry": entry, "traceback": traceback.format_exception(error)},
         )
+
+    def _report(self, slot: int) -> dict[str, Any]:
+        """Return what reproduces the present episode of a slot: its environment, seed and actions."""
+        recipe = self._recipes[self.base_task[slot]]
+        return {
+            "env_id": recipe.env_id,
+            "kwargs": {name: repr(value) for name, value in recipe.kwargs.items()},
+            "drifts": [repr(drift) for drift in recipe.drifts],
+            "seed": self._seeds[slot],
+            "actions": [_plain(self._given(move)) for move in self._taken[slot]],
+        }
 
     def _keep(self, slot: int, obs: Any) -> None:
         for path, kept in self._obs.items():
@@ -400,12 +408,20 @@ class GymStream(TaskStream):
         row = as_actions(self._moves, row_like(self._moves)) if not is_nested(self._moves) else row_like(self._moves)
         return super().position() | {"actions": np.array(actions, row.dtype).reshape(-1, *row.shape)}
 
-    def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
+    def _checksums(self) -> NDArray[np.int64]:
+        """Return [B] the checksums of what the environments handed over last."""
+        envs = [self.environment(slot, int(self.base_task[slot])) for slot in range(self.num_envs)]
+        return np.array([checksum(_gate(env).last_observation) for env in envs], np.int64)
+
+    def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step; see `TaskStream.resume`."""
         self._resumed = True  # its first resets and steps were seen by the run that is resumed
         for env in self._envs.values():
             _gate(env).trust()
-        return super().resume(position)
+        return super().resume(position, new_episodes=new_episodes)
+
+    def _restore_hidden(self, position: dict[str, NDArray[Any]]) -> None:
+        """Restore nothing: tasks have nothing hidden that lasts longer than an episode."""
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(self.episode_length)
@@ -430,16 +446,25 @@ class GymStream(TaskStream):
         except BaseException as error:
             raise self._crash(slot, error) from error
         if over != self._over[slot] or gained != self.base_return[slot]:
-            raise StreamError(
-                f"task {self.tasks[self.task[slot]].name!r} cannot be resumed: after the same seed and the same "
-                f"{len(taken)} actions life {self.life[slot]} has the return {gained}, not "
-                f"{self.base_return[slot]}{', and its episode is over' if over else ''}"
-            )
+            ended = ", and its episode is over" if over and not self._over[slot] else ""
+            raise self._other_world(slot, f"has the return {gained}, was {self.base_return[slot]}{ended}")
+
+    def _other_world(self, slot: int, difference: str) -> StreamError:
+        recipe, taken = self._recipes[self.base_task[slot]], self._taken[slot]
+        task = f" of task {recipe.name!r}" if recipe.name != recipe.env_id else ""
+        return StreamError(
+            f"environment {recipe.env_id!r}{task}, slot {slot}, step {self.life_step[slot]} of life {self.life[slot]}: "
+            f"resumed by its seed and {len(taken)} actions it {difference}: it ignores its seed, keeps "
+            "state over episodes, or is of another version",
+            self._report(slot) | {"difference": difference},
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: no environments, which cannot all be copied, but their seeds and actions."""
-        seen = self._resumed or self.vector_steps >= 0  # the first resets and steps of its tasks
-        return vars(self) | {"_envs": {}, "_steps": [_unborn] * self.num_envs, "_resumed": seen}
+        begun = self.vector_steps >= 0
+        seen = self._resumed or begun  # the first resets and steps of its tasks
+        shown = self._checksums() if begun else None
+        return vars(self) | {"_envs": {}, "_steps": [_unborn] * self.num_envs, "_resumed": seen, "_shown": shown}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the environments anew, and replay the present episodes.
@@ -448,23 +473,29 @@ class GymStream(TaskStream):
             StreamError: if one comes out otherwise.
         """
         vars(self).update(state)
-        for slot in range(self.num_envs if self.vector_steps >= 0 else 0):
+        if (shown := state["_shown"]) is None:  # before the first reset
+            return
+        for slot in range(self.num_envs):
             taken = self._taken[slot]
             self._begin_episode(slot)
             self._replay(slot, taken)
+        self._refuse_other_world(shown)
 
 
-def drifting(env_id: str, texts: str | Sequence[str]) -> list[GymTask]:
+def drifting(
+    env_id: str, texts: str | Sequence[str], kwargs: Mapping[str, Any] = MappingProxyType({})
+) -> list[GymTask]:
     """Return one task for each text, named like it.
 
     Args:
         env_id: as `gymnasium.make` takes it.
         texts: as `parse_drifts` takes them, or all in one with strokes between.
+        kwargs: of all, passed to `gymnasium.make`.
 
     Raises:
         ValueError: as `parse_drifts`.
     """
-    return [GymTask(name, env_id=env_id, drifts=drifts) for name, drifts in kinds_of(texts)]
+    return [GymTask(name, env_id=env_id, kwargs=kwargs, drifts=drifts) for name, drifts in kinds_of(texts)]
 
 
 def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = True) -> gymnasium.Env[Any, Any]:
@@ -480,9 +511,7 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
     """
     kwargs = dict(task.kwargs) if render_mode is None else {**task.kwargs, "render_mode": render_mode}
     try:
-        if task.env_id.startswith(("MiniGrid-", "BabyAI-")) and task.env_id not in gymnasium.registry:
-            importlib.import_module("minigrid")  # registers its environments
-        env: gymnasium.Env[Any, Any] = gymnasium.make(task.env_id, disable_env_checker=True, **kwargs)
+        env = make_registered(task.env_id, kwargs)
         minigrid = is_minigrid(env)
         if minigrid:
             importlib.import_module("lifelong.envs.minigrid.fast_view").quicken(env.unwrapped)
@@ -490,11 +519,12 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        wanted = [extra for extra in EXTRAS if extra in str(error).lower() and not is_installed(extra)]
-        hint = f"; {install_line(wanted[0])} installs what it needs" if wanted else ""
-        plain = isinstance(error, gymnasium.error.Error | ValueError)
-        reason = str(error) if plain else f"{type(error).__name__}: {error}"
-        raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{hint}") from error
+        unmade = isinstance(error, TypeError | gymnasium.error.Error)
+        reason = settings_fault(task.env_id, task.kwargs) if unmade else ""
+        if not reason:
+            plain = isinstance(error, gymnasium.error.Error | ValueError)
+            reason = " ".join((str(error) if plain else f"{type(error).__name__}: {error}").split())
+        raise ValueError(f"cannot make environment {task.env_id!r}: {reason}{extra_hint(error)}") from error
     if minigrid:
         env = importlib.import_module("lifelong.envs.minigrid.success").SuccessInfo(env)
         mission = importlib.import_module("lifelong.envs.minigrid.mission")

@@ -20,6 +20,8 @@ def readable(env: gymnasium.Env[Any, Any], env_id: str, *, minigrid: bool = Fals
         minigrid: whether it is MiniGrid's or BabyAI's: its images of cells are categories, see `minigrid/cells.py`, and
             a mission that never varies is left out.
 
+    Entries of a Dict that hold no number are left out, if others do: bodies without actuators have such.
+
     Raises:
         ValueError: if an entry cannot be read; names it, the reason and what to do.
     """
@@ -27,7 +29,7 @@ def readable(env: gymnasium.Env[Any, Any], env_id: str, *, minigrid: bool = Fals
     if minigrid and isinstance(space, spaces.Dict):
         varies = isinstance(space.spaces.get("mission"), spaces.MultiDiscrete)
         space = spaces.Dict({key: inner for key, inner in space.spaces.items() if key != "mission" or varies})
-    return _checked(space, env_id, "")
+    return _checked(_without_empty(space), env_id, "")
 
 
 def with_cells(env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]:
@@ -42,6 +44,15 @@ def with_cells(env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]:
     if cells is None:
         return space
     return spaces.Dict({**space.spaces, "image": cells}) if isinstance(space, spaces.Dict) else cells
+
+
+def _without_empty(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """Return a space without the entries of its Dicts whose shape holds no number; as it is if nothing else is left."""
+    if not isinstance(space, spaces.Dict):
+        return space
+    inner = {key: _without_empty(part) for key, part in space.spaces.items()}
+    kept = {key: part for key, part in inner.items() if isinstance(part, spaces.Dict) or 0 not in (part.shape or ())}
+    return spaces.Dict(kept) if kept else space
 
 
 def _checked(space: spaces.Space[Any], env_id: str, entry: str) -> spaces.Space[Any]:

@@ -105,7 +105,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
             given `drifts` of its tasks, see `parse_drifts`, separated by slashes, and a `drift_schedule` of their
             changes, see `drifts/batched.py`; the tasks of `gym:<id>` are made with them, see `drifting`. Any stream may
-            be given a `life_hazard`, see `TaskStream.life_hazard`.
+            be given a `life_hazard`, see `TaskStream.life_hazard`. `env_kwargs` of `gym:<id>` are for `gymnasium.make`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -113,7 +113,7 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.gym_stream import drifting
+    from lifelong.envs.gym_stream import GymTask, drifting
     from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
 
@@ -130,19 +130,29 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
             return make_stream(found.stream, num_envs, **(found.options | options))
         name, options = "gym:", found.options | options
     drifts, drift_schedule = options.pop("drifts", None), options.pop("drift_schedule", None)
-    life_hazard = options.pop("life_hazard", None)
+    life_hazard, env_kwargs = options.pop("life_hazard", None), options.pop("env_kwargs", None)
+    if env_kwargs and (not name.startswith("gym:") or "tasks" in options):
+        raise ValueError(
+            "env_kwargs are for gym:<id> alone; other streams have stream_options, and tasks of a file kwargs: "
+            f"env_kwargs={env_kwargs}"
+        )
     if drift_schedule is not None and drifts is None:
         raise ValueError(f"drift_schedule says when drifts change, and there are none: drift_schedule={drift_schedule}")
     if name.startswith("gym:"):
-        entry, tasks = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
+        entry, env_id = Entry("lifelong.envs.gym_stream:GymStream", ""), name[len("gym:") :]
         if drifts is not None and drift_schedule is None and "tasks" not in options:
-            options["tasks"], drifts = drifting(tasks, drifts), None
-        options = {"tasks": tasks} | options
+            options["tasks"], drifts = drifting(env_id, drifts, env_kwargs or {}), None
+        options = {"tasks": GymTask(env_id, kwargs=env_kwargs or {})} | options
     else:
         entry = find("stream", name, known_streams(), ", or gym:<id of gymnasium>, or a .toml file")
     factory = load("stream", entry.target)
     check_settings(
-        "stream", name, factory, options, also=("drifts", "drift_schedule", "life_hazard"), hidden="num_envs"
+        "stream",
+        name,
+        factory,
+        options,
+        also=("drifts", "drift_schedule", "life_hazard", "env_kwargs"),
+        hidden="num_envs",
     )
     try:
         stream = factory(num_envs=num_envs, **options)

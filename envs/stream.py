@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from lifelong.action_spaces import as_rows, previous_entry
 from lifelong.envs.agent_spaces import observation_entries
+from lifelong.envs.checksum import checksums, spelled
 from lifelong.envs.composed_schedules import Order, Paired, bind_tasks
 from lifelong.envs.counters import Bools, Floats, Ints
 from lifelong.envs.drifts.base import Drift
@@ -47,6 +48,7 @@ from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
 
+_CHECKSUM = "observation_checksum"  # entry of a position
 _EFFECT_STEPS, _EFFECT_STEPS_OF_ALL = 64, 512  # minimal steps compared with and without drifts: of a life, of all lives
 
 
@@ -183,21 +185,32 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
         """Restore the unfinished episodes, just begun anew, to `position`."""
 
+    def _restore_hidden(self, position: dict[str, NDArray[Any]]) -> None:
+        """Restore what the next episodes need of `position`, where the unfinished ones are abandoned."""
+        self._restore(position)
+
+    def _checksums(self) -> NDArray[np.int64]:
+        """Return [B] the checksums of the tasks' present observations."""
+        return checksums(self._observe(), self.num_envs)
+
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream; see `resume`."""
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("position before the first reset")
-        return self._counted() | self._drift.position()
+        return self._counted() | self._drift.position() | {_CHECKSUM: self._checksums()}
 
-    def resume(self, position: dict[str, NDArray[Any]]) -> tuple[Any, dict[str, Any]]:
+    def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step.
 
         Args:
             position: of a stream made with the same arguments.
+            new_episodes: whether unfinished episodes are abandoned, counted but without rows, and the next ones begin
+                in their slots; those of which no step was taken are begun as they were.
 
         Raises:
             ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts.
-            StreamError: if an environment does not reproduce its episode.
+            StreamError: if an environment does not reproduce its episode: another return, or another observation than
+                that of which the position has the checksum. Positions of versions before it have none.
         """
         self._check_position(position)
         self.bind_schedule()
@@ -211,8 +224,30 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         for name, array in self._counters._asdict().items():  # overwritten by beginning anew
             array[...] = position[name]
         self._drift.resume(position)
-        self._restore(position)
+        if new_episodes:
+            self._restore_hidden(position)
+            unfinished = np.flatnonzero(self.episode_length)
+            self.give_up(unfinished)
+            self.renew(unfinished)
+        else:
+            self._restore(position)
+            if _CHECKSUM in position:
+                self._refuse_other_world(position[_CHECKSUM])
         return self.observe()
+
+    def _refuse_other_world(self, wanted: NDArray[np.int64]) -> None:
+        """Raise a `StreamError` for the first slot whose observation has another checksum than `wanted` [B]."""
+        found = self._checksums()
+        for slot in np.flatnonzero(found != wanted)[:1].tolist():
+            shown, was = spelled(int(found[slot])), spelled(int(wanted[slot]))
+            raise self._other_world(slot, f"shows another observation (checksum {shown}, was {was})")
+
+    def _other_world(self, slot: int, difference: str) -> StreamError:
+        """Return the error of a slot that was resumed into another world."""
+        return StreamError(
+            f"task {self.tasks[self.task[slot]].name!r}, slot {slot}, step {self.life_step[slot]} of life "
+            f"{self.life[slot]}: the resumed stream {difference}: it is of another version, or made with other settings"
+        )
 
     # ---- lives and episodes ---------------------------------------------------------------------------------------
 

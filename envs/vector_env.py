@@ -38,7 +38,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-class VectorStream(VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorStream(VectorWrapper):
     """Vector environment of a stream's lives, by gymnasium's conventions.
 
     Args:

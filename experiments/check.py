@@ -54,6 +54,7 @@ class CheckConfig:
         carry: what ends the memory: only the life, a change of task, or every episode's end.
         memory_options: more settings of the memory.
         stream_options: more settings of the stream.
+        env_kwargs: settings of the environment of gym:<id>, for `gymnasium.make`.
         width: width of the agent and its memory.
         layers: layers of the agent, each with a memory.
         num_envs: lives at the same time.
@@ -67,6 +68,7 @@ class CheckConfig:
     carry: Literal["lifetime", "task", "episode"] = "lifetime"
     memory_options: tuple[str, ...] = ()
     stream_options: tuple[str, ...] = ()
+    env_kwargs: tuple[str, ...] = ()
     width: int = 64
     layers: int = 1
     num_envs: int = 4
@@ -110,6 +112,7 @@ def main(config: CheckConfig) -> Iterator[str]:
         carry=config.carry,
         memory_options=config.memory_options,
         stream_options=config.stream_options,
+        env_kwargs=config.env_kwargs,
         width=config.width,
         layers=config.layers,
         num_envs=config.num_envs,

@@ -44,6 +44,7 @@ class ShowConfig:
         life_episodes: episodes of a life; 0 is one endless life. If not given, as in `lifelong train`.
         life_hazard: in place of life_episodes, the probability that a life ends at an episode's end.
         stream_options: more settings of the stream.
+        env_kwargs: settings of the environment of gym:<id>, for `gymnasium.make`.
         episodes: episodes to show; a schedule in steps is shown for one pass.
         life: number of the life to show.
         output: picture to draw as well.
@@ -60,6 +61,7 @@ class ShowConfig:
     life_episodes: int | None = None
     life_hazard: float | None = None
     stream_options: tuple[str, ...] = ()
+    env_kwargs: tuple[str, ...] = ()
 
     episodes: Annotated[int, Heading("what is shown")] = 200
     life: int = 0

@@ -5,6 +5,7 @@
     lifelong train colour-rule                         hidden rules on MiniGrid
     lifelong train gym:CartPole-v1 --memory gru        anything gymnasium can make
     lifelong train --resume runs/NAME                  go on with an interrupted run
+    lifelong train --resume runs/NAME --new-episodes   the same, where an environment cannot be brought back
     lifelong train --seeds 0..4                        five seeds, one after another, and the report of all
 
 Ends with the retention of the frozen agent in fresh lives, as a table.
@@ -159,9 +160,9 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
         UserError: if the config cannot be met; nothing is written then.
     """
     console = console or Console(quiet=True)
-    resumed = config.resume is not None
+    resumed, new_episodes = config.resume is not None, config.new_episodes
     config = _interrupted_run(config) if resumed else config.resolved()
-    with Trainer(config, resumed, console) as trainer:
+    with Trainer(config, resumed, console, new_episodes=new_episodes) as trainer:
         if not resumed and config.preset in FAMILIES:
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
@@ -200,7 +201,7 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     other = [
         field.name
         for field in fields(TrainConfig)
-        if field.name not in ("resume", "ppo") and getattr(config, field.name) != field.default
+        if field.name not in ("resume", "new_episodes", "ppo") and getattr(config, field.name) != field.default
     ]
     other += list(config.ppo.set()) if isinstance(config.ppo, PPOOverrides) else ["ppo"]
     if other:

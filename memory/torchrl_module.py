@@ -24,12 +24,15 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from tensordict.utils import NestedKey, unravel_key
 from torch import Tensor
-from torchrl.data import Composite, Unbounded
-from torchrl.envs import TensorDictPrimer
-from torchrl.modules import recurrent_mode
 
 from lifelong.kernels.backends import transformed
+from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 from lifelong.memory.memory import Memory
+
+with broken_mujoco_hidden():
+    from torchrl.data import Composite, Unbounded
+    from torchrl.envs import TensorDictPrimer
+    from torchrl.modules import recurrent_mode
 
 __all__ = ["MemoryModule"]
 

@@ -155,7 +155,7 @@ class Rooms(TaskStream):
 
     def close_extras(self) -> None:
         """Close the window."""
-        if self._window is not None:
+        if getattr(self, "_window", None) is not None:  # `__del__` of a stream that was refused comes here too
             self._window.close()
             self._window = None
 

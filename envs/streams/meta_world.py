@@ -31,12 +31,13 @@ import importlib
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from lifelong.envs.gym_stream import GymStream, GymTask
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.stream import References
 
-__all__ = ["CW10", "MetaWorld", "cw10", "cw20", "make_arm"]
+__all__ = ["CW10", "GymArm", "MetaWorld", "cw10", "cw20", "make_arm"]
 
 _VISIT = 5000  # episodes: a million steps
 
@@ -102,6 +103,30 @@ class Arm(gymnasium.Wrapper[Any, Any, Any, Any]):
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._solved = self._solved or info["success"] > 0
         return obs, reward, terminated, truncated, info | {"success": float(self._solved)}
+
+
+class GymArm(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Wrap an environment of Meta-World's own ids, such as `Meta-World/MT1`: random numbers and space as they must be.
+
+    It draws the goal of an episode before it is given that episode's seed, and its observation space is, until a task
+    is set, that of a hidden goal.
+
+    Args:
+        env: as `gymnasium.make` returns it.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        env.reset()  # sets a task
+        arm: Any = env.unwrapped
+        vars(arm).pop("sawyer_observation_space", None)
+        arm.observation_space = arm.sawyer_observation_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        if seed is not None:
+            self.env.unwrapped.np_random = np.random.default_rng(seed)
+        return self.env.reset(seed=seed, options=options)
 
 
 def cw10(num_envs: int = 1, **settings: Any) -> MetaWorld:

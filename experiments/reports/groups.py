@@ -138,7 +138,8 @@ def sentences(missing: Sequence[tuple[str, str]]) -> list[str]:
 
 def stream_label(stream: Mapping[str, Any]) -> str:
     """Return a stream's settings in a few words, as they are typed."""
-    words = [str(stream["stream"]), *(f"{name}={_word(value)}" for name, value in stream["stream_options"].items())]
+    settings = {**stream["stream_options"], **stream["env_kwargs"]}
+    words = [str(stream["stream"]), *(f"{name}={_word(value)}" for name, value in settings.items())]
     words += [f"{name}={stream[name]}" for name in ("feedback", "schedule", "only_task") if stream[name] is not None]
     words += [f"boundary={stream['boundary']}"] if stream["boundary"] != "none" else []
     hazard, episodes = stream["life_hazard"], stream["life_episodes"]

@@ -20,11 +20,12 @@ from lifelong.experiments.runs.episodes import Mode, read_episodes
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
 _OF_NO_AGENT = (
-    "name", "seed", "runs", "overwrite", "resume", "threads", "device", "cuda_graph", "checkpoint_every",
-    "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
+    "name", "seed", "runs", "overwrite", "resume", "new_episodes", "threads", "device", "cuda_graph",
+    "checkpoint_every", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
 _OF_THE_STREAM = (
-    "stream", "stream_options", "feedback", "schedule", "only_task", "boundary", "life_episodes", "life_hazard"
+    "stream", "stream_options", "env_kwargs", "feedback", "schedule", "only_task", "boundary", "life_episodes",
+    "life_hazard",
 )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def read_run(folder: Path) -> Run:
     origin = content.get("origin")
     written = content["config"]["stream"]
     stream = {name: getattr(config, name) for name in _OF_THE_STREAM} | {"stream": written}
-    stream["stream_options"] = options(config.stream_options)
+    stream |= {name: options(stream[name]) for name in ("stream_options", "env_kwargs")}
     if is_stream_file(written):
         stream["file"] = hashlib.sha256(Path(config.stream).read_bytes()).hexdigest()
     facts, notes = _facts(folder)
@@ -111,6 +112,9 @@ def read_run(folder: Path) -> Run:
         notes.append(
             f"interrupted at {run.steps:,} of {config.steps:,} steps; go on with: lifelong train --resume {folder}"
         )
+    if anew := facts.get("new_episodes"):
+        steps = ", ".join(f"{step:,}" for step in anew)
+        notes.append(f"it went on with new episodes after {steps} steps: others than of an uninterrupted run")
     if skipped := int(facts.get("evaluations_skipped", 0)):
         notes.append(f"evaluations left out of the performance matrix, since 5 % of the steps are the most: {skipped}")
     notes += [f"a table of its training is damaged: {name}" for name in _damaged(folder)]

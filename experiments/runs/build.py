@@ -35,6 +35,8 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
         "life_episodes": config.life_episodes or None,
         "seed": config.seed,
     }
+    if config.env_kwargs:
+        settings["env_kwargs"] = options(config.env_kwargs)
     given = options(config.stream_options) | changes
     settings["life_hazard"] = None if "life_episodes" in given else config.life_hazard  # other lives are asked for
     if config.boundary != "none" or not is_stream_file(config.stream):

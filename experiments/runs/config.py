@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import tyro
 
 from lifelong.agents.ppo import PPOConfig
-from lifelong.envs import parse_integer
+from lifelong.envs import GymTask, parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.runs.actions import ACTIONS, check_actions
 from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
@@ -91,15 +91,18 @@ class PPOOverrides:
 _OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
 """Settings of a `gym:` stream that make several tasks of one, or say how long its lives are."""
 
+_WORDS = ("stream_options", "env_kwargs", "memory_options")
+"""Settings that are words of name=value."""
+
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
 
 class _Stream(NamedTuple):
-    """What is known of a stream before it is made: name, feedback, gymnasium's ids, its file's settings of training."""
+    """What is known of a stream before it is made: name, feedback, tasks of gymnasium, settings of training."""
 
     name: str
     feedback: str | None
-    env_ids: tuple[str, ...]
+    tasks: tuple[GymTask, ...]
     train: dict[str, Any]
 
 
@@ -127,6 +130,8 @@ class TrainConfig:
         life_hazard: in place of life_episodes, the probability that a life ends at an episode's end: 0.02 for lives of
             50 episodes on average, which do not end all at once.
         stream_options: more settings of the stream.
+        env_kwargs: settings of the environment of gym:<id>, for `gymnasium.make`: name=value, with values as JSON, or
+            else as text.
         carry: what ends the memory: only the life, a change of task, or every episode's end (the classical recurrent
             agent).
         width: width of the backbone.
@@ -158,7 +163,10 @@ class TrainConfig:
         log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
         checkpoint_every: steps between checkpoints; 0 is one at the end only.
         overwrite: replace a run of the same name.
-        resume: go on with an interrupted run, to the same bits; takes no other setting.
+        resume: go on with an interrupted run, to the same bits; takes no other setting but new_episodes.
+        new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
+            their seed or keep state over episodes: weights, optimiser, memory and normalisers stay, unfinished episodes
+            are dropped and the next ones begin. The bits are not those of an uninterrupted run.
         device: device of the agent: cpu, cuda or cuda:<number>.
         threads: threads of torch; with matrices this small one is fastest.
         cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
@@ -177,6 +185,7 @@ class TrainConfig:
     life_episodes: int | None = None
     life_hazard: float | None = None
     stream_options: tuple[str, ...] = ()
+    env_kwargs: tuple[str, ...] = ()
 
     carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
     width: int = 64
@@ -204,6 +213,7 @@ class TrainConfig:
     checkpoint_every: int = 0
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    new_episodes: bool = False
 
     device: Annotated[str, Heading("the machine")] = "cpu"
     threads: int = 1
@@ -225,6 +235,8 @@ class TrainConfig:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
             raise UserError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
+        if self.new_episodes and self.resume is None:
+            raise UserError("new_episodes is for a run that goes on: pass --resume RUN too")
         if self.cuda_graph == "on" and self.device.partition(":")[0] != "cuda":
             raise UserError(f"cuda_graph must be auto or off without a GPU: cuda_graph=on, device={self.device}")
 
@@ -245,7 +257,7 @@ class TrainConfig:
         """
         stream = self._of_file() if is_stream_file(self.stream) else self._of_name()
         learn, rest = _apart(stream.train)
-        name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.env_ids)
+        name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.tasks)
         known: dict[str, Any] = preset(name) | rest | {"preset": name}
         if self.life_episodes is not None or self.life_hazard is not None:  # one says both
             known |= {"life_episodes": 0, "life_hazard": None}
@@ -269,7 +281,8 @@ class TrainConfig:
         if not self.stream.startswith("gym:"):
             return _Stream(self.stream, self.feedback, (), {})
         lives = {"life_hazard": None} if _OTHER_LIVES & options(self.stream_options).keys() else {}
-        return _Stream(self.stream, self.feedback, (self.stream.removeprefix("gym:"),), lives)
+        task = GymTask(self.stream.removeprefix("gym:"), kwargs=options(self.env_kwargs))
+        return _Stream(self.stream, self.feedback, (task,), lives)
 
     def _of_file(self) -> _Stream:
         """Return what a stream file says, its settings of training among it."""
@@ -288,8 +301,7 @@ class TrainConfig:
             )
         lives = {"life_episodes": found.options.get("life_episodes") or 0}
         lives["life_hazard"] = found.options.get("life_hazard")
-        ids = tuple(task.env_id for task in found.options.get("tasks", ()))
-        return _Stream(found.stream, None, ids, lives | said)
+        return _Stream(found.stream, None, tuple(found.options.get("tasks", ())), lives | said)
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""
@@ -313,7 +325,7 @@ class TrainConfig:
         if unknown := sorted(set(rest) - known):
             raise UserError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted({*known, *_PPO}))}")
         paths: dict[str, Any] = {n: Path(rest[n]) for n in ("runs", "resume") if rest.get(n) is not None}
-        tuples: dict[str, Any] = {n: tuple(rest[n]) for n in ("stream_options", "memory_options") if n in rest}
+        tuples: dict[str, Any] = {n: tuple(rest[n]) for n in _WORDS if n in rest}
         ppo = PPOOverrides(**learn)
         whole = len(ppo.set()) == len(_PPO)
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)

@@ -25,7 +25,7 @@ from torch import nn
 
 from lifelong.agents import PPO, ActorCritic, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
-from lifelong.envs import TaskStream
+from lifelong.envs import StreamError, TaskStream
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
@@ -181,14 +181,25 @@ def save(
     save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
 
 
-def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> dict[str, Any]:
+def restore(
+    folder: Path, rollout: Rollout, env: TaskStream, learner: PPO, *, new_episodes: bool = False
+) -> dict[str, Any]:
     """Restore the checkpoint that `save` wrote.
 
+    Args:
+        folder: of the run.
+        rollout: of its agent, in `env`.
+        env: its stream.
+        learner: of its agent.
+        new_episodes: whether unfinished episodes are abandoned; see `TaskStream.resume`.
+
     Returns:
-        The facts given to `save`, and `steps`.
+        The facts given to `save`, `steps`, and with new episodes `abandoned`: the numbers of unfinished episodes and of
+        their steps.
 
     Raises:
         CheckpointError: if there is no whole checkpoint, or it is of another agent.
+        StreamError: if an environment does not reproduce its episode; says how to go on.
     """
     parts, facts = load_checkpoint(folder / "checkpoints" / "last")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
@@ -196,7 +207,15 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
     if learner.return_scale is not None and "return_scale" in parts:
         learner.return_scale.load_state_dict(parts["return_scale"])
     _fill(rollout.state, parts["memory"], rollout.start.device)
-    rollout.observe(*env.resume(_position(parts, facts)))
+    position = _position(parts, facts)
+    try:
+        rollout.observe(*env.resume(position, new_episodes=new_episodes))
+    except StreamError as error:
+        remedy = f"lifelong train --resume {folder} --new-episodes keeps the agent and begins new episodes"
+        raise StreamError(f"{error}; {remedy}", error.report) from error
+    if new_episodes:
+        lengths = position["episode_length"]
+        facts["abandoned"] = [int(np.count_nonzero(lengths)), int(lengths.sum())]
     rollout.steps = facts["steps"]
     torch.set_rng_state(parts["random"]["torch"])
     if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:

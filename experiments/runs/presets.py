@@ -105,30 +105,29 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_name(stream: str, feedback: str | None, env_ids: Sequence[str] = ()) -> str | None:
+def preset_name(stream: str, feedback: str | None, tasks: Sequence[GymTask] = ()) -> str | None:
     """Return the name of the preset of a stream and its kind of feedback; None if it has none of its own.
 
     Args:
         stream: its name.
         feedback: of streams that know two kinds.
-        env_ids: of gymnasium's environments, where the stream is made of them; they have a preset if all are of one
-            family.
+        tasks: of gymnasium, where the stream is made of them; they have a preset if all are of one family.
     """
-    if env_ids:
-        families = {family_of(env_id) for env_id in env_ids}
+    if tasks:
+        families = {family_of(task) for task in tasks}
         return families.pop() if len(families) == 1 else None
     name = stream.replace("_", "-")
     return next((known for known in (f"{name}/{feedback}", name) if known in PRESETS), None)
 
 
-def family_of(env_id: str) -> str:
+def family_of(task: GymTask) -> str:
     """Return the family of an environment, which is made and closed: by its package, else by its spaces.
 
     Args:
-        env_id: as `gymnasium.make` takes it; `classic-control` if it cannot be made.
+        task: its id and settings; `classic-control` if it cannot be made.
     """
     try:
-        env = make_task(GymTask(env_id))
+        env = make_task(GymTask(task.env_id, kwargs=task.kwargs))
     except Exception:  # noqa: BLE001  whatever foreign code raises; making the stream says it
         return _OTHER
     package, observation, action = type(env.unwrapped).__module__, env.observation_space, env.action_space

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lifelong.agents import Rollout, Segment, join_rows
+from lifelong.agents import CheckpointError, Rollout, Segment, join_rows
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
@@ -25,7 +25,7 @@ from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
-from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.directory import create_run, restore, save
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
@@ -55,10 +55,17 @@ class Trainer:
         console: where progress goes.
         report_steps: environment steps between two reports to TensorBoard, so that two trainings can be compared; if
             not given, reports fall by the clock.
+        new_episodes: of a resumed run: abandon the unfinished episodes, and begin the next ones.
     """
 
     def __init__(
-        self, config: TrainConfig, resumed: bool, console: Console, *, report_steps: int | None = None
+        self,
+        config: TrainConfig,
+        resumed: bool,
+        console: Console,
+        *,
+        report_steps: int | None = None,
+        new_episodes: bool = False,
     ) -> None:
         torch.set_num_threads(config.threads)
         self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
@@ -70,7 +77,15 @@ class Trainer:
         self.evaluation = TaskEvaluation(config, self.env)
         self.health = Health(self.learner, config.steps or 0, always=report_steps is not None, resumed=resumed)
         self.folder = config.run if resumed else create_run(config, self.agent)
-        facts = restore(self.folder, self.rollout, self.env, self.learner) if resumed else {}
+        facts: dict[str, Any] = {}
+        if resumed:
+            facts = restore(self.folder, self.rollout, self.env, self.learner, new_episodes=new_episodes)
+            if (was := facts.get("env_kwargs", {})) != (now := options(config.env_kwargs)):
+                raise CheckpointError(f"{self.folder} has env_kwargs={now}, its checkpoint is of env_kwargs={was}")
+        self.new_episodes: list[int] = facts.get("new_episodes", [])
+        if new_episodes:
+            self.new_episodes.append(self.rollout.steps)
+            console.print(_abandoned(*facts["abandoned"]), soft_wrap=True, markup=False, highlight=False)
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.tasks = [task.name for task in self.env.tasks]
@@ -174,7 +189,8 @@ class Trainer:
             self.checkpoint(position)
             path = self.folder / "crash.json"
             path.write_text(json.dumps({"error": str(error), **error.report}, indent=1) + "\n")
-            raise StreamError(f"{error}; see {path}, and go on with --resume {self.folder}", error.report) from error
+            remedy = f"go on with --resume {self.folder}, and --new-episodes if it breaks again"
+            raise StreamError(f"{error}; see {path}, and {remedy}", error.report) from error
 
     def checkpoint(self, position: dict[str, NDArray[Any]] | None = None) -> None:
         """Write a checkpoint of everything up to here, or up to a position of the env."""
@@ -183,6 +199,10 @@ class Trainer:
         self.writer.flush()
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
         facts["last_empty_memory"] = self.last_empty_memory
+        if self.config.env_kwargs:
+            facts["env_kwargs"] = options(self.config.env_kwargs)
+        if self.new_episodes:
+            facts["new_episodes"] = self.new_episodes
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
@@ -296,6 +316,12 @@ class Trainer:
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
         self.writer.retention(retention_of(history.rows() if self._by_visits else rows, self.env), step)
+
+
+def _abandoned(episodes: int, steps: int) -> str:
+    """Return what is dropped where a run goes on with new episodes, as a sentence."""
+    dropped = f"{episodes:,} unfinished, of {steps:,} steps together, are dropped and have no rows"
+    return f"new episodes: {dropped if episodes else 'none was unfinished'}; the bits are no longer those of one run"
 
 
 def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:

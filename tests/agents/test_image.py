@@ -116,3 +116,23 @@ def test_pixels_are_scaled_by_their_own_bounds() -> None:
         read.append(Image(spaces.Box(low, high, (17, 23, 3), np.uint8), 8)(torch.from_numpy(pixels)))
     torch.testing.assert_close(read[0], read[1])
     torch.testing.assert_close(read[0], read[2])
+
+
+def test_many_large_images_are_read_in_parts_with_the_same_result_and_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    image = Image(spaces.Box(0, 255, (20, 18, 3), np.uint8), 8).double()
+    x = torch.randint(0, 256, (3, 5, 20, 18, 3), dtype=torch.uint8)
+    found = []
+    for most, part in ((2**24, 1), (100, 4 * 20 * 18 * 3), (100, 1)):  # at once, four at a time, one by one
+        monkeypatch.setattr("lifelong.agents.image._AT_ONCE", most)
+        monkeypatch.setattr("lifelong.agents.image._PART", part)
+        image.zero_grad()
+        y = image(x)
+        assert y.shape == (3, 5, 8)
+        y.square().sum().backward()
+        found.append([y.detach(), *(p.grad.clone() for p in image.parameters() if p.grad is not None)])
+    for parts in found[1:]:
+        for one, other in zip(parts, found[0], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

@@ -188,6 +188,19 @@ def test_observations_are_counted_from_zero_and_named(look: spaces.Space[Any], s
         seen, *_ = stream.step([0, 1])
 
 
+def test_entries_that_hold_no_number_are_left_out_beside_others() -> None:
+    empty = spaces.Box(-1, 1, (0,))
+    stream = stream_of(
+        look=spaces.Dict(a=spaces.Box(0, 1, (2,)), b=empty, c=spaces.Dict(d=empty, e=spaces.Discrete(2)))
+    )
+    shown = stream.single_observation_space["observation"]
+    assert shown == spaces.Dict(a=spaces.Box(0, 1, (2,)), c=spaces.Dict(e=spaces.Discrete(2)))
+    seen, _ = stream.reset()
+    assert stream.observation_space.contains(seen)
+    with pytest.raises(ValueError, match=r"Box.* of 'b' are not supported: it is empty"):
+        stream_of(look=spaces.Dict(b=empty))
+
+
 def test_actions_are_counted_from_zero() -> None:
     stream = stream_of(act=spaces.Discrete(3, start=4))
     assert stream.single_action_space == spaces.Discrete(3)
@@ -261,7 +274,7 @@ def test_an_environment_that_keeps_something_over_resets_cannot_be_resumed() -> 
     stream.reset()
     for _ in range(5):
         stream.step([1, 1])
-    with pytest.raises(StreamError, match=r"'room' cannot be resumed: .* 1 actions life 0 has the return 1.0, not 2.0"):
+    with pytest.raises(StreamError, match=r"of task 'room', slot 0, .* 1 actions it has the return 1.0, was 2.0: it"):
         later.resume(stream.position())
 
 

@@ -19,6 +19,7 @@ POSITION = {
     "episode_start": ((3,), "b1"), "task_start": ((3,), "b1"), "life_start": ((3,), "b1"),
     "previous_action": ((3,), "i8"), "previous_reward": ((3,), "f8"), "last_answer": ((3,), "i8"),
 }  # fmt: skip
+SINCE = {"observation_checksum": ((3,), "i8")}
 
 
 def assert_held(stream: TaskStream) -> None:
@@ -40,16 +41,16 @@ def test_attributes_are_the_arrays_of_the_counters() -> None:
     assert all(np.array_equal(value, stream.position()[name]) for name, value in position.items())
 
 
-def test_a_position_has_the_keys_of_version_0_1() -> None:
+def test_a_position_has_the_keys_of_version_0_1_and_checksums() -> None:
     stream = make_stream("cued-recall", 3, cues=4)
     stream.reset()
-    assert {name: (value.shape, value.dtype.str[1:]) for name, value in stream.position().items()} == POSITION
+    assert {name: (value.shape, value.dtype.str[1:]) for name, value in stream.position().items()} == POSITION | SINCE
 
 
 def test_drifts_keep_their_keys_of_version_0_1() -> None:
     stream = make_stream("cued-recall", 3, cues=4, drifts="plain/delayed_actions", drift_schedule="cyclic:2", blanks=1)
     stream.reset()
-    more = stream.position().keys() - POSITION.keys()
+    more = stream.position().keys() - POSITION.keys() - SINCE.keys()
     assert {"drift kind", "plain_return"} < more
     assert all(name.startswith("drift ") for name in more - {"plain_return"})
 

@@ -1,4 +1,3 @@
-import importlib
 import json
 import os
 import signal
@@ -23,8 +22,9 @@ from safetensors.torch import load_file
 from lifelong import cli
 from lifelong.agents import Rollout, load_checkpoint
 from lifelong.agents.ppo import PPOConfig
+from lifelong.envs.suites import SUITES, import_suite, make_registered
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.config import ALIASES, FORMAT, PPOOverrides, TrainConfig
+from lifelong.experiments.runs.config import ALIASES, FORMAT, PPOOverrides, TrainConfig, options
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
@@ -36,7 +36,21 @@ Configs = Callable[..., TrainConfig]
 CHECKPOINT = Path("checkpoints", "last")
 
 
-_SUITES = ("minigrid", "popgym", "memory_gym", "ale_py", "minatar", "gymnasium_robotics", "shimmy")
+BIG_SUITES = {"ALE/", "dm_control/", "Meta-World/", "AntMaze_", "HandManipulate"}
+"""Suites, by a prefix of theirs, of which a sample is taken: they have hundreds of ids that differ in little."""
+SAMPLE = (
+    *(f"ALE/{game}-v5" for game in ("Breakout", "Freeway", "MontezumaRevenge", "MsPacman", "PrivateEye", "Seaquest")),
+    "PongNoFrameskip-v4", "Atari84-v0",
+    *(f"dm_control/{task}-v0" for task in (
+        "acrobot-swingup", "ball_in_cup-catch", "cartpole-balance", "cheetah-run", "dog-walk", "finger-turn_hard",
+        "fish-swim", "humanoid-stand", "manipulator-bring_ball", "quadruped-walk", "reacher-hard", "walker-run",
+        "CmuHumanoidGoToTarget")),
+    "FetchReach-v4", "FetchPickAndPlaceDense-v4", "HandReach-v3", "HandManipulateBlockRotateZ-v1",
+    "HandManipulatePen_ContinuousTouchSensors-v1", "AntMaze_UMaze-v5", "PointMaze_Medium_Diverse_GR-v3",
+    "AdroitHandDoor-v1", "AdroitHandRelocateSparse-v1", "FrankaKitchen-v1",
+    "Meta-World/MT1", "Meta-World/goal_observable", "Meta-World/goal_hidden",
+)  # fmt: skip
+KWARGS = {f"Meta-World/{name}": ("env_name=reach-v3",) for name in ("MT1", "goal_observable", "goal_hidden")}
 
 
 class KilledError(Exception):
@@ -51,15 +65,33 @@ def interrupted() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+def stacked_atari(game: str = "Breakout") -> gymnasium.Env[Any, Any]:
+    """Return a game as most papers have it: grey, 84 by 84, the last four frames."""
+    env = gymnasium.make(f"ALE/{game}-v5", frameskip=1)
+    return gymnasium.wrappers.FrameStackObservation(gymnasium.wrappers.AtariPreprocessing(env), 4)
+
+
 def every_id() -> list[str]:
-    """Return the newest version of every environment that is registered when all suites that are here are imported."""
-    for suite in filter(find_spec, _SUITES):
-        importlib.import_module(suite)
+    """Return the newest version of every environment that is registered when all suites that are here are imported.
+
+    Of `BIG_SUITES` the ids in `SAMPLE`.
+    """
+    for suite in SUITES:
+        if suite.is_installed:
+            import_suite(suite)
+    if find_spec("ale_py") and "Atari84-v0" not in gymnasium.registry:
+        gymnasium.register("Atari84-v0", stacked_atari)
     names = {parse_env_id(env_id)[:2] for env_id, spec in gymnasium.registry.items() if spec.entry_point is not None}
     names = {
         (space, name) for space, name in names if space not in ("lifelong", "phys2d", "tabular", "GymV21Environment")
     }
-    return sorted(get_env_id(space, name, find_highest_version(space, name)) for space, name in names)
+    newest = {get_env_id(space, name, find_highest_version(space, name)) for space, name in names}
+    big = tuple(prefix for suite in SUITES if set(suite.prefixes) & BIG_SUITES for prefix in suite.prefixes)
+    return sorted(
+        env_id
+        for env_id in newest
+        if env_id in SAMPLE or not (env_id.startswith(big) or "ale_py" in str(gymnasium.spec(env_id).entry_point))
+    )
 
 
 def after_segments(count: int, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,13 +258,14 @@ def test_every_environment_is_learned_from_killed_and_resumed(
     env_id: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try:
-        env = gymnasium.make(env_id)
+        env = make_registered(env_id, options(KWARGS.get(env_id, ())))
         env.reset(seed=0)
         env.close()
     except Exception as error:  # noqa: BLE001  of the environment's own
         pytest.skip(f"it does not run by itself: {type(error).__name__}: {error}")
     sizes: dict[str, Any] = {"steps": 400, "num_envs": 2, "segment": 100, "minibatches": 1, "memory": "gru"}
-    settings = sizes | {"stream": f"gym:{env_id}", "stream_options": (), "life_episodes": None}
+    kwargs = KWARGS.get(env_id, ())
+    settings = sizes | {"stream": f"gym:{env_id}", "stream_options": (), "env_kwargs": kwargs, "life_episodes": None}
     whole = main(tiny(name="whole", checkpoint_every=200, **settings))
     config = tiny(name="broken", checkpoint_every=200, **settings)
     with monkeypatch.context() as patch:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from lifelong.envs import GymTask
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
@@ -64,8 +65,23 @@ def test_every_preset_resolves_a_training(name: str) -> None:
 )
 @pytest.mark.usefixtures("made")
 def test_families_are_found(env_id: str, family: str) -> None:
-    assert family_of(env_id) == family
+    assert family_of(GymTask(env_id)) == family
     assert TrainConfig(f"gym:{env_id}").resolved().preset == family
+
+
+def test_families_are_those_of_the_environment_as_its_settings_make_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def either(torques: bool) -> gymnasium.Env:
+        act = spaces.Box(-1.0, 1.0, (2,), np.float32) if torques else spaces.Discrete(2)
+        return Empty(spaces.Box(-1.0, 1.0, (2,), np.float32), act)
+
+    monkeypatch.setitem(gymnasium.registry, "Kind-v0", gymnasium.envs.registration.EnvSpec("Kind-v0", either))
+    path = tmp_path / "one.toml"
+    for torques, family in (("true", "mujoco"), ("false", "classic-control")):
+        assert TrainConfig("gym:Kind-v0", env_kwargs=(f"torques={torques}",)).resolved().preset == family
+        path.write_text(f'[[tasks]]\nenv = "Kind-v0"\nkwargs = {{ torques = {torques} }}\n')
+        assert TrainConfig(str(path)).resolved().preset == family
 
 
 def test_a_stream_has_its_own_preset() -> None:
