@@ -24,7 +24,7 @@ from lifelong.agents.checkpoint import restore_optimizer
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import load_policy_tensors, open_run
+from lifelong.experiments.runs.directory import LAST, load_policy_tensors, open_run
 from lifelong.experiments.runs.errors import UserError, check_sizes
 from lifelong.experiments.runs.trainer import Trainer
 
@@ -102,7 +102,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     """
     console = console or Console(quiet=True)
     trained = open_run(config.run).resolved()
-    parts, _ = load_checkpoint(config.run / "checkpoints" / "last")
+    parts, _ = load_checkpoint(config.run / LAST)
     changed = replace(
         trained,
         memory=config.memory,
@@ -115,7 +115,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     )
     if changed.run == config.run.resolve():
         raise UserError(f"the new run would replace the old one, {config.run}: give it another --name")
-    with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
+    with Trainer(changed, resumed=False, console=Console(quiet=True), waits=True) as training:
         report = transplant(training.agent, parts["policy"])
         names = _names(training.agent)
         before = _like(trained, training)

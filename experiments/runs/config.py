@@ -1,6 +1,7 @@
 """Settings of a training run: a frozen dataclass behind the command line and `config.json`."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset, preset_name
 from lifelong.registry import nearest
 
-__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
+__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "options"]
 
 FORMAT = 3
 """Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
@@ -156,8 +157,10 @@ class TrainConfig:
         name: name of the run; if not given, made of stream, memory and seed.
         runs: folder of all runs.
         log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
-        checkpoint_every: steps between checkpoints; 0 is one at the end only.
-        overwrite: replace a run of the same name.
+        checkpoint_every: seconds (60s) or steps (20000) between checkpoints, which are written while training goes on;
+            0 is one at the end only. A run that is interrupted, or that fails, writes one in any case.
+        keep: checkpoints to keep; if the last is damaged, the one before it is used.
+        overwrite: replace a run of the same name, once the new one has lived for two segments.
         resume: go on with an interrupted run, to the same bits; takes no other setting.
         device: device of the agent: cpu, cuda or cuda:<number>.
         threads: threads of torch; with matrices this small one is fastest.
@@ -201,7 +204,8 @@ class TrainConfig:
     name: Annotated[str | None, Heading("the run and its files")] = None
     runs: Path = Path("runs")
     log: str = "tensorboard"
-    checkpoint_every: int = 0
+    checkpoint_every: str = "60s"
+    keep: int = 2
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
 
@@ -211,8 +215,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
-        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
-        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
+        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes", "keep"))
+        check_sizes(self, ("life_episodes", "evaluation_lives"), 0)
         check_seed(self.seed)
         check_hazard(self)
         check_actions(self.actions, (*ACTIONS, "both"))
@@ -221,6 +225,8 @@ class TrainConfig:
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off"):
             object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
+        object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))  # a number in runs of before 0.3
+        every(self.checkpoint_every)
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
@@ -317,6 +323,28 @@ class TrainConfig:
         ppo = PPOOverrides(**learn)
         whole = len(ppo.set()) == len(_PPO)
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
+
+
+def every(text: str) -> tuple[float, int]:
+    """Return seconds and steps between checkpoints: one of them, the other is 0; both are 0 where there are none.
+
+    Args:
+        text: such as `60s` or `20000`.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    try:
+        if not text.endswith("s"):
+            steps = parse_integer(text)
+            seconds = 0.0
+        else:
+            steps, seconds = 0, float(text.removesuffix("s"))
+    except ValueError:
+        steps, seconds = -1, 0.0
+    if steps < 0 or (not steps and text.endswith("s") and not 0 < seconds < math.inf):
+        raise UserError(f"checkpoint_every must be seconds, as 60s, or steps, as 20000: checkpoint_every={text}")
+    return seconds, steps
 
 
 def _steps(name: str, text: str) -> int:

@@ -158,6 +158,15 @@ class EpisodeLog:
                 path.unlink()
         _sync(self.folder)
 
+    def move(self, folder: Path) -> None:
+        """Go on in a run's folder that was renamed.
+
+        Args:
+            folder: its new name.
+        """
+        self.folder = folder / "episodes"
+        self._parts = [(self.folder / path.name, rows) for path, rows in self._parts]
+
     def close(self) -> None:
         """Write what waits."""
         self.flush()
