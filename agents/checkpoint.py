@@ -259,11 +259,12 @@ def _rotate(folder: Path, keep: int) -> None:
     shutil.rmtree(old, ignore_errors=True)
     for number in sorted((number for number in generations if number >= keep), reverse=True):
         shutil.rmtree(generations[number])
-    if keep - 1 in generations:
-        generations[keep - 1].rename(old)
-    for number in range(keep - 2, -1, -1):
-        if number in generations:
-            generations[number].rename(_generation(folder, number + 1))
+    gap = next(number for number in range(keep + 1) if number not in generations or number == keep)
+    if gap == keep:
+        gap -= 1
+        generations[gap].rename(old)
+    for number in range(gap - 1, -1, -1):
+        generations[number].rename(_generation(folder, number + 1))
     _fresh(folder).rename(folder)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
