@@ -84,6 +84,7 @@ class Loggers:
         steps: environment steps of the checkpoint from which the run goes on; None for a new run.
         sizes: of the files at that checkpoint, as `sizes` said; what was written since is removed. None is not known:
             what is of later steps is dropped. Without any file all begins anew.
+        reason: why there was no retention curve, as it was last written.
         waits: whether calls are kept until `open`, since the run does not have its folder yet.
     """
 
@@ -95,8 +96,11 @@ class Loggers:
         steps: int | None = None,
         sizes: Mapping[str, int] | None = None,
         *,
+        reason: str = "",
         waits: bool = False,
     ) -> None:
+        self.reason = reason
+        """Why there was no retention curve, as it was last written."""
         self._names, self._config, self._steps, self._before = logger_names(text), config, steps, sizes
         self._loggers: list[Logger] = []
         self._kept: list[tuple[str, tuple[Any, ...]]] = []
@@ -128,7 +132,11 @@ class Loggers:
         self._tell("scalars", values, step)
 
     def retention(self, curve: RetentionCurve, step: int | None) -> None:
-        """Write a retention curve."""
+        """Write a retention curve; if there is none, why, once."""
+        if not curve.measured:
+            if curve.reason == self.reason:
+                return
+            self.reason = curve.reason
         self._tell("retention", curve, step)
 
     def figure(self, tag: str, figure: "Figure", step: int) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from traceback import format_exception
 from types import TracebackType
@@ -109,11 +110,16 @@ class Trainer:
             self.learner, config.steps or 0, always=self.report_steps is not None, resumed=self.resumed
         )
         self.checkpoints = Checkpoints(config.checkpoint_every, config.keep)
+        self._signals = Signals(lambda text: self.console.print(text, soft_wrap=True))
         self.whole: Captured | None = None
         """The training as it was between the last two segments."""
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.last_empty_memory = last_empty_memory(config, facts) if self.resumed else 0
+        self.reported: dict[str, int] = facts.get(
+            "reported", {"steps": self.rollout.steps, "rows": facts.get("rows", 0)}
+        )
+        """Steps and rows at the last report to the loggers."""
         self._by_visits = self.env.retention == "gain"  # a curve of visits, longer than what is recent
         self.log.truncate(facts.get("rows", 0))
         self.evaluation.restore(facts)
@@ -128,6 +134,7 @@ class Trainer:
             config.to_json(),
             self.rollout.steps if self.resumed else None,
             facts.get("logged") if self.resumed or self.new is not None else {},
+            reason=facts.get("no_curve", ""),
             waits=self.new is not None and self.new.waits,
         )
 
@@ -169,10 +176,10 @@ class Trainer:
             Stopped: if a signal stopped it at once. In all three cases there is a checkpoint from before the segment,
                 and the message says how to go on.
         """
-        with Signals(lambda text: self.console.print(text, soft_wrap=True)) as signals:
+        with self._signals:
             try:
-                done = self._train(signals)
-                signals.check()
+                done = self._train()
+                self._signals.check()
             except (Exception, KeyboardInterrupt, SystemExit) as error:
                 ended = self._rescued(error)
                 if ended is error:
@@ -180,14 +187,11 @@ class Trainer:
                 raise ended from error
         return done
 
-    def _train(self, signals: Signals) -> bool:
-        config, rollout = self.config, self.rollout
+    def _train(self) -> bool:
+        config, rollout, signals = self.config, self.rollout, self._signals
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
-        segment: Segment | None = None
-        learned: dict[str, float] = {}
-        recent: list[Rows] = []
-        history = RecentRows()
+        recent, history = self._not_reported()
         mark = _now(rollout.steps)
         self.checkpoints.start(rollout.steps)
         if self.evaluation.refusal:
@@ -200,7 +204,7 @@ class Trainer:
         with Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 if self.evaluation.due_at_start():
-                    self.evaluate_tasks(signals)
+                    self.evaluate_tasks()
                 self._capture()
                 self._write()  # a run that breaks before the next one can still go on, from its beginning
             else:
@@ -223,22 +227,22 @@ class Trainer:
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                waited, lived = time.monotonic() - mark[0], rollout.steps - mark[2]
-                if recent and (lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY):
+                waited, lived = time.monotonic() - mark[0], rollout.steps - self.reported["steps"]
+                due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
+                if recent and (due or rollout.steps >= config.steps):
                     self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
+                    self.reported = {"steps": rollout.steps, "rows": self.log.rows}
                     recent, mark = [], _now(rollout.steps)
                 if self.evaluation.due(rollout.steps, segment.episodes):
-                    self.evaluate_tasks(signals)
+                    self.evaluate_tasks()
                 self._capture()
                 if self.new is not None and self.new.waits and self._has_lived():
                     self._settle()
                 if rollout.steps < config.steps and not signals.end() and self.checkpoints.due(rollout.steps):
                     self._write_in_background()
-            if segment is not None and recent:
-                self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
             if rollout.steps >= config.steps:
                 if self.evaluation.due_at_end(rollout.steps):
-                    self.evaluate_tasks(signals)
+                    self.evaluate_tasks()
                 elif self.evaluation.on and not self.evaluation.evaluated:
                     said = "the tasks were not evaluated, since that takes more than 5 % of the steps"
                     self.console.print(f"{said}: --evaluate-every boundary does it all the same", soft_wrap=True)
@@ -246,6 +250,23 @@ class Trainer:
             self._capture()
             self._write()
         return rollout.steps >= config.steps
+
+    def _not_reported(self) -> tuple[list[Rows], RecentRows]:
+        """Return the rows since the last report, and those of which curves are made that are longer than a report.
+
+        Both are as they were when the checkpoint was written from which the run goes on.
+        """
+        recent, history = list[Rows](), RecentRows()
+        if not self.log.rows:
+            return recent, history
+        rows = read_episodes(self.folder, ["train"], list(ROW))
+        if self.log.rows > self.reported["rows"]:
+            recent.append({name: column[self.reported["rows"] :] for name, column in rows.items()})
+        if self._by_visits:  # segment by segment, as they came
+            ends = np.flatnonzero(np.diff((rows["step"] - 1) // (self.env.num_envs * (self.config.segment or 1)))) + 1
+            for first, last in pairwise([0, *ends.tolist(), self.log.rows]):
+                history.append({name: column[first:last] for name, column in rows.items()})
+        return recent, history
 
     def _has_lived(self) -> bool:
         """Return whether a new run has shown that it works: numbers that are not finite are met in the next segment."""
@@ -271,8 +292,8 @@ class Trainer:
     def _capture(self) -> None:
         """Keep everything as it is now, between two segments."""
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
-        facts["last_empty_memory"] = self.last_empty_memory
-        facts["logged"] = self.writer.sizes()
+        facts |= {"last_empty_memory": self.last_empty_memory, "reported": self.reported, "logged": self.writer.sizes()}
+        facts["no_curve"] = self.writer.reason
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         self.whole = capture(self.rollout, self.env.position(), self.learner, facts)
@@ -342,11 +363,11 @@ class Trainer:
         yield f"its checkpoint is of step {kept.steps:,}" if kept is not None else "its checkpoint is as it was"
         yield f"go on with: lifelong train --resume {self.folder}"
 
-    def evaluate_tasks(self, signals: Signals) -> None:
+    def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""
         step = self.rollout.steps
         try:
-            with signals.stoppable():
+            with self._signals.stoppable():
                 rows = self.evaluation.run(self.rollout)
         except StreamError as error:  # of a copy; the living go on
             self.console.print(f"the tasks are not evaluated any more: {error}", soft_wrap=True, markup=False)
