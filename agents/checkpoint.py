@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,8 @@ __all__ = [
     "set_damaged_aside",
 ]
 
-FORMAT = 1
-"""Version of the layout above; a reader refuses a newer one."""
+FORMAT = 2
+"""Version of the layout above; a reader refuses a newer one. In 1 an optimiser's state had numbers for names."""
 
 _TRIES = 100  # directories that are replaced faster than they are read
 
@@ -211,19 +211,57 @@ def read_facts(folder: Path) -> dict[str, Any]:
     raise CheckpointError(wrong)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state of each parameter, by `<parameter>.<name>`."""
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the optimiser's state of each parameter, by `<name of the parameter>.<entry>`.
+
+    Args:
+        optimizer: of one module's parameters.
+        names: of these parameters, in the module's order.
+    """
     state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(value) for i, entry in state.items() for name, value in entry.items()}
+    return {f"{names[i]}.{entry}": torch.as_tensor(x) for i, entries in state.items() for entry, x in entries.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Load the state that `optimizer_tensors` returned into an optimiser."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], names: Sequence[str]) -> None:
+    """Load the state that `optimizer_tensors` returned into an optimiser, whatever the order of its parameters.
+
+    Args:
+        optimizer: of one module's parameters.
+        tensors: also those of format 1.
+        names: of these parameters, in the module's order.
+
+    Raises:
+        CheckpointError: if there is state of a parameter that the module does not have.
+    """
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+    numbers = {name: number for number, name in enumerate(names)}
+    for key, tensor in with_names(tensors, names).items():
+        name, _, entry = key.rpartition(".")
+        if name not in numbers:
+            raise CheckpointError(f"the optimiser has state of {name!r}, the agent has no such parameter")
+        state.setdefault(numbers[name], {})[entry] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def with_names(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Return an optimiser's state by names of parameters, where it may be that of format 1, by their numbers.
+
+    Args:
+        tensors: by `<parameter>.<entry>`.
+        names: of the parameters by number.
+
+    Raises:
+        CheckpointError: if there is state of a parameter that is not there.
+    """
+    named: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        parameter, _, entry = key.rpartition(".")
+        if parameter.isdecimal():
+            if int(parameter) >= len(names):
+                raise CheckpointError(f"the optimiser has state of parameter {parameter}, there are {len(names)}")
+            parameter = names[int(parameter)]
+        named[f"{parameter}.{entry}"] = tensor
+    return named
 
 
 def _fresh(folder: Path) -> Path:

@@ -92,6 +92,9 @@ class PPOOverrides:
 _OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
 """Settings of a `gym:` stream that make several tasks of one, or say how long its lives are."""
 
+_OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads")
+"""Settings without a default that no stream file can give."""
+
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
 
@@ -161,9 +164,12 @@ class TrainConfig:
             0 is one at the end only. A run that is interrupted, or that fails, writes one in any case.
         keep: checkpoints to keep; if the last is damaged, the one before it is used.
         overwrite: replace a run of the same name, once the new one has lived for two segments.
-        resume: go on with an interrupted run, to the same bits; takes no other setting.
-        device: device of the agent: cpu, cuda or cuda:<number>.
-        threads: threads of torch; with matrices this small one is fastest.
+        resume: go on with an interrupted run, to the same bits, or with a finished one for more steps; takes device,
+            threads and steps, and no other setting. With other steps the learning rate goes on from where it is,
+            linearly down to its last share at the new end; that of a finished run stays there.
+        device: device of the agent: cpu, cuda or cuda:<number>; if not given, cpu, or that of the run that is resumed.
+        threads: threads of torch; if not given, one, which is fastest with matrices this small, or as many as the run
+            that is resumed has.
         cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
     """
 
@@ -209,8 +215,8 @@ class TrainConfig:
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
 
-    device: Annotated[str, Heading("the machine")] = "cpu"
-    threads: int = 1
+    device: Annotated[str | None, Heading("the machine")] = None
+    threads: int | None = None
     cuda_graph: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
@@ -231,7 +237,7 @@ class TrainConfig:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
             raise UserError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
-        if self.cuda_graph == "on" and self.device.partition(":")[0] != "cuda":
+        if self.cuda_graph == "on" and (self.device or "cpu").partition(":")[0] != "cuda":
             raise UserError(f"cuda_graph must be auto or off without a GPU: cuda_graph=on, device={self.device}")
 
     @property
@@ -252,7 +258,7 @@ class TrainConfig:
         stream = self._of_file() if is_stream_file(self.stream) else self._of_name()
         learn, rest = _apart(stream.train)
         name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.env_ids)
-        known: dict[str, Any] = preset(name) | rest | {"preset": name}
+        known: dict[str, Any] = {"device": "cpu", "threads": 1} | preset(name) | rest | {"preset": name}
         if self.life_episodes is not None or self.life_hazard is not None:  # one says both
             known |= {"life_episodes": 0, "life_hazard": None}
         ppo = PPOOverrides(**learn).over(known.pop("ppo"))
@@ -284,9 +290,7 @@ class TrainConfig:
         except StreamFileError as error:
             raise UserError(str(error)) from error
         said = {ALIASES.get(name, name): value for name, value in found.train.items()}
-        open_ = {
-            f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume", "only_task")
-        } | {*_PPO}
+        open_ = {f.name for f in fields(self) if f.default is None and f.name not in _OF_THE_COMMAND} | {*_PPO}
         if unknown := sorted(set(said) - open_):
             hint = nearest(unknown[0], open_)
             raise UserError(

@@ -43,9 +43,11 @@ __all__ = [
     "flat",
     "load_lives",
     "load_policy",
+    "on_device",
     "open_run",
     "open_run_as",
     "origin",
+    "parameter_names",
     "restore",
 ]
 
@@ -104,13 +106,29 @@ def open_run(folder: Path) -> TrainConfig:
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
 
 
-def open_run_as(folder: Path, schedule: str | None, stream_options: tuple[str, ...]) -> tuple[TrainConfig, str | None]:
+def on_device(config: TrainConfig, device: str | None) -> TrainConfig:
+    """Return the config of a run that computes elsewhere; None leaves it as it is.
+
+    Args:
+        config: of the run.
+        device: in place of its own.
+    """
+    if device is None:
+        return config
+    graph = config.cuda_graph if device.partition(":")[0] == "cuda" else "auto"
+    return replace(config, device=device, cuda_graph=graph)
+
+
+def open_run_as(
+    folder: Path, schedule: str | None, stream_options: tuple[str, ...], device: str | None = None
+) -> tuple[TrainConfig, str | None]:
     """Return the resolved config of a run with another schedule and more stream settings, and what is new.
 
     Args:
         folder: of the run.
         schedule: in place of training's; None keeps it.
         stream_options: settings of the stream that come after training's.
+        device: where the agent computes; None is as in training.
 
     Returns:
         The config, and the schedule; None where it is that of training.
@@ -118,7 +136,7 @@ def open_run_as(folder: Path, schedule: str | None, stream_options: tuple[str, .
     Raises:
         UserError: if there is no run, or a newer version wrote it.
     """
-    trained = open_run(folder).resolved()
+    trained = on_device(open_run(folder).resolved(), device)
     other = None if schedule == trained.schedule else schedule
     options = (*trained.stream_options, *stream_options)
     return replace(trained, schedule=other or trained.schedule, stream_options=options), other
@@ -185,7 +203,7 @@ def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, f
     """
     parts = {
         "policy": _copies(rollout.policy.state_dict()),
-        "optimizer": _copies(optimizer_tensors(learner.optimizer)),
+        "optimizer": _copies(optimizer_tensors(learner.optimizer, parameter_names(rollout.policy))),
         "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
         "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
@@ -217,7 +235,7 @@ def restore(folder: Path, rollout: Rollout, env: TaskStream, learner: PPO) -> di
         warnings.warn(found.sentence(), stacklevel=2)
     parts, facts = found.parts, found.facts
     load_policy_tensors(rollout.policy, parts["policy"], folder)
-    restore_optimizer(learner.optimizer, parts["optimizer"])
+    restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
     if learner.return_scale is not None and "return_scale" in parts:
         learner.return_scale.load_state_dict(parts["return_scale"])
     _fill(rollout.state, parts["memory"], rollout.start.device)
@@ -297,6 +315,11 @@ def _outdated(policy: torch.nn.Module, name: str) -> str:
         if outdated := getattr(module, "outdated", ""):
             return f": {outdated}; agents from before must be trained anew"
     return ""
+
+
+def parameter_names(module: nn.Module) -> list[str]:
+    """Return the names of a module's parameters, in the order of its optimiser."""
+    return [name for name, _ in module.named_parameters()]
 
 
 def flat(memory: TensorDict) -> dict[tuple[str, ...], torch.Tensor]:

@@ -32,6 +32,7 @@ from lifelong.experiments.runs.directory import LAST, Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
+from lifelong.experiments.runs.going_on import go_on
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.lock import RunLock
@@ -79,7 +80,7 @@ class Trainer:
         report_steps: int | None = None,
         waits: bool = False,
     ) -> None:
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(config.threads or 1)
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
         self.env = make_env(config)
@@ -104,6 +105,7 @@ class Trainer:
             remove_replaced(self.folder)
         self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         facts = self._restored() if self.new is None else {}
+        self.learning_rate = go_on(self.folder, config, self.rollout.steps, console=self.console)
         self.resumed = bool(facts)
         """Whether it goes on from a checkpoint."""
         self.health = Health(
@@ -213,8 +215,7 @@ class Trainer:
                 began = time.monotonic()
                 with signals.stoppable():
                     segment = rollout.collect(config.segment)
-                    left = max(1.0 - rollout.steps / config.steps, 0.0)
-                    lr_fraction = config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left
+                    lr_fraction = self.learning_rate.at(rollout.steps)
                     learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
                 self.health.learning.observe(segment)
                 if bool(segment.steps["start"].any()):

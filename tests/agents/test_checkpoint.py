@@ -17,10 +17,12 @@ from lifelong.agents.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
     set_damaged_aside,
+    with_names,
 )
 
 Killed = Callable[[int, Callable[[], object]], bool]
 
+NAMES = ["weight", "bias"]
 PARTS = {
     "policy": {"weight": torch.arange(6.0).reshape(2, 3), "scalar": torch.tensor(2.5)},
     "memory": {"0/state": torch.randn(2, 3, 4).transpose(1, 2), "0/count": torch.tensor([3, -1])},
@@ -294,12 +296,33 @@ def test_an_optimizer_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         learn(linear, optimizer)
     other, woken = made()
     other.load_state_dict(linear.state_dict())
-    save_checkpoint(tmp_path / "last", {"optimizer": optimizer_tensors(optimizer)}, {})
-    restore_optimizer(woken, load_checkpoint(tmp_path / "last")[0]["optimizer"])
+    save_checkpoint(tmp_path / "last", {"optimizer": optimizer_tensors(optimizer, NAMES)}, {})
+    restore_optimizer(woken, load_checkpoint(tmp_path / "last")[0]["optimizer"], NAMES)
     for _ in range(3):
         learn(linear, optimizer)
         learn(other, woken)
     assert other.weight.equal(linear.weight)
-    kept, found = optimizer_tensors(optimizer), optimizer_tensors(woken)
+    kept, found = optimizer_tensors(optimizer, NAMES), optimizer_tensors(woken, NAMES)
     assert kept.keys() == found.keys()
     assert all(value.equal(kept[name]) for name, value in found.items())
+
+
+def test_an_optimizer_is_restored_by_the_names_of_its_parameters() -> None:
+    sizes, step = {"b.c": 2, "a": 1}, torch.tensor(3.0)
+    tensors = {f"{name}.{entry}": torch.ones(n) for name, n in sizes.items() for entry in ("exp_avg", "exp_avg_sq")}
+    tensors |= {f"{name}.step": step for name in sizes}
+    parameters = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))]
+    optimizer = torch.optim.Adam(parameters)
+    restore_optimizer(optimizer, tensors, ["b.c", "a"])  # in another order than when it was saved
+    assert optimizer.state[parameters[0]]["exp_avg"].equal(torch.ones(2))
+    assert optimizer.state[parameters[1]]["step"].item() == 3
+    assert optimizer_tensors(optimizer, ["b.c", "a"]).keys() == tensors.keys()
+    with pytest.raises(CheckpointError, match=r"state of 'b\.c', the agent has no such parameter"):
+        restore_optimizer(optimizer, tensors, ["x", "a"])
+
+
+def test_an_optimizer_of_format_1_has_numbers_for_names() -> None:
+    tensors = {"0.exp_avg": torch.ones(2), "1.step": torch.tensor(3.0)}
+    assert with_names(tensors, ["b.c", "a"]).keys() == {"b.c.exp_avg", "a.step"}
+    with pytest.raises(CheckpointError, match="state of parameter 1, there are 1"):
+        with_names(tensors, ["b.c"])

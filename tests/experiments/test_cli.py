@@ -222,7 +222,7 @@ def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:
     run = Path("runs", "x")
     refusals = [
         (["train", *SMALL, "--name", "x"], "run runs/x exists: pass --overwrite to replace it, --resume runs/x"),
-        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "it cannot also change steps, seed"),
+        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "and cannot also change seed"),
         (["retention", str(run), "--schedule", "blok:2"], "no schedule 'blok'"),
     ]
     for words, reason in refusals:
