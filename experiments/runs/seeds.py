@@ -65,7 +65,7 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
         UserError: if there is a run of that name with other settings, or one that other code trained.
     """
     folder = config.run
-    if config.overwrite or not folder.exists():
+    if config.overwrite or not folder.exists() or not any(folder.iterdir()):
         return "new"
     found = open_run(folder).resolved()
     before, asked = found.to_json(), config.to_json()

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from traceback import format_exception
+from traceback import clear_frames, format_exception
 from types import TracebackType
 from typing import Any, Self
 
@@ -260,10 +260,10 @@ class Trainer:
         recent, history = list[Rows](), RecentRows()
         if not self.log.rows:
             return recent, history
-        rows = read_episodes(self.folder, ["train"], list(ROW))
         if self.log.rows > self.reported["rows"]:
-            recent.append({name: column[self.reported["rows"] :] for name, column in rows.items()})
+            recent.append(self.log.since(self.reported["rows"]))
         if self._by_visits:  # segment by segment, as they came
+            rows = self.log.since(0)
             ends = np.flatnonzero(np.diff((rows["step"] - 1) // (self.env.num_envs * (self.config.segment or 1)))) + 1
             for first, last in pairwise([0, *ends.tolist(), self.log.rows]):
                 history.append({name: column[first:last] for name, column in rows.items()})
@@ -331,6 +331,8 @@ class Trainer:
                 if isinstance(error, KeyboardInterrupt)
                 else error
             )
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            clear_frames(error.__traceback__)  # what they hold is needed to write
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         said = "; ".join(self._rescue(error))
         if isinstance(error, KeyboardInterrupt):
