@@ -4,14 +4,28 @@
     checkpoint/<part>.safetensors   one for each part, tensors by name
     checkpoint/facts.json           everything that is no tensor
 
-It is written under a temporary name, flushed to the disk, and then renamed: at any moment there is either the old
-checkpoint or the new one, whole. Reading checks every sum before anything is used.
+| directory | what it is |
+| --- | --- |
+| .NAME.new | the checkpoint that is being written; once it is whole it is renamed to NAME |
+| NAME | the last one |
+| previous, previous-2, ... | those before it, as many as are kept |
+| .NAME.old | the one that is no longer kept and is being removed |
+| damaged | a newer one that could not be used when the run went on; it is never read |
+
+Files are on the disk before their directory gets its name, and the new directory is before an older one is renamed or
+removed: whenever the process is killed or the power fails, one of them is whole. Reading tries them in this order,
+checks every sum before anything is used, and takes the first that is whole. A directory that is renamed while it is
+read is read to its end all the same, and one that is removed meanwhile is no damage: all are tried again.
 """
 
 import hashlib
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +34,63 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-__all__ = ["FORMAT", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "CheckpointError",
+    "find_checkpoint",
+    "has_checkpoint",
+    "load_checkpoint",
+    "read_facts",
+    "save_checkpoint",
+    "set_damaged_aside",
+]
 
-FORMAT = 1
-"""Version of the layout above; a reader refuses a newer one."""
+FORMAT = 2
+"""Version of the layout above; a reader refuses a newer one. In 1 an optimiser's state had numbers for names."""
+
+_TRIES = 100  # directories that are replaced faster than they are read
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message names the file and the reason."""
 
 
-def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
-    """Write a checkpoint, replacing the one that was there.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Content of a checkpoint, and where it was found.
+
+    Args:
+        folder: the directory that was read.
+        parts: tensors by name, for each part.
+        facts: everything that is no tensor.
+        damaged: why newer directories were not used, one sentence for each.
+    """
+
+    folder: Path
+    parts: dict[str, dict[str, Tensor]]
+    facts: dict[str, Any]
+    damaged: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """Return why newer ones were not used, and which was."""
+        step = f" of step {self.facts['steps']:,}" if "steps" in self.facts else ""
+        return f"{'; '.join(self.damaged)}: {self.folder}{step} is used in its place"
+
+
+def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: dict[str, Any], *, keep: int = 1) -> None:
+    """Write a checkpoint; the one that was there becomes the previous one.
 
     Args:
         folder: the checkpoint's own directory.
         parts: tensors by name, for each part.
         facts: JSON-serialisable values.
+        keep: checkpoints to keep, this one among them; older ones are removed.
     """
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _settle(folder, keep)
+    fresh = _fresh(folder)
+    fresh.mkdir()
     files = {
         f"{name}.safetensors": save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
         for name, tensors in parts.items()
@@ -51,19 +101,11 @@ def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: di
     for name, data in files.items():
         _write(fresh / name, data)
     _sync(fresh)
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old)
-    else:
-        fresh.rename(folder)
-    _sync(folder.parent)
+    _rotate(folder, keep)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read a checkpoint.
+    """Read the newest whole checkpoint; a warning names newer ones that are damaged, and which was used.
 
     Args:
         folder: the checkpoint's own directory.
@@ -72,50 +114,264 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[st
         The parts and the facts given to `save_checkpoint`.
 
     Raises:
-        CheckpointError: if a file is missing, changed, or of a newer format.
+        CheckpointError: if there is none in which no file is missing, changed, or of a newer format.
     """
-    kept = folder.with_name(f".{folder.name}.old")
-    if not folder.exists() and kept.exists():  # killed between two renames
-        folder = kept
-    path = folder / "manifest.json"
-    manifest = _json(_read(path), path)
+    found = find_checkpoint(folder)
+    if found.damaged:
+        warnings.warn(found.sentence(), stacklevel=2)
+    return found.parts, found.facts
+
+
+def find_checkpoint(folder: Path) -> Checkpoint:
+    """Return the newest whole checkpoint.
+
+    Args:
+        folder: the checkpoint's own directory; those beside it are tried, too.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    for _ in range(_TRIES):
+        damaged: list[str] = []
+        replaced = False
+        for path in _candidates(folder):
+            try:
+                with _directory(path) as handle:
+                    try:
+                        parts, facts = _read_whole(path, handle)
+                    except CheckpointError as error:
+                        if path == _fresh(folder):  # it is being written, or its writer was killed
+                            continue
+                        replaced = replaced or not _is_at(path, handle)
+                        damaged.append(str(error))
+                        continue
+            except FileNotFoundError:  # renamed since it was listed
+                replaced = True
+                continue
+            except OSError as error:
+                damaged.append(f"cannot read {path}: {error.strerror}")
+                continue
+            if replaced and damaged:
+                break  # what seemed damaged was replaced meanwhile by a newer one
+            return Checkpoint(path, parts, facts, tuple(damaged))
+        if not replaced:
+            missing = f"cannot read {folder / 'manifest.json'}: No such file or directory"
+            raise CheckpointError("; ".join(damaged) or missing)
+    raise CheckpointError(f"{folder} was replaced again and again while it was read")
+
+
+def set_damaged_aside(folder: Path, used: Path) -> None:
+    """Rename the checkpoint that was used to the last, and newer ones, which are damaged, to `damaged`.
+
+    Args:
+        folder: the checkpoint's own directory.
+        used: the directory that `find_checkpoint` found.
+    """
+    if used in (folder, _fresh(folder)):
+        return
+    for path in _candidates(folder):
+        if path == used:
+            break
+        if path != _fresh(folder):
+            aside = folder.with_name("damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+    used.rename(folder)
+    _sync(folder.parent)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a checkpoint was ever written whole, be it damaged since.
+
+    Args:
+        folder: the checkpoint's own directory.
+    """
+    return any(path != _fresh(folder) for path in _candidates(folder)) or _is_whole(_fresh(folder))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return the facts of the last checkpoint; nothing else of it is read or checked.
+
+    Args:
+        folder: the checkpoint's own directory.
+
+    Raises:
+        CheckpointError: if there are none that can be read.
+    """
+    wrong = f"cannot read {folder / 'facts.json'}: No such file or directory"
+    for path in _candidates(folder):
+        if path == _fresh(folder):
+            continue
+        try:
+            return _json((path / "facts.json").read_bytes(), path / "facts.json")
+        except OSError as error:
+            wrong = f"cannot read {path / 'facts.json'}: {error.strerror}"
+        except CheckpointError as error:
+            wrong = str(error)
+    raise CheckpointError(wrong)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the optimiser's state of each parameter, by `<name of the parameter>.<entry>`.
+
+    Args:
+        optimizer: of one module's parameters.
+        names: of these parameters, in the module's order.
+    """
+    state = optimizer.state_dict()["state"]
+    return {f"{names[i]}.{entry}": torch.as_tensor(x) for i, entries in state.items() for entry, x in entries.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], names: Sequence[str]) -> None:
+    """Load the state that `optimizer_tensors` returned into an optimiser, whatever the order of its parameters.
+
+    Args:
+        optimizer: of one module's parameters.
+        tensors: also those of format 1.
+        names: of these parameters, in the module's order.
+
+    Raises:
+        CheckpointError: if there is state of a parameter that the module does not have.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    numbers = {name: number for number, name in enumerate(names)}
+    for key, tensor in with_names(tensors, names).items():
+        name, _, entry = key.rpartition(".")
+        if name not in numbers:
+            raise CheckpointError(f"the optimiser has state of {name!r}, the agent has no such parameter")
+        state.setdefault(numbers[name], {})[entry] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def with_names(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Return an optimiser's state by names of parameters, where it may be that of format 1, by their numbers.
+
+    Args:
+        tensors: by `<parameter>.<entry>`.
+        names: of the parameters by number.
+
+    Raises:
+        CheckpointError: if there is state of a parameter that is not there.
+    """
+    named: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        parameter, _, entry = key.rpartition(".")
+        if parameter.isdecimal():
+            if int(parameter) >= len(names):
+                raise CheckpointError(f"the optimiser has state of parameter {parameter}, there are {len(names)}")
+            parameter = names[int(parameter)]
+        named[f"{parameter}.{entry}"] = tensor
+    return named
+
+
+def _fresh(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.new")
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _generation(folder: Path, number: int) -> Path:
+    """Return the directory of the checkpoint `number` before the last."""
+    return folder if not number else folder.with_name("previous" if number == 1 else f"previous-{number}")
+
+
+def _generations(folder: Path) -> dict[int, Path]:
+    """Return the directories that are there by how many checkpoints before the last they are, the newest first."""
+    known = [(0, folder), (1, _generation(folder, 1))]
+    known += [(int(path.name[9:]), path) for path in folder.parent.glob("previous-*") if path.name[9:].isdecimal()]
+    return {number: path for number, path in sorted(known) if path.is_dir()}
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Return the directories that may hold a checkpoint, the newest first."""
+    paths = [_fresh(folder), *_generations(folder).values(), _old(folder)]
+    return [path for path in paths if path.is_dir()]
+
+
+def _rotate(folder: Path, keep: int) -> None:
+    """Give the checkpoint that has been written its name, and those before it the next."""
+    _sync(folder.parent)  # it is there before any other is renamed
+    old, generations = _old(folder), _generations(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    for number in sorted((number for number in generations if number >= keep), reverse=True):
+        shutil.rmtree(generations[number])
+    gap = next(number for number in range(keep + 1) if number not in generations or number == keep)
+    if gap == keep:
+        gap -= 1
+        generations[gap].rename(old)
+    for number in range(gap - 1, -1, -1):
+        generations[number].rename(_generation(folder, number + 1))
+    _fresh(folder).rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _settle(folder: Path, keep: int) -> None:
+    """Finish what a killed process began, so that a whole checkpoint is never removed for one that is not written."""
+    fresh, old = _fresh(folder), _old(folder)
+    if _is_whole(fresh):
+        _rotate(folder, keep)
+    shutil.rmtree(fresh, ignore_errors=True)
+    if not _generations(folder) and old.exists():
+        old.rename(folder)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with _directory(path) as handle:
+            _read_whole(path, handle)
+    except (OSError, CheckpointError):
+        return False
+    return True
+
+
+def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Return parts and facts of a directory that is open, whatever its name is by now."""
+    manifest = _json(_read(path, handle, "manifest.json"), path / "manifest.json")
     try:
         version, files = int(manifest["format"]), manifest.get("files", {})
         sums = {Path(name).name: entry["sha256"] for name, entry in files.items()} if version <= FORMAT else {}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is no manifest: {error!r}") from error
+        raise CheckpointError(f"{path / 'manifest.json'} is no manifest: {error!r}") from error
     if version > FORMAT:
-        raise CheckpointError(f"{path} has format {version}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+        raise CheckpointError(
+            f"{path / 'manifest.json'} has format {version}, this version reads up to {FORMAT}: upgrade lifelong-rl"
+        )
     parts: dict[str, dict[str, Tensor]] = {}
     facts: dict[str, Any] = {}
     for name, wanted in sums.items():
-        data = _read(folder / name)
+        data = _read(path, handle, name)
         found = hashlib.sha256(data).hexdigest()
         if found != wanted:
-            raise CheckpointError(f"{folder / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
+            raise CheckpointError(f"{path / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
         if name == "facts.json":
-            facts = _json(data, folder / name)
+            facts = _json(data, path / name)
         else:
             try:
                 parts[name.removesuffix(".safetensors")] = load(data)
             except SafetensorError as error:
-                raise CheckpointError(f"{folder / name} is no safetensors file: {error}") from error
+                raise CheckpointError(f"{path / name} is no safetensors file: {error}") from error
     return parts, facts
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state of each parameter, by `<parameter>.<name>`."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(value) for i, entry in state.items() for name, value in entry.items()}
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    """Keep a directory open: its files can be read however it is renamed."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Load the state that `optimizer_tensors` returned into an optimiser."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether a path is still that of a directory that is open."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -133,11 +389,13 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, handle: int, name: str) -> bytes:
+    """Return the content of a regular file of a directory that is open."""
     try:
-        return path.read_bytes()
+        with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle), "rb") as file:
+            return file.read()
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error
 
 
 def _json(data: bytes, path: Path) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class AdaptationConfig:
         stream_options: settings of the stream in place of training's, such as cues=64.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
+        device: where the agent computes; if not given, as in training.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -80,6 +81,7 @@ class AdaptationConfig:
     stream_options: tuple[str, ...] = ()
     seed: int = 0
     threads: int = 1
+    device: str | None = None
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -106,7 +108,7 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
-    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options)
+    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
     _check_stream(trained)
     usual_change = options(trained.stream_options).get("change_at") or trained.life_episodes or 128
     change_at = config.change_at or int(usual_change)

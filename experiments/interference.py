@@ -68,6 +68,7 @@ class InterferenceConfig:
         stream_options: settings of the agent's own stream in place of training's, such as cues=64.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
+        device: where the agent computes; if not given, as in training.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -82,6 +83,7 @@ class InterferenceConfig:
     stream_options: tuple[str, ...] = ()
     seed: int = 0
     threads: int = 1
+    device: str | None = None
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -110,7 +112,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
-    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options)
+    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
     env, copies = (
         make_env(trained, num_envs=config.lives, life_episodes=None, seed=evaluation_seed(config.seed))
         for _ in range(2)

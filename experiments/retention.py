@@ -71,6 +71,7 @@ class RetentionConfig:
         meetings: of `probe`: how often a task is met before it is asked for.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
+        device: where the agent computes; if not given, as in training.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -86,6 +87,7 @@ class RetentionConfig:
     meetings: int = 1
     seed: int = 0
     threads: int = 1
+    device: str | None = None
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -139,7 +141,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
-    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options)
+    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
     if config.probe and schedule is None:
         trained = replace(trained, schedule=f"once:meetings={config.meetings}")
     trained = replace(trained, carry=config.carry or trained.carry)

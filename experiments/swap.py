@@ -20,11 +20,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from lifelong.agents import load_checkpoint
-from lifelong.agents.checkpoint import restore_optimizer
+from lifelong.agents.checkpoint import restore_optimizer, with_names
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import load_policy_tensors, open_run
+from lifelong.experiments.runs.directory import LAST, load_policy_tensors, on_device, open_run, parameter_names
 from lifelong.experiments.runs.errors import UserError, check_sizes
 from lifelong.experiments.runs.trainer import Trainer
 
@@ -42,6 +42,8 @@ class SwapConfig:
         name: name of the new run; if not given, the old one's and the memory's.
         steps: environment steps of the new run; if not given, as in the old one.
         lr: learning rate of the new run; if not given, as in the old one.
+        device: device of the new run; if not given, as in the old one.
+        threads: threads of torch in the new run; if not given, as in the old one.
         overwrite: replace a run of the new name.
     """
 
@@ -51,11 +53,13 @@ class SwapConfig:
     name: str | None = None
     steps: int | None = None
     lr: float | None = None
+    device: str | None = None
+    threads: int | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps",))
+        check_sizes(self, ("steps", "threads"))
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         CheckpointError: if the checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = open_run(config.run).resolved()
-    parts, _ = load_checkpoint(config.run / "checkpoints" / "last")
+    trained = on_device(open_run(config.run).resolved(), config.device)
+    parts, _ = load_checkpoint(config.run / LAST)
     changed = replace(
         trained,
         memory=config.memory,
@@ -110,24 +114,21 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         name=config.name or _plain(f"{config.run.resolve().name}-{config.memory}"),
         runs=config.run.resolve().parent,
         steps=config.steps or trained.steps,
+        threads=config.threads or trained.threads,
         ppo=PPOOverrides(lr=config.lr).over(trained.learning),
         overwrite=config.overwrite,
     )
     if changed.run == config.run.resolve():
         raise UserError(f"the new run would replace the old one, {config.run}: give it another --name")
-    with Trainer(changed, resumed=False, console=Console(quiet=True)) as training:
+    with Trainer(changed, resumed=False, console=Console(quiet=True), waits=True) as training:
         report = transplant(training.agent, parts["policy"])
-        names = _names(training.agent)
         before = _like(trained, training)
         load_policy_tensors(before, parts["policy"], config.run)
-        old = {name: i for i, name in enumerate(_names(before))}
-        moved: dict[str, Tensor] = {}
-        for key, value in parts["optimizer"].items():
-            index, entry = key.split(".", 1)
-            for i, name in enumerate(names):
-                if old.get(report.kept.get(name, "")) == int(index):
-                    moved[f"{i}.{entry}"] = value
-        restore_optimizer(training.learner.optimizer, moved)
+        names, moved = parameter_names(training.agent), dict[str, Tensor]()
+        for key, value in with_names(parts["optimizer"], parameter_names(before)).items():
+            old, _, entry = key.rpartition(".")
+            moved |= {f"{name}.{entry}": value for name in names if report.kept.get(name) == old}
+        restore_optimizer(training.learner.optimizer, moved, names)
         training.checkpoint()
     console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
@@ -158,11 +159,6 @@ def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
 
 def _without(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in set(known))
-
-
-def _names(agent: nn.Module) -> list[str]:
-    """Return the parameters' names, in the optimiser's order."""
-    return [name for name, _ in agent.named_parameters()]
 
 
 def _like(config: TrainConfig, training: Trainer) -> nn.Module:

@@ -6,6 +6,7 @@
     lifelong train gym:CartPole-v1 --memory gru        anything gymnasium can make
     lifelong train --resume runs/NAME                  go on with an interrupted run
     lifelong train --resume runs/NAME --new-episodes   the same, where an environment cannot be brought back
+    lifelong train --resume runs/NAME --steps 2e6      go on with a finished one; --device and --threads go with it too
     lifelong train --seeds 0..4                        five seeds, one after another, and the report of all
 
 Ends with the retention of the frozen agent in fresh lives, as a table.
@@ -24,7 +25,7 @@ from lifelong.experiments.report import ReportConfig, main as write_report
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.carried_on import CarriedOn
 from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.directory import on_device, open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
@@ -41,6 +42,10 @@ EXAMPLES = """examples:
   lifelong train colour-rule --memory palimpsa --steps 2e6
   lifelong train --resume runs/NAME
   lifelong train --memory gru --seeds 0..4"""
+
+
+_ELSEWHERE = ("device", "threads", "steps")
+"""Settings with which a run may go on that it did not begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,17 +201,23 @@ def _settings(config: TrainConfig) -> str:
 
 
 def _interrupted_run(config: TrainConfig) -> TrainConfig:
-    """Return the config of the run to go on with; the resume flag may come with nothing else."""
+    """Return the config of the run to go on with; the resume flag may come with few others."""
     assert config.resume is not None  # noqa: S101  the caller's business
     other = [
         field.name
         for field in fields(TrainConfig)
-        if field.name not in ("resume", "new_episodes", "ppo") and getattr(config, field.name) != field.default
+        if field.name not in ("resume", "new_episodes", "ppo", *_ELSEWHERE)
+        and getattr(config, field.name) != field.default
     ]
     other += list(config.ppo.set()) if isinstance(config.ppo, PPOOverrides) else ["ppo"]
     if other:
-        raise UserError(f"--resume goes on with what {config.resume} was; it cannot also change {', '.join(other)}")
+        raise UserError(
+            f"--resume goes on with what {config.resume} was; it takes {', '.join(_ELSEWHERE)} and cannot also change "
+            f"{', '.join(other)}"
+        )
     found = open_run(config.resume)
+    found = on_device(found, config.device or found.device or "cpu")
+    found = replace(found, threads=config.threads or found.threads or 1, steps=config.steps or found.steps)
     folder = config.resume.resolve()  # `.` has no name
     return replace(found, runs=folder.parent, name=folder.name, overwrite=False)
 

@@ -25,7 +25,7 @@ from lifelong.experiments.runs.actions import Actions, check_actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run
+from lifelong.experiments.runs.directory import load_policy, on_device, open_run
 from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
 from lifelong.experiments.runs.evaluation import own_random
 from lifelong.experiments.runs.film import Film
@@ -100,10 +100,10 @@ def main(config: WatchConfig, console: Console | None = None) -> list[Moment]:
         CheckpointError: if the run's checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = replace(open_run(config.run).resolved(), device="cpu")
+    trained = on_device(open_run(config.run).resolved(), "cpu")
     if config.task is not None:
         trained = replace(trained, only_task=config.task)
-    torch.set_num_threads(trained.threads)
+    torch.set_num_threads(trained.threads or 1)
     env = _env(trained, config.seed, console)
     agent = make_agent(trained, env)
     load_policy(config.run, agent)

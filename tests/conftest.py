@@ -1,6 +1,11 @@
-"""Triton's kernels run in its interpreter where there is no GPU, and `-m smoke` takes one test file of every kind."""
+"""Triton's kernels run in its interpreter where there is no GPU, `-m smoke` takes one test file of every kind, and
+`killed_before` kills a process in the middle of what it writes."""
 
 import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,3 +29,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         quick = not item.get_closest_marker("slow") and "gpu" not in item.name
         if item.path.relative_to(here).as_posix() in SMOKE and quick:
             item.add_marker(pytest.mark.smoke)
+
+
+_CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+
+
+@pytest.fixture
+def killed_before() -> Callable[[int, Callable[[], object]], bool]:
+    """Return a function that does something in a process which is killed before its nth change of the file system.
+
+    It returns whether it came to that; false is all of it was done.
+    """
+
+    def run(change: int, work: Callable[[], object]) -> bool:
+        child = os.fork()
+        if not child:
+            left = [change]
+
+            def hook(event: str, given: tuple[object, ...]) -> None:
+                writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
+                if event in _CHANGES or writes:
+                    left[0] -= 1
+                    if left[0] < 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(hook)
+            try:
+                work()
+            except BaseException:  # noqa: BLE001  the other process tells
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status in (0, signal.SIGKILL), "it failed otherwise"
+        return os.WIFSIGNALED(status)
+
+    return run

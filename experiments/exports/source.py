@@ -22,7 +22,7 @@ from lifelong.experiments.runs.errors import UserError
 __all__ = ["Source", "Written", "labels", "open_source"]
 
 _NO_METHOD = ("name", "seed", "runs", "overwrite", "resume", "threads", "device", "cuda_graph", "checkpoint_every",
-              "only_task", "log", "actions")  # fmt: skip
+              "keep", "only_task", "log", "actions")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ def _folders(word: str) -> list[Path]:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    if runs := sorted(path for path in folder.iterdir() if path.is_dir() and _is_run(path)):
+    there = (path for path in folder.iterdir() if not path.name.startswith("."))  # such is a run that is being made
+    if runs := sorted(path for path in there if path.is_dir() and _is_run(path)):
         return runs
     raise UserError(f"no run in {folder}: {_holds(folder)}")
 

@@ -11,17 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lifelong.agents.checkpoint import has_checkpoint, read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.directory import LAST, open_run
 from lifelong.experiments.runs.episodes import Mode, read_episodes
 
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
 _OF_NO_AGENT = (
     "name", "seed", "runs", "overwrite", "resume", "new_episodes", "threads", "device", "cuda_graph",
-    "checkpoint_every", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
+    "checkpoint_every", "keep", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
 _OF_THE_STREAM = (
     "stream", "stream_options", "env_kwargs", "feedback", "schedule", "only_task", "boundary", "life_episodes",
@@ -159,14 +160,11 @@ def read_rows(folder: Path, mode: Mode, expected: int | None = None) -> tuple[Ro
 
 def _facts(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the facts of a run's checkpoint, and why there are none."""
-    path = folder / "checkpoints" / "last" / "facts.json"
-    if not path.exists():
-        path = folder / "checkpoints" / ".last.old" / "facts.json"  # killed between two renames
-    try:
-        facts = json.loads(path.read_text())
-        return {**facts, "steps": int(facts["steps"]), "seconds": float(facts["seconds"])}, []
-    except FileNotFoundError:
+    if not has_checkpoint(folder / LAST):
         return {}, ["it has no checkpoint: steps and seconds are not known"]
+    try:
+        facts = read_facts(folder / LAST)
+        return {**facts, "steps": int(facts["steps"]), "seconds": float(facts["seconds"])}, []
     except (OSError, KeyError, ValueError, TypeError) as error:
         return {}, [f"its checkpoint cannot be read, so steps and seconds are not known: {error!r}"]
 

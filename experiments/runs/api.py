@@ -13,7 +13,7 @@ from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build import make_agent, make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_lives, load_policy, open_run
+from lifelong.experiments.runs.directory import load_lives, load_policy, on_device, open_run
 from lifelong.experiments.runs.lives import MOST_UPDATES, last_empty_memory
 from lifelong.experiments.runs.summary import Summary
 from lifelong.experiments.train import Outcome, main
@@ -97,7 +97,7 @@ def load_agent(run: str | Path, device: str = "cpu") -> Agent:
         CheckpointError: if its checkpoint cannot be read.
     """
     folder = Path(run)
-    config = replace(open_run(folder), device=device, cuda_graph="auto")
+    config = replace(on_device(open_run(folder), device), cuda_graph="auto")
     stream = make_env(config, num_envs=1)
     try:
         with torch.random.fork_rng():  # `make_agent` seeds torch

@@ -63,7 +63,7 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         UserError: if there is no such memory, it does not take these settings, or the spaces cannot be read.
         MemoryContractError: if a plug-in breaks the contract; names the clause.
     """
-    device = check_device(config.device)
+    device = check_device(config.device or "cpu")
     torch.manual_seed(config.seed)
     with as_user_error(RuntimeError):
         layers = [one_memory(config) for _ in range(config.layers)]

@@ -1,6 +1,7 @@
 """Settings of a training run: a frozen dataclass behind the command line and `config.json`."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset, preset_name
 from lifelong.registry import nearest
 
-__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "options"]
+__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "options"]
 
 FORMAT = 3
 """Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
@@ -94,6 +95,9 @@ _OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
 _WORDS = ("stream_options", "env_kwargs", "memory_options")
 """Settings that are words of name=value."""
 
+_OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads")
+"""Settings without a default that no stream file can give."""
+
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
 
@@ -161,14 +165,19 @@ class TrainConfig:
         name: name of the run; if not given, made of stream, memory and seed.
         runs: folder of all runs.
         log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
-        checkpoint_every: steps between checkpoints; 0 is one at the end only.
-        overwrite: replace a run of the same name.
-        resume: go on with an interrupted run, to the same bits; takes no other setting but new_episodes.
+        checkpoint_every: seconds (60s) or steps (20000) between checkpoints, which are written while training goes on;
+            0 is one at the end only. A run that is interrupted, or that fails, writes one in any case.
+        keep: checkpoints to keep; if the last is damaged, the one before it is used.
+        overwrite: replace a run of the same name, once the new one has lived for two segments.
+        resume: go on with an interrupted run, to the same bits, or with a finished one for more steps; takes device,
+            threads, steps and new_episodes, and no other setting. With other steps the learning rate goes on from where
+            it is, linearly down to its last share at the new end; that of a finished run stays there.
         new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
             their seed or keep state over episodes: weights, optimiser, memory and normalisers stay, unfinished episodes
             are dropped and the next ones begin. The bits are not those of an uninterrupted run.
-        device: device of the agent: cpu, cuda or cuda:<number>.
-        threads: threads of torch; with matrices this small one is fastest.
+        device: device of the agent: cpu, cuda or cuda:<number>; if not given, cpu, or that of the run that is resumed.
+        threads: threads of torch; if not given, one, which is fastest with matrices this small, or as many as the run
+            that is resumed has.
         cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
     """
 
@@ -210,19 +219,20 @@ class TrainConfig:
     name: Annotated[str | None, Heading("the run and its files")] = None
     runs: Path = Path("runs")
     log: str = "tensorboard"
-    checkpoint_every: int = 0
+    checkpoint_every: str = "60s"
+    keep: int = 2
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     new_episodes: bool = False
 
-    device: Annotated[str, Heading("the machine")] = "cpu"
-    threads: int = 1
+    device: Annotated[str | None, Heading("the machine")] = None
+    threads: int | None = None
     cuda_graph: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
-        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes"))
-        check_sizes(self, ("life_episodes", "evaluation_lives", "checkpoint_every"), 0)
+        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes", "keep"))
+        check_sizes(self, ("life_episodes", "evaluation_lives"), 0)
         check_seed(self.seed)
         check_hazard(self)
         check_actions(self.actions, (*ACTIONS, "both"))
@@ -231,13 +241,15 @@ class TrainConfig:
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off"):
             object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
+        object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))  # a number in runs of before 0.3
+        every(self.checkpoint_every)
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
             raise UserError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
         if self.new_episodes and self.resume is None:
             raise UserError("new_episodes is for a run that goes on: pass --resume RUN too")
-        if self.cuda_graph == "on" and self.device.partition(":")[0] != "cuda":
+        if self.cuda_graph == "on" and (self.device or "cpu").partition(":")[0] != "cuda":
             raise UserError(f"cuda_graph must be auto or off without a GPU: cuda_graph=on, device={self.device}")
 
     @property
@@ -258,7 +270,7 @@ class TrainConfig:
         stream = self._of_file() if is_stream_file(self.stream) else self._of_name()
         learn, rest = _apart(stream.train)
         name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.tasks)
-        known: dict[str, Any] = preset(name) | rest | {"preset": name}
+        known: dict[str, Any] = {"device": "cpu", "threads": 1} | preset(name) | rest | {"preset": name}
         if self.life_episodes is not None or self.life_hazard is not None:  # one says both
             known |= {"life_episodes": 0, "life_hazard": None}
         ppo = PPOOverrides(**learn).over(known.pop("ppo"))
@@ -291,9 +303,7 @@ class TrainConfig:
         except StreamFileError as error:
             raise UserError(str(error)) from error
         said = {ALIASES.get(name, name): value for name, value in found.train.items()}
-        open_ = {
-            f.name for f in fields(self) if f.default is None and f.name not in ("name", "resume", "only_task")
-        } | {*_PPO}
+        open_ = {f.name for f in fields(self) if f.default is None and f.name not in _OF_THE_COMMAND} | {*_PPO}
         if unknown := sorted(set(said) - open_):
             hint = nearest(unknown[0], open_)
             raise UserError(
@@ -329,6 +339,28 @@ class TrainConfig:
         ppo = PPOOverrides(**learn)
         whole = len(ppo.set()) == len(_PPO)
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
+
+
+def every(text: str) -> tuple[float, int]:
+    """Return seconds and steps between checkpoints: one of them, the other is 0; both are 0 where there are none.
+
+    Args:
+        text: such as `60s` or `20000`.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    try:
+        if not text.endswith("s"):
+            steps = parse_integer(text)
+            seconds = 0.0
+        else:
+            steps, seconds = 0, float(text.removesuffix("s"))
+    except ValueError:
+        steps, seconds = -1, 0.0
+    if steps < 0 or (not steps and text.endswith("s") and not 0 < seconds < math.inf):
+        raise UserError(f"checkpoint_every must be seconds, as 60s, or steps, as 20000: checkpoint_every={text}")
+    return seconds, steps
 
 
 def _steps(name: str, text: str) -> int:

@@ -23,14 +23,13 @@ class CsvLogger:
     Args:
         folder: of the run.
         config: not written: `config.json` holds it.
-        purge_step: environment steps of the checkpoint from which the run goes on; lines from there on are dropped, as
-            TensorBoard hides them. None for a new run.
+        purge_step: environment steps from which on lines that are there are dropped. None for a new run.
     """
 
     def __init__(
         self, folder: Path | str, config: Mapping[str, Any] | None = None, *, purge_step: int | None = None
     ) -> None:
-        path = Path(folder) / "scalars.csv"
+        path = self._path = Path(folder) / "scalars.csv"
         kept = _read(path, purge_step) if purge_step is not None and path.is_file() else []
         temporary = path.with_name(f".{path.name}.tmp")
         with temporary.open("w", newline="") as file:
@@ -55,6 +54,10 @@ class CsvLogger:
     def finish(self, values: Mapping[str, float], step: int) -> None:
         """Write the final metrics."""
         self.scalars(values, step)
+
+    def files(self) -> list[Path]:
+        """Return the table."""
+        return [self._path]
 
     def flush(self) -> None:
         """Flush the file."""

@@ -3,17 +3,20 @@
 runs/<name>/config.json         the resolved config, versions, git and code hash, command, device, plug-ins' files
 runs/<name>/stream.toml         the stream file it was made with, if there was one
 runs/<name>/episodes/           one row for each episode, Parquet
-runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`
+runs/<name>/checkpoints/last/   see `lifelong.agents.checkpoint`; beside it `previous/`, the one before
+runs/<name>/.lock               which process writes to the run, see `lock`
 runs/<name>/report/             curves as JSON and PNG
 runs/<name>/events.out.*        for TensorBoard
-runs/<name>/crash.json          how to reproduce an environment's error; the checkpoint is from just before
+runs/<name>/crash.json          how training failed, and how to reproduce an environment's error; the checkpoint is from
+                                just before
 """
 
 import json
 import platform
-import shutil
 import sys
-from dataclasses import replace
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,49 +27,35 @@ from tensordict import TensorDict
 from torch import nn
 
 from lifelong.agents import PPO, ActorCritic, CheckpointError, Rollout, load_checkpoint, save_checkpoint
-from lifelong.agents.checkpoint import optimizer_tensors, restore_optimizer
+from lifelong.agents.checkpoint import find_checkpoint, optimizer_tensors, restore_optimizer
 from lifelong.envs import StreamError, TaskStream
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
-from lifelong.experiments.runs.errors import UserError, check_output
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
+from lifelong.experiments.runs.replacing import finish_replacing
 
-__all__ = ["create_run", "flat", "load_lives", "load_policy", "open_run", "open_run_as", "origin", "restore", "save"]
+__all__ = [
+    "LAST",
+    "Captured",
+    "capture",
+    "flat",
+    "load_lives",
+    "load_policy",
+    "on_device",
+    "open_run",
+    "open_run_as",
+    "origin",
+    "parameter_names",
+    "restore",
+]
+
+LAST = Path("checkpoints", "last")
+"""Of a run's folder: its last checkpoint."""
 
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 _PACKAGES = ("lifelong-rl", "torch", "torchrl", "tensordict", "gymnasium", "minigrid", "numpy")
-
-
-def create_run(config: TrainConfig, agent: nn.Module) -> Path:
-    """Make the directory of a new run and write its config.
-
-    Args:
-        config: with every setting resolved.
-        agent: as it was made from the config.
-
-    Raises:
-        UserError: if there is a run of that name and it may not be replaced.
-    """
-    folder = config.run
-    check_output(folder, folder=True)
-    if folder.exists():
-        if not config.overwrite:
-            raise UserError(
-                f"run {folder} exists: pass --overwrite to replace it, --resume {folder} to go on, or another --name"
-            )
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder} is no run, so it is not replaced: it has no config.json")
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"cannot make {folder}: {error.strerror}") from error
-    if is_stream_file(config.stream):
-        shutil.copyfile(config.stream, folder / f"stream{Path(config.stream).suffix}")
-    content = {"format": FORMAT, "config": config.to_json(), "origin": origin(config, agent)}
-    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
-    return folder
 
 
 def origin(config: TrainConfig, agent: nn.Module) -> dict[str, Any]:
@@ -96,6 +85,7 @@ def open_run(folder: Path) -> TrainConfig:
         UserError: if there is none, or a newer version wrote it.
     """
     path = folder / "config.json"
+    finish_replacing(folder)
     try:
         content = json.loads(path.read_text())
     except OSError as error:
@@ -116,13 +106,29 @@ def open_run(folder: Path) -> TrainConfig:
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
 
 
-def open_run_as(folder: Path, schedule: str | None, stream_options: tuple[str, ...]) -> tuple[TrainConfig, str | None]:
+def on_device(config: TrainConfig, device: str | None) -> TrainConfig:
+    """Return the config of a run that computes elsewhere; None leaves it as it is.
+
+    Args:
+        config: of the run.
+        device: in place of its own.
+    """
+    if device is None:
+        return config
+    graph = config.cuda_graph if device.partition(":")[0] == "cuda" else "auto"
+    return replace(config, device=device, cuda_graph=graph)
+
+
+def open_run_as(
+    folder: Path, schedule: str | None, stream_options: tuple[str, ...], device: str | None = None
+) -> tuple[TrainConfig, str | None]:
     """Return the resolved config of a run with another schedule and more stream settings, and what is new.
 
     Args:
         folder: of the run.
         schedule: in place of training's; None keeps it.
         stream_options: settings of the stream that come after training's.
+        device: where the agent computes; None is as in training.
 
     Returns:
         The config, and the schedule; None where it is that of training.
@@ -130,7 +136,7 @@ def open_run_as(folder: Path, schedule: str | None, stream_options: tuple[str, .
     Raises:
         UserError: if there is no run, or a newer version wrote it.
     """
-    trained = open_run(folder).resolved()
+    trained = on_device(open_run(folder).resolved(), device)
     other = None if schedule == trained.schedule else schedule
     options = (*trained.stream_options, *stream_options)
     return replace(trained, schedule=other or trained.schedule, stream_options=options), other
@@ -153,38 +159,72 @@ def _unsealed(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def save(
-    folder: Path, rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]
-) -> None:
-    """Write the run's checkpoint: weights, optimiser, memories, random numbers and where every life is.
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """State of a training between two segments: what a checkpoint is written from. Nobody writes to it.
 
     Args:
-        folder: of the run.
+        parts: tensors by name, for each part of a checkpoint.
+        facts: the rest of it.
+    """
+
+    parts: dict[str, dict[str, torch.Tensor]]
+    facts: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far."""
+        return int(self.facts["steps"])
+
+    def on_cpu(self) -> "Captured":
+        """Return the same with all tensors on the CPU."""
+        return Captured({name: {k: x.cpu() for k, x in part.items()} for name, part in self.parts.items()}, self.facts)
+
+    def save(self, folder: Path, keep: int) -> None:
+        """Write it as the checkpoint of a run.
+
+        Args:
+            folder: of the run.
+            keep: checkpoints to keep, this one among them.
+        """
+        save_checkpoint(folder / LAST, self.parts, self.facts, keep=keep)
+
+
+def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]) -> Captured:
+    """Return the state of a training: weights, optimiser, memories, random numbers and where every life is.
+
+    What learning writes over is copied. The memory is not: a segment writes over a copy of it.
+
+    Args:
         rollout: whose memories.
         position: of its env.
         learner: of its policy.
         facts: what else a resumed run needs, as JSON.
     """
     parts = {
-        "policy": dict(rollout.policy.state_dict()),
-        "optimizer": optimizer_tensors(learner.optimizer),
+        "policy": _copies(rollout.policy.state_dict()),
+        "optimizer": _copies(optimizer_tensors(learner.optimizer, parameter_names(rollout.policy))),
         "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
         "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
     if learner.return_scale is not None:
-        parts["return_scale"] = learner.return_scale.state_dict()
+        parts["return_scale"] = learner.return_scale.state_dict()  # replaced, not written over
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
     shapes = {name: list(value.shape) for name, value in position.items()}
-    save_checkpoint(folder / "checkpoints" / "last", parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
+    return Captured(parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
+
+
+def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: x.detach().clone() for name, x in tensors.items()}
 
 
 def restore(
     folder: Path, rollout: Rollout, env: TaskStream, learner: PPO, *, new_episodes: bool = False
 ) -> dict[str, Any]:
-    """Restore the checkpoint that `save` wrote.
+    """Restore the newest whole checkpoint of a run.
 
     Args:
         folder: of the run.
@@ -194,16 +234,19 @@ def restore(
         new_episodes: whether unfinished episodes are abandoned; see `TaskStream.resume`.
 
     Returns:
-        The facts given to `save`, `steps`, and with new episodes `abandoned`: the numbers of unfinished episodes and of
-        their steps.
+        The facts given to `capture`, `steps`, `checkpoint`, the directory that was read, and with new episodes
+        `abandoned`: the numbers of unfinished episodes and of their steps.
 
     Raises:
         CheckpointError: if there is no whole checkpoint, or it is of another agent.
         StreamError: if an environment does not reproduce its episode; says how to go on.
     """
-    parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    found = find_checkpoint(folder / LAST)
+    if found.damaged:
+        warnings.warn(found.sentence(), stacklevel=2)
+    parts, facts = found.parts, found.facts
     load_policy_tensors(rollout.policy, parts["policy"], folder)
-    restore_optimizer(learner.optimizer, parts["optimizer"])
+    restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
     if learner.return_scale is not None and "return_scale" in parts:
         learner.return_scale.load_state_dict(parts["return_scale"])
     _fill(rollout.state, parts["memory"], rollout.start.device)
@@ -220,12 +263,12 @@ def restore(
     torch.set_rng_state(parts["random"]["torch"])
     if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
         torch.cuda.set_rng_state(parts["random"]["cuda"], rollout.start.device)
-    return facts
+    return facts | {"checkpoint": str(found.folder)}
 
 
 def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
     """Load the weights of a run's checkpoint into a policy and return the checkpoint's facts."""
-    parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    parts, facts = load_checkpoint(folder / LAST)
     load_policy_tensors(policy, parts["policy"], folder)
     return facts
 
@@ -240,7 +283,7 @@ def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str,
     Raises:
         CheckpointError: if there is no whole checkpoint, or it is of another memory.
     """
-    parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    parts, facts = load_checkpoint(folder / LAST)
     position = _position(parts, facts)
     memory_state = policy.backbone.initial_state(position["life"].size)
     wanted = {"/".join(key): value.shape for key, value in flat(memory_state).items()}
@@ -291,6 +334,11 @@ def _outdated(policy: torch.nn.Module, name: str) -> str:
         if outdated := getattr(module, "outdated", ""):
             return f": {outdated}; agents from before must be trained anew"
     return ""
+
+
+def parameter_names(module: nn.Module) -> list[str]:
+    """Return the names of a module's parameters, in the order of its optimiser."""
+    return [name for name, _ in module.named_parameters()]
 
 
 def flat(memory: TensorDict) -> dict[tuple[str, ...], torch.Tensor]:

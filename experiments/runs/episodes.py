@@ -158,6 +158,29 @@ class EpisodeLog:
                 path.unlink()
         _sync(self.folder)
 
+    def since(self, first: int) -> Rows:
+        """Return the rows on disk from one on, by the columns of `ROW`; parts before it are not read.
+
+        Args:
+            first: number of the first, from 0.
+        """
+        tables, at = [_SCHEMA.empty_table().select(list(ROW))], 0
+        for path, rows in self._parts:
+            if at + rows > first:
+                tables.append(_read(path, list(ROW)).slice(max(first - at, 0)))
+            at += rows
+        table = pa.concat_tables(tables, promote_options="permissive")
+        return {name: table.column(name).to_numpy() for name in ROW}
+
+    def move(self, folder: Path) -> None:
+        """Go on in a run's folder that was renamed.
+
+        Args:
+            folder: its new name.
+        """
+        self.folder = folder / "episodes"
+        self._parts = [(self.folder / path.name, rows) for path, rows in self._parts]
+
     def close(self) -> None:
         """Write what waits."""
         self.flush()

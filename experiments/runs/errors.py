@@ -15,6 +15,7 @@ from lifelong.memory import MemoryContractError
 
 __all__ = [
     "ERRORS",
+    "TrainingError",
     "UserError",
     "as_user_error",
     "check_device",
@@ -29,8 +30,13 @@ class UserError(ValueError):
     """Something the user gave does not fit; says what it is and what is allowed."""
 
 
+class TrainingError(RuntimeError):
+    """Training failed; says how far it was, what is kept, and how to go on. Its cause is the failure itself."""
+
+
 ERRORS: tuple[type[Exception], ...] = (
-    UserError, CheckpointError, StreamError, MemoryContractError, CaptureError, MemoryError, torch.OutOfMemoryError
+    UserError, CheckpointError, StreamError, MemoryContractError, CaptureError, MemoryError, torch.OutOfMemoryError,
+    TrainingError,
 )  # fmt: skip
 
 _MOST = {"threads": 1024, "layers": 1024, "width": 2**16, "num_envs": 2**22, "lives": 2**22, "minibatches": 2**22,

@@ -1,6 +1,7 @@
 """Loggers of a run: where its scalars, retention curves and figures go, as `--log tensorboard,csv` names them."""
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,8 +29,9 @@ LOGGERS = table(
 class Logger(Protocol):
     """What a logger does; see `RunWriter`, the one of TensorBoard.
 
-    It is made with the run's folder, its config as JSON (None if a run goes on), and as `purge_step` the environment
-    steps of the checkpoint from which a run goes on: what was logged from there on is dropped.
+    It is made with the run's folder, its config as JSON (None if a run goes on), and as `purge_step` one more than the
+    environment steps of the checkpoint from which a run goes on: what was logged from there on is dropped. `files` are
+    those it appends to, in the run's folder.
     """
 
     def scalars(self, values: Mapping[str, float], step: int) -> None: ...  # noqa: D102
@@ -37,6 +39,7 @@ class Logger(Protocol):
     def figure(self, tag: str, figure: "Figure", step: int) -> None: ...  # noqa: D102
     def finish(self, values: Mapping[str, float], step: int) -> None: ...  # noqa: D102
     def flush(self) -> None: ...  # noqa: D102
+    def files(self) -> list[Path]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -78,35 +81,86 @@ class Loggers:
         text: their names, with commas between.
         folder: of the run.
         config: what the run is made of, nested as JSON is.
-        purge_step: environment steps of the checkpoint from which the run goes on; None for a new run.
+        steps: environment steps of the checkpoint from which the run goes on; None for a new run.
+        sizes: of the files at that checkpoint, as `sizes` said; what was written since is removed. None is not known:
+            what is of later steps is dropped. Without any file all begins anew.
+        reason: why there was no retention curve, as it was last written.
+        waits: whether calls are kept until `open`, since the run does not have its folder yet.
     """
 
-    def __init__(self, text: str, folder: Path, config: Mapping[str, Any], purge_step: int | None = None) -> None:
-        described = config if purge_step is None else None
-        self._loggers: list[Logger] = [
-            load("logger", LOGGERS[name].target)(folder, described, purge_step=purge_step)
-            for name in logger_names(text)
+    def __init__(
+        self,
+        text: str,
+        folder: Path,
+        config: Mapping[str, Any],
+        steps: int | None = None,
+        sizes: Mapping[str, int] | None = None,
+        *,
+        reason: str = "",
+        waits: bool = False,
+    ) -> None:
+        self.reason = reason
+        """Why there was no retention curve, as it was last written."""
+        self._names, self._config, self._steps, self._before = logger_names(text), config, steps, sizes
+        self._loggers: list[Logger] = []
+        self._kept: list[tuple[str, tuple[Any, ...]]] = []
+        self._waits, self._changed, self._sizes = waits, True, dict[str, int]()
+        self._folder = folder
+        if not waits:
+            self.open(folder)
+
+    def open(self, folder: Path) -> None:
+        """Begin to write, with the calls that were kept.
+
+        Args:
+            folder: of the run.
+        """
+        self._folder, self._waits = folder, False
+        if self._before is not None:
+            _cut_back(folder, self._before)
+        begun = self._steps is not None and self._before != {}
+        described, purge = (None, (self._steps or 0) + 1) if begun else (self._config, None)
+        self._loggers = [
+            load("logger", LOGGERS[name].target)(folder, described, purge_step=purge) for name in self._names
         ]
+        for call, given in self._kept:
+            self._tell(call, *given)
+        self._kept = []
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers by tag; NaN is left out."""
-        for logger in self._loggers:
-            logger.scalars(values, step)
+        self._tell("scalars", values, step)
 
     def retention(self, curve: RetentionCurve, step: int | None) -> None:
-        """Write a retention curve."""
-        for logger in self._loggers:
-            logger.retention(curve, step)
+        """Write a retention curve; if there is none, why, once."""
+        if not curve.measured:
+            if curve.reason == self.reason:
+                return
+            self.reason = curve.reason
+        self._tell("retention", curve, step)
 
     def figure(self, tag: str, figure: "Figure", step: int) -> None:
         """Write a figure of matplotlib's."""
-        for logger in self._loggers:
-            logger.figure(tag, figure, step)
+        self._tell("figure", tag, figure, step)
 
     def finish(self, values: Mapping[str, float], step: int) -> None:
         """Write the final metrics of a run, and that it is finished."""
-        for logger in self._loggers:
-            logger.finish(values, step)
+        self._tell("finish", values, step)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each file so far, by its name in the run's folder, when all is written down."""
+        if self._changed and not self._waits:
+            self.flush()
+            paths = {path for logger in self._loggers for path in logger.files()}
+            self._sizes = {path.name: path.stat().st_size for path in sorted(paths)}
+            self._changed = False
+        return self._sizes
+
+    def sync(self) -> None:
+        """Make what is written durable."""
+        for name in self.sizes():
+            with (self._folder / name).open("rb") as file:
+                os.fsync(file.fileno())
 
     def flush(self) -> None:
         """Flush all."""
@@ -117,3 +171,22 @@ class Loggers:
         """Flush and end all."""
         for logger in self._loggers:
             logger.close()
+
+    def _tell(self, call: str, *given: Any) -> None:
+        if self._waits:
+            self._kept.append((call, given))
+            return
+        self._changed = True
+        for logger in self._loggers:
+            getattr(logger, call)(*given)
+
+
+def _cut_back(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Remove what was written since a checkpoint: the ends of files, and files that were not there."""
+    for name, size in sizes.items():
+        path = folder / Path(name).name
+        if path.is_file() and path.stat().st_size > size:
+            os.truncate(path, size)
+    for path in folder.glob("events.out.tfevents.*"):
+        if path.name not in sizes:
+            path.unlink()

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lifelong.agents.checkpoint import read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import changed_since
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.directory import LAST, open_run
 from lifelong.experiments.runs.episodes import FROZEN
 from lifelong.experiments.runs.errors import UserError
 
@@ -18,7 +19,8 @@ __all__ = ["of_seed", "parse_seeds", "series_name", "state_of"]
 
 _MOST = 1000
 _FORM = "seeds must be like 0..4 or 0,1,2"
-_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream")  # settings in which a run may differ from the asked one
+_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream", "checkpoint_every", "keep")
+"""Settings in which a run may differ from the asked one."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -63,7 +65,7 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
         UserError: if there is a run of that name with other settings, or one that other code trained.
     """
     folder = config.run
-    if config.overwrite or not folder.exists():
+    if config.overwrite or not folder.exists() or not any(folder.iterdir()):
         return "new"
     found = open_run(folder).resolved()
     before, asked = found.to_json(), config.to_json()
@@ -83,7 +85,7 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
 
 def _is_finished(config: TrainConfig, folder: Path) -> bool:
     try:
-        steps = json.loads((folder / "checkpoints" / "last" / "facts.json").read_text())["steps"]
+        steps = read_facts(folder / LAST)["steps"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     mode = FROZEN["greedy" if config.actions == "greedy" else "drawn"]  # with both, drawn ones are written last

@@ -181,8 +181,7 @@ class RunWriter:
     Args:
         folder: of the run.
         config: what the run is made of, nested as JSON is; written as text, and as HParams of this very run.
-        purge_step: environment steps of the checkpoint from which the run goes on; what was written from there on is
-            hidden. None for a new run.
+        purge_step: environment steps from which on what was written before is hidden. None for a new run.
     """
 
     def __init__(
@@ -268,6 +267,10 @@ class RunWriter:
         # `add_hparams` would write a second folder, a second run; the metrics are read from the tags of this one.
         for summary in _hparams(config)[:2]:  # `finish` writes the end
             self._writer.file_writer.add_summary(summary)
+
+    def files(self) -> list[Path]:
+        """Return the event files of this run, those of its earlier processes among them."""
+        return sorted(self._folder.glob("events.out.tfevents.*"))
 
     def flush(self) -> None:
         """Flush the event file."""

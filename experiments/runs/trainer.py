@@ -2,22 +2,23 @@
 
 import json
 import math
-import shutil
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from types import FrameType, TracebackType
+from itertools import pairwise
+from pathlib import Path
+from traceback import clear_frames, format_exception
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 
 from lifelong.agents import CheckpointError, Rollout, Segment, join_rows
+from lifelong.agents.checkpoint import has_checkpoint, set_damaged_aside
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
@@ -25,17 +26,24 @@ from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build import make_agent, make_env, make_learner
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
+from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import create_run, restore, save
+from lifelong.experiments.runs.directory import LAST, Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
+from lifelong.experiments.runs.errors import TrainingError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
+from lifelong.experiments.runs.going_on import go_on
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
+from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
+from lifelong.experiments.runs.new_run import NewRun
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
+from lifelong.experiments.runs.replacing import remove_replaced
+from lifelong.experiments.runs.signals import Signals, Stopped
 from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
@@ -44,6 +52,7 @@ from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalar
 __all__ = ["Trainer"]
 
 _REPORT_EVERY = 5.0  # seconds between two looks at the rows for TensorBoard
+_LIVED = 2  # segments of a new run before it replaces another
 
 
 class Trainer:
@@ -51,11 +60,16 @@ class Trainer:
 
     Args:
         config: with every setting resolved.
-        resumed: go on from the run's checkpoint.
+        resumed: go on from the run's checkpoint; from the beginning if it was stopped before the first.
         console: where progress goes.
         report_steps: environment steps between two reports to TensorBoard, so that two trainings can be compared; if
             not given, reports fall by the clock.
         new_episodes: of a resumed run: abandon the unfinished episodes, and begin the next ones.
+        waits: whether a new run gets its name with the first `checkpoint` only.
+
+    Raises:
+        UserError: if the run exists and may not be replaced, or another process writes to it.
+        CheckpointError: if it cannot be resumed.
     """
 
     def __init__(
@@ -66,32 +80,56 @@ class Trainer:
         *,
         report_steps: int | None = None,
         new_episodes: bool = False,
+        waits: bool = False,
     ) -> None:
-        torch.set_num_threads(config.threads)
-        self.config, self.console, self.resumed, self.report_steps = config, console, resumed, report_steps
+        torch.set_num_threads(config.threads or 1)
+        self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
         self.env = make_env(config)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)
         self.evaluation = TaskEvaluation(config, self.env)
-        self.health = Health(self.learner, config.steps or 0, always=report_steps is not None, resumed=resumed)
-        self.folder = config.run if resumed else create_run(config, self.agent)
-        facts: dict[str, Any] = {}
-        if resumed:
-            facts = restore(self.folder, self.rollout, self.env, self.learner, new_episodes=new_episodes)
-            if (was := facts.get("env_kwargs", {})) != (now := options(config.env_kwargs)):
-                raise CheckpointError(f"{self.folder} has env_kwargs={now}, its checkpoint is of env_kwargs={was}")
+        self.tasks = [task.name for task in self.env.tasks]
+        self.new = None if resumed else NewRun(config, self.agent, waits=waits)
+        self.folder = self.new.folder if self.new is not None else config.run
+        self._lock = self.new.lock if self.new is not None else RunLock(self.folder)
+        try:
+            self._open(new_episodes)
+        except BaseException:
+            self._lock.release() if self.new is None else self.new.discard()
+            raise
+
+    def _open(self, new_episodes: bool) -> None:
+        """Restore the checkpoint, if there is one, and open the logs."""
+        config = self.config
+        if self.new is None:
+            remove_replaced(self.folder)
+        self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
+        facts = self._restored(new_episodes) if self.new is None else {}
         self.new_episodes: list[int] = facts.get("new_episodes", [])
-        if new_episodes:
+        """Steps at which a resumed run began new episodes."""
+        if "abandoned" in facts:
             self.new_episodes.append(self.rollout.steps)
-            console.print(_abandoned(*facts["abandoned"]), soft_wrap=True, markup=False, highlight=False)
+            self.console.print(_abandoned(*facts["abandoned"]), soft_wrap=True, markup=False, highlight=False)
+        self.learning_rate = go_on(self.folder, config, self.rollout.steps, console=self.console)
+        self.resumed = bool(facts)
+        """Whether it goes on from a checkpoint."""
+        self.health = Health(
+            self.learner, config.steps or 0, always=self.report_steps is not None, resumed=self.resumed
+        )
+        self.checkpoints = Checkpoints(config.checkpoint_every, config.keep)
+        self._signals = Signals(lambda text: self.console.print(text, soft_wrap=True))
+        self.whole: Captured | None = None
+        """The training as it was between the last two segments."""
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
-        self.tasks = [task.name for task in self.env.tasks]
-        self.last_empty_memory = last_empty_memory(config, facts) if resumed else 0
+        self.last_empty_memory = last_empty_memory(config, facts) if self.resumed else 0
+        self.reported: dict[str, int] = facts.get(
+            "reported", {"steps": self.rollout.steps, "rows": facts.get("rows", 0)}
+        )
+        """Steps and rows at the last report to the loggers."""
         self._by_visits = self.env.retention == "gain"  # a curve of visits, longer than what is recent
-        self.log = EpisodeLog(self.folder, "train", tasks=self.tasks)
         self.log.truncate(facts.get("rows", 0))
         self.evaluation.restore(facts)
         self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
@@ -99,7 +137,28 @@ class Trainer:
         self._evaluated: list[Rows] = []
         if self.evaluation_log.rows:
             self._evaluated.append(read_episodes(self.folder, [config.evaluate_mode], [*ROW, "train_step"]))
-        self.writer = Loggers(config.log, self.folder, config.to_json(), self.rollout.steps if resumed else None)
+        self.writer = Loggers(
+            config.log,
+            self.folder,
+            config.to_json(),
+            self.rollout.steps if self.resumed else None,
+            facts.get("logged") if self.resumed or self.new is not None else {},
+            reason=facts.get("no_curve", ""),
+            waits=self.new is not None and self.new.waits,
+        )
+
+    def _restored(self, new_episodes: bool) -> dict[str, Any]:
+        """Restore the checkpoint and return its facts; none of a run that was stopped before the first was written."""
+        if has_checkpoint(self.folder / LAST) or self.log.rows:
+            facts = restore(self.folder, self.rollout, self.env, self.learner, new_episodes=new_episodes)
+            if (was := facts.get("env_kwargs", {})) != (now := options(self.config.env_kwargs)):
+                raise CheckpointError(f"{self.folder} has env_kwargs={now}, its checkpoint is of env_kwargs={was}")
+            set_damaged_aside(self.folder / LAST, Path(facts["checkpoint"]))
+            said = f"goes on from {facts['checkpoint']}, {self.rollout.steps:,} steps"
+        else:
+            facts, said = {}, f"{self.folder} was stopped before its first checkpoint: it begins anew"
+        self.console.print(said, soft_wrap=True, markup=False, highlight=False)
+        return facts
 
     def __enter__(self) -> Self:
         return self
@@ -107,25 +166,45 @@ class Trainer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.log.close()
-        self.evaluation_log.close()
-        self.evaluation.close()
-        self.writer.close()
-        self.env.close()
         broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
-        if error is not None and not self.resumed and not self.rollout.steps and not broken:
-            shutil.rmtree(self.folder)  # nothing was lived: as if it had never begun
+        unborn = self.new is not None and (self.new.waits or not self.rollout.steps)
+        with ExitStack() as stack:  # each is closed even if another cannot be
+            if error is not None:  # what ended training is said, not what could not be closed then
+                stack.enter_context(suppress(Exception))
+            if self.new is not None and error is not None and unborn and not broken:
+                stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
+            else:
+                stack.callback(self._lock.release if self.new is None else self.new.leave)
+            for close in (self.env, self.writer, self.evaluation, self.evaluation_log, self.log, self.checkpoints):
+                stack.callback(close.close)
 
     def train(self) -> bool:
-        """Collect and learn until the steps are done or a signal interrupts; return whether they are done."""
-        config, rollout = self.config, self.rollout
+        """Collect and learn until the steps are done or a signal interrupts; return whether they are done.
+
+        Raises:
+            StreamError: if an environment broke.
+            TrainingError: if training failed otherwise.
+            Stopped: if a signal stopped it at once. In all three cases there is a checkpoint from before the segment,
+                and the message says how to go on.
+        """
+        with self._signals:
+            try:
+                done = self._train()
+                self._signals.check()
+            except (Exception, KeyboardInterrupt, SystemExit) as error:
+                ended = self._rescued(error)
+                if ended is error:
+                    raise
+                raise ended from error
+        return done
+
+    def _train(self) -> bool:
+        config, rollout, signals = self.config, self.rollout, self._signals
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
-        recent: list[Rows] = []
-        segment: Segment | None = None
-        learned: dict[str, float] = {}
-        history = RecentRows()
-        mark, saved = _now(rollout.steps), rollout.steps
+        recent, history = self._not_reported()
+        mark = _now(rollout.steps)
+        self.checkpoints.start(rollout.steps)
         if self.evaluation.refusal:
             self.console.print(
                 f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
@@ -133,20 +212,23 @@ class Trainer:
         self.console.print(how_lives_end(self.env), soft_wrap=True, markup=False)
         if not self.resumed:
             self.console.print(self.agent.encoder.describe(), soft_wrap=True, markup=False, highlight=False)
-        with _interruptible() as interrupted, Progress(config.steps, rollout.steps, self.console) as progress:
+        with Progress(config.steps, rollout.steps, self.console) as progress:
             if not self.resumed:
                 if self.evaluation.due_at_start():
                     self.evaluate_tasks()
-                self.checkpoint()  # a run that breaks before the next one can still go on, from its beginning
-            while rollout.steps < config.steps and not interrupted:
+                self._capture()
+                self._write()  # a run that breaks before the next one can still go on, from its beginning
+            else:
+                self._capture()
+            while rollout.steps < config.steps and not signals.end():
                 began = time.monotonic()
-                segment = self._collect(config.segment)
+                with signals.stoppable():
+                    segment = rollout.collect(config.segment)
+                    lr_fraction = self.learning_rate.at(rollout.steps)
+                    learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
+                self.health.learning.observe(segment)
                 if bool(segment.steps["start"].any()):
                     self.last_empty_memory = rollout.steps - segment.steps["start"].numel()
-                self.health.learning.observe(segment)
-                left = max(1.0 - rollout.steps / config.steps, 0.0)
-                lr_fraction = config.final_lr_fraction + (1.0 - config.final_lr_fraction) * left
-                learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
                 if segment.episodes:
                     self.log.append(segment.episodes)
                     recent.append(segment.episodes)
@@ -155,63 +237,155 @@ class Trainer:
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
                 self.seconds += time.monotonic() - began
-                waited, lived = time.monotonic() - mark[0], rollout.steps - mark[2]
-                if recent and (lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY):
+                waited, lived = time.monotonic() - mark[0], rollout.steps - self.reported["steps"]
+                due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
+                if recent and (due or rollout.steps >= config.steps):
                     self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
+                    self.reported = {"steps": rollout.steps, "rows": self.log.rows}
                     recent, mark = [], _now(rollout.steps)
                 if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
-                if config.checkpoint_every and rollout.steps - saved >= config.checkpoint_every:
-                    self.checkpoint()
-                    saved = rollout.steps
-            if segment is not None and recent:
-                self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
+                self._capture()
+                if self.new is not None and self.new.waits and self._has_lived():
+                    self._settle()
+                if rollout.steps < config.steps and not signals.end() and self.checkpoints.due(rollout.steps):
+                    self._write_in_background()
             if rollout.steps >= config.steps:
                 if self.evaluation.due_at_end(rollout.steps):
                     self.evaluate_tasks()
                 elif self.evaluation.on and not self.evaluation.evaluated:
                     said = "the tasks were not evaluated, since that takes more than 5 % of the steps"
                     self.console.print(f"{said}: --evaluate-every boundary does it all the same", soft_wrap=True)
-            self.checkpoint()
+            self._settle()
+            self._capture()
+            self._write()
         return rollout.steps >= config.steps
 
-    def _collect(self, length: int) -> Segment:
-        """Collect one segment. If the environment raises, write crash.json and a checkpoint from before the segment."""
-        rollout, position, random = self.rollout, self.env.position(), torch.get_rng_state()
-        memory = rollout.state  # a segment writes over a copy
-        try:
-            return rollout.collect(length)
-        except StreamError as error:
-            if not rollout.steps and not error.report:  # nothing was lived, and nothing is known
-                raise
-            rollout.state = memory
-            torch.set_rng_state(random)
-            self.checkpoint(position)
-            path = self.folder / "crash.json"
-            path.write_text(json.dumps({"error": str(error), **error.report}, indent=1) + "\n")
-            remedy = f"go on with --resume {self.folder}, and --new-episodes if it breaks again"
-            raise StreamError(f"{error}; see {path}, and {remedy}", error.report) from error
+    def _not_reported(self) -> tuple[list[Rows], RecentRows]:
+        """Return the rows since the last report, and those of which curves are made that are longer than a report.
 
-    def checkpoint(self, position: dict[str, NDArray[Any]] | None = None) -> None:
-        """Write a checkpoint of everything up to here, or up to a position of the env."""
-        self.log.flush()
-        self.evaluation_log.flush()
-        self.writer.flush()
+        Both are as they were when the checkpoint was written from which the run goes on.
+        """
+        recent, history = list[Rows](), RecentRows()
+        if not self.log.rows:
+            return recent, history
+        if self.log.rows > self.reported["rows"]:
+            recent.append(self.log.since(self.reported["rows"]))
+        if self._by_visits:  # segment by segment, as they came
+            rows = self.log.since(0)
+            ends = np.flatnonzero(np.diff((rows["step"] - 1) // (self.env.num_envs * (self.config.segment or 1)))) + 1
+            for first, last in pairwise([0, *ends.tolist(), self.log.rows]):
+                history.append({name: column[first:last] for name, column in rows.items()})
+        return recent, history
+
+    def _has_lived(self) -> bool:
+        """Return whether a new run has shown that it works: numbers that are not finite are met in the next segment."""
+        return self.rollout.steps >= _LIVED * self.env.num_envs * (self.config.segment or 1)
+
+    def _settle(self) -> None:
+        """Give a new run its name, in place of the run that it replaces."""
+        if self.new is None or not self.new.waits:
+            return
+        self._flush()
+        self.new.settle()
+        self.folder = self.new.folder
+        self.log.move(self.folder)
+        self.evaluation_log.move(self.folder)
+        self.writer.open(self.folder)
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint of everything up to here."""
+        self._capture()
+        self._write()
+        self._settle()
+
+    def _capture(self) -> None:
+        """Keep everything as it is now, between two segments."""
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
-        facts["last_empty_memory"] = self.last_empty_memory
+        facts |= {"last_empty_memory": self.last_empty_memory, "reported": self.reported, "logged": self.writer.sizes()}
+        facts["no_curve"] = self.writer.reason
         if self.config.env_kwargs:
             facts["env_kwargs"] = options(self.config.env_kwargs)
         if self.new_episodes:
             facts["new_episodes"] = self.new_episodes
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
-        save(self.folder, self.rollout, position or self.env.position(), self.learner, facts)
+        self.whole = capture(self.rollout, self.env.position(), self.learner, facts)
+
+    def _flush(self) -> None:
+        """Write rows and scalars down; a checkpoint counts them, so they come first."""
+        self.log.flush()
+        self.evaluation_log.flush()
+        self.writer.sync()
+
+    def _write(self) -> None:
+        """Write what was kept last as a checkpoint."""
+        assert self.whole is not None  # noqa: S101  the caller's business
+        self._flush()
+        self.checkpoints.write(self.folder, self.whole)
+
+    def _write_in_background(self) -> None:
+        """Write what was kept last as a checkpoint while training goes on."""
+        assert self.whole is not None  # noqa: S101  the caller's business
+        began = time.monotonic()
+        self._flush()
+        self.checkpoints.begin(self.folder, self.whole, began)
+
+    def _rescued(self, error: BaseException) -> BaseException:
+        """Write the state from before the segment, and return the error that says so.
+
+        Args:
+            error: that ended training; it is returned if nothing was lived, so that there is nothing to say.
+        """
+        report = error.report if isinstance(error, StreamError) else {}
+        if self.new is not None and not self.rollout.steps and not report:
+            return (
+                _stopped(error, "nothing was lived, so nothing is kept")
+                if isinstance(error, KeyboardInterrupt)
+                else error
+            )
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            clear_frames(error.__traceback__)  # what they hold is needed to write
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        said = "; ".join(self._rescue(error))
+        if isinstance(error, KeyboardInterrupt):
+            return _stopped(error, said)
+        if isinstance(error, StreamError):
+            return StreamError(f"{error}; {said}", error.report)
+        return TrainingError(f"training failed after {self.rollout.steps:,} steps: {text}; {said}")
+
+    def _rescue(self, error: BaseException) -> Iterator[str]:
+        """Write the state from before the segment, and why it is needed; yield what is kept, in words."""
+        replaces = self.new is not None and self.new.replaces
+        if isinstance(error, StreamError) or not (isinstance(error, KeyboardInterrupt) or replaces):
+            path = self.folder / "crash.json"
+            report = error.report if isinstance(error, StreamError) else {"traceback": format_exception(error)}
+            try:
+                path.write_text(json.dumps({"error": str(error), **report}, indent=1) + "\n")
+            except OSError as failed:
+                yield f"cannot write {path}: {failed.strerror}"
+            else:
+                yield f"see {path}"
+        if self.new is not None and replaces:
+            yield f"run {self.new.final} stays as it was"
+            return
+        try:
+            with suppress(Exception):  # this one decides
+                self.checkpoints.wait()
+            self._write()
+        except Exception as failed:  # noqa: BLE001  whatever it is, there is an earlier one
+            yield f"the last step cannot be kept: {failed}"
+        kept = self.checkpoints.written
+        yield f"its checkpoint is of step {kept.steps:,}" if kept is not None else "its checkpoint is as it was"
+        again = ", and --new-episodes if it breaks again" if isinstance(error, StreamError) else ""
+        yield f"go on with: lifelong train --resume {self.folder}{again}"
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""
         step = self.rollout.steps
         try:
-            rows = self.evaluation.run(self.rollout)
+            with self._signals.stoppable():
+                rows = self.evaluation.run(self.rollout)
         except StreamError as error:  # of a copy; the living go on
             self.console.print(f"the tasks are not evaluated any more: {error}", soft_wrap=True, markup=False)
             self.evaluation.every = "off"
@@ -324,6 +498,12 @@ def _abandoned(episodes: int, steps: int) -> str:
     return f"new episodes: {dropped if episodes else 'none was unfinished'}; the bits are no longer those of one run"
 
 
+def _stopped(error: KeyboardInterrupt, said: str) -> Stopped:
+    """Return the error of a signal, with what is kept."""
+    number = error.number if isinstance(error, Stopped) else signal.SIGINT
+    return Stopped(number, f"stopped by {signal.Signals(number).name}; {said}")
+
+
 def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
     """Return steps per second, by the clock and by the processor's own, since a mark that `_now` set."""
     wall, cpu, taken = (b - a for a, b in zip(mark, _now(steps), strict=True))
@@ -333,24 +513,3 @@ def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
 def _now(steps: int) -> tuple[float, float, int]:
     """Return the time by the clock, the processor's own, and the steps so far."""
     return time.monotonic(), time.process_time(), steps
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Record the first SIGINT or SIGTERM in a list; raise KeyboardInterrupt at the second."""
-    seen: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {name: signal.getsignal(name) for name in names}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    for name in names:
-        signal.signal(name, note)
-    try:
-        yield seen
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -29,7 +29,7 @@ class WandbLogger:
     Args:
         folder: of the run; its name is that of the run there.
         config: what the run is made of, nested as JSON is; None for one that goes on.
-        purge_step: environment steps of the checkpoint from which the run goes on; None for a new run.
+        purge_step: not used but for its being there: None is a new run.
     """
 
     def __init__(
@@ -71,6 +71,10 @@ class WandbLogger:
     def finish(self, values: Mapping[str, float], step: int) -> None:
         """Log the final metrics."""
         self.scalars(values, step)
+
+    def files(self) -> list[Path]:
+        """Return nothing: its files are its own."""
+        return []
 
     def flush(self) -> None:
         """Do nothing: its own process writes as it goes."""

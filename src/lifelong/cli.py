@@ -71,11 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python reports it again at exit
         return 141
-    except KeyboardInterrupt:  # the second while training, which handles the first, or one elsewhere
-        sys.stderr.write("lifelong: interrupted\n")
-        return 130
+    except KeyboardInterrupt as error:  # while training it says what is kept, and names the signal
+        sys.stderr.write(f"lifelong: {str(error) or 'interrupted'}\n")
+        return 128 + getattr(error, "number", 2)
     except Exception as error:
-        from lifelong.experiments.runs.errors import ERRORS  # not above: it imports torch, which `list` does not need
+        from lifelong.experiments.runs.errors import ERRORS, TrainingError  # not above: it imports torch
 
         if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
             return _fail("not enough memory for these sizes")
@@ -83,7 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _fail(f"{error.filename}: {error.strerror}")
         if not isinstance(error, ERRORS):
             raise
-        return _fail(" ".join(str(error).split()) or "not enough memory for these sizes")
+        _fail(" ".join(str(error).split()) or "not enough memory for these sizes")
+        return 1 if isinstance(error, TrainingError) else 2
     return 0
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,19 @@ import pytest
 import torch
 
 from lifelong.agents import CheckpointError, checkpoint as module, load_checkpoint, save_checkpoint
-from lifelong.agents.checkpoint import FORMAT, optimizer_tensors, restore_optimizer
+from lifelong.agents.checkpoint import (
+    FORMAT,
+    find_checkpoint,
+    has_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    set_damaged_aside,
+    with_names,
+)
 
+Killed = Callable[[int, Callable[[], object]], bool]
+
+NAMES = ["weight", "bias"]
 PARTS = {
     "policy": {"weight": torch.arange(6.0).reshape(2, 3), "scalar": torch.tensor(2.5)},
     "memory": {"0/state": torch.randn(2, 3, 4).transpose(1, 2), "0/count": torch.tensor([3, -1])},
@@ -148,7 +160,124 @@ def test_files_are_on_the_disk_before_they_get_their_name(checkpoint: Path, monk
     monkeypatch.setattr(Path, "rename", lambda path, to: (story.append("rename"), rename(path, to))[1])
     save_checkpoint(checkpoint, PARTS, FACTS)
     files = len(list(checkpoint.iterdir()))
-    assert story == ["sync"] * (files + 1) + ["rename"] * 2 + ["sync"]
+    assert story == ["sync"] * (files + 1) + ["sync"] + ["rename"] * 2 + ["sync"]  # files, their folder, its own
+
+
+def steps_of(folder: Path) -> int:
+    return int(load_checkpoint(folder)[1]["steps"])
+
+
+def generations(folder: Path, *steps: int) -> Path:
+    """Write checkpoints of these steps, all of which are kept."""
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    for step in steps:
+        save_checkpoint(folder, PARTS, {"steps": step}, keep=len(steps))
+    return folder
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_as_many_checkpoints_are_kept_as_asked(keep: int, tmp_path: Path) -> None:
+    folder = tmp_path / "all" / "last"
+    for step in range(6):
+        save_checkpoint(folder, PARTS, {"steps": step}, keep=keep)
+    names = ["last", "previous", "previous-2"][:keep]
+    assert sorted(path.name for path in folder.parent.iterdir()) == names
+    assert [steps_of(folder.with_name(name)) for name in names] == [5, 4, 3][:keep]
+    save_checkpoint(folder, PARTS, {"steps": 6})
+    assert [path.name for path in folder.parent.iterdir()] == ["last"], "fewer are kept from now on"
+
+
+@pytest.mark.parametrize("keep", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_before_any_change_there_is_a_whole_checkpoint_and_the_next_is_written(
+    keep: int, tmp_path: Path, killed_before: Killed
+) -> None:
+    before = generations(tmp_path / "before" / "last", *range(3 - keep, 3)).parent
+    folder, change, found, killed = tmp_path / "all" / "last", 0, [], True
+    while killed:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        shutil.copytree(before, folder.parent)
+        killed = killed_before(change, lambda: save_checkpoint(folder, PARTS, {"steps": 3}, keep=keep))
+        change += 1
+        found.append(steps_of(folder))
+        save_checkpoint(folder, PARTS, {"steps": 4}, keep=keep)
+        assert steps_of(folder) == 4
+        assert len(list(folder.parent.iterdir())) == keep
+    assert change > 14
+    assert found == sorted(found)
+    assert set(found) == {2, 3}
+
+
+@pytest.mark.slow
+def test_killed_again_what_was_whole_is_not_lost(tmp_path: Path, killed_before: Killed) -> None:
+    before = generations(tmp_path / "before" / "last", 1, 2).parent
+    folder = tmp_path / "all" / "last"
+    for first in range(0, 20, 3):
+        for second in range(0, 20, 4):
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            shutil.copytree(before, folder.parent)
+            killed_before(first, lambda: save_checkpoint(folder, PARTS, {"steps": 3}, keep=2))
+            found = steps_of(folder)
+            killed_before(second, lambda: save_checkpoint(folder, PARTS, {"steps": 4}, keep=2))
+            assert steps_of(folder) >= found >= 2
+
+
+def test_killed_while_the_first_is_written_there_is_none_and_the_next_is_written(
+    tmp_path: Path, killed_before: Killed
+) -> None:
+    folder = tmp_path / "all" / "last"
+    for change in (1, 4, 7):
+        assert killed_before(change, lambda: save_checkpoint(folder, PARTS, {"steps": 3}))
+        assert not has_checkpoint(folder)
+        with pytest.raises(CheckpointError, match=r"cannot read .*last/manifest\.json: No such file"):
+            load_checkpoint(folder)
+    save_checkpoint(folder, PARTS, {"steps": 4})
+    assert steps_of(folder) == 4
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_what_was_used_is_named(tmp_path: Path) -> None:
+    folder = generations(tmp_path / "all" / "last", 1, 2, 3)
+    flip(folder / "policy.safetensors")
+    with pytest.warns(UserWarning, match=r"last/policy.safetensors is damaged: SHA-256 .*/previous of step 2 is used"):
+        assert steps_of(folder) == 2
+    shorten(folder.with_name("previous") / "manifest.json")
+    with pytest.warns(UserWarning, match=r"last/pol.*previous/manifest.json is no JSON.*/previous-2 of step 1 is used"):
+        assert steps_of(folder) == 1
+    (folder.with_name("previous-2") / "facts.json").unlink()
+    with pytest.raises(CheckpointError, match=r"last/policy.*previous/manifest.*cannot read .*previous-2/facts\.json"):
+        load_checkpoint(folder)
+
+
+def test_what_is_damaged_is_set_aside_and_not_kept_in_place_of_what_is_whole(tmp_path: Path) -> None:
+    folder = generations(tmp_path / "all" / "last", 1, 2)
+    flip(folder / "policy.safetensors")
+    set_damaged_aside(folder, find_checkpoint(folder).folder)
+    assert steps_of(folder) == 1
+    save_checkpoint(folder, PARTS, {"steps": 3}, keep=2)
+    assert [steps_of(folder.with_name(name)) for name in ("last", "previous")] == [3, 1]
+    assert folder.with_name("damaged").is_dir()
+
+
+def test_a_reader_beside_a_writer_finds_a_whole_checkpoint_every_time(tmp_path: Path) -> None:
+    folder, stop, wrong = generations(tmp_path / "all" / "last", 0, 1), threading.Event(), list[BaseException]()
+
+    def write() -> None:
+        step = 2
+        try:
+            while not stop.is_set():
+                save_checkpoint(folder, PARTS, {"steps": step}, keep=1 + step % 2)
+                step += 1
+        except BaseException as error:  # noqa: BLE001  for the other thread
+            wrong.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        found = [steps_of(folder) for _ in range(150)]  # a warning is an error here
+    finally:
+        stop.set()
+        writer.join()
+    assert not wrong
+    assert found[-1] > found[0]
 
 
 def test_an_optimizer_goes_on_to_the_same_bits(tmp_path: Path) -> None:
@@ -167,12 +296,33 @@ def test_an_optimizer_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         learn(linear, optimizer)
     other, woken = made()
     other.load_state_dict(linear.state_dict())
-    save_checkpoint(tmp_path / "last", {"optimizer": optimizer_tensors(optimizer)}, {})
-    restore_optimizer(woken, load_checkpoint(tmp_path / "last")[0]["optimizer"])
+    save_checkpoint(tmp_path / "last", {"optimizer": optimizer_tensors(optimizer, NAMES)}, {})
+    restore_optimizer(woken, load_checkpoint(tmp_path / "last")[0]["optimizer"], NAMES)
     for _ in range(3):
         learn(linear, optimizer)
         learn(other, woken)
     assert other.weight.equal(linear.weight)
-    kept, found = optimizer_tensors(optimizer), optimizer_tensors(woken)
+    kept, found = optimizer_tensors(optimizer, NAMES), optimizer_tensors(woken, NAMES)
     assert kept.keys() == found.keys()
     assert all(value.equal(kept[name]) for name, value in found.items())
+
+
+def test_an_optimizer_is_restored_by_the_names_of_its_parameters() -> None:
+    sizes, step = {"b.c": 2, "a": 1}, torch.tensor(3.0)
+    tensors = {f"{name}.{entry}": torch.ones(n) for name, n in sizes.items() for entry in ("exp_avg", "exp_avg_sq")}
+    tensors |= {f"{name}.step": step for name in sizes}
+    parameters = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))]
+    optimizer = torch.optim.Adam(parameters)
+    restore_optimizer(optimizer, tensors, ["b.c", "a"])  # in another order than when it was saved
+    assert optimizer.state[parameters[0]]["exp_avg"].equal(torch.ones(2))
+    assert optimizer.state[parameters[1]]["step"].item() == 3
+    assert optimizer_tensors(optimizer, ["b.c", "a"]).keys() == tensors.keys()
+    with pytest.raises(CheckpointError, match=r"state of 'b\.c', the agent has no such parameter"):
+        restore_optimizer(optimizer, tensors, ["x", "a"])
+
+
+def test_an_optimizer_of_format_1_has_numbers_for_names() -> None:
+    tensors = {"0.exp_avg": torch.ones(2), "1.step": torch.tensor(3.0)}
+    assert with_names(tensors, ["b.c", "a"]).keys() == {"b.c.exp_avg", "a.step"}
+    with pytest.raises(CheckpointError, match="state of parameter 1, there are 1"):
+        with_names(tensors, ["b.c"])

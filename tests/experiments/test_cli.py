@@ -223,7 +223,7 @@ def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:
     run = Path("runs", "x")
     refusals = [
         (["train", *SMALL, "--name", "x"], "run runs/x exists: pass --overwrite to replace it, --resume runs/x"),
-        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "it cannot also change steps, seed"),
+        (["train", "--resume", str(run), "--steps", "128", "--seed", "1"], "and cannot also change seed"),
         (["retention", str(run), "--schedule", "blok:2"], "no schedule 'blok'"),
     ]
     for words, reason in refusals:
@@ -236,10 +236,26 @@ def test_runs_are_neither_lost_nor_changed(refused: Refused) -> None:
 
 def test_a_damaged_checkpoint_is_named(refused: Refused, tiny: Callable[..., TrainConfig]) -> None:
     folder = train(tiny()).folder
-    weights = folder / "checkpoints" / "last" / "policy.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    for weights in (folder / "checkpoints").glob("*/policy.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     for words in (["train", "--resume", str(folder)], ["retention", str(folder)]):
-        assert "policy.safetensors is damaged: SHA-256" in refused(*words)
+        assert "last/policy.safetensors is damaged: SHA-256" in refused(*words)
+
+
+def test_where_the_last_checkpoint_is_damaged_the_one_before_is_used_and_named(
+    tiny: Callable[..., TrainConfig],
+) -> None:
+    folder = train(tiny(checkpoint_every=64)).folder
+    last = folder / "checkpoints" / "last"
+    whole = (last / "policy.safetensors").read_bytes()
+    (last / "policy.safetensors").write_bytes(whole[:-1] + b"x")
+    said = r"last/policy.safetensors is damaged: SHA-256 .*checkpoints/previous of step 128 is used in its place"
+    with pytest.warns(UserWarning, match=said):
+        assert cli.main(["retention", str(folder), "--steps", "32", "--lives", "2"]) == 0
+    with pytest.warns(UserWarning, match=said):
+        assert cli.main(["train", "--resume", str(folder)]) == 0
+    assert (last / "policy.safetensors").read_bytes() == whole, "it was lived again, to the same bits"
+    assert (last.with_name("damaged") / "policy.safetensors").exists()
 
 
 def test_a_failure_of_our_own_is_no_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ SAMPLE = (
 KWARGS = {f"Meta-World/{name}": ("env_name=reach-v3",) for name in ("MT1", "goal_observable", "goal_hidden")}
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Stands for a killed process."""
 
 
@@ -313,9 +313,10 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
     after_segments(2, lambda: (interrupted(), interrupted())[0], monkeypatch)
     monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 130
-    assert capsys.readouterr().err.splitlines()[2:] == [
-        "lifelong: interrupted"
-    ]  # after how its lives end, and what it reads
+    assert capsys.readouterr().err.splitlines()[2:] == [  # after how its lives end, and what it reads
+        "finishing this segment; again to stop now",
+        f"lifelong: stopped by SIGINT; its checkpoint is of step 64; go on with: lifelong train --resume {config.run}",
+    ]
     assert load_checkpoint(config.run / CHECKPOINT)[1]["steps"] == 64
 
 
@@ -375,7 +376,8 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     assert cli.main(["train"]) == 2
     said = capsys.readouterr().err
     assert "'Fragile-v0' broke in task 'Fragile-v0'" in said
-    assert f"see {config.run / 'crash.json'}, and go on with --resume {config.run}" in said
+    assert f"see {config.run / 'crash.json'}; its checkpoint is of step" in said
+    assert said.endswith(f"go on with: lifelong train --resume {config.run}\n")
     report = json.loads((config.run / "crash.json").read_text())
     assert report["env_id"] == "Fragile-v0"
     assert len(report["actions"]) <= 3
@@ -499,7 +501,8 @@ def test_a_run_killed_before_its_first_checkpoint_goes_on_from_its_beginning(
 
 def test_a_run_without_a_checkpoint_cannot_go_on_and_nothing_is_lost(tiny: Configs) -> None:
     folder = main(tiny()).folder
-    (folder / CHECKPOINT / "manifest.json").unlink()
+    for manifest in (folder / "checkpoints").glob("*/manifest.json"):
+        manifest.unlink()
     before = len(read_episodes(folder)["step"])
     with pytest.raises(ValueError, match=r"cannot read .*tiny/checkpoints/last/manifest\.json"):
         main(TrainConfig(resume=folder))

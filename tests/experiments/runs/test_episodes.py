@@ -151,3 +151,26 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         read_episodes(tmp_path)
     with pytest.raises(UserError, match=r"cannot read .*train-000000\.parquet: "):
         EpisodeLog(tmp_path)
+
+
+@pytest.mark.parametrize("first", [0, 1, 29, 30, 31, 89, 90])
+def test_rows_from_one_on_are_read(first: int, tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, part_rows=30) as log:
+        for start in range(0, 90, 10):
+            log.append(rows(start, 10))
+        found = log.since(first)
+    for name, column in rows(first, 90 - first).items():
+        np.testing.assert_array_equal(found[name], column, strict=True)
+
+
+def test_a_table_goes_on_in_a_folder_that_was_renamed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with EpisodeLog(tmp_path / "a", part_rows=4) as log:
+        log.append(rows(0, 5))
+        log.append(rows(5, 2))
+        (tmp_path / "a").rename(tmp_path / "b")
+        log.move(tmp_path / "b")
+        log.truncate(6)
+        log.append(rows(6, 3))
+    assert_rows(read_episodes(tmp_path / "b"), 9)
+    assert not (tmp_path / "a").exists()

@@ -35,7 +35,7 @@ CHECKPOINT = Path("checkpoints", "last")
 QUIET = Console(quiet=True)
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """The process ends here."""
 
 
