@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lifelong import cli
 from lifelong.agents import Rollout, load_checkpoint
+from lifelong.agents.checkpoint import find_checkpoint
 from lifelong.experiments.reports.run import read_run
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
@@ -26,7 +27,7 @@ LAST = Path("checkpoints", "last")
 STEPS = 64  # of the checkpoint: 16 of each of four lives, in their third episode
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Stands for a killed process."""
 
 
@@ -53,7 +54,7 @@ def broken(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """Return the config of a run that was killed a segment after its checkpoint."""
     monkeypatch.setitem(gymnasium.registry, "Seedless-v0", gymnasium.envs.registration.EnvSpec("Seedless-v0", Seedless))
     config = tiny(
-        stream="gym:Seedless-v0", stream_options=(), life_episodes=None, memory="gru", checkpoint_every=STEPS,
+        stream="gym:Seedless-v0", stream_options=(), life_episodes=None, memory="gru", checkpoint_every=str(STEPS),
         normalize_reward="on", normalize_observation="on", log="tensorboard,csv",
     )  # fmt: skip
     lived, collect = [0], Rollout.collect
@@ -136,11 +137,11 @@ def test_a_checkpoint_from_before_checksums_is_resumed_without_a_look(
     broken: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without(folder: Path) -> Any:
-        parts, facts = load_checkpoint(folder)
-        del parts["env"]["observation_checksum"], facts["env_shapes"]["observation_checksum"]
-        return parts, facts
+        found = find_checkpoint(folder)
+        del found.parts["env"]["observation_checksum"], found.facts["env_shapes"]["observation_checksum"]
+        return found
 
-    monkeypatch.setattr("lifelong.experiments.runs.directory.load_checkpoint", without)
+    monkeypatch.setattr("lifelong.experiments.runs.directory.find_checkpoint", without)
     assert main(TrainConfig(resume=broken.run)).finished
     monkeypatch.undo()
     assert "observation_checksum" in load_checkpoint(broken.run / LAST)[0]["env"]
