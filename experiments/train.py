@@ -192,8 +192,9 @@ def _settings(config: TrainConfig) -> str:
     """Return what a family's preset chose, in one line."""
     ppo = config.learning
     working = "" if config.working_memory == "off" else f" behind {config.working_memory} within episodes"
+    settings = f" ({' '.join(config.memory_options)})" if config.memory_options else ""
     return (
-        f"preset {config.preset}: {config.memory}{working}, {config.num_envs} lives, "
+        f"preset {config.preset}: {config.memory}{settings}{working}, {config.num_envs} lives, "
         f"segments of {config.segment}, lr {ppo.lr:g}, {ppo.epochs} passes in {ppo.minibatches} minibatches, entropy "
         f"{ppo.entropy_coef:g}, gamma {ppo.gamma:g}, rewards normalised {ppo.normalize_reward}, observations "
         f"{config.normalize_observation}"

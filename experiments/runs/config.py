@@ -15,6 +15,7 @@ from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stre
 from lifelong.experiments.runs.actions import ACTIONS, check_actions
 from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
 from lifelong.experiments.runs.help_page import Heading
+from lifelong.experiments.runs.horizons import fits
 from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset, preset_name
 from lifelong.registry import nearest
@@ -98,6 +99,9 @@ _WORDS = ("stream_options", "env_kwargs", "memory_options")
 _OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads")
 """Settings without a default that no stream file can give."""
 
+_SINCE_0_1 = {"steps", "num_envs", "segment", "evaluation_lives"}
+"""Settings that are open until a config is resolved, and that every `config.json` has."""
+
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
 
@@ -141,7 +145,8 @@ class TrainConfig:
         width: width of the backbone.
         layers: blocks of the backbone.
         residual: residual connection around the memory: `sum`, or a GTrXL gate (`gated`).
-        memory_options: more settings of the memory.
+        memory_options: more settings of the memory. A family's preset gives `horizons`, where they fit the memory and
+            are not given.
         working_memory: name of a second memory in front of the first that starts anew with every episode, for what
             counts within one; or `off`.
         normalize_observation: whether numbers of observations are normalised by what was observed so far: floats whose
@@ -273,8 +278,12 @@ class TrainConfig:
         known: dict[str, Any] = {"device": "cpu", "threads": 1} | preset(name) | rest | {"preset": name}
         if self.life_episodes is not None or self.life_hazard is not None:  # one says both
             known |= {"life_episodes": 0, "life_hazard": None}
-        ppo = PPOOverrides(**learn).over(known.pop("ppo"))
-        resolved = replace(self, **{name: value for name, value in known.items() if getattr(self, name) is None})
+        ppo, horizons = PPOOverrides(**learn).over(known.pop("ppo")), known.pop("horizons")
+        open_ = {name: value for name, value in known.items() if getattr(self, name) is None}
+        new = isinstance(self.ppo, PPOOverrides) or open_.keys() & _SINCE_0_1  # not one that was resolved and saved
+        if horizons and new and fits(self.memory, self.width, options(self.memory_options)):
+            open_["memory_options"] = (f"horizons=[{horizons[0]:g},{horizons[1]:g}]", *self.memory_options)
+        resolved = replace(self, **open_)
         return replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
 
     @property

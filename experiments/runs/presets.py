@@ -29,6 +29,7 @@ _ANY: dict[str, Any] = {
     "life_hazard": None,
     "evaluation_lives": 16,
     "working_memory": "off",
+    "horizons": None,
     "normalize_observation": "auto",
     "action_std": "state",
     "ppo": PPOConfig(lr=1e-3, epochs=4),
