@@ -20,8 +20,8 @@ HORIZONS = (8.0, 1e5)
 """Steps until a write has faded to 1/e, of the first and of the last head, of memories that have those of a life only.
 
 A head that forgets in 8 steps reads velocities off the last of them, whatever earlier episodes wrote into the others.
-gated_delta, one seed each, drawn actions in new lives, with (8, 1e5) and with (1e4, 1e5): masked CartPole 498 and 171 at
-300 k steps, masked Pendulum -253 and -267, HalfCheetah 4,852 and 3,299 at 1 M; without a memory HalfCheetah has 4,667."""
+gated_delta, one seed each, drawn actions in new lives, with (8, 1e5) and with (1e4, 1e5): masked CartPole 498 and 171
+at 300 k steps, masked Pendulum -253 and -267, HalfCheetah 4,852 and 3,299 at 1 M; HalfCheetah without a memory 4,667."""
 
 
 @dataclass(frozen=True)
