@@ -13,8 +13,10 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -182,7 +184,13 @@ def save(
 
 
 def restore(
-    folder: Path, rollout: Rollout, env: TaskStream, learner: PPO, *, new_episodes: bool = False
+    folder: Path,
+    rollout: Rollout,
+    env: TaskStream,
+    learner: PPO,
+    *,
+    env_kwargs: Mapping[str, Any] = MappingProxyType({}),
+    new_episodes: bool = False,
 ) -> dict[str, Any]:
     """Restore the checkpoint that `save` wrote.
 
@@ -191,6 +199,7 @@ def restore(
         rollout: of its agent, in `env`.
         env: its stream.
         learner: of its agent.
+        env_kwargs: settings of its environment, as the run's config has them.
         new_episodes: whether unfinished episodes are abandoned; see `TaskStream.resume`.
 
     Returns:
@@ -198,10 +207,12 @@ def restore(
         their steps.
 
     Raises:
-        CheckpointError: if there is no whole checkpoint, or it is of another agent.
+        CheckpointError: if there is no whole checkpoint, or it is of another agent or of other `env_kwargs`.
         StreamError: if an environment does not reproduce its episode; says how to go on.
     """
     parts, facts = load_checkpoint(folder / "checkpoints" / "last")
+    if (was := facts.get("env_kwargs", {})) != env_kwargs:
+        raise CheckpointError(f"{folder} has env_kwargs={env_kwargs}, its checkpoint is of env_kwargs={was}")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"])
     if learner.return_scale is not None and "return_scale" in parts:

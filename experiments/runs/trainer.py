@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lifelong.agents import CheckpointError, Rollout, Segment, join_rows
+from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
@@ -79,9 +79,8 @@ class Trainer:
         self.folder = config.run if resumed else create_run(config, self.agent)
         facts: dict[str, Any] = {}
         if resumed:
-            facts = restore(self.folder, self.rollout, self.env, self.learner, new_episodes=new_episodes)
-            if (was := facts.get("env_kwargs", {})) != (now := options(config.env_kwargs)):
-                raise CheckpointError(f"{self.folder} has env_kwargs={now}, its checkpoint is of env_kwargs={was}")
+            kwargs, live = options(config.env_kwargs), (self.rollout, self.env, self.learner)
+            facts = restore(self.folder, *live, env_kwargs=kwargs, new_episodes=new_episodes)
         self.new_episodes: list[int] = facts.get("new_episodes", [])
         if new_episodes:
             self.new_episodes.append(self.rollout.steps)
