@@ -26,7 +26,6 @@ __all__ = ["Image", "image_rows", "layout"]
 
 _SMALLEST = 16
 _AT_ONCE = 2**24  # numbers of a batch of images that is read at once: 594 of 84 x 84 x 4, 166 of 210 x 160 x 3
-_PART = 2**22  # numbers of each part of a larger one
 _CANDIDATES = {2: (0,), 3: (0, 1), 4: (1, 2, 0)}  # the axis of the rows, by the number of axes; columns are the next
 _LAYOUTS = {
     (2, 0): "grey",
@@ -107,7 +106,7 @@ class Image(nn.Module):
         if images.numel() <= _AT_ONCE:
             y = self._read(images)
         else:
-            parts = images.split(max(_PART * images.shape[0] // images.numel(), 1))
+            parts = images.split(max(_AT_ONCE * images.shape[0] // images.numel(), 1))
             y = torch.cat([checkpoint(self._read, part, use_reentrant=False) for part in parts])
         return y.reshape(*x.shape[: -self.axes], -1)
 

@@ -60,7 +60,7 @@ from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
 from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
-from lifelong.envs.suites import make_registered
+from lifelong.envs.suites import default_settings, make_registered
 from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
@@ -520,7 +520,7 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
         raise
     except BaseException as error:
         unmade = isinstance(error, TypeError | gymnasium.error.Error)
-        reason = settings_fault(task.env_id, task.kwargs) if unmade else ""
+        reason = settings_fault(task.env_id, {**default_settings(task.env_id), **task.kwargs}) if unmade else ""
         if not reason:
             plain = isinstance(error, gymnasium.error.Error | ValueError)
             reason = " ".join((str(error) if plain else f"{type(error).__name__}: {error}").split())

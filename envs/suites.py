@@ -12,7 +12,7 @@ import gymnasium
 
 from lifelong.registry import load
 
-__all__ = ["SUITES", "Suite", "import_suite", "make_registered", "register_suite"]
+__all__ = ["SUITES", "Suite", "default_settings", "import_suite", "make_registered", "register_suite"]
 
 
 class Suite(NamedTuple):
@@ -78,7 +78,7 @@ def register_suite(env_id: str) -> None:
     """
     if ":" in env_id or env_id in gymnasium.registry:
         return
-    suite = next((suite for suite in SUITES if env_id.startswith(suite.prefixes)), None)
+    suite = _suite_of(env_id)
     if suite is None:
         return
     if not suite.is_installed:
@@ -100,6 +100,21 @@ def import_suite(suite: Suite) -> None:
         register()
 
 
+def default_settings(env_id: str) -> dict[str, Any]:
+    """Return the settings that an environment gets where none are given.
+
+    Args:
+        env_id: as `gymnasium.make` takes it.
+    """
+    suite = _suite_of(env_id)
+    return {} if suite is None or suite.seed is None else {"seed": suite.seed}
+
+
+def _suite_of(env_id: str) -> Suite | None:
+    own = env_id.rpartition(":")[2]
+    return next((suite for suite in SUITES if own.startswith(suite.prefixes)), None)
+
+
 def make_registered(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     """Return a new environment, as `gymnasium.make` makes it; its suite is imported first, and its wrapper applied.
 
@@ -111,8 +126,8 @@ def make_registered(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any
         Exception: whatever the environment raises; `gymnasium.error.NameNotFound` if its package is not installed.
     """
     register_suite(env_id)
-    own = env_id.rpartition(":")[2]
-    suite = next((suite for suite in SUITES if own.startswith(suite.prefixes)), None)
-    seed = {} if suite is None or suite.seed is None else {"seed": suite.seed}
-    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, disable_env_checker=True, **{**seed, **kwargs})
+    suite = _suite_of(env_id)
+    env: gymnasium.Env[Any, Any] = gymnasium.make(
+        env_id, disable_env_checker=True, **{**default_settings(env_id), **kwargs}
+    )
     return load("wrapper", suite.wrapper)(env) if suite is not None and suite.wrapper else env

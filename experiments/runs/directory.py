@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -222,7 +223,13 @@ def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def restore(
-    folder: Path, rollout: Rollout, env: TaskStream, learner: PPO, *, new_episodes: bool = False
+    folder: Path,
+    rollout: Rollout,
+    env: TaskStream,
+    learner: PPO,
+    *,
+    env_kwargs: Mapping[str, Any] = MappingProxyType({}),
+    new_episodes: bool = False,
 ) -> dict[str, Any]:
     """Restore the newest whole checkpoint of a run.
 
@@ -231,6 +238,7 @@ def restore(
         rollout: of its agent, in `env`.
         env: its stream.
         learner: of its agent.
+        env_kwargs: settings of its environment, as the run's config has them.
         new_episodes: whether unfinished episodes are abandoned; see `TaskStream.resume`.
 
     Returns:
@@ -238,13 +246,15 @@ def restore(
         `abandoned`: the numbers of unfinished episodes and of their steps.
 
     Raises:
-        CheckpointError: if there is no whole checkpoint, or it is of another agent.
+        CheckpointError: if there is no whole checkpoint, or it is of another agent or of other `env_kwargs`.
         StreamError: if an environment does not reproduce its episode; says how to go on.
     """
     found = find_checkpoint(folder / LAST)
     if found.damaged:
         warnings.warn(found.sentence(), stacklevel=2)
     parts, facts = found.parts, found.facts
+    if (was := facts.get("env_kwargs", {})) != env_kwargs:
+        raise CheckpointError(f"{folder} has env_kwargs={env_kwargs}, its checkpoint is of env_kwargs={was}")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
     restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
     if learner.return_scale is not None and "return_scale" in parts:

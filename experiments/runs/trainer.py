@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from lifelong.agents import CheckpointError, Rollout, Segment, join_rows
+from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.agents.checkpoint import has_checkpoint, set_damaged_aside
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
@@ -150,9 +150,8 @@ class Trainer:
     def _restored(self, new_episodes: bool) -> dict[str, Any]:
         """Restore the checkpoint and return its facts; none of a run that was stopped before the first was written."""
         if has_checkpoint(self.folder / LAST) or self.log.rows:
-            facts = restore(self.folder, self.rollout, self.env, self.learner, new_episodes=new_episodes)
-            if (was := facts.get("env_kwargs", {})) != (now := options(self.config.env_kwargs)):
-                raise CheckpointError(f"{self.folder} has env_kwargs={now}, its checkpoint is of env_kwargs={was}")
+            kwargs, live = options(self.config.env_kwargs), (self.rollout, self.env, self.learner)
+            facts = restore(self.folder, *live, env_kwargs=kwargs, new_episodes=new_episodes)
             set_damaged_aside(self.folder / LAST, Path(facts["checkpoint"]))
             said = f"goes on from {facts['checkpoint']}, {self.rollout.steps:,} steps"
         else:
