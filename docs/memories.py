@@ -21,7 +21,8 @@ GROUPS = {
 HEAD = """# Memories
 
 Written by `docs/memories.py` from the registry. Every name goes into the same policy with one word, `--memory NAME`;
-`lifelong list NAME` shows its settings. *Floats* is the size of the state of one life at width 64.
+`lifelong list NAME` shows its settings. *Floats* is the size of the state of one life at width 64. What works with
+which part of PyTorch: [pytorch.md](pytorch.md).
 
 | name | idea | floats | source |
 | --- | --- | --- | --- |
