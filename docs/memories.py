@@ -23,7 +23,8 @@ GROUPS = {
 HEAD = """# Memories
 
 Written by `docs/memories.py` from the registry. Every name goes into the same policy with one word, `--memory NAME`;
-`lifelong list NAME` shows its settings. `metaplastic:NAME` and `cached:NAME` wrap other memories.
+`lifelong list NAME` shows its settings. `metaplastic:NAME` and `cached:NAME` wrap other memories. What works with which
+part of PyTorch: [pytorch.md](pytorch.md).
 
 - *Floats*: the size of the state of one life at width 64. Every state here is constant in size.
 - *State*: constant, or with what it grows as published; here it is bounded.
@@ -32,6 +33,8 @@ Written by `docs/memories.py` from the registry. Every name goes into the same p
 - *Fidelity*: `tests/memory/fidelity/` writes each recursion out again as a loop over steps, without the memory's code,
   and compares outputs in float64 to 1e-12. **exact**: it is the published recursion of the state and its reading.
   **variant**: it differs from that in what is named, and the loop has the difference too. **ours**: no paper has it.
+  The loops are by another hand, from published forms of the equations, not always from the paper itself; where that form
+  is the memory's own, a loop checks the code more than the definition.
   What surrounds a recursion (projections, convolution, norms, how gates are parametrised, initial values, a constant
   factor before a norm) is this package's own, as *Source* in each file says.
 

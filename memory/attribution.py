@@ -10,7 +10,7 @@ Shapes: B lives, T steps, H heads, V value dim, with a normaliser one row more.
 Cost: a pass over the T steps, and one back.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ def attribute(calls: list[Writes], steps: int) -> Attribution:
     writes = calls[-1]
     if writes.k.shape[1] < steps:
         chain = calls[-steps:]
-        joined = {
+        joined: dict[str, Any] = {
             name: None if getattr(writes, name) is None else torch.cat([getattr(call, name) for call in chain], 1)
             for name in ("k", "v", "start", "decay", "erase", "erase_key")
         }

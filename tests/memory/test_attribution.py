@@ -108,6 +108,7 @@ def test_a_head_that_reads_nothing_has_no_share():
 @pytest.mark.timeout(600)
 def test_in_cued_recall_it_points_to_the_step_where_the_answer_was_revealed():
     """The answer is revealed one step after its cue; 76 of 79 later steps have their largest share there."""
+    torch.set_num_threads(1)  # the tensors are too small for more
     lives, steps = 4, 40
     env = make_stream("cued-recall", num_envs=16, seed=0, cues=8, life_episodes=64)
     agent = Agent.for_spaces(env, memory="gated_delta", width=32, seed=0)
