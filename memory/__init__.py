@@ -11,6 +11,7 @@ from lifelong.registry import Entry, lazy_attribute
 
 if TYPE_CHECKING:
     from lifelong.memory.additive.base import Additive, Parts
+    from lifelong.memory.carry_memory import CarryMemory
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.delta.base import DeltaRule
     from lifelong.memory.delta.correction import Correction
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEMORIES",
     "Additive",
+    "CarryMemory",
     "Correction",
     "DeltaRule",
     "Entry",
@@ -37,6 +39,7 @@ __all__ = [
 
 _EXPORTS = {
     "Additive": "additive.base",
+    "CarryMemory": "carry_memory",
     "Correction": "delta.correction",
     "DeltaRule": "delta.base",
     "Memory": "memory",

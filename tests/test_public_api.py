@@ -82,6 +82,11 @@ def test_streams_are_made_by_torchrl(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out.count("tensor(") == 2
 
 
+def test_torchrl_carries_memories_over_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks()[3], {})  # noqa: S102  the page's own lines
+    assert capsys.readouterr().out == "16 lives of 800 episodes\n"
+
+
 def test_a_loaded_agent_has_the_runs_weights_and_leaves_torchs_random_state(cartpole: Path) -> None:
     before = torch.get_rng_state()
     agent, again = load_agent(cartpole), load_agent(str(cartpole))
