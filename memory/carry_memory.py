@@ -14,6 +14,8 @@ acting did not. With `InitTracker("episode_start")` beside the other one, this i
         advantage = GAE(..., deactivate_vmap=True)(data.copy().set("is_init", data["episode_start"]))["advantage"]
 """
 
+from typing import Any
+
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
@@ -54,7 +56,8 @@ class CarryMemory(TensorDictPrimer):  # type: ignore[misc]  # torchrl ships no t
         primers = [part for part in found.modules() if isinstance(part, TensorDictPrimer)] if found else []
         if not primers:
             raise ValueError(f"policy must have a module with make_tensordict_primer(), got {type(policy).__name__}")
-        specs, initial = Composite(), TensorDict()
+        specs: Any = Composite()
+        initial = TensorDict()
         for primer in primers:
             specs.update(primer.primers)
             initial.update(primer(TensorDict()))
@@ -104,7 +107,8 @@ class CarryMemory(TensorDictPrimer):  # type: ignore[misc]  # torchrl ships no t
 
     def _check_order(self, tensordict_reset: TensorDictBase) -> None:
         """Raise unless an `InitTracker` has written "is_init", and none will after this transform."""
-        transforms = [part for part in self.container.transform.modules() if not len(list(part.children()))]
+        env: Any = self.container
+        transforms = [part for part in env.transform.modules() if not len(list(part.children()))]
         later = transforms[transforms.index(self) + 1 :]
         if "is_init" not in tensordict_reset or any(
             isinstance(t, InitTracker) and t.init_key == "is_init" for t in later
