@@ -4,6 +4,11 @@
 
 Four cues have answers that are redrawn for every life, and an episode asks for one of them: what is learned in an
 episode is needed in later ones. `CarryMemory` carries the state of both modules over the ends of episodes.
+
+Right answers in the second half of lives, means of five batches of 1,600 steps each (chance .25; one seed, a CPU):
+
+    gated_delta  .25 .27 .35 .56 .89 .97 .98 .99 .99 .99
+    LSTMModule   .27 .33 .44 .48 .49 .51 .52 .50 .55 .53
 """
 
 import gymnasium
