@@ -76,10 +76,3 @@ def test_a_carried_memory_learns_under_torchrl() -> None:
 @pytest.mark.slow
 def test_mqar_is_learned() -> None:
     assert program("mqar")() > 0.95
-
-
-@pytest.mark.slow
-def test_a_memory_within_the_episode_is_what_a_t_maze_needs() -> None:
-    returns = stable_baselines()()
-    assert returns["PPO"] < 0.65
-    assert returns["RecurrentPPO"] > 0.9

@@ -2,8 +2,8 @@
 
     pip install 'lifelong-rl[examples]' && python docs/examples/stable_baselines.py
 
-A signal at the start of a corridor says which arm at its end pays. PPO has no memory, so half of its choices are right;
-RecurrentPPO has an LSTM, which it empties where an episode ends: enough here, and not for what lasts over episodes.
+A signal at the start of a corridor says which arm at its end pays. PPO has no memory: 0.5 is the best it can reach.
+RecurrentPPO has an LSTM, which it empties where an episode ends: it can keep the signal, but nothing over episodes.
 """
 
 from sb3_contrib import RecurrentPPO
