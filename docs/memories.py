@@ -33,8 +33,8 @@ part of PyTorch: [pytorch.md](pytorch.md).
 - *Fidelity*: `tests/memory/fidelity/` writes each recursion out again as a loop over steps, without the memory's code,
   and compares outputs in float64 to 1e-12. **exact**: it is the published recursion of the state and its reading.
   **variant**: it differs from that in what is named, and the loop has the difference too. **ours**: no paper has it.
-  The loops are by another hand, from published forms of the equations, not always from the paper itself; where that form
-  is the memory's own, a loop checks the code more than the definition.
+  The loops are by another hand, from published forms of the equations, not always from the paper itself; where that
+  form is the memory's own, a loop checks the code more than the definition.
   What surrounds a recursion (projections, convolution, norms, how gates are parametrised, initial values, a constant
   factor before a norm) is this package's own, as *Source* in each file says.
 

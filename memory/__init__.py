@@ -12,6 +12,7 @@ from lifelong.registry import Entry, lazy_attribute
 if TYPE_CHECKING:
     from lifelong.memory.additive.base import Additive, Parts
     from lifelong.memory.attribution import Attribution
+    from lifelong.memory.carry_memory import CarryMemory
     from lifelong.memory.check import MemoryContractError, check_memory
     from lifelong.memory.delta.base import DeltaRule
     from lifelong.memory.delta.correction import Correction
@@ -24,6 +25,7 @@ __all__ = [
     "MEMORIES",
     "Additive",
     "Attribution",
+    "CarryMemory",
     "Correction",
     "DeltaRule",
     "Entry",
@@ -42,6 +44,7 @@ __all__ = [
 _EXPORTS = {
     "Additive": "additive.base",
     "Attribution": "attribution",
+    "CarryMemory": "carry_memory",
     "Correction": "delta.correction",
     "DeltaRule": "delta.base",
     "Memory": "memory",

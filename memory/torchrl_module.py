@@ -7,10 +7,10 @@
 TorchRL keeps the state of every step in the tensordict: convenient for small states, heavy for large matrices.
 
 One rule holds in both modes: **at `is_init` the state that the tensordict holds there counts**, whoever wrote it. The
-primer writes the initial state at a reset, so an ordinary agent begins every episode anew; a transform that carries the
-state on makes a lifelong one. Collection and training compute the same in both cases; TorchRL's own modules do so only
-while every state at `is_init` is zero. `GAE` counts on this rule: its stream of next observations lacks the first of
-every episode, marks the second by `is_init`, and holds there the state after the first.
+primer writes the initial state at a reset, so an ordinary agent begins every episode anew; `CarryMemory` in its place
+carries the state on, and makes a lifelong one. Collection and training compute the same in both cases; TorchRL's own
+modules do so only while every state at `is_init` is zero. `GAE` counts on this rule: its stream of next observations
+lacks the first of every episode, marks the second by `is_init`, and holds there the state after the first.
 
 Shapes: [*] any batch shape, T steps, D width; the state is nested under one key, its leaves [*, ...] or [*, T, ...].
 """

@@ -1,4 +1,4 @@
-"""The names of `lifelong` itself, and the examples of docs/library.md."""
+"""The names of `lifelong` itself, and the programs of docs/library.md and docs/own-loop.md."""
 
 import re
 import subprocess
@@ -15,11 +15,11 @@ import lifelong
 from lifelong import Agent, PPOConfig, Rollout, TrainConfig, evaluate, load_agent, load_state, make_stream, save_state
 from lifelong.experiments.runs.build import make_agent
 
-LIBRARY = Path(__file__).resolve().parents[1] / "docs" / "library.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", LIBRARY.read_text(), re.DOTALL)
+def blocks(page: str = "library.md") -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
 
 
 def lines(block: str) -> int:
@@ -62,14 +62,14 @@ def test_an_unknown_name_is_an_attribute_error_with_a_guess() -> None:
 
 
 def test_a_loop_of_ones_own_in_twelve_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    loop = blocks()[0]
+    loop = blocks("own-loop.md")[0]
     assert lines(loop) <= 12
     exec(loop, {})  # noqa: S102  the page's own lines
     assert "2048" in capsys.readouterr().out
 
 
 def test_a_trained_agent_acts_in_eight_lines(cartpole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    acting = blocks()[1]
+    acting = blocks()[0]
     assert lines(acting) <= 8
     monkeypatch.chdir(cartpole.parents[1])
     names: dict[str, object] = {}
@@ -78,8 +78,13 @@ def test_a_trained_agent_acts_in_eight_lines(cartpole: Path, monkeypatch: pytest
 
 
 def test_streams_are_made_by_torchrl(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(blocks()[2], {})  # noqa: S102  the page's own lines
+    exec(blocks()[1], {})  # noqa: S102  the page's own lines
     assert capsys.readouterr().out.count("tensor(") == 2
+
+
+def test_torchrl_carries_memories_over_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks()[2], {})  # noqa: S102  the page's own lines
+    assert capsys.readouterr().out == "16 lives of 800 episodes\n"
 
 
 def test_a_loaded_agent_has_the_runs_weights_and_leaves_torchs_random_state(cartpole: Path) -> None:

@@ -12,7 +12,8 @@ def blocks(path: Path = README) -> list[str]:
 
 
 def test_examples_of_the_library_are_those_that_are_tested():
-    assert blocks()[:2] == blocks(README.parent / "docs" / "library.md")[:2]  # run by tests/test_public_api.py
+    docs = README.parent / "docs"  # run by tests/test_public_api.py
+    assert blocks()[:2] == [blocks(docs / "own-loop.md")[0], blocks(docs / "library.md")[0]]
 
 
 def test_a_memory_of_your_own_trains_as_the_readme_says(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lifelong.envs.stream import Task, TaskStream
     from lifelong.experiments.runs.api import evaluate, load_agent, load_life, train
     from lifelong.experiments.runs.config import TrainConfig
+    from lifelong.memory.carry_memory import CarryMemory
     from lifelong.memory.check import check_memory
     from lifelong.memory.memory import Memory
     from lifelong.memory.metaplasticity import metaplastic
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PPO",
     "Agent",
+    "CarryMemory",
     "Memory",
     "MemoryModule",
     "PPOConfig",
@@ -46,6 +48,7 @@ __all__ = [
 
 _EXPORTS = {
     "Agent": "agents.agent",
+    "CarryMemory": "memory.carry_memory",
     "Memory": "memory.memory",
     "MemoryModule": "memory.torchrl_module",
     "PPO": "agents.ppo",
