@@ -95,9 +95,9 @@ def test_gymnasiums_checker_takes_the_pictures(name: str) -> None:
 
 def test_a_video_is_recorded(tmp_path: Any) -> None:
     pytest.importorskip("moviepy")
-    env = RecordVideo(make_single("doors", render_mode="rgb_array"), str(tmp_path))
+    env = RecordVideo(make_single("doors", render_mode="rgb_array"), str(tmp_path / "videos"))
     env.reset(seed=0)
     while not any(env.step(0)[2:4]):
         pass
     env.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list((tmp_path / "videos").glob("*.mp4"))

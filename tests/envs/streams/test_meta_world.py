@@ -98,7 +98,7 @@ def test_the_script_of_a_task_solves_it(stream: MetaWorld) -> None:
 
 @pytest.mark.parametrize("name", ["cw10", "cw20"])
 def test_without_metaworld_it_is_said_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lifelong.envs.gym_stream.is_installed", lambda extra: False)
+    monkeypatch.setattr("lifelong.envs.extras.is_installed", lambda extra: False)
     monkeypatch.setitem(__import__("sys").modules, "metaworld", None)
     monkeypatch.setitem(__import__("sys").modules, "metaworld.env_dict", None)
     with pytest.raises(ValueError, match=r"metaworld.*pip install 'lifelong-rl\[metaworld\]'"):

@@ -149,7 +149,7 @@ def test_without_mujoco_it_is_said_how_to_get_it(name: str, monkeypatch: pytest.
         raise gymnasium.error.DependencyNotInstalled("MuJoCo is not installed")
 
     monkeypatch.setattr("gymnasium.make", missing)
-    monkeypatch.setattr("lifelong.envs.gym_stream.is_installed", lambda extra: False)
+    monkeypatch.setattr("lifelong.envs.extras.is_installed", lambda extra: False)
     with pytest.raises(ValueError, match=r"-v5': MuJoCo is not .*pip install 'lifelong-rl\[mujoco\]'"):
         make_stream(name)
 
