@@ -255,7 +255,9 @@ class TrainConfig:
         if self.new_episodes and self.resume is None:
             raise UserError("new_episodes is for a run that goes on: pass --resume RUN too")
         if self.cuda_graph == "on" and (self.device or "cpu").partition(":")[0] != "cuda":
-            raise UserError(f"cuda_graph must be auto or off without a GPU: cuda_graph=on, device={self.device or 'cpu'}")
+            raise UserError(
+                f"cuda_graph must be auto or off without a GPU: cuda_graph=on, device={self.device or 'cpu'}"
+            )
 
     @property
     def run(self) -> Path:

@@ -49,6 +49,7 @@ class HOLA(DeltaRule):
     """
 
     entry_flops = 14
+    sums_writes = False  # the cache is read besides
 
     def __init__(
         self, width: int, num_heads: int | None = None, cache: int = 32, key_dim: int | None = None,

@@ -1,6 +1,7 @@
-"""A run so small that it takes no time."""
+"""A run so small that it takes no time; hangups are heard."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,11 @@ def tiny(tmp_path: Path) -> Callable[..., TrainConfig]:
         return TrainConfig(**settings, ppo=PPOOverrides(**ppo))
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heard_hangups() -> Iterator[None]:
+    """Let SIGHUP be heard, which is ignored under nohup, and by trainings then."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -377,7 +377,7 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     said = capsys.readouterr().err
     assert "'Fragile-v0' broke in task 'Fragile-v0'" in said
     assert f"see {config.run / 'crash.json'}; its checkpoint is of step" in said
-    assert said.endswith(f"go on with: lifelong train --resume {config.run}\n")
+    assert said.endswith(f"go on with: lifelong train --resume {config.run}, and --new-episodes if it breaks again\n")
     report = json.loads((config.run / "crash.json").read_text())
     assert report["env_id"] == "Fragile-v0"
     assert len(report["actions"]) <= 3

@@ -98,5 +98,5 @@ def test_wrong_names_and_settings_are_refused():
         make_memory("cached:none", 8)
     with pytest.raises(ValueError, match=r"active must be within 1 \.\. slots: active=3, slots=2"):
         make_memory("cached", 8, mix="sparse", slots=2, active=3)
-    with pytest.raises(ValueError, match="mix must be 'gated', 'sparse' or 'residual', got 'soup'"):
+    with pytest.raises(ValueError, match="mix must be one of gated, sparse, residual, got 'soup'"):
         make_memory("cached", 8, mix="soup")

@@ -16,7 +16,7 @@ def test_the_gradient_is_bounded_unless_told_otherwise(name):
         ys.append(memory(x, memory.initial_state(2), never)[0])
     assert torch.equal(ys[0], ys[1])
     assert not torch.allclose(ys[1], ys[2], rtol=1e-3)
-    with pytest.raises(ValueError, match="bound must be 'on' or 'off', got 'yes'"):
+    with pytest.raises(ValueError, match="bound must be one of on, off, got 'yes'"):
         make_memory(name, 8, bound="yes")
 
 
