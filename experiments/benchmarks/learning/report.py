@@ -159,9 +159,8 @@ def _section(task: str, lines: Sequence[Line]) -> str:
         f"`{line.agent}`: {published(TASKS[task], line.agent).source}." for line in lines if line.agent in OTHERS
     ]
     few = sorted({line.drawn.size for line in lines if line.drawn.size < _FEW})
-    warning = (
-        [f"Some agents have only {' or '.join(map(str, few))} seeds: their intervals are too narrow."] if few else []
-    )
+    numbers = f"{' or '.join(map(str, few))} seed{'' if few == [1] else 's'}"
+    warning = [f"Some agents have only {numbers}: their intervals are too narrow."] if few else []
     return f"## {task}\n\n{' '.join([steps, *sources, *warning])}\n\n{table}"
 
 
