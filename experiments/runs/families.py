@@ -21,9 +21,9 @@ HORIZONS = (8.0, 1e5)
 
 A head that forgets in 8 steps reads velocities off the last of them, whatever earlier episodes wrote into the others.
 gated_delta, drawn actions in new lives, with (8, 1e5) and with (1e4, 1e5): masked CartPole 500 (five seeds) and 171
-(one); HalfCheetah 4,852, 4,550 and 3,299 (one seed; without a memory 4,667), Hopper 1,710 and 1,841. Not where it loses,
-masked Pendulum (-349, -357 and -198, -153 at 1 M steps, two seeds), nor where it makes no difference: LunarLander 273,
-265 and 270."""
+(one); HalfCheetah 4,852, 4,550 and 3,299 (one seed; without a memory 4,667), Hopper 1,710 and 1,841. Not where it
+loses, masked Pendulum (-349, -357 and -198, -153 at 1 M steps, two seeds), nor where nothing changes: LunarLander
+273, 265 and 270."""
 
 
 @dataclass(frozen=True)
