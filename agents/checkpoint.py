@@ -34,6 +34,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from lifelong.agents.durable import is_at, sync_folder, write_synced
+
 __all__ = [
     "FORMAT",
     "Checkpoint",
@@ -99,8 +101,8 @@ def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: di
     sums = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
     files["manifest.json"] = json.dumps({"format": FORMAT, "files": sums}, indent=1).encode()
     for name, data in files.items():
-        _write(fresh / name, data)
-    _sync(fresh)
+        write_synced(fresh / name, data)
+    sync_folder(fresh)
     _rotate(folder, keep)
 
 
@@ -142,7 +144,7 @@ def find_checkpoint(folder: Path) -> Checkpoint:
                     except CheckpointError as error:
                         if path == _fresh(folder):  # it is being written, or its writer was killed
                             continue
-                        replaced = replaced or not _is_at(path, handle)
+                        replaced = replaced or not is_at(path, handle)
                         damaged.append(str(error))
                         continue
             except FileNotFoundError:  # renamed since it was listed
@@ -177,7 +179,7 @@ def set_damaged_aside(folder: Path, used: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
     used.rename(folder)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -292,7 +294,7 @@ def _candidates(folder: Path) -> list[Path]:
 
 def _rotate(folder: Path, keep: int) -> None:
     """Give the checkpoint that has been written its name, and those before it the next."""
-    _sync(folder.parent)  # it is there before any other is renamed
+    sync_folder(folder.parent)  # it is there before any other is renamed
     old, generations = _old(folder), _generations(folder)
     shutil.rmtree(old, ignore_errors=True)
     for number in sorted((number for number in generations if number >= keep), reverse=True):
@@ -304,7 +306,7 @@ def _rotate(folder: Path, keep: int) -> None:
     for number in range(gap - 1, -1, -1):
         generations[number].rename(_generation(folder, number + 1))
     _fresh(folder).rename(folder)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -362,29 +364,6 @@ def _directory(path: Path) -> Iterator[int]:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield handle
-    finally:
-        os.close(handle)
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Return whether a path is still that of a directory that is open."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except OSError:
-        return False
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -33,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lifelong.agents.durable import sync_folder
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.actions import Actions
@@ -156,7 +157,7 @@ class EpisodeLog:
                 self._parts.append((path, keep))
             else:
                 path.unlink()
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def since(self, first: int) -> Rows:
         """Return the rows on disk from one on, by the columns of `ROW`; parts before it are not read.
@@ -269,13 +270,4 @@ def _write(table: pa.Table, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make renames and removals in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)

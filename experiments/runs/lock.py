@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lifelong.agents.durable import is_at
 from lifelong.experiments.runs.errors import UserError
 
 try:
@@ -93,7 +94,7 @@ def _locked(folder: Path) -> int:
             if locked is None and _is_alive(holder):
                 remedy = f"if it has ended, remove {path}: this file system has no locks"
                 raise UserError(f"run {folder} is in use by {_sentence(holder)}; {remedy}")
-            if _is_at(path, handle):
+            if is_at(path, handle):
                 return handle
         except BaseException:
             os.close(handle)
@@ -144,11 +145,3 @@ def _sentence(holder: dict[str, Any]) -> str:
     if not holder:  # it has the lock, and has not said so yet
         return "another process"
     return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Return whether a path is that of a file that is open."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except OSError:
-        return False

@@ -4,12 +4,12 @@ A run gets its name when its config is on the disk: wherever a process is killed
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 from torch import nn
 
+from lifelong.agents.durable import sync_folder, write_synced
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.directory import origin
@@ -102,13 +102,13 @@ class NewRun:
 
     def _name(self) -> None:
         """Give the folder its name."""
-        _sync(self.folder)
+        sync_folder(self.folder)
         try:
             self.folder.rename(self.final)  # over an empty folder, too
         except OSError as error:
             raise UserError(f"cannot make {self.final}: {error.strerror}") from error
         self.folder = self.final
-        _sync(self.final.parent)
+        sync_folder(self.final.parent)
 
     def _free_old(self) -> None:
         if self._old is not None:
@@ -119,12 +119,9 @@ class NewRun:
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole, the old one or the new one, whenever the process is killed."""
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_synced(fresh, data)
     fresh.replace(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _replaceable(config: TrainConfig, folder: Path) -> RunLock | None:
@@ -138,11 +135,3 @@ def _replaceable(config: TrainConfig, folder: Path) -> RunLock | None:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is no run, so it is not replaced: it has no config.json")
     return RunLock(folder)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -145,7 +145,7 @@ def test_killed_while_writing_the_old_checkpoint_stays(checkpoint: Path, monkeyp
         path.write_bytes(data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_write", write)
+        patch.setattr(module, "write_synced", write)
         with pytest.raises(OSError, match="the disk is full"):
             save_checkpoint(checkpoint, PARTS, {"steps": 8})
     assert_whole(checkpoint)
