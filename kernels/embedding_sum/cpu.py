@@ -8,6 +8,7 @@ so only non-zero values cost time. Backward, the first row of a place gets the s
 Columns are cut into spans for the threads, so that no two write to one number.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.jit import Arrays, jit, spread
 
-__all__ = ["embedding_sum"]
+__all__ = ["bind", "embedding_sum"]
 
 BLOCK = 32  # columns that are cut off together
 
@@ -46,15 +47,35 @@ class _Lookup(torch.autograd.Function):
 
 
 def _run(values: Tensor, table: Tensor, begin: Tensor) -> Tensor:
-    R, D = table.shape
-    y, outside = table.new_empty(*values.shape[:-1], D), torch.full((1,), -1)
-    _cut(_forward, values, begin, table.detach().contiguous(), y.view(-1, D), outside)
-    if outside[0] >= 0:
-        place = int(outside[0]) % len(begin)
-        count = int(begin[place + 1] if place + 1 < len(begin) else R) - int(begin[place])
-        value = int(values.reshape(-1)[outside[0]])
-        raise IndexError(f"values of place {place} must be 0 to {count - 1}, got {value}")
+    y = table.new_empty(*values.shape[:-1], table.shape[1])
+    bind(values.long().contiguous(), table.detach().contiguous(), begin, y)()
     return y
+
+
+def bind(values: Tensor, table: Tensor, begin: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a call that writes `reference.embedding_sum` of contiguous tensors, as they then are, into y.
+
+    The call raises an `IndexError` if a value is outside the table.
+
+    Args:
+        values: [..., P] int64.
+        table: [R, D].
+        begin: [P] first row of each place.
+        y: [..., D]; written over.
+    """
+    outside = torch.full((1,), -1)
+    found, others = outside.numpy(), (table.detach(), y.view(-1, y.shape[-1]), outside)
+
+    def run() -> None:
+        _cut(_forward, values, begin, *others)
+        if found[0] >= 0:
+            place, at = int(found[0]) % len(begin), int(found[0])
+            found[0] = -1
+            count = int(begin[place + 1] if place + 1 < len(begin) else len(table)) - int(begin[place])
+            value = int(values.reshape(-1)[at])
+            raise IndexError(f"values of place {place} must be 0 to {count - 1}, got {value}")
+
+    return run
 
 
 def _cut(span: Any, values: Tensor, begin: Tensor, *others: Tensor) -> None:

@@ -11,6 +11,8 @@ The backward pass recomputes all intermediate values, which is cheaper than load
 exponential is a polynomial that compiles to vector instructions, right to float32's last digit; hence float32 only.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from torch import Tensor
 from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
-__all__ = ["gated_linear", "gated_norm", "qkv"]
+__all__ = ["bind_linear", "bind_norm", "gated_linear", "gated_norm", "qkv"]
 
 EPS = 1e-5
 TINY = 1e-6
@@ -111,8 +113,7 @@ class _GatedNorm(torch.autograd.Function):
 def _run_norm(x: Tensor, weight: Tensor, gate: Tensor | None) -> Tensor:
     x, weight = x.detach().contiguous(), weight.detach().contiguous()
     y = torch.empty_like(x)
-    gate = None if gate is None else gate.detach().contiguous()
-    spread(_norm, PIECES, 2 * x.numel() // PIECES, rows(x.dtype, x, weight, gate, y))
+    bind_norm(x, weight, y, None if gate is None else gate.detach().contiguous())()
     return y
 
 
@@ -136,8 +137,19 @@ class _GatedLinear(torch.autograd.Function):
 def _run_linear(z: Tensor) -> Tensor:
     z = z.detach().contiguous()
     y = z.new_empty(*z.shape[:-1], z.shape[-1] // 2)
-    spread(_linear, PIECES, 2 * z.numel() // PIECES, rows(z.dtype, _halves(z), y))
+    bind_linear(z, y)()
     return y
+
+
+def bind_norm(x: Tensor, weight: Tensor, y: Tensor, gate: Tensor | None = None) -> Callable[[], None]:
+    """Return a call that writes `reference.gated_norm` of these contiguous tensors, as they then are, into y."""
+    arrays = rows(x.dtype, x, weight.detach(), gate, y)
+    return partial(spread, _norm, PIECES, 2 * x.numel() // PIECES, arrays)
+
+
+def bind_linear(z: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a call that writes `reference.gated_linear` of a contiguous z, as it then is, into y."""
+    return partial(spread, _linear, PIECES, 2 * z.numel() // PIECES, rows(z.dtype, _halves(z), y))
 
 
 def _halves(z: Tensor) -> Tensor:

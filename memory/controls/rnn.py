@@ -15,6 +15,7 @@ Source: GRU, arXiv:1406.1078 in torch's form (reset after the product); LSTM wit
 doi:10.1162/089976600300015015.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -64,6 +65,24 @@ class Recurrent(Memory):
             state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
             ys.append(y)
         return self.output(torch.cat(ys, 1)), state
+
+    def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
+        """Bind a step to torch's cell; see `Memory.bind`."""
+        if type(self).forward is not Recurrent.forward or type(self).step is not Memory.step:
+            return super().bind(x, y, state, start)
+        weights = [weight.detach() for weight in self.network.parameters()]
+        vectors = [state[name].clone() for name in self.vectors]
+        cell, mask, B = torch.gru_cell if len(vectors) == 1 else torch.lstm_cell, start[:, None], [len(x)]
+
+        def run() -> TensorDict:
+            for h in vectors:
+                h.masked_fill_(mask, 0.0)
+            last = cell(x, vectors[0] if len(vectors) == 1 else vectors, *weights)
+            vectors[:] = [last] if isinstance(last, Tensor) else last
+            y.copy_(self.output(vectors[0]))
+            return TensorDict(dict(zip(self.vectors, vectors, strict=True)), B)
+
+        return run
 
     def _cells(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Compute `forward` step by step in operations that torch.func can transform."""
