@@ -279,26 +279,28 @@ def _unstep(
     for j in range(a.size):
         g[j] = dq[to, j] = dk[to, j] = 0
     for i in range(w.size):
-        dui, dyi, wi, dwi = du[i], dy[row, i], w[i], w.dtype.type(0)
+        dui, dyi, dwi = du[i], dy[row, i], w.dtype.type(0)
         for j in range(a.size):
             d = a[j] * (D[i, j] + dui * r[after, j]) + dyi * q[row, j]
             D[i, j] = d
             dwi += d * k[row, j]
-            dk[to, j] += wi * d
         dw[i] = dwi
     whole = w.size - w.size % 4  # four rows at a time: what belongs to columns is loaded once for them
     for i in range(0, whole, 4):
         i1, i2, i3 = i + 1, i + 2, i + 3
         u0, u1, u2, u3 = du[i], du[i1], du[i2], du[i3]
         y0, y1, y2, y3 = dy[row, i], dy[row, i1], dy[row, i2], dy[row, i3]
+        w0, w1, w2, w3 = w[i], w[i1], w[i2], w[i3]
         for j in range(a.size):
             s0, s1, s2, s3 = S[base + i, j], S[base + i1, j], S[base + i2, j], S[base + i3, j]
             g[j] += u0 * s0 + u1 * s1 + u2 * s2 + u3 * s3
             dq[to, j] += y0 * s0 + y1 * s1 + y2 * s2 + y3 * s3
+            dk[to, j] += w0 * D[i, j] + w1 * D[i1, j] + w2 * D[i2, j] + w3 * D[i3, j]
     for i in range(whole, w.size):
         for j in range(a.size):
             g[j] += du[i] * S[base + i, j]
             dq[to, j] += dy[row, i] * S[base + i, j]
+            dk[to, j] += w[i] * D[i, j]
 
 
 @jit
