@@ -129,7 +129,7 @@ class Memory(nn.Module):
         def run() -> TensorDict:
             nonlocal now
             with torch.no_grad(), in_place():
-                out, now = self.step(x, now, start)
+                out, now = self.step(x.clone(), now, start.clone())  # a memory may keep what it was given
                 y.copy_(out)
             return now
 
