@@ -22,7 +22,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.kernels.fused import gated_linear
+from lifelong.kernels.fused import bind_linear, gated_linear
 from lifelong.memory import Memory
 from lifelong.memory.layer import ResidualGate, RMSNorm
 
@@ -56,8 +56,6 @@ class GatedMLP(nn.Module):
 
     def bind(self, x: Tensor) -> list[Callable[[], Any]]:
         """Bind the map to x [B, D], float32 on the CPU: the calls write over it; no gradients."""
-        from lifelong.kernels.fused.cpu import bind_linear  # numba is imported at the first use
-
         normed, y, hidden = torch.empty_like(x), torch.empty_like(x), self.product.in_features
         z, inside = x.new_empty(len(x), 2 * hidden), x.new_empty(len(x), hidden)
         return [
@@ -178,7 +176,7 @@ class Backbone(Memory):
         calls: list[Callable[[], Any]] = []
         states = {name: state.get(name, nothing) for name in self._names()}
 
-        def layer(name: str, norm: RMSNorm, memory: Memory, begins: Tensor, gate: ResidualGate | None) -> None:
+        def layer(name: str, norm: Any, memory: Memory, begins: Tensor, gate: Any) -> None:
             run = memory.bind(normed, out, states[name], begins)
 
             def step() -> None:
@@ -186,7 +184,8 @@ class Backbone(Memory):
 
             calls.extend([norm.bind(x, normed), step, bound_sum(x, out, gate)])
 
-        for i, (memory, mlp) in enumerate(zip(_memories(self.memories), self.mlps, strict=True)):
+        mlps = [mlp for mlp in self.mlps if isinstance(mlp, GatedMLP)]  # all; a ModuleList forgets the type
+        for i, (memory, mlp) in enumerate(zip(_memories(self.memories), mlps, strict=True)):
             if self.working:
                 layer(f"working_{i}", self.working_norms[i], _memories(self.working)[i], anew, None)
             layer(str(i), self.norms[i], memory, start, self.gates[i] if self.gates else None)

@@ -119,10 +119,10 @@ class BoundPolicy:
         self._observations: dict[Path, Tensor] = {}
         self._places = []
         for path, keys, array in _leaves(observation):
-            self._observations[path] = torch.from_numpy(narrow(np.empty_like(array)))[:, None].repeat_interleave(
-                self.length, 1
-            )
-            self._places.append((path, keys, self._observations[path].numpy(), self._entries.get(path)))
+            shape = (len(array), self.length, *array.shape[1:])
+            record = np.empty(shape, np.float32 if array.dtype == np.float64 else array.dtype)
+            self._observations[path] = torch.from_numpy(record)
+            self._places.append((path, keys, record, self._entries.get(path)))
         working = self.policy.backbone.working
         self._episode_start = self._observations["episode_start",].numpy() if working else None
 
@@ -139,7 +139,7 @@ class BoundPolicy:
         return action, logits.gather(-1, action[:, None])[:, 0]
 
     def steps(self) -> TensorDict:
-        """Return the record: [B, T] `observation`, `start`, `action`, `action_log_prob`, `state_value`, `action_mask`."""
+        """Return the record [B, T]: observations, starts, what was drawn, values, and masks if there were any."""
         B, T = self._starts.shape
         steps = TensorDict({**self._record, "start": self._starts}, [B, T])
         steps["observation"] = TensorDict({}, [B, T])

@@ -37,7 +37,7 @@ from lifelong.agents.history import HISTORY
 from lifelong.agents.image import Image, image_rows, layout
 from lifelong.agents.scaling import Normalize, Path, Scaling
 from lifelong.hashed_words import is_hashed, without_text
-from lifelong.kernels.embedding_sum import embedding_sum
+from lifelong.kernels.embedding_sum import bind_embedding_sum, embedding_sum
 from lifelong.readable import MANY, brief, refusal
 
 __all__ = ["Encoder", "as_tensors", "leaves_of", "narrow"]
@@ -226,10 +226,8 @@ class _Choices(nn.Module):
 
     def bind(self, y: Tensor) -> tuple[dict[Path, NDArray[Any]], list[Callable[[], Any]]]:
         """Bind one step; see `Encoder.bind`."""
-        from lifelong.kernels.embedding_sum.cpu import bind  # numba is imported at the first use
-
         values = torch.zeros(len(y), len(self.begin), dtype=torch.int64)
-        return _columns(values, self.sizes), [bind(values, self.table, self.begin, y)]
+        return _columns(values, self.sizes), [bind_embedding_sum(values, self.table, self.begin, y)]
 
     def _digits(self, values: Tensor) -> Tensor:
         """Return [..., P'] with two digits in place of each value of many categories."""

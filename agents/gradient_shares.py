@@ -36,10 +36,10 @@ def gradient_norms(learner: PPO, segment: Segment, lives: int, steps: int) -> tu
     part = {name: x[some] for name, x in learner.batch(segment.steps).items()}  # normalised over the whole segment
     seen = {path: x[some] for path, x in entries(segment.steps).items()}
     with torch.enable_grad():
-        losses = learner.losses(part, seen, segment.state[:lives])[0]
+        losses, weight = learner.losses(part, seen, segment.state[:lives])[0], learner.config.value_coef
+        value = weight * losses.value
     weights = [*learner.policy.encoder.parameters(), *learner.policy.backbone.parameters()]
-    policy, weight = _gradient_norm(losses.policy, weights), learner.config.value_coef
-    return policy, _gradient_norm(weight * losses.value, weights) if weight else 0.0
+    return _gradient_norm(losses.policy, weights), _gradient_norm(value, weights) if weight else 0.0
 
 
 def _gradient_norm(loss: Tensor, weights: list[nn.Parameter]) -> float:

@@ -2,8 +2,8 @@
 
 A minibatch is a subset of the lives with all their steps in order. Returns continue across episode ends wherever the
 memory does, discounted there by `life_gamma`: what is learned in an episode for later ones is part of its value. The
-advantage recursion is TorchRL's. Inside a minibatch there are tensors in plain dicts only: a TensorDict costs as much as
-the arithmetic of a small one.
+advantage recursion is TorchRL's. A minibatch is tensors in plain dicts: TensorDicts cost as much as the arithmetic of a
+small one.
 """
 
 import math

@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional
 
-__all__ = ["Losses", "clipped_losses", "entropy_of"]
+from lifelong.agents.action_heads import entropy_of
+
+__all__ = ["Losses", "clipped_losses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,3 @@ def clipped_losses(
         entropy=entropy_of(distribution).mean() if entropy else log_ratio.new_zeros(()),
         clip_fraction=(clipped != log_ratio).float().mean().detach(),
     )
-
-
-def entropy_of(distribution: Distribution) -> Tensor:
-    """Return the entropies [...]; that of one draw, -log p, where there is no formula."""
-    try:
-        entropy: Tensor = distribution.entropy()  # type: ignore[no-untyped-call]
-    except NotImplementedError:
-        entropy = -distribution.log_prob(distribution.rsample())  # type: ignore[no-untyped-call]
-    return entropy

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lifelong.kernels.fused import gated_norm, qkv
+from lifelong.kernels.fused import bind_norm, gated_norm, qkv
 
 __all__ = [
     "Output",
@@ -112,8 +112,6 @@ class RMSNorm(nn.Module):
 
     def bind(self, x: Tensor, y: Tensor) -> Callable[[], None]:
         """Return a call that writes the norm of x [B, D], as it then is, into y; float32 on the CPU, no gradients."""
-        from lifelong.kernels.fused.cpu import bind_norm  # numba is imported at the first use
-
         return bind_norm(x, self.weight, y)
 
 

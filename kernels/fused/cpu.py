@@ -309,9 +309,7 @@ def _times(dz: Array, z: Array) -> None:
 
 
 @jit
-def _begin_input(
-    dx: Array, dweight: Array, dz: Array, x: Array, weight: Array, row: int, at: int, i: int
-) -> None:
+def _begin_input(dx: Array, dweight: Array, dz: Array, x: Array, weight: Array, row: int, at: int, i: int) -> None:
     """Write the gradient of an input, by weight i, and add to that of the weight."""
     for c in range(dz.size):
         dx[row, c] = dz[c] * weight[i, c]

@@ -26,7 +26,7 @@ def layer_step(
     z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `reference.layer_step` in one compiled pass, without gradients."""
-    B, H, V, K = state.shape
+    B, H, V, _ = state.shape
     window, state = next_state(window), next_state(state)
     y = z.new_empty(B, H * V)
     bind(z.contiguous(), bias, conv, norm, window, state, start, y)()

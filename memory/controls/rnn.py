@@ -23,7 +23,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.kernels.backends import transformed
-from lifelong.memory.controls.cells import gru_cell, lstm_cell
+from lifelong.memory.controls.cells import bound_cell, gru_cell, lstm_cell
 from lifelong.memory.memory import Memory
 
 __all__ = ["GRU", "LSTM"]
@@ -70,19 +70,8 @@ class Recurrent(Memory):
         """Bind a step to torch's cell; see `Memory.bind`."""
         if type(self).forward is not Recurrent.forward or type(self).step is not Memory.step:
             return super().bind(x, y, state, start)
-        weights = [weight.detach() for weight in self.network.parameters()]
-        vectors = [state[name].clone() for name in self.vectors]
-        cell, mask, B = torch.gru_cell if len(vectors) == 1 else torch.lstm_cell, start[:, None], [len(x)]
-
-        def run() -> TensorDict:
-            for h in vectors:
-                h.masked_fill_(mask, 0.0)
-            last = cell(x, vectors[0] if len(vectors) == 1 else vectors, *weights)
-            vectors[:] = [last] if isinstance(last, Tensor) else last
-            y.copy_(self.output(vectors[0]))
-            return TensorDict(dict(zip(self.vectors, vectors, strict=True)), B)
-
-        return run
+        vectors = {name: state[name].clone() for name in self.vectors}
+        return bound_cell(x, y, vectors, start, list(self.network.parameters()), self.output)
 
     def _cells(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Compute `forward` step by step in operations that torch.func can transform."""

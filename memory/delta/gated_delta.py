@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from lifelong.kernels.backends import compiled
 from lifelong.kernels.in_place import next_state
-from lifelong.kernels.layer_step import layer_step
+from lifelong.kernels.layer_step import bind_layer_step, layer_step
 from lifelong.memory.delta.base import DeltaRule
 from lifelong.memory.delta.correction import Correction
 
@@ -56,14 +56,19 @@ class GatedDelta(DeltaRule):
         """Bind a step: one product for all projections, and one compiled pass; see `Memory.bind`."""
         if type(self).step is not GatedDelta.step or not compiled(x, state["S"]):
             return super().bind(x, y, state, start)
-        from lifelong.kernels.layer_step.cpu import bind  # numba is imported at the first use
-
         maps = (self.project.linear, self.gates, self.output.gate)
         weight = torch.cat([linear.weight.detach() for linear in maps]).T  # the gates' bias is added inside
         S, window = next_state(state["S"]), next_state(state["window"])
-        z, reading, after = x.new_empty(len(x), weight.shape[1]), x.new_empty(len(x), S.shape[1] * S.shape[2]), self.output
-        step = bind(z, self.gates.bias, self.project.conv, after.norm.weight, window, S, start, reading)
-        project, out = partial(torch.mm, x, weight, out=z), partial(torch.mm, reading, after.linear.weight.detach().T, out=y)
+        z, reading, after = (
+            x.new_empty(len(x), weight.shape[1]),
+            x.new_empty(len(x), S.shape[1] * S.shape[2]),
+            self.output,
+        )
+        step = bind_layer_step(z, self.gates.bias, self.project.conv, after.norm.weight, window, S, start, reading)
+        project, out = (
+            partial(torch.mm, x, weight, out=z),
+            partial(torch.mm, reading, after.linear.weight.detach().T, out=y),
+        )
         now = TensorDict({"S": S, "window": window}, [len(x)])
 
         def run() -> TensorDict:

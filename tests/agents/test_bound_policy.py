@@ -35,7 +35,9 @@ def close(got: TensorDict, want: TensorDict) -> None:
         torch.testing.assert_close(got[key], want[key], rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-def lived(make: Callable[[], tuple[Any, Any]], *, bound: bool, lengths: tuple[int, ...] = (5, 9), **options: Any) -> list[Segment]:
+def lived(
+    make: Callable[[], tuple[Any, Any]], *, bound: bool, lengths: tuple[int, ...] = (5, 9), **options: Any
+) -> list[Segment]:
     """Return segments between which the policy learns."""
     policy, env = make()
     rollout, learner = Rollout(policy, env, seed=3, **options), PPO(policy, PPOConfig(minibatches=2, epochs=1))
