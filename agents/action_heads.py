@@ -42,7 +42,7 @@ from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 with broken_mujoco_hidden():
     from torchrl.modules import TanhNormal
 
-__all__ = ["ACTION_STD", "ActionHead", "ActionStd", "Choice", "JointAction", "actor_of", "masked"]
+__all__ = ["ACTION_STD", "ActionHead", "ActionStd", "Choice", "JointAction", "actor_of", "entropy_of", "masked"]
 
 ActionStd = Literal["state", "free"]
 ACTION_STD: tuple[ActionStd, ...] = get_args(ActionStd)
@@ -205,10 +205,21 @@ class JointAction(Distribution):
         if self.choices is not None:
             terms.append(self.choices.entropy().sum(-1))
         if self.squashed is not None:
-            terms.append(-self.squashed.log_prob(self.squashed.rsample()))
+            terms.append(entropy_of(self.squashed))
         if self.free is not None:
             terms.append(self.free.entropy().sum(-1))
         return torch.stack(terms).sum(0)
+
+
+def entropy_of(distribution: Distribution) -> Tensor:
+    """Return the entropies [...]; that of one draw, -log p, where there is no formula."""
+    try:
+        entropy: Tensor = distribution.entropy()  # type: ignore[no-untyped-call, unused-ignore]
+    except NotImplementedError:
+        scored = getattr(distribution, "rsample_and_log_prob", None)  # exact where a draw is at the edge of its range
+        log_prob = scored()[1] if scored else distribution.log_prob(distribution.rsample())  # type: ignore[no-untyped-call, unused-ignore]
+        entropy = -log_prob
+    return entropy
 
 
 class _Layout(nn.Module):

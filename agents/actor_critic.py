@@ -75,12 +75,15 @@ class ActorCritic(TensorDictModuleBase):
         self.critic = TensorDictModule(value, in_keys=["hidden"], out_keys=["state_value"])
 
     def trunk(
-        self, observation: TensorDict, state: TensorDict | None = None, start: Tensor | None = None
+        self,
+        observation: TensorDict | Mapping[tuple[str, ...], Tensor],
+        state: TensorDict | None = None,
+        start: Tensor | None = None,
     ) -> tuple[Tensor, TensorDict]:
         """Return the hidden vector that both heads read, and the next state.
 
         Args:
-            observation: [B] one step, or [B, T].
+            observation: [B] one step, or [B, T]; or its entries by path, and `start` with them.
             state: [B] before the first step; None begins new lives, as in `torch.nn.GRU`.
             start: [B] or [B, T] bool, true where a step is the first of a life; None: nowhere but where `state` says.
 
@@ -88,10 +91,11 @@ class ActorCritic(TensorDictModuleBase):
             hidden: [B, D] or [B, T, D].
             state: [B] after the last step.
         """
-        run = self.backbone.step if observation.ndim == 1 else self.backbone
+        x = self.encoder(observation)
+        run = self.backbone.step if x.ndim == 2 else self.backbone
         if not self.backbone.working:
-            return run(self.encoder(observation), state, start)
-        return run(self.encoder(observation), state, start, observation["episode_start"][..., 0] > 0)
+            return run(x, state, start)
+        return run(x, state, start, observation["episode_start",][..., 0] > 0)
 
     def distribution(self, hidden: Tensor, mask: Tensor | None = None) -> Distribution:
         """Return the distribution over actions, batch [...].
@@ -103,9 +107,20 @@ class ActorCritic(TensorDictModuleBase):
         return self._over_actions(self._arguments(hidden), mask)
 
     def _arguments(self, hidden: Tensor) -> dict[str, Tensor]:
-        outputs = self.actor[0].module(hidden)  # what `actor.get_dist` does, without a TensorDict
+        return self._named(self.actor[0].module(hidden))  # what `actor.get_dist` does, without a TensorDict
+
+    def _named(self, outputs: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
         parameters = outputs if isinstance(outputs, tuple) else (outputs,)
         return dict(zip(self.actor[1].dist_params_keys, parameters, strict=True))
+
+    @property
+    def output_maps(self) -> tuple[nn.Linear, nn.Linear]:
+        """The linear maps of `hidden` to the policy's outputs and to the value."""
+        return self.actor[0].module[0], self.critic.module
+
+    def parameters_of(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Return the distribution parameters [...], by name, of the outputs [..., A] of the policy's linear map."""
+        return self._named(self.actor[0].module[1](outputs))
 
     def _over_actions(self, parameters: dict[str, Tensor], mask: Tensor | None) -> Distribution:
         head = self.actor[1]
@@ -195,6 +210,20 @@ class ActorCritic(TensorDictModuleBase):
             mask: [B, n] bool, which choices are legal; None: all.
             deterministic: take the mode of the distribution instead of a sample.
         """
+        action, log_prob = self.drawn(parameters, mask, deterministic=deterministic)
+        policy_out = {"action": action, "action_log_prob": log_prob, "state_value": value[..., None]}
+        return TensorDict(policy_out, value.shape)
+
+    def drawn(
+        self, parameters: dict[str, Tensor], mask: Tensor | None = None, *, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return actions and their log-probabilities [B], as `draw` does.
+
+        Args:
+            parameters: [B, ...] of the distribution over actions, by name.
+            mask: [B, n] bool, which choices are legal; None: all.
+            deterministic: take the mode of the distribution instead of a sample.
+        """
         distribution = self._over_actions(parameters, mask)
         action: Any  # a Tensor; torchrl has no types
         if not deterministic:
@@ -203,12 +232,7 @@ class ActorCritic(TensorDictModuleBase):
             action = distribution.deterministic_sample
         else:
             action = distribution.mode
-        policy_out = {
-            "action": action,
-            "action_log_prob": distribution.log_prob(action),
-            "state_value": value[..., None],
-        }
-        return TensorDict(policy_out, value.shape)
+        return action, distribution.log_prob(action)
 
     def forward(self, tensordict: TensorDict) -> TensorDict:
         """Write action, log probability, value and the state after the last step into `tensordict`."""

@@ -14,18 +14,19 @@ so that a new agent acts on its observation before its memory is trained, and th
 the gates: GTrXL, arXiv:1910.06764.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.kernels.fused import gated_linear
+from lifelong.kernels.fused import bind_linear, gated_linear
 from lifelong.memory import Memory
 from lifelong.memory.layer import ResidualGate, RMSNorm
 
-__all__ = ["Backbone", "GatedMLP", "ResidualGate"]
+__all__ = ["Backbone", "GatedMLP", "ResidualGate", "bound_linear", "run_all"]
 
 
 class GatedMLP(nn.Module):
@@ -52,6 +53,34 @@ class GatedMLP(nn.Module):
         y: Tensor = self.product(gated_linear(self.factors(self.norm(x))))
         joined: Tensor = x + y if self.gate is None else self.gate(x, y)
         return joined
+
+    def bind(self, x: Tensor) -> list[Callable[[], Any]]:
+        """Bind the map to x [B, D], float32 on the CPU: the calls write over it; no gradients."""
+        normed, y, hidden = torch.empty_like(x), torch.empty_like(x), self.product.in_features
+        z, inside = x.new_empty(len(x), 2 * hidden), x.new_empty(len(x), hidden)
+        return [
+            self.norm.bind(x, normed),
+            bound_linear(self.factors, normed, z),
+            bind_linear(z, inside),
+            bound_linear(self.product, inside, y),
+            bound_sum(x, y, self.gate),
+        ]
+
+
+def bound_linear(linear: nn.Linear, x: Tensor, y: Tensor) -> Callable[[], Any]:
+    """Return a call that writes a linear map of x [B, N], as it then is, into y."""
+    return partial(torch.addmm, linear.bias.detach(), x, linear.weight.detach().T, out=y)
+
+
+def bound_sum(x: Tensor, y: Tensor, gate: ResidualGate | None) -> Callable[[], Any]:
+    """Return a call that adds y to x in place, or through a gate."""
+    return partial(x.add_, y) if gate is None else lambda: x.copy_(gate(x, y))
+
+
+def run_all(calls: Sequence[Callable[[], Any]]) -> None:
+    """Run bound calls, one after the other."""
+    for call in calls:
+        call()
 
 
 class Backbone(Memory):
@@ -127,6 +156,46 @@ class Backbone(Memory):
         """Run every layer over T steps; see `Memory.forward`. Arguments are those of `step`, with an axis T."""
         state, start = self._defaults(x, state, start, one_step=False)
         return self._run(x, state, start, episode_start, one_step=False)
+
+    def bind_layers(
+        self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor, anew: Tensor
+    ) -> tuple[dict[str, TensorDict], Callable[[], None]]:
+        """Bind a step of every layer to fixed tensors, float32 on the CPU; see `Memory.bind`.
+
+        Args:
+            x: [B, D] input; calls write over it.
+            y: [B, D] output.
+            state: [B] before the first step; it may be written over.
+            start: [B] bool, true where a step is the first of a life.
+            anew: [B] bool, true where it is the first of a life or an episode: working memories start anew.
+
+        Returns:
+            The states of the layers by name, [B] each, and the call that computes a step and changes them.
+        """
+        normed, out, nothing = torch.empty_like(x), torch.empty_like(x), TensorDict({}, [len(x)])
+        calls: list[Callable[[], Any]] = []
+        states = {name: state.get(name, nothing) for name in self._names()}
+
+        def layer(name: str, norm: Any, memory: Memory, begins: Tensor, gate: Any) -> None:
+            run = memory.bind(normed, out, states[name], begins)
+
+            def step() -> None:
+                states[name] = run()
+
+            calls.extend([norm.bind(x, normed), step, bound_sum(x, out, gate)])
+
+        mlps = [mlp for mlp in self.mlps if isinstance(mlp, GatedMLP)]  # all; a ModuleList forgets the type
+        for i, (memory, mlp) in enumerate(zip(_memories(self.memories), mlps, strict=True)):
+            if self.working:
+                layer(f"working_{i}", self.working_norms[i], _memories(self.working)[i], anew, None)
+            layer(str(i), self.norms[i], memory, start, self.gates[i] if self.gates else None)
+            calls += mlp.bind(x)
+        calls.append(self.norm.bind(x, y))
+        return states, partial(run_all, calls)
+
+    def _names(self) -> list[str]:
+        """Return the names of the layers' states."""
+        return [*map(str, range(len(self.memories))), *(f"working_{i}" for i in range(len(self.working)))]
 
     def _defaults(
         self, x: Tensor, state: TensorDict | None, start: Tensor | None, *, one_step: bool

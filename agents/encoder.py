@@ -21,23 +21,26 @@ Source: Shi et al. 2019, "Compositional embeddings using complementary partition
 """  # noqa: E501  a table
 
 import math
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.agents.backbone import GatedMLP
+from lifelong.agents.backbone import GatedMLP, run_all
 from lifelong.agents.history import HISTORY
 from lifelong.agents.image import Image, image_rows, layout
 from lifelong.agents.scaling import Normalize, Path, Scaling
 from lifelong.hashed_words import is_hashed, without_text
-from lifelong.kernels.embedding_sum import embedding_sum
+from lifelong.kernels.embedding_sum import bind_embedding_sum, embedding_sum
 from lifelong.readable import MANY, brief, refusal
 
-__all__ = ["Encoder", "as_tensors", "leaves_of"]
+__all__ = ["Encoder", "as_tensors", "leaves_of", "narrow"]
 
 
 class Encoder(nn.Module):
@@ -84,12 +87,33 @@ class Encoder(nn.Module):
         if self.numbers is not None and self.numbers.scaling.running:
             self.numbers.scaling.update(_side_by_side(observation, self.numbers.dims))
 
-    def forward(self, observation: TensorDict) -> Tensor:
-        """Return [..., D] from a batch [...] of observations."""
+    def forward(self, observation: TensorDict | Mapping[Path, Tensor]) -> Tensor:
+        """Return [..., D] from a batch [...] of observations, or of their entries by path."""
         read = [part(observation) for part in (self.numbers, self.choices) if part is not None]
         read += [image(observation[path]) for image, path in zip(self.images, self.image_paths, strict=True)]
         y: Tensor = self.mlp(sum(read[1:], read[0]))
         return y
+
+    def bind(self, x: Tensor) -> tuple[dict[Path, NDArray[Any]], Callable[[], None]] | None:
+        """Bind the encoding of one step to fixed tensors, for acting without gradients.
+
+        Args:
+            x: [B, D] float32 on the CPU, written over by each call.
+
+        Returns:
+            Arrays [B, ...] by path, into which the entries of an observation are written, and a call that encodes them.
+            None where entries are not plain numbers and categories: `forward` reads them.
+        """
+        parts = [part for part in (self.numbers, self.choices) if part is not None]
+        if self.images or not parts or not all(part.bindable for part in parts):
+            return None
+        entries, calls = parts[0].bind(x)
+        if len(parts) > 1:
+            other = torch.empty_like(x)
+            more, further = parts[1].bind(other)
+            entries, calls = entries | more, [*calls, *further, partial(x.add_, other)]
+        calls += self.mlp.bind(x)
+        return entries, partial(run_all, calls)
 
 
 def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.device | None = None) -> TensorDict:
@@ -108,9 +132,14 @@ def as_tensors(observation: Any, batch_size: tuple[int, ...], device: torch.devi
         if isinstance(node, tuple):
             return {str(i): convert(value) for i, value in enumerate(node)}
         array = np.asarray(node)
-        return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
+        return torch.from_numpy(narrow(array))
 
     return TensorDict(convert(tree), batch_size, device=device)
+
+
+def narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """Return float32 of float64, and anything else as it is."""
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 class _Numbers(nn.Module):
@@ -121,16 +150,29 @@ class _Numbers(nn.Module):
         self.dims = {path: len(leaf.shape) for path, leaf in leaves.items()}
         self.scaling = scaling
         sizes = [int(np.prod(leaf.shape)) for leaf in leaves.values()]
+        self.sizes = dict(zip(leaves, sizes, strict=True))
         self.linear = nn.Linear(sum(sizes), width)
         with torch.no_grad():  # an entry of variance 1 adds the variance 1, however many numbers it has
             for weight in self.linear.weight.split(sizes, 1):
                 weight.normal_(std=weight.shape[1] ** -0.5)
             self.linear.bias.zero_()
 
-    def forward(self, observation: TensorDict) -> Tensor:
+    def forward(self, observation: TensorDict | Mapping[Path, Tensor]) -> Tensor:
         x = _side_by_side(observation, self.dims).to(self.linear.weight.dtype)
         y: Tensor = self.linear(self.scaling(x))
         return y
+
+    bindable = True
+
+    def bind(self, y: Tensor) -> tuple[dict[Path, NDArray[Any]], list[Callable[[], Any]]]:
+        """Bind one step; see `Encoder.bind`."""
+        numbers = y.new_zeros(len(y), self.linear.in_features)
+        bias, weight = self.linear.bias.detach(), self.linear.weight.detach().T
+
+        def encode() -> None:
+            torch.addmm(bias, self.scaling(numbers), weight, out=y)
+
+        return _columns(numbers, self.sizes), [encode]
 
 
 class _Choices(nn.Module):
@@ -143,6 +185,7 @@ class _Choices(nn.Module):
         super().__init__()
         self.dims = {path: np.ndim(leaf.start) for path, leaf in leaves.items()}
         sizes = [np.reshape(_categories(leaf), -1) for leaf in leaves.values()]
+        self.sizes = {path: size.size for path, size in zip(leaves, sizes, strict=True)}
         firsts = [np.reshape(leaf.start, -1) for leaf in leaves.values()]
         counts, first = (np.concatenate(part).astype(np.int64) for part in (sizes, firsts))
         bases = [_base(int(count)) for count in counts]
@@ -171,10 +214,20 @@ class _Choices(nn.Module):
         table = torch.randn(int(rows.sum()), width) * torch.as_tensor(scales, dtype=torch.float32)[:, None]
         self.table = nn.Parameter(table)
 
-    def forward(self, observation: TensorDict) -> Tensor:
+    def forward(self, observation: TensorDict | Mapping[Path, Tensor]) -> Tensor:
         values = _side_by_side(observation, self.dims)
         values = values if self.from_zero else values - self.first
         return embedding_sum(self._digits(values) if self.split else values, self.table, self.begin)
+
+    @property
+    def bindable(self) -> bool:
+        """Whether values are rows of the table as they are."""
+        return self.from_zero and not self.split
+
+    def bind(self, y: Tensor) -> tuple[dict[Path, NDArray[Any]], list[Callable[[], Any]]]:
+        """Bind one step; see `Encoder.bind`."""
+        values = torch.zeros(len(y), len(self.begin), dtype=torch.int64)
+        return _columns(values, self.sizes), [bind_embedding_sum(values, self.table, self.begin, y)]
 
     def _digits(self, values: Tensor) -> Tensor:
         """Return [..., P'] with two digits in place of each value of many categories."""
@@ -187,10 +240,16 @@ def _base(categories: int) -> int | None:
     return None if categories <= MANY else math.isqrt(categories - 1) + 1
 
 
-def _side_by_side(observation: TensorDict, dims: dict[Path, int]) -> Tensor:
+def _side_by_side(observation: TensorDict | Mapping[Path, Tensor], dims: dict[Path, int]) -> Tensor:
     """Return all entries as one row of numbers, [..., N]; `dims` are those an entry itself has."""
     parts = [observation[path].flatten(-n) if n else observation[path][..., None] for path, n in dims.items()]
     return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+
+def _columns(rows: Tensor, sizes: dict[Path, int]) -> dict[Path, NDArray[Any]]:
+    """Return the columns [B, n] of each entry in rows [B, N] of all."""
+    ends = np.cumsum(list(sizes.values()))
+    return {path: rows.numpy()[:, end - size : end] for (path, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:

@@ -9,7 +9,7 @@ share is near 1 the policy is left with next to nothing of a clipped step.
 import torch
 from torch import Tensor, nn
 
-from lifelong.agents.ppo import PPO, replay
+from lifelong.agents.ppo import PPO, entries
 from lifelong.agents.rollout import Segment
 
 __all__ = ["gradient_norms"]
@@ -32,14 +32,14 @@ def gradient_norms(learner: PPO, segment: Segment, lives: int, steps: int) -> tu
         value: ||g_V||; 0 if the value loss has no weight.
     """
     lives = min(lives, -(-len(segment.steps) // learner.config.minibatches))
-    part = learner.batch(segment.steps)[:lives, :steps]  # advantages are normalised over the whole segment
-    observed = segment.steps.select("observation", "start")[:lives, :steps]
+    some = (slice(lives), slice(steps))
+    part = {name: x[some] for name, x in learner.batch(segment.steps).items()}  # normalised over the whole segment
+    seen = {path: x[some] for path, x in entries(segment.steps).items()}
     with torch.enable_grad():
-        part["hidden"] = replay(learner.policy, observed, segment.state[:lives], learner.config.tbptt)
-        losses = learner.loss(part.flatten())
+        losses, weight = learner.losses(part, seen, segment.state[:lives])[0], learner.config.value_coef
+        value = weight * losses.value
     weights = [*learner.policy.encoder.parameters(), *learner.policy.backbone.parameters()]
-    policy = _gradient_norm(losses["loss_objective"], weights)
-    return policy, _gradient_norm(losses["loss_critic"], weights) if "loss_critic" in losses.keys() else 0.0  # noqa: SIM118  a TensorDict
+    return _gradient_norm(losses.policy, weights), _gradient_norm(value, weights) if weight else 0.0
 
 
 def _gradient_norm(loss: Tensor, weights: list[nn.Parameter]) -> float:

@@ -2,30 +2,32 @@
 
 A minibatch is a subset of the lives with all their steps in order. Returns continue across episode ends wherever the
 memory does, discounted there by `life_gamma`: what is learned in an episode for later ones is part of its value. The
-losses and the advantage recursion are TorchRL's.
+advantage recursion is TorchRL's. A minibatch is tensors in plain dicts: TensorDicts cost as much as the arithmetic of a
+small one.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.entropy import against_uniform
+from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 
 with broken_mujoco_hidden():
-    from torchrl.objectives import ClipPPOLoss
     from torchrl.objectives.value.functional import generalized_advantage_estimate
 
-__all__ = ["PPO", "PPOConfig", "advantages", "divergence", "replay"]
+__all__ = ["PPO", "PPOConfig", "advantages", "divergence", "entries", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +121,38 @@ def advantages(
     return advantage, target
 
 
-def replay(policy: ActorCritic, steps: TensorDict, state: TensorDict, tbptt: int = 0) -> Tensor:
+def replay(
+    policy: ActorCritic,
+    observation: Mapping[tuple[str, ...], Tensor] | TensorDict,
+    start: Tensor,
+    state: TensorDict,
+    tbptt: int = 0,
+) -> Tensor:
     """Replay a segment and return the hidden vectors [B, T, D].
 
     Args:
         policy: the policy that collected the segment, or a later version of it.
-        steps: [B, T] with `observation` and `start`.
+        observation: [B, T] entries by path.
+        start: [B, T] bool, true where a step is the first of a life.
         state: [B] of the memory, before the first step.
         tbptt: steps after which the gradient through the carried memory is cut; 0 never.
     """
-    length = steps.shape[1]
+    length = start.shape[1]
+    if not 0 < tbptt < length:
+        return policy.trunk(observation, state, start)[0]
     pieces = []
-    for t in range(0, length, tbptt or length):
-        piece = steps[:, t : t + (tbptt or length)]
-        if t:
-            state = state.detach()
-        hidden, state = policy.trunk(piece["observation"], state, piece["start"])
+    for t in range(0, length, tbptt):
+        now = slice(t, t + tbptt)
+        piece = {path: x[:, now] for path, x in observation.items()}
+        hidden, state = policy.trunk(piece, state.detach(), start[:, now])
         pieces.append(hidden)
     return torch.cat(pieces, 1)
+
+
+def entries(steps: TensorDict) -> dict[tuple[str, ...], Tensor]:
+    """Return the entries of a segment's observations, [B, T, ...] each, by path."""
+    tree = steps["observation"]
+    return {path if isinstance(path, tuple) else (path,): x for path, x in tree.items(True, True)}
 
 
 def divergence(log_ratio: Tensor) -> Tensor:
@@ -170,38 +186,51 @@ class PPO:
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
-        self.loss = ClipPPOLoss(
-            policy.actor,
-            policy.critic,
-            clip_epsilon=config.clip_epsilon,
-            entropy_bonus=config.entropy_coef > 0,
-            entropy_coeff=config.entropy_coef,
-            critic_coeff=config.value_coef,
-            loss_critic_type="l2",
-            functional=False,
-        )
 
     @property
     def divisor(self) -> float:
         """What rewards are divided by before anything is learned from them."""
         return 1.0 if self.return_scale is None else self.return_scale.divisor
 
-    def batch(self, steps: TensorDict) -> TensorDict:
-        """Return what the losses read of a segment's steps [B, T], but for `hidden`; advantages are normalised."""
+    def batch(self, steps: TensorDict) -> dict[str, Tensor]:
+        """Return what the losses read of a segment's steps, [B, T, ...] each; advantages are normalised."""
         config = self.config
         advantage, target = advantages(steps, config.gamma, config.life_gamma, config.gae_lambda, self.divisor)
         scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
-        return TensorDict(
-            {
-                "action": steps["action"],
-                "action_log_prob": steps["action_log_prob"],
-                "advantage": (advantage - advantage.mean()) / scale,
-                "value_target": target,
-                "state_value": steps["state_value"],
-                **({"action_mask": steps["action_mask"]} if "action_mask" in steps else {}),
-            },
-            steps.batch_size,
+        names = ("action", "action_log_prob", "action_mask", "start")
+        read = {name: steps[name] for name in names if name in steps}
+        return read | {"advantage": ((advantage - advantage.mean()) / scale)[..., 0], "value_target": target[..., 0]}
+
+    def losses(
+        self, batch: Mapping[str, Tensor], observation: Mapping[tuple[str, ...], Tensor], state: TensorDict
+    ) -> tuple[Losses, Tensor, Distribution]:
+        """Replay some lives of a segment and return their losses.
+
+        Args:
+            batch: [B, T] of `batch`.
+            observation: [B, T] of `entries`.
+            state: [B] of the memory, before the first step.
+
+        Returns:
+            losses: means over all steps.
+            log_ratio: [B, T] log of the policy's ratio to the one that acted; no gradient.
+            distribution: over the actions, [B, T].
+        """
+        config = self.config
+        hidden = replay(self.policy, observation, batch["start"], state, config.tbptt)
+        distribution = self.policy.distribution(hidden, batch.get("action_mask"))
+        log_ratio = distribution.log_prob(batch["action"]) - batch["action_log_prob"]
+        value, entropy = self.policy.value(hidden), config.entropy_coef > 0
+        losses = clipped_losses(
+            distribution,
+            log_ratio,
+            batch["advantage"],
+            value,
+            batch["value_target"],
+            config.clip_epsilon,
+            entropy=entropy,
         )
+        return losses, log_ratio.detach(), distribution
 
     def minibatches(self, num_envs: int) -> Iterator[Tensor]:
         """Yield the numbers of the lives of each minibatch, shuffled anew for every pass.
@@ -235,48 +264,47 @@ class PPO:
         steps = segment.steps
         if self.return_scale is not None:
             self.return_scale.update(steps)
-        batch = self.batch(steps)
-        replayed = steps.select("observation", "start")  # the entries a replay reads
-        num_envs = steps.shape[0]
+        batch, observation = self.batch(steps), entries(steps)
         report: dict[str, list[float]] = {}
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
-        for some in self.minibatches(num_envs):
-            hidden = replay(self.policy, replayed[some], segment.state[some], config.tbptt)
-            part = batch[some]
-            part["hidden"] = hidden
-            with torch.no_grad():
-                now = self.policy.distribution(hidden, part.get("action_mask", None))
-                log_ratio = now.log_prob(part["action"]) - part["action_log_prob"]
+        for some in self.minibatches(steps.shape[0]):
+            part = {name: x[some] for name, x in batch.items()}
+            seen = {path: x[some] for path, x in observation.items()}
+            losses, log_ratio, now = self.losses(part, seen, segment.state[some])
             if acting is None:  # no step was made: these weights acted
                 acting, ratio_error = now, log_ratio.exp().sub(1).abs().max().item()
-            kl = divergence(log_ratio)
-            if kl.item() > bound:
+            kl = divergence(log_ratio).item()
+            if kl > bound:
                 break
-            losses = self.loss(part.flatten())
-            critic = losses.get("loss_critic", torch.zeros(()))  # a weight of 0 leaves it out
-            total = losses["loss_objective"] + critic + lr_fraction * losses.get("loss_entropy", 0.0)
-            if not torch.isfinite(total):
-                raise FloatingPointError(f"loss must be finite, got {total.item()}")
+            total = losses.policy + config.value_coef * losses.value
+            if config.entropy_coef:
+                total = total - lr_fraction * config.entropy_coef * losses.entropy
             self.optimizer.zero_grad()
             total.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
-            if not torch.isfinite(norm):
-                raise FloatingPointError(f"gradient must be finite, its norm is {norm.item()}")
+            loss, length = torch.stack([total.detach(), norm]).tolist()
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"loss must be finite, got {loss}")
+            if not math.isfinite(length):
+                raise FloatingPointError(f"gradient must be finite, its norm is {length}")
             self.optimizer.step()
+            entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
+            numbers = (losses.policy, config.value_coef * losses.value, entropy, losses.clip_fraction)
+            policy_loss, value_loss, mean_entropy, clip_fraction = torch.stack(numbers).tolist()
             diagnostics = {
-                "policy_loss": losses["loss_objective"],
-                "value_loss": critic,
-                "entropy": losses.get("entropy", -part["action_log_prob"].mean()),
+                "policy_loss": policy_loss,
+                "value_loss": value_loss,
+                "entropy": mean_entropy,
                 "kl": kl,
-                "clip_fraction": losses["clip_fraction"],
-                "gradient_norm": norm,
+                "clip_fraction": clip_fraction,
+                "gradient_norm": length,
             }
             for name, number in diagnostics.items():
-                report.setdefault(name, []).append(float(number.detach()))
+                report.setdefault(name, []).append(number)
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
-        explained = 1 - (target - steps["state_value"]).var() / target.var().clamp_min(1e-8)
+        explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)
         means = {name: sum(numbers) / len(numbers) for name, numbers in report.items()}
         means |= {"ratio_error": ratio_error, "explained_variance": explained.item()}
         means |= {"value_scale": target.square().mean().sqrt().item()}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.bound_policy import BoundPolicy, fits
 from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import as_tensors
@@ -111,7 +112,8 @@ class Rollout:
             raise ValueError(f"carry must be one of {', '.join(CARRY)}, got {carry!r}")
         if cuda_graph not in GRAPH:
             raise ValueError(f"cuda_graph must be one of {', '.join(GRAPH)}, got {cuda_graph!r}")
-        place = next(self.policy.parameters()).device.type
+        self._device = next(self.policy.parameters()).device
+        place = self._device.type
         if cuda_graph == "on" and place != "cuda":
             raise ValueError(f"cuda_graph must be auto or off where the policy is not on a GPU, got 'on' on {place}")
         if isinstance(policy, Agent):
@@ -119,6 +121,8 @@ class Rollout:
         self.env: BatchedEnv = env
         self.seed, self.cuda_graph, self.deterministic = seed, cuda_graph, deterministic
         self.carry: Carry = carry
+        self.bound = True
+        """Whether steps are bound to fixed tensors where the policy allows it; see `BoundPolicy`."""
         self.steps = 0
         """Environment steps so far, of all lives together."""
         self.graph_policy = CudaGraphPolicy(self.policy) if cuda_graph != "off" and place == "cuda" else None
@@ -145,9 +149,17 @@ class Rollout:
         Raises:
             ValueError: if an action mask does not fit the action space, or leaves nothing to choose.
         """
-        self.observation = self._tensors(observation)
-        self.start = self._flag(info[_START[self.carry]])
+        self._observation, self._tensor_observation = observation, None
+        self._begins = np.asarray(info[_START[self.carry]])
+        self.start = self._flag(self._begins)
         self.mask = self.policy.mask_of(observation, info, self.env.num_envs)
+
+    @property
+    def observation(self) -> TensorDict:
+        """The present observation [B]."""
+        if self._tensor_observation is None:
+            self._tensor_observation = self._tensors(self._observation)
+        return self._tensor_observation
 
     def segments(self, length: int) -> Iterator[Segment]:
         """Yield segments of `length` steps for ever; the policy may change between them.
@@ -168,33 +180,27 @@ class Rollout:
         num_envs, device = self.env.num_envs, self.start.device
         reward = np.empty((length, num_envs), np.float32)
         terminated, truncated, memory_ends = (np.empty((length, num_envs), np.bool_) for _ in range(3))
-        before, observations, starts, policy_outs, rows = self.state, [], [], [], []
-        masks: list[Tensor | None] = []
+        before, rows = self.state, []
         self.state = before.clone()  # the copy that is updated in place
+        acting: BoundPolicy | _Acting = _Acting(self)
+        if self.bound and self.graph_policy is None and fits(self.policy):
+            acting = BoundPolicy(self.policy, self.state, length, deterministic=self.deterministic)
         final_values: dict[int, Tensor] = {}  # after steps that were truncated
         for t in range(length):
-            policy_out, after = self._act()
-            actions = self.policy.head.taken(policy_out["action"])
-            masks.append(self.mask)
-            observations.append(self.observation)
-            starts.append(self.start)
-            policy_outs.append(policy_out)
+            action = acting.act(self._observation, self._begins, self.mask)
+            actions = self.policy.head.taken(action)
             observation, reward[t], terminated[t], truncated[t], info = self.env.step(actions)
             memory_ends[t] = info[_START[self.carry]]
             if (truncated[t] & ~terminated[t]).any():
                 final = self._tensors(final_observation(self.env, observation, info))
-                final_values[t] = self._value(final, after, torch.zeros_like(self.start))
+                final_values[t] = self._value(final, acting.state, torch.zeros_like(self.start))
             if ended := episode_rows(info):
                 rows.append(ended)
-            self.state = after
             self.observe(observation, info)
+        self.state = acting.state
         if self.graph_policy is not None:
             self.state = self.state.clone()  # the graph's own is overwritten by the next call
-        steps = TensorDict.stack(policy_outs, 1)
-        steps["observation"], steps["start"] = TensorDict.stack(observations, 1), torch.stack(starts, 1)
-        if any(mask is not None for mask in masks):
-            everything = torch.ones(num_envs, self.policy.head.masks.size, dtype=torch.bool, device=device)
-            steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in masks], 1)
+        steps = acting.steps()
         over, truncated = terminated | truncated, truncated & ~terminated
         flags = {
             "reward": reward,
@@ -234,7 +240,40 @@ class Rollout:
         return self.policy.value(self.policy.trunk(observation, state, start)[0])
 
     def _tensors(self, observation: Any) -> TensorDict:
-        return as_tensors(observation, (self.env.num_envs,), next(self.policy.parameters()).device)
+        return as_tensors(observation, (self.env.num_envs,), self._device)
 
     def _flag(self, flag: NDArray[np.bool_]) -> Tensor:
-        return torch.from_numpy(flag).to(next(self.policy.parameters()).device)
+        return torch.from_numpy(flag).to(self._device)
+
+
+class _Acting:
+    """One segment of a rollout's steps by `ActorCritic.act`, or by the CUDA graph, as `BoundPolicy` takes them."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self._steps: list[TensorDict] = []
+        self._masks: list[Tensor | None] = []
+
+    @property
+    def state(self) -> TensorDict:
+        """Memory [B] after the last step; the next one may write over it."""
+        return self.rollout.state
+
+    def act(self, observation: Any, start: NDArray[np.bool_], mask: Tensor | None = None) -> Tensor:
+        """Take one step and return the actions as they are drawn, [B] or [B, A]."""
+        rollout = self.rollout
+        step, rollout.state = rollout._act()
+        action: Tensor = step["action"]
+        step["observation"], step["start"] = rollout.observation, rollout.start
+        self._steps.append(step)
+        self._masks.append(mask)
+        return action
+
+    def steps(self) -> TensorDict:
+        """Return the record of all steps, [B, T]."""
+        steps: TensorDict = TensorDict.stack(self._steps, 1)
+        if any(mask is not None for mask in self._masks):
+            size, start = self.rollout.policy.head.masks.size, self.rollout.start
+            everything = torch.ones(len(start), size, dtype=torch.bool, device=start.device)
+            steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in self._masks], 1)
+        return steps

@@ -21,7 +21,7 @@ import tyro
 from torch import Tensor, nn
 
 from lifelong.agents import ActorCritic, Rollout
-from lifelong.agents.ppo import replay
+from lifelong.agents.ppo import entries, replay
 from lifelong.agents.rollout import Segment
 from lifelong.envs import TaskStream
 from lifelong.experiments.runs.arguments import parse
@@ -179,7 +179,7 @@ def _ratio(policy: ActorCritic, env: TaskStream, config: CheckConfig) -> tuple[f
 def _errors(policy: ActorCritic, segment: Segment) -> Tensor:
     """Return |ratio - 1| [B, T] of a segment that is replayed with the weights that acted."""
     steps = segment.steps
-    hidden = replay(policy, steps, segment.state)
+    hidden = replay(policy, entries(steps), steps["start"], segment.state)
     with torch.no_grad():
         log_prob = policy.distribution(hidden, steps.get("action_mask", None)).log_prob(steps["action"])
         errors: Tensor = (log_prob - steps["action_log_prob"]).exp().sub(1).abs().reshape(steps.batch_size)

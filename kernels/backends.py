@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ["Backend", "loops_only", "pick", "plain_loops", "transformed"]
+__all__ = ["Backend", "compiled", "loops_only", "pick", "plain_loops", "transformed"]
 
 Backend = Literal["auto", "reference", "chunk", "cpu", "triton"]
 
@@ -68,6 +68,11 @@ def pick(backend: Backend, *tensors: Tensor | None) -> Backend:
             return "cpu"
     first = tensors[0]
     return "reference" if first is not None and first.shape[1] == 1 else "chunk"
+
+
+def compiled(*tensors: Tensor) -> bool:
+    """Return whether loops compiled for float32 on the CPU are what "auto" takes for these tensors."""
+    return all(x.dtype == torch.float32 for x in tensors) and pick("auto", *tensors) == "cpu"
 
 
 def transformed() -> bool:

@@ -211,6 +211,23 @@ def one_pass_equals_steps(trial: Trial) -> None:
         _same_results(what, memory(x, state, start), _stepped(memory, x, state, start), trial.tolerance)
 
 
+def bound_steps_equal_steps(trial: Trial) -> None:
+    """Check that steps bound to fixed tensors equal T calls of `step`, with starts anywhere."""
+    for memory, tolerance in ((trial.memory, 1e-5), (trial.wide, trial.tolerance)):
+        x, start = _inputs(memory, trial.steps, starts=0.3)
+        state = _lived(memory, trial.steps)
+        now, begins, y, ys, after = x[:, 0].clone(), start[:, 0].clone(), torch.empty_like(x[:, 0]), [], state
+        run = memory.bind(now, y, state.clone(), begins)
+        for t in range(trial.steps):
+            now.copy_(x[:, t])
+            begins.copy_(start[:, t])
+            after = run()
+            ys.append(y.clone())
+        with torch.no_grad():
+            want = _stepped(memory, x, state, start)
+        _same_results("bound steps against steps", (torch.stack(ys, 1), after), want, tolerance)
+
+
 def two_halves_equal_a_whole(trial: Trial) -> None:
     """Check that two halves equal a whole."""
     memory = trial.wide
@@ -470,6 +487,7 @@ CLAUSES: Final[dict[str, Callable[[Trial], None]]] = {
         size_is_constant,
         inputs_are_left_alone,
         one_pass_equals_steps,
+        bound_steps_equal_steps,
         two_halves_equal_a_whole,
         rows_are_independent,
         nothing_crosses_a_start,

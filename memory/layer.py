@@ -1,11 +1,11 @@
 """Layer parts around a fast-weight recurrence: projections and convolution before, norm, gate and projection after."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lifelong.kernels.fused import gated_norm, qkv
+from lifelong.kernels.fused import bind_norm, gated_norm, qkv
 
 __all__ = [
     "Output",
@@ -109,6 +109,10 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Return [..., D] from x [..., D], times SiLU of the gate [..., D] if there is one."""
         return gated_norm(x, self.weight, gate)
+
+    def bind(self, x: Tensor, y: Tensor) -> Callable[[], None]:
+        """Return a call that writes the norm of x [B, D], as it then is, into y; float32 on the CPU, no gradients."""
+        return bind_norm(x, self.weight, y)
 
 
 class Output(nn.Module):

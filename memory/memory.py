@@ -21,6 +21,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lifelong.kernels.in_place import in_place
 from lifelong.kernels.writes import recorded
 from lifelong.memory.attribution import Attribution, attribute
 
@@ -107,6 +108,32 @@ class Memory(nn.Module):
             y, state = self.step(x[:, t], state, start[:, t])
             ys.append(y)
         return torch.stack(ys, 1), state
+
+    def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
+        """Bind a step to fixed tensors, for acting: each call computes one from x and `start` as they then are.
+
+        Without gradients. Weights count as they are now: bind again after they changed. By default a call is a `step`;
+        a memory that has a shorter way for float32 on the CPU defines its own, with the same results.
+
+        Args:
+            x: [B, D] input, written by the caller before each call.
+            y: [B, D] output, written over by each call.
+            state: [B] memory before the first step; it may be written over.
+            start: [B] bool, written by the caller before each call.
+
+        Returns:
+            The call, which returns the state [B] after its step; the next call may write over it.
+        """
+        now = state
+
+        def run() -> TensorDict:
+            nonlocal now
+            with torch.no_grad(), in_place():
+                out, now = self.step(x.clone(), now, start.clone())  # a memory may keep what it was given
+                y.copy_(out)
+            return now
+
+        return run
 
     def restart(self, state: TensorDict, start: Tensor) -> TensorDict:
         """Return `state` with the lives where `start` is true reset to the initial state.

@@ -1,12 +1,14 @@
 """Embedding sum: one row of a table for each categorical entry."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from lifelong.kernels.backends import Backend, pick
 
 from .reference import check, embedding_sum as reference
 
-__all__ = ["embedding_sum"]
+__all__ = ["bind_embedding_sum", "embedding_sum"]
 
 
 def embedding_sum(values: Tensor, table: Tensor, begin: Tensor, *, backend: Backend = "auto") -> Tensor:
@@ -22,3 +24,13 @@ def embedding_sum(values: Tensor, table: Tensor, begin: Tensor, *, backend: Back
 
         return compiled(values, table, begin)
     return reference(values, table, begin)
+
+
+def bind_embedding_sum(values: Tensor, table: Tensor, begin: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a call that writes `embedding_sum` of int64 values, as they then are, into y: on the CPU, no gradients.
+
+    The call raises an `IndexError` if a value is outside the table.
+    """
+    from .cpu import bind
+
+    return bind(values, table, begin, y)

@@ -17,6 +17,8 @@ step t. The forward pass keeps u, and S every `CHECKPOINT` steps; the backward p
 An erase key of its own makes two steps of each: erase there, then write and read.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from .turns import in_turns
 __all__ = ["fast_weight"]
 
 CHECKPOINT = 16  # steps between the states kept for the backward pass
+LARGE = 1 << 21  # products k v of a call from which on loops are compiled for its sizes alone
 
 
 def fast_weight(
@@ -74,7 +77,7 @@ class _FastWeight(torch.autograd.Function):
         dstate = dend.clone(memory_format=torch.contiguous_format)
         arrays = rows(q.dtype, q, k, v, kept, r, rate, start, said, marks, y, dy.contiguous(), dq, dk, dv, ddecay, dr,
                       drate, dstate)  # fmt: skip
-        spread(_backward, B * H, 4 * T * K * v.shape[-1], arrays)
+        spread(_loops(*_sizes(q, v))[1], B * H, 4 * T * K * v.shape[-1], arrays)
         ddecay = None if ddecay is None else ddecay.view(ctx.decay_shape)
         return dq, dk, dv, dstate, None, ddecay, dr, None if drate is None else drate[..., 0]
 
@@ -102,8 +105,33 @@ def _run(
     corrected = r is not None or rate is not None
     said = torch.empty_like(v) if save and corrected else None
     marks = end.new_empty((-(-T // CHECKPOINT), B, H, V, K)) if save else None
-    spread(_forward, B * H, T * K * V, rows(q.dtype, q, k, v, kept, r, rate, start, y, end, said, marks))
+    arrays = rows(q.dtype, q, k, v, kept, r, rate, start, y, end, said, marks)
+    spread(_loops(*_sizes(q, v))[0], B * H, T * K * V, arrays)
     return y, end, (q, k, v, kept, r, rate, start, said, marks, y) if save else ()
+
+
+def _sizes(q: Tensor, v: Tensor) -> tuple[int, int]:
+    """Return K and V if loops of these sizes alone are worth compiling; else zeros."""
+    K, V = q.shape[-1], v.shape[-1]
+    return (K, V) if q.numel() * V >= LARGE and K % 16 == 0 and V % 4 == 0 else (0, 0)
+
+
+@functools.cache
+def _loops(K: int, V: int) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Return the loops forward and backward, compiled for K key and V value channels, or for any (0).
+
+    With sizes known, a sweep over a row is a few instructions instead of a loop with ends to take care of.
+    """
+
+    @jit
+    def forward(first: int, last: int, arrays: Arrays) -> None:
+        _forward(first, last, arrays, K or arrays[0].shape[1], V or arrays[2].shape[1])
+
+    @jit
+    def backward(first: int, last: int, arrays: Arrays) -> None:
+        _backward(first, last, arrays, K or arrays[0].shape[1], V or arrays[2].shape[1])
+
+    return forward, backward
 
 
 # Below, all arrays are rows of their last axis: row (b T + t) H + h is step t of head h of life b. Functions get whole
@@ -111,11 +139,11 @@ def _run(
 
 
 @jit
-def _forward(first: int, last: int, arrays: Arrays) -> None:
+def _forward(first: int, last: int, arrays: Arrays, K: int, V: int) -> None:
     """Run the heads from `first` to before `last`; `S` comes as the states before the first step."""
     q, k, v, kept, r, rate, start, y, S, said, marks = arrays
     B, T = start.shape
-    H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
+    H = q.shape[0] // (B * T)
     a, ar, u, w = np.ones((2, K), q.dtype), np.zeros(K, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
     corrected, one, e = r.size + rate.size > 0, q.dtype.type(1), r if r.size else k
     for head in range(first, last):
@@ -147,11 +175,11 @@ def _forward(first: int, last: int, arrays: Arrays) -> None:
 
 
 @jit
-def _backward(first: int, last: int, arrays: Arrays) -> None:
+def _backward(first: int, last: int, arrays: Arrays, K: int, V: int) -> None:
     """Run the heads from `first` to before `last`; `dstate` comes as the gradient of the last state."""
     q, k, v, kept, r, rate, start, said, marks, y, dy, dq, dk, dv, ddecay, dr, drate, dstate = arrays
     B, T = start.shape
-    H, K, V = q.shape[0] // (B * T), q.shape[1], v.shape[1]
+    H = q.shape[0] // (B * T)
     a, g, own = np.zeros(K, q.dtype), np.zeros(K, q.dtype), np.zeros(K, q.dtype)
     w, du, dw = np.zeros(V, q.dtype), np.zeros(V, q.dtype), np.zeros(V, q.dtype)
     D, S = np.zeros((V, K), q.dtype), np.zeros(((CHECKPOINT + 1) * V, K), q.dtype)
@@ -251,15 +279,28 @@ def _unstep(
     for j in range(a.size):
         g[j] = dq[to, j] = dk[to, j] = 0
     for i in range(w.size):
-        dui, dyi, wi, dwi = du[i], dy[row, i], w[i], w.dtype.type(0)
+        dui, dyi, dwi = du[i], dy[row, i], w.dtype.type(0)
         for j in range(a.size):
             d = a[j] * (D[i, j] + dui * r[after, j]) + dyi * q[row, j]
             D[i, j] = d
             dwi += d * k[row, j]
-            g[j] += dui * S[base + i, j]
-            dq[to, j] += dyi * S[base + i, j]
-            dk[to, j] += wi * d
         dw[i] = dwi
+    whole = w.size - w.size % 4  # four rows at a time: what belongs to columns is loaded once for them
+    for i in range(0, whole, 4):
+        i1, i2, i3 = i + 1, i + 2, i + 3
+        u0, u1, u2, u3 = du[i], du[i1], du[i2], du[i3]
+        y0, y1, y2, y3 = dy[row, i], dy[row, i1], dy[row, i2], dy[row, i3]
+        w0, w1, w2, w3 = w[i], w[i1], w[i2], w[i3]
+        for j in range(a.size):
+            s0, s1, s2, s3 = S[base + i, j], S[base + i1, j], S[base + i2, j], S[base + i3, j]
+            g[j] += u0 * s0 + u1 * s1 + u2 * s2 + u3 * s3
+            dq[to, j] += y0 * s0 + y1 * s1 + y2 * s2 + y3 * s3
+            dk[to, j] += w0 * D[i, j] + w1 * D[i1, j] + w2 * D[i2, j] + w3 * D[i3, j]
+    for i in range(whole, w.size):
+        for j in range(a.size):
+            g[j] += du[i] * S[base + i, j]
+            dq[to, j] += dy[row, i] * S[base + i, j]
+            dk[to, j] += w[i] * D[i, j]
 
 
 @jit

@@ -1,5 +1,6 @@
 """Fused elementwise operations around a recurrence: before it, after it, and the gated product of the MLPs."""
 
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -11,7 +12,7 @@ from lifelong.kernels.short_conv.reference import check
 from . import reference
 from .reference import EPS, check_qkv
 
-__all__ = ["EPS", "gated_linear", "gated_norm", "qkv"]
+__all__ = ["EPS", "bind_linear", "bind_norm", "gated_linear", "gated_norm", "qkv"]
 
 
 def qkv(
@@ -64,6 +65,23 @@ def gated_linear(z: Tensor, *, backend: Backend = "auto") -> Tensor:
         raise ValueError(f"z must have an even number of channels, got {z.shape[-1]}")
     y: Tensor = _form(backend, 1, z).gated_linear(z)
     return y
+
+
+def bind_norm(x: Tensor, weight: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a call that writes `gated_norm` of x, as it then is, into y.
+
+    Without gradients; all contiguous, in float32 on the CPU.
+    """
+    from .cpu import bind_norm as bind  # numba is imported at the first use
+
+    return bind(x, weight, y)
+
+
+def bind_linear(z: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a call that writes `gated_linear` of z, as it then is, into y; as `bind_norm`."""
+    from .cpu import bind_linear as bind
+
+    return bind(z, y)
 
 
 def _form(backend: Backend, widest: int, first: Tensor, *others: Tensor | None) -> ModuleType:

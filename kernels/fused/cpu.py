@@ -11,6 +11,8 @@ The backward pass recomputes all intermediate values, which is cheaper than load
 exponential is a polynomial that compiles to vector instructions, right to float32's last digit; hence float32 only.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from torch import Tensor
 from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
-__all__ = ["gated_linear", "gated_norm", "qkv"]
+__all__ = ["bind_linear", "bind_norm", "gated_linear", "gated_norm", "qkv"]
 
 EPS = 1e-5
 TINY = 1e-6
@@ -111,8 +113,7 @@ class _GatedNorm(torch.autograd.Function):
 def _run_norm(x: Tensor, weight: Tensor, gate: Tensor | None) -> Tensor:
     x, weight = x.detach().contiguous(), weight.detach().contiguous()
     y = torch.empty_like(x)
-    gate = None if gate is None else gate.detach().contiguous()
-    spread(_norm, PIECES, 2 * x.numel() // PIECES, rows(x.dtype, x, weight, gate, y))
+    bind_norm(x, weight, y, None if gate is None else gate.detach().contiguous())()
     return y
 
 
@@ -136,8 +137,19 @@ class _GatedLinear(torch.autograd.Function):
 def _run_linear(z: Tensor) -> Tensor:
     z = z.detach().contiguous()
     y = z.new_empty(*z.shape[:-1], z.shape[-1] // 2)
-    spread(_linear, PIECES, 2 * z.numel() // PIECES, rows(z.dtype, _halves(z), y))
+    bind_linear(z, y)()
     return y
+
+
+def bind_norm(x: Tensor, weight: Tensor, y: Tensor, gate: Tensor | None = None) -> Callable[[], None]:
+    """Return a call that writes `reference.gated_norm` of these contiguous tensors, as they then are, into y."""
+    arrays = rows(x.dtype, x, weight.detach(), gate, y)
+    return partial(spread, _norm, PIECES, 2 * x.numel() // PIECES, arrays)
+
+
+def bind_linear(z: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return a call that writes `reference.gated_linear` of a contiguous z, as it then is, into y."""
+    return partial(spread, _linear, PIECES, 2 * z.numel() // PIECES, rows(z.dtype, _halves(z), y))
 
 
 def _halves(z: Tensor) -> Tensor:
@@ -185,6 +197,7 @@ def _qkv(first: int, last: int, arrays: Arrays) -> None:
     B, T = start.shape
     H, K, V, W = q.shape[0] // (B * T), q.shape[1], v.shape[1], weight.shape[0]
     z = np.zeros(x.shape[1], x.dtype)
+    keys, values = _heads(z, 2 * H, K), _heads(z[2 * H * K :], H, V)
     for b in range(first, last):
         past = W - 1  # inputs of this life before the present one, as the convolution sees
         for t in range(T):
@@ -194,11 +207,10 @@ def _qkv(first: int, last: int, arrays: Arrays) -> None:
             _convolve(z, x, weight, window, b, t, row, past)
             for c in range(z.size):
                 z[c] *= _sigmoid(z[c])
-            queries, keys, values = z[: H * K], z[H * K : 2 * H * K], z[2 * H * K :]
             for h in range(H):
-                _scale(q[row * H + h], queries[h * K : (h + 1) * K], unit)
-                _scale(k[row * H + h], keys[h * K : (h + 1) * K], unit)
-                _copy(v[row * H + h], values[h * V : (h + 1) * V])
+                _scale(q, row * H + h, keys, h, unit)
+                _scale(k, row * H + h, keys, H + h, unit)
+                _copy(v, row * H + h, values, h)
             past = min(past + 1, W - 1)
         for i in range(1, W):  # the input i - 1 steps before the last
             at = b * (W - 1) + W - 1 - i
@@ -211,24 +223,33 @@ def _qkv(first: int, last: int, arrays: Arrays) -> None:
                     after[at, c] = window[b * (W - 1) + W - 1 + T - i, c]
 
 
+# Heads are rows of two axes, made once: a slice of one costs more than a loop over it.
+
+
 @jit
-def _scale(q: Array, s: Array, unit: Array) -> None:
-    """Write q = s / |s|, or q = s."""
+def _heads(z: Array, count: int, size: int) -> Array:
+    """Return the first numbers of z as rows of `count` heads."""
+    return z[: count * size].reshape(count, size)
+
+
+@jit
+def _scale(q: Array, to: int, s: Array, row: int, unit: Array) -> None:
+    """Write q = s / |s|, or q = s, of one row each."""
     if unit.size == 0:
-        _copy(q, s)
+        _copy(q, to, s, row)
         return
     total = s.dtype.type(TINY)
-    for j in range(s.size):
-        total += s[j] * s[j]
-    n = 1 / np.sqrt(total)
-    for j in range(s.size):
-        q[j] = n * s[j]
+    for j in range(s.shape[1]):
+        total += s[row, j] * s[row, j]
+    n = s.dtype.type(1) / np.sqrt(total)  # an integer 1 would make it float64
+    for j in range(s.shape[1]):
+        q[to, j] = n * s[row, j]
 
 
 @jit
-def _copy(to: Array, source: Array) -> None:
-    for j in range(to.size):
-        to[j] = source[j]
+def _copy(to: Array, to_row: int, source: Array, row: int) -> None:
+    for j in range(source.shape[1]):
+        to[to_row, j] = source[row, j]
 
 
 @jit
@@ -238,7 +259,7 @@ def _qkv_backward(first: int, last: int, arrays: Arrays) -> None:
     B, T = start.shape
     H, K, V, W, C = dq.shape[0] // (B * T), dq.shape[1], dv.shape[1], weight.shape[0], x.shape[1]
     z, s, dz = np.zeros(C, x.dtype), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
-    one = x.dtype.type(1)
+    keys, dkeys, dvalues = _heads(s, 2 * H, K), _heads(dz, 2 * H, K), _heads(dz[2 * H * K :], H, V)
     for b in range(first, last):
         past, old = W - 1, b * (W - 1)
         for i in range(old, old + W - 1):
@@ -249,31 +270,19 @@ def _qkv_backward(first: int, last: int, arrays: Arrays) -> None:
             if start[b, t]:
                 past = 0
             _convolve(z, x, weight, window, b, t, row, past)
-            for c in range(C):
-                sigma = _sigmoid(z[c])
-                s[c] = z[c] * sigma
-                z[c] = sigma * (one + z[c] * (one - sigma))
-            dvalues = dz[2 * H * K :]
+            _silu_and_slope(z, s)
             for h in range(H):
-                query, key = h * K, (H + h) * K
-                _undo_scale(dz[query : query + K], s[query : query + K], dq[row * H + h], unit)
-                _undo_scale(dz[key : key + K], s[key : key + K], dk[row * H + h], unit)
-                _copy(dvalues[h * V : (h + 1) * V], dv[row * H + h])
+                _undo_scale(dkeys, h, keys, dq, row * H + h, unit)
+                _undo_scale(dkeys, H + h, keys, dk, row * H + h, unit)
+                _copy(dvalues, h, dv, row * H + h)
             at = b * W + W - 1
-            for c in range(C):
-                dz[c] *= z[c]
-                dx[row, c] = dz[c] * weight[W - 1, c]
-                dweight[at, c] += dz[c] * x[row, c]
+            _times(dz, z)
+            _begin_input(dx, dweight, dz, x, weight, row, at, W - 1)
             for i in range(1, past + 1):
                 if i <= t:
-                    for c in range(C):
-                        dx[row - i, c] += dz[c] * weight[W - 1 - i, c]
-                        dweight[at - i, c] += dz[c] * x[row - i, c]
+                    _add_input(dx, dweight, dz, x, weight, row - i, at - i, W - 1 - i)
                 else:
-                    from_ = old + W - 1 + t - i
-                    for c in range(C):
-                        dwindow[from_, c] += dz[c] * weight[W - 1 - i, c]
-                        dweight[at - i, c] += dz[c] * window[from_, c]
+                    _add_input(dwindow, dweight, dz, window, weight, old + W - 1 + t - i, at - i, W - 1 - i)
             past = min(past + 1, W - 1)
         for i in range(1, past + 1):
             for c in range(C):
@@ -284,19 +293,51 @@ def _qkv_backward(first: int, last: int, arrays: Arrays) -> None:
 
 
 @jit
-def _undo_scale(ds: Array, s: Array, dq: Array, unit: Array) -> None:
-    """Write ds = n (dq - q (q . dq)) for q = n s, or ds = dq."""
+def _silu_and_slope(z: Array, s: Array) -> None:
+    """Write s = silu(z), and its derivative over z."""
+    one = z.dtype.type(1)
+    for c in range(z.size):
+        sigma = _sigmoid(z[c])
+        s[c] = z[c] * sigma
+        z[c] = sigma * (one + z[c] * (one - sigma))
+
+
+@jit
+def _times(dz: Array, z: Array) -> None:
+    for c in range(z.size):
+        dz[c] *= z[c]
+
+
+@jit
+def _begin_input(dx: Array, dweight: Array, dz: Array, x: Array, weight: Array, row: int, at: int, i: int) -> None:
+    """Write the gradient of an input, by weight i, and add to that of the weight."""
+    for c in range(dz.size):
+        dx[row, c] = dz[c] * weight[i, c]
+        dweight[at, c] += dz[c] * x[row, c]
+
+
+@jit
+def _add_input(dx: Array, dweight: Array, dz: Array, x: Array, weight: Array, row: int, at: int, i: int) -> None:
+    """Add to the gradient of an input, by weight i, and to that of the weight."""
+    for c in range(dz.size):
+        dx[row, c] += dz[c] * weight[i, c]
+        dweight[at, c] += dz[c] * x[row, c]
+
+
+@jit
+def _undo_scale(ds: Array, to: int, s: Array, dq: Array, row: int, unit: Array) -> None:
+    """Write ds = n (dq - q (q . dq)) for q = n s, or ds = dq; s and ds have the same row."""
     if unit.size == 0:
-        _copy(ds, dq)
+        _copy(ds, to, dq, row)
         return
     total, along = s.dtype.type(TINY), s.dtype.type(0)
-    for j in range(s.size):
-        total += s[j] * s[j]
-        along += s[j] * dq[j]
-    n = 1 / np.sqrt(total)
+    for j in range(dq.shape[1]):
+        total += s[to, j] * s[to, j]
+        along += s[to, j] * dq[row, j]
+    n = s.dtype.type(1) / np.sqrt(total)
     along *= n * n
-    for j in range(s.size):
-        ds[j] = n * (dq[j] - s[j] * along)
+    for j in range(dq.shape[1]):
+        ds[to, j] = n * (dq[row, j] - s[to, j] * along)
 
 
 @jit
@@ -319,7 +360,7 @@ def _one_over_rms(x: Array, row: int) -> float:
     total = x.dtype.type(0)
     for i in range(x.shape[1]):
         total += x[row, i] * x[row, i]
-    r: float = 1 / np.sqrt(total / x.dtype.type(x.shape[1]) + x.dtype.type(EPS))
+    r: float = x.dtype.type(1) / np.sqrt(total / x.dtype.type(x.shape[1]) + x.dtype.type(EPS))
     return r
 
 
@@ -358,9 +399,8 @@ def _linear(first: int, last: int, arrays: Arrays) -> None:
     z, y = arrays
     N, E = y.shape
     for row in range(N * first // PIECES, N * last // PIECES):
-        left, right, out = z[2 * row], z[2 * row + 1], y[row]
         for i in range(E):
-            out[i] = left[i] * _sigmoid(left[i]) * right[i]
+            y[row, i] = z[2 * row, i] * _sigmoid(z[2 * row, i]) * z[2 * row + 1, i]
 
 
 @jit
@@ -370,8 +410,9 @@ def _linear_backward(first: int, last: int, arrays: Arrays) -> None:
     N, E = dy.shape
     one = z.dtype.type(1)
     for row in range(N * first // PIECES, N * last // PIECES):
-        left, right, dleft, dright, out = z[2 * row], z[2 * row + 1], dz[2 * row], dz[2 * row + 1], dy[row]
+        left, right = 2 * row, 2 * row + 1
         for i in range(E):
-            sigma = _sigmoid(left[i])
-            dleft[i] = out[i] * right[i] * sigma * (one + left[i] * (one - sigma))
-            dright[i] = out[i] * left[i] * sigma
+            z_i, out = z[left, i], dy[row, i]
+            sigma = _sigmoid(z_i)
+            dz[left, i] = out * z[right, i] * sigma * (one + z_i * (one - sigma))
+            dz[right, i] = out * z_i * sigma

@@ -1,5 +1,7 @@
 """Fused single step of a gated delta layer between its two projections, for acting."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from lifelong.kernels.backends import Backend, pick
 
 from .reference import check, layer_step as reference
 
-__all__ = ["layer_step"]
+__all__ = ["bind_layer_step", "layer_step"]
 
 
 def layer_step(
@@ -39,3 +41,16 @@ def layer_step(
     elif chosen == "triton":
         from .triton_step import layer_step as form  # and so is triton
     return form(z, bias, conv, norm, window, state, start)
+
+
+def bind_layer_step(
+    z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor, y: Tensor
+) -> Callable[[], None]:
+    """Return a call that computes `layer_step` in place, of tensors as they then are: float32 on the CPU, contiguous.
+
+    Arguments are those of `reference.layer_step`, and y [B, H V], written over as window and state are; weights count
+    as they are now.
+    """
+    from .cpu import bind
+
+    return bind(z, bias, conv, norm, window, state, start, y)

@@ -4,6 +4,8 @@ Each life is taken through the whole step while its numbers are in cache: its wi
 once and written once.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from lifelong.kernels.in_place import next_state
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 
-__all__ = ["layer_step"]
+__all__ = ["bind", "layer_step"]
 
 EPS = 1e-5
 TINY = 1e-6
@@ -24,12 +26,31 @@ def layer_step(
     z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `reference.layer_step` in one compiled pass, without gradients."""
-    B, H, V, K = state.shape
+    B, H, V, _ = state.shape
     window, state = next_state(window), next_state(state)
     y = z.new_empty(B, H * V)
-    arrays = rows(z.dtype, z.contiguous(), bias, conv.mT.contiguous(), norm, window, start, y, state)
-    spread(_step, B, H * V * K, arrays)
+    bind(z.contiguous(), bias, conv, norm, window, state, start, y)()
     return y, window, state
+
+
+def bind(
+    z: Tensor, bias: Tensor, conv: Tensor, norm: Tensor, window: Tensor, state: Tensor, start: Tensor, y: Tensor
+) -> Callable[[], None]:
+    """Return a call that computes `reference.layer_step` of contiguous tensors as they then are, all but the weights.
+
+    Args:
+        z: [B, C + H + H + H V] inputs.
+        bias: [H + H] of the gates.
+        conv: [C, W] weights; later changes of them have no effect.
+        norm: [V] weights.
+        window: [B, W - 1, C]; written over.
+        state: [B, H, V, K]; written over.
+        start: [B] bool.
+        y: [B, H V]; written over.
+    """
+    B, H, V, K = state.shape
+    weights = (bias.detach(), conv.detach().mT.contiguous(), norm.detach())
+    return partial(spread, _step, B, H * V * K, rows(z.dtype, z, *weights, window, start, y, state))
 
 
 @jit

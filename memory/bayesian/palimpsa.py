@@ -145,5 +145,5 @@ class Palimpsa(DeltaRule):
     def every_variance(self, q: Tensor, k: Tensor, b: Tensor, J: Tensor, start: Tensor, decay: Tensor) -> Tensor:
         """Return the predictive variance of each value channel at every step, [B, T, H, V]."""
         squares = b[..., :, None] * k.square()[..., None, :]  # [B, T, H, V, K]
-        importance, _ = linear_scan(squares, decay, J, start)
+        importance, _ = linear_scan(squares, decay, J.clone(), start)  # acting writes over what it is given
         return (q.square()[..., None, :] / (importance + self.prior[:, None, None])).sum(-1)

@@ -7,6 +7,10 @@ Cost per step: 2 D^2 floating-point operations; no state.
 Source: the memoryless baseline of memory benchmarks, as in POPGym, arXiv:2303.01859.
 """
 
+from collections.abc import Callable
+from functools import partial
+
+import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -33,6 +37,18 @@ class NoMemory(Memory):
     def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Map one step; see `Memory.step`."""
         return self.linear(x), state
+
+    def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
+        """Bind a step; see `Memory.bind`."""
+        if type(self).step is not NoMemory.step:
+            return super().bind(x, y, state, start)
+        product = partial(torch.addmm, self.linear.bias.detach(), x, self.linear.weight.detach().T, out=y)
+
+        def run() -> TensorDict:
+            product()
+            return state
+
+        return run
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Map T steps; see `Memory.forward`."""

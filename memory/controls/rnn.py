@@ -15,6 +15,7 @@ Source: GRU, arXiv:1406.1078 in torch's form (reset after the product); LSTM wit
 doi:10.1162/089976600300015015.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -22,7 +23,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.kernels.backends import transformed
-from lifelong.memory.controls.cells import gru_cell, lstm_cell
+from lifelong.memory.controls.cells import bound_cell, gru_cell, lstm_cell
 from lifelong.memory.memory import Memory
 
 __all__ = ["GRU", "LSTM"]
@@ -64,6 +65,13 @@ class Recurrent(Memory):
             state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
             ys.append(y)
         return self.output(torch.cat(ys, 1)), state
+
+    def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
+        """Bind a step to torch's cell; see `Memory.bind`."""
+        if type(self).forward is not Recurrent.forward or type(self).step is not Memory.step:
+            return super().bind(x, y, state, start)
+        vectors = {name: state[name].clone() for name in self.vectors}
+        return bound_cell(x, y, vectors, start, list(self.network.parameters()), self.output)
 
     def _cells(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Compute `forward` step by step in operations that torch.func can transform."""

@@ -16,12 +16,17 @@ Source: Gated DeltaNet, arXiv:2412.06464; its decay exp(-A softplus) is reparame
 query since a norm follows.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.kernels.layer_step import layer_step
+from lifelong.kernels.backends import compiled
+from lifelong.kernels.in_place import next_state
+from lifelong.kernels.layer_step import bind_layer_step, layer_step
 from lifelong.memory.delta.base import DeltaRule
 from lifelong.memory.delta.correction import Correction
 
@@ -46,3 +51,30 @@ class GatedDelta(DeltaRule):
             z, self.gates.bias, self.project.conv, self.output.norm.weight, state["window"], state["S"], start
         )
         return self.output.linear(y), TensorDict({"S": S, "window": window}, [x.shape[0]])
+
+    def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
+        """Bind a step: one product for all projections, and one compiled pass; see `Memory.bind`."""
+        if type(self).step is not GatedDelta.step or not compiled(x, state["S"]):
+            return super().bind(x, y, state, start)
+        maps = (self.project.linear, self.gates, self.output.gate)
+        weight = torch.cat([linear.weight.detach() for linear in maps]).T  # the gates' bias is added inside
+        S, window = next_state(state["S"]), next_state(state["window"])
+        z, reading, after = (
+            x.new_empty(len(x), weight.shape[1]),
+            x.new_empty(len(x), S.shape[1] * S.shape[2]),
+            self.output,
+        )
+        step = bind_layer_step(z, self.gates.bias, self.project.conv, after.norm.weight, window, S, start, reading)
+        project, out = (
+            partial(torch.mm, x, weight, out=z),
+            partial(torch.mm, reading, after.linear.weight.detach().T, out=y),
+        )
+        now = TensorDict({"S": S, "window": window}, [len(x)])
+
+        def run() -> TensorDict:
+            project()
+            step()
+            out()
+            return now
+
+        return run

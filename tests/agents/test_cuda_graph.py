@@ -167,6 +167,7 @@ def test_segments_are_the_same_with_and_without(policy_for: Any, recall: Any) ->
     def segments(tape: Tape | None) -> list[Any]:
         env = recall(life_episodes=2)
         rollout = Rollout(policy_for(env), env)
+        rollout.bound = False
         if tape is not None:
             rollout.graph_policy = CudaGraphPolicy(rollout.policy, tape)
         torch.manual_seed(5)
@@ -196,6 +197,7 @@ def test_what_cannot_be_captured_acts_without_and_says_so(policy_for: Any, recal
     with pytest.warns(RuntimeWarning, match="acting goes on without a CUDA graph, slower: it waits for the GPU"):
         got = rollout.collect(4)
     plain = Rollout(rollout.policy, recall())
+    plain.bound = False
     torch.manual_seed(5)
     assert (got.steps == plain.collect(4).steps).all()
     assert rollout.graph_policy is None

@@ -56,7 +56,7 @@ def test_no_more_lives_are_replayed_than_a_minibatch_has(
     segment = Rollout(policy, env).collect(12)
     seen: list[Any] = []
     trunk = policy.trunk
-    monkeypatch.setattr(policy, "trunk", lambda *arguments: seen.append(arguments[0].shape) or trunk(*arguments))
+    monkeypatch.setattr(policy, "trunk", lambda *arguments: seen.append(arguments[2].shape) or trunk(*arguments))
     for minibatches in (1, 4):
         gradient_norms(PPO(policy, replace(CONFIG, minibatches=minibatches)), segment, 8, 6)
     assert seen == [torch.Size([8, 6]), torch.Size([3, 6])]

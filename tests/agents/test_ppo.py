@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from lifelong.agents import PPO, ActorCritic, PPOConfig, Rollout, Segment
-from lifelong.agents.ppo import advantages, divergence, replay
+from lifelong.agents.ppo import advantages, divergence, entries, replay
 from lifelong.envs import CuedRecall, make_stream
 from lifelong.memory import MEMORIES
 
@@ -84,7 +84,7 @@ def gradients(policy: ActorCritic, segment: Segment, tbptt: int) -> tuple[torch.
     steps = segment.steps.clone()
     steps["observation", "observation", "cue"] = cue
     memory = segment.state.apply(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()))
-    hidden = replay(policy, steps, memory, tbptt)
+    hidden = replay(policy, entries(steps), steps["start"], memory, tbptt)
     (to_cue,) = torch.autograd.grad(hidden[:, -1].square().sum(), cue, retain_graph=True)
     leaves = [leaf for leaf in memory.values(True, True) if leaf.requires_grad]
     to_memory = torch.autograd.grad(hidden[:, -1].square().sum(), leaves, allow_unused=True)

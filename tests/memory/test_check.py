@@ -7,6 +7,7 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
+from lifelong.kernels.in_place import next_state
 from lifelong.memory import Memory, MemoryContractError, check_memory
 from lifelong.memory.check import CLAUSES
 
@@ -70,6 +71,17 @@ class OneAtLeast(Leaky):
 class OnlyOnes(Leaky):
     def restart(self, state, start):
         return super().restart(state, start == 1)
+
+
+class ReadsWhatItWrote(Leaky):
+    def step(self, x, state, start):
+        before = self.restart(state, start)["h"]
+        h = next_state(state["h"])
+        if not h.requires_grad and not torch.is_grad_enabled():
+            h.copy_(0.5 * before + self.linear(x))
+            before = self.restart(state, start)["h"]
+        h = 0.5 * before + self.linear(x)
+        return h, TensorDict({"h": h}, [x.shape[0]])
 
 
 class OfTheDefaultDtype(Leaky):
@@ -226,6 +238,7 @@ BROKEN = [
     (Unsaved, "meta device is supported: RuntimeError: Error(s) in loading state_dict"),
     (Blind, "torch func agrees or refuses: the gradient of 'linear.weight' by torch.func.grad differs by"),
     (HalfASecond, "second derivatives are right or refused: the second derivative differs by"),
+    (ReadsWhatItWrote, "bound steps equal steps: bound steps against steps: y differs by"),
     (OnlyOnes, "any nonzero start is a start: restart with torch.uint8 starts of 2: state 'h' differs by"),
 ]
 
