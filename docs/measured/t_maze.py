@@ -6,8 +6,8 @@
     python docs/measured/t_maze.py measure runs/*-[0-4]     # writes t_maze.json into each run
     python docs/measured/t_maze.py table runs/*-[0-4]
 
-Agents are frozen, act greedily, and begin new lives; each answers in its first episode. A corridor is not asked of an agent
-that takes the right arm in fewer than 3 of 4 mazes of a tenth of its length.
+Agents are frozen, act greedily, and begin new lives; each answers in its first episode. A corridor is not asked of an
+agent that takes the right arm in fewer than 3 of 4 mazes of a tenth of its length.
 """
 
 import json
@@ -35,7 +35,7 @@ def measure(run: Path) -> dict[int, float]:
         run: directory of a trained agent.
     """
     torch.set_num_threads(1)
-    agent, seed = load_agent(run), json.loads((run / "config.json").read_text())["seed"]
+    agent, seed = load_agent(run), json.loads((run / "config.json").read_text())["config"]["seed"]
     shares: dict[int, float] = {}
     for corridor, lives in LIVES.items():
         if corridor > 10_000 and shares[corridor // 10] < ENOUGH:
@@ -57,7 +57,7 @@ def table(runs: list[Path]) -> list[str]:
     """Return the lines of a table: for each memory and corridor the share of each seed, in order; `-` if not asked."""
     seeds = defaultdict[str, list[dict[str, float]]](list)
     for run in sorted(runs):
-        config = json.loads((run / "config.json").read_text())
+        config = json.loads((run / "config.json").read_text())["config"]
         seeds[config["memory"]].append(json.loads((run / "t_maze.json").read_text()))
     lines = [
         "| memory | " + " | ".join(f"{corridor:,}" for corridor in LIVES) + " |",
