@@ -74,8 +74,8 @@ if __name__ == "__main__":
     if what == "measure":
         for folder in map(Path, folders):
             (folder / "t_maze.json").write_text(json.dumps(measure(folder)) + "\n")
-            print(folder, (folder / "t_maze.json").read_text().strip(), flush=True)
+            print(folder, (folder / "t_maze.json").read_text().strip(), flush=True)  # noqa: T201  a script
     elif what == "table":
-        print("\n".join(table(list(map(Path, folders)))))
+        print("\n".join(table(list(map(Path, folders)))))  # noqa: T201
     else:
         sys.exit(f"the first word must be measure or table, got {what!r}")
