@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["Image", "image_rows", "layout"]
 
 _SMALLEST = 16
-_AT_ONCE = 2**24  # numbers of a batch of images that is read at once: 594 of 84 x 84 x 4, 166 of 210 x 160 x 3
+_AT_ONCE = 2**21  # numbers of a batch of images that is read at once: 74 of 84 x 84 x 4, 20 of 210 x 160 x 3
 _CANDIDATES = {2: (0,), 3: (0, 1), 4: (1, 2, 0)}  # the axis of the rows, by the number of axes; columns are the next
 _LAYOUTS = {
     (2, 0): "grey",

@@ -249,6 +249,7 @@ class Trainer:
                     self._settle()
                 if rollout.steps < config.steps and not signals.end() and self.checkpoints.due(rollout.steps):
                     self._write_in_background()
+                del segment  # before the next one is collected: of images it may be hundreds of megabytes
             if rollout.steps >= config.steps:
                 if self.evaluation.due_at_end(rollout.steps):
                     self.evaluate_tasks()
