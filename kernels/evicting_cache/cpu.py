@@ -298,7 +298,7 @@ def _normalise(z: Array) -> float:
 
 
 @jit
-def _error(S: Array, at: int, values: Array, features: Array, row: int) -> float:
+def _error(S: Array, at: int, values: Array, features: Array, row: int) -> Any:
     """Return | S phi(k) / (z^T phi(k)) - v |^2 of a pair; an empty memory recalls 0."""
     V, error, one = values.shape[1] - 1, S.dtype.type(0), S.dtype.type(1)
     mass = _dot(S, at + V, features, row)
@@ -334,7 +334,7 @@ def _unadd(
 
 
 @jit
-def _dot(x: Array, i: int, z: Array, j: int) -> float:
+def _dot(x: Array, i: int, z: Array, j: int) -> Any:
     total = x.dtype.type(0)
     for n in range(x.shape[1]):
         total += x[i, n] * z[j, n]

@@ -183,7 +183,7 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
 
 
 @jit
-def _dot(x: Array, i: int, z: Array, j: int) -> float:
+def _dot(x: Array, i: int, z: Array, j: int) -> Any:
     total = x.dtype.type(0)
     for n in range(x.shape[1]):
         total += x[i, n] * z[j, n]

@@ -6,6 +6,8 @@ the inputs x of all layers side by side, Z[j] their outputs z, G[j] the unscaled
 facts[j] share, gain, steep, sum of lengths, and |d_L|^2 (see `network.py`).
 """
 
+from typing import Any
+
 import numpy as np
 
 from lifelong.kernels.jit import Array, Arrays, jit
@@ -226,12 +228,12 @@ def _copy(to: Array, row: int, x: Array, at: int) -> None:
 
 
 @jit
-def _sigmoid(z: float, one: float) -> float:
+def _sigmoid(z: Any, one: Any) -> Any:
     return one / (one + np.exp(-z))
 
 
 @jit
-def _expm1(x: float) -> float:
+def _expm1(x: Any) -> Any:
     """Return exp(x) - 1 in single precision: 2^n (1 + p) - 1 = 2^n p + 2^n - 1, p = expm1(r), |r| < log(2) / 2."""
     y = max(x, np.float32(-87))
     n = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
@@ -482,7 +484,7 @@ def _unstep(
 
 
 @jit
-def _unit(z: Array, row: int, z0: int, V: int, spare: Array, to: int) -> float:
+def _unit(z: Array, row: int, z0: Any, V: Any, spare: Array, to: int) -> Any:
     """Write (z - mean) / deviation into a row of `spare`; return 1 / deviation."""
     mean, square = z.dtype.type(0), z.dtype.type(0)
     for r in range(V):
@@ -613,7 +615,7 @@ def _descend(
 
 
 @jit
-def _square(x: Array, row: int, first: int, size: int) -> float:
+def _square(x: Array, row: int, first: Any, size: Any) -> Any:
     total = x.dtype.type(0)
     for r in range(size):
         total += x[row, first + r] * x[row, first + r]

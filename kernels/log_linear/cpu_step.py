@@ -5,6 +5,8 @@ i - 1 of t is set; the top one, if any bit from there on is. Only those are read
 allowed (see `in_place.py`).
 """
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -90,7 +92,7 @@ def _add(to: Array, row: int, x: Array, at: int) -> None:
 
 
 @jit
-def _dot(x: Array, row: int, z: Array, at: int) -> float:
+def _dot(x: Array, row: int, z: Array, at: int) -> Any:
     total = x.dtype.type(0)
     for j in range(x.shape[1]):
         total += x[row, j] * z[at, j]

@@ -4,6 +4,7 @@ Of the cache only rows in use are read, and one row is written: in place where t
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -77,7 +78,7 @@ def _row(place: int, age: int, size: int) -> int:
 
 
 @jit
-def _dot(x: Array, i: int, z: Array, j: int) -> float:
+def _dot(x: Array, i: int, z: Array, j: int) -> Any:
     total = x.dtype.type(0)
     for n in range(x.shape[1]):
         total += x[i, n] * z[j, n]

@@ -65,8 +65,8 @@ def _run(*inputs: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], tuple[
     gates = torch.empty_like(given)
     arrays = rows(given.dtype, given, recurrent, *states, gates, start)
     spread(_forward, B, T * recurrent.numel(), arrays)
-    outputs = (states[3][:, 1:].contiguous(), *(z[:, -1].clone() for z in states[:3]))
-    return outputs, (recurrent, *states, gates, start)
+    c, n, m = (z[:, -1].clone() for z in states[:3])
+    return (states[3][:, 1:].contiguous(), c, n, m), (recurrent, *states, gates, start)
 
 
 @jit

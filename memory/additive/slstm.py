@@ -68,7 +68,7 @@ class SLSTM(Memory):
         """Write and read T times; see `Memory.forward`."""
         mixed, window = short_conv(x, self.conv, state["window"], start)
         given = torch.cat([self.gates(functional.silu(mixed)), self.cells(x)], -1)  # [B, T, 4 D]
-        hs, c, n, m = slstm(given, self.recurrent, *(state[name] for name in ("c", "n", "m", "h")), start)
+        hs, c, n, m = slstm(given, self.recurrent, state["c"], state["n"], state["m"], state["h"], start)
         h = hs[:, -1]
         y = self.norm(hs.unflatten(-1, (self.num_heads, -1))).flatten(-2)
         return self.output(y), TensorDict({"c": c, "n": n, "m": m, "h": h, "window": window}, [x.shape[0]])

@@ -73,7 +73,7 @@ class HeavyHitter(CachedAttention):
         """Write and read T times; see `Memory.forward`."""
         q, k, v, window = self.project(x, state["window"], start)
         q = self.sharpness[:, None] * q
-        before = [state[name] for name in ("k", "v", "score", "age")]
+        before = state["k"], state["v"], state["score"], state["age"]
         y, *cache = heavy_hitter(q, k, v, self.bias, *before, start)
         after = dict(zip(("k", "v", "score", "age"), cache, strict=True)) | {"window": window}
         return self.output(y, x), TensorDict(after, [x.shape[0]])
