@@ -19,7 +19,13 @@ from lifelong.kernels.differentiable_once import differentiable_once
 __all__ = ["conjugate_gradients", "solve"]
 
 
-def solve(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: int) -> Tensor:
+def solve(
+    A: Callable[[Tensor], Tensor],
+    q: Tensor,
+    least: float,
+    iterations: int,
+    compiled: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Return r with A r = q, differentiable in q and in whatever A depends on.
 
     Args:
@@ -27,10 +33,14 @@ def solve(A: Callable[[Tensor], Tensor], q: Tensor, least: float, iterations: in
         q: [..., K] right-hand sides.
         least: a lower bound of A's eigenvalues.
         iterations: how many.
+        compiled: these iterations in one call, from right-hand sides to solutions, without gradients; None for
+            one call of A after the other.
     """
 
     def inverse(q: Tensor) -> Tensor:
         with torch.no_grad():
+            if compiled is not None:
+                return compiled(q)
             return conjugate_gradients(A, q, least, iterations)
 
     if transformed():

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lifelong.kernels.backends import transformed
+from lifelong.kernels.backends import pick, transformed
 
 from .chunk import inner_loop as chunk
 from .muon import orthogonal_flops
@@ -35,5 +35,8 @@ def inner_loop(
         ValueError: if arguments do not fit each other, naming the one.
     """
     check(q, k, v, weights, frozen, fast, momentum, phase, start, layers, batch, rules)
+    given = (q, k, v, weights, frozen, fast, momentum, rules.rate, rules.decay, rules.drag, rules.scale, rules.limit)
     form = reference if q.shape[1] == 1 or batch == 1 or transformed() else chunk
+    if rules.momentum_of != "directions" and pick("auto", *given, rules.trust, *(rules.norm or ())) == "cpu":
+        from .cpu import inner_loop as form  # numba is imported at the first use
     return form(q, k, v, weights, frozen, fast, momentum, phase, start, layers, batch, rules)

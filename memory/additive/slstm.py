@@ -9,7 +9,7 @@ i, logsigmoid^-1(f), z, o = W x + R h, where i and f see x through a short convo
 head. A cell is a weighted mean of its past inputs; the stabiliser m keeps every exponent below 0, and n is at least 1
 from a life's first step on. h leaves through an RMS norm per head and a linear map.
 The forget gate is initialised for lives: the cells' `horizons` are spread from tens to many thousand steps.
-R makes every step wait for the one before it: there is no pass but the loop.
+R makes every step wait for the one before it: there is no pass but the loop (`kernels/slstm`).
 
 Shapes: B lives, T steps, D width, H heads; state c, n, m, h [B, D] each and the convolution's window.
 Cost per step: 8 D D / H + 20 D floating-point operations besides the projections; 16 D bytes of state.
@@ -22,13 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.kernels.short_conv import short_conv
+from lifelong.kernels.slstm import NEVER, slstm
 from lifelong.memory.layer import RMSNorm, count_heads, decay_parameters
 from lifelong.memory.memory import Memory
 
 __all__ = ["SLSTM"]
-
-NEVER = -1e30
-"""Initial stabiliser: finite, so that its differences are not NaN."""
 
 
 class SLSTM(Memory):
@@ -70,22 +68,9 @@ class SLSTM(Memory):
         """Write and read T times; see `Memory.forward`."""
         mixed, window = short_conv(x, self.conv, state["window"], start)
         given = torch.cat([self.gates(functional.silu(mixed)), self.cells(x)], -1)  # [B, T, 4 D]
-        c, n, m, h = (state[name] for name in ("c", "n", "m", "h"))
-        hs = []
-        for t in range(x.shape[1]):
-            fresh = start[:, t, None]
-            c, n, h = (z.masked_fill(fresh, 0.0) for z in (c, n, h))
-            m = m.masked_fill(fresh, NEVER)
-            heard = (self.recurrent @ h.unflatten(-1, (self.num_heads, -1))[..., None])[..., 0]  # [B, H, 4 D / H]
-            heard = heard.unflatten(-1, (4, -1)).transpose(1, 2).flatten(1)  # [B, 4 D]
-            i, f, z, o = (given[:, t] + heard).chunk(4, -1)
-            kept = functional.logsigmoid(f) + m
-            m = torch.maximum(kept, i)
-            keep, write = (kept - m).exp(), (i - m).exp()
-            c, n = keep * c + write * z.tanh(), keep * n + write
-            h = o.sigmoid() * c / n
-            hs.append(h)
-        y = self.norm(torch.stack(hs, 1).unflatten(-1, (self.num_heads, -1))).flatten(-2)
+        hs, c, n, m = slstm(given, self.recurrent, state["c"], state["n"], state["m"], state["h"], start)
+        h = hs[:, -1]
+        y = self.norm(hs.unflatten(-1, (self.num_heads, -1))).flatten(-2)
         return self.output(y), TensorDict({"c": c, "n": n, "m": m, "h": h, "window": window}, [x.shape[0]])
 
     @property

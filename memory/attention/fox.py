@@ -22,8 +22,8 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifelong.kernels.sliding_window import Band
 from lifelong.memory.attention.cached import SHARPNESS
-from lifelong.memory.attention.sliding_window import Band
 from lifelong.memory.layer import Output, Projection, count_heads, decay_parameters, linear_flops
 from lifelong.memory.memory import Memory
 

@@ -14,7 +14,7 @@ differ, almost always drop the same slot. Scores sum over a slot's whole life: e
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W, H, K], v [B, W, H, V],
 score [B, W, H] int64, age [B, W, H] int64 (steps since it was written, at most R; -1: empty) and the convolution's
-window. A pass is a loop over its steps.
+window. A pass is a loop over its steps (`kernels/heavy_hitter`).
 Cost per step: 2 W H (K + V) floating-point operations besides the projections; 4 W H (K + V + 4) bytes of state.
 Source: H2O, arXiv:2306.14048 with W / 2 recent steps; it drops after reading what we drop before the next write, and
 keeps the positions of the language model where we learn biases.
@@ -24,12 +24,10 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from lifelong.kernels.heavy_hitter import heavy_hitter
 from lifelong.memory.attention.cached import CachedAttention
 
 __all__ = ["HeavyHitter"]
-
-UNIT = 4096
-"""Sum of a step's attention in units of the scores."""
 
 
 class HeavyHitter(CachedAttention):
@@ -75,29 +73,7 @@ class HeavyHitter(CachedAttention):
         """Write and read T times; see `Memory.forward`."""
         q, k, v, window = self.project(x, state["window"], start)
         q = self.sharpness[:, None] * q
-        cache, ys = [state[name] for name in ("k", "v", "score", "age")], []
-        for t in range(x.shape[1]):
-            y, cache = self._attend(q[:, t], k[:, t], v[:, t], cache, start[:, t, None, None])
-            ys.append(y)
+        before = state["k"], state["v"], state["score"], state["age"]
+        y, *cache = heavy_hitter(q, k, v, self.bias, *before, start)
         after = dict(zip(("k", "v", "score", "age"), cache, strict=True)) | {"window": window}
-        return self.output(torch.stack(ys, 1), x), TensorDict(after, [x.shape[0]])
-
-    def _attend(
-        self, q: Tensor, k: Tensor, v: Tensor, cache: list[Tensor], start: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Evict, write and read, for q, k [B, H, K] and v [B, H, V]; return the readings and the cache."""
-        keys, values, score, age = cache
-        keys, values = keys.masked_fill(start[..., None], 0.0), values.masked_fill(start[..., None], 0.0)
-        score, age = score.masked_fill(start, 0), age.masked_fill(start, -1)
-        young = (age >= 0) & (age < self.recent)  # after this step they are of age 1 .. R: R + 1 with the present
-        rank = score.masked_fill(age < 0, -1).masked_fill(young, torch.iinfo(torch.int64).max)
-        slots = torch.arange(self.cache, device=q.device)[:, None]
-        new = slots == rank.argmin(1, keepdim=True)  # [B, W, H]
-        age = torch.where(age < 0, age, (age + 1).clamp(max=self.recent)).masked_fill(new, 0)
-        keys, values = torch.where(new[..., None], k[:, None], keys), torch.where(new[..., None], v[:, None], values)
-        head = torch.arange(q.shape[1], device=q.device)
-        scores = torch.einsum("bhk,bwhk->bwh", q, keys) + self.bias[head, age.clamp(min=0)]
-        weight = scores.masked_fill(age < 0, -torch.inf).softmax(1)
-        y = torch.einsum("bwh,bwhv->bhv", weight, values)
-        score = score.masked_fill(new, 0) + (weight.detach() * UNIT).round().long()
-        return y, [keys, values, score, age]
+        return self.output(y, x), TensorDict(after, [x.shape[0]])

@@ -22,8 +22,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from lifelong.kernels.segments import life_start_steps
+from lifelong.kernels.sliding_window import Band
 from lifelong.memory.attention.cached import CachedAttention
-from lifelong.memory.attention.sliding_window import Band
 
 __all__ = ["SinkWindow"]
 

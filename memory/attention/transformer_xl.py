@@ -23,7 +23,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.memory.attention.sliding_window import Band
+from lifelong.kernels.sliding_window import Band
 from lifelong.memory.layer import Output, count_heads
 from lifelong.memory.memory import Memory, constants_device
 

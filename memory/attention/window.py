@@ -7,11 +7,12 @@ r"""Softmax attention over the last steps of the present life.
 q, k, v = SiLU(conv(W x)), q and k of unit length; the sharpness g and a bias b for every age are learned per head:
 positions are relative, and a life of any length looks the same. The reading leaves through the same norm and gate as in
 the matrix memories.
-A slot of the cache counts by `count`, never by being zero: a zero key would still get its share of the softmax.
+The cache is a ring, of which a step writes one row (see `kernels/ring_attention`). A row counts by `count`, never by
+being zero: a zero key would still get its share of the softmax.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W cache; state k [B, W - 1, H, K],
-v [B, W - 1, H, V], count [B, 1] int64 (valid slots, at most W - 1: the present step is the W-th) and the convolution's
-window.
+v [B, W - 1, H, V], count [B, 1] int64 (rows in use, at most W - 1 since the present step is the W-th, plus W times the
+row that is written next) and the convolution's window.
 A pass cuts time into N blocks of C = min(T, W) steps, each of which sees itself and the W - 1 steps before it.
 Cost per step: 2 W H (K + V) floating-point operations besides the projections, up to twice that in a pass;
 4 (W - 1) H (K + V) + 8 bytes of state.
@@ -23,8 +24,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from lifelong.kernels.ring_attention import ring_attention
 from lifelong.memory.attention.cached import CachedAttention
-from lifelong.memory.attention.sliding_window import Band
 
 __all__ = ["Window"]
 
@@ -77,16 +78,12 @@ class Window(CachedAttention):
             y: [B, T, D] outputs.
             state: [B] memory after the last step, without `others`.
         """
-        band = Band(state["count"], start, self.cache)
         q, k, v, window = self.project(x, state["window"], start)
-        q = self.sharpness[:, None] * q
-        k, v = torch.cat([state["k"], k], 1), torch.cat([state["v"], v], 1)  # [B, W - 1 + T, H, K or V]
-        scores = band.scores(q, k) + self.bias[:, band.age.clamp(0, band.past)]
-        if others is None:
-            y = band.mix(scores, v)
-        else:
+        q, entries = self.sharpness[:, None] * q, None
+        if others is not None:
             keys, values, bias = others
-            y = band.mix(scores, v, (torch.einsum("bthk,btehk->bthe", q, keys) + bias, values))
-        cache = {"k": band.keep(k), "v": band.keep(v), "count": band.kept.sum(1, keepdim=True)}
-        after = TensorDict(cache | {"window": window}, [x.shape[0]])
+            entries = torch.einsum("bthk,btehk->bthe", q, keys) + bias, values
+        before = state["k"], state["v"], state["count"]
+        y, *cache = ring_attention(q, k, v, self.bias, *before, start, entries)
+        after = TensorDict({**dict(zip(("k", "v", "count"), cache, strict=True)), "window": window}, [x.shape[0]])
         return self.output(y, x), after

@@ -13,8 +13,7 @@ q, k, v = SiLU(conv(W x)), q and k of unit length, beta = sigmoid(W x), log alph
 map.
 
 The system is solved by `iterations` of conjugate gradients from zero, and so is its gradient: see
-`kernels/conjugate_gradients.py`. In a pass they run for all queries at once: with p_t for q_t, H_t p_t is what linear
-attention reads (`fast_weight` with values beta k), so an iteration is one call of it.
+`kernels/conjugate_gradients.py` and `kernels/ridge_solve`.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state H [B, H, K, K], G [B, H, V, K] and the
 convolution's window.
@@ -24,15 +23,13 @@ Source: MesaNet, arXiv:2506.05233; its denominators + 1e-5 are bounded below by 
 they would floor the error, its values have no convolution, and its log alpha is that of a sigmoid.
 """
 
-from collections.abc import Callable
-
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifelong.kernels.conjugate_gradients import solve
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.ridge_solve import ridge_solve
 from lifelong.memory.delta.base import DeltaRule
 from lifelong.memory.layer import count_heads, linear_flops, require_positive
 
@@ -79,38 +76,16 @@ class Mesa(DeltaRule):
         sums = {"H": self.zeros(batch, H, K, K), "G": self.zeros(batch, H, V, K)}
         return TensorDict({**sums, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Compute one step; see `Memory.step`."""
-        x, start = x[:, None], start[:, None]
-        q, k, v, window = self.project(x, state["window"], start)
-        beta, decay = self.strength_and_decay(x)  # [B, 1, H]
-        beta = beta[..., None]
-        _, H = fast_weight(q, k, beta * k, state["H"], start, decay=decay)
-
-        def seen(p: Tensor) -> Tensor:
-            return (H @ p[:, 0, :, :, None])[:, None, ..., 0]  # H is constant over the iterations
-
-        y, G = fast_weight(self._solve(q, seen), k, beta * v, state["G"], start, decay=decay)
-        return self.output(y, x)[:, 0], TensorDict({"H": H, "G": G, "window": window}, [x.shape[0]])
-
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         q, k, v, window = self.project(x, state["window"], start)
         beta, decay = self.strength_and_decay(x)  # [B, T, H]
         beta = beta[..., None]
-
-        def seen(p: Tensor) -> Tensor:
-            return fast_weight(p, k, beta * k, state["H"], start, decay=decay)[0]
-
-        r = self._solve(q, seen)
+        ridge = RIDGE + functional.softplus(self.ridge)
+        r = ridge_solve(q, k, beta * k, decay, state["H"], start, ridge, RIDGE, self.iterations)
         _, H = fast_weight(q, k, beta * k, state["H"], start, decay=decay)
         y, G = fast_weight(r, k, beta * v, state["G"], start, decay=decay)
         return self.output(y, x), TensorDict({"H": H, "G": G, "window": window}, [x.shape[0]])
-
-    def _solve(self, q: Tensor, seen: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return r with H r + lambda r = q; `seen` is p -> H p for [B, T, H, K], each step with its own H."""
-        ridge = RIDGE + functional.softplus(self.ridge)
-        return solve(lambda p: seen(p) + ridge * p, q, RIDGE, self.iterations)
 
     @property
     def step_flops(self) -> int:

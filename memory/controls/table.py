@@ -12,7 +12,7 @@ for the keys: gradients flow through the values only.
 
 Shapes: B lives, T steps, D width, K key dim, V = D - K value dim, N slots; state key [B, N, K] int64,
 value [B, N, V], last [B, K] int64 (the key before), lived [B, 1] int64 (1 if there was a step before), known [B, 1]
-int64 (keys ever given a slot). A pass is a loop over its steps.
+int64 (keys ever given a slot). A pass is a loop over its steps (`kernels/dictionary`).
 Cost per step: 6 N K integer operations and 2 (V + 1) D floating-point operations; 8 N K + 4 N V + 8 K + 16 bytes of
 state.
 Source: ours; a nearest neighbour with a buffer of keys and values as in model-free episodic control, arXiv:1606.04460,
@@ -23,6 +23,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from lifelong.kernels.dictionary import dictionary
 from lifelong.memory.memory import Memory
 
 __all__ = ["Table"]
@@ -69,34 +70,10 @@ class Table(Memory):
         asked = (x[..., :K].detach() / self.quantum).round().clamp(-FAR, FAR).long()  # [B, T, K]
         last = torch.cat([state["last"][:, None], asked[:, :-1]], 1)
         lived = torch.cat([state["lived"], torch.ones_like(asked[:, 1:, 0])], 1).masked_fill(start, 0)  # [B, T]
-        key, value, known, ys = state["key"], state["value"], state["known"], []
-        for t in range(x.shape[1]):
-            new = start[:, t, None]
-            known, value = known.masked_fill(new, 0), value.masked_fill(new[..., None], 0.0)
-            key = key.masked_fill(new[..., None], 0)
-            key, value, known = self._store(last[:, t], x[:, t, K:], lived[:, t, None], key, value, known)
-            nearest, exact = self._nearest(asked[:, t], key, known)
-            found = value.gather(1, nearest[..., None].expand(-1, -1, value.shape[2]))[:, 0]  # an empty slot holds 0
-            ys.append(torch.cat([found, exact.to(found.dtype)], 1))
+        table = state["key"], state["value"], state["known"]
+        y, key, value, known = dictionary(last, x[..., K:], lived, asked, *table, start)
         after = {"key": key, "value": value, "last": asked[:, -1], "lived": torch.ones_like(known), "known": known}
-        return self.output(torch.stack(ys, 1)), TensorDict(after, [x.shape[0]])
-
-    def _store(
-        self, under: Tensor, what: Tensor, lived: Tensor, key: Tensor, value: Tensor, known: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Store a value [B, V] under a key [B, K] in the lives [B, 1] that have a previous step."""
-        nearest, exact = self._nearest(under, key, known)
-        slot = torch.where(exact, nearest, known % self.slots)
-        new = ((torch.arange(self.slots, device=slot.device) == slot) & (lived > 0))[..., None]  # [B, N, 1]
-        key, value = torch.where(new, under[:, None], key), torch.where(new, what[:, None], value)
-        return key, value, known + lived * ~exact
-
-    def _nearest(self, wanted: Tensor, key: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the slot [B, 1] of the key nearest to `wanted` [B, K], and whether it is that key [B, 1]."""
-        distance = (key - wanted[:, None]).square().sum(-1)  # [B, N]
-        empty = torch.arange(self.slots, device=key.device) >= known
-        slot = distance.masked_fill(empty, torch.iinfo(torch.int64).max).argmin(1, keepdim=True)
-        return slot, (distance.gather(1, slot) == 0) & (known > 0)
+        return self.output(y), TensorDict(after, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:

@@ -6,7 +6,8 @@ r"""Recurrent delta rule: queries, keys and values depend on the previous readin
 
 phi is the softmax, beta = sigmoid(b), at first near 1/2. R is block-diagonal per head, at first normal with deviation
 1/sqrt(V); the reading goes through an RMS norm per head, a SiLU gate and a linear map. The output feeds back through
-tanh, so that a pass is a loop over steps; in return a state can be tracked that no product of corrections tells apart.
+tanh, so that a pass is a loop over steps (`kernels/recurrent_delta`); in return a state can be tracked that no product
+of corrections tells apart.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim; state S [B, H, V, K] and y [B, H, V].
 Cost per step: 6 H V K + 2 H V (2 K + V + 1) floating-point operations besides the projections; 4 H V (K + 1) bytes of
@@ -19,7 +20,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.recurrent_delta import recurrent_delta
 from lifelong.memory.layer import Output, count_heads
 from lifelong.memory.memory import Memory
 
@@ -57,14 +58,11 @@ class RecurrentDelta(Memory):
         """Return zero matrices and zero readings."""
         return TensorDict({"S": self.zeros(batch, *self.shape), "y": self.zeros(batch, *self.shape[:2])}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Compute one step; see `Memory.step`."""
-        num_heads = self.shape[0]
-        heard = state["y"].masked_fill(start[:, None, None], 0.0).tanh()
-        z = self.input(x).unflatten(-1, (num_heads, -1)) + (self.feedback @ heard[..., None])[..., 0]
-        q, k, v, b = z[:, None].split(self.sizes, -1)  # [B, 1, H, ...]
-        y, S = fast_weight(q.softmax(-1), k.softmax(-1), v, state["S"], start[:, None], rate=b[..., 0].sigmoid())
-        return self.output(y[:, 0], x), TensorDict({"S": S, "y": y[:, 0]}, [x.shape[0]])
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Write and read T times; see `Memory.forward`."""
+        z = self.input(x).unflatten(-1, (self.shape[0], -1))
+        y, S = recurrent_delta(z, self.feedback, state["S"], state["y"], start)
+        return self.output(y, x), TensorDict({"S": S, "y": y[:, -1]}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:

@@ -7,8 +7,9 @@ r"""Self-referential weight matrix (SRWM): a matrix per head that computes its o
 The output of W at k moves towards that at q: keys, queries and rates are outputs of the matrix that they change. phi is
 the softmax, x is projected to every head; the reading goes through an RMS norm per head, a SiLU gate and a linear map.
 An exception to the order of a step: y is read before the write, as in the paper, so that a write is first seen one step
-later. A pass is a loop over steps. The rates start near sigmoid(0) = 1/2. There is no decay, and F is not bounded by
-itself: a row longer than `limit` is rescaled to that length; otherwise the rule is the paper's.
+later. A pass is a loop over steps (`kernels/self_referential`). The rates start near sigmoid(0) = 1/2. There is no
+decay, and F is not bounded by itself: a row longer than `limit` is rescaled to that length; otherwise the rule is the
+paper's.
 
 Shapes: B lives, T steps, D width, H heads, N = D / H width of a head, R = 3 N + 4 rows; state F [B, H, R, N].
 Cost per step: 11 H R N floating-point operations besides the projections; 4 H R N bytes of state.
@@ -20,6 +21,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from lifelong.kernels.self_referential import self_referential
 from lifelong.memory.layer import Output, count_heads
 from lifelong.memory.memory import Memory
 
@@ -44,29 +46,20 @@ class SRWM(Memory):
         if not limit > 0:
             raise ValueError(f"limit must be positive: limit={limit}")
         N = width // num_heads
-        self.sizes, self.limit = [N, N, N, 4], limit
+        self.limit = limit
         self.input = nn.Linear(width, width, bias=False)
-        self.weight = nn.Parameter(torch.randn(num_heads, sum(self.sizes), N) / N**0.5)
+        self.weight = nn.Parameter(torch.randn(num_heads, 3 * N + 4, N) / N**0.5)
         self.output = Output(width, num_heads, N)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an offset of zero."""
         return TensorDict({"F": self.zeros(batch, *self.weight.shape)}, [batch])
 
-    def step(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Compute one step; see `Memory.step`."""
-        offset = state["F"].masked_fill(start[:, None, None, None], 0.0)
-        W = self.weight + offset  # [B, H, R, N]
-        seen = self.input(x).unflatten(-1, (W.shape[1], -1)).softmax(-1)
-        y, q, k, b = (W @ seen[..., None])[..., 0].split(self.sizes, -1)
-        q, k = q.softmax(-1), k.softmax(-1)
-        rates = zip(b.sigmoid().split(1, -1), self.sizes, strict=True)
-        beta = torch.cat([rate.expand(-1, -1, rows) for rate, rows in rates], -1)  # [B, H, R]
-        change = beta * (W @ (q - k)[..., None])[..., 0]
-        offset = offset + change[..., None] * k[..., None, :]
-        length = (offset.square().sum(-1, keepdim=True) + 1e-30).sqrt()
-        offset = offset * (self.limit / length).clamp(max=1.0)
-        return self.output(y, x), TensorDict({"F": offset}, [x.shape[0]])
+    def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Read and write T times; see `Memory.forward`."""
+        seen = self.input(x).unflatten(-1, (len(self.weight), -1)).softmax(-1)
+        y, F = self_referential(seen, self.weight, state["F"], start, self.limit)
+        return self.output(y, x), TensorDict({"F": F}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:

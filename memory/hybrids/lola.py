@@ -27,10 +27,10 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifelong.kernels.evicting_cache import evicting_cache
 from lifelong.kernels.segments import life_start_steps
+from lifelong.kernels.sliding_window import Band
 from lifelong.memory.attention.cached import SHARPNESS, CachedAttention
-from lifelong.memory.attention.sliding_window import Band
-from lifelong.memory.hybrids.evicting_cache import evicting_cache
 from lifelong.memory.layer import linear_flops, require_positive
 
 __all__ = ["LoLA"]

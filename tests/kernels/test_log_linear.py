@@ -5,7 +5,10 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch.nn.functional import normalize
 
+from lifelong.kernels.in_place import in_place
 from lifelong.kernels.log_linear import log_linear
+from lifelong.kernels.log_linear.cpu_step import log_linear as compiled
+from lifelong.kernels.log_linear.reference import log_linear as reference
 
 
 def draw(T, rule="delta", levels=4, B=2, H=2, K=3, V=4, start=None, lived=20):
@@ -100,3 +103,33 @@ def test_what_does_not_fit_is_named(name, value, message):
     tensors, fixed = draw(4)
     with pytest.raises(ValueError, match=message):
         log_linear(**tensors | fixed | {name: value})
+
+
+@pytest.mark.parametrize("rule", ["delta", "additive"])
+@pytest.mark.parametrize("levels", [1, 2, 4, 9])
+@torch.no_grad()
+def test_compiled_steps_say_what_the_plain_loop_says_of_every_step_and_state(levels, rule):
+    inputs, fixed = draw(40, rule, levels)
+    inputs = {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
+    inputs["state"], inputs["count"] = torch.zeros_like(inputs["state"]), torch.zeros_like(inputs["count"])
+    wanted = reference(**inputs, **fixed)
+    state, count, ys = inputs["state"], inputs["count"], []
+    for t in range(40):
+        now = {name: x[:, t : t + 1] for name, x in inputs.items() if name not in ("state", "count")}
+        y, state, count = compiled(**now, state=state, count=count, **fixed)
+        ys.append(y)
+    for got, want in zip((torch.cat(ys, 1), state, count), wanted, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@torch.no_grad()
+def test_a_step_writes_the_levels_in_place_only_where_that_is_allowed():
+    inputs, _ = draw(1)
+    before = inputs["state"].clone()
+    wanted = log_linear(**inputs)
+    assert torch.equal(inputs["state"], before)
+    with in_place():
+        got = log_linear(**inputs)
+    assert got[1].data_ptr() == inputs["state"].data_ptr()
+    for x, want in zip(got, wanted, strict=True):
+        assert torch.equal(x, want)

@@ -17,7 +17,9 @@ Source: arXiv:2505.23666.
 import torch
 from torch import Tensor
 
-__all__ = ["evicting_cache"]
+from lifelong.kernels.arguments import examine
+
+__all__ = ["check", "evicting_cache"]
 
 UNSEEN = -1e30
 """Score of empty slots: finite, so that an empty cache gives no NaN."""
@@ -109,3 +111,41 @@ def _divided(S: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
     read = torch.einsum("...vf,...f->...v", S, features)
     mass = read[..., -1:]
     return read[..., :-1] / torch.where(mass > 0, mass, 1.0), mass[..., 0]
+
+
+def check(
+    q: Tensor,
+    phi: Tensor,
+    pairs: Tensor,
+    came: Tensor,
+    kept: Tensor,
+    S: Tensor,
+    start: Tensor,
+    sharpness: Tensor,
+    linear_bias: Tensor,
+) -> None:
+    """Validate shapes and dtypes; the arguments are those of `evicting_cache`.
+
+    Raises:
+        ValueError: naming the argument, what it is and what is wanted.
+    """
+    if q.ndim != 4:
+        raise ValueError(f"q must be [B, T, H, K], got {list(q.shape)}")
+    (B, T, H, K), (rows, F), L = q.shape, S.shape[-2:], kept.shape[1]
+    R = K + rows + F
+    wanted = {
+        "phi": (phi, [B, T, H, F]),
+        "pairs": (pairs, [B, T, H, R]),
+        "came": (came, [B, T]),
+        "kept": (kept, [B, L, H, R]),
+        "S": (S, [B, H, rows, F]),
+        "start": (start, [B, T]),
+        "sharpness": (sharpness, [H]),
+        "linear_bias": (linear_bias, [H]),
+    }
+    for name, (tensor, shape) in wanted.items():
+        if list(tensor.shape) != shape:
+            raise ValueError(f"{name} must be {shape}, got {list(tensor.shape)}")
+    if start.dtype != torch.bool:
+        raise ValueError(f"start must be bool, got {start.dtype}")
+    examine({"q": q, **{name: tensor for name, (tensor, _) in wanted.items()}}, states=("kept", "S"))
