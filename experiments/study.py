@@ -12,7 +12,7 @@ A study file is described in `studies/study_file.py` and docs/studies.md; `exper
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -63,8 +63,8 @@ class RunConfig:
         file: the study.
         output: folder of the study; if not given, runs/studies/NAME.
         workers: trials at a time; 0 is one for every core.
-        ray: run on a Ray cluster: `auto`, its address, or `local`, one of this machine. All its machines need to see the
-            output folder.
+        ray: run on a Ray cluster: `auto`, its address, or `local`, one of this machine. All its machines need to see
+            the output folder.
         any_code: keep results of other code; if not given, their trials are run again.
     """
 
@@ -154,8 +154,8 @@ def _register(arguments: list[str]) -> None:
     found, new = register(study.file, study.folder, begun)
     said = "registered" if new else f"was registered on {found.date}"
     sys.stdout.write(
-        f"{study.file.name}: {said}: {len(study.file.hypotheses)} hypotheses, {len(plans)} arms, {len(found.seeds)} seeds, "
-        f"SHA-256 {found.sha256[:16]}..., commit {(found.git or 'none')[:12]}\n"
+        f"{study.file.name}: {said}: hypotheses {len(study.file.hypotheses)}, arms {len(plans)}, "
+        f"seeds {len(found.seeds)}, SHA-256 {found.sha256[:16]}..., commit {(found.git or 'none')[:12]}\n"
     )
     sys.stderr.write(f"{'wrote' if new else 'kept'} {study.folder / REGISTERED}\n")
 

@@ -13,8 +13,8 @@ The best of several arms is the one with the greatest mean over seeds. "A exceed
 exceeds each (the largest p: intersection-union, no correction needed); "the best of A, B exceeds C" if one of them does
 at its share of the level (the smallest p times their number, Bonferroni).
 
-The interval is the paired bootstrap over seeds from ten seeds on, in which the best arm is chosen anew in every resample;
-with 3 to 9 seeds it is Student's, of the arms that were the best; with fewer there is none.
+The interval is the paired bootstrap over seeds from ten seeds on, in which the best arm is chosen anew in every
+resample; with 3 to 9 seeds it is Student's, of the arms that were the best; with fewer there is none.
 
 Source: Student 1908; Berger 1982, doi:10.1080/00401706.1982.10487790 (intersection-union); Holm 1979.
 """

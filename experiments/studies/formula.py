@@ -25,7 +25,7 @@ CURVES = {
     "retention": ("rho", "rho1"),
     "adaptation": ("new", "old", "unchanged", "first"),
 }
-"""Curves by kind of test: retention rehearsed and at first exposure, over lags; P(answer) since a change, over meetings."""
+"""Curves by kind of test: retention pooled and at first exposure, over lags; P(answer) over meetings since a change."""
 
 NUMBERS: dict[str, tuple[str, ...]] = {"retention": ("return", "known", "index"), "adaptation": ()}
 """Single numbers by kind of test: mean return, P(success) of tasks met before, memory index."""

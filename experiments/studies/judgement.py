@@ -138,4 +138,7 @@ def _few(seeds: int) -> Iterator[str]:
     if seeds < _LEAST:
         yield f"{seeds} seed{'s' if seeds > 1 else ''}: the points, and nothing can be told apart below {_LEAST}"
     elif seeds < FEW:
-        yield f"{seeds} seeds, fewer than {FEW}: interval and p are right if differences of seeds are normal; see the points"
+        yield (
+            f"{seeds} seeds, fewer than {FEW}: interval and p are right if differences of seeds are normal; see the "
+            "points"
+        )

@@ -68,7 +68,7 @@ def _sentences(study: Study, plans: list[Plan], tuning: dict[str, int], hours: f
     comparisons = sum(len(one.contrast.comparisons) for one in file.hypotheses)
     yield f"- {len(file.hypotheses)} hypotheses, {comparisons} comparisons"
     if len(file.seeds) < 10 and file.hypotheses:
-        yield f"- {len(file.seeds)} seeds, fewer than 10: points are shown, and intervals and p trust normal differences"
+        yield f"- {len(file.seeds)} seeds, fewer than 10: points are shown; intervals and p trust normal differences"
     if hours:
         yield f"- about {hours:.2g} hours of training on one core, one trial a core at a time; tests come on top"
     yield f"- {study.standing or 'registered'}"

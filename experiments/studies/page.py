@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lifelong.experiments.metrics.paired import LEVEL
 from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.figures import save_figure
 from lifelong.experiments.reports.markdown import markdown_table
@@ -237,9 +238,10 @@ def _sections(evidence: _Evidence) -> Iterator[str]:
         yield "## Predictions and outcomes"
         yield _shown(judgements_table(judgements, exploratory))
         yield (
-            "Difference: over paired seeds, which have the same lives. Interval: paired bootstrap over seeds, of fewer than "
-            f"{FEW} Student's; not corrected. p: Student's paired test of the direction, doubled; Holm's correction "
-            "over this table. Supported: above the margin (p < .05); refuted: below the smallest effect of interest."
+            "Difference: over paired seeds, which have the same lives. Interval: paired bootstrap over seeds, of fewer "
+            f"than {FEW} Student's; not corrected. p: Student's paired test of the direction, doubled; Holm's "
+            f"correction over this table. Supported: above the margin (p < {LEVEL}); refuted: below the smallest "
+            "effect of interest."
         )
         yield from _points(judgements, exploratory)
     yield "## Arms"
@@ -345,9 +347,7 @@ def _test(evidence: _Evidence, test: Test) -> Iterator[str]:
             cells = [_numbers(of_seed, test.name, quantity, ends) for ends in bins]
             lines.append((arm, *(_number(float(np.mean(cell)) if cell else math.nan, ".3f") for cell in cells)))
         heading = ("arm", *(f"{low}" if low == high else f"{low}-{high}" for low, high in bins))
-        yield _shown(
-            Table(heading, tuple(lines), _caption(f"{_CURVES[quantity]}, mean over seeds", evidence.exploratory))
-        )
+        yield _shown(Table(heading, tuple(lines), _caption(_CURVES[quantity], evidence.exploratory)))
     if _bins(evidence.rows, test.name, _SHOWN[test.by]):
         yield f"![{_CURVES[_SHOWN[test.by]]}]({test.name}.svg)"
 

@@ -197,20 +197,32 @@ def shapes_near(
     Returns:
         The largest below and the smallest above of each, in no order; one alone if the memory has no dial.
     """
-    settings = memory_settings(name)
-    dial = next((dial for dial in DIALS if dial in settings and dial not in given), None)
-    if dial is None:
-        size = _bytes(name, width, _hashable(given), most_parameters)
-        return [] if size is None else [Shape(dict(given), size)]
-    others = {d: values for d, values in _GRID.items() if d in settings and d not in given and d != dial}
-    turned: list[dict[str, Any]] = [{}]
-    if grid:
-        turned += [dict(zip(others, values, strict=True)) for values in product(*others.values())] if others else []
 
     def bytes_of(options: Mapping[str, Any]) -> int | None:
         return _bytes(name, width, _hashable(options), most_parameters)
 
-    return [shape for more in turned for shape in _around(bytes_of, width, state_bytes, {**given, **more}, dial)]
+    dials = [dial for dial in DIALS if dial not in given and _takes(name, dial, bytes_of, given)]
+    if not dials:
+        size = bytes_of(given)
+        return [] if size is None else [Shape(dict(given), size)]
+    if not grid:
+        return list(_around(bytes_of, width, state_bytes, given, dials[0]))
+    found: list[Shape] = []
+    for dial in dials if dials == ["num_heads"] else [dial for dial in dials if dial != "num_heads"]:
+        others = {d: v for d, v in _GRID.items() if d not in (*given, dial) and _takes(name, d, bytes_of, given)}
+        for values in product(*others.values()):
+            more = dict(zip(others, values, strict=True))
+            found += _around(bytes_of, width, state_bytes, {**given, **more}, dial)
+        found += _around(bytes_of, width, state_bytes, given, dial) if others else []
+    return found
+
+
+def _takes(name: str, dial: str, bytes_of: Callable[[Mapping[str, Any]], int | None], given: Mapping[str, Any]) -> bool:
+    """Return whether a memory has a dial; one that hands its options on is asked by its values."""
+    settings = memory_settings(name)
+    if "**" not in settings:
+        return dial in settings
+    return any(bytes_of({**given, dial: value}) is not None for value in (1, 2, 4, 8, 16, 32))
 
 
 def _around(
@@ -236,8 +248,16 @@ def _around(
         above = min((one for one in found if one[1] > state_bytes), key=lambda one: one[1], default=None)
     else:
         low, high, below, above = 1, 2, None, None
-        while high <= _LARGEST and (here := at(high)) is not None and here[1] <= state_bytes:
-            low, below, high = here[0], here, 2 * high
+        while high <= _LARGEST:
+            here = at(high)
+            if here is not None and here[1] > state_bytes:
+                above = here
+                break
+            if here is None and below is not None:
+                break
+            if here is not None:
+                low, below = here[0], here
+            high *= 2
         first = at(1)
         if below is None and first is not None:
             below, above = (first, None) if first[1] <= state_bytes else (None, first)
@@ -288,7 +308,8 @@ def _shapes(config: TrainConfig, env: TaskStream, size: Size, *, several: bool) 
         ]
         said = " and ".join(f"{one:,}" for one in nearest if one is not None)
         raise UserError(
-            f"no shape of {config.memory!r} has {wanted:,} bytes of state within {tolerance:.3g}: the nearest have {said}; "
+            f"no shape of {config.memory!r} has {wanted:,} bytes of state within {tolerance:.3g}: the nearest have "
+            f"{said}; "
             'size = "parameters" or size = "any" in the arm leaves its bytes as they are'
         )
     return found if not several else _spread(found[0], fitting(every))

@@ -1,7 +1,7 @@
 """Trials as tasks of a Ray cluster: the function that a process of this machine calls, called by Ray.
 
-All machines must see the study's folder under the same path: a trial whose worker is lost goes on elsewhere from its last
-checkpoint. Ray is an extra, and imported when it is asked for.
+All machines must see the study's folder under the same path: a trial whose worker is lost goes on elsewhere from its
+last checkpoint. Ray is an extra, and imported when it is asked for.
 """
 
 import importlib
@@ -114,8 +114,8 @@ def run_on_ray(
         raise
     except (ConnectionError, errors.RaySystemError, errors.GcsUnavailableError) as error:
         raise UserError(
-            f"the Ray cluster is gone with {len(waiting)} trials unfinished: {_first_line(error)}; what has ended is kept, "
-            "and the same command goes on"
+            f"the Ray cluster is gone with {len(waiting)} trials unfinished: {_first_line(error)}; what has ended is "
+            "kept, and the same command goes on"
         ) from error
 
 

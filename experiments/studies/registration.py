@@ -1,7 +1,7 @@
 """Registration of a study: what was predicted, before the first trial.
 
-`registered.json` in the study's folder holds date, git and code hash, the SHA-256 of the study file, and the file itself.
-A study whose file has changed since, or that was registered after its first trial, or never, is *exploratory*.
+`registered.json` in the study's folder holds date, git and code hash, the SHA-256 of the study file, and the file
+itself. A study whose file has changed since, or that was registered after its first trial, or never, is *exploratory*.
 """
 
 import json
@@ -61,8 +61,8 @@ def register(file: StudyFile, folder: Path, trials: int) -> tuple[Registration, 
     if trials:
         since = "was registered as another file" if before is not None else "was not registered"
         raise UserError(
-            f"study {file.name!r} {since}, and {trials} of its trials have begun: a registration comes before the first; "
-            "the study is exploratory, or take another --output"
+            f"study {file.name!r} {since}, and {trials} of its trials have begun: registering comes before; "
+            "this one stays exploratory, another --output begins anew"
         )
     date = datetime.now(UTC).isoformat(timespec="seconds")
     found = Registration(file.name, date, git_hash(), code_hash(), file.sha256, file.seeds, file.text)

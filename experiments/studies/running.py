@@ -18,7 +18,20 @@ __all__ = ["Pace", "duration", "run_study"]
 
 _LINE_EVERY = 30.0  # seconds between two lines of progress
 
-Executor = Callable[[Sequence[Trial], Callable[[Sequence[Trial]], None]], Iterator[tuple[Trial, Result | Failed]]]
+Run = Callable[[Sequence[Trial], Callable[[Sequence[Trial]], None]], Iterator[tuple[Trial, Result | Failed]]]
+
+
+@dataclass(frozen=True)
+class _Executor:
+    """Where trials run.
+
+    Args:
+        run: yields trials as they end.
+        workers: at a time.
+    """
+
+    run: Run
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -82,14 +95,17 @@ def run_study(
         return failed + _run(study, by_seed, "trials", executor, console, any_code)
 
 
-def _executor(workers: int, address: str | None) -> Executor:
+def _executor(workers: int, address: str | None) -> _Executor:
     if address is None:
-        return lambda trials, watch: run_in_processes(trials, workers, watch)
+        return _Executor(lambda trials, watch: run_in_processes(trials, workers, watch), workers)
     ray = connect(address)
-    return lambda trials, watch: run_on_ray(trials, ray, watch)
+    there = int(ray.cluster_resources().get("CPU", 1))
+    return _Executor(lambda trials, watch: run_on_ray(trials, ray, watch), there)
 
 
-def _run(study: Study, trials: Sequence[Trial], what: str, executor: Executor, console: Console, any_code: bool) -> int:
+def _run(
+    study: Study, trials: Sequence[Trial], what: str, executor: _Executor, console: Console, any_code: bool
+) -> int:
     """Run those without a result; return how many failed."""
     todo = [trial for trial in trials if study.store.get(trial, any_code=any_code) is None]
     other = [trial for trial in todo if study.store.get(trial, any_code=True) is not None]
@@ -97,10 +113,10 @@ def _run(study: Study, trials: Sequence[Trial], what: str, executor: Executor, c
     if other:
         said = f"{len(other)} are run again, since the code has changed; --any-code keeps their results"
         console.print(said, soft_wrap=True, highlight=False)
-    progress = _Progress(study, trials, todo, console)
+    progress = _Progress(study, trials, todo, console, executor.workers)
     failed = 0
     try:
-        for trial, result in executor(todo, progress.watch):
+        for trial, result in executor.run(todo, progress.watch):
             if isinstance(result, Failed):
                 failed += 1
                 progress.tell(f"{trial.label}: failed: {result} (see {trial.run}.log)")
@@ -120,8 +136,12 @@ def _run(study: Study, trials: Sequence[Trial], what: str, executor: Executor, c
 class _Progress:
     """Lines of progress."""
 
-    def __init__(self, study: Study, trials: Sequence[Trial], todo: Sequence[Trial], console: Console) -> None:
-        self.console, self.todo, self.done, self.running = console, list(todo), 0, 0
+    def __init__(
+        self, study: Study, trials: Sequence[Trial], todo: Sequence[Trial], console: Console, workers: int
+    ) -> None:
+        self.workers = workers
+        self.console, self.todo, self.done = console, list(todo), 0
+        self.running: dict[Trial, float] = {}  # share of its steps that each has trained for
         self.steps = {trial.arm: int(trial.settings["steps"]) for trial in trials}
         before = [study.store.get(trial, any_code=True) for trial in trials]
         self.seconds: dict[str, list[float]] = {}
@@ -150,18 +170,21 @@ class _Progress:
 
     def watch(self, running: Sequence[Trial]) -> None:
         """Print a line now and then."""
-        self.running = len(running)
         if running and time.monotonic() - self.told >= _LINE_EVERY:
-            shares = [f"{trial.label} {lived(trial) / max(self.steps[trial.arm], 1):.0%}" for trial in running]
+            self.running = {trial: min(lived(trial) / max(self.steps[trial.arm], 1), 1.0) for trial in running}
+            shares = (
+                f"{trial.label} {f'{share:.0%}' if share < 1 else 'is tested'}" for trial, share in self.running.items()
+            )
             self.tell(" · ".join(shares))
 
     def _left(self) -> str:
         """Return the time left, as far as it can be told."""
         pace = Pace(self.seconds, self.steps)
-        expected = [pace.of(trial.arm) for trial in self.todo]
-        if not self.todo or any(seconds is None for seconds in expected):
+        expected = [(trial, pace.of(trial.arm)) for trial in self.todo]
+        if not self.todo or any(seconds is None for _, seconds in expected):
             return ""
-        return f"{duration(sum(filter(None, expected)) / max(self.running, 1))} left"
+        seconds = sum((1 - self.running.get(trial, 0.0)) * (took or 0.0) for trial, took in expected)
+        return f"{duration(seconds / min(max(self.workers, 1), len(self.todo)))} left"
 
 
 def duration(seconds: float) -> str:

@@ -98,11 +98,20 @@ def test_config(test: Test, run: Path, seed: int, stream: str) -> RetentionConfi
     Raises:
         UserError: if a setting is unknown, or has a wrong type or value.
     """
+    plain, words = _test_settings(test, stream)
+    return TESTS[test.by](run, **{"seed": seed} | plain, stream_options=words)
+
+
+test_config.__test__ = False  # type: ignore[attr-defined]  # no test of pytest
+
+
+def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the settings of a test's verb, and those of the stream as words."""
     kind = TESTS[test.by]
     hints = get_type_hints(kind)
     own = {field.name for field in fields(kind)} - _OF_THE_TRIAL
     of_stream = _stream_settings(stream)
-    plain: dict[str, Any] = {"seed": seed}
+    plain: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for name, value in test.settings.items():
         if name == "stream_options":
@@ -113,10 +122,7 @@ def test_config(test: Test, run: Path, seed: int, stream: str) -> RetentionConfi
             options[name] = value
         else:
             _refuse(name, stream, own, of_stream, ())
-    return kind(run, **plain, stream_options=tuple(_words(options)))
-
-
-test_config.__test__ = False  # type: ignore[attr-defined]  # no test of pytest
+    return plain, tuple(_words(options))
 
 
 def check_test(file: StudyFile, test: Test, stream: str) -> None:
@@ -127,19 +133,21 @@ def check_test(file: StudyFile, test: Test, stream: str) -> None:
     """
     for name in test.settings:
         with _at(file, (*test.place, name), name):
-            test_config(replace(test, settings={name: test.settings[name]}), Path("run"), 0, stream)
+            _test_settings(replace(test, settings={name: test.settings[name]}), stream)
     with _at(file, test.place, test.name):
         test_config(test, Path("run"), 0, stream)
 
 
 def memory_settings(name: str) -> set[str]:
-    """Return the names of a memory's settings.
+    """Return the names of a memory's settings; `**` among them if it hands others on.
 
     Raises:
         UserError: if there is no memory of that name.
     """
     with as_user_error():
-        return set(inspect.signature(load("memory", find_memory(name).target)).parameters) - {"self", "width"}
+        parameters = inspect.signature(load("memory", find_memory(name).target)).parameters.values()
+    names = {"**" if one.kind is one.VAR_KEYWORD else one.name for one in parameters}
+    return names - {"self", "width"}
 
 
 def _stream_settings(stream: str) -> set[str]:
@@ -162,7 +170,7 @@ def _refuse(
 ) -> None:
     if name in _OF_THE_STUDY | _OF_THE_TRIAL:
         raise UserError(f"{name} is the study's own and cannot be set here")
-    known = sorted({*own, *of_stream, *of_memory})
+    known = sorted({*own, *of_stream, *of_memory} - {"**"})
     raise UserError(
         f"no setting {name!r}{nearest(name, known)} known, those of stream {stream} among them: {', '.join(known)}"
     )

@@ -9,7 +9,7 @@ there; a line that a killed process left incomplete is dropped.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.measurements import COLUMNS
-from lifelong.experiments.studies.trial import Result, Trial, code_version
+from lifelong.experiments.studies.trial import Result, Trial
 
 __all__ = ["Found", "Store", "read_rows", "write_rows"]
 
@@ -111,7 +111,7 @@ class Store:
         """Write the result of a trial, and return it as it is found from now on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_rows(self.folder / f"{trial.key}.parquet", result.rows)
-        found = Found(trial.key, trial.asked, code_version(), trial.arm, trial.seed, trial.purpose, result.facts)
+        found = Found(trial.key, trial.asked, trial.code, trial.arm, trial.seed, trial.purpose, result.facts)
         if not self._begun:
             self._append({"study": self._study, "stream": self._stream, "format": _FORMAT})
             self._begun = True
@@ -158,10 +158,3 @@ def read_rows(path: Path) -> dict[str, list[Any]]:
     with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
         table = pq.read_table(path)
     return {name: table.column(name).to_pylist() for name in table.column_names}
-
-
-def joined(parts: Iterable[Mapping[str, Iterable[Any]]]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the columns of several tables, one below the other."""
-    listed = list(parts)
-    for name in listed[0] if listed else COLUMNS:
-        yield name, [value for part in listed for value in part[name]]

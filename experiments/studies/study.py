@@ -188,7 +188,8 @@ class Study:
             first = next(arm for arm, of_seed in rows.items() if len(of_seed) < len(self.file.seeds))
             raise UserError(
                 f"study {self.file.name!r} has {there} of {wanted} trials ({first} has {len(rows[first])} of "
-                f"{len(self.file.seeds)} seeds): lifelong study run {self.file.path} goes on, --partial takes what is there"
+                f"{len(self.file.seeds)} seeds): lifelong study run {self.file.path} goes on, --partial takes what is "
+                "there"
             )
 
     def _changed(self, plan: Plan, chosen: Mapping[str, Any]) -> Plan:

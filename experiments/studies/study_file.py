@@ -29,15 +29,16 @@ Errors name the file, the line and what is allowed.
 import hashlib
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lifelong.envs.stream_file import toml_lines
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.runs.seeds import parse_seeds
 from lifelong.experiments.studies.formula import CURVES, Contrast, Expectation, Measure
+from lifelong.memory.registry import find_memory
 from lifelong.registry import nearest
 
 __all__ = ["EVALUATION", "Arm", "Hypothesis", "Place", "Size", "StudyFile", "Test", "Tune", "read_study_file"]
@@ -300,6 +301,8 @@ class _Reader:
         for key in ("memory", "name"):
             if not isinstance(content.get(key, ""), str):
                 raise self.error(place, f"{key} must be text, got {content[key]!r}", key)
+        if "memory" in settings:
+            self.parsed(place, lambda: _check_memory(settings["memory"]), settings["memory"])
         others = [f"{value}" for key, value in settings.items() if key != "memory"]
         name = content.get("name", "/".join([settings.get("memory", train.get("memory", "gated_delta")), *others]))
         if not re.fullmatch(_NAME, name):
@@ -416,16 +419,21 @@ class _Reader:
             raise self.error(place, f"{place[-1]} must be text, got {value!r}", str(place[-1]))
         return value
 
-    def parsed(self, place: Place, read: Any) -> Any:
+    def parsed(self, place: Place, read: Callable[[], Any], word: str = "") -> Any:
         """Return what is read from a text."""
         try:
             return read()
         except ValueError as error:
-            raise self.error(place, str(error), str(place[-1])) from error
+            raise self.error(place, str(error), word or str(place[-1])) from error
 
     def error(self, place: Place, message: str, word: str = "") -> UserError:
         """Return an error with the line of an entry."""
         return UserError(f"{self.path}:{_line(self.lines, self.text, place, word)}: {message}")
+
+
+def _check_memory(name: str) -> None:
+    with as_user_error():
+        find_memory(name)
 
 
 def _line(lines: Mapping[Place, int], text: str, place: Place, word: str) -> int:

@@ -26,7 +26,7 @@ from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import LAST
-from lifelong.experiments.runs.errors import ERRORS
+from lifelong.experiments.runs.errors import ERRORS, UserError
 from lifelong.experiments.runs.seeds import state_of
 from lifelong.experiments.studies.measurements import COLUMNS, measure_test, measure_training
 from lifelong.experiments.studies.settings import test_config
@@ -56,6 +56,8 @@ class Trial:
         folder: of the study.
         purpose: `final`, or `tune`.
         content: of a stream file, and of memories from elsewhere: a hash of what names alone do not tell.
+        code: version of the code that trains and measures; a process of another version refuses the trial.
+        training_code: hash of the code that trains.
     """
 
     study: str
@@ -66,6 +68,8 @@ class Trial:
     folder: str
     purpose: str = "final"
     content: str = ""
+    code: str = field(default_factory=lambda: code_version())
+    training_code: str = field(default_factory=code_hash)
 
     @property
     def trained(self) -> str:
@@ -80,14 +84,14 @@ class Trial:
     @property
     def key(self) -> str:
         """Hash of what is trained and tested, and of the code."""
-        return _hash([self.asked, code_version()])
+        return _hash([self.asked, self.code])
 
     @property
     def name(self) -> str:
         """Name of its run: what other settings or other code trained has another."""
         arm = "".join(c if c.isalnum() or c in "-_." else "-" for c in self.arm)
         tuned = "-tune" if self.purpose == "tune" else ""
-        return f"{arm}{tuned}-seed{self.seed}-{_hash([self.trained, code_hash()])[:8]}"
+        return f"{arm}{tuned}-seed{self.seed}-{_hash([self.trained, self.training_code])[:8]}"
 
     @property
     def run(self) -> Path:
@@ -156,9 +160,12 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
 
     Raises:
         Interrupted: if a signal ended it; the same call goes on.
+        UserError: if the code is not the one that the trial is of.
         Exception: whatever training and testing raise.
     """
     console = console or Console(quiet=True)
+    if trial.code != code_version():
+        raise UserError("the code has changed since the study was started: start it again")
     config = trial.config
     state = state_of(config)
     if state != "finished":
@@ -190,7 +197,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def _tested(trial: Trial, test: Test) -> dict[str, list[Any]]:
     """Return the measurements of a test, from its file if it was done before."""
-    path = trial.run / "study" / f"{test.name}-{_hash([test.by, test.settings, code_version()])[:16]}.json"
+    path = trial.run / "study" / f"{test.name}-{_hash([test.by, test.settings, trial.code])[:16]}.json"
     if path.exists():
         found: dict[str, list[Any]] = json.loads(path.read_text())
         return found

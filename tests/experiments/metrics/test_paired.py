@@ -1,4 +1,4 @@
-"""Differences whose truth is known: worked out by hand, and how often a verdict is wrong over many simulated studies."""
+"""Differences whose truth is known: worked out by hand, and how often verdicts err over many simulated studies."""
 
 import math
 

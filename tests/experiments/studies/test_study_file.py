@@ -72,6 +72,7 @@ WRONG = [
     ('question = "Is it kept?"', "", "1: a study needs question"),
     ('seeds = "20-22"', 'seeds = "22-20"', "3: seeds must be like 0..4 or 0,1,2, from the least"),
     ('seeds = "20-22"', "seeds = true", "3: seeds are a text such as"),
+    ('"gated_delta",', '"gated_dleta",', "5: no memory 'gated_dleta'; did you mean 'gated_delta'? known: "),
     ('"gated_delta",', "7,", "4: an arm is the name of a memory, or a table of settings; got 7"),
     ('{carry = "episode"}', '"gru"', "6: two arms are named 'gru': give one a name of its own"),
     ('size = "parameters"}', 'size = "bytes"}', "6: size of an arm must be one of equal, parameters, any; got 'bytes'"),
