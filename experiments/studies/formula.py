@@ -181,7 +181,8 @@ class Contrast:
         left, right = (list(_sides(part, arms)) for part in (parts[0], parts[1] if len(parts) == 2 else ""))
         if not left:
             raise ValueError("a contrast names at least one arm")
-        pairs = [Comparison(one, other) for one in left for other in (right or [None])]
+        others: list[Side | None] = [*right] or [None]
+        pairs = [Comparison(one, other) for one in left for other in others]
         for pair in pairs:
             if pair.right is not None and set(pair.left.arms) & set(pair.right.arms):
                 raise ValueError(f"an arm cannot be compared with itself: {pair.label}")

@@ -74,9 +74,10 @@ def judge(file: StudyFile, rows: Rows, exploratory: str = "") -> list[Judgement]
         for comparison in hypothesis.contrast.comparisons:
             found.append(_judged(hypothesis, comparison, rows))
             families.append(hypothesis.corrected)
-    corrected = [_corrected([one[k] for one in found], families) for k in (1, 2)]
+    above = _corrected([p for _, p, _ in found], families)
+    below = _corrected([p for _, _, p in found], families)
     judged = []
-    for (one, p, _), p_holm, p_below in zip(found, *corrected, strict=True):
+    for (one, p, _), p_holm, p_below in zip(found, above, below, strict=True):
         notes = one.notes + ((exploratory,) if exploratory else ())
         judged.append(replace(one, p=p, p_holm=p_holm, verdict=verdict(p_holm, p_below), notes=notes))
     return judged

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from lifelong.experiments.adaptation import AdaptationConfig, main as adaptation
 from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve
 from lifelong.experiments.metrics.rows import bin_edges
 from lifelong.experiments.retention import RetentionConfig, main as retention
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build import make_env
 from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import FROZEN, read_episodes
@@ -57,7 +59,7 @@ def measure_training(test: str, run: Path) -> dict[str, list[Any]]:
         UserError: if the run was not evaluated.
     """
     config = open_run(run).resolved()
-    actions = "greedy" if config.actions == "greedy" else "drawn"
+    actions: Actions = "greedy" if config.actions == "greedy" else "drawn"
     rows = read_episodes(run, [FROZEN[actions]])
     env = make_env(config, num_envs=1)
     try:
@@ -125,8 +127,9 @@ def _of_summary(summary: Summary) -> Iterator[Row]:
 
 def _of_curve(quantity: str, curve: RetentionCurve) -> Iterator[Row]:
     edges = [(lag, lag) for lag in curve.lags] if curve.lags else [bin_edges(k) for k in range(len(curve.rho))]
-    for ends, *rest in zip(edges, curve.count, curve.rho, curve.low, curve.high, strict=True):
-        yield quantity, *ends, *rest
+    columns = zip(edges, curve.count, curve.rho, curve.low, curve.high, strict=True)
+    for (first, last), count, rho, low, high in columns:
+        yield quantity, first, last, count, rho, low, high
 
 
 def _of_change(curve: RewriteCurve, run: Path) -> Iterator[Row]:
@@ -134,9 +137,10 @@ def _of_change(curve: RewriteCurve, run: Path) -> Iterator[Row]:
         raise UserError(f"{run}: no curve of adaptation: {curve.reason}")
     edges = [(0, 0), *(bin_edges(k) for k in range(len(curve.bins) - 1))]
     for quantity in ("new", "old", "unchanged", "first"):
-        shares = getattr(curve, quantity)
-        for ends, *rest in zip(edges, shares.count, shares.mean, shares.low, shares.high, strict=True):
-            yield quantity, *ends, *rest
+        shares: Shares = getattr(curve, quantity)
+        columns = zip(edges, shares.count, shares.mean, shares.low, shares.high, strict=True)
+        for (first, last), count, mean, low, high in columns:
+            yield quantity, first, last, count, mean, low, high
 
 
 def _columns(test: str, rows: Iterable[Row]) -> dict[str, list[Any]]:

@@ -214,7 +214,7 @@ def _write_rows(path: Path, rows: Rows) -> None:
     parts = [(arm, seed, one) for arm, of_seed in rows.items() for seed, one in sorted(of_seed.items())]
     table = {name: [value for _, _, one in parts for value in one[name]] for name in COLUMNS}
     lengths = [(arm, seed, len(one["test"])) for arm, seed, one in parts]
-    first = {
+    first: dict[str, list[Any]] = {
         "arm": [arm for arm, _, length in lengths for _ in range(length)],
         "seed": [seed for _, seed, length in lengths for _ in range(length)],
     }
@@ -233,6 +233,9 @@ def _sections(evidence: _Evidence) -> Iterator[str]:
         yield evidence.registered
     if exploratory:
         yield f"**{exploratory[0].upper()}{exploratory[1:]}.** Its p values are descriptions, not tests."
+    versions = {str(trial["code"]) for trial in evidence.trials}
+    if len(versions) > 1:
+        yield f"**Its trials are of {len(versions)} versions of the code.**"
     judgements = judge(file, evidence.rows, exploratory)
     if judgements:
         yield "## Predictions and outcomes"

@@ -82,8 +82,8 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
             else:
                 _refuse(name, stream, {*own, *_PPO}, of_stream, of_memory)
     with _at(file, arm.place, arm.name):
-        lists = {name: tuple(_words(table)) for name, table in words.items() if table}
-        return TrainConfig(**plain, **lists, ppo=PPOOverrides(**learning))
+        plain |= {name: tuple(_words(table)) for name, table in words.items() if table}
+        return TrainConfig(**plain, ppo=PPOOverrides(**learning))
 
 
 def test_config(test: Test, run: Path, seed: int, stream: str) -> RetentionConfig | AdaptationConfig:
@@ -99,7 +99,8 @@ def test_config(test: Test, run: Path, seed: int, stream: str) -> RetentionConfi
         UserError: if a setting is unknown, or has a wrong type or value.
     """
     plain, words = _test_settings(test, stream)
-    return TESTS[test.by](run, **{"seed": seed} | plain, stream_options=words)
+    settings: dict[str, Any] = {"seed": seed} | plain
+    return TESTS[test.by](run, **settings, stream_options=words)
 
 
 test_config.__test__ = False  # type: ignore[attr-defined]  # no test of pytest

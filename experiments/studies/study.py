@@ -1,6 +1,6 @@
 """A study: its file, plans, trials, results, and judgements."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from lifelong.experiments.runs.code_version import code_hash
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.judgement import Judgement, judge
 from lifelong.experiments.studies.measurements import Measurements, measured
@@ -18,7 +17,7 @@ from lifelong.experiments.studies.registration import Registration, check_seeds,
 from lifelong.experiments.studies.settings import train_config
 from lifelong.experiments.studies.store import Found, Store
 from lifelong.experiments.studies.study_file import StudyFile, read_study_file
-from lifelong.experiments.studies.trial import Trial, content_hash
+from lifelong.experiments.studies.trial import Trial, code_version, content_hash
 
 __all__ = ["Choice", "Study"]
 
@@ -208,18 +207,14 @@ class Study:
         settings = {name: value for name, value in plan.config.to_json().items() if name not in _OPEN}
         tests = [[test.name, test.by, test.settings] for test in self.file.tests]
         content = content_hash(plan.config, plan.plug_ins or {})
-        return Trial(self.file.name, plan.arm.name, seed, settings, tests, str(self.folder.resolve()), purpose, content)
-
-
-def code_notes(results: Mapping[str, Mapping[int, Found]], registration: Registration | None) -> Iterator[str]:
-    """Yield sentences on the code that results are of, where it is not one and the same.
-
-    Args:
-        results: by arm and seed.
-        registration: of the study.
-    """
-    versions = {one.code for of_seed in results.values() for one in of_seed.values()}
-    if len(versions) > 1:
-        yield f"trials are of {len(versions)} versions of the code"
-    if registration is not None and registration.code != code_hash():
-        yield "the code that trains has changed since the registration"
+        return Trial(
+            self.file.name,
+            plan.arm.name,
+            seed,
+            settings,
+            tests,
+            str(self.folder.resolve()),
+            purpose,
+            content,
+            code_version(),
+        )

@@ -39,6 +39,17 @@ _MEASURED_BY = ("retention.py", "adaptation.py", "metrics", "studies/measurement
 """Below `experiments/`: what measurements depend on beside the code that trains."""
 
 
+@cache
+def code_version() -> str:
+    """Return a hash of the code that trains agents and of the code that measures them."""
+    top = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256(code_hash().encode())
+    for place in (top / name for name in _MEASURED_BY):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{path.relative_to(top).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal ended a trial; it goes on from its last checkpoint."""
 
@@ -68,7 +79,7 @@ class Trial:
     folder: str
     purpose: str = "final"
     content: str = ""
-    code: str = field(default_factory=lambda: code_version())
+    code: str = field(default_factory=code_version)
     training_code: str = field(default_factory=code_hash)
 
     @property
@@ -138,17 +149,6 @@ def content_hash(config: TrainConfig, plug_ins: Mapping[str, Any]) -> str:
     if is_stream_file(config.stream):
         parts.append(hashlib.sha256(Path(config.stream).read_bytes()).hexdigest())
     return " ".join(parts)
-
-
-@cache
-def code_version() -> str:
-    """Return a hash of the code that trains agents and of the code that measures them."""
-    top = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(code_hash().encode())
-    for place in (top / name for name in _MEASURED_BY):
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(f"{path.relative_to(top).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def run_trial(trial: Trial, console: Console | None = None) -> Result:

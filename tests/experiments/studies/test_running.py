@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.studies import ray_cluster, running, trial as trials
+from lifelong.experiments.studies import ray_cluster, running, study as studies, trial as trials
 from lifelong.experiments.studies.processes import Failed
 from lifelong.experiments.studies.running import duration, run_study
 from lifelong.experiments.studies.trial import Interrupted, Trial, run_trial
@@ -82,7 +82,7 @@ def test_other_code_runs_trials_again_unless_it_is_told_not_to(
 ) -> None:
     told(made())
     machine.ran.clear()
-    monkeypatch.setattr(trials, "code_version", lambda: "another")
+    monkeypatch.setattr(studies, "code_version", lambda: "another")
     assert "6 of them finished before" in told(made(), any_code=True)[1]
     assert not machine.ran
     assert "6 are run again, since the code has changed; --any-code keeps their results" in told(made())[1]
