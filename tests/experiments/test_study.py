@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,6 +85,17 @@ def test_the_example_is_a_study(folder: Path, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "| emptied | gated_delta |" in said
     assert "unequal" not in said
+
+
+def test_the_page_shows_a_study_that_can_be_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (SMOKE.parents[2] / "docs" / "studies.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (folder / "page.toml").write_text(text)
+    assert cli.main(["study", "check", "page.toml", "--quick"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("| 4,") == 3, "bytes of gated_delta, window, and of the control"
+    assert "- unequal in bytes of state: " in said
+    assert "(gru)" in said
 
 
 def study(folder: Path, *words: str) -> "subprocess.Popen[str]":
