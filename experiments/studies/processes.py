@@ -99,7 +99,7 @@ def _run(trial: Trial, running: dict[Trial, "subprocess.Popen[bytes]"], ending: 
             )
             running[trial] = process
             if ending.is_set():  # since it was looked at
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
             try:
                 code = process.wait()
             finally:
@@ -115,7 +115,7 @@ def _run(trial: Trial, running: dict[Trial, "subprocess.Popen[bytes]"], ending: 
 
 def _end(running: dict[Trial, "subprocess.Popen[bytes]"]) -> None:
     """Let the running trials write their checkpoints, and wait for them; a second Ctrl-C ends them at once."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         processes = list(running.values())
         for process in processes:
             with contextlib.suppress(ProcessLookupError):

@@ -50,12 +50,18 @@ def run_trial_json(text: str) -> str:
 
     Args:
         text: of a `Trial`.
+
+    Returns:
+        The result; empty if a signal ended the trial, which goes on from its checkpoint.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     trial = Trial(**json.loads(text))
     if trial.result.exists():
         return trial.result.read_text()
-    content = asdict(run_trial(trial))
+    try:
+        content = asdict(run_trial(trial))
+    except Interrupted:
+        return ""
     write_json(trial.result, content)
     return json.dumps(content)
 
@@ -75,6 +81,14 @@ def run_on_ray(
         KeyboardInterrupt: on Ctrl-C; tasks end, and go on from their last checkpoints.
     """
     errors = ray.exceptions
+    lost = (
+        errors.WorkerCrashedError,
+        errors.NodeDiedError,
+        errors.OutOfMemoryError,
+        errors.ObjectLostError,
+        errors.TaskCancelledError,
+    )
+    gone = (ConnectionError, errors.RaySystemError, errors.LocalRayletDiedError, errors.RpcError)
     task = ray.remote(num_cpus=1, max_retries=0)(run_trial_json)
     waiting: dict[Any, Trial] = {}
     attempts: dict[Trial, int] = {}
@@ -91,28 +105,28 @@ def run_on_ray(
             if not done and not ray.is_initialized():
                 raise ConnectionError("the connection is closed")
             for one in done:
-                trial = waiting.pop(one)
+                trial = waiting[one]
+                text: str | None
                 try:
-                    yield trial, Result(**json.loads(ray.get(one)))
-                except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
-                    if attempts[trial] >= _ATTEMPTS:
-                        yield trial, Failed(f"its worker was lost {_ATTEMPTS} times: {_first_line(error)}")
-                    else:
-                        submit(trial)
+                    text, why = ray.get(one), "it was interrupted"
+                except lost as error:
+                    text, why = "", _first_line(error)
                 except errors.RayTaskError as error:
-                    cause = getattr(error, "cause", None)
-                    lost = isinstance(cause, Interrupted) and attempts[trial] < _ATTEMPTS
-                    if lost:
-                        submit(trial)
-                    else:
-                        yield trial, Failed(_first_line(cause or error))
+                    text, why = None, _first_line(getattr(error, "cause", None) or error)
+                del waiting[one]
+                if text:
+                    yield trial, Result(**json.loads(text))
+                elif text is None or attempts[trial] >= _ATTEMPTS:
+                    yield trial, Failed(why)
+                else:
+                    submit(trial)
             watch(list(waiting.values()))
     except KeyboardInterrupt:
         for one in waiting:
             ray.cancel(one)
         time.sleep(_LOOK)
         raise
-    except (ConnectionError, errors.RaySystemError, errors.GcsUnavailableError) as error:
+    except gone as error:
         raise UserError(
             f"the Ray cluster is gone with {len(waiting)} trials unfinished: {_first_line(error)}; what has ended is "
             "kept, and the same command goes on"

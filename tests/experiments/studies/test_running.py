@@ -135,8 +135,9 @@ class FakeRay:
     """As much of Ray as is used: tasks run when they are waited for, and workers are lost on order."""
 
     exceptions = SimpleNamespace(
-        WorkerCrashedError=LostError, NodeDiedError=LostError, OutOfMemoryError=LostError, RayTaskError=TaskError,
-        RaySystemError=GoneError, GcsUnavailableError=GoneError,
+        WorkerCrashedError=LostError, NodeDiedError=LostError, OutOfMemoryError=LostError, ObjectLostError=LostError,
+        TaskCancelledError=LostError,
+        RayTaskError=TaskError, RaySystemError=GoneError, LocalRayletDiedError=GoneError, RpcError=GoneError,
     )  # fmt: skip
 
     def __init__(self, errors: list[BaseException | None]) -> None:
@@ -165,6 +166,8 @@ class FakeRay:
 
     def get(self, one: str) -> str:
         error = self.errors.pop(0) if self.errors else None
+        if isinstance(error, Interrupted):
+            return ""
         if error is not None:
             raise error
         trial = Trial(**json.loads(one.partition(" ")[2]))
@@ -181,9 +184,7 @@ def on_ray(study: Any, monkeypatch: pytest.MonkeyPatch, *errors: BaseException |
 
 def test_on_a_cluster_lost_trials_are_tried_again(made: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     study = made()
-    failed, said = on_ray(
-        study, monkeypatch, None, LostError(), TaskError(Interrupted("ended")), TaskError(UserError("no"))
-    )
+    failed, said = on_ray(study, monkeypatch, None, LostError(), Interrupted("ended"), TaskError(UserError("no")))
     assert failed == 1
     assert "failed: no (see" in said
     assert not machine.ran
@@ -197,7 +198,7 @@ def test_on_a_cluster_lost_trials_are_tried_again(made: Any, machine: Machine, m
 def test_a_cluster_that_vanishes_loses_nothing(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     study = made()
     with pytest.raises(
-        UserError, match="the Ray cluster is gone with 4 trials unfinished: far away; what has ended is kept"
+        UserError, match="the Ray cluster is gone with 5 trials unfinished: far away; what has ended is kept"
     ):
         on_ray(study, monkeypatch, None, GoneError("far away"))
     assert len(made().store) == 1
