@@ -38,7 +38,7 @@ from lifelong.envs.parse import parse_drifts, parse_schedule
 from lifelong.envs.stream import References
 from lifelong.registry import nearest
 
-__all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file"]
+__all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file", "toml_lines"]
 
 Place = tuple[str | int, ...]
 """Path of an entry in a file: keys, and indices in lists."""
@@ -201,12 +201,12 @@ class _Reader:
 
 def _parse_toml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     try:
-        return tomllib.loads(text), _toml_lines(text)
+        return tomllib.loads(text), toml_lines(text)
     except tomllib.TOMLDecodeError as error:  # its message has line and column
         raise StreamFileError(f"no TOML: {error}") from error
 
 
-def _toml_lines(text: str) -> dict[Place, int]:
+def toml_lines(text: str) -> dict[Place, int]:
     """Return the lines of headers and keys; values over several lines and tables in one line have that of their key."""
     lines: dict[Place, int] = {}
     place: Place = ()

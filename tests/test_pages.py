@@ -69,7 +69,9 @@ def test_loops(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2048" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["task-sequence", "memory-package", "own-environment", "own-loop", "words", "library"])
+@pytest.mark.parametrize(
+    "page", ["task-sequence", "memory-package", "own-environment", "own-loop", "words", "library", "studies"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     for link in re.findall(r"\]\((?!http)([^)]+)\)", (DOCS / f"{page}.md").read_text()):
         path, _, anchor = link.partition("#")

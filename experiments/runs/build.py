@@ -3,6 +3,7 @@
 Invalid names and settings raise here, before any file is written.
 """
 
+import hashlib
 import re
 from typing import Any
 
@@ -66,15 +67,26 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
     device = check_device(config.device or "cpu")
     torch.manual_seed(config.seed)
     with as_user_error(RuntimeError):
+        _begin_part(config, "memory")
         layers = [one_memory(config) for _ in range(config.layers)]
         if config.memory.replace("-", "_") not in known_memories() and plug_in_memories(layers[0]):
             check_memory(layers[0], long_life=1000)
+        _begin_part(config, "working memory")
         working_memory = config.working_memory or "off"
         working = [make_memory(working_memory, config.width) for _ in layers if working_memory != "off"]
+        _begin_part(config, "encoder")
         encoder = Encoder(env.single_observation_space, config.width, config.normalize_observation or "auto")
-        backbone = Backbone(layers, residual=config.residual, working=working)
+        _begin_part(config, "MLPs")
+        backbone = Backbone(layers, config.expansion, config.residual, working)
+        _begin_part(config, "heads")
         agent = ActorCritic(encoder, backbone, env.single_action_space, config.action_std or "state")
         return agent.to(device)
+
+
+def _begin_part(config: TrainConfig, part: str) -> None:
+    """Seed torch for one part of an agent, where parts have random numbers of their own; else go on with the seed's."""
+    if config.paired_weights:
+        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{config.seed} {part}".encode()).digest()[:8], "big") >> 1)
 
 
 def one_memory(config: TrainConfig) -> Memory:

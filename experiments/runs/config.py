@@ -144,6 +144,8 @@ class TrainConfig:
             agent).
         width: width of the backbone.
         layers: blocks of the backbone.
+        expansion: hidden width of the MLPs behind the memories, as a multiple of the width: it makes the parameters of
+            agents with different memories equal.
         residual: residual connection around the memory: `sum`, or a GTrXL gate (`gated`).
         memory_options: more settings of the memory. A family's preset gives `horizons`, where they fit the memory and
             are not given.
@@ -152,6 +154,8 @@ class TrainConfig:
         normalize_observation: whether numbers of observations are normalised by what was observed so far: floats whose
             bounds are not within [-1, 1] (auto), all (on), none (off).
         action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
+        paired_weights: whether each part of the agent (encoder, memory, MLPs, heads) draws its initial weights from
+            random numbers of its own, so that agents of one seed that differ in one part begin alike in the others.
         preset: name of the preset that gives what is not said: a stream's, or a family's of environments, such as
             classic-control or mujoco. If not given, the stream's own, or the family that the environment is from.
         segment: steps of every life between two updates of the slow weights.
@@ -204,11 +208,13 @@ class TrainConfig:
     carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
     width: int = 64
     layers: int = 1
+    expansion: float = 1.0
     residual: Literal["sum", "gated"] = "sum"
     memory_options: tuple[str, ...] = ()
     working_memory: str | None = None
     normalize_observation: Literal["auto", "on", "off"] | None = None
     action_std: Literal["state", "free"] | None = None
+    paired_weights: bool = False
 
     preset: Annotated[str | None, Heading("learning (PPO)")] = None
     segment: int | None = None
@@ -248,6 +254,8 @@ class TrainConfig:
             object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
         object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))  # a number in runs of before 0.3
         every(self.checkpoint_every)
+        if not 0 < self.expansion <= 1024:
+            raise UserError(f"expansion must lie above 0 and be at most 1024: expansion={self.expansion}")
         if not 0 <= self.final_lr_fraction <= 1:
             raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):

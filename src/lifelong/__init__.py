@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lifelong.envs.stream import Task, TaskStream
     from lifelong.experiments.runs.api import evaluate, load_agent, load_life, train
     from lifelong.experiments.runs.config import TrainConfig
+    from lifelong.experiments.studies.study import Study
     from lifelong.memory.carry_memory import CarryMemory
     from lifelong.memory.check import check_memory
     from lifelong.memory.memory import Memory
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryModule",
     "PPOConfig",
     "Rollout",
+    "Study",
     "Task",
     "TaskStream",
     "TrainConfig",
@@ -54,6 +56,7 @@ _EXPORTS = {
     "PPO": "agents.ppo",
     "PPOConfig": "agents.ppo",
     "Rollout": "agents.rollout",
+    "Study": "experiments.studies.study",
     "Task": "envs.stream",
     "TaskStream": "envs.stream",
     "TrainConfig": "experiments.runs.config",

@@ -22,6 +22,7 @@ VERBS = table(
         "retention": Entry("retention:command", "measure how much a trained agent, its slow weights frozen, retains"),
         "adaptation": Entry("adaptation:command", "change hidden answers: does the memory give the new or the old one"),
         "interference": Entry("interference:command", "what is retained after noise, or after a foreign task"),
+        "study": Entry("study:command", "a study as a file: check, register, run, judge and report it"),
         "swap": Entry("swap:command", "replace the memory of a trained agent and keep all weights that fit"),
         "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
         "watch": Entry("watch:command", "film a trained agent and what it writes to its memory, step by step"),

@@ -1,0 +1,367 @@
+"""Plan of a study: of every arm what is trained, made equal in bytes of state and parameters, and what that costs.
+
+*State* is made equal by the memory's own dials (slots of a cache, units, key and value dims, heads): the first of
+`DIALS` that the memory has is turned until the bytes fit; if the other dials as they are leave no size within the
+tolerance, or shapes are tuned, they are turned too, on a grid. *Parameters* are made equal by the channels of the MLPs
+behind the memories (`expansion`).
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import torch
+
+from lifelong.agents.actor_critic import ActorCritic
+from lifelong.envs import TaskStream
+from lifelong.experiments.associative_recall.equal_size import DIALS
+from lifelong.experiments.runs.build import make_agent, make_env, one_memory
+from lifelong.experiments.runs.config import TrainConfig, options
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.plug_ins import plug_in_memories
+from lifelong.experiments.studies.settings import check_test, memory_settings, train_config
+from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
+from lifelong.memory import make_memory
+from lifelong.memory.memory import nothing_allocated
+
+__all__ = ["Plan", "Shape", "equal_parameters", "plan_arms", "shapes_near", "unequal", "with_shape"]
+
+_GRID = {"num_heads": (1, 2, 4, 8), "value_dim": (8, 16, 32, 64), "key_dim": (8, 16, 32, 64)}
+"""Values of dials that are turned beside the first."""
+_SHAPES = 4  # that are tried by tuning
+_LARGEST = 2**14  # value of a dial
+_PROBES = 4  # values tried where one is none for this memory
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Options of a memory and the bytes of its state.
+
+    Args:
+        options: for `make_memory`.
+        state_bytes: of one layer and life.
+    """
+
+    options: dict[str, Any]
+    state_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an arm trains, and what it costs.
+
+    Args:
+        arm: of the study file.
+        config: of its trainings, resolved; seed and name are open.
+        state_bytes: of all layers, per life.
+        parameters: of the agent.
+        memory_flops: operations of a step in its memories.
+        agent_flops: operations of a step, with two for each parameter outside of the memories.
+        shapes: options of equal bytes that tuning tries; empty if shapes are not tuned.
+        plug_ins: hashes of memories that are not this package's.
+    """
+
+    arm: Arm
+    config: TrainConfig
+    state_bytes: int
+    parameters: int
+    memory_flops: int
+    agent_flops: int
+    shapes: tuple[dict[str, Any], ...] = ()
+    plug_ins: Mapping[str, Any] | None = None
+
+
+def plan_arms(file: StudyFile) -> list[Plan]:
+    """Return the plans of all arms; nothing is written.
+
+    Raises:
+        UserError: if a setting is wrong, or no size of a memory fits; with the line, in one sentence.
+    """
+    for arm in file.arms:  # what is misspelt comes before what takes longer
+        config = train_config(file, arm)
+        for test in file.tests:
+            check_test(file, test, config.stream)
+    for changes in _tuned(file):
+        for arm in file.arms:
+            train_config(file, arm, changes)
+    return [_plan(file, arm) for arm in file.arms]
+
+
+def _tuned(file: StudyFile) -> list[dict[str, Any]]:
+    return [{name: value} for name, values in (file.tune.settings if file.tune else {}).items() for value in values]
+
+
+def _plan(file: StudyFile, arm: Arm) -> Plan:
+    try:
+        config = train_config(file, arm).resolved()
+        env = make_env(config, num_envs=1)
+    except UserError as error:
+        raise _placed(file, arm, error) from error
+    try:
+        return _sized(file, arm, config, env)
+    except UserError as error:
+        raise _placed(file, arm, error) from error
+    finally:
+        env.close()
+
+
+def _placed(file: StudyFile, arm: Arm, error: UserError) -> UserError:
+    """Return an error with the arm's line before it, unless it has one."""
+    if str(error).startswith(f"{file.path}:"):
+        return error
+    return file.error(arm.place, f"arm {arm.name!r}: {error}", arm.settings.get("memory", arm.name))
+
+
+def _sized(file: StudyFile, arm: Arm, config: TrainConfig, env: TaskStream) -> Plan:
+    size = file.size or Size()
+    shapes: tuple[dict[str, Any], ...] = ()
+    if arm.size == "equal" and size.state_bytes is not None:
+        found = _shapes(config, env, size, several=file.tune is not None and file.tune.shape)
+        config = with_shape(config, found[0].options)
+        shapes = tuple(shape.options for shape in found) if file.tune is not None and file.tune.shape else ()
+    if arm.size != "any" and size.parameters is not None:
+        config = _with_parameters(config, env, size)
+    agent = _agent(config, env)
+    memories = sum(p.numel() for memory in agent.backbone.memories for p in memory.parameters())
+    parameters = sum(p.numel() for p in agent.parameters())
+    flops = config.layers * one_memory(config).step_flops
+    plug_ins = plug_in_memories(agent)
+    state_bytes = agent.backbone.state_bytes
+    return Plan(arm, config, state_bytes, parameters, flops, flops + 2 * (parameters - memories), shapes, plug_ins)
+
+
+def with_shape(config: TrainConfig, shape: Mapping[str, Any]) -> TrainConfig:
+    """Return a config with other options of its memory."""
+    given = options(config.memory_options) | dict(shape)
+    return replace(
+        config, memory_options=tuple(f"{n}={v if isinstance(v, str) else json.dumps(v)}" for n, v in given.items())
+    )
+
+
+def equal_parameters(config: TrainConfig, size: Size | None) -> TrainConfig:
+    """Return a config whose agent has the parameters that a study asks for; as it is if it asks for none.
+
+    Raises:
+        UserError: if that cannot be; names the nearest.
+    """
+    if size is None or size.parameters is None:
+        return config
+    env = make_env(config, num_envs=1)
+    try:
+        return _with_parameters(config, env, size)
+    finally:
+        env.close()
+
+
+def unequal(plans: Sequence[Plan], tolerance: float) -> list[str]:
+    """Return in which sizes the arms differ by more than twice the tolerance, a sentence each."""
+    said = []
+    names = {"state_bytes": "bytes of state", "parameters": "parameters", "agent_flops": "FLOPs of a step"}
+    for name, words in names.items():
+        of = {plan.arm.name: int(getattr(plan, name)) for plan in plans}
+        least, most = min(of, key=lambda arm: of[arm]), max(of, key=lambda arm: of[arm])
+        if of[most] > of[least] * (1 + 2 * tolerance):
+            said.append(f"unequal in {words}: {of[least]:,} ({least}) to {of[most]:,} ({most})")
+    steps = {plan.arm.name: plan.config.steps for plan in plans}
+    if len(set(steps.values())) > 1:
+        said.append("unequal in steps: " + ", ".join(f"{count:,} ({arm})" for arm, count in steps.items()))
+    if len({plan.config.stream for plan in plans}) > 1:
+        said.append("arms live in different streams: their lives are not paired")
+    if len({(plan.config.expansion, plan.config.width, plan.config.layers) for plan in plans}) > 1:
+        said.append("MLPs have different widths: only encoder and heads begin with the same weights")
+    return said
+
+
+def shapes_near(
+    name: str,
+    width: int,
+    state_bytes: float,
+    given: Mapping[str, Any],
+    *,
+    grid: bool,
+    most_parameters: int | None = None,
+) -> list[Shape]:
+    """Return shapes of a memory whose bytes of state are near a number, the nearest of each setting of its dials.
+
+    Args:
+        name: of the memory.
+        width: D.
+        state_bytes: of one layer and life.
+        given: options that stay as they are.
+        grid: whether the other dials are turned too.
+        most_parameters: of the memory; None is any number.
+
+    Returns:
+        The largest below and the smallest above of each, in no order; one alone if the memory has no dial.
+    """
+
+    def bytes_of(options: Mapping[str, Any]) -> int | None:
+        return _bytes(name, width, _hashable(options), most_parameters)
+
+    dials = [dial for dial in DIALS if dial not in given and _takes(name, dial, bytes_of, given)]
+    if not dials:
+        size = bytes_of(given)
+        return [] if size is None else [Shape(dict(given), size)]
+    if not grid:
+        return list(_around(bytes_of, width, state_bytes, given, dials[0]))
+    found: list[Shape] = []
+    for dial in dials if dials == ["num_heads"] else [dial for dial in dials if dial != "num_heads"]:
+        others = {d: v for d, v in _GRID.items() if d not in (*given, dial) and _takes(name, d, bytes_of, given)}
+        for values in product(*others.values()):
+            more = dict(zip(others, values, strict=True))
+            found += _around(bytes_of, width, state_bytes, {**given, **more}, dial)
+        found += _around(bytes_of, width, state_bytes, given, dial) if others else []
+    return found
+
+
+def _takes(name: str, dial: str, bytes_of: Callable[[Mapping[str, Any]], int | None], given: Mapping[str, Any]) -> bool:
+    """Return whether a memory has a dial; one that hands its options on is asked by its values."""
+    settings = memory_settings(name)
+    if "**" not in settings:
+        return dial in settings
+    return any(bytes_of({**given, dial: value}) is not None for value in (1, 2, 4, 8, 16, 32))
+
+
+def _around(
+    bytes_of: Callable[[Mapping[str, Any]], int | None],
+    width: int,
+    state_bytes: float,
+    given: Mapping[str, Any],
+    dial: str,
+) -> Iterator[Shape]:
+    """Yield the largest shape below a number of bytes and the smallest above, by one dial whose bytes only grow."""
+
+    def at(value: int) -> tuple[int, int] | None:
+        """Return the first value from this one on that the memory takes, and its bytes."""
+        for probed in range(value, value + _PROBES):
+            size = bytes_of({**given, dial: probed})
+            if size is not None:
+                return probed, size
+        return None
+
+    if dial == "num_heads":  # few are valid, and bytes do not grow with them
+        found = [(v, size) for v in range(1, width + 1) if (size := bytes_of({**given, dial: v}))]
+        below = max((one for one in found if one[1] <= state_bytes), key=lambda one: one[1], default=None)
+        above = min((one for one in found if one[1] > state_bytes), key=lambda one: one[1], default=None)
+    else:
+        low, high, below, above = 1, 2, None, None
+        while high <= _LARGEST:
+            here = at(high)
+            if here is not None and here[1] > state_bytes:
+                above = here
+                break
+            if here is None and below is not None:
+                break
+            if here is not None:
+                low, below = here[0], here
+            high *= 2
+        first = at(1)
+        if below is None and first is not None:
+            below, above = (first, None) if first[1] <= state_bytes else (None, first)
+        while high - low > 1 and high <= 2 * _LARGEST:
+            middle = (low + high) // 2
+            here = at(middle)
+            if here is not None and here[1] <= state_bytes:
+                low, below = max(here[0], middle), here
+            else:
+                high, above = middle, here or above
+        above = above or at(high)
+    for one in (below, above):
+        if one is not None:
+            yield Shape({**given, dial: one[0]}, one[1])
+
+
+def _shapes(config: TrainConfig, env: TaskStream, size: Size, *, several: bool) -> list[Shape]:
+    """Return shapes of an arm's memory with the bytes asked for: the nearest by the first dial, and others of a grid.
+
+    Raises:
+        UserError: if there is none; names the nearest sizes possible.
+    """
+    wanted, tolerance = size.state_bytes or 0, size.tolerance
+    given = options(config.memory_options)
+    backbone = _agent(config, env).backbone
+    beside = backbone.state_bytes - config.layers * one_memory(config).state_bytes  # of a working memory
+    budget = (wanted - beside) / config.layers
+    most = None if size.parameters is None else round(size.parameters * (1 + tolerance)) // config.layers
+
+    def total(shape: Shape) -> int:
+        return config.layers * shape.state_bytes + beside
+
+    def fitting(shapes: Sequence[Shape]) -> list[Shape]:
+        near = sorted(shapes, key=lambda shape: abs(total(shape) - wanted))
+        return [shape for shape in near if abs(total(shape) - wanted) <= tolerance * wanted]
+
+    first = shapes_near(config.memory, config.width, budget, given, grid=False, most_parameters=most)
+    found = fitting(first)[:1]
+    if found and not several:
+        return found
+    every = shapes_near(config.memory, config.width, budget, given, grid=True, most_parameters=most)
+    found = found or fitting(every)[:1]
+    if not found:
+        sizes = sorted({total(shape) for shape in every}, key=lambda bytes_: abs(bytes_ - wanted))
+        nearest = [
+            max((s for s in sizes if s <= wanted), default=None),
+            min((s for s in sizes if s > wanted), default=None),
+        ]
+        said = " and ".join(f"{one:,}" for one in nearest if one is not None)
+        raise UserError(
+            f"no shape of {config.memory!r} has {wanted:,} bytes of state within {tolerance:.3g}: the nearest have "
+            f"{said}; "
+            'size = "parameters" or size = "any" in the arm leaves its bytes as they are'
+        )
+    return found if not several else _spread(found[0], fitting(every))
+
+
+def _spread(first: Shape, found: Sequence[Shape]) -> list[Shape]:
+    """Return the first shape and others that differ most in their options, `_SHAPES` at most."""
+    others = [shape for shape in found if shape.options != first.options]
+    others.sort(
+        key=lambda shape: sorted((name, value) for name, value in shape.options.items() if isinstance(value, int))
+    )
+    wanted = min(_SHAPES - 1, len(others))
+    chosen = [others[(2 * k + 1) * len(others) // (2 * wanted)] for k in range(wanted)]
+    return [first, *chosen]
+
+
+def _with_parameters(config: TrainConfig, env: TaskStream, size: Size) -> TrainConfig:
+    """Return the config with the channels of MLPs that give the agent its number of parameters."""
+    assert size.parameters is not None  # noqa: S101  the caller's business
+    least = _count(_agent(replace(config, expansion=1 / config.width), env))
+    step = _count(_agent(replace(config, expansion=2 / config.width), env)) - least
+    channels = max(1, 1 + round((size.parameters - least) / step))
+    met = least + (channels - 1) * step
+    if abs(met - size.parameters) > size.tolerance * size.parameters:
+        what = "at least" if met > size.parameters else "nearest"
+        raise UserError(
+            f"the agent cannot have {size.parameters:,} parameters within {size.tolerance:.3g}: it has {what} {met:,} "
+            f'(with {config.memory} {" ".join(config.memory_options)}); size = "any" in the arm leaves them as they are'
+        )
+    return replace(config, expansion=channels / config.width)
+
+
+def _agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
+    with torch.random.fork_rng(devices=[]):  # `make_agent` seeds torch
+        return make_agent(replace(config, device="cpu", cuda_graph="auto"), env)
+
+
+def _count(agent: ActorCritic) -> int:
+    return sum(p.numel() for p in agent.parameters())
+
+
+def _hashable(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in sorted(given.items()))
+
+
+@lru_cache(4096)
+def _bytes(name: str, width: int, given: tuple[tuple[str, Any], ...], most_parameters: int | None) -> int | None:
+    """Return the bytes of state of a memory; None if it cannot be made so, or has more parameters than allowed."""
+    try:
+        with torch.random.fork_rng(devices=[]), nothing_allocated(), torch.no_grad():
+            memory = make_memory(name, width, **dict(given))
+            parameters = sum(p.numel() for p in memory.parameters())
+            return None if most_parameters is not None and parameters > most_parameters else memory.state_bytes
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,243 @@
+"""Settings of trainings and tests from the flat tables of a study file: each name is found where it belongs.
+
+A name is a setting of `lifelong train` (or of the verb that tests), of PPO, of the stream, or of the memory, in this
+order; lists and tables of TOML take the place of words.
+"""
+
+import inspect
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lifelong.agents.ppo import PPOConfig
+from lifelong.envs import known_streams
+from lifelong.envs.stream_file import is_stream_file, read_stream_file
+from lifelong.experiments.adaptation import AdaptationConfig
+from lifelong.experiments.retention import RetentionConfig
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
+from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.studies.study_file import Arm, Place, StudyFile, Test
+from lifelong.memory.registry import find_memory
+from lifelong.registry import find, load, nearest
+
+__all__ = ["TESTS", "check_test", "memory_settings", "test_config", "train_config"]
+
+TESTS: dict[str, type[RetentionConfig] | type[AdaptationConfig]] = {
+    "retention": RetentionConfig,
+    "adaptation": AdaptationConfig,
+}
+"""Settings of what tests an agent, by verb."""
+
+_OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "ppo"}
+"""Settings of training that a study gives itself."""
+_OF_THE_TRIAL = {"run", "threads", "device"}
+"""Settings of a test that a trial gives itself."""
+_PPO = {field.name for field in fields(PPOConfig)}
+
+Given = tuple[str, Any, Place]
+"""Name and value of a setting, and where it stands."""
+
+
+def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Return the settings of an arm's trainings, seed and names left open.
+
+    Args:
+        file: of the study.
+        arm: of it.
+        changes: settings that win over the arm's, such as those that are tuned.
+
+    Raises:
+        UserError: if a setting is unknown, or has a wrong type or value; with the line.
+    """
+    given: list[Given] = [(name, value, ("train", name)) for name, value in file.train.items()]
+    given += [(name, value, (*arm.place, name)) for name, value in arm.settings.items()]
+    given += [(name, value, ("tune", name)) for name, value in (changes or {}).items()]
+    said = {name: value for name, value, _ in given}
+    stream = said.get("stream", file.stream)
+    with _at(file, (*arm.place, "stream") if "stream" in arm.settings else ("stream",), str(stream)):
+        of_stream = _stream_settings(str(stream))
+    memory = str(said.get("memory", TrainConfig.memory))
+    with _at(file, (*arm.place, "memory") if "memory" in arm.settings or "memory" not in said else ("train",), memory):
+        of_memory = memory_settings(memory)
+    hints, ppo_hints = get_type_hints(TrainConfig), get_type_hints(PPOOverrides)
+    own = {field.name for field in fields(TrainConfig)} - _OF_THE_STUDY
+    plain: dict[str, Any] = {"stream": stream, "paired_weights": True}
+    learning: dict[str, Any] = {}
+    words: dict[str, dict[str, Any]] = {"stream_options": {}, "memory_options": {}, "env_kwargs": {}}
+    for name, value, place in given:
+        with _at(file, place, name):
+            if name in words:
+                words[name] |= _table(name, value)
+            elif name in own:
+                plain[name] = _typed(name, value, hints[name])
+            elif name in _PPO:
+                learning[name] = _typed(name, value, ppo_hints[name])
+            elif name in of_stream:
+                words["stream_options"][name] = value
+            elif name in of_memory:
+                words["memory_options"][name] = value
+            else:
+                _refuse(name, stream, {*own, *_PPO}, of_stream, of_memory)
+    with _at(file, arm.place, arm.name):
+        plain |= {name: tuple(_words(table)) for name, table in words.items() if table}
+        return TrainConfig(**plain, ppo=PPOOverrides(**learning))
+
+
+def test_config(test: Test, run: Path, seed: int, stream: str) -> RetentionConfig | AdaptationConfig:
+    """Return the settings of a test of one run.
+
+    Args:
+        test: of the study.
+        run: directory of the run.
+        seed: of the lives, unless the test gives one.
+        stream: of the run.
+
+    Raises:
+        UserError: if a setting is unknown, or has a wrong type or value.
+    """
+    plain, words = _test_settings(test, stream)
+    settings: dict[str, Any] = {"seed": seed} | plain
+    return TESTS[test.by](run, **settings, stream_options=words)
+
+
+test_config.__test__ = False  # type: ignore[attr-defined]  # no test of pytest
+
+
+def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the settings of a test's verb, and those of the stream as words."""
+    kind = TESTS[test.by]
+    hints = get_type_hints(kind)
+    own = {field.name for field in fields(kind)} - _OF_THE_TRIAL
+    of_stream = _stream_settings(stream)
+    plain: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for name, value in test.settings.items():
+        if name == "stream_options":
+            options |= _table(name, value)
+        elif name in own:
+            plain[name] = _typed(name, value, hints[name])
+        elif name in of_stream:
+            options[name] = value
+        else:
+            _refuse(name, stream, own, of_stream, ())
+    return plain, tuple(_words(options))
+
+
+def check_test(file: StudyFile, test: Test, stream: str) -> None:
+    """Check the settings of a test.
+
+    Raises:
+        UserError: if one is unknown, or has a wrong type or value; with the line.
+    """
+    for name in test.settings:
+        with _at(file, (*test.place, name), name):
+            _test_settings(replace(test, settings={name: test.settings[name]}), stream)
+    with _at(file, test.place, test.name):
+        test_config(test, Path("run"), 0, stream)
+
+
+def memory_settings(name: str) -> set[str]:
+    """Return the names of a memory's settings; `**` among them if it hands others on.
+
+    Raises:
+        UserError: if there is no memory of that name.
+    """
+    with as_user_error():
+        parameters = inspect.signature(load("memory", find_memory(name).target)).parameters.values()
+    names = {"**" if one.kind is one.VAR_KEYWORD else one.name for one in parameters}
+    return names - {"self", "width"}
+
+
+def _stream_settings(stream: str) -> set[str]:
+    """Return the names of a stream's settings that have no flag of their own."""
+    if is_stream_file(stream):
+        with as_user_error():
+            stream = read_stream_file(stream).stream or "gym:"
+    with as_user_error():
+        target = (
+            "lifelong.envs.gym_stream:GymStream"
+            if stream.startswith("gym:")
+            else find("stream", stream, known_streams(), ", or gym:<id of gymnasium>, or a .toml file").target
+        )
+        names = set(inspect.signature(load("stream", target)).parameters)
+    return (names | {"drifts", "drift_schedule"}) - {"self", "num_envs", "seed", "tasks"}
+
+
+def _refuse(
+    name: str, stream: str, own: Collection[str], of_stream: Collection[str], of_memory: Collection[str]
+) -> None:
+    if name in _OF_THE_STUDY | _OF_THE_TRIAL:
+        raise UserError(f"{name} is the study's own and cannot be set here")
+    known = sorted({*own, *of_stream, *of_memory} - {"**"})
+    raise UserError(
+        f"no setting {name!r}{nearest(name, known)} known, those of stream {stream} among them: {', '.join(known)}"
+    )
+
+
+class _at:  # noqa: N801  used as a function
+    """Put file and line before the message of a user error."""
+
+    def __init__(self, file: StudyFile, place: Place, word: str) -> None:
+        self.file, self.place, self.word = file, place, word
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UserError) and not str(error).startswith(f"{self.file.path}:"):
+            raise self.file.error(self.place, str(error), self.word) from error
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """Return a value of a setting as its type has it.
+
+    Raises:
+        UserError: if it cannot be meant.
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            choices = get_args(kind)
+            if value in choices:
+                return value
+            raise UserError(
+                f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}{_near(value, choices)}"
+            )
+        if get_origin(kind) is tuple and isinstance(value, list):
+            return tuple(_typed(name, one, get_args(kind)[0]) for one in value)
+        if kind is bool and isinstance(value, bool):
+            return value
+        if isinstance(value, bool):
+            continue
+        if kind is int and isinstance(value, int | float) and value == int(value):
+            return int(value)
+        if kind is float and isinstance(value, int | float):
+            return float(value)
+        if kind in (str, Path) and isinstance(value, str):
+            return kind(value)
+        if kind is str and name == "checkpoint_every" and isinstance(value, int):
+            return str(value)
+    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not NoneType)
+    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "tuple": "a list"}
+    raise UserError(f"{name} must be {words.get(wanted, wanted)}, got {value!r}")
+
+
+def _near(value: Any, choices: Collection[Any]) -> str:
+    return nearest(str(value), map(str, choices)).rstrip(";")
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    """Return a table of settings, from a table or a list of name=value words."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list) and all(isinstance(word, str) and "=" in word for word in value):
+        return {word.partition("=")[0]: word.partition("=")[2] for word in value}
+    raise UserError(f"{name} must be a table of settings, got {value!r}")
+
+
+def _words(table: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in table.items():
+        yield f"{name}={value if isinstance(value, str) else json.dumps(value)}"

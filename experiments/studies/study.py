@@ -1,0 +1,220 @@
+"""A study: its file, plans, trials, results, and judgements."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.studies.judgement import Judgement, judge
+from lifelong.experiments.studies.measurements import Measurements, measured
+from lifelong.experiments.studies.plan import Plan, equal_parameters, plan_arms, with_shape
+from lifelong.experiments.studies.registration import Registration, check_seeds, read_registration, standing
+from lifelong.experiments.studies.settings import train_config
+from lifelong.experiments.studies.store import Found, Store
+from lifelong.experiments.studies.study_file import StudyFile, read_study_file
+from lifelong.experiments.studies.trial import Trial, code_version, content_hash
+
+__all__ = ["Choice", "Study"]
+
+_OPEN = ("seed", "runs", "name", "resume", "overwrite")
+"""Settings of a trial that are not the arm's."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One set of settings that tuning tries.
+
+    Args:
+        settings: in place of the arm's, by name.
+        trials: of it, one for each tuning seed.
+    """
+
+    settings: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+
+class Study:
+    """A study, from its file and its folder.
+
+    Args:
+        file: of the study.
+        folder: of its registration, runs and results; None is runs/studies/NAME.
+    """
+
+    def __init__(self, file: StudyFile, folder: Path | None = None) -> None:
+        self.file = file
+        self.folder = folder or Path("runs") / "studies" / file.name
+
+    @classmethod
+    def from_file(cls, path: Path | str, folder: Path | str | None = None) -> Self:
+        """Return the study of a file.
+
+        Args:
+            path: of the file.
+            folder: of its results; None is runs/studies/NAME.
+
+        Raises:
+            UserError: if the file is wrong; with the line.
+        """
+        return cls(read_study_file(path), None if folder is None else Path(folder))
+
+    @cached_property
+    def plans(self) -> list[Plan]:
+        """What each arm trains, and what it costs."""
+        return plan_arms(self.file)
+
+    @cached_property
+    def store(self) -> Store:
+        """Results so far."""
+        return Store(self.folder, self.file.name, self.file.stream)
+
+    @property
+    def registration(self) -> Registration | None:
+        """Its registration; None without one."""
+        return read_registration(self.folder)
+
+    @property
+    def standing(self) -> str:
+        """Why it is exploratory; empty if it is as registered."""
+        return standing(self.file, self.registration)
+
+    @property
+    def begun(self) -> int:
+        """How many trials have results or runs."""
+        runs = self.folder / "runs"
+        return max(len(self.store), sum(path.is_dir() for path in runs.iterdir()) if runs.is_dir() else 0)
+
+    def choices(self, plan: Plan) -> list[Choice]:
+        """Return what tuning tries for an arm; nothing if there is nothing to choose."""
+        tune = self.file.tune
+        if tune is None:
+            return []
+        names = list(tune.settings)
+        shapes: Sequence[dict[str, Any] | None] = plan.shapes or (None,)
+        found = []
+        for *values, shape in product(*tune.settings.values(), shapes):
+            changes = dict(zip(names, values, strict=True))
+            label = changes | ({"shape": shape} if shape is not None else {})
+            chosen = self._changed(plan, label)
+            found.append(Choice(label, tuple(self._trial(chosen, seed, "tune") for seed in tune.seeds)))
+        return found if len(found) > 1 else []
+
+    def chosen(self, plan: Plan, *, any_code: bool = False) -> dict[str, Any] | None:
+        """Return what tuning chose for an arm: the best mean on the tuning seeds, the first of several.
+
+        Args:
+            plan: of the arm.
+            any_code: whether results of other code count where there are none of this code.
+
+        Returns:
+            The settings, none without tuning; None while trials of tuning are missing, or none has the measure.
+        """
+        choices = self.choices(plan)
+        if not choices:
+            return {}
+        tune = self.file.tune
+        assert tune is not None  # noqa: S101  there are choices
+        best, most = None, -np.inf
+        for choice in choices:
+            found = [self.store.get(trial, any_code=any_code) for trial in choice.trials]
+            if any(one is None for one in found):
+                return None
+            mean = float(np.mean([measured(self.store.rows(one), tune.by) for one in found if one is not None]))
+            if mean > most:
+                best, most = choice.settings, mean
+        return best
+
+    def trials(self, plan: Plan, chosen: Mapping[str, Any]) -> list[Trial]:
+        """Return the trials of an arm, one for each seed.
+
+        Args:
+            plan: of the arm.
+            chosen: by tuning; nothing without.
+        """
+        changed = self._changed(plan, chosen)
+        return [self._trial(changed, seed, "final") for seed in self.file.seeds]
+
+    def results(self, *, any_code: bool = True) -> dict[str, dict[int, Found]]:
+        """Return the results of every arm by seed, as far as they are there.
+
+        Args:
+            any_code: whether results of other code count where there are none of this code.
+        """
+        found: dict[str, dict[int, Found]] = {}
+        for plan in self.plans:
+            chosen = self.chosen(plan, any_code=any_code)
+            trials = [] if chosen is None else self.trials(plan, chosen)
+            of_seed = {trial.seed: self.store.get(trial, any_code=any_code) for trial in trials}
+            found[plan.arm.name] = {seed: one for seed, one in of_seed.items() if one is not None}
+        return found
+
+    def rows(self) -> dict[str, dict[int, Measurements]]:
+        """Return the measurements of every arm by seed, as far as they are there."""
+        return {
+            arm: {seed: self.store.rows(one) for seed, one in of_seed.items()}
+            for arm, of_seed in self.results().items()
+        }
+
+    def judge(self, *, partial: bool = False) -> list[Judgement]:
+        """Return what the results say of each hypothesis.
+
+        Args:
+            partial: whether seeds may be missing.
+
+        Raises:
+            UserError: if seeds are missing, or fewer than were registered; says how many.
+        """
+        check_seeds(self.file, self.registration)
+        rows = self.rows()
+        if not partial:
+            self.check_complete(rows)
+        return judge(self.file, rows, self.standing)
+
+    def check_complete(self, rows: Mapping[str, Mapping[int, Any]]) -> None:
+        """Validate that all trials have results.
+
+        Raises:
+            UserError: if one is missing; says how many.
+        """
+        wanted = len(rows) * len(self.file.seeds)
+        there = sum(map(len, rows.values()))
+        if there < wanted:
+            first = next(arm for arm, of_seed in rows.items() if len(of_seed) < len(self.file.seeds))
+            raise UserError(
+                f"study {self.file.name!r} has {there} of {wanted} trials ({first} has {len(rows[first])} of "
+                f"{len(self.file.seeds)} seeds): lifelong study run {self.file.path} goes on, --partial takes what is "
+                "there"
+            )
+
+    def _changed(self, plan: Plan, chosen: Mapping[str, Any]) -> Plan:
+        """Return the plan of an arm with settings that tuning tries."""
+        changes = {name: value for name, value in chosen.items() if name != "shape"}
+        config = plan.config
+        if changes:  # the shape and MLPs of the plan stay
+            tuned = train_config(self.file, plan.arm, changes).resolved()
+            config = replace(tuned, memory_options=config.memory_options, expansion=config.expansion)
+        if "shape" in chosen:
+            config = with_shape(config, chosen["shape"])
+            config = equal_parameters(config, self.file.size if plan.arm.size != "any" else None)
+        return replace(plan, config=config)
+
+    def _trial(self, plan: Plan, seed: int, purpose: str) -> Trial:
+        settings = {name: value for name, value in plan.config.to_json().items() if name not in _OPEN}
+        tests = [[test.name, test.by, test.settings] for test in self.file.tests]
+        content = content_hash(plan.config, plan.plug_ins or {})
+        return Trial(
+            self.file.name,
+            plan.arm.name,
+            seed,
+            settings,
+            tests,
+            str(self.folder.resolve()),
+            purpose,
+            content,
+            code_version(),
+        )

@@ -1,0 +1,103 @@
+"""A page is a function of the rows beside it, and its check notices a number that is another."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.studies.page import check_report, write_report
+from lifelong.experiments.studies.registration import register
+
+
+@pytest.fixture
+def report(made: Any, filled: Any, tmp_path: Path) -> Path:
+    study = made()
+    register(study.file, study.folder, 0)
+    write_report(filled(study), tmp_path / "report")
+    return tmp_path / "report"
+
+
+def test_a_page_holds_prediction_beside_outcome(report: Path) -> None:
+    page = (report / "README.md").read_text()
+    assert "Registered on " in page
+    assert "exploratory" not in page
+    (line,) = [line for line in page.splitlines() if line.startswith("| H1 | the delta rule keeps more")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert (
+        cells[2] == "gated\\_delta - gru in area(rho1, far, 2:7)"
+        or cells[2] == "gated_delta - gru in area(rho1, far, 2:7)"
+    )
+    assert float(cells[4]) == pytest.approx(0.4, abs=0.02)
+    assert cells[-1] == "supported"
+    assert "3 seeds, fewer than 10" in page
+    assert "| arm | memory | options | state, bytes | parameters |" in page
+    assert "| gru | gru |" in page
+    assert "## Test far" in page
+    assert {path.name for path in report.iterdir()} == {
+        "README.md", "kept.toml", "registered.json", "rows.parquet", "trials.json", "evaluation.svg", "far.svg",
+    }  # fmt: skip
+    assert (report / "rows.parquet").stat().st_size < 50_000
+
+
+def test_every_number_is_made_anew(report: Path) -> None:
+    assert check_report(report) > 100
+    page = report / "README.md"
+    text = page.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| H1 "))
+    number = line.split("|")[5].strip()
+    page.write_text(text.replace(number, "+0.123", 1))
+    with pytest.raises(ValueError, match=rf"README\.md:\d+: \+0\.123, the rows say \{number}"):
+        check_report(report)
+    page.write_text(text.replace("Registered on", "It was registered on"))
+    assert check_report(report) > 100  # other words are none of its business
+    page.write_text(text + "\nmore\n")
+    with pytest.raises(ValueError, match="lines, from the rows come"):
+        check_report(report)
+
+
+def test_rows_that_changed_are_noticed(report: Path) -> None:
+    table = pq.read_table(report / "rows.parquet")
+    values = table.column("value").to_pylist()
+    at = table.column("quantity").to_pylist().index("rho1")
+    values[at + 1] += 0.1
+    pq.write_table(
+        table.set_column(table.column_names.index("value"), "value", pa.array(values)), report / "rows.parquet"
+    )
+    with pytest.raises(ValueError, match="the rows say"):
+        check_report(report)
+
+
+def test_an_exploratory_study_says_so_in_every_table(made: Any, filled: Any, tmp_path: Path) -> None:
+    study = made()
+    register(study.file, study.folder, 0)
+    changed = made(('says = "the delta rule keeps more"', 'says = "another tale"'))
+    write_report(filled(changed), tmp_path / "report")
+    page = (tmp_path / "report" / "README.md").read_text()
+    assert "**Exploratory: its file was changed after its registration on " in page
+    captions = [line for line in page.splitlines() if line.startswith("**") and line.endswith("**")]
+    assert len(captions) >= 5
+    assert all(line.endswith("(exploratory)**") for line in captions)
+    assert check_report(tmp_path / "report") > 100
+
+
+def test_a_folder_that_is_no_report_is_refused(tmp_path: Path, report: Path) -> None:
+    with pytest.raises(UserError, match="is no report of a study"):
+        check_report(tmp_path)
+    (report / "trials.json").write_text(json.dumps({}))
+    with pytest.raises(UserError, match=r"trials\.json cannot be read: KeyError"):
+        check_report(report)
+    (report / "kept.toml").unlink()
+    with pytest.raises(UserError, match="it needs one study file, it has 0"):
+        check_report(report)
+
+
+def test_without_results_there_is_nothing_to_report(made: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="study 'kept' has 0 of 6 trials"):
+        write_report(made(), tmp_path / "report")
+    with pytest.raises(UserError, match="study 'kept' has no results"):
+        write_report(made(), tmp_path / "report", partial=True)
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,241 @@
+"""A study is run trial by trial: what is there is kept, what fails is told, what is interrupted goes on."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.studies import ray_cluster, running, study as studies, trial as trials
+from lifelong.experiments.studies.processes import Failed
+from lifelong.experiments.studies.running import duration, run_study
+from lifelong.experiments.studies.trial import Interrupted, Trial, run_trial
+
+from .conftest import result
+
+TUNE = "seeds = ", 'tune = {lr = [1e-3, 2e-3], seeds = [8, 9], by = "area(rho1, far, 2:7)"}\nseeds = '
+
+
+class Machine:
+    """Runs trials by making their results up: better with lr = 2e-3, and better for gated_delta."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ran: list[str] = []
+        self.broken: set[str] = set()
+        self.interrupts: set[str] = set()
+        monkeypatch.setattr(running, "run_in_processes", self.run)
+
+    def run(self, trials: Sequence[Trial], workers: int, watch: Any) -> Iterator[tuple[Trial, Any]]:
+        for trial in trials:
+            if trial.label in self.interrupts:
+                raise KeyboardInterrupt
+            self.ran.append(trial.label)
+            watch([trial])
+            level = 0.5 + 0.2 * (trial.config.learning.lr == 2e-3) + 0.1 * (trial.arm == "gated_delta")
+            yield trial, Failed("exit code 1: broken") if trial.label in self.broken else result(trial, level)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def told(study: Any, **settings: Any) -> tuple[int, str]:
+    text = io.StringIO()
+    return run_study(study, Console(file=text, width=200), **settings), text.getvalue()
+
+
+def test_trials_run_seed_by_seed_and_finished_ones_are_kept(made: Any, machine: Machine) -> None:
+    machine.broken = {"gru, seed 1"}
+    failed, said = told(made())
+    assert failed == 1
+    assert machine.ran == [f"{arm}, seed {seed}" for seed in range(3) for arm in ("gated_delta", "gru")]
+    assert "6 trials, 0 of them finished before" in said
+    assert "gru, seed 1: failed: exit code 1: broken (see " in said
+    assert "gated_delta, seed 0: 160 steps in 4 s  " in said
+    assert "1 trials failed; the same command tries them again" in said
+    machine.ran.clear()
+    machine.broken = set()
+    assert told(made())[0] == 0
+    assert machine.ran == ["gru, seed 1"]
+    assert told(made())[1].count("6 of them finished before") == 1
+
+
+def test_an_interrupted_study_says_how_it_goes_on(made: Any, machine: Machine) -> None:
+    machine.interrupts = {"gru, seed 0"}
+    with pytest.raises(KeyboardInterrupt, match="interrupted with 1 of 6 trials finished; the same command goes on"):
+        told(made())
+    machine.interrupts = set()
+    machine.ran.clear()
+    assert told(made())[0] == 0
+    assert len(machine.ran) == 5
+
+
+def test_other_code_runs_trials_again_unless_it_is_told_not_to(
+    made: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(made())
+    machine.ran.clear()
+    monkeypatch.setattr(studies, "code_version", lambda: "another")
+    assert "6 of them finished before" in told(made(), any_code=True)[1]
+    assert not machine.ran
+    assert "6 are run again, since the code has changed; --any-code keeps their results" in told(made())[1]
+    assert len(machine.ran) == 6
+
+
+def test_the_best_of_what_is_tuned_is_run(made: Any, machine: Machine) -> None:
+    study = made(TUNE)
+    failed, said = told(study)
+    assert failed == 0
+    assert machine.ran[:8].count("gru, seed 8 (tuning)") == 2
+    assert len(machine.ran) == 8 + 6
+    assert "gated_delta: tuned to lr 0.002" in said
+    assert study.chosen(study.plans[0]) == {"lr": 2e-3}
+    assert {one.facts["steps"] for of_seed in study.results().values() for one in of_seed.values()} == {160}
+    (trial, *_) = study.trials(study.plans[0], {"lr": 2e-3})
+    assert trial.config.learning.lr == 2e-3
+    assert not trial.name.count("tune")
+
+
+def test_one_process_runs_a_study_at_a_time(made: Any, machine: Machine) -> None:
+    study = made()
+    study.folder.mkdir()
+    with running.RunLock(study.folder), pytest.raises(UserError, match="is in use by process"):
+        told(made())
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(41.4, "41 s"), (720, "12 min"), (12_240, "3.4 h")])
+def test_durations_in_words(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+class LostError(Exception):
+    """A worker was lost."""
+
+
+class GoneError(Exception):
+    """The cluster is gone."""
+
+
+class TaskError(Exception):
+    """A task raised."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class FakeRay:
+    """As much of Ray as is used: tasks run when they are waited for, and workers are lost on order."""
+
+    exceptions = SimpleNamespace(
+        WorkerCrashedError=LostError, NodeDiedError=LostError, OutOfMemoryError=LostError, ObjectLostError=LostError,
+        TaskCancelledError=LostError,
+        RayTaskError=TaskError, RaySystemError=GoneError, LocalRayletDiedError=GoneError, RpcError=GoneError,
+    )  # fmt: skip
+
+    def __init__(self, errors: list[BaseException | None]) -> None:
+        self.errors, self.address, self.tasks = errors, "", 0
+
+    def init(self, *, address: str, **_: Any) -> None:
+        if address == "nowhere":
+            raise ConnectionError("Could not find any running Ray instance.")
+        self.address = address
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def remote(self, **_: Any) -> Any:
+        def submit(text: str) -> str:
+            self.tasks += 1
+            return f"{self.tasks} {text}"
+
+        return lambda function: SimpleNamespace(remote=submit)
+
+    def wait(self, waiting: list[str], **_: Any) -> tuple[list[str], list[str]]:
+        return waiting[:1], waiting[1:]
+
+    def get(self, one: str) -> str:
+        error = self.errors.pop(0) if self.errors else None
+        if isinstance(error, Interrupted):
+            return ""
+        if error is not None:
+            raise error
+        trial = Trial(**json.loads(one.partition(" ")[2]))
+        return json.dumps(asdict(result(trial, 0.5)))
+
+    def cancel(self, one: str) -> None:
+        pass
+
+
+def on_ray(study: Any, monkeypatch: pytest.MonkeyPatch, *errors: BaseException | None) -> tuple[int, str]:
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(list(errors)))
+    return told(study, ray="auto")
+
+
+def test_on_a_cluster_lost_trials_are_tried_again(made: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = made()
+    failed, said = on_ray(study, monkeypatch, None, LostError(), Interrupted("ended"), TaskError(UserError("no")))
+    assert failed == 1
+    assert "failed: no (see" in said
+    assert not machine.ran
+    assert len(study.store) == 5
+    assert on_ray(made(), monkeypatch)[0] == 0
+    local = made()
+    told(local)
+    assert not machine.ran, "results of a cluster are those of this machine"
+
+
+def test_a_cluster_that_vanishes_loses_nothing(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = made()
+    with pytest.raises(
+        UserError, match="the Ray cluster is gone with 5 trials unfinished: far away; what has ended is kept"
+    ):
+        on_ray(study, monkeypatch, None, GoneError("far away"))
+    assert len(made().store) == 1
+
+
+def test_a_missing_ray_and_a_missing_cluster_are_told(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"--ray auto needs Ray: pip install 'lifelong-rl\[ray\]'"):
+        told(made(), ray="auto")
+    monkeypatch.setitem(sys.modules, "ray", FakeRay([]))
+    with pytest.raises(UserError, match="no Ray cluster at 'nowhere': Could not find"):
+        told(made(), ray="nowhere")
+    assert not made().folder.exists()
+
+
+def test_a_trial_is_trained_once_and_tested_once(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = made()
+    (trial, *_) = study.trials(study.plans[0], {})
+    trained, tested = [], []
+    train, measure = trials.train, trials.measure_test
+    monkeypatch.setattr(
+        trials, "train", lambda config, *given, **more: trained.append(1) or train(config, *given, **more)
+    )
+    monkeypatch.setattr(trials, "measure_test", lambda *given: tested.append(1) or measure(*given))
+    first = run_trial(trial)
+    assert first.facts["steps"] == 160
+    assert set(first.rows["test"]) == {"evaluation", "far"}
+    assert {"rho", "rho1", "return", "known", "index"} == set(first.rows["quantity"])
+    again = json.loads(ray_cluster.run_trial_json(json.dumps(asdict(trial))))
+    assert str(again["rows"]) == str(first.rows)
+    assert (trained, tested) == ([1], [1])
+    assert trial.result.exists()
+
+
+def test_a_process_of_other_code_refuses_a_trial(made: Any) -> None:
+    study = made()
+    (trial, *_) = study.trials(study.plans[0], {})
+    with pytest.raises(UserError, match="the code has changed since the study was started"):
+        run_trial(Trial(**asdict(trial) | {"code": "of yesterday"}))
+    assert not trial.run.exists()
