@@ -15,57 +15,20 @@ import importlib.util
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import gymnasium
 import torch
-import tyro
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig, Rollout
 from lifelong.envs import TaskStream, make_stream
 from lifelong.envs.rooms.tasks import TASKS
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.settings.benchmarks.training import BenchConfig
 from lifelong.memory import make_memory
 
 __all__ = ["BenchConfig", "command", "main"]
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """Measure training end to end.
-
-    Args:
-        env: a gymnasium id; MiniGrid ids are seen as their 7x7x3 image.
-        rooms: ours act in `rooms`, the compiled twin of a MiniGrid id; the other acts in MiniGrid.
-        num_envs: number of environments in parallel.
-        steps: steps of each between two updates.
-        width: width of the backbone, of the LSTM, and of the layers around it.
-        epochs: passes over every batch.
-        minibatches: parts of a batch.
-        turns: updates of each that are counted.
-        threads: threads of torch.
-        memories: names of our memories to measure (see `lifelong list`).
-    """
-
-    env: str = "CartPole-v1"
-    rooms: bool = False
-    num_envs: int = 16
-    steps: int = 128
-    width: int = 128
-    epochs: int = 4
-    minibatches: int = 4
-    turns: int = 5
-    threads: int = 1
-    memories: tuple[str, ...] = ("gated_delta", "gru")
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("num_envs", "steps", "width", "epochs", "minibatches", "turns", "threads"))
-        if not self.memories:
-            raise UserError("memories must not be empty")
 
 
 def main(config: BenchConfig) -> str:
@@ -163,10 +126,6 @@ def _table(config: BenchConfig, seconds: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def command(arguments: list[str]) -> None:
+def command(config: BenchConfig) -> None:
     """Measure and print the table."""
-    print(main(parse(BenchConfig, arguments, "bench training")))
-
-
-if __name__ == "__main__":
-    print(main(tyro.cli(BenchConfig)))
+    print(main(config))

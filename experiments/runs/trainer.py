@@ -24,11 +24,12 @@ from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
-from lifelong.experiments.runs.build import make_agent, make_env, make_learner
+from lifelong.experiments.runs.build import make_agent, make_learner
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import LAST, Captured, capture, restore
+from lifelong.experiments.runs.directory import Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
@@ -39,6 +40,7 @@ from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.new_run import NewRun
+from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows

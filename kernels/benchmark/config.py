@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .operations import Shape, Trial
+from .shape import Shape
+
+if TYPE_CHECKING:
+    from .operations import Trial
 
 __all__ = ["BenchConfig", "Guests", "Sizes"]
 
@@ -61,7 +64,7 @@ class Guests:
     layer: Callable[..., Any] | None = None
     """Called as layer(width, num_heads=, key_dim=, value_dim=), the last three None for its own defaults; has a
     memory's `initial_state`, `step` and `state_bytes`."""
-    peers: Mapping[str, Callable[[Shape, float], Trial]] = field(default_factory=dict)
+    peers: Mapping[str, "Callable[[Shape, float], Trial]"] = field(default_factory=dict)
     """Other recurrent networks for the CPU, by name; made for a shape and a share of starts."""
     missing: tuple[str, ...] = ()
     """Unavailable implementations, one line each."""
