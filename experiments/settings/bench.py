@@ -12,7 +12,9 @@ SUBJECTS = table(
     "lifelong.experiments.benchmarks",
     {
         "kernels": Entry("kernels:command", "the recurrences: right first, then how fast, beside their rivals"),
-        "training": Entry("training:command", "environment steps per second of recurrent PPO, beside sb3-contrib's"),
+        "training": Entry(
+            "training.command:command", "trainers in the same environment: steps per second, and seconds to solve"
+        ),
         "learning": Entry(
             "learning.command:command", "learning curves and final returns beside Stable-Baselines3 and sb3-contrib"
         ),

@@ -11,7 +11,18 @@ import pytest
 from lifelong import cli
 from lifelong.experiments.settings.bench import SUBJECTS
 
-SLOW = ["torch", "tensordict", "torchrl", "triton", "scipy", "pyarrow", "safetensors", "matplotlib", "minigrid", "numba"]
+SLOW = [
+    "torch",
+    "tensordict",
+    "torchrl",
+    "triton",
+    "scipy",
+    "pyarrow",
+    "safetensors",
+    "matplotlib",
+    "minigrid",
+    "numba",
+]
 
 ANSWERED_AT_ONCE = """
 train --memry x                             | no option '--memry'; did you mean '--memory'?
@@ -21,7 +32,7 @@ train --memory cached:gated_delt            | no memory 'gated_delt'; did you me
 train --working-memory gur                  | no memory 'gur'; did you mean 'gru'?
 train cued-recal                            | no stream 'cued-recal'; did you mean 'cued-recall'?
 train CartPole-v1                           | no stream 'CartPole-v1'; did you mean 'gym:CartPole-v1'?
-train gym:CartPol-v1                        | cannot make environment 'CartPol-v1': Environment `CartPol` doesn't exist. Did
+train gym:CartPol-v1                        | cannot make environment 'CartPol-v1': Environment `CartPol` doesn't exist.
 train --preset clasic-control               | no preset 'clasic-control'; did you mean 'classic-control'?
 train --log tensorbord                      | no logger 'tensorbord'; did you mean 'tensorboard'?
 train --resume nowhere                      | nowhere is no run
