@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lifelong.experiments.runs.carried_on import CarriedOn
+from lifelong.experiments.runs.compiling import Compiling
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
@@ -45,7 +46,7 @@ class Outcome:
     Args:
         folder: of the run.
         steps: environment steps.
-        seconds: spent acting and learning.
+        seconds: spent acting and learning, without those in which loops were compiled.
         finished: false if it was interrupted.
         summary: on the frozen agent in fresh lives; None without an evaluation.
         lived: on the endless lives of training, if they met several tasks; else None.
@@ -130,7 +131,8 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     console = console or Console(quiet=True)
     resumed, new_episodes = config.resume is not None, config.new_episodes
     config = _interrupted_run(config) if resumed else config.resolved()
-    with Trainer(config, resumed, console, new_episodes=new_episodes) as trainer:
+    compiling = Compiling(lambda line: console.print(line, soft_wrap=True))
+    with compiling, Trainer(config, resumed, console, new_episodes=new_episodes, clock=compiling.clock) as trainer:
         if not resumed and config.preset in FAMILIES:
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()

@@ -65,15 +65,21 @@ class Grids:
             tasks: [n] task of each slot.
             seeds: [n] of the levels.
         """
-        for family in self._families:
-            alone = len(self._families) == 1
-            some = slice(None) if alone else np.flatnonzero(self._family[tasks] == family)
-            if alone or len(some):
-                FAMILIES[family]((
-                    slots[some], seeds[some], self._recipes[tasks[some]], self.stride,
-                    self.cells, self.at, self.direction, self.carried, self.mission,
-                ))  # fmt: skip
+        if len(self._families) == 1:
+            self._draw(self._families[0], slots, tasks, seeds)
+        else:
+            for family in self._families:
+                some = np.flatnonzero(self._family[tasks] == family)
+                if some.size:
+                    self._draw(family, slots[some], tasks[some], seeds[some])
         self._enter(slots, tasks)
+
+    def _draw(self, family: str, slots: Ints, tasks: Ints, seeds: Ints) -> None:
+        """Draw levels of one family."""
+        FAMILIES[family]((
+            slots, seeds, self._recipes[tasks], self.stride,
+            self.cells, self.at, self.direction, self.carried, self.mission,
+        ))  # fmt: skip
 
     def load(self, slot: int, task: int, level: Level) -> None:
         """Begin an episode in a given level."""

@@ -4,7 +4,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -68,6 +68,7 @@ class Trainer:
             not given, reports fall by the clock.
         new_episodes: of a resumed run: abandon the unfinished episodes, and begin the next ones.
         waits: whether a new run gets its name with the first `checkpoint` only.
+        clock: by which `seconds` and speeds are counted.
 
     Raises:
         UserError: if the run exists and may not be replaced, or another process writes to it.
@@ -83,7 +84,9 @@ class Trainer:
         report_steps: int | None = None,
         new_episodes: bool = False,
         waits: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
         torch.set_num_threads(config.threads or 1)
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
@@ -204,7 +207,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent, history = self._not_reported()
-        mark = _now(rollout.steps)
+        mark = self._now()
         self.checkpoints.start(rollout.steps)
         if self.evaluation.refusal:
             self.console.print(
@@ -213,7 +216,7 @@ class Trainer:
         self.console.print(how_lives_end(self.env), soft_wrap=True, markup=False)
         if not self.resumed:
             self.console.print(self.agent.encoder.describe(), soft_wrap=True, markup=False, highlight=False)
-        with Progress(config.steps, rollout.steps, self.console) as progress:
+        with Progress(config.steps, rollout.steps, self.console, self.clock) as progress:
             if not self.resumed:
                 if self.evaluation.due_at_start():
                     self.evaluate_tasks()
@@ -222,7 +225,7 @@ class Trainer:
             else:
                 self._capture()
             while rollout.steps < config.steps and not signals.end():
-                began = time.monotonic()
+                began = self.clock()
                 with signals.stoppable():
                     segment = rollout.collect(config.segment)
                     lr_fraction = self.learning_rate.at(rollout.steps)
@@ -237,13 +240,13 @@ class Trainer:
                         history.append(segment.episodes)
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
-                self.seconds += time.monotonic() - began
-                waited, lived = time.monotonic() - mark[0], rollout.steps - self.reported["steps"]
+                self.seconds += self.clock() - began
+                waited, lived = self.clock() - mark[0], rollout.steps - self.reported["steps"]
                 due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
                 if recent and (due or rollout.steps >= config.steps):
-                    self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
+                    self._report(segment, recent, history, learned, _speeds(mark, self._now()))
                     self.reported = {"steps": rollout.steps, "rows": self.log.rows}
-                    recent, mark = [], _now(rollout.steps)
+                    recent, mark = [], self._now()
                 if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
                 self._capture()
@@ -261,6 +264,10 @@ class Trainer:
             self._capture()
             self._write()
         return rollout.steps >= config.steps
+
+    def _now(self) -> tuple[float, float, int]:
+        """Return the time by the clock, the processor's own, and the steps so far."""
+        return self.clock(), time.process_time(), self.rollout.steps
 
     def _not_reported(self) -> tuple[list[Rows], RecentRows]:
         """Return the rows since the last report, and those of which curves are made that are longer than a report.
@@ -505,12 +512,7 @@ def _stopped(error: KeyboardInterrupt, said: str) -> Stopped:
     return Stopped(number, f"stopped by {signal.Signals(number).name}; {said}")
 
 
-def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
-    """Return steps per second, by the clock and by the processor's own, since a mark that `_now` set."""
-    wall, cpu, taken = (b - a for a, b in zip(mark, _now(steps), strict=True))
+def _speeds(mark: tuple[float, float, int], now: tuple[float, float, int]) -> dict[str, float]:
+    """Return steps per second, by the clock and by the processor's own, between two marks of `Trainer._now`."""
+    wall, cpu, taken = (b - a for a, b in zip(mark, now, strict=True))
     return {"steps_per_second": taken / max(wall, 1e-9), "steps_per_cpu_second": taken / max(cpu, 1e-9)}
-
-
-def _now(steps: int) -> tuple[float, float, int]:
-    """Return the time by the clock, the processor's own, and the steps so far."""
-    return time.monotonic(), time.process_time(), steps
