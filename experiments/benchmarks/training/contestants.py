@@ -1,13 +1,13 @@
 """The trainers that are compared, each in its own copy of the same environment."""
 
-import importlib
-import importlib.util
+from importlib.util import find_spec
 
 from lifelong.agents import PPO, Agent, Rollout
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.rollout import Segment
 from lifelong.experiments.benchmarks.training.lstm_loop import LSTMLoop
 from lifelong.experiments.benchmarks.training.measure import Contestant, Stopwatch
+from lifelong.experiments.benchmarks.training.recurrent_ppo import recurrent_ppo
 from lifelong.experiments.benchmarks.training.worlds import FlatEnv, World
 from lifelong.experiments.settings.benchmarks.training import BenchConfig
 
@@ -29,7 +29,7 @@ def contestants(config: BenchConfig, world: World) -> dict[str, Contestant]:
 
 def is_installed() -> bool:
     """Return whether sb3-contrib is here."""
-    return importlib.util.find_spec("sb3_contrib") is not None
+    return find_spec("sb3_contrib") is not None
 
 
 def _ours(config: BenchConfig, ppo: PPOConfig, world: World, memory: str) -> Contestant:
@@ -58,8 +58,7 @@ def _loop(config: BenchConfig, ppo: PPOConfig, world: World) -> Contestant:
 
 def _recurrent_ppo(config: BenchConfig, ppo: PPOConfig, world: World) -> Contestant:
     env, watch = FlatEnv(world.stream(config.num_envs)), Stopwatch()
-    make = importlib.import_module("lifelong.experiments.benchmarks.training.recurrent_ppo").recurrent_ppo
-    model = make(env, config.width, config.steps, ppo)
+    model = recurrent_ppo(env, config.width, config.steps, ppo)
     return Contestant(
         None, lambda: model.learn(config.num_envs * config.steps, reset_num_timesteps=False, log_interval=None), watch
     )

@@ -1,66 +1,72 @@
-"""sb3-contrib's RecurrentPPO in a stream; imported only where it is installed."""
+"""sb3-contrib's RecurrentPPO in a stream."""
 
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]  of the `bench` extra
-from stable_baselines3.common.vec_env import VecEnv  # pyright: ignore[reportMissingImports]
 
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.experiments.benchmarks.training.worlds import FlatEnv
 
-__all__ = ["StreamVecEnv", "recurrent_ppo"]
+__all__ = ["recurrent_ppo", "vec_env"]
 
 
-class StreamVecEnv(VecEnv):  # type: ignore[misc,unused-ignore] # Any where the extra is not installed
-    """A flat environment as Stable-Baselines3 steps it.
+def vec_env(env: FlatEnv) -> Any:
+    """Return a flat environment as Stable-Baselines3 steps it.
 
     Args:
         env: to act in.
+
+    Raises:
+        ImportError: if Stable-Baselines3 is not installed.
     """
+    from stable_baselines3.common.vec_env import VecEnv  # pyright: ignore[reportMissingImports]  of the `bench` extra
 
-    def __init__(self, env: FlatEnv) -> None:
-        self.env = env
-        bound = np.full(env.size, np.inf, np.float32)
-        super().__init__(env.num_envs, spaces.Box(-bound, bound), spaces.Discrete(env.actions))
+    class StreamVecEnv(VecEnv):  # type: ignore[misc,unused-ignore] # Any where the extra is not installed
+        """A flat environment as Stable-Baselines3 steps it."""
 
-    def reset(self) -> Any:
-        """Begin anew and return observations."""
-        return self.env.reset()
+        def __init__(self) -> None:
+            bound = np.full(env.size, np.inf, np.float32)
+            super().__init__(env.num_envs, spaces.Box(-bound, bound), spaces.Discrete(env.actions))
 
-    def step_async(self, actions: Any) -> None:
-        """Keep the actions of the next step."""
-        self._chosen = actions
+        def reset(self) -> Any:
+            """Begin anew and return observations."""
+            return env.reset()
 
-    def step_wait(self) -> Any:
-        """Step, and return observations, rewards, ends, and a dict for each environment."""
-        obs, reward, terminated, truncated, final = self.env.step(self._chosen)
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        if final is not None:
-            for slot in np.flatnonzero(truncated & ~terminated):
-                infos[slot] = {"terminal_observation": final[slot], "TimeLimit.truncated": True}
-        return obs, reward, terminated | truncated, infos
+        def step_async(self, actions: Any) -> None:
+            """Keep the actions of the next step."""
+            self._chosen = actions
 
-    def close(self) -> None:
-        """Close the stream."""
-        self.env.stream.close()
+        def step_wait(self) -> Any:
+            """Step, and return observations, rewards, ends, and a dict for each environment."""
+            obs, reward, terminated, truncated, final = env.step(self._chosen)
+            infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+            if final is not None:
+                for slot in np.flatnonzero(truncated & ~terminated):
+                    infos[slot] = {"terminal_observation": final[slot], "TimeLimit.truncated": True}
+            return obs, reward, terminated | truncated, infos
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of the stream for each environment."""
-        return [getattr(self.env.stream, attr_name, None)] * self.num_envs
+        def close(self) -> None:
+            """Close the stream."""
+            env.stream.close()
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuse: environments of a stream have no attributes of their own."""
-        raise NotImplementedError(attr_name)
+        def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+            """Return an attribute of the stream for each environment."""
+            return [getattr(env.stream, attr_name, None)] * self.num_envs
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuse: environments of a stream have no methods of their own."""
-        raise NotImplementedError(method_name)
+        def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+            """Refuse: environments of a stream have no attributes of their own."""
+            raise NotImplementedError(attr_name)
 
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Return False for each environment."""
-        return [False] * self.num_envs
+        def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+            """Refuse: environments of a stream have no methods of their own."""
+            raise NotImplementedError(method_name)
+
+        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+            """Return False for each environment."""
+            return [False] * self.num_envs
+
+    return StreamVecEnv()
 
 
 def recurrent_ppo(env: FlatEnv, width: int, steps: int, config: PPOConfig) -> Any:
@@ -71,10 +77,15 @@ def recurrent_ppo(env: FlatEnv, width: int, steps: int, config: PPOConfig) -> An
         width: of the LSTM and of the layer behind it.
         steps: T, steps of each environment between two updates.
         config: of PPO.
+
+    Raises:
+        ImportError: if sb3-contrib is not installed.
     """
+    from sb3_contrib import RecurrentPPO  # pyright: ignore[reportMissingImports]  of the `bench` extra
+
     return RecurrentPPO(
         "MlpLstmPolicy",
-        StreamVecEnv(env),
+        vec_env(env),
         learning_rate=config.lr,
         n_steps=steps,
         batch_size=env.num_envs * steps // config.minibatches,

@@ -1,6 +1,5 @@
 """Measure the seconds until a task is solved, with the settings of its preset."""
 
-import importlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 from lifelong.agents import Rollout
 from lifelong.experiments.benchmarks.training.contestants import is_installed
 from lifelong.experiments.benchmarks.training.lstm_loop import LSTMLoop
+from lifelong.experiments.benchmarks.training.recurrent_ppo import recurrent_ppo
 from lifelong.experiments.benchmarks.training.worlds import FlatEnv, World
 from lifelong.experiments.runs.build import make_agent, make_learner
 from lifelong.experiments.runs.build_env import make_env
@@ -121,8 +121,7 @@ def _loop(config: TrainConfig) -> Update:
 
 def _recurrent_ppo(config: TrainConfig) -> Update:
     env = _flat(config)
-    make = importlib.import_module("lifelong.experiments.benchmarks.training.recurrent_ppo").recurrent_ppo
-    model = make(env, config.width, config.segment or 1, config.learning)
+    model = recurrent_ppo(env, config.width, config.segment or 1, config.learning)
 
     def update(share: float) -> list[float]:
         model.lr_schedule = lambda _: config.learning.lr * share
