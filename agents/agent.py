@@ -23,8 +23,9 @@ from lifelong.agents.actor_critic import ActionStd, ActorCritic
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.carry import CARRY, Carry
-from lifelong.agents.encoder import Encoder, as_tensors, leaves_of
+from lifelong.agents.encoder import Encoder, as_tensors
 from lifelong.agents.history import HISTORY, has_history, space_with_history
+from lifelong.agents.leaves import leaves_of
 from lifelong.agents.scaling import Normalize
 from lifelong.hashed_words import hash_text, without_text
 from lifelong.memory import make_memory

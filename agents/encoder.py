@@ -34,13 +34,15 @@ from torch import Tensor, nn
 
 from lifelong.agents.backbone import GatedMLP, run_all
 from lifelong.agents.history import HISTORY
-from lifelong.agents.image import Image, image_rows, layout
+from lifelong.agents.image import Image
+from lifelong.agents.image_layout import image_rows, layout
+from lifelong.agents.leaves import leaves_of
 from lifelong.agents.scaling import Normalize, Path, Scaling
 from lifelong.hashed_words import is_hashed, without_text
 from lifelong.kernels.embedding_sum import bind_embedding_sum, embedding_sum
 from lifelong.readable import MANY, brief, refusal
 
-__all__ = ["Encoder", "as_tensors", "leaves_of", "narrow"]
+__all__ = ["Encoder", "as_tensors", "narrow"]
 
 
 class Encoder(nn.Module):
@@ -254,22 +256,6 @@ def _columns(rows: Tensor, sizes: dict[Path, int]) -> dict[Path, NDArray[Any]]:
 
 def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
     return leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
-
-
-def leaves_of(space: spaces.Space[Any], path: Path = ()) -> list[tuple[Path, spaces.Space[Any]]]:
-    """Return the entries of a space that are no Dict or Tuple, or an empty one, with their paths.
-
-    A space that is no Dict or Tuple is one entry, `observation`.
-
-    Args:
-        space: of one observation.
-        path: of the space itself.
-    """
-    if isinstance(space, spaces.Dict) and space.spaces:
-        return [leaf for key, inner in space.spaces.items() for leaf in leaves_of(inner, (*path, key))]
-    if isinstance(space, spaces.Tuple) and space.spaces:
-        return [leaf for i, inner in enumerate(space.spaces) for leaf in leaves_of(inner, (*path, str(i)))]
-    return [(path or ("observation",), space)]
 
 
 def _reader(leaf: spaces.Space[Any], path: Path) -> type[nn.Module]:

@@ -19,7 +19,8 @@ from lifelong.registry import Entry, lazy_attribute
 if TYPE_CHECKING:
     from lifelong.envs.check import StreamContractError, check_stream
     from lifelong.envs.drifts.base import Drift, Drifted
-    from lifelong.envs.gym_stream import GymStream, GymTask, drifting
+    from lifelong.envs.gym_stream import GymStream, drifting
+    from lifelong.envs.gym_task import GymTask
     from lifelong.envs.schedules import Schedule
     from lifelong.envs.single_env import Single
     from lifelong.envs.stream import ROW, References, StreamError, Task, TaskStream
@@ -61,7 +62,8 @@ _EXPORTS = {
     for module, names in {
         "check": ("StreamContractError", "check_stream"),
         "drifts.base": ("Drift", "Drifted"),
-        "gym_stream": ("GymStream", "GymTask", "drifting"),
+        "gym_stream": ("GymStream", "drifting"),
+        "gym_task": ("GymTask",),
         "schedules": ("Schedule",),
         "single_env": ("Single",),
         "stream": ("ROW", "References", "StreamError", "Task", "TaskStream"),

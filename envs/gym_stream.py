@@ -34,11 +34,9 @@ spaces, or common ones with `unify`: see `unify_spaces.py`.
 """  # noqa: E501  a table
 
 import importlib
-import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -50,50 +48,22 @@ from numpy.typing import NDArray
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
 from lifelong.envs.checksum import checksum
 from lifelong.envs.constructor import settings_fault
-from lifelong.envs.drifts.base import Drift, Drifted
+from lifelong.envs.drifts.base import Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
 from lifelong.envs.extras import extra_hint
 from lifelong.envs.gate import Gate, end_of_episode, legal_choices
+from lifelong.envs.gym_task import GymTask
 from lifelong.envs.mask_info import MaskInfo
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
 from lifelong.envs.schedules import Cyclic, Schedule
-from lifelong.envs.stream import Boundary, StreamError, Task, TaskStream
+from lifelong.envs.stream import Boundary, StreamError, TaskStream
 from lifelong.envs.suites import default_settings, make_registered
 from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 
-__all__ = ["GymStream", "GymTask", "drifting", "is_minigrid", "make_task"]
-
-
-@dataclass(frozen=True, slots=True)
-class GymTask(Task):
-    """Task of a `GymStream`: a gymnasium environment with drifts.
-
-    Args:
-        name: shown in tables.
-        references: what its returns are compared with.
-        env_id: as `gymnasium.make` takes it, `module:id` included; empty if it is the name.
-        kwargs: passed to `gymnasium.make`.
-        drifts: changes of the environment, the innermost first; see `drifts/base.py`.
-        success_return: return from which on an episode is a success; None: what the environment says.
-
-    Raises:
-        ValueError: if `success_return` is not finite.
-    """
-
-    env_id: str = ""
-    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    drifts: Sequence[Drift] = ()
-    success_return: float | None = None
-
-    def __post_init__(self) -> None:
-        """Fill in the id, make the task hashable, and validate the threshold."""
-        if self.success_return is not None and not math.isfinite(self.success_return):
-            raise ValueError(f"success_return must be finite: success_return={self.success_return}")
-        object.__setattr__(self, "env_id", self.env_id or self.name)
-        object.__setattr__(self, "drifts", tuple(self.drifts))
+__all__ = ["GymStream", "drifting", "is_minigrid", "make_task"]
 
 
 class GymStream(TaskStream):

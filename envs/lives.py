@@ -23,8 +23,9 @@ from lifelong.envs.counters import (
     new_counters,
     reference_scores,
 )
-from lifelong.envs.rng import SEEDS, Purpose, bits, uniform
+from lifelong.envs.rng import Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule
+from lifelong.envs.seeds import SEEDS
 from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]

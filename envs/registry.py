@@ -113,7 +113,8 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
         TypeError: if it does not take these options, or is no `TaskStream`.
         ValueError: if it does not take their values, or gymnasium cannot make the environment.
     """
-    from lifelong.envs.gym_stream import GymTask, drifting
+    from lifelong.envs.gym_stream import drifting
+    from lifelong.envs.gym_task import GymTask
     from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
 

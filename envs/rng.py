@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lifelong.envs.jit import jit, ufunc
+from lifelong.envs.seeds import SEEDS
 
-__all__ = ["SEEDS", "Purpose", "bits", "cycle", "evaluation_seed", "integers", "normal", "uniform"]
-
-SEEDS = 2**63
-"""Seeds that a user can give: 0 to 2^63 - 1. The 64th bit is the split: 0 for training, 1 for evaluation."""
+__all__ = ["Purpose", "bits", "cycle", "evaluation_seed", "integers", "normal", "uniform"]
 
 Seed = int | NDArray[Any]
 

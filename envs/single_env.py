@@ -18,7 +18,7 @@ from gymnasium.vector.utils import iterate
 from lifelong.action_spaces import batch_of
 from lifelong.envs.drawing import draw
 from lifelong.envs.flat import Flat
-from lifelong.envs.rng import SEEDS
+from lifelong.envs.seeds import SEEDS
 from lifelong.envs.stream import TaskStream
 
 __all__ = ["Single"]

@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lifelong.envs.gym_stream import GymTask
+from lifelong.envs.gym_task import GymTask
 from lifelong.envs.parse import parse_drifts, parse_schedule
-from lifelong.envs.stream import References
+from lifelong.envs.task import References
 from lifelong.registry import nearest
 
 __all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file", "toml_lines"]

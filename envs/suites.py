@@ -12,7 +12,15 @@ import gymnasium
 
 from lifelong.registry import load
 
-__all__ = ["SUITES", "Suite", "default_settings", "import_suite", "make_registered", "register_suite"]
+__all__ = [
+    "SUITES",
+    "Suite",
+    "check_registered",
+    "default_settings",
+    "import_suite",
+    "make_registered",
+    "register_suite",
+]
 
 
 class Suite(NamedTuple):
@@ -98,6 +106,26 @@ def import_suite(suite: Suite) -> None:
     register = getattr(module, "register_envs", None)
     if callable(register) and not any(known.startswith(suite.prefixes) for known in gymnasium.registry):
         register()
+
+
+def check_registered(env_id: str) -> None:
+    """Validate that gymnasium knows an id, without making the environment.
+
+    Args:
+        env_id: as `gymnasium.make` takes it; one with a module before it, `module:id`, is left to gymnasium.
+
+    Raises:
+        ValueError: if it does not; names the nearest.
+    """
+    if ":" in env_id:
+        return
+    try:
+        register_suite(env_id)
+        gymnasium.spec(env_id)
+    except gymnasium.error.UnregisteredEnv as error:
+        raise ValueError(f"cannot make environment {env_id!r}: {' '.join(str(error).split())}") from error
+    except gymnasium.error.Error:  # an id without a version, which `gymnasium.make` completes
+        return
 
 
 def default_settings(env_id: str) -> dict[str, Any]:

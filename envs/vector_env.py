@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from lifelong.envs.drawing import draw
 from lifelong.envs.flat import Flat
-from lifelong.envs.rng import SEEDS
+from lifelong.envs.seeds import SEEDS
 from lifelong.envs.stream import TaskStream
 
 __all__ = ["VectorStream"]

@@ -12,32 +12,29 @@ run runs/NAME/<report>; the same command again replaces them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated
+from dataclasses import asdict
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from lifelong.agents import Carry
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import Axis, RewriteCurve, rewrite_curve
-from lifelong.experiments.runs.actions import Actions, check_actions
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.bands import Chart, Line, plot_bands
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import load_policy, open_run_as, origin
+from lifelong.experiments.runs.directory import load_policy, origin
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen
+from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.tensorboard import RunWriter
+from lifelong.experiments.settings.adaptation import AdaptationConfig
 
 __all__ = ["AdaptationConfig", "command", "main"]
 
@@ -51,48 +48,9 @@ _LINES = {
 }
 
 
-@dataclass(frozen=True)
-class AdaptationConfig:
-    """Change hidden answers in the lives of a trained agent and measure whether its memory rewrites them.
-
-    Args:
-        run: directory of the run.
-        change_at: episode of each life at which half of the answers change; if not given, as in training, or where
-            nothing changed there, after the episodes of a life of training (128 where that was endless).
-        steps: environment steps of every life; if not given, four times those until the change.
-        lives: number of lives in parallel; if not given, as in the evaluation of training.
-        carry: what ends the memory; if not given, as in training.
-        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
-            ones.
-        schedule: which task comes next; if not given, as in training.
-        stream_options: settings of the stream in place of training's, such as cues=64.
-        seed: random seed of the lives; they are never those of training.
-        threads: threads of torch.
-        device: where the agent computes; if not given, as in training.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    change_at: int | None = None
-    steps: int | None = None
-    lives: int | None = None
-    carry: Carry | None = None
-    actions: Actions = "drawn"
-    schedule: str | None = None
-    stream_options: tuple[str, ...] = ()
-    seed: int = 0
-    threads: int = 1
-    device: str | None = None
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("change_at", "steps", "lives", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    main(parse(AdaptationConfig, arguments, "adaptation"), Console(stderr=True))
+def command(config: AdaptationConfig) -> None:
+    """Run the verb."""
+    main(config, Console(stderr=True))
 
 
 def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis, RewriteCurve]:

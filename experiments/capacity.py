@@ -11,70 +11,22 @@ say so hold more.
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.settings.capacity import CODES, LOAD, CapacityConfig, Keys
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
-from lifelong.registry import nearest
 
 __all__ = ["RULES", "CapacityConfig", "Keys", "command", "draw_keys", "main", "recall"]
 
-Keys = Literal["dense", "relu", "sparse", "offset", "correlated"]
-CODES = 1024
-LOAD = 4  # non-zero entries of a sparse key
 
-
-@dataclass(frozen=True)
-class CapacityConfig:
-    """Measure how many key-value pairs each update rule recalls without training.
-
-    Args:
-        keys: kinds of keys.
-        pairs: numbers of pairs that are stored.
-        rules: names of update rules, as in the table; none is all.
-        width: width of keys and values.
-        repeats: draws of keys and codes that are averaged over.
-        seed: random seed of the draws.
-        output: file to write the table to as well.
-    """
-
-    keys: tuple[Keys, ...] = get_args(Keys)
-    pairs: tuple[int, ...] = (64, 128, 256)
-    rules: tuple[str, ...] = ()
-    width: int = 64
-    repeats: int = 48
-    seed: int = 0
-    output: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Validate numbers and names."""
-        check_sizes(self, ("width", "repeats"))
-        check_seed(self.seed)
-        check_output(self.output)
-        if min(self.pairs, default=0) < 1:
-            raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
-        if self.repeats < 2:
-            raise UserError(f"repeats must be 2 or more: repeats={self.repeats}")
-        if self.width < LOAD:
-            raise UserError(f"width must be at least {LOAD}: width={self.width}")
-        if max(self.pairs) > CODES:
-            raise UserError(f"pairs must be at most {CODES}, one for each code vector: pairs={max(self.pairs)}")
-        if unknown := sorted(set(self.rules) - set(RULES)):
-            raise UserError(f"no rule {unknown[0]!r}{nearest(unknown[0], RULES)} known: {', '.join(RULES)}")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    sys.stdout.write(main(parse(CapacityConfig, arguments, "capacity")))
+def command(config: CapacityConfig) -> None:
+    """Run the verb."""
+    sys.stdout.write(main(config))
 
 
 def main(config: CapacityConfig) -> str:

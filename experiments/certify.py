@@ -12,17 +12,14 @@ best with it; without a gap between them the stream is a control.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-
-import tyro
 
 from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import options
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.settings.certify import CertifyConfig
 
 __all__ = ["CertifyConfig", "command", "main", "table"]
 
@@ -30,47 +27,8 @@ _ENDLESS = 200  # episodes of an endless life
 _ROUNDED = 2e-6  # figures are stored with six decimals
 
 
-@dataclass(frozen=True)
-class CertifyConfig:
-    """Measure a stream's reference policies, from chance to the oracle.
-
-    Args:
-        streams: names of streams (see `lifelong list`); none is all that have a certificate.
-        stream_options: settings of the stream in place of those that are certified.
-        lives: number of lives of each policy; if not given, as the plan says.
-        episodes: episodes of each life; if not given, as the plan or the stream says.
-        seed: random seed of the lives; if not given 0, and 1 with --check, whose lives are to be other ones.
-        check: compare with the stored certificates.
-        store: write the certificates that come with the package.
-    """
-
-    streams: tyro.conf.Positional[tuple[str, ...]] = ()
-    stream_options: tuple[str, ...] = ()
-    lives: int | None = None
-    episodes: int | None = None
-    seed: int | None = None
-    check: bool = False
-    store: bool = False
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("lives", "episodes"))
-        check_seed(self.seed)
-        for name, least in (("lives", 2), ("episodes", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"{name} must be at least {least}: {name}={value}")
-        if self.check and self.store:
-            raise UserError("check and store exclude each other: a certificate is not compared with itself")
-        if self.stream_options and (self.check or self.store):
-            raise UserError("stream_options cannot be checked or stored: certificates are for the planned settings")
-        if self.stream_options and len(self.streams) != 1:
-            raise UserError(f"stream_options are those of one stream: streams={list(self.streams)}")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line; a check that fails ends with exit code 1."""
-    config = parse(CertifyConfig, arguments, "certify")
+def command(config: CertifyConfig) -> None:
+    """Run the verb; a check that fails ends with exit code 1."""
     failed = False
     for text, holds in main(config):
         sys.stdout.write(text)

@@ -13,22 +13,21 @@ A check that fails is one sentence on stderr and exit code 1.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-import tyro
 from torch import Tensor, nn
 
 from lifelong.agents import ActorCritic, Rollout
 from lifelong.agents.ppo import entries, replay
 from lifelong.agents.rollout import Segment
 from lifelong.envs import TaskStream
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.build import make_agent, make_env, one_memory
+from lifelong.experiments.runs.build import make_agent, one_memory
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import ERRORS, UserError, as_user_error, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error, known_errors
 from lifelong.experiments.runs.evaluation import own_random
+from lifelong.experiments.settings.check import CheckConfig
 from lifelong.memory import check_memory
 
 __all__ = ["TOLERANCE", "CheckConfig", "CheckError", "command", "main"]
@@ -44,50 +43,10 @@ class CheckError(RuntimeError):
     """A memory or an environment failed the check; the message is one line."""
 
 
-@dataclass(frozen=True)
-class CheckConfig:
-    """Check that a memory keeps its contract, and that learning recomputes the log-probabilities of acting.
-
-    Args:
-        memory: name of the memory (see `lifelong list`), or package.module:Class.
-        env: stream, gym:<id>, or a stream file.
-        carry: what ends the memory: only the life, a change of task, or every episode's end.
-        memory_options: more settings of the memory.
-        stream_options: more settings of the stream.
-        env_kwargs: settings of the environment of gym:<id>, for `gymnasium.make`.
-        width: width of the agent and its memory.
-        layers: layers of the agent, each with a memory.
-        num_envs: lives at the same time.
-        segment: steps of each of the two segments.
-        seed: random seed.
-        device: where torch computes: cpu, cuda or cuda:<number>.
-    """
-
-    memory: str
-    env: Annotated[str, tyro.conf.arg(metavar="STREAM")]
-    carry: Literal["lifetime", "task", "episode"] = "lifetime"
-    memory_options: tuple[str, ...] = ()
-    stream_options: tuple[str, ...] = ()
-    env_kwargs: tuple[str, ...] = ()
-    width: int = 64
-    layers: int = 1
-    num_envs: int = 4
-    segment: int = 32
-    seed: int = 0
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("width", "layers", "num_envs"))
-        check_seed(self.seed)
-        if not 2 <= self.segment <= 4096:
-            raise UserError(f"segment must be 2 to 4096: segment={self.segment}")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line; a check that fails ends with exit code 1."""
+def command(config: CheckConfig) -> None:
+    """Run the verb; a check that fails ends with exit code 1."""
     try:
-        for line in main(parse(CheckConfig, arguments, "check")):
+        for line in main(config):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
     except CheckError as error:
@@ -194,6 +153,6 @@ def _failing(what: str) -> Iterator[None]:
     except (UserError, CheckError):
         raise
     except Exception as error:
-        name = "" if isinstance(error, ERRORS) else type(error).__name__
+        name = "" if isinstance(error, known_errors()) else type(error).__name__
         said = " ".join(str(error).split())
         raise CheckError(": ".join(filter(None, (what, name, said)))) from error

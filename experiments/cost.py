@@ -12,57 +12,23 @@ Operations are those the memory declares, beside a count in its reference form
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
-from lifelong.experiments.associative_recall.trial import Sizes, build
+from lifelong.experiments.associative_recall.sizes import Sizes
+from lifelong.experiments.associative_recall.trial import build
 from lifelong.experiments.benchmarks.operation_count import Count, count_step
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_device, check_output, check_sizes
+from lifelong.experiments.runs.device import check_device
+from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.runs.tensorboard import COLOURS
+from lifelong.experiments.settings.cost import CostConfig
 from lifelong.kernels.benchmark.clock import Call, Clock, CudaClock, in_turns
 from lifelong.memory import MEMORIES, Memory, make_memory
 
 __all__ = ["Cost", "CostConfig", "command", "front", "main"]
-
-
-@dataclass(frozen=True)
-class CostConfig:
-    """Measure the cost of each memory: bytes of state, operations and bytes of a step, time to act and to train.
-
-    Args:
-        memories: names of memories (see `lifelong list`), or package.module:Class; none is all, or those of `recall`.
-        width: width of the memories.
-        lives: number of lives that act in parallel.
-        batch: sequences that are trained on together.
-        length: steps of a sequence.
-        recall: outputs of `lifelong recall`, whose sizes are taken and whose recall is drawn; they need a task in
-            common.
-        repeats: rounds of the timing.
-        threads: threads of torch.
-        device: where to compute: cpu, cuda or cuda:<number>.
-        output: directory to write cost.md and the pictures to; if not given, the first of `recall`.
-    """
-
-    memories: tuple[str, ...] = ()
-    width: int = 64
-    lives: int = 64
-    batch: int = 16
-    length: int = 128
-    recall: tuple[Path, ...] = ()
-    repeats: int = 5
-    threads: int = 1
-    device: str = "cpu"
-    output: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("width", "lives", "batch", "length", "repeats", "threads"))
-        check_output(self.output, folder=True)
 
 
 class Measured(NamedTuple):
@@ -92,9 +58,9 @@ class Cost(NamedTuple):
     recall: dict[str, float]
 
 
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    sys.stdout.write(main(parse(CostConfig, arguments, "cost")))
+def command(config: CostConfig) -> None:
+    """Run the verb."""
+    sys.stdout.write(main(config))
 
 
 def main(config: CostConfig) -> str:

@@ -17,27 +17,22 @@ that it carries itself.
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents import ActorCritic, Rollout
-from lifelong.envs.extras import install_line
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs.api import load_agent
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.build import make_env
-from lifelong.experiments.runs.directory import open_run
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.build_env import make_env
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random
+from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.settings.export_policy import ExportPolicyConfig
 from lifelong.kernels.backends import plain_loops
 from lifelong.memory.exported_step import by_path, nested, quiet
 
@@ -53,42 +48,7 @@ Tensors = dict[str, Tensor]
 Step = Callable[[Tensors, Tensors, Tensor], Tensors]
 """From observation, state and start to the outputs, all by the names that they have in ONNX."""
 
-_SUFFIXES = {"torch-export": ".pt2", "onnx": ".onnx"}
 _NEXT = "next_state/"
-
-
-@dataclass(frozen=True)
-class ExportPolicyConfig:
-    """Write a trained agent's step, with the memory's state as input and output, for torch.export or ONNX.
-
-    Args:
-        run: directory of the run.
-        output: file to write, .pt2 or .onnx.
-        format: torch-export or onnx.
-        num_envs: lives in a batch; the file is for exactly so many.
-        seed: random seed of the steps by which the file is checked.
-        overwrite: replace a file of the same name.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    output: Path
-    format: Literal["torch-export", "onnx"] = "torch-export"
-    num_envs: int = 1
-    seed: int = 0
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("num_envs",))
-        check_seed(self.seed)
-        check_output(self.output)
-        if self.output.suffix != _SUFFIXES[self.format]:
-            raise UserError(f"output must end with {_SUFFIXES[self.format]} for {self.format}: output={self.output}")
-        if self.output.exists() and not self.overwrite:
-            raise UserError(f"{self.output} exists: pass --overwrite to replace it")
-        packages = ("onnx", "onnxscript", "onnxruntime") if self.format == "onnx" else ()
-        if missing := [name for name in packages if find_spec(name) is None]:
-            raise UserError(f"format onnx needs {', '.join(missing)}: {install_line('onnx')}")
 
 
 class PolicyStep(nn.Module):
@@ -115,9 +75,9 @@ class PolicyStep(nn.Module):
         return {**parameters, "value": value, "state": by_path(after)}
 
 
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    main(parse(ExportPolicyConfig, arguments, "export-policy"), Console(stderr=True))
+def command(config: ExportPolicyConfig) -> None:
+    """Run the verb."""
+    main(config, Console(stderr=True))
 
 
 def main(config: ExportPolicyConfig, console: Console | None = None) -> float:

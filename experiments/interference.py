@@ -14,89 +14,43 @@ that reveal the answer in the next episode, the last task is not asked: its answ
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Annotated
+from dataclasses import asdict, replace
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from lifelong.agents import BatchedEnv, Carry
+from lifelong.agents import BatchedEnv
 from lifelong.envs import TaskStream
 from lifelong.envs.fitted import fit
 from lifelong.envs.noise import Noise
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.interference import InterferenceCurve, interference_curve
-from lifelong.experiments.runs.actions import Actions, check_actions
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.bands import Chart, Line, plot_bands
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run_as, origin
+from lifelong.experiments.runs.directory import load_policy, origin
 from lifelong.experiments.runs.disturbance import powers_of_four, probe_after
 from lifelong.experiments.runs.episodes import EpisodeLog
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import training_horizon
+from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.summary import MEASURES
 from lifelong.experiments.runs.tensorboard import RunWriter
+from lifelong.experiments.settings.interference import InterferenceConfig
 
 __all__ = ["InterferenceConfig", "command", "main"]
 
 _LIVES = 64
 
 
-@dataclass(frozen=True)
-class InterferenceConfig:
-    """Disturb the memory of a trained agent by noise or a foreign task and measure what it still knows.
-
-    Args:
-        run: directory of the run.
-        by: `noise`, or the name of a stream whose spaces fit the agent's; its lives are never those of the agent.
-        by_options: settings of that stream.
-        most: n is 0, 16, 64, 256, ... and at last this number of steps.
-        before: steps of every life before; if not given, those of a life of training.
-        lives: number of lives in parallel.
-        carry: what ends the memory; if not given, as in training.
-        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
-            ones.
-        schedule: which task comes next before; if not given, as in training.
-        stream_options: settings of the agent's own stream in place of training's, such as cues=64.
-        seed: random seed of the lives; they are never those of training.
-        threads: threads of torch.
-        device: where the agent computes; if not given, as in training.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    by: str = "noise"
-    by_options: tuple[str, ...] = ()
-    most: int = 4096
-    before: int | None = None
-    lives: int = _LIVES
-    carry: Carry | None = None
-    actions: Actions = "drawn"
-    schedule: str | None = None
-    stream_options: tuple[str, ...] = ()
-    seed: int = 0
-    threads: int = 1
-    device: str | None = None
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("most", "before", "lives", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
-        if self.by == "noise" and self.by_options:
-            raise UserError(f"noise has no settings: by_options={' '.join(self.by_options)}")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    main(parse(InterferenceConfig, arguments, "interference", aliases={"with": "by"}), Console(stderr=True))
+def command(config: InterferenceConfig) -> None:
+    """Run the verb."""
+    main(config, Console(stderr=True))
 
 
 def main(config: InterferenceConfig, console: Console | None = None) -> InterferenceCurve:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from lifelong.envs import DRIFTS, SCHEDULES, known_streams
 from lifelong.envs.parse import IN_STEPS
 from lifelong.experiments.runs.docstrings import documented_arguments
+from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.runs.families import FAMILIES
 from lifelong.memory import known_memories
 from lifelong.memory.registry import WRAPPERS, find_memory
@@ -54,8 +55,6 @@ def describe(name: str) -> str:
     Raises:
         UserError: if there is none of that name, or it needs what is not installed.
     """
-    from lifelong.experiments.runs.errors import UserError, as_user_error  # not above: the table does without torch
-
     tables = {"memory": known_memories(), "stream": known_streams(), "schedule": SCHEDULES, "drift": DRIFTS}
     found = {kind: key for kind, entries in tables.items() if (key := _found(name, entries)) is not None}
     if name.partition(":")[0] in WRAPPERS:
@@ -73,23 +72,9 @@ def describe(name: str) -> str:
     return "\n".join(parts)
 
 
-def command(arguments: list[str]) -> None:
-    """Print the table, or the description of a name.
-
-    Raises:
-        UserError: if there is more than one name, or an option.
-    """
-    if any(word in ("-h", "--help") for word in arguments):
-        sys.stdout.write(
-            "usage: lifelong list [NAME]\n\nList memories, streams, schedules and drifts, or the settings of one.\n"
-        )
-        return
-    options = [word for word in arguments if word.startswith("-")]
-    if options or len(arguments) > 1:
-        from lifelong.experiments.runs.errors import UserError  # not above: it imports torch
-
-        raise UserError(f"list takes at most one name and no settings, got {' '.join(options or arguments)}")
-    sys.stdout.write(describe(arguments[0]) if arguments else listing())
+def command(name: str | None) -> None:
+    """Print the table, or the description of a name."""
+    sys.stdout.write(listing() if name is None else describe(name))
 
 
 def _found(name: str, entries: Mapping[str, Entry]) -> str | None:

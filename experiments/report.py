@@ -11,13 +11,10 @@ why, is said on the page.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
 
-import tyro
-
-from lifelong.experiments.reports.figures import FORMATS, curves_figure, save_figure
+from lifelong.experiments.reports.figures import curves_figure, save_figure
 from lifelong.experiments.reports.find_runs import find_runs, listed
 from lifelong.experiments.reports.groups import Stream, group_runs, sentences
 from lifelong.experiments.reports.markdown import markdown, markdown_table
@@ -26,41 +23,15 @@ from lifelong.experiments.reports.page import page
 from lifelong.experiments.reports.run import Run, read_run
 from lifelong.experiments.reports.sections import panels, report_blocks, title
 from lifelong.experiments.reports.tables import agents_table
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_output
+from lifelong.experiments.settings.report import ReportConfig
 
 __all__ = ["ReportConfig", "command", "main"]
 
 
-@dataclass(frozen=True)
-class ReportConfig:
-    """Write a report of finished runs: a page, Markdown, and a figure.
-
-    Args:
-        runs: directories of runs, folders of runs, or patterns of them.
-        report: name of a report of `lifelong retention`; if not given, the evaluation at the end of training, and of
-            task sequences the training too.
-        output: the page, written with .html and .md; if not given, `report` in the run, or beside the runs.
-        figure: write the retention curves there too: .pdf, .svg or .png.
-    """
-
-    runs: tyro.conf.Positional[tuple[str, ...]] = ("runs",)
-    report: str | None = None
-    output: Path | None = None
-    figure: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_output(self.figure)
-        if self.figure is not None and self.figure.suffix.lower() not in FORMATS:
-            raise UserError(f"figure must end in {', '.join(FORMATS)}: figure={self.figure}")
-        if not self.runs:
-            raise UserError("runs must name at least one run or folder of runs")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    text, written = main(parse(ReportConfig, arguments, "report"))
+def command(config: ReportConfig) -> None:
+    """Run the verb."""
+    text, written = main(config)
     sys.stdout.write(text)
     sys.stderr.writelines(f"wrote {path}\n" for path in written)
 

@@ -6,91 +6,28 @@ lifelong stream show my_stream.toml --episodes 500 --output timeline.png
 """
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from lifelong.envs import TaskStream
 from lifelong.envs.composed_schedules import InSteps, counts_steps
 from lifelong.envs.timeline import show_timeline, step_timeline, timeline
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import UserError, check_hazard, check_output, check_seed, check_sizes
-from lifelong.experiments.runs.help_page import Heading
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.lives import length_of_lives
 from lifelong.experiments.runs.tensorboard import COLOURS
-from lifelong.registry import nearest
+from lifelong.experiments.settings.stream import ShowConfig
 
 __all__ = ["ShowConfig", "command", "main"]
 
 
-@dataclass(frozen=True)
-class ShowConfig:
-    """Show the tasks of a stream and their schedule.
-
-    Args:
-        stream: name of a stream (see `lifelong list`), gym:<id>, or a stream file.
-        num_envs: number of lives in parallel; if not given, as in `lifelong train`.
-        seed: random seed of the lives.
-        feedback: whether the right answer is revealed after an action or only the reward is given, in streams that know
-            both.
-        schedule: which task comes next (see `lifelong list`); if not given, as in `lifelong train`.
-        boundary: what the agent is told of task changes.
-        life_episodes: episodes of a life; 0 is one endless life. If not given, as in `lifelong train`.
-        life_hazard: in place of life_episodes, the probability that a life ends at an episode's end.
-        stream_options: more settings of the stream.
-        env_kwargs: settings of the environment of gym:<id>, for `gymnasium.make`.
-        episodes: episodes to show; a schedule in steps is shown for one pass.
-        life: number of the life to show.
-        output: picture to draw as well.
-    """
-
-    stream: Annotated[
-        tyro.conf.Positional[str], Heading("the stream, as in `lifelong train`"), tyro.conf.arg(metavar="STREAM")
-    ]
-    num_envs: int | None = None
-    seed: int = 0
-    feedback: Literal["reveal", "reward"] | None = None
-    schedule: str | None = None
-    boundary: Literal["none", "flag", "task_id"] = "none"
-    life_episodes: int | None = None
-    life_hazard: float | None = None
-    stream_options: tuple[str, ...] = ()
-    env_kwargs: tuple[str, ...] = ()
-
-    episodes: Annotated[int, Heading("what is shown")] = 200
-    life: int = 0
-    output: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("episodes", "num_envs"))
-        check_sizes(self, ("life", "life_episodes"), 0)
-        check_hazard(self)
-        check_seed(self.seed)
-        check_output(self.output)
-
-
-def command(arguments: list[str]) -> None:
-    """Run what the first word names.
-
-    Raises:
-        UserError: if it is not `show`.
-    """
-    what, *rest = arguments or [""]
-    if what in ("-h", "--help"):
-        sys.stdout.write("usage: lifelong stream show STREAM [OPTIONS]\n\nlifelong stream show --help tells more.\n")
-    elif what == "show":
-        sys.stdout.write(main(parse(ShowConfig, rest, "stream show")))
-    elif not what:
-        raise UserError("stream what? known: show")
-    else:
-        raise UserError(f"no subject {what!r}{nearest(what, ['show'])} known: show")
+def command(config: ShowConfig) -> None:
+    """Run the verb."""
+    sys.stdout.write(main(config))
 
 
 def main(config: ShowConfig) -> str:

@@ -11,55 +11,22 @@ another. The old run stays unchanged.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 from rich.console import Console
 from torch import Tensor, nn
 
 from lifelong.agents import load_checkpoint
 from lifelong.agents.checkpoint import restore_optimizer, with_names
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import LAST, load_policy_tensors, on_device, open_run, parameter_names
-from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.directory import load_policy_tensors, parameter_names
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import LAST, on_device, open_run
 from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.settings.swap import SwapConfig
 
 __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
-
-
-@dataclass(frozen=True)
-class SwapConfig:
-    """Replace the memory of a trained agent and keep all weights that fit.
-
-    Args:
-        run: directory of the run.
-        memory: name of the new memory (see `lifelong list`), or package.module:Class.
-        memory_options: more settings of the new memory.
-        name: name of the new run; if not given, the old one's and the memory's.
-        steps: environment steps of the new run; if not given, as in the old one.
-        lr: learning rate of the new run; if not given, as in the old one.
-        device: device of the new run; if not given, as in the old one.
-        threads: threads of torch in the new run; if not given, as in the old one.
-        overwrite: replace a run of the new name.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    memory: str
-    memory_options: tuple[str, ...] = ()
-    name: str | None = None
-    steps: int | None = None
-    lr: float | None = None
-    device: str | None = None
-    threads: int | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("steps", "threads"))
 
 
 @dataclass(frozen=True)
@@ -88,9 +55,9 @@ class Transplant:
         )
 
 
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    main(parse(SwapConfig, arguments, "swap"), Console(stderr=True))
+def command(config: SwapConfig) -> None:
+    """Run the verb."""
+    main(config, Console(stderr=True))
 
 
 def main(config: SwapConfig, console: Console | None = None) -> Transplant:

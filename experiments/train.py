@@ -12,37 +12,28 @@
 Ends with the retention of the frozen agent in fresh lives, as a table.
 """
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated
 
 from rich.console import Console
 
-from lifelong.experiments.report import ReportConfig, main as write_report
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.carried_on import CarriedOn
-from lifelong.experiments.runs.config import ALIASES, PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import on_device, open_run
+from lifelong.experiments.runs.compiling import Compiling
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
-from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.matrix import show_matrix
-from lifelong.experiments.runs.seeds import of_seed, parse_seeds, series_name, state_of
+from lifelong.experiments.runs.open_run import on_device, open_run
+from lifelong.experiments.runs.seeds import of_seed, series_name, state_of
 from lifelong.experiments.runs.summary import Summary, show_summary
 from lifelong.experiments.runs.tensorboard import first_page
 from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.settings.train import Asked
 
 __all__ = ["Outcome", "command", "main", "train_seeds"]
-
-EXAMPLES = """examples:
-  lifelong train colour-rule --memory palimpsa --steps 2e6
-  lifelong train --resume runs/NAME
-  lifelong train --memory gru --seeds 0..4"""
-
 
 _ELSEWHERE = ("device", "threads", "steps")
 """Settings with which a run may go on that it did not begin with."""
@@ -55,7 +46,7 @@ class Outcome:
     Args:
         folder: of the run.
         steps: environment steps.
-        seconds: spent acting and learning.
+        seconds: spent acting and learning, without those in which loops were compiled.
         finished: false if it was interrupted.
         summary: on the frozen agent in fresh lives; None without an evaluation.
         lived: on the endless lives of training, if they met several tasks; else None.
@@ -73,41 +64,12 @@ class Outcome:
     carried_on: CarriedOn | None = None
 
 
-@dataclass(frozen=True)
-class _Arguments(TrainConfig):
-    """Train an agent on a stream of tasks, its memory carried over every episode's end.
-
-    Args:
-        seeds: several seeds, such as 0..4 or 0,1,2: a run of each, one after another, and the report of all; the same
-            command goes on where it was interrupted. Excludes --seed.
-    """
-
-    seeds: Annotated[str | None, Heading("several runs")] = None
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    given = parse(_Arguments, arguments, "train", ALIASES, EXAMPLES, _preset_of)
-    config = TrainConfig(**{field.name: getattr(given, field.name) for field in fields(TrainConfig)})
-    if given.seeds is None:
-        main(config, Console(stderr=True))
-        return
-    for other in ("--seed", "--resume"):
-        if any(word.partition("=")[0] == other for word in arguments):
-            raise UserError(f"--seeds and {other} exclude each other: --seeds={given.seeds}")
-    again = [word for word in arguments if word not in ("--overwrite", "--no-overwrite")]
-    said = train_seeds(
-        config, parse_seeds(given.seeds), Console(stderr=True), shlex.join(["lifelong", "train", *again])
-    )
-    sys.stdout.write(said)
-
-
-def _preset_of(said: _Arguments) -> tuple[_Arguments, str]:
-    """Return the settings that a run of this stream has if nothing else is said, and a sentence that says so."""
-    of = f"{said.stream} --feedback {said.feedback}" if said.feedback else said.stream
-    sentence = f"Defaults are those of {of}; `lifelong train STREAM --help` shows those of another stream."
-    shown = _Arguments(said.stream, feedback=said.feedback, preset=said.preset).resolved()
-    return replace(shown, stream=TrainConfig().stream, feedback=None), sentence
+def command(asked: Asked) -> None:
+    """Run the verb."""
+    if asked.seeds:
+        sys.stdout.write(train_seeds(asked.config, asked.seeds, Console(stderr=True), asked.again))
+    else:
+        main(asked.config, Console(stderr=True))
 
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int], console: Console, again: str) -> str:
@@ -141,6 +103,8 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int], console: Console, aga
             _tell_how_to_go_on(seed, done, again, console)
             return ""
         done.append(seed)
+    from lifelong.experiments.report import ReportConfig, main as write_report  # not above: one run does without
+
     report = ReportConfig(tuple(str(run.run) for run in runs), output=config.runs / series_name(config))
     text, written = write_report(report)
     for path in written:
@@ -167,7 +131,8 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     console = console or Console(quiet=True)
     resumed, new_episodes = config.resume is not None, config.new_episodes
     config = _interrupted_run(config) if resumed else config.resolved()
-    with Trainer(config, resumed, console, new_episodes=new_episodes) as trainer:
+    compiling = Compiling(lambda line: console.print(line, soft_wrap=True))
+    with compiling, Trainer(config, resumed, console, new_episodes=new_episodes, clock=compiling.clock) as trainer:
         if not resumed and config.preset in FAMILIES:
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()

@@ -11,78 +11,31 @@ Below the picture stand the three earlier steps that wrote most of what the memo
 """
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
+from dataclasses import replace
 
 import torch
-import tyro
 from rich.console import Console
 
 from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
-from lifelong.experiments.runs.actions import Actions, check_actions
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, on_device, open_run
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.directory import load_policy
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random
 from lifelong.experiments.runs.film import Film
 from lifelong.experiments.runs.moments import Moment, moments
-from lifelong.experiments.runs.screen import Movie, Screen, Window, check_movie, check_window
+from lifelong.experiments.runs.open_run import on_device, open_run
+from lifelong.experiments.runs.screen import Movie, Screen, Window
+from lifelong.experiments.settings.watch import WatchConfig
 
 __all__ = ["WatchConfig", "command", "main"]
 
 
-@dataclass(frozen=True)
-class WatchConfig:
-    """Watch a trained agent live, beside what it writes to its memory.
-
-    Args:
-        run: directory of the run.
-        output: film to write, .gif or .mp4.
-        window: show it in a window.
-        episodes: episodes of the life.
-        steps: environment steps after which the film ends, whatever the episodes.
-        task: name of the only task of the life; if not given, the schedule of training.
-        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
-            ones.
-        fps: frames a second.
-        seed: random seed of the life and of the actions.
-        overwrite: replace a film of the same name.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    output: Path | None = None
-    window: bool = False
-    episodes: int = 3
-    steps: int = 500
-    task: str | None = None
-    actions: Actions = "drawn"
-    fps: int = 10
-    seed: int = 0
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("episodes", "steps", "fps"))
-        check_seed(self.seed)
-        check_actions(self.actions)
-        if self.output is None and not self.window:
-            raise UserError("watch needs --output FILE.gif (or .mp4) or --window")
-        if self.window:
-            check_window()
-        if self.output is not None:
-            check_output(self.output)
-            check_movie(self.output)
-            if self.output.exists() and not self.overwrite:
-                raise UserError(f"{self.output} exists: pass --overwrite to replace it")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the verb with words from the command line."""
-    main(parse(WatchConfig, arguments, "watch"), Console(stderr=True))
+def command(config: WatchConfig) -> None:
+    """Run the verb."""
+    main(config, Console(stderr=True))
 
 
 def main(config: WatchConfig, console: Console | None = None) -> list[Moment]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.envs.rooms import grid
-from lifelong.envs.rooms.levels import COLOURS, FAMILIES, begin
+from lifelong.envs.rooms.levels import COLOURS, FAMILIES
 from lifelong.envs.rooms.tasks import RoomsTask
 
 __all__ = ["Grids", "Level"]
@@ -49,7 +49,9 @@ class Grids:
         self.at, self.direction, self.mission = (np.zeros(num_envs, np.int64) for _ in range(3))
         self._words = np.zeros((num_envs, grid.WORDS), np.dtype("<u4"))
         self.image = _image(self._words)
-        self._recipes = np.array([(FAMILIES[t.family], t.width, t.height, *t.settings) for t in tasks])
+        self._recipes = np.array([(t.width, t.height, *t.settings) for t in tasks])
+        self._family = np.array([t.family for t in tasks])
+        self._families = tuple(dict.fromkeys(t.family for t in tasks))
         self._rules = np.array([(grid.ENDINGS[t.ending], t.max_steps, t.see_through_walls) for t in tasks])
         self.task, self.ending, self._limit = (np.zeros(num_envs, np.int64) for _ in range(3))
         self._clear = np.zeros(num_envs, np.bool_)
@@ -63,11 +65,21 @@ class Grids:
             tasks: [n] task of each slot.
             seeds: [n] of the levels.
         """
-        begin(
+        if len(self._families) == 1:
+            self._draw(self._families[0], slots, tasks, seeds)
+        else:
+            for family in self._families:
+                some = np.flatnonzero(self._family[tasks] == family)
+                if some.size:
+                    self._draw(family, slots[some], tasks[some], seeds[some])
+        self._enter(slots, tasks)
+
+    def _draw(self, family: str, slots: Ints, tasks: Ints, seeds: Ints) -> None:
+        """Draw levels of one family."""
+        FAMILIES[family]((
             slots, seeds, self._recipes[tasks], self.stride,
             self.cells, self.at, self.direction, self.carried, self.mission,
-        )  # fmt: skip
-        self._enter(slots, tasks)
+        ))  # fmt: skip
 
     def load(self, slot: int, task: int, level: Level) -> None:
         """Begin an episode in a given level."""

@@ -1,5 +1,7 @@
 """Level generators: MiniGrid's families, each level a pure function of its seed.
 
+Each family is a loop of its own over the slots in which levels begin, so that only what is played is compiled.
+
 The numbers are those of `lifelong.envs.rng.bits(seed, Purpose.LEVEL, i)` for i = 0, 1, ..., so a level is not the one
 MiniGrid makes of the same seed, but has the same distribution; `tests/envs/rooms/test_levels.py` compares the two.
 The encoding and layout of cells is that of `grid`.
@@ -7,13 +9,14 @@ The encoding and layout of cells is that of `grid`.
 Source: minigrid 3.2, `_gen_grid` of its environments.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from lifelong.envs.jit import jit
 
-__all__ = ["FAMILIES", "begin", "draws"]
+__all__ = ["FAMILIES", "Levels", "draws"]
 
 MARGIN = 6
 EMPTY, MATCH, MISMATCH = 8, 1, 2
@@ -21,12 +24,6 @@ DOOR, KEY, BALL, GOAL, LAVA, WALL, CLOSED, LOCKED = 4, 5, 6, 8, 9, 10, 11, 12
 RED, GREEN, YELLOW, GREY, COLOURS = 0, 1, 4, 5, 6
 _GOAL, _LAVA, _WALL = 8 * GOAL + GREEN, 8 * LAVA + RED, 8 * WALL + GREY
 NOWHERE = -1
-
-FAMILIES = {
-    "empty": 0, "doorkey": 1, "fourrooms": 2, "unlock": 3, "multiroom": 4,
-    "keycorridor": 5, "crossing": 6, "distshift": 7, "lavagap": 8, "memory": 9,
-}  # fmt: skip
-_EMPTY, _DOORKEY, _FOURROOMS, _UNLOCK, _MULTIROOM, _KEYCORRIDOR, _CROSSING, _DISTSHIFT, _LAVAGAP, _MEMORY = range(10)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -372,48 +369,123 @@ def _memory(g: Any, source: Any, width: int, height: int, random_length: int) ->
     return at, 0
 
 
-@jit
-def begin(
-    slots: Any, seeds: Any, recipes: Any, stride: int, cells: Any, at: Any, direction: Any, carried: Any, mission: Any
-) -> None:
-    """Draw a level in each of some slots.
+Levels = tuple[Any, ...]
+"""Slots in which levels begin, and the arrays of all slots.
 
-    Args:
-        slots: [n].
-        seeds: [n] non-negative, of the levels.
-        recipes: [n, 5] number of the family, width, height and the two settings.
-        stride: bytes from a cell to the one south of it, in all grids.
-        cells: [B, bytes] the grids, written.
-        at: [B] the agents' cells, written.
-        direction: [B] their directions, written.
-        carried: [B] codes of what they carry, written.
-        mission: [B] colour of the ball to be picked up, or `COLOURS`; written.
-    """
-    source = np.empty(2, np.uint64)
-    for n in range(slots.size):
-        b = slots[n]
-        family, width, height, p, q = recipes[n, 0], recipes[n, 1], recipes[n, 2], recipes[n, 3], recipes[n, 4]
-        cells[b, :] = _WALL
-        carried[b], mission[b] = 0, COLOURS
-        g = (cells[b], stride)
-        _seed(source, seeds[n])
-        if family == _EMPTY:
-            at[b], direction[b] = _empty(g, source, width, height, p)
-        elif family == _DOORKEY:
-            at[b], direction[b] = _doorkey(g, source, width, height)
-        elif family == _FOURROOMS:
-            at[b], direction[b] = _fourrooms(g, source, width, height)
-        elif family == _UNLOCK:
-            at[b], direction[b] = _unlock(g, source, width, height)
-        elif family == _MULTIROOM:
-            at[b], direction[b] = _multiroom(g, source, width, height, p, q)
-        elif family == _KEYCORRIDOR:
-            at[b], direction[b], mission[b] = _keycorridor(g, source, width, height, p, q)
-        elif family == _CROSSING:
-            at[b], direction[b] = _crossing(g, source, width, height, p, q)
-        elif family == _DISTSHIFT:
-            at[b], direction[b] = _distshift(g, width, height, p)
-        elif family == _LAVAGAP:
-            at[b], direction[b] = _lavagap(g, source, width, height)
-        elif family == _MEMORY:
-            at[b], direction[b] = _memory(g, source, width, height, p)
+| | | |
+| --- | --- | --- |
+| slots | [n] | |
+| seeds | [n] | non-negative, of the levels |
+| recipes | [n, 4] | width, height and the two settings of the family |
+| stride | | bytes from a cell to the one south of it, in all grids |
+| cells | [B, bytes] | the grids, written |
+| at, direction | [B] | the agents' cells and directions, written |
+| carried | [B] | codes of what they carry, written |
+| mission | [B] | colour of the ball to be picked up, or `COLOURS`; written |
+"""
+
+
+@jit
+def _fresh(levels: Levels, n: int) -> Any:
+    """Return slot, grid full of walls, random state, width, height and settings of the n-th level."""
+    slots, seeds, recipes, stride, cells, _, _, carried, mission = levels
+    b, source = slots[n], np.empty(2, np.uint64)
+    cells[b, :] = _WALL
+    carried[b], mission[b] = 0, COLOURS
+    _seed(source, seeds[n])
+    return b, (cells[b], stride), source, recipes[n, 0], recipes[n, 1], recipes[n, 2], recipes[n, 3]
+
+
+@jit
+def _begin_empty(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, p, _ = _fresh(levels, n)
+        at[b], direction[b] = _empty(g, source, width, height, p)
+
+
+@jit
+def _begin_doorkey(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, _, _ = _fresh(levels, n)
+        at[b], direction[b] = _doorkey(g, source, width, height)
+
+
+@jit
+def _begin_fourrooms(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, _, _ = _fresh(levels, n)
+        at[b], direction[b] = _fourrooms(g, source, width, height)
+
+
+@jit
+def _begin_unlock(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, _, _ = _fresh(levels, n)
+        at[b], direction[b] = _unlock(g, source, width, height)
+
+
+@jit
+def _begin_multiroom(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, p, q = _fresh(levels, n)
+        at[b], direction[b] = _multiroom(g, source, width, height, p, q)
+
+
+@jit
+def _begin_keycorridor(levels: Levels) -> None:
+    at, direction, mission = levels[5], levels[6], levels[8]
+    for n in range(levels[0].size):
+        b, g, source, width, height, p, q = _fresh(levels, n)
+        at[b], direction[b], mission[b] = _keycorridor(g, source, width, height, p, q)
+
+
+@jit
+def _begin_crossing(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, p, q = _fresh(levels, n)
+        at[b], direction[b] = _crossing(g, source, width, height, p, q)
+
+
+@jit
+def _begin_distshift(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, _, width, height, p, _ = _fresh(levels, n)
+        at[b], direction[b] = _distshift(g, width, height, p)
+
+
+@jit
+def _begin_lavagap(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, _, _ = _fresh(levels, n)
+        at[b], direction[b] = _lavagap(g, source, width, height)
+
+
+@jit
+def _begin_memory(levels: Levels) -> None:
+    at, direction = levels[5], levels[6]
+    for n in range(levels[0].size):
+        b, g, source, width, height, p, _ = _fresh(levels, n)
+        at[b], direction[b] = _memory(g, source, width, height, p)
+
+
+FAMILIES: dict[str, Callable[[Levels], None]] = {
+    "empty": _begin_empty,
+    "doorkey": _begin_doorkey,
+    "fourrooms": _begin_fourrooms,
+    "unlock": _begin_unlock,
+    "multiroom": _begin_multiroom,
+    "keycorridor": _begin_keycorridor,
+    "crossing": _begin_crossing,
+    "distshift": _begin_distshift,
+    "lavagap": _begin_lavagap,
+    "memory": _begin_memory,
+}
+"""Loops that begin levels of a family, by its name."""

@@ -33,7 +33,8 @@ from minigrid.core.world_object import Ball, Wall
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
 
-from lifelong.envs.gym_stream import GymStream, GymTask
+from lifelong.envs.gym_stream import GymStream
+from lifelong.envs.gym_task import GymTask
 from lifelong.envs.schedules import Redrawn, Schedule
 from lifelong.envs.stream import Boundary, References
 from lifelong.envs.task import Retention

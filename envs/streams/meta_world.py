@@ -33,7 +33,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from lifelong.envs.gym_stream import GymStream, GymTask
+from lifelong.envs.gym_stream import GymStream
+from lifelong.envs.gym_task import GymTask
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.stream import References
 

@@ -24,7 +24,8 @@ from typing import Any
 from lifelong.envs.drifts.actions import ReversedActions, ShuffledActions
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.physics import Actuators, Gravity, Length, Mass, Physics
-from lifelong.envs.gym_stream import GymStream, GymTask
+from lifelong.envs.gym_stream import GymStream
+from lifelong.envs.gym_task import GymTask
 from lifelong.envs.schedules import Cyclic
 from lifelong.envs.stream import References
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 
@@ -68,7 +68,7 @@ def half_interval(values: Floats) -> float:
     """Return half the width of the 95 % interval of the mean; NaN of a single value."""
     if values.size < 2:
         return float("nan")
-    return float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / values.size**0.5)
+    return float(special.stdtrit(values.size - 1, 0.975) * values.std(ddof=1) / values.size**0.5)
 
 
 def difference(a: Floats, b: Floats) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def difference(a: Floats, b: Floats) -> tuple[float, float]:
     if u + v == 0.0:
         return mean, 0.0
     freedom = (u + v) ** 2 / (u**2 / (a.size - 1) + v**2 / (b.size - 1))
-    return mean, float(stats.t.ppf(0.975, freedom) * (u + v) ** 0.5)
+    return mean, float(special.stdtrit(freedom, 0.975) * (u + v) ** 0.5)
 
 
 def write_report(lines: Sequence[Line], settings: str, folder: Path) -> str:

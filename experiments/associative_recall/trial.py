@@ -1,10 +1,8 @@
 """Train and test one model on associative recall."""
 
-import json
 import math
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,54 +12,12 @@ from torch.nn import functional
 from lifelong.agents.backbone import Backbone
 from lifelong.experiments.associative_recall.equal_size import Size, equal_backbone
 from lifelong.experiments.associative_recall.sequences import NO_TARGET, Task, draw_sequences
+from lifelong.experiments.associative_recall.sizes import TUNING_SEED, Sizes
 from lifelong.experiments.runs.errors import as_user_error
 
-__all__ = ["PRESETS", "TUNING_SEED", "Model", "Run", "Sizes", "build", "train"]
+__all__ = ["Model", "Run", "build", "train"]
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Shared settings of all runs of a comparison; see `RecallConfig`."""
-
-    length: int
-    pairs: tuple[int, ...]
-    keys: int
-    values: int
-    width: int
-    state_bytes: int
-    parameters: int
-    steps: int
-    batch: int
-    layers: int = 2
-    times: tuple[int, ...] = (1, 4, 16, 64)
-
-    def to_json(self) -> str:
-        """Return the sizes as JSON."""
-        return json.dumps(asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        found: dict[str, Any] = json.loads(text)
-        for name in ("pairs", "times"):
-            found[name] = tuple(found[name])
-        return cls(**found)
-
-
-PRESETS: dict[str, tuple[Sizes, tuple[float, ...]]] = {  # and learning rates
-    "small": (
-        Sizes(length=128, pairs=(4, 8, 16, 32), keys=64, values=64, width=32, state_bytes=2048, parameters=20_000,
-              steps=600, batch=32),
-        (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
-    ),
-    "published": (  # arXiv:2602.09075; its longer setting is --length 1024 --pairs 256 --batch 64
-        Sizes(length=512, pairs=(128,), keys=4095, values=4096, width=128, state_bytes=32_768, parameters=400_000,
-              steps=46_900, batch=128),
-        (1e-3, 2.15e-3, 4.64e-3, 1e-2),
-    ),
-}  # fmt: skip
-
-TUNING_SEED = 1000  # seeds from here on only choose learning rates
 _QUESTIONS = 64  # sequences of a test at the length of training; longer ones are fewer
 
 

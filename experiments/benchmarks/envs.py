@@ -15,17 +15,14 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import gymnasium
 import numpy as np
-import tyro
 
 from lifelong.envs import make_stream
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.settings.benchmarks.envs import BenchConfig
 
 __all__ = ["BenchConfig", "command", "main"]
 
@@ -34,29 +31,6 @@ _TASK = "doorkey-8x8"
 
 Turn = Callable[[], int]
 """Takes some steps and returns their number, of all lives together."""
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """Measure how fast worlds are.
-
-    Args:
-        num_envs: number of lives in parallel.
-        steps: steps of every life in a turn; a hundredth of it for MiniGrid.
-        turns: turns of each that are counted.
-        threads: threads that EnvPool and JAX may use; ours use one.
-    """
-
-    num_envs: int = 1024
-    steps: int = 1000
-    turns: int = 9
-    threads: int = 2
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("num_envs", "steps", "turns", "threads"))
-        if self.num_envs * self.steps > 2**33:  # actions are drawn before the timing starts
-            raise UserError(f"num_envs * steps must be at most {2**33:,}: num_envs={self.num_envs}, steps={self.steps}")
 
 
 def main(config: BenchConfig) -> str:
@@ -197,10 +171,6 @@ def _table(config: BenchConfig, rates: dict[str, list[float]], compared: int, mi
     return "\n".join(lines)
 
 
-def command(arguments: list[str]) -> None:
+def command(config: BenchConfig) -> None:
     """Measure and print the table."""
-    print(main(parse(BenchConfig, arguments, "bench envs")))
-
-
-if __name__ == "__main__":
-    print(main(tyro.cli(BenchConfig)))
+    print(main(config))

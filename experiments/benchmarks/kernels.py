@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lifelong.experiments.runs.errors import UserError
-from lifelong.kernels.benchmark.bench import OptionError, main, options
-from lifelong.kernels.benchmark.config import Guests
-from lifelong.kernels.benchmark.operations import Shape, Trial
+from lifelong.kernels.benchmark.bench import main
+from lifelong.kernels.benchmark.config import BenchConfig, Guests
+from lifelong.kernels.benchmark.operations import Trial
+from lifelong.kernels.benchmark.shape import Shape
 
 __all__ = ["command", "guests"]
 
@@ -58,14 +58,6 @@ def _lstm_module(shape: Shape, starts: float, *, python_based: bool) -> Trial:
     return Trial(run, [inputs["x"], *module.parameters()])
 
 
-def command(arguments: list[str]) -> None:
-    """Measure and print the report.
-
-    Raises:
-        UserError: if a word does not fit.
-    """
-    try:
-        config = options(arguments, "lifelong bench kernels")
-    except OptionError as error:
-        raise UserError(str(error)) from None
+def command(config: BenchConfig) -> None:
+    """Measure and print the report."""
     sys.stdout.write(main(config, guests()))

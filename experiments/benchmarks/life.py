@@ -8,31 +8,17 @@ and resident memory. Prints a Markdown table of medians over each tenth of the r
 first.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
-from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.settings.benchmarks.life import BenchConfig
 
 __all__ = ["TAGS", "BenchConfig", "command", "main"]
 
 TAGS = ("time/steps_per_second", "time/steps_per_cpu_second", "time/resident_bytes")
 _PARTS = 10
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """Compare speed and memory of a run between its first and last part.
-
-    Args:
-        run: directory of a run of `lifelong train`.
-    """
-
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 
 
 def main(config: BenchConfig) -> str:
@@ -78,10 +64,6 @@ def _read(run: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array([event.step for event in series[0]]), np.array([[e.value for e in found] for found in series]).T
 
 
-def command(arguments: list[str]) -> None:
-    """Print the table."""
-    print(main(parse(BenchConfig, arguments, "bench life")))
-
-
-if __name__ == "__main__":
-    print(main(tyro.cli(BenchConfig)))
+def command(config: BenchConfig) -> None:
+    """Measure and print the table."""
+    print(main(config))

@@ -13,11 +13,11 @@ from lifelong.envs import parse_schedule
 from lifelong.envs.composed_schedules import InSteps, Order
 from lifelong.envs.schedules import Block, Cyclic
 from lifelong.experiments.metrics.rows import Rows
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import MODES, read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 
 __all__ = ["Source", "Written", "labels", "open_source"]
 

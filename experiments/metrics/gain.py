@@ -21,8 +21,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from lifelong.experiments.metrics.aggregate import holm
 from lifelong.experiments.metrics.curve import RetentionCurve, area_under_retention
@@ -200,6 +198,9 @@ def transfer_control(rows: Rows) -> Floats:
     Args:
         rows: `life`, `episode`, `task`, `lag_episodes`, `return`, `normalised`, `success`.
     """
+    from scipy.sparse import coo_array, csr_array  # not above: every training imports this module, and few end here
+    from scipy.sparse.csgraph import connected_components
+
     score, _ = scores(rows)
     first = rows["lag_episodes"] < 0
     control = np.full(score.shape, np.nan)

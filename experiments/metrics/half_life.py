@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from lifelong.experiments.metrics.proportions import few_lives
 
@@ -18,8 +18,8 @@ _NAN = float("nan")
 _MOST, _PER_OCTAVE = 512, 16  # different lags up to which all are told apart; else bins of an octave
 _GRID = 32  # half-lives tried per octave, and
 _PASSES = 8  # finer ones between the ends of the interval, until it is wide enough for the grid
-_DROP = float(stats.chi2.ppf(0.95, 1) / 2)  # of the log-likelihood, at the ends of a 95 % profile interval
-_LEAST = float(stats.chi2.ppf(0.99, 1) / 2)  # gain of log-likelihood over R = 0 below which nothing is retained
+_DROP = float(special.gammaincinv(0.5, 0.95))  # half of χ²(1): of the log-likelihood, at the ends of a 95 % interval
+_LEAST = float(special.gammaincinv(0.5, 0.99))  # gain of log-likelihood over R = 0 below which nothing is retained
 
 
 @dataclass(frozen=True, slots=True)

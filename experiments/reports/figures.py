@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "HeatMap", "Panel", "curves_figure", "heat_maps_figure", "save_figure", "svg"]
-
-FORMATS = (".pdf", ".svg", ".png")
-"""Suffixes of files that figures are written to."""
+__all__ = ["HeatMap", "Panel", "curves_figure", "heat_maps_figure", "save_figure", "svg"]
 
 _STYLE: Any = {
     "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0, "legend.fontsize": 8.5,
@@ -150,7 +147,7 @@ def svg(figure: "Figure") -> bytes:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure to a file with a suffix of `FORMATS`."""
+    """Write a figure to a file with a suffix of `figure_formats.FORMATS`."""
     with _styled():
         figure.savefig(path, metadata=_NO_DATE[path.suffix.lower()])
 

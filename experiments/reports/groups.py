@@ -28,8 +28,8 @@ from lifelong.experiments.reports.measure import (
 )
 from lifelong.experiments.reports.run import Run, RunError
 from lifelong.experiments.reports.seeds import OverSeeds, over_seeds
-from lifelong.experiments.runs.build import make_env
-from lifelong.experiments.runs.errors import ERRORS
+from lifelong.experiments.runs.build_env import make_env
+from lifelong.experiments.runs.errors import known_errors
 
 __all__ = ["Agent", "Part", "Stream", "group_runs", "sentences", "stream_label"]
 
@@ -156,7 +156,7 @@ def _measured(label: str, runs: list[Run], report: str | None) -> Stream:
     stream.names = _agent_names(stream.runs)
     try:
         stream.env = make_env(stream.runs[0].config, num_envs=1)
-    except ERRORS as error:
+    except known_errors() as error:
         stream.missing.append((label, f"the stream cannot be made here, so nothing is measured: {error}"))
         return stream
     found: dict[str, list[Measured]] = defaultdict(list)

@@ -15,7 +15,7 @@ from lifelong.experiments.reports.run import Run
 from lifelong.experiments.reports.seeds import over_seeds
 from lifelong.experiments.runs.build import make_agent, one_memory
 from lifelong.experiments.runs.code_version import changed_since, git_hash
-from lifelong.experiments.runs.errors import ERRORS
+from lifelong.experiments.runs.errors import known_errors
 
 __all__ = ["code_notes", "configuration", "cost_table", "provenance_blocks"]
 
@@ -159,7 +159,7 @@ def _sizes(run: Run, env: TaskStream | None) -> tuple[str, str, str, str]:
     try:
         with torch.random.fork_rng():  # `make_agent` seeds torch
             agent = make_agent(run.on_cpu, env)
-    except ERRORS:
+    except known_errors():
         return "-", "-", "-", device
     parameters = sum(parameter.numel() for parameter in agent.parameters())
     memory = agent.backbone

@@ -15,8 +15,8 @@ from lifelong.agents.checkpoint import has_checkpoint, read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import LAST, open_run
 from lifelong.experiments.runs.episodes import Mode, read_episodes
+from lifelong.experiments.runs.open_run import LAST, open_run
 
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 

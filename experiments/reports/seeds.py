@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lifelong.experiments.metrics.aggregate import interquartile_mean
 from lifelong.experiments.metrics.bootstrap import stratified_interval
@@ -91,7 +91,7 @@ def over_seeds(points: Sequence[float], most: float = math.inf) -> OverSeeds:
     if values.size >= FEW:
         low, high = stratified_interval(values[:, None], lambda drawn: drawn.mean((1, 2)))
         return OverSeeds(given, mean, low, min(high, top), "bootstrap")
-    half = float(stats.t.ppf(0.975, values.size - 1)) * float(values.std(ddof=1)) / math.sqrt(values.size)
+    half = float(special.stdtrit(values.size - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(values.size)
     return OverSeeds(given, mean, mean - half, min(mean + half, top), "t")
 
 

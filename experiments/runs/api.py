@@ -11,10 +11,12 @@ from rich.console import Console
 from lifelong.agents import Agent, AgentState, Carry
 from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.actions import Actions
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_lives, load_policy, on_device, open_run
+from lifelong.experiments.runs.directory import load_lives, load_policy
 from lifelong.experiments.runs.lives import MOST_UPDATES, last_empty_memory
+from lifelong.experiments.runs.open_run import on_device, open_run
 from lifelong.experiments.runs.summary import Summary
 from lifelong.experiments.train import Outcome, main
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from lifelong.envs import parse_integer
+from lifelong.envs.parse import parse_integer
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.help_page import help_page, takes
 from lifelong.registry import closest

@@ -1,58 +1,21 @@
-"""Build stream, memory and agent from a config.
+"""Build memory, agent and learner from a config; `build_env.py` builds the stream.
 
 Invalid names and settings raise here, before any file is written.
 """
 
 import hashlib
-import re
-from typing import Any
 
 import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
-from lifelong.envs import TaskStream, known_streams, make_stream, parse_schedule
-from lifelong.envs.composed_schedules import Order, find_task
-from lifelong.envs.stream_file import is_stream_file
+from lifelong.envs import TaskStream
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_device
+from lifelong.experiments.runs.device import check_device
+from lifelong.experiments.runs.errors import as_user_error
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 
-__all__ = ["is_gymnasium_id", "make_agent", "make_env", "make_learner", "one_memory"]
-
-
-def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
-    """Return the stream a resolved config names.
-
-    Args:
-        config: with every setting resolved.
-        **changes: settings of the stream that win over the config's.
-
-    Raises:
-        UserError: if there is no such stream, or it does not take these settings.
-    """
-    settings: dict[str, Any] = {
-        "num_envs": config.num_envs,
-        "life_episodes": config.life_episodes or None,
-        "seed": config.seed,
-    }
-    if config.env_kwargs:
-        settings["env_kwargs"] = options(config.env_kwargs)
-    given = options(config.stream_options) | changes
-    settings["life_hazard"] = None if "life_episodes" in given else config.life_hazard  # other lives are asked for
-    if config.boundary != "none" or not is_stream_file(config.stream):
-        settings["boundary"] = config.boundary
-    if config.feedback is not None:
-        settings["feedback"] = config.feedback
-    if is_gymnasium_id(config.stream):
-        raise UserError(f"no stream {config.stream!r}; did you mean 'gym:{config.stream}'?")
-    with as_user_error(prefix=f"stream {config.stream!r}: "):
-        if config.schedule is not None:
-            settings["schedule"] = parse_schedule(config.schedule)
-        stream = make_stream(config.stream, **(settings | given))
-        if config.only_task is not None:
-            stream.schedule = Order((find_task(config.only_task, [task.name for task in stream.tasks]),))
-        return stream
+__all__ = ["make_agent", "make_learner", "one_memory"]
 
 
 def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
@@ -98,10 +61,3 @@ def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
     """Return the learner of an agent."""
     with as_user_error():
         return PPO(agent, config.learning)
-
-
-def is_gymnasium_id(name: str) -> bool:
-    """Return whether a name that is no stream's looks like an id of gymnasium: `[module:][namespace/]Name-v0`."""
-    if name.startswith("gym:") or is_stream_file(name) or name.replace("_", "-") in known_streams():
-        return False
-    return re.fullmatch(r"([\w.]+:)?([\w-]+/)?[\w:.-]+-v\d+", name) is not None

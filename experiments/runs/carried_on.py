@@ -8,7 +8,7 @@ import numpy as np
 from lifelong.agents import Rollout
 from lifelong.envs import TaskStream
 from lifelong.experiments.metrics.rows import Rows
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.task_evaluation import evaluate_tasks
 

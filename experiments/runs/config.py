@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import tyro
 
-from lifelong.agents.ppo import PPOConfig
-from lifelong.envs import GymTask, parse_integer
+from lifelong.agents.ppo_config import PPOConfig
+from lifelong.envs.gym_task import GymTask
+from lifelong.envs.parse import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
 from lifelong.experiments.runs.actions import ACTIONS, check_actions
 from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes

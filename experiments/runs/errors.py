@@ -1,28 +1,23 @@
 """User errors: the command line reports these in one line with exit code 2."""
 
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lifelong.agents import CheckpointError
-from lifelong.envs import StreamError
-from lifelong.envs.rng import SEEDS
-from lifelong.kernels.cuda_graph import CaptureError
-from lifelong.memory import MemoryContractError
+from lifelong.envs.seeds import SEEDS
+from lifelong.envs.task import StreamError
 
 __all__ = [
-    "ERRORS",
     "TrainingError",
     "UserError",
     "as_user_error",
-    "check_device",
     "check_hazard",
     "check_output",
     "check_seed",
     "check_sizes",
+    "known_errors",
 ]
 
 
@@ -34,14 +29,26 @@ class TrainingError(RuntimeError):
     """Training failed; says how far it was, what is kept, and how to go on. Its cause is the failure itself."""
 
 
-ERRORS: tuple[type[Exception], ...] = (
-    UserError, CheckpointError, StreamError, MemoryContractError, CaptureError, MemoryError, torch.OutOfMemoryError,
-    TrainingError,
-)  # fmt: skip
+_OF_MODULES = {
+    "torch": "OutOfMemoryError",
+    "lifelong.agents.checkpoint": "CheckpointError",
+    "lifelong.kernels.cuda_graph": "CaptureError",
+    "lifelong.memory.check": "MemoryContractError",
+}
 
 _MOST = {"threads": 1024, "layers": 1024, "width": 2**16, "num_envs": 2**22, "lives": 2**22, "minibatches": 2**22,
          "segment": 2**24, "length": 2**24, "batch": 2**22, "repeats": 2**20, "episodes": 2**24}  # fmt: skip
 """Largest values of sizes that would otherwise freeze the machine; others may be up to 2**62."""
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions that are answered in one line.
+
+    Those of modules that import torch are among them once the module was imported: before, nobody can have raised them.
+    """
+    modules = {name: sys.modules.get(module) for module, name in _OF_MODULES.items()}
+    imported = [getattr(module, name) for name, module in modules.items() if hasattr(module, name)]
+    return (UserError, StreamError, MemoryError, TrainingError, *imported)
 
 
 @contextmanager
@@ -55,7 +62,7 @@ def as_user_error(*others: type[Exception], prefix: str = "") -> Iterator[None]:
     wrong: tuple[type[Exception], ...] = (ImportError, TypeError, ValueError, OverflowError, MemoryError, *others)
     try:
         yield
-    except ERRORS:
+    except known_errors():
         raise
     except KeyError as error:  # as text it would be quoted
         raise UserError(error.args[0]) from error
@@ -132,22 +139,3 @@ def check_output(path: Path | None, *, folder: bool = False) -> None:
     for place in [path, *path.parents] if folder else path.parents:
         if place.exists() and not place.is_dir():
             raise UserError(f"cannot write {path}: {place} is no folder")
-
-
-def check_device(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        UserError: if it is none, or torch cannot compute there.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device must be cpu, cuda or cuda:<number>: device={name}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"torch sees no GPU here: device={name}; --device cpu works everywhere")
-    try:
-        torch.zeros(1, device=device).item()
-    except (AssertionError, RuntimeError, NotImplementedError, ImportError):
-        raise UserError(f"torch cannot compute on this device here: device={name}; use cpu or cuda") from None
-    return device

@@ -19,7 +19,7 @@ from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.actions import Actions
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 
 __all__ = ["Evaluation", "evaluate_frozen", "live_frozen", "own_random", "training_episodes", "training_horizon"]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lifelong.envs.extras import install_line
-from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.registry import Entry, find, load, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from lifelong.experiments.metrics.curve import RetentionCurve
 
 __all__ = ["LOGGERS", "Logger", "Loggers", "check_loggers", "logger_names"]
 
@@ -35,7 +36,7 @@ class Logger(Protocol):
     """
 
     def scalars(self, values: Mapping[str, float], step: int) -> None: ...  # noqa: D102
-    def retention(self, curve: RetentionCurve, step: int | None) -> None: ...  # noqa: D102
+    def retention(self, curve: "RetentionCurve", step: int | None) -> None: ...  # noqa: D102
     def figure(self, tag: str, figure: "Figure", step: int) -> None: ...  # noqa: D102
     def finish(self, values: Mapping[str, float], step: int) -> None: ...  # noqa: D102
     def flush(self) -> None: ...  # noqa: D102
@@ -131,7 +132,7 @@ class Loggers:
         """Write numbers by tag; NaN is left out."""
         self._tell("scalars", values, step)
 
-    def retention(self, curve: RetentionCurve, step: int | None) -> None:
+    def retention(self, curve: "RetentionCurve", step: int | None) -> None:
         """Write a retention curve; if there is none, why, once."""
         if not curve.measured:
             if curve.reason == self.reason:

@@ -9,10 +9,10 @@ from typing import Any
 
 from gymnasium import spaces
 
-from lifelong.agents.encoder import leaves_of
-from lifelong.agents.image import image_rows
-from lifelong.agents.ppo import PPOConfig
-from lifelong.envs.gym_stream import GymTask, make_task
+from lifelong.agents.image_layout import image_rows
+from lifelong.agents.leaves import leaves_of
+from lifelong.agents.ppo_config import PPOConfig
+from lifelong.envs.gym_task import GymTask
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES, LIFE_HAZARD
 from lifelong.registry import nearest
@@ -127,6 +127,8 @@ def family_of(task: GymTask) -> str:
     Args:
         task: its id and settings; `classic-control` if it cannot be made.
     """
+    from lifelong.envs.gym_stream import make_task  # not above: numba, which the presets of other streams do without
+
     try:
         env = make_task(GymTask(task.env_id, kwargs=task.kwargs))
     except Exception:  # noqa: BLE001  whatever foreign code raises; making the stream says it

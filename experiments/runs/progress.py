@@ -5,6 +5,7 @@ On a terminal it is a bar; elsewhere, in a log, one plain line every 30 seconds.
 
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,9 +33,11 @@ class Progress:
         total: environment steps of the run.
         done: of these at the start.
         console: where to show it.
+        clock: seconds that count for the speed; None is all of them.
     """
 
-    def __init__(self, total: int, done: int, console: Console) -> None:
+    def __init__(self, total: int, done: int, console: Console, clock: Callable[[], float] | None = None) -> None:
+        self.clock = clock or time.monotonic
         self.bar = bars.Progress(
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
@@ -44,11 +47,12 @@ class Progress:
             bars.TimeRemainingColumn(),
             console=console,
             disable=console.quiet or not console.is_terminal,
+            get_time=self.clock,
         )
         self.task = self.bar.add_task("training", total=total, completed=done, numbers="")
         self.total, self.first, self.console = total, done, console
         self.plain = not console.quiet and not console.is_terminal
-        self.began = self.told = time.monotonic()
+        self.began, self.told = self.clock(), time.monotonic()
         self.recent: deque[dict[str, NDArray[Any]]] = deque(maxlen=_RECENT)
 
     def __enter__(self) -> Self:
@@ -88,7 +92,7 @@ class Progress:
     def _tell(self, done: int, numbers: str) -> None:
         """Write one line, not wrapped."""
         self.told = time.monotonic()
-        speed = (done - self.first) / max(self.told - self.began, 1e-9)
+        speed = (done - self.first) / max(self.clock() - self.began, 1e-9)
         left = (self.total - done) / speed if speed else float("nan")
         parts = [f"{done:,} of {self.total:,} steps", f"{speed:,.0f} steps/s", numbers, f"{left:,.0f} s left"]
         self.console.file.write(" · ".join(part for part in parts if part) + "\n")

@@ -1,7 +1,6 @@
 """Several seeds of one configuration, trained one after another: which are there already, and what is left to do."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,38 +10,14 @@ from lifelong.agents.checkpoint import read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import changed_since
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import LAST, open_run
 from lifelong.experiments.runs.episodes import FROZEN
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import LAST, open_run
 
-__all__ = ["of_seed", "parse_seeds", "series_name", "state_of"]
+__all__ = ["of_seed", "series_name", "state_of"]
 
-_MOST = 1000
-_FORM = "seeds must be like 0..4 or 0,1,2"
 _ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream", "checkpoint_every", "keep")
 """Settings in which a run may differ from the asked one."""
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return the seeds of a text such as `0..4`, `0,1,2` or `0..4,9`; ends belong to a range.
-
-    Raises:
-        UserError: if it is none, a seed is named twice, or there are more than a thousand.
-    """
-    found: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\s*(\d{1,18})\s*)?", part)
-        if match is None:
-            raise UserError(f"{_FORM}: seeds={text}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UserError(f"{_FORM}, from the least to the greatest: seeds={text}")
-        if last - first >= _MOST or len(found) >= _MOST:
-            raise UserError(f"seeds may be at most {_MOST:,}: seeds={text}")
-        found += range(first, last + 1)
-    if twice := [seed for seed in found if found.count(seed) > 1]:
-        raise UserError(f"seeds must differ, {twice[0]} is named twice: seeds={text}")
-    return tuple(found)
 
 
 def of_seed(config: TrainConfig, seed: int) -> TrainConfig:

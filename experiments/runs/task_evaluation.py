@@ -21,7 +21,7 @@ from lifelong.envs import TaskStream
 from lifelong.envs.fork import fork
 from lifelong.experiments.metrics.matrix import backward_transfer, forward_transfer
 from lifelong.experiments.metrics.rows import Rows
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random

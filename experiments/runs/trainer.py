@@ -4,7 +4,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -24,11 +24,12 @@ from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.rows import Rows
-from lifelong.experiments.runs.build import make_agent, make_env, make_learner
+from lifelong.experiments.runs.build import make_agent, make_learner
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import LAST, Captured, capture, restore
+from lifelong.experiments.runs.directory import Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
@@ -39,6 +40,7 @@ from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.new_run import NewRun
+from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.process import resident_bytes
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
@@ -66,6 +68,7 @@ class Trainer:
             not given, reports fall by the clock.
         new_episodes: of a resumed run: abandon the unfinished episodes, and begin the next ones.
         waits: whether a new run gets its name with the first `checkpoint` only.
+        clock: by which `seconds` and speeds are counted.
 
     Raises:
         UserError: if the run exists and may not be replaced, or another process writes to it.
@@ -81,7 +84,9 @@ class Trainer:
         report_steps: int | None = None,
         new_episodes: bool = False,
         waits: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
         torch.set_num_threads(config.threads or 1)
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
@@ -202,7 +207,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent, history = self._not_reported()
-        mark = _now(rollout.steps)
+        mark = self._now()
         self.checkpoints.start(rollout.steps)
         if self.evaluation.refusal:
             self.console.print(
@@ -211,7 +216,7 @@ class Trainer:
         self.console.print(how_lives_end(self.env), soft_wrap=True, markup=False)
         if not self.resumed:
             self.console.print(self.agent.encoder.describe(), soft_wrap=True, markup=False, highlight=False)
-        with Progress(config.steps, rollout.steps, self.console) as progress:
+        with Progress(config.steps, rollout.steps, self.console, self.clock) as progress:
             if not self.resumed:
                 if self.evaluation.due_at_start():
                     self.evaluate_tasks()
@@ -220,7 +225,7 @@ class Trainer:
             else:
                 self._capture()
             while rollout.steps < config.steps and not signals.end():
-                began = time.monotonic()
+                began = self.clock()
                 with signals.stoppable():
                     segment = rollout.collect(config.segment)
                     lr_fraction = self.learning_rate.at(rollout.steps)
@@ -235,13 +240,13 @@ class Trainer:
                         history.append(segment.episodes)
                     self.mean_length = float(segment.episodes["length"].mean())
                 progress.update(rollout.steps, segment.episodes)
-                self.seconds += time.monotonic() - began
-                waited, lived = time.monotonic() - mark[0], rollout.steps - self.reported["steps"]
+                self.seconds += self.clock() - began
+                waited, lived = self.clock() - mark[0], rollout.steps - self.reported["steps"]
                 due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
                 if recent and (due or rollout.steps >= config.steps):
-                    self._report(segment, recent, history, learned, _speeds(mark, rollout.steps))
+                    self._report(segment, recent, history, learned, _speeds(mark, self._now()))
                     self.reported = {"steps": rollout.steps, "rows": self.log.rows}
-                    recent, mark = [], _now(rollout.steps)
+                    recent, mark = [], self._now()
                 if self.evaluation.due(rollout.steps, segment.episodes):
                     self.evaluate_tasks()
                 self._capture()
@@ -260,6 +265,10 @@ class Trainer:
             self._capture()
             self._write()
         return rollout.steps >= config.steps
+
+    def _now(self) -> tuple[float, float, int]:
+        """Return the time by the clock, the processor's own, and the steps so far."""
+        return self.clock(), time.process_time(), self.rollout.steps
 
     def _not_reported(self) -> tuple[list[Rows], RecentRows]:
         """Return the rows since the last report, and those of which curves are made that are longer than a report.
@@ -504,12 +513,7 @@ def _stopped(error: KeyboardInterrupt, said: str) -> Stopped:
     return Stopped(number, f"stopped by {signal.Signals(number).name}; {said}")
 
 
-def _speeds(mark: tuple[float, float, int], steps: int) -> dict[str, float]:
-    """Return steps per second, by the clock and by the processor's own, since a mark that `_now` set."""
-    wall, cpu, taken = (b - a for a, b in zip(mark, _now(steps), strict=True))
+def _speeds(mark: tuple[float, float, int], now: tuple[float, float, int]) -> dict[str, float]:
+    """Return steps per second, by the clock and by the processor's own, between two marks of `Trainer._now`."""
+    wall, cpu, taken = (b - a for a, b in zip(mark, now, strict=True))
     return {"steps_per_second": taken / max(wall, 1e-9), "steps_per_cpu_second": taken / max(cpu, 1e-9)}
-
-
-def _now(steps: int) -> tuple[float, float, int]:
-    """Return the time by the clock, the processor's own, and the steps so far."""
-    return time.monotonic(), time.process_time(), steps

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lifelong.kernels.in_place import in_place
 
-from .operations import Operation, Shape, draw, trial
+from .operations import Operation, draw, trial
+from .shape import Shape
 
 __all__ = ["SHAPES", "TOLERANCE", "Comparison", "examine"]
 

@@ -13,9 +13,10 @@ from .accuracy import Comparison
 from .acting import examine_layer, living, make_layer
 from .clock import Clock
 from .config import BenchConfig, Guests
-from .operations import DELTA, OPERATIONS, Draw, Shape, Trial, back_ends, draw
+from .operations import DELTA, OPERATIONS, Draw, Trial, back_ends, draw
 from .race import Rival, ours, race, theirs
 from .report import Goal, Row, Table, quotient
+from .shape import Shape
 
 __all__ = ["lstm", "others", "tables"]
 

@@ -18,9 +18,10 @@ from .acting import examine_layer, living, make_layer
 from .clock import Call, Clock, CudaClock
 from .config import BenchConfig, Guests
 from .cpu import lstm, others
-from .operations import DELTA, OPERATIONS, Draw, Operation, Shape, Trial, draw, trial
+from .operations import DELTA, OPERATIONS, Draw, Operation, Trial, draw, trial
 from .race import Rival, ours, race, theirs
 from .report import Goal, Row, Table, quotient
+from .shape import Shape
 
 __all__ = ["Place", "tables"]
 

@@ -16,23 +16,12 @@ from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.posterior import posterior
 from lifelong.kernels.short_conv import short_conv
 
-__all__ = ["DELTA", "OPERATIONS", "Draw", "Operation", "Shape", "Trial", "back_ends", "draw", "trial"]
+from .shape import Shape
+
+__all__ = ["DELTA", "OPERATIONS", "Draw", "Operation", "Trial", "back_ends", "draw", "trial"]
 
 CONV_SIZE = 2  # width of the short convolution
 FORMS = ("reference", "chunk", "cpu", "triton")  # names of their files; triton has one for single steps, one for chunks
-
-
-class Shape(NamedTuple):
-    """Sizes of the inputs; keys and values are equally wide."""
-
-    B: int
-    T: int
-    H: int
-    d: int
-
-    def __str__(self) -> str:
-        """Return the text in a table."""
-        return f"B={self.B} T={self.T} H={self.H} d={self.d}"
 
 
 class Trial(NamedTuple):

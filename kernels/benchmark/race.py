@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .clock import Call, Clock, in_turns
-from .operations import OPERATIONS, Draw, Operation, Shape, Trial, trial
+from .operations import OPERATIONS, Draw, Operation, Trial, trial
 from .report import Row, middle, quotient
+from .shape import Shape
 
 __all__ = ["Rival", "ours", "race", "theirs"]
 

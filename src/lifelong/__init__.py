@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong.agents.agent import Agent
-    from lifelong.agents.ppo import PPO, PPOConfig
+    from lifelong.agents.ppo import PPO
+    from lifelong.agents.ppo_config import PPOConfig
     from lifelong.agents.rollout import Rollout
     from lifelong.agents.state_file import load_state, save_state
     from lifelong.envs.check import check_stream
@@ -54,7 +55,7 @@ _EXPORTS = {
     "Memory": "memory.memory",
     "MemoryModule": "memory.torchrl_module",
     "PPO": "agents.ppo",
-    "PPOConfig": "agents.ppo",
+    "PPOConfig": "agents.ppo_config",
     "Rollout": "agents.rollout",
     "Study": "experiments.studies.study",
     "Task": "envs.stream",

@@ -1,7 +1,8 @@
 """The `lifelong` command.
 
-Verbs are registry entries, imported when used, so that `lifelong --help` is fast. A user error is one line on stderr
-and exit code 2, a failure at run time exit code 1.
+Verbs are registry entries, imported when used, so that `lifelong --help` is fast. Before a verb its settings are
+imported, `experiments/settings/VERB.py`, which read the words without torch: help and wrong words are answered at once.
+A user error is one line on stderr and exit code 2, a failure at run time exit code 1.
 """
 
 import os
@@ -67,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         return _fail(f"no verb {verb!r}{nearest(verb, VERBS)} known: {', '.join(VERBS)}")
     try:
-        load("verb", VERBS[verb].target)(rest)
+        settings = load("verb", f"lifelong.experiments.settings.{verb.replace('-', '_')}:read")(rest)  # without torch
+        load("verb", VERBS[verb].target)(settings)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python reports it again at exit
@@ -76,13 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"lifelong: {str(error) or 'interrupted'}\n")
         return 128 + getattr(error, "number", 2)
     except Exception as error:
-        from lifelong.experiments.runs.errors import ERRORS, TrainingError  # not above: it imports torch
+        from lifelong.experiments.runs.errors import TrainingError, known_errors  # not above: it takes time
 
         if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
             return _fail("not enough memory for these sizes")
         if isinstance(error, OSError) and error.filename is not None:  # a disk that is full, a folder of another's
             return _fail(f"{error.filename}: {error.strerror}")
-        if not isinstance(error, ERRORS):
+        if not isinstance(error, known_errors()):
             raise
         _fail(" ".join(str(error).split()) or "not enough memory for these sizes")
         return 1 if isinstance(error, TrainingError) else 2

@@ -9,7 +9,8 @@ from gymnasium import spaces
 
 from lifelong.agents import Encoder
 from lifelong.agents.encoder import as_tensors
-from lifelong.agents.image import Image, image_rows, layout
+from lifelong.agents.image import Image
+from lifelong.agents.image_layout import image_rows, layout
 
 IMAGES: dict[str, tuple[spaces.Space[Any], str, int]] = {
     "grey": (spaces.Box(0, 255, (84, 84), np.uint8), "grey", 1),

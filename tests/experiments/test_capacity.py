@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from lifelong.experiments.capacity import RULES, CapacityConfig, draw_keys, main, recall
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.settings import capacity as settings
 
 FIGURES = {  # at 64, 128 and 256 pairs; an independent program, 12 draws
     "hebbian": {"dense": (0.99, 0.90, 0.60), "sparse": (0.92, 0.75, 0.46)},
@@ -89,3 +90,7 @@ def test_the_table_is_printed_and_written(tmp_path):
 def test_settings_that_cannot_be_meant_are_refused(wrong, message):
     with pytest.raises(UserError, match=f"^{message}"):
         CapacityConfig(**wrong)
+
+
+def test_the_rules_that_words_may_name_are_those_that_are_measured() -> None:
+    assert tuple(RULES) == settings.RULES

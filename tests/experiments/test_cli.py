@@ -99,7 +99,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         said = capsys.readouterr()
         assert said.out == ""
         *before_it, error = said.err.splitlines(keepends=True)
-        assert all(line.startswith(("preset ", "lives: ", "reads ")) for line in before_it)  # of a training's start
+        assert all(
+            line.startswith(("preset ", "lives: ", "reads ", "compiling, ")) for line in before_it
+        )  # of a training's start
         assert error.startswith("lifelong: ")
         assert error.endswith("\n")
         assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before

@@ -18,8 +18,8 @@ from lifelong.experiments.reports.groups import stream_label
 from lifelong.experiments.reports.run import read_run
 from lifelong.experiments.runs.api import load_agent, load_life
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.train import main
 from lifelong.experiments.watch import WatchConfig, main as watch
 

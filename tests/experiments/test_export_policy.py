@@ -13,10 +13,10 @@ from lifelong.agents.encoder import as_tensors
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments import export_policy
 from lifelong.experiments.export_policy import ExportPolicyConfig, main
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.train import main as train
 from lifelong.memory import NoMemory
 

@@ -16,13 +16,15 @@ from rich.console import Console
 from lifelong import load_agent, load_life
 from lifelong.agents import CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.envs.fork import fork
-from lifelong.experiments.runs.build import make_agent, make_env, make_learner
+from lifelong.experiments.runs.build import make_agent, make_learner
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.carried_on import CarriedOn
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run, restore
+from lifelong.experiments.runs.directory import restore
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import training_horizon
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.train import main
 
 CHECKPOINT = Path("checkpoints", "last")

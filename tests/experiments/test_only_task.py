@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 
 from lifelong import cli
 from lifelong.experiments.metrics.forward_transfer import forward_transfer_auc
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.train import main
 
 Configs = Callable[..., TrainConfig]

@@ -17,10 +17,10 @@ from lifelong.experiments.adaptation import AdaptationConfig
 from lifelong.experiments.interference import InterferenceConfig
 from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import LAST, open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.learning_rate import LearningRate, Piece
+from lifelong.experiments.runs.open_run import LAST, open_run
 from lifelong.experiments.swap import SwapConfig, main as swap
 from lifelong.experiments.train import main
 

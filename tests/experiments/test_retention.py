@@ -10,7 +10,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lifelong.agents.ppo import PPOConfig
+from lifelong.agents.ppo_config import PPOConfig
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.retention import RetentionConfig, main
 from lifelong.experiments.runs.actions import ACTIONS

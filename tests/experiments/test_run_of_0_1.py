@@ -11,12 +11,14 @@ from safetensors.torch import load_file, save
 
 from lifelong import cli
 from lifelong.agents.checkpoint import with_names
-from lifelong.agents.ppo import PPOConfig
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.agents.ppo_config import PPOConfig
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run, parameter_names
+from lifelong.experiments.runs.directory import load_policy, parameter_names
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 
 RUN = Path(__file__).parent / "data" / "run-0.1"
 END = Path(__file__).parent / "data" / "run-0.1-end"

@@ -15,9 +15,10 @@ from lifelong.agents import PPO, Rollout, load_checkpoint
 from lifelong.experiments.runs import checkpoints
 from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, every
-from lifelong.experiments.runs.directory import LAST, Captured
+from lifelong.experiments.runs.directory import Captured
 from lifelong.experiments.runs.episodes import EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError, UserError
+from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.train import main
 
 Configs = Callable[..., TrainConfig]
@@ -92,7 +93,7 @@ def test_a_training_that_is_stopped_keeps_all_before_the_segment_and_goes_on_to_
     then, code, said = STOPS[stop]
     config = tiny()
     before = {number: signal.getsignal(number) for number in SIGNALS.values()}
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
+    monkeypatch.setattr("lifelong.experiments.settings.train.parse", lambda kind, *given: kind(**vars(config)))
     with monkeypatch.context() as patch:
         in_update(7, then, patch)  # the first of two minibatches of the fourth update
         assert cli.main(["train"]) == code
@@ -120,7 +121,7 @@ def test_the_first_interrupt_says_that_the_segment_is_finished(
     tiny: Configs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny()
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
+    monkeypatch.setattr("lifelong.experiments.settings.train.parse", lambda kind, *given: kind(**vars(config)))
     in_update(7, gets(signal.SIGINT), monkeypatch)
     assert cli.main(["train"]) == 0
     said = capsys.readouterr().err

@@ -7,10 +7,10 @@ import pytest
 from lifelong import cli
 from lifelong.envs.schedules import Cyclic
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.build import make_env
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.stream import ShowConfig
 from lifelong.experiments.train import main as train
 

@@ -21,13 +21,13 @@ from safetensors.torch import load_file
 
 from lifelong import cli
 from lifelong.agents import Rollout, load_checkpoint
-from lifelong.agents.ppo import PPOConfig
+from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs.suites import SUITES, import_suite, make_registered
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.config import ALIASES, FORMAT, PPOOverrides, TrainConfig, options
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.trainer import Trainer
 from lifelong.experiments.train import Outcome, main
 from lifelong.memory import MEMORIES
@@ -311,7 +311,7 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_last_checkpoint(
 ) -> None:
     config = tiny(checkpoint_every=32)
     after_segments(2, lambda: (interrupted(), interrupted())[0], monkeypatch)
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
+    monkeypatch.setattr("lifelong.experiments.settings.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err.splitlines()[2:] == [  # after how its lives end, and what it reads
         "finishing this segment; again to stop now",
@@ -372,7 +372,7 @@ def test_a_run_whose_environment_breaks_is_kept_and_goes_on_to_the_same_bits(
     monkeypatch.setattr(Fragile, "breaks", breaks)
     monkeypatch.setattr(Fragile, "raises", raises)
     config = tiny(name="broken", **settings)
-    monkeypatch.setattr("lifelong.experiments.train.parse", lambda kind, *given: kind(**vars(config)))
+    monkeypatch.setattr("lifelong.experiments.settings.train.parse", lambda kind, *given: kind(**vars(config)))
     assert cli.main(["train"]) == 2
     said = capsys.readouterr().err
     assert "'Fragile-v0' broke in task 'Fragile-v0'" in said

@@ -13,12 +13,14 @@ from PIL import Image
 
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs import screen
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import load_policy, open_run
+from lifelong.experiments.runs.directory import load_policy
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen, own_random
 from lifelong.experiments.runs.moments import moments
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.sources import Source
 from lifelong.experiments.train import main as train
 from lifelong.experiments.watch import WatchConfig, main

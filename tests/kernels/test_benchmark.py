@@ -10,12 +10,13 @@ import torch
 from lifelong.kernels.benchmark import bench, cpu, cuda
 from lifelong.kernels.benchmark.accuracy import TOLERANCE, Comparison, examine
 from lifelong.kernels.benchmark.acting import examine_layer, make_layer
-from lifelong.kernels.benchmark.bench import OptionError, options
 from lifelong.kernels.benchmark.clock import Clock, in_turns
 from lifelong.kernels.benchmark.config import BenchConfig, Guests, Sizes
-from lifelong.kernels.benchmark.operations import OPERATIONS, Shape, back_ends
+from lifelong.kernels.benchmark.operations import OPERATIONS, back_ends
+from lifelong.kernels.benchmark.options import OptionError, options
 from lifelong.kernels.benchmark.race import Rival, race
 from lifelong.kernels.benchmark.report import Goal, Row, Table, origin
+from lifelong.kernels.benchmark.shape import Shape
 from lifelong.kernels.fast_weight.chunk import fast_weight as chunk
 from lifelong.memory import GatedDelta
 

@@ -15,70 +15,33 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from rich.console import Console
 
+from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.ours import config_of
 from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, read_result, write_report
-from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.benchmarks.learning.trial import Trial
-from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_output, check_sizes
-from lifelong.experiments.runs.seeds import parse_seeds
-from lifelong.memory import known_memories, make_memory
-from lifelong.registry import Entry, find, nearest
+from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.runs.seed_ranges import parse_seeds
+from lifelong.experiments.settings.benchmarks.learning import BenchConfig
+from lifelong.memory import make_memory
 
 __all__ = ["BenchConfig", "command", "main"]
 
 
-@dataclass(frozen=True)
-class BenchConfig:
-    """Compare learning curves and final returns of our agents with other libraries'.
-
-    Args:
-        tasks: names of tasks (an unknown one is answered with all of them); none is all.
-        agents: names of memories, `/episode` or `/task` behind one for another carry, and agents of other libraries:
-            sb3-ppo and sb3-recurrent-ppo, with RL Zoo's settings, or with `/ours` behind them our preset's.
-        seeds: such as 0..4 or 0,1,2.
-        steps: environment steps of each training; if not given, the task's.
-        processes: trials at a time.
-        output: folder of the results, the tables and the figure.
-        runs: folder of the runs of our agents, and of the logs of all trials.
-        report_only: train nothing; write tables and figure from the results that are there.
-    """
-
-    tasks: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TASK")] = ()
-    agents: tuple[str, ...] = ("none", "gru", "gated_delta", "sb3-ppo", "sb3-recurrent-ppo")
-    seeds: str = "0..4"
-    steps: int | None = None
-    processes: int = 2
-    output: Path = Path("docs/results/learning")
-    runs: Path = Path("runs/learning")
-    report_only: bool = False
-
-    def __post_init__(self) -> None:
-        """Validate the settings."""
-        check_sizes(self, ("steps", "processes"))
-        check_output(self.output, folder=True)
-        check_output(self.runs, folder=True)
-        if not self.agents:
-            raise UserError("agents must not be empty")
-
-
-def command(arguments: list[str]) -> None:
-    """Run the subject with words from the command line.
+def command(config: BenchConfig) -> None:
+    """Run the subject.
 
     Raises:
         SystemExit: with code 1 if a trial failed.
     """
-    if main(parse(BenchConfig, arguments, "bench learning"), Console(stderr=True)):
+    if main(config, Console(stderr=True)):
         raise SystemExit(1)
 
 
@@ -106,9 +69,6 @@ def main(config: BenchConfig, console: Console | None = None) -> int:
 def _trials(config: BenchConfig) -> list[Trial]:
     """Return all trials, finished ones among them, seed by seed; validate them."""
     names, seeds = dict.fromkeys(config.tasks or TASKS), parse_seeds(config.seeds)
-    for name in names:
-        if name not in TASKS:
-            raise UserError(f"no task {name!r}{nearest(name, TASKS)} known: {', '.join(TASKS)}")
     for agent in config.agents:
         _check_agent(agent)
     for name in names:
@@ -132,12 +92,8 @@ def _check_agent(agent: str) -> None:
     if agent in OTHERS:
         _check_installed(f"agent {agent}", ("stable_baselines3", "sb3_contrib"))
         return
-    memory = agent.partition("/")[0]
-    known = known_memories() | {name: Entry("", summary) for name, summary in OTHERS.items()}
     with as_user_error():
-        if ":" not in memory:
-            find("agent", memory, known, ", or package.module:Class")
-        make_memory(memory, 8)
+        make_memory(agent.partition("/")[0], 8)
     config_of("CartPole-v1", agent, 1, 0, Path("runs"))
 
 

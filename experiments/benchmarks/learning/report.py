@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS, published
+from lifelong.experiments.benchmarks.learning.others import OTHERS
+from lifelong.experiments.benchmarks.learning.stable_baselines import published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.metrics.aggregate import interquartile_mean
 from lifelong.experiments.metrics.bootstrap import stratified_interval

@@ -17,15 +17,7 @@ from lifelong.experiments.benchmarks.learning.zoo import IMAGE, Published
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.registry import load
 
-__all__ = ["OTHERS", "StableBaselinesAgent", "make_env", "published"]
-
-OTHERS = {
-    "sb3-ppo": "Stable-Baselines3's PPO with RL Zoo's settings",
-    "sb3-recurrent-ppo": "sb3-contrib's RecurrentPPO (LSTM) with RL Zoo's settings",
-    "sb3-ppo/ours": "Stable-Baselines3's PPO with the settings of our agents",
-    "sb3-recurrent-ppo/ours": "sb3-contrib's RecurrentPPO (LSTM) with the settings of our agents",
-}
-"""Other libraries' agents by name."""
+__all__ = ["StableBaselinesAgent", "make_env", "published"]
 
 _EVALUATION = 10**9  # seeds of evaluation begin here, those of training at the trial's own
 

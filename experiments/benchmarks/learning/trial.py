@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.experiments.benchmarks.learning.evaluation import Trained, binned
+from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.ours import OurAgent, config_of
-from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS, StableBaselinesAgent
+from lifelong.experiments.benchmarks.learning.stable_baselines import StableBaselinesAgent
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 

@@ -1,5 +1,10 @@
 """Levels drawn by Rooms have MiniGrid's distribution, and their draws are those of `lifelong.envs.rng`."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import gymnasium
 import minigrid  # noqa: F401  registers its environments
 import numpy as np
@@ -130,4 +135,29 @@ def test_what_two_files_must_agree_on() -> None:
         assert len(named) > 8
         assert all(getattr(other, name) == getattr(grid, name) for name in named)
     assert {task.family for task in TASKS.values()} == set(levels.FAMILIES)
-    assert [levels.FAMILIES[name] for name in levels.FAMILIES] == list(range(len(levels.FAMILIES)))
+
+
+def test_a_level_is_the_same_whatever_else_begins_beside_it() -> None:
+    names = ["doorkey-6x6", "unlock", "multiroom-n2-s4", "doorkey-8x8"]
+    together = Grids(8, [TASKS[name] for name in names])
+    together.begin(np.arange(8), np.arange(8) % 4, np.arange(8) + 1000)
+    for slot in range(8):
+        alone = Grids(1, [TASKS[names[slot % 4]]])
+        alone.begin(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([slot + 1000]))
+        one, other = together.level(slot), alone.level(0)
+        np.testing.assert_array_equal(one.cells, other.cells)
+        assert one[1:] == other[1:]
+
+
+def test_only_families_that_are_played_are_compiled(tmp_path: Path) -> None:
+    code = """
+from lifelong.envs import make_stream
+from lifelong.envs.rooms import levels
+make_stream("rooms", num_envs=2, task="empty-5x5").reset()
+print(*(family for family, loop in levels.FAMILIES.items() if loop.signatures))
+"""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["empty"]

@@ -13,8 +13,9 @@ from lifelong import cli
 from lifelong.experiments.benchmarks.learning import command as learning, trial as trials
 from lifelong.experiments.benchmarks.learning.command import BenchConfig
 from lifelong.experiments.benchmarks.learning.evaluation import BINS, EPISODES, SLOTS, binned, play
+from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, _held, write_report
-from lifelong.experiments.benchmarks.learning.stable_baselines import OTHERS, make_env, published
+from lifelong.experiments.benchmarks.learning.stable_baselines import make_env, published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.benchmarks.learning.trial import Trial
 from lifelong.experiments.runs.errors import UserError

@@ -19,12 +19,13 @@ from lifelong.agents import ActorCritic, Rollout, join_rows
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs import evaluation
 from lifelong.experiments.runs.actions import ACTIONS, Actions
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, live_frozen, own_random
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.seeds import state_of
 from lifelong.experiments.train import main
 

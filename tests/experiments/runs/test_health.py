@@ -16,7 +16,8 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, Rollout, Segment
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.health import Health, memory_scalars, plasticity_scalars, replay
 from lifelong.experiments.runs.tensorboard import LAYOUT

@@ -13,7 +13,7 @@ import tyro
 
 import lifelong.experiments
 from lifelong import cli
-from lifelong.agents.ppo import PPOConfig
+from lifelong.agents.ppo_config import PPOConfig
 from lifelong.experiments.bench import SUBJECTS
 from lifelong.experiments.runs.arguments import flags
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.families import HORIZONS
 from lifelong.experiments.runs.horizons import fits

@@ -15,11 +15,11 @@ from lifelong.agents import PPO
 from lifelong.agents.checkpoint import has_checkpoint
 from lifelong.experiments.runs import new_run as module
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import LAST, open_run
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import TrainingError, UserError
 from lifelong.experiments.runs.lock import LOCK, RunLock
 from lifelong.experiments.runs.new_run import NewRun
+from lifelong.experiments.runs.open_run import LAST, open_run
 from lifelong.experiments.train import main
 
 Configs = Callable[..., TrainConfig]

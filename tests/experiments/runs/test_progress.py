@@ -62,6 +62,14 @@ def test_the_speed_is_that_of_this_process_not_of_the_run_it_goes_on_with(clock:
     assert log.getvalue() == "904,000 of 1,000,000 steps · 100 steps/s · 960 s left\n"
 
 
+def test_seconds_that_do_not_count_are_not_in_the_speed(clock: Clock) -> None:
+    log = Log()
+    with Progress(1_000_000, 0, Console(file=log), lambda: clock.now - 20.0 * (clock.now > 110)) as shown:
+        clock.now += 40
+        shown.update(4_000, {})
+    assert log.getvalue() == "4,000 of 1,000,000 steps · 200 steps/s · 4,980 s left\n"
+
+
 @pytest.mark.parametrize("settings", [{"quiet": True}, {"force_terminal": True}])
 def test_there_are_no_lines_where_nothing_or_a_bar_is_shown(settings: dict[str, Any], clock: Clock) -> None:
     log = Log()

@@ -13,7 +13,8 @@ import pytest
 from lifelong import cli
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.runs.seeds import of_seed, parse_seeds, series_name, state_of
+from lifelong.experiments.runs.seed_ranges import parse_seeds
+from lifelong.experiments.runs.seeds import of_seed, series_name, state_of
 from lifelong.experiments.runs.trainer import Trainer
 from lifelong.experiments.train import main
 

@@ -1,0 +1,1 @@
+"""`lifelong bench training`: our trainer beside others' in the same environment."""

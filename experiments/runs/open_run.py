@@ -1,0 +1,98 @@
+"""Open a run: its settings, as they were or changed, without torch."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from lifelong.envs.stream_file import is_stream_file, read_stream_file
+from lifelong.experiments.runs.config import FORMAT, TrainConfig
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.replacing import finish_replacing
+
+__all__ = ["LAST", "on_device", "open_run", "open_run_as"]
+
+LAST = Path("checkpoints", "last")
+"""Of a run's folder: its last checkpoint."""
+
+_SEALED = 3  # format from which on cued-recall and colour-rule are sealed
+
+
+def open_run(folder: Path) -> TrainConfig:
+    """Return the config of a run.
+
+    Raises:
+        UserError: if there is none, or a newer version wrote it.
+    """
+    path = folder / "config.json"
+    finish_replacing(folder)
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{folder} is no run: cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}") from error
+    try:
+        found = int(content["format"])
+        if found <= FORMAT:
+            config = TrainConfig.from_json(content["config"])
+            if is_stream_file(config.stream):
+                config = replace(config, stream=str(folder / f"stream{Path(config.stream).suffix}"))
+            return config if found >= _SEALED else _unsealed(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no config of a run: {error!r}") from error
+    raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def on_device(config: TrainConfig, device: str | None) -> TrainConfig:
+    """Return the config of a run that computes elsewhere; None leaves it as it is.
+
+    Args:
+        config: of the run.
+        device: in place of its own.
+    """
+    if device is None:
+        return config
+    graph = config.cuda_graph if device.partition(":")[0] == "cuda" else "auto"
+    return replace(config, device=device, cuda_graph=graph)
+
+
+def open_run_as(
+    folder: Path, schedule: str | None, stream_options: tuple[str, ...], device: str | None = None
+) -> tuple[TrainConfig, str | None]:
+    """Return the resolved config of a run with another schedule and more stream settings, and what is new.
+
+    Args:
+        folder: of the run.
+        schedule: in place of training's; None keeps it.
+        stream_options: settings of the stream that come after training's.
+        device: where the agent computes; None is as in training.
+
+    Returns:
+        The config, and the schedule; None where it is that of training.
+
+    Raises:
+        UserError: if there is no run, or a newer version wrote it.
+    """
+    trained = on_device(open_run(folder).resolved(), device)
+    other = None if schedule == trained.schedule else schedule
+    options = (*trained.stream_options, *stream_options)
+    return replace(trained, schedule=other or trained.schedule, stream_options=options), other
+
+
+def _unsealed(config: TrainConfig) -> TrainConfig:
+    """Return the config of a run from before streams were sealed, such that its stream is made unsealed.
+
+    Raises:
+        UserError: if it is of a stream that can no longer be made so.
+    """
+    stream = read_stream_file(config.stream).stream if is_stream_file(config.stream) else config.stream
+    if stream.replace("_", "-") == "colour-rule":
+        raise UserError(
+            "the run is of colour-rule before it was sealed: its agent knows no step that shows the outcome, so it "
+            "cannot act in colour-rule as it is now; train another"
+        )
+    if stream.replace("_", "-") == "cued-recall":
+        return replace(config, stream_options=(*config.stream_options, "sealed=false"))
+    return config

@@ -1,0 +1,77 @@
+"""Settings of `lifelong capacity`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.registry import nearest
+
+__all__ = ["CapacityConfig", "read"]
+
+Keys = Literal["dense", "relu", "sparse", "offset", "correlated"]
+CODES = 1024
+LOAD = 4  # non-zero entries of a sparse key
+RULES = (
+    "hebbian",
+    "palimpsa, Ip = 1",
+    "palimpsa, Ip = 0.01",
+    "delta, beta = 1",
+    "delta, beta = 0.5",
+    "longhorn",
+    "preconditioned delta",
+    "kalman delta, beta / Ip = 10",
+    "mesa",
+    "hebbian, degree 2 (state x 32)",
+    "softmax (keeps all pairs)",
+)
+"""Update rules by name, as in the table."""
+
+
+@dataclass(frozen=True)
+class CapacityConfig:
+    """Measure how many key-value pairs each update rule recalls without training.
+
+    Args:
+        keys: kinds of keys.
+        pairs: numbers of pairs that are stored.
+        rules: names of update rules, as in the table; none is all.
+        width: width of keys and values.
+        repeats: draws of keys and codes that are averaged over.
+        seed: random seed of the draws.
+        output: file to write the table to as well.
+    """
+
+    keys: tuple[Keys, ...] = get_args(Keys)
+    pairs: tuple[int, ...] = (64, 128, 256)
+    rules: tuple[str, ...] = ()
+    width: int = 64
+    repeats: int = 48
+    seed: int = 0
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Validate numbers and names."""
+        check_sizes(self, ("width", "repeats"))
+        check_seed(self.seed)
+        check_output(self.output)
+        if min(self.pairs, default=0) < 1:
+            raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
+        if self.repeats < 2:
+            raise UserError(f"repeats must be 2 or more: repeats={self.repeats}")
+        if self.width < LOAD:
+            raise UserError(f"width must be at least {LOAD}: width={self.width}")
+        if max(self.pairs) > CODES:
+            raise UserError(f"pairs must be at most {CODES}, one for each code vector: pairs={max(self.pairs)}")
+        if unknown := sorted(set(self.rules) - set(RULES)):
+            raise UserError(f"no rule {unknown[0]!r}{nearest(unknown[0], RULES)} known: {', '.join(RULES)}")
+
+
+def read(words: list[str]) -> CapacityConfig:
+    """Return the settings that words of the command line ask for.
+
+    Raises:
+        UserError: if a word is wrong.
+    """
+    return parse(CapacityConfig, words, "capacity")

@@ -1,0 +1,64 @@
+"""Settings of `lifelong check`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.names import check_memories, check_stream
+
+__all__ = ["CheckConfig", "read"]
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Check that a memory keeps its contract, and that learning recomputes the log-probabilities of acting.
+
+    Args:
+        memory: name of the memory (see `lifelong list`), or package.module:Class.
+        env: stream, gym:<id>, or a stream file.
+        carry: what ends the memory: only the life, a change of task, or every episode's end.
+        memory_options: more settings of the memory.
+        stream_options: more settings of the stream.
+        env_kwargs: settings of the environment of gym:<id>, for `gymnasium.make`.
+        width: width of the agent and its memory.
+        layers: layers of the agent, each with a memory.
+        num_envs: lives at the same time.
+        segment: steps of each of the two segments.
+        seed: random seed.
+        device: where torch computes: cpu, cuda or cuda:<number>.
+    """
+
+    memory: str
+    env: Annotated[str, tyro.conf.arg(metavar="STREAM")]
+    carry: Literal["lifetime", "task", "episode"] = "lifetime"
+    memory_options: tuple[str, ...] = ()
+    stream_options: tuple[str, ...] = ()
+    env_kwargs: tuple[str, ...] = ()
+    width: int = 64
+    layers: int = 1
+    num_envs: int = 4
+    segment: int = 32
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("width", "layers", "num_envs"))
+        check_seed(self.seed)
+        if not 2 <= self.segment <= 4096:
+            raise UserError(f"segment must be 2 to 4096: segment={self.segment}")
+
+
+def read(words: list[str]) -> CheckConfig:
+    """Return the settings that words of the command line ask for.
+
+    Raises:
+        UserError: if a word is wrong.
+    """
+    config = parse(CheckConfig, words, "check")
+    check_memories(config.memory)
+    check_stream(config.env)
+    return config

@@ -1,0 +1,119 @@
+"""Settings of `lifelong recall`."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from lifelong.experiments.associative_recall.sequences import Task, shortest
+from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, Sizes
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.names import check_memories
+
+__all__ = ["RecallConfig", "read"]
+
+
+@dataclass(frozen=True)
+class RecallConfig:
+    """Train memories on associative recall and test them below and above what they can hold, and beyond their training.
+
+    Args:
+        memories: names of memories (see `lifelong list`), or package.module:Class.
+        tasks: every pair shown once and asked once, or keys rewritten for ever and asked in between.
+        preset: sizes for minutes on a CPU, or those of a paper; what is not given below takes its number.
+        length: tokens of a sequence in training.
+        pairs: keys of a sequence; a batch draws one of these numbers, and every one is tested.
+        times: lengths of the tests, as multiples of that of training.
+        keys: keys of the vocabulary.
+        values: values of the vocabulary.
+        width: width of the backbone.
+        layers: blocks of the backbone.
+        state_bytes: most bytes of state, per layer and sequence.
+        parameters: parameters of the backbone.
+        steps: batches of training.
+        batch: sequences of a batch.
+        learning_rates: learning rates of which each memory takes its best.
+        tuning_seeds: runs at each learning rate to choose it by; their seeds are used for nothing else.
+        seeds: runs at the chosen learning rate.
+        workers: runs in parallel; 0 is one for every core, or one on a GPU.
+        device: where to compute: cpu, cuda or cuda:<number>.
+        output: directory of the runs and of what is made of them.
+    """
+
+    memories: tuple[str, ...] = (
+        "none",
+        "gru",
+        "window",
+        "linear_attention",
+        "based",
+        "gla",
+        "mamba2",
+        "delta_net",
+        "gated_delta",
+        "mesa",
+        "not_palimpsa",
+        "palimpsa",
+        "palimpsa_scalar",
+        "meta_mamba2",
+        "kalman_delta",
+    )
+    tasks: tuple[Task, ...] = get_args(Task)
+    preset: Literal["small", "published"] = "small"
+    length: int | None = None
+    pairs: tuple[int, ...] | None = None
+    times: tuple[int, ...] | None = None
+    keys: int | None = None
+    values: int | None = None
+    width: int | None = None
+    layers: int | None = None
+    state_bytes: int | None = None
+    parameters: int | None = None
+    steps: int | None = None
+    batch: int | None = None
+    learning_rates: tuple[float, ...] | None = None
+    tuning_seeds: int = 1
+    seeds: int = 5
+    workers: int = 0
+    device: str = "cpu"
+    output: Path = Path("runs/recall")
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("length", "keys", "values", "width", "layers", "state_bytes", "parameters", "steps", "batch",
+                           "tuning_seeds", "seeds"))  # fmt: skip
+        check_output(self.output, folder=True)
+        for name in ("memories", "tasks", "pairs", "times", "learning_rates"):
+            value = getattr(self, name)
+            if value is not None and not value:
+                raise UserError(f"{name} must not be empty")
+            if value is not None and not isinstance(value[0], str) and not min(value) > 0:
+                raise UserError(f"{name} must be positive: {name}={value}")
+        if self.workers < 0:
+            raise UserError(f"workers must not be negative: workers={self.workers}")
+        if self.tuning_seeds + self.seeds > TUNING_SEED:
+            raise UserError(f"seeds must be fewer than {TUNING_SEED}: {self.seeds} and {self.tuning_seeds} of tuning")
+
+    def sizes(self) -> Sizes:
+        """Return the shared settings of the runs, from the config or the preset.
+
+        Raises:
+            UserError: if there are more pairs than keys, or sequences too short for them.
+        """
+        given = {field.name: getattr(self, field.name) for field in fields(Sizes)}
+        sizes = replace(PRESETS[self.preset][0], **{name: value for name, value in given.items() if value is not None})
+        if (most := max(sizes.pairs)) > sizes.keys:
+            raise UserError(f"pairs must be at most keys={sizes.keys}: pairs={most}")
+        if sizes.length < (least := max(shortest(task, most) for task in self.tasks)):
+            raise UserError(f"length must be at least {least} with pairs={most}: length={sizes.length}")
+        return sizes
+
+
+def read(words: list[str]) -> RecallConfig:
+    """Return the settings that words of the command line ask for.
+
+    Raises:
+        UserError: if a word is wrong.
+    """
+    config = parse(RecallConfig, words, "recall")
+    check_memories(*config.memories)
+    return config

@@ -1,0 +1,78 @@
+"""Settings of `lifelong retention`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lifelong.agents.carry import Carry
+from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.open_run import open_run
+
+__all__ = ["RetentionConfig", "read"]
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """Freeze a trained agent, let it live on, and measure what it still knows after how long.
+
+    Args:
+        run: directory of the run.
+        steps: environment steps of every life; if not given, `times` the life of training.
+        times: how many times longer the lives are than in training.
+        lives: number of lives in parallel; if not given, as in the evaluation of training.
+        carry: what ends the memory; if not given, as in training.
+        actions: how the agent acts: by actions drawn from its policy, as in training, or greedily, by the most probable
+            ones.
+        schedule: which task comes next; if not given, as in training, and with `probe` every task once.
+        stream_options: settings of the stream in place of training's, such as cues=64.
+        probe: ask copies of the lives at exact lags, and throw them away; the lives are as long as the lags need.
+        lags: of `probe`, in episodes; if not given, powers of two until every task was met.
+        meetings: of `probe`: how often a task is met before it is asked for.
+        seed: random seed of the lives; they are never those of training.
+        threads: threads of torch.
+        device: where the agent computes; if not given, as in training.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    steps: int | None = None
+    times: float = 16.0
+    lives: int | None = None
+    carry: Carry | None = None
+    actions: Actions = "drawn"
+    schedule: str | None = None
+    stream_options: tuple[str, ...] = ()
+    probe: bool = False
+    lags: tuple[int, ...] = ()
+    meetings: int = 1
+    seed: int = 0
+    threads: int = 1
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("steps", "times", "lives", "meetings", "threads"))
+        check_seed(self.seed)
+        check_actions(self.actions)
+        if min(self.lags, default=1) < 1:
+            raise UserError(f"lags must be positive: lags={min(self.lags)}")
+        if self.probe and (self.steps is not None or self.times != 16.0):
+            given = f"steps={self.steps}" if self.steps is not None else f"times={self.times}"
+            raise UserError(f"--probe lives as long as its longest lag needs; it cannot also be told {given}")
+        if not self.probe and (self.lags or self.meetings != 1):
+            given = f"lags={' '.join(map(str, self.lags))}" if self.lags else f"meetings={self.meetings}"
+            raise UserError(f"lags and meetings are those of --probe, which is not given: {given}")
+
+
+def read(words: list[str]) -> RetentionConfig:
+    """Return the settings that words of the command line ask for.
+
+    Raises:
+        UserError: if a word is wrong.
+    """
+    config = parse(RetentionConfig, words, "retention")
+    open_run(config.run)
+    return config

@@ -1,0 +1,57 @@
+"""Settings of `lifelong swap`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import check_sizes
+from lifelong.experiments.runs.names import check_memories
+from lifelong.experiments.runs.open_run import open_run
+
+__all__ = ["SwapConfig", "read"]
+
+
+@dataclass(frozen=True)
+class SwapConfig:
+    """Replace the memory of a trained agent and keep all weights that fit.
+
+    Args:
+        run: directory of the run.
+        memory: name of the new memory (see `lifelong list`), or package.module:Class.
+        memory_options: more settings of the new memory.
+        name: name of the new run; if not given, the old one's and the memory's.
+        steps: environment steps of the new run; if not given, as in the old one.
+        lr: learning rate of the new run; if not given, as in the old one.
+        device: device of the new run; if not given, as in the old one.
+        threads: threads of torch in the new run; if not given, as in the old one.
+        overwrite: replace a run of the new name.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    memory: str
+    memory_options: tuple[str, ...] = ()
+    name: str | None = None
+    steps: int | None = None
+    lr: float | None = None
+    device: str | None = None
+    threads: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("steps", "threads"))
+
+
+def read(words: list[str]) -> SwapConfig:
+    """Return the settings that words of the command line ask for.
+
+    Raises:
+        UserError: if a word is wrong.
+    """
+    config = parse(SwapConfig, words, "swap")
+    check_memories(config.memory)
+    open_run(config.run)
+    return config
