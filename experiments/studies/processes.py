@@ -88,15 +88,17 @@ def _run(trial: Trial, running: dict[Trial, "subprocess.Popen[bytes]"], ending: 
         log = log_of(trial)
         log.parent.mkdir(parents=True, exist_ok=True)
         words = [sys.executable, "-P", "-m", "lifelong.experiments.studies.trial", json.dumps(asdict(trial))]
-        with log.open("w") as file:
-            process = subprocess.Popen(  # noqa: S603
+        with (
+            log.open("w") as file,
+            subprocess.Popen(  # noqa: S603
                 words,
                 stdin=subprocess.PIPE,  # it ends when this process does
                 stdout=file,
                 stderr=file,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
                 start_new_session=True,  # Ctrl-C is passed on below, once
-            )
+            ) as process,
+        ):
             running[trial] = process
             if ending.is_set():  # since it was looked at
                 process.send_signal(signal.SIGTERM)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Console
+
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.studies.processes import Failed
+from lifelong.experiments.studies.processes import Failed, log_of
 from lifelong.experiments.studies.trial import Interrupted, Result, Trial, run_trial, write_json
 
 __all__ = ["connect", "run_on_ray", "run_trial_json"]
@@ -58,8 +60,11 @@ def run_trial_json(text: str) -> str:
     trial = Trial(**json.loads(text))
     if trial.result.exists():
         return trial.result.read_text()
+    log = log_of(trial)
+    log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        content = asdict(run_trial(trial))
+        with log.open("w") as file:
+            content = asdict(run_trial(trial, Console(file=file, width=200)))
     except Interrupted:
         return ""
     write_json(trial.result, content)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.judgement import Judgement, judge
 from lifelong.experiments.studies.measurements import Measurements, measured
@@ -205,6 +206,8 @@ class Study:
 
     def _trial(self, plan: Plan, seed: int, purpose: str) -> Trial:
         settings = {name: value for name, value in plan.config.to_json().items() if name not in _OPEN}
+        if is_stream_file(plan.config.stream):  # a machine of a cluster has another working directory
+            settings["stream"] = str(Path(plan.config.stream).resolve())
         tests = [[test.name, test.by, test.settings] for test in self.file.tests]
         content = content_hash(plan.config, plan.plug_ins or {})
         return Trial(

@@ -85,7 +85,8 @@ class Trial:
     @property
     def trained(self) -> str:
         """Hash of what is trained, by any code."""
-        return _hash([self.settings, self.seed, self.content])
+        place = {"stream": Path(self.settings["stream"]).name} if is_stream_file(self.settings["stream"]) else {}
+        return _hash([self.settings | place, self.seed, self.content])
 
     @property
     def asked(self) -> str:
@@ -229,6 +230,7 @@ def _end_with_the_parent() -> None:
 
 def _main() -> int:
     trial = Trial(**json.loads(sys.argv[1]))
+    sys.path.append(str(Path.cwd()))  # memories and streams may be modules of the working directory
     _end_with_the_parent()
     try:
         write_json(trial.result, asdict(run_trial(trial, Console(stderr=True))))

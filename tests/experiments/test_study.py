@@ -134,15 +134,18 @@ def test_a_whole_study_with_a_trial_that_is_killed_and_an_interrupt(tmp_path: Pa
     done("register", "smoke.toml")
     process = study(tmp_path, "run", "smoke.toml", "--workers", "1")
     for _ in range(1200):
-        runs = [path for path in place.glob("runs/*") if path.is_dir()]
+        runs = [path for path in place.glob("runs/*") if path.is_dir() and not path.name.startswith(".")]
         if runs:
             break
         time.sleep(0.1)
     (run,) = runs
-    os.kill(pid_of(run), signal.SIGKILL)
-    time.sleep(8)  # the next trial has begun
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=300)
+    try:
+        os.kill(pid_of(run), signal.SIGKILL)
+        time.sleep(8)  # the next trial has begun
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+    finally:
+        process.terminate()
     assert process.returncode == 130, err
     assert "failed: ended by signal SIGKILL" in err
     assert "interrupted with 0 of 4 trials finished; the same command goes on where they stopped" in err

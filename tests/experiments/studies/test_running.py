@@ -4,7 +4,8 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,8 @@ from rich.console import Console
 
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies import ray_cluster, running, study as studies, trial as trials
-from lifelong.experiments.studies.processes import Failed
+from lifelong.experiments.studies.page import check_report, write_report
+from lifelong.experiments.studies.processes import Failed, lived, log_of, run_in_processes
 from lifelong.experiments.studies.running import duration, run_study
 from lifelong.experiments.studies.trial import Interrupted, Trial, run_trial
 
@@ -89,7 +91,7 @@ def test_other_code_runs_trials_again_unless_it_is_told_not_to(
     assert len(machine.ran) == 6
 
 
-def test_the_best_of_what_is_tuned_is_run(made: Any, machine: Machine) -> None:
+def test_the_best_of_what_is_tuned_is_run(made: Any, machine: Machine, tmp_path: Path) -> None:
     study = made(TUNE)
     failed, said = told(study)
     assert failed == 0
@@ -101,6 +103,11 @@ def test_the_best_of_what_is_tuned_is_run(made: Any, machine: Machine) -> None:
     (trial, *_) = study.trials(study.plans[0], {"lr": 2e-3})
     assert trial.config.learning.lr == 2e-3
     assert not trial.name.count("tune")
+    page = tmp_path / "report" / "README.md"
+    write_report(study, page.parent)
+    assert "Tuned on seeds 8, 9, by area(rho1, far, 2:7):" in page.read_text()
+    assert "- gated_delta: lr 0.002 (lr at an edge of what was tried)" in page.read_text()
+    assert check_report(page.parent) > 100
 
 
 def test_one_process_runs_a_study_at_a_time(made: Any, machine: Machine) -> None:
@@ -113,6 +120,23 @@ def test_one_process_runs_a_study_at_a_time(made: Any, machine: Machine) -> None
 @pytest.mark.parametrize(("seconds", "said"), [(41.4, "41 s"), (720, "12 min"), (12_240, "3.4 h")])
 def test_durations_in_words(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_the_process_of_a_trial_that_breaks_leaves_its_last_line(made: Any) -> None:
+    study = made()
+    (trial, *_) = study.trials(study.plans[0], {})
+    ((_, said),) = run_in_processes([replace(trial, code="of yesterday")], 1)
+    assert said == "exit code 1: the code has changed since the study was started: start it again"
+    assert not trial.run.exists()
+
+
+def test_steps_of_a_running_trial_are_read_from_its_log(made: Any) -> None:
+    study = made()
+    (trial, *_) = study.trials(study.plans[0], {})
+    assert lived(trial) == 0
+    log_of(trial).parent.mkdir(parents=True)
+    log_of(trial).write_text("goes on\n1,024 of 51,200 steps · 900 steps/s\n25,600 of 51,200 steps · 900 steps/s\n")
+    assert lived(trial) == 25_600
 
 
 class LostError(Exception):
