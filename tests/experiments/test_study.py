@@ -33,7 +33,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_parts_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["study", "--help"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["study", "--help"])
+    assert not ended.value.code
     said = capsys.readouterr().out
     for part in ("check", "register", "run", "judge", "report"):
         assert f"  {part} " in said

@@ -53,6 +53,7 @@ certify dors                                | no stream 'dors'; did you mean 'do
 check --memory gur --env cued-recall        | no memory 'gur'; did you mean 'gru'?
 check --memory gru --env cued-recal         | no stream 'cued-recal'; did you mean 'cued-recall'?
 list gur                                    | did you mean 'gru'?
+study chek                                  | study chek?; did you mean 'check'?
 bench kernel                                | no subject 'kernel'; did you mean 'kernels'?
 bench kernels --repeats many                | must be a positive number, got 'many'
 bench training --memories gur               | no memory 'gur'; did you mean 'gru'?
