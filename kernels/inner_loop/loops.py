@@ -283,7 +283,7 @@ def _shares(share: Array, p: float, trust: Array, pair: int, h: int, old: int, y
 
 @jit
 def _weights_row(
-    out: Array, A: Array, h: int, F: Array, f: int, D: Array, d: int, rho: float, place: int, size: int, reach: float,
+    out: Array, A: Array, h: int, F: Array, f: int, D: Array, d: int, rho: Any, place: int, size: int, reach: Any,
     kind: int,
 ) -> None:  # fmt: skip
     """Write a row of W(A + (1 - rho) F + rho D)."""
@@ -365,7 +365,7 @@ def _ineffective(
 @jit
 def _step(
     D: Array, M: Array, m: int, F: Array, f: int, A: Array, h: int,
-    kappa: float, eta: float, sign: float, rho: float, share: Array, old: int, young: int, X: Array, d: Array,
+    kappa: float, eta: float, sign: float, rho: Any, share: Array, old: int, young: int, X: Array, d: Array,
     XQ: Array, ZQ: Array, s: int, reach: Array, w: Array, shape: Array, options: Array,
 ) -> None:  # fmt: skip
     """Bring row m of D and M to after a step, and write the outputs of all layers at XQ[s] into ZQ[s]."""
@@ -411,7 +411,7 @@ def _bias(x: Array, row: int, shape: Array, layer: int) -> None:
 @jit
 def _unstep(
     gF: Array, gD: Array, gM: Array, row: int, D: Array, s: int, M: Array, F: Array, A: Array, h: int, dA: Array,
-    kappa: float, eta: float, sign: float, rho: float, share: Array, gshare: Array, old: int, young: int,
+    kappa: float, eta: float, sign: float, rho: Any, share: Array, gshare: Array, old: int, young: int,
     X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, reach: Array, greach: Array,
     w: Array, gw: Array, sums: Array, shape: Array, options: Array,
 ) -> None:  # fmt: skip

@@ -188,7 +188,7 @@ def _hear(o: Array, z: Array, row: int, feedback: Array, first: int, heard: Arra
 
 
 @jit
-def _correct(S: Array, row: int, value: float, rate: float, work: Array) -> Any:
+def _correct(S: Array, row: int, value: Any, rate: float, work: Array) -> Any:
     """Bring a row of S to after the step; return what is read of it."""
     error, read = value, S.dtype.type(0)
     for j in range(S.shape[1]):
