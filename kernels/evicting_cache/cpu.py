@@ -342,7 +342,7 @@ def _dot(x: Array, i: int, z: Array, j: int) -> Any:
 
 
 @jit
-def _mix(to: Array, i: int, factor: float, x: Array, j: int) -> None:
+def _mix(to: Array, i: int, factor: Any, x: Array, j: int) -> None:
     """Add a row of x, or what of it is as wide as `to`; values stand with a one behind them or without."""
     for n in range(min(to.shape[1], x.shape[1])):
         to[i, n] += factor * x[j, n]

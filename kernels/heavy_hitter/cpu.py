@@ -191,7 +191,7 @@ def _dot(x: Array, i: int, z: Array, j: int) -> Any:
 
 
 @jit
-def _add(to: Array, i: int, factor: float, x: Array, j: int) -> None:
+def _add(to: Array, i: int, factor: Any, x: Array, j: int) -> None:
     for n in range(to.shape[1]):
         to[i, n] += factor * x[j, n]
 

@@ -214,7 +214,7 @@ def _table(like: Array, count: int, width: int) -> Array:
 
 
 @jit
-def _fill(x: Array, row: int, value: Any) -> None:
+def _fill(x: Array, row: int, value: float) -> None:
     if x.size:
         for j in range(x.shape[1]):
             x[row, j] = value
@@ -283,7 +283,7 @@ def _shares(share: Array, p: float, trust: Array, pair: int, h: int, old: int, y
 
 @jit
 def _weights_row(
-    out: Array, A: Array, h: int, F: Array, f: int, D: Array, d: int, rho: Any, place: int, size: int, reach: float,
+    out: Array, A: Array, h: int, F: Array, f: int, D: Array, d: int, rho: Any, place: int, size: int, reach: Any,
     kind: int,
 ) -> None:  # fmt: skip
     """Write a row of W(A + (1 - rho) F + rho D)."""

@@ -100,6 +100,6 @@ def _dot(x: Array, row: int, z: Array, at: int) -> Any:
 
 
 @jit
-def _change(to: Array, row: int, kept: Any, x: Array, at: int, by: float) -> None:
+def _change(to: Array, row: int, kept: Any, x: Array, at: int, by: Any) -> None:
     for j in range(to.shape[1]):
         to[row, j] = kept * to[row, j] + by * x[at, j]
