@@ -27,10 +27,10 @@ from lifelong.experiments.metrics.rewrite import RewriteCurve
 from lifelong.experiments.metrics.rows import bin_edges
 from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.actions import Actions
-from lifelong.experiments.runs.build import make_env
-from lifelong.experiments.runs.directory import open_run
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.episodes import FROZEN, read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.summary import Summary, summarise
 from lifelong.experiments.studies.formula import Measure, Term
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from lifelong.agents import Rollout
 from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.markdown import markdown_table
-from lifelong.experiments.runs.build import make_agent, make_env, make_learner
+from lifelong.experiments.runs.build import make_agent, make_learner
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.studies.plan import Plan, unequal
 from lifelong.experiments.studies.study import Study

@@ -18,7 +18,8 @@ import torch
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.associative_recall.equal_size import DIALS
-from lifelong.experiments.runs.build import make_agent, make_env, one_memory
+from lifelong.experiments.runs.build import make_agent, one_memory
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories

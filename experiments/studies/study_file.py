@@ -36,7 +36,7 @@ from typing import Any, Literal, get_args
 
 from lifelong.envs.stream_file import toml_lines
 from lifelong.experiments.runs.errors import UserError, as_user_error
-from lifelong.experiments.runs.seeds import parse_seeds
+from lifelong.experiments.runs.seed_ranges import parse_seeds
 from lifelong.experiments.studies.formula import CURVES, Contrast, Expectation, Measure
 from lifelong.memory.registry import find_memory
 from lifelong.registry import nearest

@@ -25,8 +25,8 @@ from lifelong.agents.checkpoint import read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.directory import LAST
-from lifelong.experiments.runs.errors import ERRORS, UserError
+from lifelong.experiments.runs.errors import UserError, known_errors
+from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.seeds import state_of
 from lifelong.experiments.studies.measurements import COLUMNS, measure_test, measure_training
 from lifelong.experiments.studies.settings import test_config
@@ -234,7 +234,7 @@ def _main() -> int:
         write_json(trial.result, asdict(run_trial(trial, Console(stderr=True))))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except ERRORS as error:
+    except known_errors() as error:
         sys.stderr.write(f"{' '.join(str(error).split())}\n")
         return 1
     return 0

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from lifelong.experiments.runs.build import make_agent, make_env
+from lifelong.experiments.runs.build import make_agent
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.plan import shapes_near, unequal
 from lifelong.experiments.studies.settings import train_config
