@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lifelong.agents.ppo import PPOConfig
+from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs import known_streams
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.adaptation import AdaptationConfig

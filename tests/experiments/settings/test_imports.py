@@ -40,6 +40,8 @@ train --seeds 0..x                          | seeds must be like 0..4 or 0,1,2
 retention nowhere                           | nowhere is no run
 adaptation nowhere                          | nowhere is no run
 interference nowhere                        | nowhere is no run
+study chek                                  | study chek?; did you mean 'check'?
+study run x.toml --workers -1               | workers must not be negative: workers=-1
 swap nowhere --memory gur                   | no memory 'gur'; did you mean 'gru'?
 report nowhere                              | no run nowhere
 watch nowhere --output life.gif             | nowhere is no run
