@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -74,12 +73,12 @@ class BoundPolicy:
         return TensorDict(dict(self._after), [len(self._start)])
 
     @torch.no_grad()
-    def act(self, observation: Any, start: NDArray[np.bool_], mask: Tensor | None = None) -> Tensor:
+    def act(self, observation: Any, start: Tensor, mask: Tensor | None = None) -> Tensor:
         """Take one step and return the actions as they are drawn, [B] or [B, A].
 
         Args:
             observation: [B] as `reset` or `step` of a vector environment returned it.
-            start: [B] true where the step is the first of a life.
+            start: [B] bool, true where the step is the first of a life.
             mask: [B, n] bool, which choices are legal; None: all.
         """
         t = self._t
@@ -95,10 +94,11 @@ class BoundPolicy:
                 entry[...] = array.reshape(entry.shape)
             elif not self._entries:
                 self._seen[path] = torch.from_numpy(narrow(array))
-        self._start.numpy()[:] = start
-        self._starts.numpy()[:, t] = start
+        begins = start.numpy()
+        self._start.numpy()[:] = begins
+        self._starts.numpy()[:, t] = begins
         if self._episode_start is not None:
-            np.logical_or(start, self._episode_start[:, t, 0] > 0, out=self._anew.numpy())
+            np.logical_or(begins, self._episode_start[:, t, 0] > 0, out=self._anew.numpy())
         self._encode()
         self._layers()
         self._heads()

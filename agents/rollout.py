@@ -150,8 +150,7 @@ class Rollout:
             ValueError: if an action mask does not fit the action space, or leaves nothing to choose.
         """
         self._observation, self._tensor_observation = observation, None
-        self._begins = np.asarray(info[_START[self.carry]])
-        self.start = self._flag(self._begins)
+        self.start = self._flag(info[_START[self.carry]])
         self.mask = self.policy.mask_of(observation, info, self.env.num_envs)
 
     @property
@@ -187,7 +186,7 @@ class Rollout:
             acting = BoundPolicy(self.policy, self.state, length, deterministic=self.deterministic)
         final_values: dict[int, Tensor] = {}  # after steps that were truncated
         for t in range(length):
-            action = acting.act(self._observation, self._begins, self.mask)
+            action = acting.act(self._observation, self.start, self.mask)
             actions = self.policy.head.taken(action)
             observation, reward[t], terminated[t], truncated[t], info = self.env.step(actions)
             memory_ends[t] = info[_START[self.carry]]
@@ -259,7 +258,7 @@ class _Acting:
         """Memory [B] after the last step; the next one may write over it."""
         return self.rollout.state
 
-    def act(self, observation: Any, start: NDArray[np.bool_], mask: Tensor | None = None) -> Tensor:
+    def act(self, observation: Any, start: Tensor, mask: Tensor | None = None) -> Tensor:
         """Take one step and return the actions as they are drawn, [B] or [B, A]."""
         rollout = self.rollout
         step, rollout.state = rollout._act()

@@ -139,7 +139,7 @@ def test_bad_input_is_answered_in_one_line(
 
 @pytest.mark.parametrize("env", ["Nope-v0", "no-id"])
 def test_bench_training_names_an_environment_that_cannot_be_made(env: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "training", "--env", env]) == 2
+    assert cli.main(["bench", "training", "--env", env, "--resets", "few"]) == 2
     assert f"cannot make environment '{env}'" in capsys.readouterr().err
 
 

@@ -101,7 +101,7 @@ def test_wrong_settings_are_a_users_mistake(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "policy.pt2").touch()
     with pytest.raises(UserError, match="exists: pass --overwrite"):
         ExportPolicyConfig(tmp_path, tmp_path / "policy.pt2")
-    monkeypatch.setattr(export_policy, "find_spec", lambda name: None)
+    monkeypatch.setattr("lifelong.experiments.settings.export_policy.find_spec", lambda name: None)
     with pytest.raises(
         UserError, match=r"format onnx needs onnx, onnxscript, onnxruntime: pip install 'lifelong-rl\[onnx"
     ):

@@ -203,6 +203,7 @@ def test_the_memory_of_training_acts_as_copies_of_training_do_bit_for_bit(endles
     copies = make_env(config, num_envs=3)
     copy = Rollout(policy, copies, config.carry)
     obs, info = fork(copies, env.position(), slots, 0)
+    copy.bound = False  # as `agent.step` acts, to the bit
     copy.observe(obs, info)
     copy.state = rollout.state[slots].clone()
     torch.manual_seed(5)

@@ -13,9 +13,9 @@ class First(nn.Module):
 
 
 def read(steps, starts=(), **options):
-    memory = Table(3, key_dim=2, **options).double()
+    memory = Table(3, key_dim=2, **options)
     memory.output = First()
-    x = torch.tensor([steps]).double()
+    x = torch.tensor([steps])
     start = torch.zeros(1, len(steps), dtype=torch.bool)
     start[0, list(starts)] = True
     y, state = memory(x, memory.initial_state(1), start)
