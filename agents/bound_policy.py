@@ -56,11 +56,13 @@ class BoundPolicy:
         self._start, self._anew = torch.zeros(B, dtype=torch.bool), torch.zeros(B, dtype=torch.bool)
         self._starts = torch.zeros(B, length, dtype=torch.bool)
         x, hidden = torch.zeros(B, D), torch.zeros(B, D)
-        self._seen: dict[Path, Tensor] = {}
+        seen = dict[Path, Tensor]()
+        self._seen = seen
         """[B, ...] entries of the present observation, where the encoder itself reads them."""
         bound = policy.encoder.bind(x)
         self._entries = {} if bound is None else bound[0]
-        self._encode = (lambda: x.copy_(policy.encoder(self._seen))) if bound is None else bound[1]
+        # nothing in here refers to the whole: its record goes with the last reference, not with the next collection
+        self._encode = (lambda: x.copy_(policy.encoder(seen))) if bound is None else bound[1]
         self._after, self._layers = policy.backbone.bind_layers(x, hidden, state, self._start, self._anew)
         self._one_choice = isinstance(policy.head.space, spaces.Discrete)
         bias, weight = (torch.cat([getattr(z, n).detach() for z in policy.output_maps]) for n in ("bias", "weight"))

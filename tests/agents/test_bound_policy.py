@@ -1,5 +1,7 @@
 """Steps bound to fixed tensors are those of the plain policy: the same draws, numbers and states."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -157,6 +159,26 @@ def test_the_state_before_a_segment_stays_as_it_is() -> None:
     assert (second.state == kept).all()
     assert not (rollout.state == kept).all()
     assert (first.state == rollout.policy.backbone.initial_state(3)).all()
+
+
+@pytest.mark.parametrize("seen", ["floats", "image", "from -2"])
+def test_a_record_goes_with_its_segment(seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[Any] = []
+    begin = bound_policy.BoundPolicy.__init__
+
+    def noted(self: Any, *given: Any, **options: Any) -> None:
+        alive.append(weakref.ref(self))
+        begin(self, *given, **options)
+
+    monkeypatch.setattr(bound_policy.BoundPolicy, "__init__", noted)
+    agent, env = shown(SEEN[seen], DONE["discrete"])
+    rollout = Rollout(agent, env)
+    gc.disable()  # images would pile up until it comes
+    try:
+        rollout.collect(6)
+        assert [ref() for ref in alive] == [None]
+    finally:
+        gc.enable()
 
 
 def test_what_others_may_have_changed_is_not_bound(policy_for: Any, recall: Any, bindings: list[Any]) -> None:
