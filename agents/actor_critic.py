@@ -83,7 +83,7 @@ class ActorCritic(TensorDictModuleBase):
         """Return the hidden vector that both heads read, and the next state.
 
         Args:
-            observation: [B] one step, or [B, T]; or its entries by path, and `start` with them.
+            observation: [B] one step, or [B, T]; a TensorDict, or its entries by path.
             state: [B] before the first step; None begins new lives, as in `torch.nn.GRU`.
             start: [B] or [B, T] bool, true where a step is the first of a life; None: nowhere but where `state` says.
 

@@ -123,9 +123,7 @@ class Backbone(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""
-        states = {str(i): memory.initial_state(batch) for i, memory in enumerate(_memories(self.memories))}
-        states |= {f"working_{i}": memory.initial_state(batch) for i, memory in enumerate(_memories(self.working))}
-        return TensorDict(states, [batch])
+        return TensorDict({name: memory.initial_state(batch) for name, memory in self._named().items()}, [batch])
 
     def step(
         self,
@@ -174,7 +172,7 @@ class Backbone(Memory):
         """
         normed, out, nothing = torch.empty_like(x), torch.empty_like(x), TensorDict({}, [len(x)])
         calls: list[Callable[[], Any]] = []
-        states = {name: state.get(name, nothing) for name in self._names()}
+        states = {name: state.get(name, nothing) for name in self._named()}
 
         def layer(name: str, norm: Any, memory: Memory, begins: Tensor, gate: Any) -> None:
             run = memory.bind(normed, out, states[name], begins)
@@ -193,9 +191,10 @@ class Backbone(Memory):
         calls.append(self.norm.bind(x, y))
         return states, partial(run_all, calls)
 
-    def _names(self) -> list[str]:
-        """Return the names of the layers' states."""
-        return [*map(str, range(len(self.memories))), *(f"working_{i}" for i in range(len(self.working)))]
+    def _named(self) -> dict[str, Memory]:
+        """Return all memories by the names of their states."""
+        named = {str(i): memory for i, memory in enumerate(_memories(self.memories))}
+        return named | {f"working_{i}": memory for i, memory in enumerate(_memories(self.working))}
 
     def _defaults(
         self, x: Tensor, state: TensorDict | None, start: Tensor | None, *, one_step: bool

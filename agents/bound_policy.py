@@ -23,7 +23,7 @@ from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder, narrow
 from lifelong.kernels.backends import compiled
 
-__all__ = ["BoundPolicy", "fits"]
+__all__ = ["BoundPolicy", "fits", "record_masks"]
 
 Path = tuple[str, ...]
 
@@ -52,7 +52,7 @@ class BoundPolicy:
     def __init__(self, policy: ActorCritic, state: TensorDict, length: int, *, deterministic: bool = False) -> None:
         B, D = state.batch_size[0], policy.backbone.width
         self.policy, self.length, self.deterministic = policy, length, deterministic
-        self._t, self._record, self._masks = 0, dict[str, Tensor](), dict[int, Tensor]()
+        self._t, self._record, self._masks = 0, dict[str, Tensor](), list[Tensor | None]()
         self._start, self._anew = torch.zeros(B, dtype=torch.bool), torch.zeros(B, dtype=torch.bool)
         self._starts = torch.zeros(B, length, dtype=torch.bool)
         x, hidden = torch.zeros(B, D), torch.zeros(B, D)
@@ -111,8 +111,7 @@ class BoundPolicy:
             self._record["state_value"] = self._outputs.new_empty(len(action), self.length, 1)
         self._record["action"][:, t], self._record["action_log_prob"][:, t] = action, log_prob
         self._record["state_value"][:, t, 0] = self._outputs[:, -1]
-        if mask is not None:
-            self._masks[t] = mask
+        self._masks.append(mask)
         self._t = t + 1
         return action
 
@@ -122,7 +121,7 @@ class BoundPolicy:
         self._places = []
         for path, keys, array in _leaves(observation):
             shape = (len(array), self.length, *array.shape[1:])
-            record = np.empty(shape, np.float32 if array.dtype == np.float64 else array.dtype)
+            record = np.empty(shape, narrow(array).dtype)
             self._observations[path] = torch.from_numpy(record)
             self._places.append((path, keys, record, self._entries.get(path)))
         working = self.policy.backbone.working
@@ -147,12 +146,21 @@ class BoundPolicy:
         steps["observation"] = TensorDict({}, [B, T])
         for path, record in self._observations.items():
             steps["observation", *path] = record
-        if self._masks:
-            legal = torch.ones(B, T, self.policy.head.masks.size, dtype=torch.bool)
-            for t, mask in self._masks.items():
-                legal[:, t] = mask
-            steps["action_mask"] = legal
+        record_masks(steps, self._masks)
         return steps
+
+
+def record_masks(steps: TensorDict, masks: list[Tensor | None]) -> None:
+    """Write the action masks of all steps into their record; nothing where there were none.
+
+    Args:
+        steps: [B, T].
+        masks: [B, n] bool of each step; None where everything was legal.
+    """
+    given = next((mask for mask in masks if mask is not None), None)
+    if given is not None:
+        everything = torch.ones_like(given)
+        steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in masks], 1)
 
 
 def _leaves(tree: Any, path: Path = (), keys: tuple[Any, ...] = ()) -> Iterator[tuple[Path, tuple[Any, ...], Any]]:

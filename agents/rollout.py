@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
-from lifelong.agents.bound_policy import BoundPolicy, fits
+from lifelong.agents.bound_policy import BoundPolicy, fits, record_masks
 from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.cuda_graph import CudaGraphPolicy
 from lifelong.agents.encoder import as_tensors
@@ -271,8 +271,5 @@ class _Acting:
     def steps(self) -> TensorDict:
         """Return the record of all steps, [B, T]."""
         steps: TensorDict = TensorDict.stack(self._steps, 1)
-        if any(mask is not None for mask in self._masks):
-            size, start = self.rollout.policy.head.masks.size, self.rollout.start
-            everything = torch.ones(len(start), size, dtype=torch.bool, device=start.device)
-            steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in self._masks], 1)
+        record_masks(steps, self._masks)
         return steps
