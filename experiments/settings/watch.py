@@ -66,6 +66,6 @@ def read(words: list[str]) -> WatchConfig:
     Raises:
         UserError: if a word is wrong.
     """
-    config = parse(WatchConfig, words, "watch")
+    config = parse(WatchConfig, words, "watch", aliases={"video": "output"})
     open_run(config.run)
     return config

@@ -41,6 +41,7 @@ VERBS = table(
         "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },
 )
+_ALIASES = {"play": "watch"}  # what others call it: understood, and not listed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(_usage())
         return 0
     verb, *rest = words
+    verb = _ALIASES.get(verb, verb)
     if verb == "--version":
         from importlib.metadata import version
 

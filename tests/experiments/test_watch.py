@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lifelong import cli
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs import screen
 from lifelong.experiments.runs.build import make_agent
@@ -51,6 +52,11 @@ def test_a_film_has_a_frame_for_each_step_and_each_end(rooms: Path, tmp_path: Pa
     assert [moment.task for moment in shown if moment.ended] == ["empty-5x5", "empty-6x6", "empty-5x5"]
     assert [moment.lag for moment in shown if moment.ended] == [-1, -1, 2]
     assert all(moment.picture is not None and moment.picture.shape[-1] == 3 for moment in shown)
+
+
+def test_play_and_video_are_other_names_of_it(rooms: Path, tmp_path: Path) -> None:
+    assert cli.main(["play", str(rooms), "--video", str(tmp_path / "life.gif"), "--steps", "3"]) == 0
+    assert frames(tmp_path / "life.gif")[0] > 1
 
 
 def test_the_moments_are_those_of_a_frozen_life(rooms: Path, tmp_path: Path) -> None:
