@@ -8,7 +8,6 @@ The whole is pure: it returns the new state of the memory and keeps none.
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from tensordict import TensorDict
@@ -148,7 +147,7 @@ class ActorCritic(TensorDictModuleBase):
                 mask = mask[key]
         if mask is None or not self.head.masks.size:
             return None
-        legal = self.head.masks.read_batch(np.asarray(mask), num_envs)
+        legal = self.head.masks.read_batch(mask, num_envs)
         return torch.from_numpy(legal).to(next(self.parameters()).device)
 
     def value(self, hidden: Tensor) -> Tensor:

@@ -352,13 +352,16 @@ class Agent(nn.Module):
         """Return the action masks [B, n], from what was given or the observation; None where there are none."""
         head, batch = self.policy.head, observation.shape[0]
         if given is None and self.policy.mask_path is not None:
-            given = observation[self.policy.mask_path].numpy(force=True)
+            given = observation[self.policy.mask_path].cpu().numpy()
         if given is None or not head.masks.size:
             return None
-        array = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
-        return torch.from_numpy(head.masks.read_batch(array[None] if array.ndim == 1 else array, batch)).to(
-            self._device
-        )
+        nested = isinstance(given, Mapping | tuple)
+        masks = given if nested else np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+        if batch == 1 and (nested or masks.ndim == 1):
+            legal = head.masks.read(masks)[None]
+        else:
+            legal = head.masks.read_batch(masks, batch)
+        return torch.from_numpy(legal).to(self._device)
 
     def _flag(self, name: str, flag: Any, batch: int) -> Tensor:
         return self._per_life(name, False if flag is None else flag, np.bool_, batch)

@@ -260,6 +260,8 @@ def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
 
 def _reader(leaf: spaces.Space[Any], path: Path) -> type[nn.Module]:
     """Return the class that reads an entry."""
+    if numbered := [key for key in path if not isinstance(key, str)]:
+        raise ValueError(f"keys of observations must be strings, got {numbered[0]!r}: a task stream names them itself")
     if reason := refusal(leaf):
         raise ValueError(f"cannot read observation {'/'.join(path)!r} of space {brief(leaf)}: {reason}")
     if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):

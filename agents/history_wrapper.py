@@ -26,6 +26,7 @@ from lifelong.action_spaces import (
     as_rows,
     from_zero,
     no_action,
+    of_slot,
     previous_entry,
     validate_space,
 )
@@ -142,13 +143,13 @@ class HistoryWrapper(VectorWrapper):
         if not self._masked:
             return {}
         if isinstance(observation, dict) and "action_mask" in observation:
-            return {"action_mask": self._read_mask.read_batch(np.asarray(observation["action_mask"]), self.num_envs)}
+            return {"action_mask": self._read_mask.read_batch(observation["action_mask"], self.num_envs)}
         if "action_mask" not in info:
             return {}
         masks, present = info["action_mask"], info.get("_action_mask", np.ones(self.num_envs, np.bool_))
         legal = np.ones((self.num_envs, self._read_mask.size), np.bool_)
         for slot in np.flatnonzero(present):
-            legal[slot] = self._read_mask.read(masks[slot])
+            legal[slot] = self._read_mask.read(of_slot(masks, slot))
         return {"action_mask": legal}
 
     def _end(self, ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

@@ -535,7 +535,7 @@ def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
 def _from_zero(space: spaces.Space[Any]) -> spaces.Space[Any]:
     """Return the space of the agent's observations."""
     if isinstance(space, spaces.Dict):
-        return spaces.Dict({key: _from_zero(inner) for key, inner in space.spaces.items()})
+        return spaces.Dict({str(key): _from_zero(inner) for key, inner in space.spaces.items()})
     if isinstance(space, spaces.Tuple):
         return spaces.Dict({str(i): _from_zero(inner) for i, inner in enumerate(space.spaces)})
     if isinstance(space, spaces.Discrete):

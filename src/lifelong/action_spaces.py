@@ -15,7 +15,7 @@ order of the space.
 An action mask says which choices are legal, all choices side by side: of a Discrete of n [n], of a MultiDiscrete
 [sum n_i], of a MultiBinary of N numbers [2 N] (0 and 1 of each), of a Dict or Tuple those of its entries. It may also
 be a dict or tuple of the entries' masks, or a tuple with a mask for each number of a MultiDiscrete; None: all are
-legal. A Box has no choices.
+legal. A Box has no choices, and needs no entry in a dict.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from lifelong.readable import same_names
 
 __all__ = [
     "Masks",
@@ -34,6 +36,7 @@ __all__ = [
     "from_zero",
     "is_nested",
     "no_action",
+    "of_slot",
     "previous_action_space",
     "previous_entry",
     "row_like",
@@ -77,7 +80,7 @@ def is_nested(space: AnySpace) -> bool:
 def from_zero(space: AnySpace) -> AnySpace:
     """Return the space in which everything that is chosen counts from 0."""
     if isinstance(space, spaces.Dict):
-        return spaces.Dict({key: from_zero(inner) for key, inner in space.spaces.items()})
+        return spaces.Dict({key: from_zero(inner) for key, inner in _entries(space).items()})
     if isinstance(space, spaces.Tuple):
         return spaces.Tuple([from_zero(inner) for inner in space.spaces])
     if isinstance(space, spaces.Discrete):
@@ -148,8 +151,8 @@ def as_actions(space: AnySpace, rows: NDArray[Any]) -> Any:
         start = getattr(space, "start", None)
         own = np.asarray((rows if start is None or not np.any(start) else rows + start).astype(space.dtype))
         return own[()] if isinstance(space, spaces.Discrete) else own  # one choice is a number, not an array
-    parts = {key: as_actions(inner, part) for key, inner, part in _parts(space, rows)}
-    return parts if isinstance(space, spaces.Dict) else tuple(parts.values())
+    parts = tuple(as_actions(inner, part) for _, inner, part in _parts(space, rows))
+    return dict(zip(space.spaces, parts, strict=True)) if isinstance(space, spaces.Dict) else parts
 
 
 def batch_of(action: Any, batch: int) -> Any:
@@ -210,16 +213,19 @@ class Masks:
         (legal,) = self.read_batch(array[None], 1)
         return np.asarray(legal, np.bool_)
 
-    def read_batch(self, masks: NDArray[Any], batch: int) -> NDArray[np.bool_]:
+    def read_batch(self, masks: Any, batch: int) -> NDArray[np.bool_]:
         """Return the masks of a batch side by side, [B, n].
 
         Args:
-            masks: [B, n] of 0 and 1.
+            masks: [B, n] of 0 and 1, or a dict or tuple of the entries' as a vector environment batches them.
             batch: B.
 
         Raises:
             ValueError: as `read`.
         """
+        if isinstance(masks, Mapping | tuple):
+            masks = np.stack([_joined(self.space, of_slot(masks, slot)) for slot in range(batch)])
+        masks = np.asarray(masks)
         if masks.size != batch * self.size or masks.dtype.kind not in "biuf":
             raise ValueError(
                 f"action_mask must have {self.size} numbers, 1 where an action of {self.space} is legal and 0 where "
@@ -261,13 +267,27 @@ def spread_rows(space: AnySpace, u: NDArray[np.float64]) -> NDArray[Any]:
     return np.concatenate(parts, -1).reshape(*u.shape[:-1], *row.shape).astype(row.dtype)
 
 
+def of_slot(masks: Any, slot: int) -> Any:
+    """Return the mask of one slot.
+
+    Args:
+        masks: [B, ...] or nested; entries `_key` beside `key`, by which a vector environment says who told one, are
+            left out.
+        slot: which.
+    """
+    if isinstance(masks, Mapping):
+        flags = {f"_{key}" for key in masks}
+        return {key: of_slot(part, slot) for key, part in masks.items() if key not in flags}
+    return tuple(of_slot(part, slot) for part in masks) if isinstance(masks, tuple) else masks[slot]
+
+
 def _joined(space: AnySpace, mask: Any) -> NDArray[Any]:
     """Return a nested mask side by side."""
     if mask is None:
         return np.ones(Masks(space).size, np.bool_)
     if isinstance(space, spaces.Dict | spaces.Tuple):
         entries = _entries(space)
-        given = mask if isinstance(mask, Mapping) else {str(i): part for i, part in enumerate(mask)}
+        given = {key: None for key, inner in entries.items() if not choice_sizes(inner).size} | _by_name(mask)
         if given.keys() != entries.keys():
             raise ValueError(f"action_mask must have the entries {list(entries)}, got {list(given)}")
         return np.concatenate([_joined(inner, given[key]) for key, inner in entries.items()])
@@ -318,8 +338,15 @@ def _leaves(space: AnySpace, path: str = "") -> Iterator[tuple[str, AnySpace]]:
 
 def _entries(space: Any) -> dict[str, AnySpace]:
     if isinstance(space, spaces.Dict):
+        if twice := same_names(space):
+            raise ValueError(f"actions {space}: {twice}")
         return {str(key): inner for key, inner in space.spaces.items()}
     return {str(number): inner for number, inner in enumerate(space.spaces)}
+
+
+def _by_name(parts: Any) -> dict[str, Any]:
+    """Return the parts of a dict or a sequence by the names of `_entries`."""
+    return {str(key): part for key, part in (parts.items() if isinstance(parts, Mapping) else enumerate(parts))}
 
 
 def _side_by_side(space: AnySpace, actions: Any, batch: int, entry: str) -> NDArray[np.float64]:
@@ -328,7 +355,7 @@ def _side_by_side(space: AnySpace, actions: Any, batch: int, entry: str) -> NDAr
         where = f" of entry {entry!r}"
         return _validated(space, np.asarray(actions), batch, where).reshape(batch, -1).astype(np.float64)
     entries = _entries(space)
-    given = actions if isinstance(actions, Mapping) else {str(i): part for i, part in enumerate(actions)}
+    given = _by_name(actions)
     if given.keys() != entries.keys():
         raise ValueError(f"actions must have the entries {list(entries)} of {space}, got {list(given)}")
     parts = [_side_by_side(inner, given[key], batch, _joint(entry, key)) for key, inner in entries.items()]

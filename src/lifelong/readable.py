@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["MANY", "MOST", "SUPPORTED", "brief", "refusal"]
+__all__ = ["MANY", "MOST", "SUPPORTED", "brief", "refusal", "same_names"]
 
 MANY = 1 << 16
 """Categories up to which each has a row of its own in an embedding; beyond, one row for each of two digits."""
@@ -33,6 +33,8 @@ def refusal(space: spaces.Space[Any]) -> str | None:
     Args:
         space: of the entry; of a Dict or Tuple, whether it is empty.
     """
+    if isinstance(space, spaces.Dict) and (twice := same_names(space)):
+        return twice
     if isinstance(space, spaces.Dict | spaces.Tuple):
         return None if len(space.spaces) else "it has no entries; leave it out, or give a constant Discrete(1)"
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in (space.shape or (1,)):
@@ -43,6 +45,15 @@ def refusal(space: spaces.Space[Any]) -> str | None:
         return None
     remedy = next((text for kind, text in _REMEDIES.items() if isinstance(space, kind)), None)
     return f"{remedy} (gymnasium.wrappers.TransformObservation)" if remedy else f"supported are {SUPPORTED}"
+
+
+def same_names(space: spaces.Dict) -> str | None:
+    """Return which keys of a Dict are one name as text, and what to do; None if all differ."""
+    first: dict[str, object] = {}
+    for key in space.spaces:
+        if (other := first.setdefault(str(key), key)) is not key:
+            return f"its keys {other!r} and {key!r} have the same name; rename one"
+    return None
 
 
 def _too_many(space: spaces.Discrete | spaces.MultiDiscrete) -> str | None:

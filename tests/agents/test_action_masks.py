@@ -147,6 +147,49 @@ def test_an_agent_acts_by_the_mask(name: str, deterministic: bool, where: str) -
     assert Gate.illegal == 0
 
 
+class Doors(gymnasium.Env[Any, Any]):
+    """Actions and masks are dicts; of the two doors one is shut, of the three keys one fits."""
+
+    action_space = spaces.Dict(door=spaces.Discrete(2), key=spaces.Discrete(3), push=spaces.Box(0, 1, (1,)))
+
+    def __init__(self, where: str) -> None:
+        self.where, look = where, spaces.Box(-1, 1, (2,), np.float32)
+        masks = spaces.Dict(door=spaces.MultiBinary(2), key=spaces.MultiBinary(3))
+        self.observation_space = spaces.Dict(look=look, action_mask=masks) if where == "observation" else look
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.count = 0
+        return self._shown()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert [action["door"], action["key"]] == self.open
+        self.count += 1
+        obs, info = self._shown()
+        return obs, float(action["push"][0]), self.count == 9, False, info
+
+    def _shown(self) -> tuple[Any, dict[str, Any]]:
+        self.open = [int(self.np_random.integers(2)), int(self.np_random.integers(3))]
+        door, key = (np.eye(n, dtype=np.int8)[i] for n, i in zip((2, 3), self.open, strict=True))
+        look = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        masks = {"door": door, "key": key}
+        return (
+            ({"look": look, "action_mask": masks}, {})
+            if self.where == "observation"
+            else (look, {"action_mask": masks})
+        )
+
+
+@pytest.mark.parametrize("where", ["info", "observation"])
+def test_masks_by_the_names_of_the_actions(where: str) -> None:
+    env = SyncVectorEnv([lambda: Doors(where)] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = Agent.for_spaces(env, "gru", width=8, seed=0)
+    assert Rollout(agent, env, seed=1).collect(25).steps["action_mask"].sum() == 3 * 25 * 2
+    one = Doors(where)
+    obs, info = one.reset(seed=0)
+    one.step(agent.act(obs, action_mask=info.get("action_mask"))[0])
+
+
 def test_a_mask_that_leaves_nothing_is_an_error() -> None:
     env = vector_of(2, AutoresetMode.SAME_STEP, act=SPACES["discrete"], empty=True)
     rollout = Rollout(Agent.for_spaces(env, "none", width=8), env)

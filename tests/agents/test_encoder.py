@@ -78,6 +78,11 @@ def test_huge_numbers_stay_finite() -> None:
     assert Encoder(space, 8)(as_tensors(np.array([[top, -top]], np.float32), (1,))).isfinite().all()
 
 
+def test_entries_without_a_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="keys of observations must be strings, got 0"):
+        Encoder(spaces.Dict({0: spaces.Discrete(2)}), 8)
+
+
 def test_a_space_that_cannot_be_read_is_refused_by_name() -> None:
     space = spaces.Dict({"seen": spaces.Dict({"cards": spaces.Sequence(spaces.Discrete(9)), "x": spaces.Discrete(2)})})
     with pytest.raises(ValueError, match=r"'seen/cards' of space Sequence.*pad it to a Box or MultiDiscrete"):

@@ -28,6 +28,7 @@ SPACES: dict[str, spaces.Space[Any]] = {
     "one float": spaces.Box(0, 1, (), np.float64),
     "tuple": spaces.Tuple([spaces.Discrete(3, start=1), spaces.Box(-1, 1, (2,), np.float32)]),
     "dict": spaces.Dict(a=spaces.MultiBinary(2), b=spaces.Dict(c=spaces.MultiDiscrete([3, 2], start=[1, 1]))),
+    "numbered": spaces.Dict({0: spaces.Discrete(2), 1: spaces.Dict({3: spaces.Box(-1, 1, (2,), np.float32)})}),
 }
 
 

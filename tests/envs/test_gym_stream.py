@@ -109,6 +109,10 @@ def test_a_crash_says_where_and_can_be_made_again() -> None:
         (spaces.Tuple([]), r"Tuple\(\) are not supported: it has no entries"),
         (spaces.Dict(a=spaces.Discrete(2), b=spaces.Dict(c=spaces.Dict())), r"Dict\(\) of 'b/c' are not supported"),
         (spaces.Tuple([spaces.Discrete(2), spaces.Sequence(spaces.Discrete(2))]), "Seq.*of '1' are not supported"),
+        (
+            spaces.Dict({1: spaces.Discrete(2), "1": spaces.Discrete(2)}),
+            "Dict.*: its keys 1 and '1' have the same name",
+        ),
     ],
 )
 def test_observations_no_agent_can_read_are_refused_with_the_remedy(look: spaces.Space[Any], message: str) -> None:
@@ -137,6 +141,30 @@ def test_actions_without_a_number_are_refused() -> None:
         stream_of(act=spaces.Dict(a=spaces.Box(0, 1, (0,))))
     with pytest.raises(ValueError, match=r"Room-v0: actions .* have no entries"):
         stream_of(act=spaces.Dict())
+
+
+def test_actions_whose_keys_are_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Dict\(.*\): its keys 1 and '1' have the same name; rename one"):
+        stream_of(act=spaces.Dict({1: spaces.Discrete(2), "1": spaces.Discrete(2)}))
+
+
+def test_numbered_entries_of_observations_are_named_by_their_numbers() -> None:
+    class Numbered(gymnasium.Env[Any, Any]):
+        observation_space = spaces.Dict({7: spaces.Discrete(3, start=1), 8: spaces.Dict({0: spaces.Box(0, 1, (2,))})})
+        action_space = spaces.Discrete(2)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+            super().reset(seed=seed)
+            return {7: 2, 8: {0: np.array([0.25, 0.5], np.float32)}}, {}
+
+    gymnasium.register("Numbered-v0", Numbered)
+    try:
+        stream = GymStream(GymTask("numbered", env_id="Numbered-v0"), 1)
+        obs = stream.reset()[0]["observation"]
+    finally:
+        del gymnasium.registry["Numbered-v0"]
+    assert obs["7"].tolist() == [1]
+    assert obs["8"]["0"].tolist() == [[0.25, 0.5]]
 
 
 def test_tasks_of_one_stream_share_their_spaces() -> None:
