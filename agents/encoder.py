@@ -23,7 +23,7 @@ Source: Shi et al. 2019, "Compositional embeddings using complementary partition
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,6 +63,11 @@ class Encoder(nn.Module):
         self.space, self.width = space, width
         leaves: dict[type[nn.Module], dict[Path, Any]] = {_Numbers: {}, _Choices: {}, Image: {}}
         for path, leaf in leaves_of(space):
+            for key in cast("tuple[object, ...]", path):
+                if not isinstance(key, str):
+                    raise ValueError(
+                        f"keys of observations must be strings, got {key!r}; a task stream names them itself"
+                    )
             leaves[_reader(leaf, path)][path] = leaf
         scaling = Scaling(leaves[_Numbers], normalize)
         self.numbers = _Numbers(leaves[_Numbers], scaling, width) if leaves[_Numbers] else None
@@ -260,8 +265,6 @@ def _categories(leaf: spaces.Discrete | spaces.MultiDiscrete) -> Any:
 
 def _reader(leaf: spaces.Space[Any], path: Path) -> type[nn.Module]:
     """Return the class that reads an entry."""
-    if numbered := [key for key in path if not isinstance(key, str)]:
-        raise ValueError(f"keys of observations must be strings, got {numbered[0]!r}: a task stream names them itself")
     if reason := refusal(leaf):
         raise ValueError(f"cannot read observation {'/'.join(path)!r} of space {brief(leaf)}: {reason}")
     if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):

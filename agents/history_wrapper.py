@@ -149,7 +149,7 @@ class HistoryWrapper(VectorWrapper):
         masks, present = info["action_mask"], info.get("_action_mask", np.ones(self.num_envs, np.bool_))
         legal = np.ones((self.num_envs, self._read_mask.size), np.bool_)
         for slot in np.flatnonzero(present):
-            legal[slot] = self._read_mask.read(of_slot(masks, slot))
+            legal[slot] = self._read_mask.read(of_slot(masks, int(slot)))
         return {"action_mask": legal}
 
     def _end(self, ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
