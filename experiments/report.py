@@ -4,6 +4,8 @@
     lifelong report runs                                   all runs of a folder, seeds of an agent together
     lifelong report 'runs/*gru*' 'runs/*palimpsa*' --figure retention.pdf
     lifelong report runs --report frozen-2048              what `lifelong retention` measured
+    lifelong report runs --check                           are the written report's numbers those of the rows
+    lifelong report docs/results/STUDY --check             the same of a study's report, from the rows beside it
 
 Seeds of one agent are averaged, with intervals over seeds; runs of different streams stay apart. What is missing, and
 why, is said on the page.
@@ -20,6 +22,7 @@ from lifelong.experiments.reports.groups import Stream, group_runs, sentences
 from lifelong.experiments.reports.markdown import markdown, markdown_table
 from lifelong.experiments.reports.measure import reports_of
 from lifelong.experiments.reports.page import page
+from lifelong.experiments.reports.page_check import check_page, tell_check
 from lifelong.experiments.reports.run import Run, read_run
 from lifelong.experiments.reports.sections import panels, report_blocks, title
 from lifelong.experiments.reports.tables import agents_table
@@ -31,6 +34,9 @@ __all__ = ["ReportConfig", "command", "main"]
 
 def command(config: ReportConfig) -> None:
     """Run the verb."""
+    if config.check:
+        check(config)
+        return
     text, written = main(config)
     sys.stdout.write(text)
     sys.stderr.writelines(f"wrote {path}\n" for path in written)
@@ -67,6 +73,30 @@ def main(config: ReportConfig) -> tuple[str, list[Path]]:
         save_figure(figure, config.figure)
         written.append(config.figure)
     return _head(streams, missing), written
+
+
+def check(config: ReportConfig) -> None:
+    """Make every number of written reports anew and print how many there are.
+
+    Args:
+        config: what was reported: runs, or folders of reports of studies.
+
+    Raises:
+        UserError: if there are no runs or no report.
+        SystemExit: with code 1 if a number differs.
+    """
+    from lifelong.experiments.studies.page import check_report  # not above: a report of runs does without
+
+    for folder in config.studies:
+        tell_check(check_report, folder)
+    words = [word for word in config.runs if Path(word) not in config.studies]
+    if not words:
+        return
+    folders = find_runs(words)
+    runs, missing = _opened(folders)
+    page_path, text_path = _outputs(config.output, folders)
+    blocks = report_blocks(group_runs(runs, config.report), missing, page_path.parent)
+    tell_check(lambda page: check_page(page, markdown(blocks, page_path.name), "rows"), text_path)
 
 
 def _opened(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:

@@ -13,7 +13,6 @@ A study file is described in `studies/study_file.py` and docs/studies.md; `exper
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -97,36 +96,19 @@ def _judge(config: JudgeConfig) -> None:
 
 
 def _report(config: ReportConfig) -> None:
+    from lifelong.experiments.reports.page_check import tell_check
     from lifelong.experiments.runs.errors import check_output
     from lifelong.experiments.studies.page import check_report, write_report
     from lifelong.experiments.studies.study import Study
 
     if config.check and config.file.is_dir():
-        _tell_check(check_report, config.file)
+        tell_check(check_report, config.file)
         return
     study = Study.from_file(config.file, config.output)
     folder = config.to or study.folder / "report"
     if config.check:
-        _tell_check(check_report, folder)
+        tell_check(check_report, folder)
         return
     check_output(folder, folder=True)
     written = write_report(study, folder, partial=config.partial)
     sys.stderr.writelines(f"wrote {path}\n" for path in written)
-
-
-def _tell_check(check: Callable[[Path], int], folder: Path) -> None:
-    """Print how a check ended.
-
-    Raises:
-        SystemExit: with code 1 if a number differs.
-    """
-    from lifelong.experiments.runs.errors import UserError
-
-    try:
-        numbers = check(folder)
-    except UserError:
-        raise
-    except ValueError as error:
-        sys.stderr.write(f"lifelong: {error}\n")
-        raise SystemExit(1) from None
-    sys.stdout.write(f"{folder}: all {numbers:,} numbers are what the rows say\n")

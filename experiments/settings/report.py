@@ -23,12 +23,15 @@ class ReportConfig:
             task sequences the training too.
         output: the page, written with .html and .md; if not given, `report` in the run, or beside the runs.
         figure: write the retention curves there too: .pdf, .svg or .png.
+        check: write nothing; make every number of the written report anew from the runs' rows, or of a study's report,
+            named in place of the runs, from the rows beside it. The exit code is 1 if one differs.
     """
 
     runs: tyro.conf.Positional[tuple[str, ...]] = ("runs",)
     report: str | None = None
     output: Path | None = None
     figure: Path | None = None
+    check: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -37,6 +40,13 @@ class ReportConfig:
             raise UserError(f"figure must end in {', '.join(FORMATS)}: figure={self.figure}")
         if not self.runs:
             raise UserError("runs must name at least one run or folder of runs")
+        if self.check and self.figure is not None:
+            raise UserError(f"--check writes nothing, also no --figure {self.figure}")
+
+    @property
+    def studies(self) -> list[Path]:
+        """Folders of reports of studies among the runs."""
+        return [Path(word) for word in self.runs if (Path(word) / "trials.json").is_file()]
 
 
 def read(words: list[str]) -> ReportConfig:
@@ -46,5 +56,6 @@ def read(words: list[str]) -> ReportConfig:
         UserError: if a word is wrong.
     """
     config = parse(ReportConfig, words, "report")
-    find_runs(config.runs)
+    if not (config.check and config.studies):
+        find_runs(config.runs)
     return config

@@ -11,7 +11,6 @@
 import hashlib
 import json
 import math
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from lifelong.experiments.metrics.paired import LEVEL
 from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.figures import save_figure
 from lifelong.experiments.reports.markdown import markdown_table
+from lifelong.experiments.reports.page_check import check_page
 from lifelong.experiments.reports.seeds import over_seeds
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
@@ -50,7 +50,6 @@ _CURVES = {
     "unchanged": "P(right), of answers that did not change",
     "first": "P(right) after as many meetings, before any change",
 }
-_NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
 
 Rows = dict[str, dict[int, Measurements]]
 
@@ -140,22 +139,10 @@ def check_report(folder: Path) -> int:
         UserError: if a file of the report is missing.
         ValueError: if a number of the page differs from what the rows say; names the line.
     """
-    try:
-        there = (folder / PAGE).read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"{folder} is no report of a study: cannot read {folder / PAGE}: {error.strerror}") from error
-    anew = _page(_read(folder)).splitlines()
-    numbers = 0
-    for number, (line, wanted) in enumerate(zip(there, anew, strict=False), 1):
-        found, expected = _NUMBER.findall(line), _NUMBER.findall(wanted)
-        if found != expected:
-            differ = next((pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]), None)
-            said = f"{differ[0]}, the rows say {differ[1]}" if differ else f"{line!r}, the rows say {wanted!r}"
-            raise ValueError(f"{folder / PAGE}:{number}: {said}")
-        numbers += len(found)
-    if len(there) != len(anew):
-        raise ValueError(f"{folder / PAGE} has {len(there)} lines, from the rows come {len(anew)}")
-    return numbers
+    page = folder / PAGE
+    if not page.is_file():
+        raise UserError(f"{folder} is no report of a study: cannot read {page}: no such file")
+    return check_page(page, _page(_read(folder)), "rows")
 
 
 def judgements_table(judgements: Sequence[Judgement], exploratory: str) -> Table:

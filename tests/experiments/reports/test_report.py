@@ -49,6 +49,23 @@ def agents(write_run: Write) -> Path:
     return write_run("bad", memory="none", rows=recall_rows(0.0)).parent
 
 
+def test_the_numbers_of_a_written_report_are_checked(agents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(agents)
+    assert cli.main(["report", str(agents), "--check"]) == 0
+    assert re.search(r"report\.md: all \d+ numbers are what the rows say", capsys.readouterr().out)
+    text = agents / "report.md"
+    lines = text.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("| gru |"))
+    lines[at] = lines[at].replace(" 3 |", " 4 |", 1)
+    text.write_text("\n".join(lines))
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["report", str(agents), "--check"])
+    assert f"report.md:{at + 1}: 4, the rows say 3" in capsys.readouterr().err
+    text.unlink()
+    assert cli.main(["report", str(agents), "--check"]) == 2
+    assert "holds no report: cannot read" in capsys.readouterr().err
+
+
 def test_seeds_are_averaged_and_their_points_shown(agents: Path) -> None:
     head, text, page = report(agents)
     assert head.startswith(

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lifelong import cli
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.page import check_report, write_report
 from lifelong.experiments.studies.registration import register
@@ -57,6 +58,11 @@ def test_every_number_is_made_anew(report: Path) -> None:
     page.write_text(text + "\nmore\n")
     with pytest.raises(ValueError, match="lines, from the rows come"):
         check_report(report)
+
+
+def test_lifelong_report_checks_a_study_too(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(report), "--check"]) == 0
+    assert f"{report}: all {check_report(report):,} numbers are what the rows say" in capsys.readouterr().out
 
 
 def test_rows_that_changed_are_noticed(report: Path) -> None:
