@@ -28,6 +28,7 @@ from lifelong.experiments.reports.sections import panels, report_blocks, title
 from lifelong.experiments.reports.tables import agents_table
 from lifelong.experiments.runs.errors import UserError, check_output
 from lifelong.experiments.settings.report import ReportConfig
+from lifelong.registry import load
 
 __all__ = ["ReportConfig", "command", "main"]
 
@@ -85,10 +86,8 @@ def check(config: ReportConfig) -> None:
         UserError: if there are no runs or no report.
         SystemExit: with code 1 if a number differs.
     """
-    from lifelong.experiments.studies.page import check_report  # not above: a report of runs does without
-
-    for folder in config.studies:
-        tell_check(check_report, folder)
+    for folder in config.studies:  # by name: studies train, and a training of several seeds writes a report
+        tell_check(load("check", "lifelong.experiments.studies.page:check_report"), folder)
     words = [word for word in config.runs if Path(word) not in config.studies]
     if not words:
         return

@@ -37,6 +37,7 @@ VERBS = table(
         "stream": Entry("stream:command", "settings, tasks and timeline of a stream"),
         "certify": Entry("certify:command", "scores of reference policies in a stream, from chance to the oracle"),
         "check": Entry("check:command", "does a memory keep its contract, and does learning recompute acting"),
+        "chaos": Entry("chaos:command", "kill, damage and mistype trainings here, and count what was lost"),
         "list": Entry("list:command", "memories, streams, schedules and drifts, or the settings of one"),
         "bench": Entry("bench:command", "how fast the kernels are, and how fast agents train, on this machine"),
     },

@@ -1,0 +1,164 @@
+"""Do something in a process of its own, which may be killed, and tell how that ended."""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from lifelong.experiments.runs.errors import known_errors
+
+__all__ = ["End", "changes_of", "in_child", "in_children"]
+
+How = Literal["done", "refused", "traceback", "killed", "crash", "hang"]
+
+_CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink")
+_CODES: dict[int, How] = {0: "done", 2: "refused", 3: "traceback"}
+_TICK = 0.01  # seconds between two looks at a child
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How something ended.
+
+    Args:
+        how: `done`; `refused`, with an error that the command line answers in one line; `traceback`, with any other
+            exception; `killed` on purpose; `crash`, by another signal; `hang`, longer than its limit.
+        said: what it printed, and the text of its error.
+    """
+
+    how: How
+    said: str
+
+
+def in_child(
+    work: Callable[[], object], *, kill_before: int | None = None, kill_after: float | None = None, limit: float = 120.0
+) -> End:
+    """Run `work` in a fork of this process.
+
+    Args:
+        work: what is done there; nothing of it reaches this process but files.
+        kill_before: SIGKILL before this change of the file system, counted from 0; None never.
+        kill_after: SIGKILL after so many seconds; None never.
+        limit: seconds after which it counts as hanging.
+    """
+    return in_children([work], kill_before=kill_before, kill_after=kill_after, limit=limit)[0]
+
+
+def in_children(
+    works: list[Callable[[], object]],
+    *,
+    kill_before: int | None = None,
+    kill_after: float | None = None,
+    limit: float = 120.0,
+) -> list[End]:
+    """Run several things at once, each in a fork of this process; see `in_child`."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/{number}" for number in range(len(works))]
+        children = [_fork(work, file, kill_before) for work, file in zip(works, files, strict=True)]
+        ends: dict[int, How] = {}
+        began = time.monotonic()
+        while len(ends) < len(children):
+            for child in children:
+                if child in ends:
+                    continue
+                found, status = os.waitpid(child, os.WNOHANG)
+                lived = time.monotonic() - began
+                if found:
+                    ends[child] = _how(status, kill_before is not None)
+                elif (kill_after is not None and lived > kill_after) or lived > limit:
+                    os.kill(child, signal.SIGKILL)
+                    _, status = os.waitpid(child, 0)
+                    ends[child] = "hang" if lived > limit else _how(status, on_purpose=True)
+            time.sleep(_TICK)
+        said = []
+        for file in files:
+            with open(file, encoding="utf-8", errors="replace") as text:  # noqa: PTH123  the name of a string
+                said.append(text.read())
+    return [End(ends[child], text) for child, text in zip(children, said, strict=True)]
+
+
+def changes_of(work: Callable[[], object]) -> int:
+    """Return how many changes of the file system `work` makes; it is done in a child.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    with tempfile.NamedTemporaryFile("r") as counted:
+
+        def counting() -> None:
+            seen = [0]
+            _on_change(lambda: seen.__setitem__(0, seen[0] + 1))
+            work()
+            total = seen[0]
+            with open(counted.name, "w") as file:  # noqa: PTH123  as above
+                file.write(str(total))
+
+        end = in_child(counting)
+        if end.how != "done":
+            raise RuntimeError(f"it was to be undisturbed, but ended by {end.how}: {end.said}")
+        return int(counted.read())
+
+
+def _fork(work: Callable[[], object], file: str, kill_before: int | None) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 3
+    try:
+        said = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        sys.stdout = sys.stderr = os.fdopen(said, "w")
+        if kill_before is not None:
+            left = [kill_before]
+
+            def kill_at_last() -> None:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            _on_change(kill_at_last)
+        code = _run(work)
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def _run(work: Callable[[], object]) -> int:
+    try:
+        work()
+    except known_errors() as error:
+        sys.stderr.write(f"lifelong: {' '.join(str(error).split())}\n")
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            traceback.print_exc()
+            return 3
+        sys.stderr.write(f"lifelong: {error.filename}: {error.strerror}\n")  # as the command line says it
+        return 2
+    except BaseException:  # noqa: BLE001  the other process tells
+        traceback.print_exc()
+        return 3
+    return 0
+
+
+def _on_change(tell: Callable[[], None]) -> None:
+    """Call a function before each change of the file system in this process, from now on."""
+
+    def hook(event: str, given: tuple[object, ...]) -> None:
+        writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in _CHANGES or writes:
+            tell()
+
+    sys.addaudithook(hook)
+
+
+def _how(status: int, on_purpose: bool) -> How:
+    if not os.WIFSIGNALED(status):
+        return _CODES.get(os.WEXITSTATUS(status), "crash")
+    return "killed" if on_purpose and os.WTERMSIG(status) == signal.SIGKILL else "crash"

@@ -1,0 +1,41 @@
+"""Two processes that go on with the same training at the same time."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from lifelong.experiments.campaigns.children import in_child, in_children
+from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, train
+from lifelong.experiments.campaigns.trial import Trial
+
+__all__ = ["writers"]
+
+_KIND = "cued-recall"
+
+
+def writers(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+    """Yield trials: one of two processes trains, the other is refused or comes when it has ended; nothing is destroyed.
+
+    Args:
+        folder: for the runs; what is there is removed after each trial.
+        count: of trials.
+        seed: of the trainings.
+    """
+    whole = config_of(_KIND, folder / "alone", seed)
+    in_child(lambda: train(whole))
+    for number in range(count):
+        config = elsewhere(whole, folder / f"shared-{number}")
+        if number % 2:  # half of them find a run that was interrupted
+            in_child(go_on(config), kill_after=0.3)
+        ends = in_children([go_on(config), go_on(config)])
+        hows = sorted(end.how for end in ends)
+        in_child(go_on(config))  # where each refused the other, or one was too early
+        said = "; ".join(end.said.strip().splitlines()[-1] for end in ends if end.how != "done" and end.said.strip())
+        try:
+            other = differences(config.run, whole.run, curves=False)
+        except Exception as error:  # noqa: BLE001  whatever a run that is not whole raises
+            other = [f"{type(error).__name__}: {error}"]
+        good = not other and not {"traceback", "crash", "hang"} & set(hows)
+        yield Trial("writers", "two trainings", number, f"{' and '.join(hows)}", good, "; ".join([*other, said]))
+        shutil.rmtree(config.run, ignore_errors=True)
+    shutil.rmtree(whole.run)

@@ -1,0 +1,53 @@
+"""Settings of `lifelong chaos`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import tyro
+
+from lifelong.experiments.runs.arguments import parse
+from lifelong.experiments.runs.errors import check_output, check_seed, check_sizes
+
+__all__ = ["CAMPAIGNS", "COUNTS", "Campaign", "ChaosConfig", "read"]
+
+Campaign = Literal["kills", "writers", "damages", "words"]
+CAMPAIGNS: tuple[Campaign, ...] = get_args(Campaign)
+COUNTS: dict[Campaign, int] = {"kills": 40, "writers": 10, "damages": 100, "words": 2000}
+"""Trials of each campaign by default: some minutes together."""
+
+
+@dataclass(frozen=True)
+class ChaosConfig:
+    """Kill, damage and mistype trainings on this machine, and count what was lost.
+
+    Args:
+        campaigns: which; none is all.
+        count: trials of each campaign; if not given 40 kills, 10 pairs of writers, 100 damages and 2,000 command lines.
+        seed: random seed of times, damages and words.
+        folder: for the runs of the trials, such as a folder of the file system that is in question; if not given, a
+            temporary one.
+        output: file to write the table to as well.
+    """
+
+    campaigns: tyro.conf.Positional[tuple[Campaign, ...]] = CAMPAIGNS
+    count: int | None = None
+    seed: int = 0
+    folder: Path | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_sizes(self, ("count",))
+        check_seed(self.seed)
+        check_output(self.output)
+        check_output(self.folder, folder=True)
+
+
+def read(words: list[str]) -> ChaosConfig:
+    """Return the settings that words of the command line ask for.
+
+    Raises:
+        UserError: if a word is wrong.
+    """
+    return parse(ChaosConfig, words, "chaos")
