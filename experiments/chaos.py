@@ -9,6 +9,8 @@
 | kills | a training is killed up to three times, at random times or before random changes of the file system, and goes on | rows, weights, optimiser, memory, environment, random numbers and curves of one that was not killed, bit for bit |
 | writers | two processes train or go on with the same run at once | the same bits, and one of them is refused in one line |
 | damages | a file of a run is changed, cut, replaced or removed; then it goes on, is measured or reported | an error of one line, or the result of before |
+| environments | an environment raises, returns what it must not, or ends the process, once | one line, and the same bits when it goes on |
+| faults | a change of the file system fails while a run is trained, measured or reported | the same |
 | words | a random command line is read, not run | it is understood, or refused in one line of 300 characters or less within 10 s, and nothing is written |
 
 A trial is made again by its number and the seed. The exit code is 1 if one was bad.
@@ -25,6 +27,8 @@ import torch
 from rich.console import Console
 
 from lifelong.experiments.campaigns.damages import damages
+from lifelong.experiments.campaigns.environments import environments
+from lifelong.experiments.campaigns.faults import faults
 from lifelong.experiments.campaigns.kills import kills
 from lifelong.experiments.campaigns.trial import Trial
 from lifelong.experiments.campaigns.words import words
@@ -34,7 +38,8 @@ from lifelong.experiments.settings.chaos import COUNTS, Campaign, ChaosConfig
 __all__ = ["ChaosConfig", "command", "main", "table"]
 
 _CAMPAIGNS: dict[Campaign, Callable[[Path, int, int], Iterator[Trial]]] = {
-    "kills": kills, "writers": writers, "damages": damages, "words": words,
+    "kills": kills, "writers": writers, "damages": damages, "environments": environments, "faults": faults,
+    "words": words,
 }  # fmt: skip
 _TOLD = 20  # bad trials whose words are printed
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from lifelong.experiments.runs.errors import known_errors
 
-__all__ = ["End", "changes_of", "in_child", "in_children"]
+__all__ = ["End", "changes_of", "fail_at", "in_child", "in_children"]
 
 How = Literal["done", "refused", "traceback", "killed", "crash", "hang"]
 
@@ -92,7 +92,7 @@ def changes_of(work: Callable[[], object]) -> int:
 
         def counting() -> None:
             seen = [0]
-            _on_change(lambda: seen.__setitem__(0, seen[0] + 1))
+            _on_change(lambda path: seen.__setitem__(0, seen[0] + 1))
             work()
             total = seen[0]
             with open(counted.name, "w") as file:  # noqa: PTH123  as above
@@ -102,6 +102,23 @@ def changes_of(work: Callable[[], object]) -> int:
         if end.how != "done":
             raise RuntimeError(f"it was to be undisturbed, but ended by {end.how}: {end.said}")
         return int(counted.read())
+
+
+def fail_at(change: int, error: Callable[[str], OSError]) -> None:
+    """Let one change of the file system fail in this process.
+
+    Args:
+        change: which, counted from 0, from now on.
+        error: from the path to what is raised.
+    """
+    left = [change]
+
+    def fail(path: str) -> None:
+        left[0] -= 1
+        if left[0] == -1:
+            raise error(path)
+
+    _on_change(fail)
 
 
 def _fork(work: Callable[[], object], file: str, kill_before: int | None) -> int:
@@ -117,7 +134,7 @@ def _fork(work: Callable[[], object], file: str, kill_before: int | None) -> int
         if kill_before is not None:
             left = [kill_before]
 
-            def kill_at_last() -> None:
+            def kill_at_last(path: str) -> None:
                 left[0] -= 1
                 if left[0] < 0:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -135,6 +152,9 @@ def _run(work: Callable[[], object]) -> int:
     except known_errors() as error:
         sys.stderr.write(f"lifelong: {' '.join(str(error).split())}\n")
         return 2
+    except KeyboardInterrupt as error:  # a signal that was answered says how to go on
+        sys.stderr.write(f"lifelong: {str(error) or 'interrupted'}\n")
+        return 2
     except OSError as error:
         if error.filename is None:
             traceback.print_exc()
@@ -147,13 +167,13 @@ def _run(work: Callable[[], object]) -> int:
     return 0
 
 
-def _on_change(tell: Callable[[], None]) -> None:
-    """Call a function before each change of the file system in this process, from now on."""
+def _on_change(tell: Callable[[str], None]) -> None:
+    """Call a function with the path before each change of the file system in this process, from now on."""
 
     def hook(event: str, given: tuple[object, ...]) -> None:
         writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
         if event in _CHANGES or writes:
-            tell()
+            tell(os.fsdecode(given[0]) if isinstance(given[0], str | bytes | os.PathLike) else str(given[0]))
 
     sys.addaudithook(hook)
 

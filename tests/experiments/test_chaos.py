@@ -12,7 +12,7 @@ import pytest
 from lifelong import cli
 from lifelong.experiments import chaos
 from lifelong.experiments.campaigns import damages
-from lifelong.experiments.campaigns.children import changes_of, in_child, in_children
+from lifelong.experiments.campaigns.children import changes_of, fail_at, in_child, in_children
 from lifelong.experiments.campaigns.damages import HARMS
 from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, train
 from lifelong.experiments.campaigns.trial import Trial
@@ -68,6 +68,19 @@ def test_a_harm_changes_its_file(harm: damages.Callable[[Path, np.random.Generat
     before = path.read_bytes()
     harm(path, np.random.default_rng(0))
     assert not path.is_file() or path.is_symlink() or path.read_bytes() != before
+
+
+def test_an_environment_that_breaks_and_a_file_system_that_refuses_lose_nothing() -> None:
+    trials = main(ChaosConfig(("environments", "faults"), count=2, seed=1))
+    assert [trial.outcome for trial in trials] == ["one line, then the same bits"] * 4
+
+
+def test_a_change_of_the_file_system_can_fail(tmp_path: Path) -> None:
+    fail_at(1, lambda path: OSError(28, "No space left on device", path))
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match=r"No space left on device: '.*b'"):
+        (tmp_path / "b").touch()
+    (tmp_path / "b").touch()
 
 
 def test_random_words_are_answered_and_write_nothing() -> None:
