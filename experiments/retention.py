@@ -7,6 +7,7 @@
     lifelong retention runs/NAME --actions greedy   the most probable actions, not drawn ones
     lifelong retention runs/NAME --probe --stream-options cues=256           what was met once, 2, 4, 8, ... 256 ago
     lifelong retention runs/NAME --probe --lags 3 10 30 100 --meetings 2
+    lifelong retention runs/NAME --sources          and which episodes wrote what the memory reads
 
 The lives are new and endless, with new hidden rules: they can only be known in fast weights. Prints the curve with 95 %
 intervals (over lives), and writes it to runs/NAME/report/ and, for TensorBoard, as a run runs/NAME/<report>.
@@ -18,7 +19,9 @@ lags and thrown away: asking does not rehearse, and lag is not practice. Its loa
 beside each lag.
 """
 
+import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +34,13 @@ from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.rows import Rows
+from lifelong.experiments.runs.answer_sources import (
+    LOOKED_AT,
+    SOURCES,
+    AnswerSources,
+    find_sources,
+    show_sources,
+)
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -105,6 +115,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     else:
         lived = _live(config, trained, agent, env, facts["mean_length"], console)
     env.close()
+    sources = _sources(config, trained, agent, stream()) if config.sources else None
     name = report_name(
         lived.name,
         actions=config.actions,
@@ -119,9 +130,13 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         curve = _with_load(lived.rows, env)
         summary = replace(summary, curve=curve, first=curve)
     files = _write(config.run, name, lived, summary, env, facts["steps"])
+    if sources is not None:
+        files.add(SOURCES).write_text(json.dumps(sources.to_json(), indent=1) + "\n")
     kind = "probe" if config.probe else "frozen"
     title = f"{config.run.name} {kind}, {lived.more}, carry={trained.carry}, {config.actions} actions"
     show_summary(summary, title, console)
+    if sources is not None:
+        show_sources(sources, f"{config.run.name}: who wrote what is read", console)
     files.show(console)
     return summary
 
@@ -150,6 +165,13 @@ def _live(
         )
     length, mode = f"{steps:,} steps", FROZEN[config.actions]
     return _Lived(rows, mode, f"frozen-{steps}", length, f"{length} ({steps / horizon:.3g}x)")
+
+
+def _sources(config: RetentionConfig, trained: TrainConfig, agent: ActorCritic, env: TaskStream) -> AnswerSources:
+    """Attribute what the agent reads in the beginning of its lives."""
+    steps = min(config.steps or LOOKED_AT, LOOKED_AT)
+    with closing(env):
+        return find_sources(agent, env, steps, carry=trained.carry, actions=config.actions, seed=config.seed)
 
 
 def _ask(
@@ -201,7 +223,7 @@ def _with_load(rows: Rows, env: TaskStream) -> RetentionCurve:
 
 def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStream, trained_steps: int) -> ReportFiles:
     """Write a report in place of one of the same name, and return its files."""
-    files = ReportFiles(run, name, (".json", ".png", "-load.png"))
+    files = ReportFiles(run, name, (".json", ".png", "-load.png", SOURCES))
     files.added(files.rows / "episodes")
     with EpisodeLog(files.rows, lived.mode, tasks=[task.name for task in env.tasks]) as log:
         log.truncate(0)

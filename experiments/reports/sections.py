@@ -15,6 +15,7 @@ from lifelong.experiments.reports.provenance import code_notes, configuration, c
 from lifelong.experiments.reports.question import certificate_blocks, question
 from lifelong.experiments.reports.run import Run
 from lifelong.experiments.reports.seeds import FEW
+from lifelong.experiments.reports.sources import sources_blocks
 from lifelong.experiments.reports.tables import agents_table, curve_table, lives_table, reasons, seeds_table
 from lifelong.experiments.reports.task_tables import matrix_table, tasks_table
 
@@ -90,6 +91,7 @@ def _stream_blocks(stream: Stream) -> list[Block]:
         blocks.append(Paragraph("None of these runs was measured; what is missing says why."))
     if stream.matrices:
         blocks += [Heading("Performance matrix", 3), *_matrix_blocks(stream.matrices)]
+    blocks += sources_blocks(stream.runs)
     others = [f"{run.name}: {', '.join(names)}" for run in stream.runs if (names := reports_of(run))]
     if others and all(part.name not in reports_of(run) for part in stream.parts for run in stream.runs):
         blocks.append(Paragraph(f"Reports of lifelong retention, shown with --report NAME: {'; '.join(others)}."))

@@ -32,6 +32,8 @@ class RetentionConfig:
         probe: ask copies of the lives at exact lags, and throw them away; the lives are as long as the lags need.
         lags: of `probe`, in episodes; if not given, powers of two until every task was met.
         meetings: of `probe`: how often a task is met before it is asked for.
+        sources: also tell which episodes wrote what the memory reads when a task is met again: the shares of its last
+            episode, its earlier ones, other tasks' and the present one, by lag, over the first 512 steps.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
@@ -48,6 +50,7 @@ class RetentionConfig:
     probe: bool = False
     lags: tuple[int, ...] = ()
     meetings: int = 1
+    sources: bool = False
     seed: int = 0
     threads: int = 1
     device: str | None = None
@@ -62,6 +65,8 @@ class RetentionConfig:
         if self.probe and (self.steps is not None or self.times != 16.0):
             given = f"steps={self.steps}" if self.steps is not None else f"times={self.times}"
             raise UserError(f"--probe lives as long as its longest lag needs; it cannot also be told {given}")
+        if self.probe and self.sources:
+            raise UserError("--sources are told of whole lives, --probe asks copies of them: one of the two")
         if not self.probe and (self.lags or self.meetings != 1):
             given = f"lags={' '.join(map(str, self.lags))}" if self.lags else f"meetings={self.meetings}"
             raise UserError(f"lags and meetings are those of --probe, which is not given: {given}")
