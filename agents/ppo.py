@@ -8,6 +8,7 @@ small one.
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from tensordict import TensorDict
@@ -26,7 +27,7 @@ from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 with broken_mujoco_hidden():
     from torchrl.objectives.value.functional import generalized_advantage_estimate
 
-__all__ = ["PPO", "PPOConfig", "advantages", "divergence", "entries", "replay"]
+__all__ = ["PPO", "Given", "Minibatch", "PPOConfig", "advantages", "divergence", "entries", "replay"]
 
 
 def advantages(
@@ -110,6 +111,40 @@ def divergence(log_ratio: Tensor) -> Tensor:
     return (log_ratio.expm1() - log_ratio).mean()
 
 
+class Given(NamedTuple):
+    """What a segment's minibatches are taken from.
+
+    Args:
+        batch: [B, T] of `PPO.batch`.
+        observation: [B, T] of `entries`.
+        state: [B] of the memory, before the first step.
+        lr_fraction: factor of the learning rate and of the entropy bonus.
+    """
+
+    batch: dict[str, Tensor]
+    observation: dict[tuple[str, ...], Tensor]
+    state: TensorDict
+    lr_fraction: float
+
+
+class Minibatch(NamedTuple):
+    """Losses and diagnostics of a minibatch.
+
+    Args:
+        total: the loss.
+        means: of the policy's loss, the value's weighted one, the entropy, and the share of clipped ratios.
+        kl: divergence from the policy that acted.
+        ratio_error: max |ratio - 1|.
+        distribution: over the actions, of some of the lives.
+    """
+
+    total: Tensor
+    means: Tensor
+    kl: float
+    ratio_error: float
+    distribution: Distribution
+
+
 class PPO:
     """PPO learner of one policy.
 
@@ -130,6 +165,9 @@ class PPO:
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
+
+    def close(self) -> None:
+        """End what was begun for learning: nothing here."""
 
     @property
     def divisor(self) -> float:
@@ -186,6 +224,30 @@ class PPO:
             order = torch.randperm(num_envs, generator=self.generator)
             yield from order.tensor_split(min(self.config.minibatches, num_envs))
 
+    def gradients(self, given: Given, some: Tensor, weight: float = 1.0, bound: float = math.inf) -> Minibatch:
+        """Replay a minibatch and leave the gradients of its loss in the parameters' `grad`.
+
+        Args:
+            given: of the segment.
+            some: numbers of the minibatch's lives.
+            weight: factor of the loss, where these lives are a part of a minibatch.
+            bound: of `kl`, above which nothing is to be learned, and there may be no gradients.
+        """
+        config, lr_fraction = self.config, given.lr_fraction
+        part = {name: x[some] for name, x in given.batch.items()}
+        seen = {path: x[some] for path, x in given.observation.items()}
+        losses, log_ratio, now = self.losses(part, seen, given.state[some])
+        ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()
+        entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
+        means = torch.stack([losses.policy, config.value_coef * losses.value, entropy, losses.clip_fraction]).detach()
+        total = losses.policy + config.value_coef * losses.value
+        if config.entropy_coef:
+            total = total - lr_fraction * config.entropy_coef * losses.entropy
+        if not kl > bound:
+            self.optimizer.zero_grad()
+            (total if weight == 1.0 else total * weight).backward()
+        return Minibatch(total.detach(), means, kl, ratio_error, now)
+
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
         """Update the policy on a segment.
 
@@ -212,35 +274,26 @@ class PPO:
         report: dict[str, list[float]] = {}
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
+        given = Given(batch, observation, segment.state, lr_fraction)
         for some in self.minibatches(steps.shape[0]):
-            part = {name: x[some] for name, x in batch.items()}
-            seen = {path: x[some] for path, x in observation.items()}
-            losses, log_ratio, now = self.losses(part, seen, segment.state[some])
+            found = self.gradients(given, some, bound=bound)
             if acting is None:  # no step was made: these weights acted
-                acting, ratio_error = now, log_ratio.exp().sub(1).abs().max().item()
-            kl = divergence(log_ratio).item()
-            if kl > bound:
+                acting, ratio_error = found.distribution, found.ratio_error
+            if found.kl > bound:
                 break
-            total = losses.policy + config.value_coef * losses.value
-            if config.entropy_coef:
-                total = total - lr_fraction * config.entropy_coef * losses.entropy
-            self.optimizer.zero_grad()
-            total.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
-            loss, length = torch.stack([total.detach(), norm]).tolist()
+            loss, length = torch.stack([found.total, norm]).tolist()
             if not math.isfinite(loss):
                 raise FloatingPointError(f"loss must be finite, got {loss}")
             if not math.isfinite(length):
                 raise FloatingPointError(f"gradient must be finite, its norm is {length}")
             self.optimizer.step()
-            entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
-            numbers = (losses.policy, config.value_coef * losses.value, entropy, losses.clip_fraction)
-            policy_loss, value_loss, mean_entropy, clip_fraction = torch.stack(numbers).tolist()
+            policy_loss, value_loss, mean_entropy, clip_fraction = found.means.tolist()
             diagnostics = {
                 "policy_loss": policy_loss,
                 "value_loss": value_loss,
                 "entropy": mean_entropy,
-                "kl": kl,
+                "kl": found.kl,
                 "clip_fraction": clip_fraction,
                 "gradient_norm": length,
             }

@@ -6,7 +6,7 @@
     lifelong train gym:CartPole-v1 --memory gru        anything gymnasium can make
     lifelong train --resume runs/NAME                  go on with an interrupted run
     lifelong train --resume runs/NAME --new-episodes   the same, where an environment cannot be brought back
-    lifelong train --resume runs/NAME --steps 2e6      go on with a finished one; --device and --threads go with it too
+    lifelong train --resume runs/NAME --steps 2e6      go on with a finished one
     lifelong train --seeds 0..4                        five seeds, one after another, and the report of all
 
 Ends with the retention of the frozen agent in fresh lives, as a table.
@@ -35,7 +35,7 @@ from lifelong.experiments.settings.train import Asked
 
 __all__ = ["Outcome", "command", "main", "train_seeds"]
 
-_ELSEWHERE = ("device", "threads", "steps")
+_ELSEWHERE = ("device", "threads", "processes", "steps")
 """Settings with which a run may go on that it did not begin with."""
 
 
@@ -184,6 +184,7 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     found = open_run(config.resume)
     found = on_device(found, config.device or found.device or "cpu")
     found = replace(found, threads=config.threads or found.threads or 1, steps=config.steps or found.steps)
+    found = replace(found, processes=config.processes or found.processes or 1)
     folder = config.resume.resolve()  # `.` has no name
     return replace(found, runs=folder.parent, name=folder.name, overwrite=False)
 

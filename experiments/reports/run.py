@@ -21,7 +21,7 @@ from lifelong.experiments.runs.open_run import LAST, open_run
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
 _OF_NO_AGENT = (
-    "name", "seed", "runs", "overwrite", "resume", "new_episodes", "threads", "device", "cuda_graph",
+    "name", "seed", "runs", "overwrite", "resume", "new_episodes", "threads", "processes", "device", "cuda_graph",
     "checkpoint_every", "keep", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
 )  # fmt: skip
 _OF_THE_STREAM = (

@@ -8,8 +8,9 @@ import hashlib
 import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
+from lifelong.agents.parallel_ppo import ParallelPPO
 from lifelong.envs import TaskStream
-from lifelong.experiments.runs.config import TrainConfig, options
+from lifelong.experiments.runs.config import TrainConfig, lives_of_minibatch, options
 from lifelong.experiments.runs.device import check_device
 from lifelong.experiments.runs.errors import as_user_error
 from lifelong.experiments.runs.plug_ins import plug_in_memories
@@ -58,6 +59,13 @@ def one_memory(config: TrainConfig) -> Memory:
 
 
 def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
-    """Return the learner of an agent."""
+    """Return the learner of an agent, with as many processes as have lives; `close` ends them.
+
+    Raises:
+        UserError: if several processes cannot be, on another device or system.
+    """
+    processes = min(config.processes or 1, lives_of_minibatch(config))
     with as_user_error():
-        return PPO(agent, config.learning)
+        return (
+            ParallelPPO(agent, config.learning, processes=processes) if processes > 1 else PPO(agent, config.learning)
+        )

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset, preset_name
 from lifelong.registry import nearest
 
-__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "options"]
+__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "lives_of_minibatch", "options"]
 
 FORMAT = 3
 """Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
@@ -48,6 +49,7 @@ _BEFORE: dict[str, Any] = {
     "working_memory": "off",
     "action_std": "state",
     "actions": "drawn",
+    "processes": 1,
 }
 """Settings that older runs do not name, as they were in them."""
 
@@ -97,11 +99,15 @@ _OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
 _WORDS = ("stream_options", "env_kwargs", "memory_options")
 """Settings that are words of name=value."""
 
-_OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads")
+_OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads", "processes")
 """Settings without a default that no stream file can give."""
 
 _SINCE_0_1 = {"steps", "num_envs", "segment", "evaluation_lives"}
 """Settings that are open until a config is resolved, and that every `config.json` has."""
+
+_LONG = 1_000_000
+"""Steps from which on several processes are worth their start."""
+_MOST_PROCESSES = 8
 
 _PPO = tuple(f.name for f in fields(PPOConfig))
 
@@ -180,14 +186,17 @@ class TrainConfig:
         keep: checkpoints to keep; if the last is damaged, the one before it is used.
         overwrite: replace a run of the same name, once the new one has lived for two segments.
         resume: go on with an interrupted run, to the same bits, or with a finished one for more steps; takes device,
-            threads, steps and new_episodes, and no other setting. With other steps the learning rate goes on from where
-            it is, linearly down to its last share at the new end; that of a finished run stays there.
+            threads, processes, steps and new_episodes, and no other setting. With other steps the learning rate goes on
+            from where it is, linearly down to its last share at the new end; that of a finished run stays there.
         new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
             their seed or keep state over episodes: weights, optimiser, memory and normalisers stay, unfinished episodes
             are dropped and the next ones begin. The bits are not those of an uninterrupted run.
         device: device of the agent: cpu, cuda or cuda:<number>; if not given, cpu, or that of the run that is resumed.
         threads: threads of torch; if not given, one, which is fastest with matrices this small, or as many as the run
             that is resumed has.
+        processes: processes that compute gradients, each of a part of every minibatch's lives; weights are the same in
+            all. If not given, those of the run that is resumed; of a new one on the CPU as many as there are cores, 8
+            at most, from 1,000,000 steps on, else one.
         cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
     """
 
@@ -239,11 +248,13 @@ class TrainConfig:
 
     device: Annotated[str | None, Heading("the machine")] = None
     threads: int | None = None
+    processes: int | None = None
     cuda_graph: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
-        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "threads", "evaluate_episodes", "keep"))
+        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "evaluate_episodes", "keep"))
+        check_sizes(self, ("threads", "processes"))
         check_sizes(self, ("life_episodes", "evaluation_lives"), 0)
         check_seed(self.seed)
         check_hazard(self)
@@ -295,7 +306,8 @@ class TrainConfig:
         if horizons and new and fits(self.memory, self.width, options(self.memory_options)):
             open_["memory_options"] = (f"horizons=[{horizons[0]:g},{horizons[1]:g}]", *self.memory_options)
         resolved = replace(self, **open_)
-        return replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
+        resolved = replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
+        return resolved if self.processes else replace(resolved, processes=default_processes(resolved))
 
     @property
     def endless(self) -> bool:
@@ -359,6 +371,22 @@ class TrainConfig:
         ppo = PPOOverrides(**learn)
         whole = len(ppo.set()) == len(_PPO)
         return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
+
+
+def default_processes(config: TrainConfig) -> int:
+    """Return how many processes learn where nothing is said: as many as there are cores, in a long training on the CPU.
+
+    Args:
+        config: otherwise resolved.
+    """
+    if (config.steps or 0) < _LONG or config.device != "cpu" or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, lives_of_minibatch(config))
+
+
+def lives_of_minibatch(config: TrainConfig) -> int:
+    """Return the lives of a minibatch of a resolved config, rounded up: no more processes than that have work."""
+    return -(-(config.num_envs or 1) // min(config.learning.minibatches, config.num_envs or 1))
 
 
 def every(text: str) -> tuple[float, int]:

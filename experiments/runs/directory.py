@@ -64,6 +64,7 @@ def origin(config: TrainConfig, agent: nn.Module) -> dict[str, Any]:
         "command": sys.argv,
         "device": config.device,
         "threads": config.threads,
+        "processes": config.processes,
         "machine": platform.machine(),
     }
 

@@ -16,7 +16,7 @@ from lifelong.experiments.runs.open_run import LAST, open_run
 
 __all__ = ["of_seed", "series_name", "state_of"]
 
-_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream", "checkpoint_every", "keep")
+_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream", "checkpoint_every", "keep", "processes")
 """Settings in which a run may differ from the asked one."""
 
 

@@ -28,7 +28,7 @@ from lifelong.experiments.runs.build import make_agent, make_learner
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.checkpoints import Checkpoints
-from lifelong.experiments.runs.config import TrainConfig, options
+from lifelong.experiments.runs.config import TrainConfig, lives_of_minibatch, options
 from lifelong.experiments.runs.directory import Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError
@@ -179,7 +179,15 @@ class Trainer:
                 stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
             else:
                 stack.callback(self._lock.release if self.new is None else self.new.leave)
-            for close in (self.env, self.writer, self.evaluation, self.evaluation_log, self.log, self.checkpoints):
+            for close in (
+                self.env,
+                self.learner,
+                self.writer,
+                self.evaluation,
+                self.evaluation_log,
+                self.log,
+                self.checkpoints,
+            ):
                 stack.callback(close.close)
 
     def train(self) -> bool:
@@ -214,6 +222,9 @@ class Trainer:
                 f"the tasks are not evaluated during training: {self.evaluation.refusal}", soft_wrap=True, markup=False
             )
         self.console.print(how_lives_end(self.env), soft_wrap=True, markup=False)
+        if (config.processes or 1) > (lives := lives_of_minibatch(config)):
+            said = f"{lives} processes learn, not {config.processes}: a minibatch has {lives} lives"
+            self.console.print(said, soft_wrap=True, highlight=False)
         if not self.resumed:
             self.console.print(self.agent.encoder.describe(), soft_wrap=True, markup=False, highlight=False)
         with Progress(config.steps, rollout.steps, self.console, self.clock) as progress:

@@ -64,7 +64,7 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
         of_memory = memory_settings(memory)
     hints, ppo_hints = get_type_hints(TrainConfig), get_type_hints(PPOOverrides)
     own = {field.name for field in fields(TrainConfig)} - _OF_THE_STUDY
-    plain: dict[str, Any] = {"stream": stream, "paired_weights": True}
+    plain: dict[str, Any] = {"stream": stream, "paired_weights": True, "processes": 1}  # trials share the cores
     learning: dict[str, Any] = {}
     words: dict[str, dict[str, Any]] = {"stream_options": {}, "memory_options": {}, "env_kwargs": {}}
     for name, value, place in given:

@@ -47,6 +47,7 @@ def config_of(env_id: str, agent: str, steps: int, seed: int, run: Path) -> Trai
         evaluation_lives=0,
         evaluate_every="off",
         overwrite=True,
+        processes=1,  # trials share the cores
         **more,
     )
 
