@@ -33,10 +33,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lifelong.envs.foreign import foreign_environments
 from lifelong.envs.gym_task import GymTask
 from lifelong.envs.parse import parse_drifts, parse_schedule
 from lifelong.envs.task import References
 from lifelong.registry import nearest
+from lifelong.trust import refusal
 
 __all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file", "toml_lines"]
 
@@ -79,18 +81,26 @@ def is_stream_file(name: str) -> bool:
     return name.endswith(_SUFFIXES)
 
 
-def read_stream_file(path: Path | str) -> StreamFile:
+def read_stream_file(path: Path | str, *, trust: bool = False) -> StreamFile:
     """Read and validate a stream file.
 
+    Args:
+        path: of the file.
+        trust: whether it may name environments and memories that are neither registered nor of installed packages.
+
     Raises:
-        StreamFileError: if it cannot be read or is invalid; with the line.
+        StreamFileError: if it cannot be read or is invalid, or names such and is not trusted; with the line.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StreamFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    return _Reader(path, text).read()
+    reader = _Reader(path, text)
+    found = reader.read()
+    if not trust:
+        reader.refuse_foreign(found)
+    return found
 
 
 class _Reader:
@@ -130,6 +140,16 @@ class _Reader:
             raise self.error(("tasks",), "a stream needs at least one task")
         options["tasks"] = self.tasks(top["tasks"])
         return StreamFile("", options, top.get("train", {}))
+
+    def refuse_foreign(self, found: StreamFile) -> None:
+        """Refuse what leads to code that is neither registered nor of an installed package."""
+        for name in foreign_environments(found.stream, {}, {}):
+            raise self.error(("stream",), refusal("environment", name))
+        for number, task in enumerate(found.options.get("tasks", ()) if not found.stream else ()):
+            for name in foreign_environments(task.env_id, {}, task.kwargs):
+                raise self.error(("tasks", number), refusal("environment", name))
+        for name in foreign_environments("", self.content.get("options", {}), {}):
+            raise self.error(("options",), refusal("environment", name))
 
     def check_hazard(self, hazard: float, life_episodes: int | None) -> None:
         """Validate `life_hazard`, beside `life_episodes`."""

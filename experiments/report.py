@@ -46,7 +46,7 @@ def main(config: ReportConfig) -> tuple[str, list[Path]]:
         UserError: if there are no runs, none can be opened, or none has the report or, for a figure, a curve.
     """
     folders = find_runs(config.runs)
-    runs, missing = _opened(folders)
+    runs, missing = _opened(folders, trust=config.trust)
     if config.report is not None:
         _check_report(config.report, runs)
     page_path, text_path = _outputs(config.output, folders)
@@ -69,12 +69,12 @@ def main(config: ReportConfig) -> tuple[str, list[Path]]:
     return _head(streams, missing), written
 
 
-def _opened(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def _opened(folders: Sequence[Path], *, trust: bool) -> tuple[list[Run], list[str]]:
     """Return the runs that can be opened, and why others cannot."""
     runs, missing = [], []
     for folder in folders:
         try:
-            runs.append(read_run(folder))
+            runs.append(read_run(folder, trust=trust))
         except (UserError, OSError) as error:
             missing.append(str(error))
     if not runs:

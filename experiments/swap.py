@@ -24,6 +24,7 @@ from lifelong.experiments.runs.directory import load_policy_tensors, parameter_n
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.open_run import LAST, on_device, open_run
 from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.runs.trusted import with_trust
 from lifelong.experiments.settings.swap import SwapConfig
 
 __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
@@ -72,7 +73,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         CheckpointError: if the checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = on_device(open_run(config.run).resolved(), config.device)
+    trained = on_device(open_run(config.run, config.trust).resolved(), config.device)
     parts, _ = load_checkpoint(config.run / LAST)
     changed = replace(
         trained,
@@ -99,7 +100,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         training.checkpoint()
     console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
+    console.print(f"go on with: lifelong train --resume {changed.run}{with_trust(changed)}", soft_wrap=True)
     return report
 
 

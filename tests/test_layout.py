@@ -14,12 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("agents", "envs", "experiments", "kernels", "memory")
 SPACES = {"action_spaces", "hashed_words", "readable"}  # `envs` and `agents` never meet: what both know of spaces
-MAY_IMPORT = {  # `registry` is the lowest floor but for `kernels`, which needs nothing but torch, triton and numba
+MAY_IMPORT = {  # `registry` and `trust` are lowest but for `kernels`, which needs nothing but torch, triton and numba
     "kernels": set(),
-    "memory": {"kernels", "registry"},
-    "envs": {"registry"} | SPACES,
+    "memory": {"kernels", "registry", "trust"},
+    "envs": {"registry", "trust"} | SPACES,
     "agents": {"memory", "kernels", "registry"} | SPACES,
-    "experiments": {"agents", "envs", "memory", "kernels", "registry"} | SPACES,
+    "experiments": {"agents", "envs", "memory", "kernels", "registry", "trust"} | SPACES,
 }
 MUST_NOT_IMPORT = {  # other people's packages that a floor does without
     "kernels": {"gymnasium", "minigrid", "tensordict", "torchrl"},

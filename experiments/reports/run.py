@@ -17,6 +17,7 @@ from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.episodes import Mode, read_episodes
 from lifelong.experiments.runs.open_run import LAST, open_run
+from lifelong.experiments.runs.trusted import with_trust
 
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
@@ -87,16 +88,17 @@ class Run:
         return kept | ppo
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, *, trust: bool = False) -> Run:
     """Return a run.
 
     Args:
         folder: of the run.
+        trust: as of `open_run`.
 
     Raises:
         UserError: if it has no config that this version reads, or its stream file cannot be read.
     """
-    config = open_run(folder).resolved()
+    config = open_run(folder, trust).resolved()
     text = (folder / "config.json").read_bytes()
     content = json.loads(text)
     origin = content.get("origin")
@@ -110,9 +112,8 @@ def read_run(folder: Path) -> Run:
         folder, config, origin if isinstance(origin, dict) else {}, hashlib.sha256(text).hexdigest(), stream, facts
     )
     if facts and not run.finished:
-        notes.append(
-            f"interrupted at {run.steps:,} of {config.steps:,} steps; go on with: lifelong train --resume {folder}"
-        )
+        said = f"interrupted at {run.steps:,} of {config.steps:,} steps"
+        notes.append(f"{said}; go on with: lifelong train --resume {folder}{with_trust(config)}")
     if anew := facts.get("new_episodes"):
         steps = ", ".join(f"{step:,}" for step in anew)
         notes.append(f"it went on with new episodes after {steps} steps: others than of an uninterrupted run")

@@ -19,7 +19,9 @@ from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.horizons import fits
 from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset, preset_name
-from lifelong.registry import nearest
+from lifelong.memory.registry import foreign_memories
+from lifelong.registry import unknown
+from lifelong.trust import refusal
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "options"]
 
@@ -182,6 +184,8 @@ class TrainConfig:
         resume: go on with an interrupted run, to the same bits, or with a finished one for more steps; takes device,
             threads, steps and new_episodes, and no other setting. With other steps the learning rate goes on from where
             it is, linearly down to its last share at the new end; that of a finished run stays there.
+        trust: import the code that files name, a stream file or the run that is resumed: a memory or an environment
+            that is neither registered nor of an installed package. What the command line names needs no trust.
         new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
             their seed or keep state over episodes: weights, optimiser, memory and normalisers stay, unfinished episodes
             are dropped and the next ones begin. The bits are not those of an uninterrupted run.
@@ -236,6 +240,7 @@ class TrainConfig:
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     new_episodes: bool = False
+    trust: bool = False
 
     device: Annotated[str | None, Heading("the machine")] = None
     threads: int | None = None
@@ -319,23 +324,24 @@ class TrainConfig:
     def _of_file(self) -> _Stream:
         """Return what a stream file says, its settings of training among it."""
         try:
-            found = read_stream_file(self.stream)
+            found = read_stream_file(self.stream, trust=self.trust)
         except StreamFileError as error:
             raise UserError(str(error)) from error
+        for name in foreign_memories(str(found.train.get("working_memory", "off")), {}):
+            if not self.trust:
+                raise UserError(f"{self.stream}: {refusal('working memory', name)}")
         said = {ALIASES.get(name, name): value for name, value in found.train.items()}
         open_ = {f.name for f in fields(self) if f.default is None and f.name not in _OF_THE_COMMAND} | {*_PPO}
-        if unknown := sorted(set(said) - open_):
-            hint = nearest(unknown[0], open_)
-            raise UserError(
-                f"{self.stream}: train has no setting {unknown[0]!r}{hint} known: {', '.join(sorted(open_))}"
-            )
+        if wrong := sorted(set(said) - open_):
+            raise UserError(f"{self.stream}: train has no setting {wrong[0]!r}{unknown(wrong[0], open_)}")
         lives = {"life_episodes": found.options.get("life_episodes") or 0}
         lives["life_hazard"] = found.options.get("life_hazard")
         return _Stream(found.stream, None, tuple(found.options.get("tasks", ())), lives | said)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold of it."""
-        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+        """Return what JSON can hold of it; a file does not say that it is to be trusted."""
+        said = {name: value for name, value in asdict(self).items() if name != "trust"}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
@@ -351,9 +357,9 @@ class TrainConfig:
         settings: dict[str, Any] = {**content}
         flat = {ALIASES.get(name, name): value for name, value in settings.items() if name != "ppo"} | nested
         learn, rest = _apart(_BEFORE | flat)
-        known = {f.name for f in fields(cls)} - {"ppo"}
-        if unknown := sorted(set(rest) - known):
-            raise UserError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted({*known, *_PPO}))}")
+        known = {f.name for f in fields(cls)} - {"ppo", "trust"}
+        if wrong := sorted(set(rest) - known):
+            raise UserError(f"no setting {wrong[0]!r}{unknown(wrong[0], {*known, *_PPO})}")
         paths: dict[str, Any] = {n: Path(rest[n]) for n in ("runs", "resume") if rest.get(n) is not None}
         tuples: dict[str, Any] = {n: tuple(rest[n]) for n in _WORDS if n in rest}
         ppo = PPOOverrides(**learn)

@@ -8,6 +8,8 @@ from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.replacing import finish_replacing
+from lifelong.experiments.runs.trusted import check_trusted
+from lifelong.trust import Trust
 
 __all__ = ["LAST", "on_device", "open_run", "open_run_as"]
 
@@ -17,11 +19,16 @@ LAST = Path("checkpoints", "last")
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 
 
-def open_run(folder: Path) -> TrainConfig:
+def open_run(folder: Path, trust: Trust = False) -> TrainConfig:
     """Return the config of a run.
 
+    Args:
+        folder: of the run.
+        trust: whether it may name memories and environments that are neither registered nor of installed packages, or
+            those that it may.
+
     Raises:
-        UserError: if there is none, or a newer version wrote it.
+        UserError: if there is none, a newer version wrote it, or it names such and is not trusted.
     """
     path = folder / "config.json"
     finish_replacing(folder)
@@ -34,12 +41,13 @@ def open_run(folder: Path) -> TrainConfig:
     try:
         found = int(content["format"])
         if found <= FORMAT:
-            config = TrainConfig.from_json(content["config"])
+            config = replace(TrainConfig.from_json(content["config"]), trust=trust is True)
             if is_stream_file(config.stream):
                 config = replace(config, stream=str(folder / f"stream{Path(config.stream).suffix}"))
+            check_trusted(config, path, trust)
             return config if found >= _SEALED else _unsealed(config)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no config of a run: {error!r}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
@@ -59,7 +67,12 @@ def on_device(config: TrainConfig, device: str | None) -> TrainConfig:
 
 
 def open_run_as(
-    folder: Path, schedule: str | None, stream_options: tuple[str, ...], device: str | None = None
+    folder: Path,
+    schedule: str | None,
+    stream_options: tuple[str, ...],
+    device: str | None = None,
+    *,
+    trust: bool = False,
 ) -> tuple[TrainConfig, str | None]:
     """Return the resolved config of a run with another schedule and more stream settings, and what is new.
 
@@ -68,14 +81,15 @@ def open_run_as(
         schedule: in place of training's; None keeps it.
         stream_options: settings of the stream that come after training's.
         device: where the agent computes; None is as in training.
+        trust: as of `open_run`.
 
     Returns:
         The config, and the schedule; None where it is that of training.
 
     Raises:
-        UserError: if there is no run, or a newer version wrote it.
+        UserError: as `open_run`.
     """
-    trained = on_device(open_run(folder).resolved(), device)
+    trained = on_device(open_run(folder, trust).resolved(), device)
     other = None if schedule == trained.schedule else schedule
     options = (*trained.stream_options, *stream_options)
     return replace(trained, schedule=other or trained.schedule, stream_options=options), other
@@ -87,7 +101,9 @@ def _unsealed(config: TrainConfig) -> TrainConfig:
     Raises:
         UserError: if it is of a stream that can no longer be made so.
     """
-    stream = read_stream_file(config.stream).stream if is_stream_file(config.stream) else config.stream
+    stream = (
+        read_stream_file(config.stream, trust=config.trust).stream if is_stream_file(config.stream) else config.stream
+    )
     if stream.replace("_", "-") == "colour-rule":
         raise UserError(
             "the run is of colour-rule before it was sealed: its agent knows no step that shows the outcome, so it "

@@ -13,6 +13,7 @@ from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import FROZEN
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.open_run import LAST, open_run
+from lifelong.experiments.runs.trusted import foreign_names
 
 __all__ = ["of_seed", "series_name", "state_of"]
 
@@ -42,7 +43,7 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
     folder = config.run
     if config.overwrite or not folder.exists() or not any(folder.iterdir()):
         return "new"
-    found = open_run(folder).resolved()
+    found = open_run(folder, config.trust or foreign_names(config)).resolved()
     before, asked = found.to_json(), config.to_json()
     differ = [_difference(n, before[n], asked[n]) for n in asked if n not in _ELSEWHERE and before[n] != asked[n]]
     differ += _other_stream(config, found)

@@ -50,6 +50,7 @@ from lifelong.experiments.runs.summary import Summary, recent_scalars, retention
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
 from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalars
+from lifelong.experiments.runs.trusted import with_trust
 
 __all__ = ["Trainer"]
 
@@ -387,7 +388,7 @@ class Trainer:
         kept = self.checkpoints.written
         yield f"its checkpoint is of step {kept.steps:,}" if kept is not None else "its checkpoint is as it was"
         again = ", and --new-episodes if it breaks again" if isinstance(error, StreamError) else ""
-        yield f"go on with: lifelong train --resume {self.folder}{again}"
+        yield f"go on with: lifelong train --resume {self.folder}{with_trust(self.config)}{again}"
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""

@@ -33,6 +33,8 @@ class AdaptationConfig:
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -46,6 +48,7 @@ class AdaptationConfig:
     seed: int = 0
     threads: int = 1
     device: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -61,5 +64,5 @@ def read(words: list[str]) -> AdaptationConfig:
         UserError: if a word is wrong.
     """
     config = parse(AdaptationConfig, words, "adaptation")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

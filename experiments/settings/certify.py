@@ -23,6 +23,8 @@ class CertifyConfig:
         seed: random seed of the lives; if not given 0, and 1 with --check, whose lives are to be other ones.
         check: compare with the stored certificates.
         store: write the certificates that come with the package.
+        trust: import the code that a stream file names: an environment that is neither registered nor of an installed
+            package.
     """
 
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -32,6 +34,7 @@ class CertifyConfig:
     seed: int | None = None
     check: bool = False
     store: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -29,6 +29,8 @@ class CheckConfig:
         segment: steps of each of the two segments.
         seed: random seed.
         device: where torch computes: cpu, cuda or cuda:<number>.
+        trust: import the code that a stream file names: an environment that is neither registered nor of an installed
+            package.
     """
 
     memory: str
@@ -43,6 +45,7 @@ class CheckConfig:
     segment: int = 32
     seed: int = 0
     device: str = "cpu"
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

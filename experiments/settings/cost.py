@@ -26,6 +26,8 @@ class CostConfig:
         threads: threads of torch.
         device: where to compute: cpu, cuda or cuda:<number>.
         output: directory to write cost.md and the pictures to; if not given, the first of `recall`.
+        trust: import the code that outputs of `recall` name: memories that are neither registered nor of an installed
+            package.
     """
 
     memories: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class CostConfig:
     threads: int = 1
     device: str = "cpu"
     output: Path | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

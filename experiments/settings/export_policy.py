@@ -28,6 +28,8 @@ class ExportPolicyConfig:
         num_envs: lives in a batch; the file is for exactly so many.
         seed: random seed of the steps by which the file is checked.
         overwrite: replace a file of the same name.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -36,6 +38,7 @@ class ExportPolicyConfig:
     num_envs: int = 1
     seed: int = 0
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -58,5 +61,5 @@ def read(words: list[str]) -> ExportPolicyConfig:
         UserError: if a word is wrong.
     """
     config = parse(ExportPolicyConfig, words, "export-policy")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

@@ -37,6 +37,8 @@ class InterferenceConfig:
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
+        trust: import the code that the run or a stream file names: a memory or an environment that is neither
+            registered nor of an installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -52,6 +54,7 @@ class InterferenceConfig:
     seed: int = 0
     threads: int = 1
     device: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -69,7 +72,7 @@ def read(words: list[str]) -> InterferenceConfig:
         UserError: if a word is wrong.
     """
     config = parse(InterferenceConfig, words, "interference", aliases={"with": "by"})
-    open_run(config.run)
+    open_run(config.run, config.trust)
     if config.by != "noise":
         check_stream(config.by)
     return config

@@ -23,12 +23,15 @@ class ReportConfig:
             task sequences the training too.
         output: the page, written with .html and .md; if not given, `report` in the run, or beside the runs.
         figure: write the retention curves there too: .pdf, .svg or .png.
+        trust: import the code that runs name: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     runs: tyro.conf.Positional[tuple[str, ...]] = ("runs",)
     report: str | None = None
     output: Path | None = None
     figure: Path | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -35,6 +35,8 @@ class RetentionConfig:
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -51,6 +53,7 @@ class RetentionConfig:
     seed: int = 0
     threads: int = 1
     device: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -74,5 +77,5 @@ def read(words: list[str]) -> RetentionConfig:
         UserError: if a word is wrong.
     """
     config = parse(RetentionConfig, words, "retention")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

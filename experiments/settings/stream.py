@@ -35,6 +35,8 @@ class ShowConfig:
         episodes: episodes to show; a schedule in steps is shown for one pass.
         life: number of the life to show.
         output: picture to draw as well.
+        trust: import the code that a stream file names: an environment that is neither registered nor of an installed
+            package.
     """
 
     stream: Annotated[
@@ -53,6 +55,7 @@ class ShowConfig:
     episodes: Annotated[int, Heading("what is shown")] = 200
     life: int = 0
     output: Path | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -28,6 +28,8 @@ class SwapConfig:
         device: device of the new run; if not given, as in the old one.
         threads: threads of torch in the new run; if not given, as in the old one.
         overwrite: replace a run of the new name.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -39,6 +41,7 @@ class SwapConfig:
     device: str | None = None
     threads: int | None = None
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -53,5 +56,5 @@ def read(words: list[str]) -> SwapConfig:
     """
     config = parse(SwapConfig, words, "swap")
     check_memories(config.memory)
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

@@ -31,6 +31,8 @@ class WatchConfig:
         fps: frames a second.
         seed: random seed of the life and of the actions.
         overwrite: replace a film of the same name.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -43,6 +45,7 @@ class WatchConfig:
     fps: int = 10
     seed: int = 0
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
@@ -67,5 +70,5 @@ def read(words: list[str]) -> WatchConfig:
         UserError: if a word is wrong.
     """
     config = parse(WatchConfig, words, "watch")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

@@ -20,7 +20,7 @@ from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.study_file import Arm, Place, StudyFile, Test
-from lifelong.memory.registry import find_memory
+from lifelong.memory.registry import load_memory
 from lifelong.registry import find, load, nearest
 
 __all__ = ["TESTS", "check_test", "memory_settings", "test_config", "train_config"]
@@ -31,9 +31,9 @@ TESTS: dict[str, type[RetentionConfig] | type[AdaptationConfig]] = {
 }
 """Settings of what tests an agent, by verb."""
 
-_OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "ppo"}
+_OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "trust", "ppo"}
 """Settings of training that a study gives itself."""
-_OF_THE_TRIAL = {"run", "threads", "device"}
+_OF_THE_TRIAL = {"run", "threads", "device", "trust"}
 """Settings of a test that a trial gives itself."""
 _PPO = {field.name for field in fields(PPOConfig)}
 
@@ -64,7 +64,7 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
         of_memory = memory_settings(memory)
     hints, ppo_hints = get_type_hints(TrainConfig), get_type_hints(PPOOverrides)
     own = {field.name for field in fields(TrainConfig)} - _OF_THE_STUDY
-    plain: dict[str, Any] = {"stream": stream, "paired_weights": True}
+    plain: dict[str, Any] = {"stream": stream, "paired_weights": True, "trust": file.trust}
     learning: dict[str, Any] = {}
     words: dict[str, dict[str, Any]] = {"stream_options": {}, "memory_options": {}, "env_kwargs": {}}
     for name, value, place in given:
@@ -146,7 +146,7 @@ def memory_settings(name: str) -> set[str]:
         UserError: if there is no memory of that name.
     """
     with as_user_error():
-        parameters = inspect.signature(load("memory", find_memory(name).target)).parameters.values()
+        parameters = inspect.signature(load_memory(name)).parameters.values()
     names = {"**" if one.kind is one.VAR_KEYWORD else one.name for one in parameters}
     return names - {"self", "width"}
 
@@ -155,7 +155,7 @@ def _stream_settings(stream: str) -> set[str]:
     """Return the names of a stream's settings that have no flag of their own."""
     if is_stream_file(stream):
         with as_user_error():
-            stream = read_stream_file(stream).stream or "gym:"
+            stream = read_stream_file(stream, trust=True).stream or "gym:"  # nothing else of it is used here
     with as_user_error():
         target = (
             "lifelong.envs.gym_stream:GymStream"

@@ -34,12 +34,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lifelong.envs.stream_file import toml_lines
+from lifelong.envs.stream_file import is_stream_file, toml_lines
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.runs.seed_ranges import parse_seeds
 from lifelong.experiments.studies.formula import CURVES, Contrast, Expectation, Measure
-from lifelong.memory.registry import find_memory
+from lifelong.memory.registry import find_memory, foreign_memories
 from lifelong.registry import nearest
+from lifelong.trust import refusal
 
 __all__ = ["EVALUATION", "Arm", "Hypothesis", "Place", "Size", "StudyFile", "Test", "Tune", "read_study_file"]
 
@@ -57,6 +58,8 @@ _SIZE: dict[str, type] = {"state_bytes": int, "parameters": int, "tolerance": fl
 _HYPOTHESIS: dict[str, type] = {"id": str, "says": str, "contrast": str, "measure": str, "expect": str,
                                 "smallest": float, "correct": str}  # fmt: skip
 _WORDS = {str: "text", dict: "a table", list: "a list", int: "an integer", float: "a number"}
+_NO_CODE = ("name", "device", "schedule", "drifts", "drift_schedule", "seeds", "by")
+"""Settings whose texts have colons and lead to no code of others."""
 _NAME = r"[\w./:@=+-]+"
 
 HowEqual = Literal["equal", "parameters", "any"]
@@ -172,6 +175,7 @@ class StudyFile:
         hypotheses: in their order.
         lines: numbers of lines by place.
         text: of the file.
+        trust: whether it may name memories and environments that are neither registered nor of installed packages.
     """
 
     path: Path
@@ -188,6 +192,7 @@ class StudyFile:
     hypotheses: tuple[Hypothesis, ...]
     lines: dict[Place, int] = field(repr=False)
     text: str = field(repr=False)
+    trust: bool = False
 
     def error(self, place: Place, message: str, word: str = "") -> UserError:
         """Return an error with the file and the line of an entry.
@@ -200,11 +205,15 @@ class StudyFile:
         return UserError(f"{self.path}:{_line(self.lines, self.text, place, word)}: {message}")
 
 
-def read_study_file(path: Path | str) -> StudyFile:
+def read_study_file(path: Path | str, *, trust: bool = False) -> StudyFile:
     """Read and check a study file.
 
+    Args:
+        path: of the file.
+        trust: whether it may name memories and environments that are neither registered nor of installed packages.
+
     Raises:
-        UserError: if it cannot be read or is invalid; with the line.
+        UserError: if it cannot be read or is invalid, or names such and is not trusted; with the line.
     """
     path = Path(path)
     try:
@@ -213,7 +222,7 @@ def read_study_file(path: Path | str) -> StudyFile:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
-        return _Reader(path, text, tomllib.loads(text), hashlib.sha256(content).hexdigest()).read()
+        return _Reader(path, text, tomllib.loads(text), hashlib.sha256(content).hexdigest(), trust).read()
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         where = line[1] if line else str(text.count("\n") + 1)  # at the end of the document
@@ -223,8 +232,8 @@ def read_study_file(path: Path | str) -> StudyFile:
 class _Reader:
     """Reader of one study file."""
 
-    def __init__(self, path: Path, text: str, content: dict[str, Any], sha256: str) -> None:
-        self.path, self.text, self.content, self.sha256 = path, text, content, sha256
+    def __init__(self, path: Path, text: str, content: dict[str, Any], sha256: str, trust: bool) -> None:
+        self.path, self.text, self.content, self.sha256, self.trust = path, text, content, sha256, trust
         self.lines = toml_lines(text)
 
     def read(self) -> StudyFile:
@@ -237,6 +246,8 @@ class _Reader:
         if not re.fullmatch(r"[\w.-]+", name):
             raise self.error(("name",), f"name must be letters, digits, -, _ and .: {name!r}")
         stream, train = top.get("stream", "cued-recall"), top.get("train", {})
+        if not self.trust:
+            self.refuse_foreign(top)
         seeds = self.seeds(top["seeds"], ("seeds",))
         arms = self.arms(top["arms"], train)
         tests = self.tests(top.get("test", []))
@@ -258,7 +269,20 @@ class _Reader:
             self.hypotheses(top.get("hypothesis", []), [arm.name for arm in arms], kinds),
             self.lines,
             self.text,
+            self.trust,
         )
+
+    def refuse_foreign(self, top: Mapping[str, Any]) -> None:
+        """Refuse what leads to code that is neither registered nor of an installed package."""
+        tables: list[tuple[Place, Any]] = [((), {"stream": top.get("stream", "")})]
+        tables += [((name,), top.get(name, {})) for name in ("train", "tune")]
+        arms = [{"memory": arm} if isinstance(arm, str) else arm for arm in top["arms"]]
+        tables += [(("arms", number), arm) for number, arm in enumerate(arms)]
+        tables += [(("test", number), test) for number, test in enumerate(top.get("test", []))]
+        for place, table in tables:
+            for name, value in table.items() if isinstance(table, dict) else ():
+                for found in () if name in _NO_CODE else foreign_memories("none", {name: _plain(name, value)}):
+                    raise self.error((*place, name), refusal("code", found), found)
 
     def seeds(self, given: Any, place: Place) -> tuple[int, ...]:
         """Return seeds from a text such as `20..29`, or a list of numbers."""
@@ -429,6 +453,13 @@ class _Reader:
     def error(self, place: Place, message: str, word: str = "") -> UserError:
         """Return an error with the line of an entry."""
         return UserError(f"{self.path}:{_line(self.lines, self.text, place, word)}: {message}")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a value of a setting; of one that is an id of gymnasium what could be imported."""
+    if name == "stream" and isinstance(value, str):
+        return "" if is_stream_file(value) else value.removeprefix("gym:")
+    return value
 
 
 def _check_memory(name: str) -> None:

@@ -10,7 +10,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "check_settings", "closest", "find", "known", "lazy_attribute", "load", "nearest", "table"]
+from lifelong.trust import is_foreign, make_importable
+
+__all__ = [
+    "Entry",
+    "check_settings",
+    "closest",
+    "find",
+    "known",
+    "lazy_attribute",
+    "load",
+    "nearest",
+    "table",
+    "unknown",
+]
+
+_LONGEST = 120  # characters of a list of names
 
 
 class Entry(NamedTuple):
@@ -58,6 +73,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near!r}?" if near else ";"
 
 
+def unknown(name: str, names: Iterable[str]) -> str:
+    """Return how an error goes on after an unknown name: the nearest one, or else all, as far as they are short."""
+    listed = sorted(names)
+    if near := closest(name, listed):
+        return f"; did you mean {near!r}?"
+    text = ", ".join(listed)
+    return f"; known: {text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(',')[0] + ', ...'}"
+
+
 def find(
     kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "", *, written: Callable[[str], str] = str
 ) -> Entry:
@@ -85,10 +109,12 @@ def load(kind: str, target: str) -> Any:
     """Import and return `module:attribute`.
 
     Raises:
-        ImportError: if it cannot be found.
+        ImportError: if it cannot be found, or lies inside the folder of a run.
     """
     module_name, _, attribute = target.partition(":")
     try:
+        if is_foreign(target):
+            make_importable(module_name)
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ImportError(f"cannot load {kind} {target!r}: {error}") from error
