@@ -118,15 +118,14 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
     from lifelong.envs.gym_task import GymTask
     from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
+    from lifelong.envs.stream_file import is_stream_file, read_stream_file
 
     num_envs = _plain(num_envs)
     options = {key: _plain(value) for key, value in options.items()}
     for key in ("schedule", "drift_schedule"):
         if isinstance(options.get(key), str):
             options[key] = parse_schedule(options[key])
-    if name.endswith((".toml", ".yaml", ".yml")):
-        from lifelong.envs.stream_file import read_stream_file
-
+    if is_stream_file(name):
         found = read_stream_file(name, trust=trust)
         if found.stream:
             return make_stream(found.stream, num_envs, **(found.options | options))
