@@ -20,8 +20,9 @@ from lifelong.agents import load_checkpoint
 from lifelong.agents.checkpoint import restore_optimizer, with_names
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import load_policy_tensors, parameter_names
+from lifelong.experiments.runs.directory import check_parts, load_policy_tensors, parameter_names
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.facts import check_facts
 from lifelong.experiments.runs.open_run import LAST, on_device, open_run
 from lifelong.experiments.runs.trainer import Trainer
 from lifelong.experiments.runs.trusted import with_trust
@@ -74,7 +75,9 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     """
     console = console or Console(quiet=True)
     trained = on_device(open_run(config.run, config.trust).resolved(), config.device)
-    parts, _ = load_checkpoint(config.run / LAST)
+    parts, facts = load_checkpoint(config.run / LAST)
+    check_facts(facts, config.run)
+    check_parts(parts, ("policy", "optimizer"), config.run)
     changed = replace(
         trained,
         memory=config.memory,

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lifelong.agents.checkpoint import has_checkpoint, read_facts
+from lifelong.agents.checkpoint import has_checkpoint
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.episodes import Mode, read_episodes
+from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.open_run import LAST, open_run
 from lifelong.experiments.runs.trusted import with_trust
 
@@ -164,10 +165,9 @@ def _facts(folder: Path) -> tuple[dict[str, Any], list[str]]:
     if not has_checkpoint(folder / LAST):
         return {}, ["it has no checkpoint: steps and seconds are not known"]
     try:
-        facts = read_facts(folder / LAST)
-        return {**facts, "steps": int(facts["steps"]), "seconds": float(facts["seconds"])}, []
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        return {}, [f"its checkpoint cannot be read, so steps and seconds are not known: {error!r}"]
+        return run_facts(folder), []
+    except (OSError, ValueError) as error:
+        return {}, [f"its checkpoint cannot be read, so steps and seconds are not known: {error}"]
 
 
 def _damaged(folder: Path) -> list[str]:

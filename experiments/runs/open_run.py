@@ -1,20 +1,31 @@
 """Open a run: its settings, as they were or changed, without torch."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, Required, TypedDict
 
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.runs.config import FORMAT, TrainConfig
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.replacing import finish_replacing
 from lifelong.experiments.runs.trusted import check_trusted
+from lifelong.schema import SchemaError, Within, read_fields
+from lifelong.tables import TableError, parse_json
 from lifelong.trust import Trust
 
-__all__ = ["LAST", "on_device", "open_run", "open_run_as"]
+__all__ = ["LAST", "on_device", "open_run", "open_run_as", "read_config"]
 
 LAST = Path("checkpoints", "last")
 """Of a run's folder: its last checkpoint."""
+
+
+class _Config(TypedDict, total=False):
+    format: Required[Annotated[int, Within(1)]]
+    config: Required[dict[str, Any]]
+    origin: dict[str, Any] | None
+    changes: list[dict[str, Any]]
+    learning_rate: list[tuple[Annotated[int, Within(0)], Annotated[float, Within(0.0, 1.0)], Annotated[int, Within(0)]]]
+
 
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 
@@ -32,14 +43,9 @@ def open_run(folder: Path, trust: Trust = False) -> TrainConfig:
     """
     path = folder / "config.json"
     finish_replacing(folder)
+    content = read_config(folder)
     try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{folder} is no run: cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: {error}") from error
-    try:
-        found = int(content["format"])
+        found = content["format"]
         if found <= FORMAT:
             config = replace(TrainConfig.from_json(content["config"]), trust=trust is True)
             if is_stream_file(config.stream):
@@ -48,9 +54,25 @@ def open_run(folder: Path, trust: Trust = False) -> TrainConfig:
             return config if found >= _SEALED else _unsealed(config)
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no config of a run: {error!r}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what `config.json` of a run holds, its settings among it as they are.
+
+    Raises:
+        UserError: if there is none, or it is none of a run.
+    """
+    path = folder / "config.json"
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder} is no run: cannot read {path}: {said}") from error
+    try:
+        return read_fields(_Config, parse_json(data))
+    except (TableError, SchemaError) as error:
+        raise UserError(f"{path} is no config of a run: {path.name} {error}") from error
 
 
 def on_device(config: TrainConfig, device: str | None) -> TrainConfig:

@@ -33,6 +33,7 @@ from lifelong.experiments.runs.directory import Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
+from lifelong.experiments.runs.facts import config_facts
 from lifelong.experiments.runs.going_on import go_on
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
@@ -126,6 +127,7 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(config.checkpoint_every, config.keep)
         self._signals = Signals(lambda text: self.console.print(text, soft_wrap=True))
+        self._of_config = config_facts(config)
         self.whole: Captured | None = None
         """The training as it was between the last two segments."""
         self.seconds: float = facts.get("seconds", 0.0)
@@ -313,7 +315,7 @@ class Trainer:
         """Keep everything as it is now, between two segments."""
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
         facts |= {"last_empty_memory": self.last_empty_memory, "reported": self.reported, "logged": self.writer.sizes()}
-        facts["no_curve"] = self.writer.reason
+        facts |= {"no_curve": self.writer.reason} | self._of_config
         if self.config.env_kwargs:
             facts["env_kwargs"] = options(self.config.env_kwargs)
         if self.new_episodes:

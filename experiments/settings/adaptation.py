@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 
 from lifelong.agents.carry import Carry
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_seed, check_sizes
+from lifelong.experiments.runs.errors import check_fields
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads
 
 __all__ = ["AdaptationConfig", "read"]
 
@@ -38,23 +39,21 @@ class AdaptationConfig:
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    change_at: int | None = None
-    steps: int | None = None
-    lives: int | None = None
+    change_at: Count | None = None
+    steps: Count | None = None
+    lives: Lives | None = None
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
-    seed: int = 0
-    threads: int = 1
+    seed: Seed = 0
+    threads: Threads = 1
     device: str | None = None
     trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("change_at", "steps", "lives", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
 
 
 def read(words: list[str]) -> AdaptationConfig:

@@ -9,8 +9,9 @@ import tyro
 
 from lifelong.envs.extras import install_line
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Lives, Seed
 
 __all__ = ["ExportPolicyConfig", "read"]
 
@@ -35,15 +36,14 @@ class ExportPolicyConfig:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path
     format: Literal["torch-export", "onnx"] = "torch-export"
-    num_envs: int = 1
-    seed: int = 0
+    num_envs: Lives = 1
+    seed: Seed = 0
     overwrite: bool = False
     trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("num_envs",))
-        check_seed(self.seed)
+        check_fields(self)
         check_output(self.output)
         if self.output.suffix != _SUFFIXES[self.format]:
             raise UserError(f"output must end with {_SUFFIXES[self.format]} for {self.format}: output={self.output}")

@@ -7,11 +7,12 @@ from typing import Annotated
 import tyro
 
 from lifelong.agents.carry import Carry
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.names import check_stream
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads
 
 __all__ = ["InterferenceConfig", "read"]
 
@@ -44,23 +45,21 @@ class InterferenceConfig:
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     by: str = "noise"
     by_options: tuple[str, ...] = ()
-    most: int = 4096
-    before: int | None = None
-    lives: int = _LIVES
+    most: Count = 4096
+    before: Count | None = None
+    lives: Lives = _LIVES
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
-    seed: int = 0
-    threads: int = 1
+    seed: Seed = 0
+    threads: Threads = 1
     device: str | None = None
     trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("most", "before", "lives", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
         if self.by == "noise" and self.by_options:
             raise UserError(f"noise has no settings: by_options={' '.join(self.by_options)}")
 

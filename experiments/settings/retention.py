@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 
 from lifelong.agents.carry import Carry
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Lives, Positive, Seed, Threads
 
 __all__ = ["RetentionConfig", "read"]
 
@@ -40,26 +41,24 @@ class RetentionConfig:
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    steps: int | None = None
-    times: float = 16.0
-    lives: int | None = None
+    steps: Count | None = None
+    times: Positive = 16.0
+    lives: Lives | None = None
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
     probe: bool = False
     lags: tuple[int, ...] = ()
-    meetings: int = 1
-    seed: int = 0
-    threads: int = 1
+    meetings: Count = 1
+    seed: Seed = 0
+    threads: Threads = 1
     device: str | None = None
     trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps", "times", "lives", "meetings", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
         if min(self.lags, default=1) < 1:
             raise UserError(f"lags must be positive: lags={min(self.lags)}")
         if self.probe and (self.steps is not None or self.times != 16.0):

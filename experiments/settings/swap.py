@@ -7,9 +7,10 @@ from typing import Annotated
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_sizes
+from lifelong.experiments.runs.errors import check_fields
 from lifelong.experiments.runs.names import check_memories
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Threads
 
 __all__ = ["SwapConfig", "read"]
 
@@ -36,16 +37,16 @@ class SwapConfig:
     memory: str
     memory_options: tuple[str, ...] = ()
     name: str | None = None
-    steps: int | None = None
+    steps: Count | None = None
     lr: float | None = None
     device: str | None = None
-    threads: int | None = None
+    threads: Threads | None = None
     overwrite: bool = False
     trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps", "threads"))
+        check_fields(self)
 
 
 def read(words: list[str]) -> SwapConfig:

@@ -21,12 +21,11 @@ from typing import Any
 
 from rich.console import Console
 
-from lifelong.agents.checkpoint import read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError, known_errors
-from lifelong.experiments.runs.open_run import LAST
+from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.seeds import state_of
 from lifelong.experiments.runs.trusted import check_trusted
 from lifelong.experiments.studies.measurements import COLUMNS, measure_test, measure_training
@@ -184,7 +183,7 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
         console.print(f"test {name}", highlight=False)
         for column, values in _tested(trial, Test(name, by, settings)).items():
             rows[column] += values
-    facts = read_facts(trial.run / LAST)
+    facts = run_facts(trial.run)
     origin = json.loads((trial.run / "config.json").read_text())["origin"]
     kept = ("git", "versions", "device", "threads", "machine")
     return Result(

@@ -251,7 +251,7 @@ def _of_type(value: Any, kind: Any, *, of_file: bool) -> Any:
     if origin in (dict, Mapping) or kind is dict:
         _fitting(value, isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
         inner = args[1] if args else Any
-        return {key: _read(one, inner, of_file=of_file) for key, one in value.items()} if of_file else value
+        return {_text(key): _read(one, inner, of_file=of_file) for key, one in value.items()} if of_file else value
     if is_typeddict(kind) or (isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind)):
         _fitting(value, of_file and isinstance(value, Mapping))
         found = read_fields(kind, value)

@@ -80,21 +80,21 @@ def read_table(path: Path, suffix: str = "") -> Table:
         raise TableError(f"{path}{f':{fault.line}' if fault.line else ''}: {fault}") from fault
 
 
-def parse_json(text: str | bytes) -> dict[str, Any]:
-    """Return a table of JSON.
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of JSON.
 
     Raises:
         TableError: if it is none, or nested too deeply.
     """
     try:
-        return _checked(json.loads(text))
+        return _shallow(json.loads(text))
     except (_FaultError, ValueError, RecursionError) as error:
-        raise TableError(f"no JSON that can be read: {_short(error)}") from error
+        raise TableError(f"is no JSON that can be read: {_short(error)}") from error
 
 
 def _parse_json(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     try:
-        return _checked(json.loads(text)), {}
+        return _table(json.loads(text)), {}
     except (ValueError, RecursionError) as error:
         raise _FaultError(f"no JSON: {_short(error)}", getattr(error, "lineno", None)) from error
 
@@ -104,7 +104,7 @@ def _parse_toml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
         if line.count(".") > DEEPEST and any(part.count(".") > DEEPEST for part in re.split(r"[^\w\"'. \t-]+", line)):
             raise _FaultError(f"a key has more than {DEEPEST} parts", row)
     try:
-        return _checked(tomllib.loads(text)), _toml_lines(text)
+        return _table(tomllib.loads(text)), _toml_lines(text)
     except (ValueError, RecursionError) as error:
         found = re.search(r"line (\d+)", str(error))
         at_end = text.count("\n") + 1 if "at end of document" in str(error) else None
@@ -162,7 +162,7 @@ def _parse_yaml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
         if root is None:
             raise _FaultError("the file is empty")
         note(root, ())
-        return _checked(reader.construct_document(root)), lines
+        return _table(reader.construct_document(root)), lines
     except _FaultError:
         raise
     except Exception as error:
@@ -171,10 +171,16 @@ def _parse_yaml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
         raise _FaultError(f"no YAML: {said}", mark.line + 1 if mark else None) from error
 
 
-def _checked(content: Any) -> dict[str, Any]:
-    """Return a table whose names are texts and that is not nested too deeply."""
+def _table(content: Any) -> dict[str, Any]:
+    """Return a table whose names are texts, and that is not nested too deeply."""
     if not isinstance(content, dict):
         raise _FaultError(f"a file is a table of entries, got {type(content).__name__}")
+    found: dict[str, Any] = _shallow(content)
+    return found
+
+
+def _shallow(content: Any) -> Any:
+    """Return what is not nested too deeply, with texts as names."""
     waiting: list[tuple[Any, int]] = [(content, 1)]
     while waiting:
         value, depth = waiting.pop()
