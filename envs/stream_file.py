@@ -25,7 +25,7 @@ In place of tasks, `stream = "cued-recall"` and a table `options` configure a re
 the line and what is allowed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Required, TypedDict
@@ -35,7 +35,7 @@ from lifelong.envs.gym_task import GymTask
 from lifelong.envs.parse import parse_drifts, parse_schedule
 from lifelong.envs.task import References
 from lifelong.schema import Place, SchemaError, Within, read_fields
-from lifelong.tables import SUFFIXES, Table, TableError, read_table
+from lifelong.tables import SUFFIXES, Table, TableError, clipped, read_table
 from lifelong.trust import refusal
 
 __all__ = ["StreamFile", "StreamFileError", "is_stream_file", "read_stream_file"]
@@ -81,11 +81,13 @@ class StreamFile:
         stream: name for `make_stream`, or empty if there are tasks.
         options: of the stream, with the tasks.
         train: settings of training, unchecked.
+        lines: numbers of lines by place.
     """
 
     stream: str
     options: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
+    lines: Mapping[Place, int] = field(default_factory=dict, repr=False, compare=False)
 
 
 def is_stream_file(name: str) -> bool:
@@ -143,13 +145,13 @@ class _Reader:
                 raise self.error(("unify",), "unify is for tasks, not for a stream that has a name")
             if is_stream_file(top["stream"]):
                 raise self.error(("stream",), f"stream must be a name, not another file, got {top['stream']!r}")
-            return StreamFile(top["stream"], options | top.get("options", {}), top.get("train", {}))
+            return StreamFile(top["stream"], options | top.get("options", {}), top.get("train", {}), self.table.lines)
         if "options" in top:
             raise self.error(("options",), "options are for a stream that has a name, not for tasks")
         if not top["tasks"]:
             raise self.error(("tasks",), "a stream needs at least one task")
         options["tasks"] = self.tasks(top["tasks"])
-        return StreamFile("", options, top.get("train", {}))
+        return StreamFile("", options, top.get("train", {}), self.table.lines)
 
     def refuse_foreign(self, found: StreamFile) -> None:
         """Refuse what leads to code that is neither registered nor of an installed package."""
@@ -197,4 +199,4 @@ class _Reader:
     def error(self, place: Place, message: str) -> StreamFileError:
         """Return an error with the line of an entry, or of the nearest enclosing one."""
         line = self.table.line(place)
-        return StreamFileError(f"{self.path}{f':{line}' if line else ''}: {message}")
+        return StreamFileError(f"{self.path}{f':{line}' if line else ''}: {clipped(message)}")

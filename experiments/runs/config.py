@@ -31,7 +31,6 @@ from lifelong.experiments.runs.sizes import (
     Width,
 )
 from lifelong.memory.registry import foreign_memories
-from lifelong.registry import unknown
 from lifelong.schema import SchemaError, Within, read_fields
 from lifelong.trust import refusal
 
@@ -334,10 +333,16 @@ class TrainConfig:
         for name in foreign_memories(str(found.train.get("working_memory", "off")), {}):
             if not self.trust:
                 raise UserError(f"{self.stream}: {refusal('working memory', name)}")
-        said = {ALIASES.get(name, name): value for name, value in found.train.items()}
         open_ = {f.name for f in fields(self) if f.default is None and f.name not in _OF_THE_COMMAND} | {*_PPO}
-        if wrong := sorted(set(said) - open_):
-            raise UserError(f"{self.stream}: train has no setting {wrong[0]!r}{unknown(wrong[0], open_)}")
+        said: dict[str, Any] = {}
+        for name, value in found.train.items():
+            new = ALIASES.get(name, name)
+            kind = PPOOverrides if new in _PPO else type(self)
+            try:
+                said |= read_fields(kind, {new: value}, names=open_, what="setting", needed=False)
+            except SchemaError as error:
+                line = found.lines.get(("train", name), found.lines.get(("train",)))
+                raise UserError(f"{self.stream}{f':{line}' if line else ''}: train: {error}") from error
         lives = {"life_episodes": found.options.get("life_episodes") or 0}
         lives["life_hazard"] = found.options.get("life_hazard")
         return _Stream(found.stream, None, tuple(found.options.get("tasks", ())), lives | said)

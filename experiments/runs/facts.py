@@ -22,7 +22,7 @@ _MAY_DIFFER = {
 }  # fmt: skip
 """Settings that change neither the agent nor its lives so far."""
 
-_MOST = 3  # settings in a message
+_MOST, _WIDEST = 3, 20  # settings in a message, characters of a value
 
 
 class _Reported(TypedDict):
@@ -94,8 +94,8 @@ def check_facts(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if differ:
         more = f" and {len(differ) - _MOST} more" if len(differ) > _MOST else ""
         raise UserError(
-            f"{folder / 'config.json'} was changed after the checkpoint: {', '.join(differ[:_MOST])}{more}. Put it "
-            "back: --resume changes steps, device and threads, `lifelong swap` memory and lr"
+            f"{folder / 'config.json'} was changed after the checkpoint: {', '.join(differ[:_MOST])}{more}; put it "
+            "back (--resume changes steps, device and threads; swap memory and lr)"
         )
     return found
 
@@ -123,7 +123,7 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str
         if isinstance(was[name], Mapping) and isinstance(now[name], Mapping):
             yield from _differences(was[name], now[name])
         elif was[name] != now[name]:
-            yield f"{name}={shown(now[name])}, it was {shown(was[name])}"
+            yield f"{name}={shown(now[name])[:_WIDEST]}, it was {shown(was[name])[:_WIDEST]}"
 
 
 def _sha256(config: TrainConfig) -> str:

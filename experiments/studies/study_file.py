@@ -40,7 +40,7 @@ from lifelong.experiments.studies.formula import CURVES, Contrast, Expectation, 
 from lifelong.memory.registry import find_memory, foreign_memories
 from lifelong.registry import nearest
 from lifelong.schema import Place, SchemaError, Within, read_fields, shown
-from lifelong.tables import Table, TableError, read_table
+from lifelong.tables import Table, TableError, clipped, read_table
 from lifelong.trust import refusal
 
 __all__ = ["EVALUATION", "Arm", "Hypothesis", "Place", "Size", "StudyFile", "Test", "Tune", "read_study_file"]
@@ -462,4 +462,4 @@ def _error(path: Path, table: Table, place: Place, message: str, word: str) -> U
         found = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])")
         below = table.text.splitlines()[first - 1 : last - 1]
         first = next((first + number for number, line in enumerate(below) if found.search(line)), first)
-    return UserError(f"{path}:{first}: {message}")
+    return UserError(f"{path}:{first}: {clipped(message)}")

@@ -25,7 +25,7 @@ __all__ = [
     "unknown",
 ]
 
-_LONGEST = 120  # characters of a list of names
+_LONGEST, _LONGEST_NAME = 120, 60  # characters of a list of names, and of one, in a message
 
 
 class Entry(NamedTuple):
@@ -64,7 +64,7 @@ def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
 
 def closest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that an unknown one was most likely meant to be; None if nothing is near."""
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
+    return next(iter(difflib.get_close_matches(name[:_LONGEST], list(names), n=1)), None)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -76,10 +76,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def unknown(name: str, names: Iterable[str]) -> str:
     """Return how an error goes on after an unknown name: the nearest one, or else all, as far as they are short."""
     listed = sorted(names)
-    if near := closest(name, listed):
-        return f"; did you mean {near!r}?"
-    text = ", ".join(listed)
-    return f"; known: {text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(',')[0] + ', ...'}"
+    near = closest(name, listed)
+    return f"; did you mean {near!r}?" if near else f"; known: {_short(listed)}"
+
+
+def _short(names: Iterable[str]) -> str:
+    """Return names with commas between, as far as they are short."""
+    text = ", ".join(names)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(',')[0]}, ..."
 
 
 def find(
@@ -101,8 +105,9 @@ def find(
     try:
         return folded[name.replace("_", "-")]
     except KeyError:
-        listed = ", ".join(written(key) for key in sorted(entries))
-        raise KeyError(f"no {kind} {name!r}{nearest(name, entries)} known: {listed}{otherwise}") from None
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+        listed = _short(written(key) for key in sorted(entries))
+        raise KeyError(f"no {kind} {shown!r}{nearest(shown, entries)} known: {listed}{otherwise}") from None
 
 
 def load(kind: str, target: str) -> Any:

@@ -128,7 +128,9 @@ def read_value(name: str, value: Any, annotation: Any) -> Any:
     return _named(name, value, annotation, of_file=True)
 
 
-def read_fields(kind: Any, table: Any, *, names: Collection[str] | None = None, what: str = "entry") -> dict[str, Any]:
+def read_fields(
+    kind: Any, table: Any, *, names: Collection[str] | None = None, what: str = "entry", needed: bool = True
+) -> dict[str, Any]:
     """Return the entries of a table of a file as the fields of a dataclass, or the keys of a `TypedDict`, have them.
 
     Args:
@@ -136,6 +138,7 @@ def read_fields(kind: Any, table: Any, *, names: Collection[str] | None = None, 
         table: as JSON, TOML or YAML have it.
         names: of the fields that a file may give; None is all.
         what: an entry is, for errors.
+        needed: whether those without a default must be there.
 
     Raises:
         SchemaError: if it is no table, an entry is unknown, missing, of another type or out of range.
@@ -147,8 +150,8 @@ def read_fields(kind: Any, table: Any, *, names: Collection[str] | None = None, 
     for name in table:
         if name not in allowed:
             raise SchemaError(f"no {what} {shown(name)}{unknown(str(name), allowed)}", (name,))
-    needed = _needed(kind)
-    if missing := [name for name in allowed if name in needed and name not in table]:
+    required = _needed(kind) if needed else ()
+    if missing := [name for name in allowed if name in required and name not in table]:
         raise SchemaError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     return {name: _named(name, value, annotations[name], of_file=True) for name, value in table.items()}
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lifelong.schema import Place, shown
 
-__all__ = ["SUFFIXES", "Table", "TableError", "parse_json", "read_table"]
+__all__ = ["SUFFIXES", "Table", "TableError", "clipped", "parse_json", "read_table"]
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 MOST_BYTES = 2**18
@@ -136,7 +136,6 @@ def _parse_yaml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     loader: Any = type("Loader", (yaml.SafeLoader,), {})
     loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
     loader.add_constructor("tag:yaml.org,2002:timestamp", loader.construct_yaml_str)  # a name such as 2026-01-31
-    reader = loader(text)
     lines: dict[Place, int] = {}
     entries = 0
 
@@ -158,6 +157,7 @@ def _parse_yaml(text: str) -> tuple[dict[str, Any], dict[Place, int]]:
                 note(value, (*place, number))
 
     try:
+        reader = loader(text)
         root = reader.get_single_node()
         if root is None:
             raise _FaultError("the file is empty")
@@ -196,6 +196,11 @@ def _shallow(content: Any) -> Any:
     return content
 
 
+def clipped(text: str, most: int = 220) -> str:
+    """Return a text in one line, shortened where it is long: it may quote a file."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
 def _short(error: Any) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return clipped(str(error), _LONGEST)
