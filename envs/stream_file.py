@@ -143,7 +143,7 @@ class _Reader:
         if "stream" in top:
             if "unify" in top:
                 raise self.error(("unify",), "unify is for tasks, not for a stream that has a name")
-            if is_stream_file(top["stream"]):
+            if not top["stream"] or is_stream_file(top["stream"]):
                 raise self.error(("stream",), f"stream must be a name, not another file, got {top['stream']!r}")
             return StreamFile(top["stream"], options | top.get("options", {}), top.get("train", {}), self.table.lines)
         if "options" in top:

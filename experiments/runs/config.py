@@ -31,7 +31,8 @@ from lifelong.experiments.runs.sizes import (
     Width,
 )
 from lifelong.memory.registry import foreign_memories
-from lifelong.schema import SchemaError, Within, read_fields
+from lifelong.registry import unknown
+from lifelong.schema import SchemaError, Within, read_fields, shown
 from lifelong.trust import refusal
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "options"]
@@ -330,19 +331,21 @@ class TrainConfig:
             found = read_stream_file(self.stream, trust=self.trust)
         except StreamFileError as error:
             raise UserError(str(error)) from error
-        for name in foreign_memories(str(found.train.get("working_memory", "off")), {}):
-            if not self.trust:
-                raise UserError(f"{self.stream}: {refusal('working memory', name)}")
         open_ = {f.name for f in fields(self) if f.default is None and f.name not in _OF_THE_COMMAND} | {*_PPO}
         said: dict[str, Any] = {}
         for name, value in found.train.items():
             new = ALIASES.get(name, name)
             kind = PPOOverrides if new in _PPO else type(self)
+            line = found.lines.get(("train", name), found.lines.get(("train",)))
+            where = f"{self.stream}{f':{line}' if line else ''}: train"
+            if new not in open_:
+                raise UserError(f"{where} has no setting {shown(name)}{unknown(new, open_)}")
             try:
-                said |= read_fields(kind, {new: value}, names=open_, what="setting", needed=False)
+                said |= read_fields(kind, {new: value}, names=open_, needed=False)
             except SchemaError as error:
-                line = found.lines.get(("train", name), found.lines.get(("train",)))
-                raise UserError(f"{self.stream}{f':{line}' if line else ''}: train: {error}") from error
+                raise UserError(f"{where}: {error}") from error
+        for name in () if self.trust else foreign_memories(said.get("working_memory") or "off", {}):
+            raise UserError(f"{self.stream}: {refusal('working memory', name)}")
         lives = {"life_episodes": found.options.get("life_episodes") or 0}
         lives["life_hazard"] = found.options.get("life_hazard")
         return _Stream(found.stream, None, tuple(found.options.get("tasks", ())), lives | said)

@@ -27,6 +27,9 @@ class _Config(TypedDict, total=False):
     learning_rate: list[tuple[Annotated[int, Within(0)], Annotated[float, Within(0.0, 1.0)], Annotated[int, Within(0)]]]
 
 
+_ALWAYS = ("stream", "memory", "seed")
+"""Settings that every version has written."""
+
 _SEALED = 3  # format from which on cued-recall and colour-rule are sealed
 
 
@@ -48,6 +51,8 @@ def open_run(folder: Path, trust: Trust = False) -> TrainConfig:
         found = content["format"]
         if found <= FORMAT:
             config = replace(TrainConfig.from_json(content["config"]), trust=trust is True)
+            if missing := [name for name in _ALWAYS if name not in content["config"]]:
+                raise UserError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
             if is_stream_file(config.stream):
                 config = replace(config, stream=str(folder / f"stream{Path(config.stream).suffix}"))
             check_trusted(config, path, trust)

@@ -80,7 +80,7 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
             elif name in of_memory:
                 words["memory_options"][name] = value
             else:
-                _refuse(name, stream, {*own, *_PPO}, of_stream, of_memory)
+                _refuse(name, {*own, *_PPO}, of_stream, of_memory)
     with _at(file, arm.place, arm.name):
         plain |= {name: tuple(_words(table)) for name, table in words.items() if table}
         return TrainConfig(**plain, ppo=PPOOverrides(**learning))
@@ -122,7 +122,7 @@ def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, 
         elif name in of_stream:
             options[name] = value
         else:
-            _refuse(name, stream, own, of_stream, ())
+            _refuse(name, own, of_stream, ())
     return plain, tuple(_words(options))
 
 
@@ -166,13 +166,11 @@ def _stream_settings(stream: str) -> set[str]:
     return (names | {"drifts", "drift_schedule"}) - {"self", "num_envs", "seed", "tasks"}
 
 
-def _refuse(
-    name: str, stream: str, own: Collection[str], of_stream: Collection[str], of_memory: Collection[str]
-) -> None:
+def _refuse(name: str, own: Collection[str], of_stream: Collection[str], of_memory: Collection[str]) -> None:
     if name in _OF_THE_STUDY | _OF_THE_TRIAL:
         raise UserError(f"{name} is the study's own and cannot be set here")
     known = {*own, *of_stream, *of_memory} - {"**"}
-    raise UserError(f"no setting {shown(name)}, of stream {shown(stream)} neither{unknown(name, known)}")
+    raise UserError(f"no setting {shown(name)}{unknown(name, known)}")
 
 
 class _at:  # noqa: N801  used as a function

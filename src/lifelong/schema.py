@@ -208,7 +208,7 @@ def _read(value: Any, annotation: Any, *, of_file: bool) -> Any:
     bare, limits = _bare(annotation)
     found = _of_parts(value, _parts(bare), of_file=of_file)
     for limit in limits if isinstance(found, numbers.Real) else ():
-        if fault := limit.fault(float(found) if isinstance(found, float) else int(found)):
+        if fault := limit.fault(int(found) if isinstance(found, numbers.Integral) else float(found)):
             raise _OutsideError(fault)
     if isinstance(found, int) and found.bit_length() > _MOST_BITS:
         raise _OutsideError(f"have at most {_MOST_BITS} bits")

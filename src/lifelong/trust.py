@@ -25,7 +25,7 @@ Trust = bool | Collection[str]
 """Whether code of others that a file names may be imported; or the names for which it may."""
 
 _OURS = __name__.partition(".")[0]
-_LONGEST = 80  # characters of a name in a message
+_LONGEST = 60  # characters of a name in a message
 
 
 def is_foreign(name: str) -> bool:
@@ -56,8 +56,8 @@ def refusal(kind: str, name: str) -> str:
     """
     shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
     return (
-        f"{kind} {shown!r} is neither registered nor of an installed package, so its code would run here: if you trust "
-        "it, pass --trust, or trust=True in Python"
+        f"{kind} {shown!r} is neither registered nor of an installed package, so its code would run: --trust, "
+        "in Python trust=True, allows it"
     )
 
 
