@@ -113,7 +113,7 @@ def open_source(folder: Path, *, trust: bool = False) -> Source:
     """
     config = open_run(folder, trust).resolved()
     content = json.loads((folder / "config.json").read_text())
-    return Source(folder, config, content.get("origin", {}))
+    return Source(folder, config, content.get("origin") or {})
 
 
 def labels(sources: Sequence[Source]) -> list[str]:

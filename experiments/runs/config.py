@@ -1,6 +1,5 @@
 """Settings of a training run: a frozen dataclass behind the command line and `config.json`."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -33,6 +32,7 @@ from lifelong.experiments.runs.sizes import (
 from lifelong.memory.registry import foreign_memories
 from lifelong.registry import unknown
 from lifelong.schema import SchemaError, Within, read_fields, shown
+from lifelong.tables import parse_json
 from lifelong.trust import refusal
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "options"]
@@ -362,7 +362,9 @@ class TrainConfig:
         Raises:
             UserError: if it is no table of settings, or one is unknown, of another type or out of range.
         """
-        nested = content.get("ppo") or {} if isinstance(content, Mapping) else {}
+        if not isinstance(content, Mapping):
+            raise UserError(f"settings must be a table of names and values, got {shown(content)}")
+        nested: Any = content.get("ppo") or {}
         try:
             read_fields(PPOOverrides, nested, what="setting of ppo")
             settings = {ALIASES.get(name, name): value for name, value in content.items() if name != "ppo"}
@@ -430,7 +432,7 @@ def options(words: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"options are name=value, got {word!r}")
         try:
-            parsed[name.replace("-", "_")] = json.loads(value)
+            parsed[name.replace("-", "_")] = parse_json(value)
         except ValueError:
             parsed[name.replace("-", "_")] = value
     return parsed

@@ -10,13 +10,24 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.replacing import finish_replacing
 from lifelong.experiments.runs.trusted import check_trusted
 from lifelong.schema import SchemaError, Within, read_fields
-from lifelong.tables import TableError, parse_json
+from lifelong.tables import TableError, parse_json, read_file
 from lifelong.trust import Trust
 
 __all__ = ["LAST", "on_device", "open_run", "open_run_as", "read_config"]
 
 LAST = Path("checkpoints", "last")
 """Of a run's folder: its last checkpoint."""
+
+
+class _Origin(TypedDict, total=False):
+    versions: dict[str, str | None]
+    git: str | None
+    code: str | None
+    plug_ins: dict[str, dict[str, str | None]]
+    command: list[str]
+    device: str | None
+    threads: int | None
+    machine: str | None
 
 
 class _Config(TypedDict, total=False):
@@ -70,12 +81,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        said = getattr(error, "strerror", None) or error
-        raise UserError(f"{folder} is no run: cannot read {path}: {said}") from error
+        data = read_file(path)
+    except TableError as error:
+        raise UserError(f"{folder} is no run: {error}") from error
     try:
-        return read_fields(_Config, parse_json(data))
+        content = read_fields(_Config, parse_json(data))
+        origin = content.get("origin") or {}
+        read_fields(_Origin, {name: origin[name] for name in origin if name in _Origin.__annotations__})
+        return content
     except (TableError, SchemaError) as error:
         raise UserError(f"{path} is no config of a run: {path.name} {error}") from error
 

@@ -9,7 +9,7 @@ from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, 
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.names import check_memories
-from lifelong.experiments.runs.sizes import Batch, Count, Layers, Length, Width
+from lifelong.experiments.runs.sizes import Batch, Count, CountOrZero, Layers, Length, Width
 
 __all__ = ["RecallConfig", "read"]
 
@@ -74,7 +74,7 @@ class RecallConfig:
     learning_rates: tuple[float, ...] | None = None
     tuning_seeds: Count = 1
     seeds: Count = 5
-    workers: int = 0
+    workers: CountOrZero = 0
     device: str = "cpu"
     output: Path = Path("runs/recall")
 
@@ -88,8 +88,6 @@ class RecallConfig:
                 raise UserError(f"{name} must not be empty")
             if value is not None and not isinstance(value[0], str) and not min(value) > 0:
                 raise UserError(f"{name} must be positive: {name}={value}")
-        if self.workers < 0:
-            raise UserError(f"workers must not be negative: workers={self.workers}")
         if self.tuning_seeds + self.seeds > TUNING_SEED:
             raise UserError(f"seeds must be fewer than {TUNING_SEED}: {self.seeds} and {self.tuning_seeds} of tuning")
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, check_fields
+from lifelong.experiments.runs.sizes import CountOrZero
 from lifelong.registry import nearest
 
 __all__ = ["SUBVERBS", "Asked", "CheckConfig", "JudgeConfig", "RegisterConfig", "ReportConfig", "RunConfig", "read"]
@@ -67,15 +68,14 @@ class RunConfig:
 
     file: Toml
     output: Path | None = None
-    workers: int = 0
+    workers: CountOrZero = 0
     ray: str | None = None
     trust: bool = False
     any_code: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        if self.workers < 0:
-            raise UserError(f"workers must not be negative: workers={self.workers}")
+        check_fields(self)
         if self.ray is not None and self.workers:
             raise UserError(f"a cluster has workers of its own: --ray {self.ray} excludes --workers {self.workers}")
 

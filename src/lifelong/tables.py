@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lifelong.schema import Place, shown
 
-__all__ = ["SUFFIXES", "Table", "TableError", "clipped", "parse_json", "read_table"]
+__all__ = ["SUFFIXES", "Table", "TableError", "clipped", "parse_json", "parse_toml", "read_file", "read_table"]
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 MOST_BYTES = 2**18
@@ -66,11 +66,11 @@ def read_table(path: Path, suffix: str = "") -> Table:
     Raises:
         TableError: if it cannot be read; names the file, and the line where it is known.
     """
+    data = read_file(path)
     try:
-        data = path.read_bytes()
         text = data.decode()
-    except (OSError, ValueError) as error:  # a name that no file can have; no UTF-8
-        raise TableError(f"cannot read {path}: {getattr(error, 'strerror', None) or _short(error)}") from error
+    except ValueError as error:
+        raise TableError(f"cannot read {path}: {_short(error)}") from error
     parse = {".toml": _parse_toml, ".json": _parse_json}.get(suffix or path.suffix, _parse_yaml)
     try:
         if len(data) > MOST_BYTES:
@@ -78,6 +78,20 @@ def read_table(path: Path, suffix: str = "") -> Table:
         return Table(*parse(text), text)
     except _FaultError as fault:
         raise TableError(f"{path}{f':{fault.line}' if fault.line else ''}: {fault}") from fault
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file: a device or a pipe in its place would never end.
+
+    Raises:
+        TableError: if it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise TableError(f"cannot read {path}: it is no regular file")
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise TableError(f"cannot read {path}: {getattr(error, 'strerror', None) or _short(error)}") from error
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -90,6 +104,18 @@ def parse_json(text: str | bytes) -> Any:
         return _shallow(json.loads(text))
     except (_FaultError, ValueError, RecursionError) as error:
         raise TableError(f"is no JSON that can be read: {_short(error)}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the table of a text of TOML.
+
+    Raises:
+        TableError: if it is none, or takes too long.
+    """
+    try:
+        return _parse_toml(text)[0]
+    except _FaultError as error:
+        raise TableError(str(error)) from error
 
 
 def _parse_json(text: str) -> tuple[dict[str, Any], dict[Place, int]]:

@@ -106,8 +106,11 @@ def _run_around(place: Path) -> Path | None:
 
 
 def _is_run(folder: Path) -> bool:
+    path = folder / "config.json"
+    if not path.is_file():
+        return False
     try:
-        content = json.loads((folder / "config.json").read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"format", "config"} <= content.keys()

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import math
+import os
 import random
 import string
 import time
@@ -19,7 +20,7 @@ from lifelong.agents.checkpoint import find_checkpoint
 from lifelong.envs.stream_file import StreamFileError, read_stream_file
 from lifelong.experiments.reports.run import read_run
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.errors import known_errors
+from lifelong.experiments.runs.errors import UserError, known_errors
 from lifelong.experiments.runs.facts import check_facts, run_facts
 from lifelong.experiments.runs.open_run import LAST, open_run
 from lifelong.experiments.studies.settings import train_config
@@ -87,7 +88,7 @@ VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 7, 1.5, -0.0, 1e6, math.inf, -math.inf, math.nan, 10**30, -(10**30), 2**63,
     "", "x", "0", "1e-3", "nan", "x" * 700, "\0", "\ud800", "\n", "é", "..", "/", "a/b", "gru", "cached:gru",
     "evil:X", "gym:CartPole-v1", "gym:evil:X", "lifetime", "x.toml", "cyclic:0", "gravity:1e999", "[]",
-    [], {}, [None], [1, "a"], ["a=1"], [["a"]], {"a": 1}, {"": ""}, deep(30), deep(150), [0] * 400,
+    "a=" + "[" * 5000, [], {}, [None], [1, "a"], ["a=1"], [["a"]], {"a": 1}, {"": ""}, deep(30), deep(150), [0] * 400,
 ]  # fmt: skip
 
 
@@ -318,6 +319,15 @@ def test_no_file_takes_long(name: str, text: str, tmp_path: Path) -> None:
 def test_no_config_recurses(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     answered(lambda: open_run(tmp_path), text[:50])
+
+
+def test_a_device_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(UserError, match="it is no regular file"):
+        open_run(tmp_path)
+    with pytest.raises(StreamFileError, match="it is no regular file"):
+        read_stream_file(tmp_path / "x.toml")
 
 
 def test_yaml_reads_numbers_without_a_point(tmp_path: Path) -> None:
