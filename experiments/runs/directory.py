@@ -11,6 +11,7 @@ runs/<name>/crash.json          how training failed, and how to reproduce an env
                                 just before
 """
 
+import math
 import platform
 import sys
 import warnings
@@ -237,10 +238,12 @@ def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) 
     """Return the position of a checkpoint's stream, and remove its shapes from the facts."""
     position = parts["env" if "env" in parts else "world"]  # its name until 0.2
     shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
-    if position.keys() != shapes.keys():
-        raise CheckpointError(
-            f"facts.json has env_shapes of {', '.join(shapes)}, the position is {', '.join(position)}"
-        )
+    for name in sorted(position.keys() | shapes.keys()):
+        saved = position[name].numel() if name in position else "no"
+        if name not in shapes or saved != math.prod(shapes[name]):
+            raise CheckpointError(
+                f"facts.json has the shape {shapes.get(name)} of {name}, the position {saved} numbers"
+            )
     return {name: value.numpy().reshape(shapes[name]) for name, value in position.items()}
 
 

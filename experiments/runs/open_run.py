@@ -10,7 +10,7 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.replacing import finish_replacing
 from lifelong.experiments.runs.trusted import check_trusted
 from lifelong.schema import SchemaError, Within, read_fields
-from lifelong.tables import TableError, parse_json, read_file
+from lifelong.tables import TableError, clipped, parse_json, read_file
 from lifelong.trust import Trust
 
 __all__ = ["LAST", "on_device", "open_run", "open_run_as", "read_config"]
@@ -69,7 +69,8 @@ def open_run(folder: Path, trust: Trust = False) -> TrainConfig:
             check_trusted(config, path, trust)
             return config if found >= _SEALED else _unsealed(config)
     except UserError as error:
-        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+        said = str(error).removeprefix(f"{path}: ")
+        raise UserError(f"{path}: {clipped(said)}") from error
     raise UserError(f"{path} has format {found}, this version reads up to {FORMAT}: upgrade lifelong-rl")
 
 
