@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -35,6 +35,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lifelong.agents.durable import is_at, sync_folder, write_synced
+from lifelong.schema import SchemaError, Within, read_fields, shown
+from lifelong.tables import TableError, parse_json
 
 __all__ = [
     "FORMAT",
@@ -50,6 +52,17 @@ __all__ = [
 
 FORMAT = 2
 """Version of the layout above; a reader refuses a newer one. In 1 an optimiser's state had numbers for names."""
+
+
+class _File(TypedDict, total=False):
+    sha256: Required[str]
+    bytes: Annotated[int, Within(0)]
+
+
+class _Manifest(TypedDict):
+    format: Annotated[int, Within(1)]
+    files: dict[str, _File]
+
 
 _TRIES = 100  # directories that are replaced faster than they are read
 
@@ -205,7 +218,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         if path == _fresh(folder):
             continue
         try:
-            return _json((path / "facts.json").read_bytes(), path / "facts.json")
+            return _table((path / "facts.json").read_bytes(), path / "facts.json", "table of facts")
         except OSError as error:
             wrong = f"cannot read {path / 'facts.json'}: {error.strerror}"
         except CheckpointError as error:
@@ -331,16 +344,17 @@ def _is_whole(path: Path) -> bool:
 
 def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return parts and facts of a directory that is open, whatever its name is by now."""
-    manifest = _json(_read(path, handle, "manifest.json"), path / "manifest.json")
-    try:
-        version, files = int(manifest["format"]), manifest.get("files", {})
-        sums = {Path(name).name: entry["sha256"] for name, entry in files.items()} if version <= FORMAT else {}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path / 'manifest.json'} is no manifest: {error!r}") from error
-    if version > FORMAT:
+    content = _table(_read(path, handle, "manifest.json"), path / "manifest.json", "manifest")
+    if type(version := content.get("format")) is int and version > FORMAT:
         raise CheckpointError(
-            f"{path / 'manifest.json'} has format {version}, this version reads up to {FORMAT}: upgrade lifelong-rl"
+            f"{path / 'manifest.json'} has format {shown(version)}, this version reads up to {FORMAT}: upgrade "
+            "lifelong-rl"
         )
+    try:
+        manifest = read_fields(_Manifest, content)
+    except SchemaError as error:
+        raise CheckpointError(f"{path / 'manifest.json'} is no manifest: {error}") from error
+    sums = {Path(name).name: entry["sha256"] for name, entry in manifest["files"].items()}
     parts: dict[str, dict[str, Tensor]] = {}
     facts: dict[str, Any] = {}
     for name, wanted in sums.items():
@@ -349,7 +363,7 @@ def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], 
         if found != wanted:
             raise CheckpointError(f"{path / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
         if name == "facts.json":
-            facts = _json(data, path / name)
+            facts = _table(data, path / name, "table of facts")
         else:
             try:
                 parts[name.removesuffix(".safetensors")] = load(data)
@@ -377,9 +391,11 @@ def _read(path: Path, handle: int, name: str) -> bytes:
         raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error
 
 
-def _json(data: bytes, path: Path) -> dict[str, Any]:
+def _table(data: bytes, path: Path, what: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(data)
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from error
+        content = parse_json(data)
+    except TableError as error:
+        raise CheckpointError(f"{path} {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no {what}: it must be a table, got {shown(content)}")
     return content

@@ -1,9 +1,16 @@
 """Hyperparameters of PPO, as data: a command line reads them without torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-__all__ = ["PPOConfig"]
+from lifelong.schema import Within, check
+
+__all__ = ["Count", "PPOConfig", "Positive", "Share"]
+
+Count = Annotated[int, Within(1, 2**62)]
+Positive = Annotated[float, Within(above=0)]
+NotNegative = Annotated[float, Within(0)]
+Share = Annotated[float, Within(0.0, 1.0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +38,21 @@ class PPOConfig:
         tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
     """
 
-    lr: float = 3e-3
-    epochs: int = 2
-    minibatches: int = 4
-    clip_epsilon: float = 0.2
-    gamma: float = 0.99
-    life_gamma: float = 0.0
-    gae_lambda: float = 0.95
-    entropy_coef: float = 0.01
-    value_coef: float = 0.5
-    advantage_floor: float = 1e-6
+    lr: Positive = 3e-3
+    epochs: Count = 2
+    minibatches: Count = 4
+    clip_epsilon: Positive = 0.2
+    gamma: Share = 0.99
+    life_gamma: Share = 0.0
+    gae_lambda: Share = 0.95
+    entropy_coef: NotNegative = 0.01
+    value_coef: NotNegative = 0.5
+    advantage_floor: Positive = 1e-6
     normalize_reward: Literal["on", "off"] = "on"
-    max_grad_norm: float = 0.5
-    tbptt: int = 0
-    target_kl: float = 0.0
+    max_grad_norm: Positive = 0.5
+    tbptt: Annotated[int, Within(0)] = 0
+    target_kl: NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        """Validate the ranges."""
-        for name in ("lr", "epochs", "minibatches", "clip_epsilon", "advantage_floor", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")
-        for name in ("gamma", "life_gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1]: {name}={getattr(self, name)}")
-        for name in ("entropy_coef", "value_coef", "tbptt", "target_kl"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative: {name}={getattr(self, name)}")
-        if self.normalize_reward not in ("on", "off"):
-            raise ValueError(f"normalize_reward must be on or off: normalize_reward={self.normalize_reward}")
+        """Validate types and ranges."""
+        check(self)

@@ -95,13 +95,14 @@ def known_streams() -> dict[str, Entry]:
     return known(STREAMS, "lifelong.streams")
 
 
-def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
+def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options: Any) -> "TaskStream":
     """Return a new stream.
 
     Args:
         name: a key of `known_streams()` (`-` and `_` are the same), `gym:<id>` for any id of gymnasium, or a file (see
             `stream_file.py`), whose settings these options override.
         num_envs: B, lives side by side.
+        trust: whether a file may name environments that are neither registered nor of installed packages.
         **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
             given `drifts` of its tasks, see `parse_drifts`, separated by slashes, and a `drift_schedule` of their
             changes, see `drifts/batched.py`; the tasks of `gym:<id>` are made with them, see `drifting`. Any stream may
@@ -117,16 +118,15 @@ def make_stream(name: str, num_envs: int = 1, **options: Any) -> "TaskStream":
     from lifelong.envs.gym_task import GymTask
     from lifelong.envs.parse import kinds_of, parse_schedule
     from lifelong.envs.stream import TaskStream
+    from lifelong.envs.stream_file import is_stream_file, read_stream_file
 
     num_envs = _plain(num_envs)
     options = {key: _plain(value) for key, value in options.items()}
     for key in ("schedule", "drift_schedule"):
         if isinstance(options.get(key), str):
             options[key] = parse_schedule(options[key])
-    if name.endswith((".toml", ".yaml", ".yml")):
-        from lifelong.envs.stream_file import read_stream_file
-
-        found = read_stream_file(name)
+    if is_stream_file(name):
+        found = read_stream_file(name, trust=trust)
         if found.stream:
             return make_stream(found.stream, num_envs, **(found.options | options))
         name, options = "gym:", found.options | options

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import gymnasium
 
 from lifelong.registry import load
+from lifelong.trust import make_importable
 
 __all__ = [
     "SUITES",
@@ -79,12 +80,16 @@ def register_suite(env_id: str) -> None:
     """Import the package that an id is from, if it is not registered yet.
 
     Args:
-        env_id: as `gymnasium.make` takes it; one with a module before it, `module:id`, is left to gymnasium.
+        env_id: as `gymnasium.make` takes it; gymnasium imports the module of `module:id`.
 
     Raises:
+        ImportError: if that module lies inside the folder of a run.
         gymnasium.error.NameNotFound: if the package is not installed.
     """
-    if ":" in env_id or env_id in gymnasium.registry:
+    if ":" in env_id:
+        make_importable(env_id.partition(":")[0])
+        return
+    if env_id in gymnasium.registry:
         return
     suite = _suite_of(env_id)
     if suite is None:

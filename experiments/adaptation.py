@@ -66,7 +66,9 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
-    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
+    trained, schedule = open_run_as(
+        config.run, config.schedule, config.stream_options, config.device, trust=config.trust
+    )
     _check_stream(trained)
     usual_change = options(trained.stream_options).get("change_at") or trained.life_episodes or 128
     change_at = config.change_at or int(usual_change)

@@ -122,7 +122,7 @@ def _by_task(certificate: Certificate) -> list[str]:
 def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
     seed = config.seed if config.seed is not None else int(config.check)
     with as_user_error():
-        stream = make_stream(name, config.lives or plan.lives, seed=seed, **plan.settings)
+        stream = make_stream(name, config.lives or plan.lives, trust=config.trust, seed=seed, **plan.settings)
         episodes = config.episodes or plan.episodes or stream.life_episodes or _ENDLESS
         try:
             return certify(name, stream, episodes, plan.settings, _version())

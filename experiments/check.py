@@ -77,6 +77,7 @@ def main(config: CheckConfig) -> Iterator[str]:
         num_envs=config.num_envs,
         seed=config.seed,
         device=config.device,
+        trust=config.trust,
     ).resolved()
     with _failing(f"memory {config.memory!r}"), own_random(config.seed):
         with as_user_error():

@@ -9,7 +9,6 @@ Operations are those the memory declares, beside a count in its reference form
 (`lifelong.experiments.benchmarks.operation_count`). Times are medians of rounds in which all memories take turns.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,10 @@ from lifelong.experiments.runs.tensorboard import COLOURS
 from lifelong.experiments.settings.cost import CostConfig
 from lifelong.kernels.benchmark.clock import Call, Clock, CudaClock, in_turns
 from lifelong.memory import MEMORIES, Memory, make_memory
+from lifelong.memory.registry import foreign_memories
+from lifelong.schema import read_value
+from lifelong.tables import parse_json
+from lifelong.trust import refusal
 
 __all__ = ["Cost", "CostConfig", "command", "front", "main"]
 
@@ -75,7 +78,7 @@ def main(config: CostConfig) -> str:
     check_device(config.device)
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
-    subjects = [subject for folder in config.recall for subject in _of_recall(folder, config.memories)]
+    subjects = [subject for folder in config.recall for subject in _of_recall(folder, config)]
     if not config.recall:
         names = config.memories or tuple(MEMORIES)
         with as_user_error():
@@ -110,16 +113,20 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept
 
 
-def _of_recall(folder: Path, memories: tuple[str, ...]) -> list[Measured]:
+def _of_recall(folder: Path, config: CostConfig) -> list[Measured]:
     """Return the memories of a measurement at their sizes, with their mean area over seeds by task."""
     try:
         sizes = Sizes.from_json((folder / "config.json").read_text())
-        areas: dict[str, dict[str, float]] = json.loads((folder / "areas.json").read_text())
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        text = (folder / "areas.json").read_text()
+        areas: dict[str, dict[str, float]] = read_value("areas.json", parse_json(text), dict[str, dict[str, float]])
+    except (OSError, ValueError) as error:
         raise UserError(f"{folder} has no finished measurement of lifelong recall: {error}") from error
-    names = memories or tuple(dict.fromkeys(name for by_name in areas.values() for name in by_name))
+    names = config.memories or tuple(dict.fromkeys(name for by_name in areas.values() for name in by_name))
     if unknown := [name for name in names if not any(name in by_name for by_name in areas.values())]:
         raise UserError(f"{folder} has not measured {unknown[0]!r}; it has {', '.join(next(iter(areas.values())))}")
+    for name in () if config.memories or config.trust else names:
+        for found in foreign_memories(name, {}):
+            raise UserError(f"{folder / 'areas.json'}: {refusal('memory', found)}")
     options = {name: build(name, sizes)[1].options for name in names}
     return [
         Measured(

@@ -32,7 +32,7 @@ def main(config: ExportConfig, console: Console | None = None) -> Written:
     """
     console = console or Console(quiet=True)
     folders = [run for run in config.runs if not run.is_file()]  # a report that the shell found too
-    sources = [open_source(run) for run in folders or config.runs]
+    sources = [open_source(run, trust=config.trust) for run in folders or config.runs]
     names = [source.name for source in sources]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"runs are told apart by the name of their folder, and two are called {twice[0]}")

@@ -95,8 +95,8 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
         CheckpointError: if the run's checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = open_run(config.run)
-    agent = load_agent(config.run)
+    trained = open_run(config.run, config.trust)
+    agent = load_agent(config.run, trust=config.trust)
     policy = agent.policy.eval().requires_grad_(False)
     env = make_env(trained.resolved(), num_envs=config.num_envs, seed=evaluation_seed(config.seed))
     try:

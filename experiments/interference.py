@@ -66,7 +66,9 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
-    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
+    trained, schedule = open_run_as(
+        config.run, config.schedule, config.stream_options, config.device, trust=config.trust
+    )
     env, copies = (
         make_env(trained, num_envs=config.lives, life_episodes=None, seed=evaluation_seed(config.seed))
         for _ in range(2)
@@ -164,7 +166,9 @@ def _something_else(config: InterferenceConfig, trained: TrainConfig, env: TaskS
     if config.by.replace("_", "-") == trained.stream:
         foreign = replace(trained, stream_options=(*trained.stream_options, *config.by_options))
     else:
-        foreign = TrainConfig(config.by, boundary=trained.boundary, stream_options=config.by_options).resolved()
+        foreign = TrainConfig(
+            config.by, boundary=trained.boundary, stream_options=config.by_options, trust=config.trust
+        ).resolved()
     seed = evaluation_seed(config.seed ^ 1)  # other lives than those that are asked
     stream = make_env(foreign, num_envs=config.lives, life_episodes=None, seed=seed)
     try:

@@ -158,8 +158,8 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
         path.write_text(sizes.to_json())
     try:
         found = Sizes.from_json(path.read_text())
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder} holds no runs of lifelong recall: {path} cannot be read: {error!r}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no runs of lifelong recall: {path} cannot be read: {error}") from error
     for field in fields(Sizes):
         there, wanted = getattr(found, field.name), getattr(sizes, field.name)
         if there != wanted:

@@ -53,7 +53,7 @@ def main(config: ReportConfig) -> tuple[str, list[Path]]:
         UserError: if there are no runs, none can be opened, or none has the report or, for a figure, a curve.
     """
     folders = find_runs(config.runs)
-    runs, missing = _opened(folders)
+    runs, missing = _opened(folders, trust=config.trust)
     if config.report is not None:
         _check_report(config.report, runs)
     page_path, text_path = _outputs(config.output, folders)
@@ -92,18 +92,18 @@ def check(config: ReportConfig) -> None:
     if not words:
         return
     folders = find_runs(words)
-    runs, missing = _opened(folders)
+    runs, missing = _opened(folders, trust=config.trust)
     page_path, text_path = _outputs(config.output, folders)
     blocks = report_blocks(group_runs(runs, config.report), missing, page_path.parent)
     tell_check(lambda page: check_page(page, markdown(blocks, page_path.name), "rows"), text_path)
 
 
-def _opened(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def _opened(folders: Sequence[Path], *, trust: bool) -> tuple[list[Run], list[str]]:
     """Return the runs that can be opened, and why others cannot."""
     runs, missing = [], []
     for folder in folders:
         try:
-            runs.append(read_run(folder))
+            runs.append(read_run(folder, trust=trust))
         except (UserError, OSError) as error:
             missing.append(str(error))
     if not runs:

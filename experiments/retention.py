@@ -97,7 +97,9 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     """
     console = console or Console(quiet=True)
     torch.set_num_threads(config.threads)
-    trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
+    trained, schedule = open_run_as(
+        config.run, config.schedule, config.stream_options, config.device, trust=config.trust
+    )
     if config.probe and schedule is None:
         trained = replace(trained, schedule=f"once:meetings={config.meetings}")
     trained = replace(trained, carry=config.carry or trained.carry)

@@ -50,7 +50,7 @@ def _check(config: CheckConfig) -> None:
     from lifelong.experiments.studies.overview import overview
     from lifelong.experiments.studies.study import Study
 
-    study = Study.from_file(config.file, config.output)
+    study = Study.from_file(config.file, config.output, trust=config.trust)
     sys.stdout.write(overview(study, Console(stderr=True), measure=not config.quick))
 
 
@@ -58,7 +58,7 @@ def _register(config: RegisterConfig) -> None:
     from lifelong.experiments.studies.registration import REGISTERED, register
     from lifelong.experiments.studies.study import Study
 
-    study = Study.from_file(config.file, config.output)
+    study = Study.from_file(config.file, config.output, trust=config.trust)
     plans, begun = study.plans, study.begun  # what cannot be run is not registered
     found, new = register(study.file, study.folder, begun)
     said = "registered" if new else f"was registered on {found.date}"
@@ -74,7 +74,7 @@ def _run(config: RunConfig) -> None:
     from lifelong.experiments.studies.running import run_study
     from lifelong.experiments.studies.study import Study
 
-    study = Study.from_file(config.file, config.output)
+    study = Study.from_file(config.file, config.output, trust=config.trust)
     check_seeds(study.file, study.registration)
     failed = run_study(study, Console(stderr=True), workers=config.workers, ray=config.ray, any_code=config.any_code)
     if failed:
@@ -87,7 +87,7 @@ def _judge(config: JudgeConfig) -> None:
     from lifelong.experiments.studies.page import judgements_table
     from lifelong.experiments.studies.study import Study
 
-    study = Study.from_file(config.file, config.output)
+    study = Study.from_file(config.file, config.output, trust=config.trust)
     judgements = study.judge(partial=config.partial)
     table = judgements_table(judgements, study.standing)
     notes = dict.fromkeys(note for one in judgements for note in one.notes)
@@ -104,7 +104,7 @@ def _report(config: ReportConfig) -> None:
     if config.check and config.file.is_dir():
         tell_check(check_report, config.file)
         return
-    study = Study.from_file(config.file, config.output)
+    study = Study.from_file(config.file, config.output, trust=config.trust)
     folder = config.to or study.folder / "report"
     if config.check:
         tell_check(check_report, folder)

@@ -20,10 +20,12 @@ from lifelong.agents import load_checkpoint
 from lifelong.agents.checkpoint import restore_optimizer, with_names
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
-from lifelong.experiments.runs.directory import load_policy_tensors, parameter_names
+from lifelong.experiments.runs.directory import check_parts, load_policy_tensors, parameter_names
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.facts import check_facts
 from lifelong.experiments.runs.open_run import LAST, on_device, open_run
 from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.runs.trusted import with_trust
 from lifelong.experiments.settings.swap import SwapConfig
 
 __all__ = ["SwapConfig", "Transplant", "command", "main", "transplant"]
@@ -72,8 +74,10 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         CheckpointError: if the checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = on_device(open_run(config.run).resolved(), config.device)
-    parts, _ = load_checkpoint(config.run / LAST)
+    trained = on_device(open_run(config.run, config.trust).resolved(), config.device)
+    parts, facts = load_checkpoint(config.run / LAST)
+    check_facts(facts, config.run)
+    check_parts(parts, ("policy", "optimizer"), config.run)
     changed = replace(
         trained,
         memory=config.memory,
@@ -99,7 +103,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         training.checkpoint()
     console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"go on with: lifelong train --resume {changed.run}", soft_wrap=True)
+    console.print(f"go on with: lifelong train --resume {changed.run}{with_trust(changed)}", soft_wrap=True)
     return report
 
 

@@ -31,6 +31,7 @@ from lifelong.experiments.runs.seeds import of_seed, series_name, state_of
 from lifelong.experiments.runs.summary import Summary, show_summary
 from lifelong.experiments.runs.tensorboard import first_page
 from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.runs.trusted import with_trust
 from lifelong.experiments.settings.train import Asked
 
 __all__ = ["Outcome", "command", "main", "train_seeds"]
@@ -93,8 +94,8 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int], console: Console, aga
         console.print(f"seed {seed} ({len(done) + 1} of {len(seeds)}): {run.run}, {state}", soft_wrap=True)
         try:
             finished = state == "finished"
-            if not finished:
-                asked = TrainConfig(resume=run.run) if state == "interrupted" else run
+            if not finished:  # one that was interrupted has the settings that are asked, so what it names is trusted
+                asked = TrainConfig(resume=run.run, trust=True) if state == "interrupted" else run
                 finished = main(asked, console, tables=False).finished
         except KeyboardInterrupt:
             _tell_how_to_go_on(seed, done, again, console)
@@ -172,7 +173,7 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     other = [
         field.name
         for field in fields(TrainConfig)
-        if field.name not in ("resume", "new_episodes", "ppo", *_ELSEWHERE)
+        if field.name not in ("resume", "new_episodes", "trust", "ppo", *_ELSEWHERE)
         and getattr(config, field.name) != field.default
     ]
     other += list(config.ppo.set()) if isinstance(config.ppo, PPOOverrides) else ["ppo"]
@@ -181,7 +182,7 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
             f"--resume goes on with what {config.resume} was; it takes {', '.join(_ELSEWHERE)} and cannot also change "
             f"{', '.join(other)}"
         )
-    found = open_run(config.resume)
+    found = open_run(config.resume, config.trust).resolved()
     found = on_device(found, config.device or found.device or "cpu")
     found = replace(found, threads=config.threads or found.threads or 1, steps=config.steps or found.steps)
     found = replace(found, processes=config.processes or found.processes or 1)
@@ -202,7 +203,9 @@ def _tell(outcome: Outcome, config: TrainConfig, console: Console) -> None:
     for name in ("config.json", "episodes", "checkpoints/last"):
         console.print(f"wrote {outcome.folder / name}", markup=False, highlight=False, soft_wrap=True)
     if not outcome.finished:
-        console.print(f"interrupted; go on with: lifelong train --resume {outcome.folder}", soft_wrap=True)
+        console.print(
+            f"interrupted; go on with: lifelong train --resume {outcome.folder}{with_trust(config)}", soft_wrap=True
+        )
 
 
 def _show(outcome: Outcome, config: TrainConfig, console: Console, cost: str, tasks: list[str]) -> None:

@@ -53,7 +53,7 @@ def main(config: WatchConfig, console: Console | None = None) -> list[Moment]:
         CheckpointError: if the run's checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
-    trained = on_device(open_run(config.run).resolved(), "cpu")
+    trained = on_device(open_run(config.run, config.trust).resolved(), "cpu")
     if config.task is not None:
         trained = replace(trained, only_task=config.task)
     torch.set_num_threads(trained.threads or 1)

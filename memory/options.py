@@ -5,9 +5,10 @@ memories of this package: positive, and at most `MOST`. What else a range must b
 """
 
 import inspect
-import types
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lifelong.schema import described, fits, shown
 
 __all__ = ["MOST", "check_options"]
 
@@ -38,13 +39,13 @@ def check_options(name: str, factory: Any, options: Mapping[str, Any], *, sizes:
     for option, value in options.items():
         annotation = allowed.get(option, Any)
         where = f"memory {name!r}: {option} must be"
-        if not _fits(value, annotation):
-            wrong = TypeError if not _words(annotation) else ValueError
-            raise wrong(f"{where} {_described(annotation)}, got {_shown(value)}")
+        if not fits(value, annotation):
+            wrong = ValueError if get_origin(annotation) is Literal else TypeError
+            raise wrong(f"{where} {described(annotation)}, got {shown(value)}")
         for number in value if isinstance(value, list | tuple) else (value,):
             if isinstance(number, int | float) and not abs(number) <= LARGEST:
-                raise ValueError(f"{where} finite in float32: {option}={_shown(value)}")
-        if sizes and type(value) is int and int in _parts(annotation):
+                raise ValueError(f"{where} finite in float32: {option}={shown(value)}")
+        if sizes and type(value) is int and int in (annotation, *get_args(annotation)):
             if value < 1:
                 raise ValueError(f"{where} positive: {option}={value}")
             most = LOOPS.get(option, MOST)
@@ -59,59 +60,3 @@ def _annotations(factory: Any) -> dict[str, Any]:
         return get_type_hints(called)
     except (NameError, TypeError, AttributeError):  # names that only a type checker imports
         return {}
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the annotation itself."""
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-
-def _words(annotation: Any) -> tuple[Any, ...]:
-    """Return the values of a Literal; empty for any other annotation."""
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    """Return whether a value has an annotated type; true where that cannot be said."""
-    if annotation is Any:
-        return True
-    origin, args = get_origin(annotation), get_args(annotation)
-    if len(_parts(annotation)) > 1:
-        return any(_fits(value, part) for part in args)
-    if origin is Literal:
-        return any(type(value) is type(word) and value == word for word in args)
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is tuple:
-        several = isinstance(value, list | tuple)
-        if several and args[-1] is not ...:
-            return len(value) == len(args) and all(map(_fits, value, args))
-        return several and all(_fits(each, args[0]) for each in value)
-    if origin is dict:
-        return isinstance(value, Mapping)
-    kind = type(None) if annotation is None else annotation
-    return isinstance(value, kind) if isinstance(kind, type) and origin is None else True
-
-
-def _described(annotation: Any) -> str:
-    """Return an annotated type in words."""
-    if len(parts := _parts(annotation)) > 1:
-        return " or ".join(map(_described, parts))
-    if words := _words(annotation):
-        return f"one of {', '.join(map(str, words))}"
-    args = get_args(annotation)
-    if get_origin(annotation) is tuple:
-        count = "" if args[-1] is ... else f"{len(args)} "
-        return f"a list of {count}{'integers' if args[0] is int else 'numbers'}"
-    if get_origin(annotation) is dict:
-        return "a table of settings"
-    named = {int: "an integer", float: "a number", bool: "true or false", str: "a text", type(None): "None (null)"}
-    return named.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}"
-
-
-def _shown(value: Any) -> str:
-    """Return a value, shortened where it is long."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

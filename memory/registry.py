@@ -4,17 +4,26 @@ Torch is imported only when a memory is made, so that listing the names is fast.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lifelong.memory.options import check_options
 from lifelong.registry import Entry, check_settings, closest, find, known, load, table
+from lifelong.trust import foreign, is_foreign
 
 if TYPE_CHECKING:
     from lifelong.memory.memory import Memory
 
-__all__ = ["MEMORIES", "WRAPPERS", "find_memory", "known_memories", "make_memory"]
+__all__ = [
+    "MEMORIES",
+    "WRAPPERS",
+    "find_memory",
+    "foreign_memories",
+    "known_memories",
+    "load_memory",
+    "make_memory",
+]
 
 RENAMED = {"heads": "num_heads", "key_width": "key_dim", "value_width": "value_dim", "taps": "conv_size"}
 """Options of version 0.1 and their present names; old run directories and scripts use the old ones."""
@@ -372,6 +381,41 @@ def find_memory(name: str) -> Entry:
     return Entry(name, "")
 
 
+def foreign_memories(name: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of memories that are `package.module:Class` of another package.
+
+    Args:
+        name: of a memory, as for `find_memory`.
+        options: its settings; those of some memories name others.
+    """
+    for one in (name, *foreign(options)):
+        while one.partition(":")[0] in WRAPPERS and ":" in one:
+            one = one.partition(":")[2]
+        if is_foreign(one):
+            yield one
+
+
+def load_memory(name: str) -> Callable[..., "Memory"]:
+    """Return what makes a memory of a name: its class, or a function of this package's table.
+
+    Args:
+        name: as for `find_memory`.
+
+    Raises:
+        KeyError: if no memory has that name.
+        ImportError: if `package.module:Class` cannot be found.
+        TypeError: if it is no class of memories.
+    """
+    target = find_memory(name).target
+    made: Callable[..., Memory] = load("memory", target)
+    if not any(target == entry.target for entry in MEMORIES.values()):
+        base: type[Memory] = load("memory", "lifelong.memory.memory:Memory")
+        if not (inspect.isclass(made) and issubclass(made, base)):
+            shown = made.__name__ if inspect.isclass(made) else f"a {type(made).__name__}"
+            raise TypeError(f"memory {name!r} must be a class that extends lifelong.memory.Memory, got {shown}")
+    return made
+
+
 def make_memory(name: str, width: int, **options: Any) -> "Memory":
     """Return a new memory.
 
@@ -386,8 +430,7 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         TypeError: if it does not take these options, one has the wrong type, or it is no `Memory`.
         ValueError: if an option is out of range, or this machine has not the bytes that it would take.
     """
-    entry = find_memory(name)
-    factory = load("memory", entry.target)
+    entry, factory = find_memory(name), load_memory(name)
     options = _current_options(factory, options)
     check_settings("memory", name, factory, options, hidden="width")
     ours = getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
@@ -398,9 +441,6 @@ def make_memory(name: str, width: int, **options: Any) -> "Memory":
         memory = factory(width, **(entry.options | options))
     except TypeError as error:
         raise TypeError(f"memory {name!r} cannot be made with width={width}, {options}: {error}") from error
-    base: type[Memory] = load("memory", "lifelong.memory.memory:Memory")
-    if not isinstance(memory, base):
-        raise TypeError(f"memory {name!r} must be a lifelong.memory.Memory, got {type(memory).__name__}")
     if options and any(not p.isfinite().all() for p in memory.parameters() if not p.is_meta):
         raise ValueError(f"memory {name!r} would begin with weights that are not finite: width={width}, {options}")
     return memory

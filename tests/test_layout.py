@@ -13,13 +13,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("agents", "envs", "experiments", "kernels", "memory")
+NAMES = {
+    "registry",
+    "schema",
+    "tables",
+    "trust",
+}  # the lowest floor; `kernels` needs nothing but torch, triton and numba
 SPACES = {"action_spaces", "hashed_words", "readable"}  # `envs` and `agents` never meet: what both know of spaces
-MAY_IMPORT = {  # `registry` is the lowest floor but for `kernels`, which needs nothing but torch, triton and numba
+MAY_IMPORT = {
     "kernels": set(),
-    "memory": {"kernels", "registry"},
-    "envs": {"registry"} | SPACES,
-    "agents": {"memory", "kernels", "registry"} | SPACES,
-    "experiments": {"agents", "envs", "memory", "kernels", "registry"} | SPACES,
+    "memory": {"kernels"} | NAMES,
+    "envs": NAMES | SPACES,
+    "agents": {"memory", "kernels"} | NAMES | SPACES,
+    "experiments": {"agents", "envs", "memory", "kernels"} | NAMES | SPACES,
 }
 MUST_NOT_IMPORT = {  # other people's packages that a floor does without
     "kernels": {"gymnasium", "minigrid", "tensordict", "torchrl"},

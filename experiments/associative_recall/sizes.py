@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
+
+from lifelong.schema import read_fields
+from lifelong.tables import parse_json
 
 __all__ = ["PRESETS", "TUNING_SEED", "Sizes"]
 
@@ -29,11 +32,12 @@ class Sizes:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        found: dict[str, Any] = json.loads(text)
-        for name in ("pairs", "times"):
-            found[name] = tuple(found[name])
-        return cls(**found)
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        return cls(**read_fields(cls, parse_json(text)))
 
 
 PRESETS: dict[str, tuple[Sizes, tuple[float, ...]]] = {  # and learning rates

@@ -101,15 +101,19 @@ class Source:
         )
 
 
-def open_source(folder: Path) -> Source:
+def open_source(folder: Path, *, trust: bool = False) -> Source:
     """Return a run to be exported.
+
+    Args:
+        folder: of the run.
+        trust: as of `open_run`.
 
     Raises:
         UserError: if the folder holds no run.
     """
-    config = open_run(folder).resolved()
+    config = open_run(folder, trust).resolved()
     content = json.loads((folder / "config.json").read_text())
-    return Source(folder, config, content.get("origin", {}))
+    return Source(folder, config, content.get("origin") or {})
 
 
 def labels(sources: Sequence[Source]) -> list[str]:

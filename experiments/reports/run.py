@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lifelong.agents.checkpoint import has_checkpoint, read_facts
+from lifelong.agents.checkpoint import has_checkpoint
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.episodes import Mode, read_episodes
+from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.open_run import LAST, open_run
+from lifelong.experiments.runs.trusted import with_trust
 
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
@@ -87,16 +89,17 @@ class Run:
         return kept | ppo
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, *, trust: bool = False) -> Run:
     """Return a run.
 
     Args:
         folder: of the run.
+        trust: as of `open_run`.
 
     Raises:
         UserError: if it has no config that this version reads, or its stream file cannot be read.
     """
-    config = open_run(folder).resolved()
+    config = open_run(folder, trust).resolved()
     text = (folder / "config.json").read_bytes()
     content = json.loads(text)
     origin = content.get("origin")
@@ -110,9 +113,8 @@ def read_run(folder: Path) -> Run:
         folder, config, origin if isinstance(origin, dict) else {}, hashlib.sha256(text).hexdigest(), stream, facts
     )
     if facts and not run.finished:
-        notes.append(
-            f"interrupted at {run.steps:,} of {config.steps:,} steps; go on with: lifelong train --resume {folder}"
-        )
+        said = f"interrupted at {run.steps:,} of {config.steps:,} steps"
+        notes.append(f"{said}; go on with: lifelong train --resume {folder}{with_trust(config)}")
     if anew := facts.get("new_episodes"):
         steps = ", ".join(f"{step:,}" for step in anew)
         notes.append(f"it went on with new episodes after {steps} steps: others than of an uninterrupted run")
@@ -163,10 +165,9 @@ def _facts(folder: Path) -> tuple[dict[str, Any], list[str]]:
     if not has_checkpoint(folder / LAST):
         return {}, ["it has no checkpoint: steps and seconds are not known"]
     try:
-        facts = read_facts(folder / LAST)
-        return {**facts, "steps": int(facts["steps"]), "seconds": float(facts["seconds"])}, []
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        return {}, [f"its checkpoint cannot be read, so steps and seconds are not known: {error!r}"]
+        return run_facts(folder), []
+    except (OSError, ValueError) as error:
+        return {}, [f"its checkpoint cannot be read, so steps and seconds are not known: {error}"]
 
 
 def _damaged(folder: Path) -> list[str]:

@@ -50,6 +50,7 @@ def evaluate(
     schedule: str | None = None,
     seed: int = 0,
     threads: int = 1,
+    trust: bool = False,
     console: Console | None = None,
 ) -> Summary:
     """Measure the retention of a run's frozen agent in fresh lives; the same as `lifelong retention`.
@@ -64,10 +65,11 @@ def evaluate(
         schedule: which task comes next; None is as in training.
         seed: of the lives; never those of training.
         threads: threads of torch.
+        trust: as of `load_agent`.
         console: where progress and the table go; None prints nothing.
 
     Raises:
-        UserError: if there is no such run, or its agent cannot live so.
+        UserError: if there is no such run, its agent cannot live so, or it names code and is not trusted.
         CheckpointError: if its checkpoint cannot be read.
     """
     config = RetentionConfig(
@@ -80,11 +82,12 @@ def evaluate(
         schedule=schedule,
         seed=seed,
         threads=threads,
+        trust=trust,
     )
     return retention(config, console)
 
 
-def load_agent(run: str | Path, device: str = "cpu") -> Agent:
+def load_agent(run: str | Path, device: str = "cpu", *, trust: bool = False) -> Agent:
     """Return the trained agent of a run, with its `carry`.
 
     Warns where training has met no empty memory in its last 50 updates: what the agent does in a new life is then not
@@ -93,13 +96,15 @@ def load_agent(run: str | Path, device: str = "cpu") -> Agent:
     Args:
         run: directory of the run.
         device: where the agent computes.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
 
     Raises:
-        UserError: if there is no such run, or its stream cannot be made here.
+        UserError: if there is no such run, its stream cannot be made here, or it names such code and is not trusted.
         CheckpointError: if its checkpoint cannot be read.
     """
     folder = Path(run)
-    config = replace(on_device(open_run(folder), device), cuda_graph="auto")
+    config = replace(on_device(open_run(folder, trust), device), cuda_graph="auto")
     stream = make_env(config, num_envs=1)
     try:
         with torch.random.fork_rng():  # `make_agent` seeds torch
@@ -119,7 +124,7 @@ def load_agent(run: str | Path, device: str = "cpu") -> Agent:
     return Agent(policy, stream.single_observation_space, stream.single_action_space, config.carry)
 
 
-def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0) -> AgentState:
+def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0, *, trust: bool = False) -> AgentState:
     """Return the state of lives of training, as copies: their memory, and the last action and reward.
 
     The agent's next step is the first of an episode.
@@ -128,14 +133,15 @@ def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0) -> 
         run: directory of the run.
         agent: of the run, as `load_agent` returns it.
         slots: of the lives, from 0 to the run's `num_envs` - 1; a life may be copied several times.
+        trust: as of `load_agent`.
 
     Raises:
-        UserError: if there is no such run, or its stream cannot be made here.
+        UserError: as `load_agent`.
         ValueError: if there is no such slot, or the agent has other spaces.
         CheckpointError: if the run's checkpoint cannot be read, or is of another memory.
     """
     folder, chosen = Path(run), [slots] if isinstance(slots, int) else list(slots)
-    stream = make_env(open_run(folder), num_envs=1)
+    stream = make_env(open_run(folder, trust), num_envs=1)
     stream.close()
     agent.check_spaces(stream)
     memory_state, position = load_lives(folder, agent.policy)

@@ -35,6 +35,8 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
         settings["boundary"] = config.boundary
     if config.feedback is not None:
         settings["feedback"] = config.feedback
+    if is_stream_file(config.stream):
+        settings["trust"] = config.trust
     check_stream(config.stream)
     with as_user_error(prefix=f"stream {config.stream!r}: "):
         if config.schedule is not None:

@@ -1,6 +1,5 @@
 """Settings of a training run: a frozen dataclass behind the command line and `config.json`."""
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -14,13 +13,28 @@ from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs.gym_task import GymTask
 from lifelong.envs.parse import parse_integer
 from lifelong.envs.stream_file import StreamFileError, is_stream_file, read_stream_file
-from lifelong.experiments.runs.actions import ACTIONS, check_actions
-from lifelong.experiments.runs.errors import UserError, check_hazard, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_ends_of_lives, check_fields
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.horizons import fits
 from lifelong.experiments.runs.loggers import logger_names
 from lifelong.experiments.runs.presets import preset, preset_name
-from lifelong.registry import nearest
+from lifelong.experiments.runs.sizes import (
+    Count,
+    CountOrZero,
+    Hazard,
+    Layers,
+    Length,
+    Lives,
+    Seed,
+    Share,
+    Threads,
+    Width,
+)
+from lifelong.memory.registry import foreign_memories
+from lifelong.registry import unknown
+from lifelong.schema import SchemaError, Within, read_fields, shown
+from lifelong.tables import parse_json
+from lifelong.trust import refusal
 
 __all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "lives_of_minibatch", "options"]
 
@@ -95,9 +109,6 @@ class PPOOverrides:
 
 _OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
 """Settings of a `gym:` stream that make several tasks of one, or say how long its lives are."""
-
-_WORDS = ("stream_options", "env_kwargs", "memory_options")
-"""Settings that are words of name=value."""
 
 _OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads", "processes")
 """Settings without a default that no stream file can give."""
@@ -188,6 +199,8 @@ class TrainConfig:
         resume: go on with an interrupted run, to the same bits, or with a finished one for more steps; takes device,
             threads, processes, steps and new_episodes, and no other setting. With other steps the learning rate goes on
             from where it is, linearly down to its last share at the new end; that of a finished run stays there.
+        trust: import the code that files name, a stream file or the run that is resumed: a memory or an environment
+            that is neither registered nor of an installed package. What the command line names needs no trust.
         new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
             their seed or keep state over episodes: weights, optimiser, memory and normalisers stay, unfinished episodes
             are dropped and the next ones begin. The bits are not those of an uninterrupted run.
@@ -202,23 +215,23 @@ class TrainConfig:
 
     stream: Annotated[tyro.conf.Positional[str], Heading("most used")] = "cued-recall"
     memory: str = "gated_delta"
-    steps: int | None = None
-    num_envs: int | None = None
-    seed: int = 0
+    steps: Count | None = None
+    num_envs: Lives | None = None
+    seed: Seed = 0
 
     feedback: Annotated[Literal["reveal", "reward"] | None, Heading("the stream")] = None
     schedule: str | None = None
     only_task: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
-    life_episodes: int | None = None
-    life_hazard: float | None = None
+    life_episodes: CountOrZero | None = None
+    life_hazard: Hazard | None = None
     stream_options: tuple[str, ...] = ()
     env_kwargs: tuple[str, ...] = ()
 
     carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
-    width: int = 64
-    layers: int = 1
-    expansion: float = 1.0
+    width: Width = 64
+    layers: Layers = 1
+    expansion: Annotated[float, Within(above=0, most=1024)] = 1.0
     residual: Literal["sum", "gated"] = "sum"
     memory_options: tuple[str, ...] = ()
     working_memory: str | None = None
@@ -227,49 +240,44 @@ class TrainConfig:
     paired_weights: bool = False
 
     preset: Annotated[str | None, Heading("learning (PPO)")] = None
-    segment: int | None = None
-    final_lr_fraction: float = 0.05
+    segment: Length | None = None
+    final_lr_fraction: Share = 0.05
     ppo: Annotated[PPOConfig | PPOOverrides, tyro.conf.arg(constructor=PPOOverrides)] = PPOOverrides()
 
-    evaluation_lives: Annotated[int | None, Heading("evaluation")] = None
+    evaluation_lives: Annotated[CountOrZero | None, Heading("evaluation")] = None
     actions: Literal["drawn", "greedy", "both"] = "both"
     evaluate_every: str = "auto"
     evaluate_mode: Literal["probe", "sandbox", "empty"] = "probe"
-    evaluate_episodes: int = 1
+    evaluate_episodes: Count = 1
 
     name: Annotated[str | None, Heading("the run and its files")] = None
     runs: Path = Path("runs")
     log: str = "tensorboard"
     checkpoint_every: str = "60s"
-    keep: int = 2
+    keep: Count = 2
     overwrite: bool = False
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     new_episodes: bool = False
+    trust: bool = False
 
     device: Annotated[str | None, Heading("the machine")] = None
-    threads: int | None = None
-    processes: int | None = None
+    threads: Threads | None = None
+    processes: Threads | None = None
     cuda_graph: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         """Validate the settings; write a registered stream's name with hyphens."""
-        check_sizes(self, ("steps", "num_envs", "segment", "width", "layers", "evaluate_episodes", "keep"))
-        check_sizes(self, ("threads", "processes"))
-        check_sizes(self, ("life_episodes", "evaluation_lives"), 0)
-        check_seed(self.seed)
-        check_hazard(self)
-        check_actions(self.actions, (*ACTIONS, "both"))
+        for name in ("evaluate_every", "checkpoint_every"):
+            if type(steps := getattr(self, name)) is int:  # a number in runs of before 0.3, and in programs
+                object.__setattr__(self, name, str(steps))
+        check_fields(self)
+        check_ends_of_lives(self)
         logger_names(self.log)
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off"):
             object.__setattr__(self, "evaluate_every", str(_steps("evaluate_every", self.evaluate_every)))
-        object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))  # a number in runs of before 0.3
         every(self.checkpoint_every)
-        if not 0 < self.expansion <= 1024:
-            raise UserError(f"expansion must lie above 0 and be at most 1024: expansion={self.expansion}")
-        if not 0 <= self.final_lr_fraction <= 1:
-            raise UserError(f"final_lr_fraction must lie in [0, 1]: final_lr_fraction={self.final_lr_fraction}")
         if self.name is not None and (self.name != Path(self.name).name or self.name in ("", "..")):
             raise UserError(f"name must be one plain folder name, got {self.name!r}; --runs says where runs are kept")
         if self.new_episodes and self.resume is None:
@@ -331,46 +339,55 @@ class TrainConfig:
     def _of_file(self) -> _Stream:
         """Return what a stream file says, its settings of training among it."""
         try:
-            found = read_stream_file(self.stream)
+            found = read_stream_file(self.stream, trust=self.trust)
         except StreamFileError as error:
             raise UserError(str(error)) from error
-        said = {ALIASES.get(name, name): value for name, value in found.train.items()}
         open_ = {f.name for f in fields(self) if f.default is None and f.name not in _OF_THE_COMMAND} | {*_PPO}
-        if unknown := sorted(set(said) - open_):
-            hint = nearest(unknown[0], open_)
-            raise UserError(
-                f"{self.stream}: train has no setting {unknown[0]!r}{hint} known: {', '.join(sorted(open_))}"
-            )
+        said: dict[str, Any] = {}
+        for name, value in found.train.items():
+            new = ALIASES.get(name, name)
+            kind = PPOOverrides if new in _PPO else type(self)
+            line = found.lines.get(("train", name), found.lines.get(("train",)))
+            where = f"{self.stream}{f':{line}' if line else ''}: train"
+            if new not in open_:
+                raise UserError(f"{where} has no setting {shown(name)}{unknown(new, open_)}")
+            try:
+                said |= read_fields(kind, {new: value}, names=open_, needed=False)
+            except SchemaError as error:
+                raise UserError(f"{where}: {error}") from error
+        for name in () if self.trust else foreign_memories(said.get("working_memory") or "off", {}):
+            raise UserError(f"{self.stream}: {refusal('working memory', name)}")
         lives = {"life_episodes": found.options.get("life_episodes") or 0}
         lives["life_hazard"] = found.options.get("life_hazard")
         return _Stream(found.stream, None, tuple(found.options.get("tasks", ())), lives | said)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold of it."""
-        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+        """Return what JSON can hold of it; a file does not say that it is to be trusted."""
+        said = {name: value for name, value in asdict(self).items() if name != "trust"}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
         """Return the config that `to_json` gave, in this version or in 0.1.
 
         Raises:
-            UserError: if there are settings this version does not know.
-            TypeError: if it is no table of settings.
+            UserError: if it is no table of settings, or one is unknown, of another type or out of range.
         """
-        if not isinstance(content, Mapping) or not isinstance(content.get("ppo") or {}, Mapping):
-            raise TypeError("settings must be a table of names and values")
-        nested: dict[str, Any] = content.get("ppo") or {}
-        settings: dict[str, Any] = {**content}
-        flat = {ALIASES.get(name, name): value for name, value in settings.items() if name != "ppo"} | nested
-        learn, rest = _apart(_BEFORE | flat)
-        known = {f.name for f in fields(cls)} - {"ppo"}
-        if unknown := sorted(set(rest) - known):
-            raise UserError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted({*known, *_PPO}))}")
-        paths: dict[str, Any] = {n: Path(rest[n]) for n in ("runs", "resume") if rest.get(n) is not None}
-        tuples: dict[str, Any] = {n: tuple(rest[n]) for n in _WORDS if n in rest}
-        ppo = PPOOverrides(**learn)
+        if not isinstance(content, Mapping):
+            raise UserError(f"settings must be a table of names and values, got {shown(content)}")
+        nested: Any = content.get("ppo") or {}
+        try:
+            read_fields(PPOOverrides, nested, what="setting of ppo")
+            settings = {ALIASES.get(name, name): value for name, value in content.items() if name != "ppo"}
+            learn, rest = _apart(_BEFORE | settings | nested)
+            for name in ("evaluate_every", "checkpoint_every"):
+                rest |= {name: str(rest[name])} if type(rest.get(name)) is int else {}
+            ppo = PPOOverrides(**read_fields(PPOOverrides, learn))
+            read = read_fields(cls, rest, names={f.name for f in fields(cls)} - {"ppo", "trust"}, what="setting")
+        except SchemaError as error:
+            raise UserError(str(error)) from error
         whole = len(ppo.set()) == len(_PPO)
-        return cls(**(rest | paths | tuples), ppo=ppo.over(PPOConfig()) if whole else ppo)
+        return cls(**read, ppo=ppo.over(PPOConfig()) if whole else ppo)
 
 
 def default_processes(config: TrainConfig) -> int:
@@ -442,7 +459,7 @@ def options(words: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"options are name=value, got {word!r}")
         try:
-            parsed[name.replace("-", "_")] = json.loads(value)
+            parsed[name.replace("-", "_")] = parse_json(value)
         except ValueError:
             parsed[name.replace("-", "_")] = value
     return parsed

@@ -11,10 +11,11 @@ runs/<name>/crash.json          how training failed, and how to reproduce an env
                                 just before
 """
 
+import math
 import platform
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -31,12 +32,14 @@ from lifelong.agents.checkpoint import find_checkpoint, optimizer_tensors, resto
 from lifelong.envs import StreamError, TaskStream
 from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.facts import check_facts
 from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 
 __all__ = [
     "Captured",
     "capture",
+    "check_parts",
     "flat",
     "load_lives",
     "load_policy",
@@ -156,12 +159,14 @@ def restore(
 
     Raises:
         CheckpointError: if there is no whole checkpoint, or it is of another agent or of other `env_kwargs`.
+        UserError: if the run's config was changed after it was written.
         StreamError: if an environment does not reproduce its episode; says how to go on.
     """
     found = find_checkpoint(folder / LAST)
     if found.damaged:
         warnings.warn(found.sentence(), stacklevel=2)
-    parts, facts = found.parts, found.facts
+    parts, facts = found.parts, check_facts(found.facts, folder)
+    check_parts(parts, ("policy", "optimizer", "memory", "random", "world" if "world" in parts else "env"), folder)
     if (was := facts.get("env_kwargs", {})) != env_kwargs:
         raise CheckpointError(f"{folder} has env_kwargs={env_kwargs}, its checkpoint is of env_kwargs={was}")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
@@ -188,8 +193,10 @@ def restore(
 def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
     """Load the weights of a run's checkpoint into a policy and return the checkpoint's facts."""
     parts, facts = load_checkpoint(folder / LAST)
+    checked = check_facts(facts, folder)
+    check_parts(parts, ("policy",), folder)
     load_policy_tensors(policy, parts["policy"], folder)
-    return facts
+    return checked
 
 
 def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str, NDArray[Any]]]:
@@ -203,7 +210,9 @@ def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str,
         CheckpointError: if there is no whole checkpoint, or it is of another memory.
     """
     parts, facts = load_checkpoint(folder / LAST)
-    position = _position(parts, facts)
+    checked = check_facts(facts, folder)
+    check_parts(parts, ("memory", "world" if "world" in parts else "env"), folder)
+    position = _position(parts, checked)
     memory_state = policy.backbone.initial_state(position["life"].size)
     wanted = {"/".join(key): value.shape for key, value in flat(memory_state).items()}
     found = {name: value.shape for name, value in parts["memory"].items()}
@@ -211,6 +220,13 @@ def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str,
         raise CheckpointError(f"the checkpoint of {folder} is of another memory: {found}, the agent's is {wanted}")
     _fill(memory_state, parts["memory"], next(policy.parameters()).device)
     return memory_state, position
+
+
+def check_parts(parts: Mapping[str, Any], names: Sequence[str], folder: Path) -> None:
+    """Validate that a checkpoint has the parts that are asked of it."""
+    for name in names:
+        if name not in parts:
+            raise CheckpointError(f"the checkpoint of {folder} has no {name}.safetensors in its manifest")
 
 
 def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], device: torch.device) -> None:
@@ -223,6 +239,12 @@ def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) 
     """Return the position of a checkpoint's stream, and remove its shapes from the facts."""
     position = parts["env" if "env" in parts else "world"]  # its name until 0.2
     shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
+    for name in sorted(position.keys() | shapes.keys()):
+        saved = position[name].numel() if name in position else "no"
+        if name not in shapes or saved != math.prod(shapes[name]):
+            raise CheckpointError(
+                f"facts.json has the shape {shapes.get(name)} of {name}, the position {saved} numbers"
+            )
     return {name: value.numpy().reshape(shapes[name]) for name, value in position.items()}
 
 

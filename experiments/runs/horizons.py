@@ -4,8 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from lifelong.memory.registry import find_memory
-from lifelong.registry import load
+from lifelong.memory.registry import load_memory
 
 __all__ = ["fits"]
 
@@ -25,7 +24,7 @@ def fits(memory: str, width: int, given: Mapping[str, Any]) -> bool:
     if "horizons" in given or not isinstance(heads, int) or heads < 2:
         return False
     try:
-        own = inspect.signature(load("memory", find_memory(memory).target)).parameters["horizons"].default
+        own = inspect.signature(load_memory(memory)).parameters["horizons"].default
         return bool(min(own) > LONG)
     except (KeyError, ImportError, TypeError, ValueError):  # no such memory, no such setting, none that is a pair
         return False

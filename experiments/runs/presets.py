@@ -15,7 +15,8 @@ from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs.gym_task import GymTask
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES, LIFE_HAZARD
-from lifelong.registry import nearest
+from lifelong.registry import unknown
+from lifelong.schema import shown
 
 __all__ = ["PRESETS", "family_of", "preset", "preset_name"]
 
@@ -160,4 +161,4 @@ def preset(name: str | None) -> dict[str, Any]:
     if name in PRESETS:
         return _ANY | PRESETS[name]
     known = [*PRESETS, *FAMILIES]
-    raise UserError(f"no preset {name!r}{nearest(name, known)} known: {', '.join(known)}")
+    raise UserError(f"no preset {shown(name)}{unknown(name, known)}")

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from lifelong.agents.checkpoint import read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import changed_since
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import FROZEN
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.runs.open_run import LAST, open_run
+from lifelong.experiments.runs.facts import run_facts
+from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.trusted import foreign_names
 
 __all__ = ["of_seed", "series_name", "state_of"]
 
@@ -42,7 +43,7 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
     folder = config.run
     if config.overwrite or not folder.exists() or not any(folder.iterdir()):
         return "new"
-    found = open_run(folder).resolved()
+    found = open_run(folder, config.trust or foreign_names(config)).resolved()
     before, asked = found.to_json(), config.to_json()
     differ = [_difference(n, before[n], asked[n]) for n in asked if n not in _ELSEWHERE and before[n] != asked[n]]
     differ += _other_stream(config, found)
@@ -60,8 +61,8 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
 
 def _is_finished(config: TrainConfig, folder: Path) -> bool:
     try:
-        steps = read_facts(folder / LAST)["steps"]
-    except (OSError, ValueError, KeyError, TypeError):
+        steps = run_facts(folder)["steps"]
+    except (OSError, ValueError):
         return False
     mode = FROZEN["greedy" if config.actions == "greedy" else "drawn"]  # with both, drawn ones are written last
     evaluated = not config.evaluation_lives or any((folder / "episodes").glob(f"{mode}-*.parquet"))

@@ -33,6 +33,7 @@ from lifelong.experiments.runs.directory import Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
+from lifelong.experiments.runs.facts import config_facts
 from lifelong.experiments.runs.going_on import go_on
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
@@ -50,6 +51,7 @@ from lifelong.experiments.runs.summary import Summary, recent_scalars, retention
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
 from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalars
+from lifelong.experiments.runs.trusted import with_trust
 
 __all__ = ["Trainer"]
 
@@ -125,6 +127,7 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(config.checkpoint_every, config.keep)
         self._signals = Signals(lambda text: self.console.print(text, soft_wrap=True))
+        self._of_config = config_facts(config)
         self.whole: Captured | None = None
         """The training as it was between the last two segments."""
         self.seconds: float = facts.get("seconds", 0.0)
@@ -323,7 +326,7 @@ class Trainer:
         """Keep everything as it is now, between two segments."""
         facts: dict[str, Any] = {"rows": self.log.rows, "seconds": self.seconds, "mean_length": self.mean_length}
         facts |= {"last_empty_memory": self.last_empty_memory, "reported": self.reported, "logged": self.writer.sizes()}
-        facts["no_curve"] = self.writer.reason
+        facts |= {"no_curve": self.writer.reason} | self._of_config
         if self.config.env_kwargs:
             facts["env_kwargs"] = options(self.config.env_kwargs)
         if self.new_episodes:
@@ -398,7 +401,7 @@ class Trainer:
         kept = self.checkpoints.written
         yield f"its checkpoint is of step {kept.steps:,}" if kept is not None else "its checkpoint is as it was"
         again = ", and --new-episodes if it breaks again" if isinstance(error, StreamError) else ""
-        yield f"go on with: lifelong train --resume {self.folder}{again}"
+        yield f"go on with: lifelong train --resume {self.folder}{with_trust(self.config)}{again}"
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""

@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 
 from lifelong.agents.carry import Carry
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_seed, check_sizes
+from lifelong.experiments.runs.errors import check_fields
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads
 
 __all__ = ["AdaptationConfig", "read"]
 
@@ -33,25 +34,26 @@ class AdaptationConfig:
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    change_at: int | None = None
-    steps: int | None = None
-    lives: int | None = None
+    change_at: Count | None = None
+    steps: Count | None = None
+    lives: Lives | None = None
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
-    seed: int = 0
-    threads: int = 1
+    seed: Seed = 0
+    threads: Threads = 1
     device: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("change_at", "steps", "lives", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
 
 
 def read(words: list[str]) -> AdaptationConfig:
@@ -61,5 +63,5 @@ def read(words: list[str]) -> AdaptationConfig:
         UserError: if a word is wrong.
     """
     config = parse(AdaptationConfig, words, "adaptation")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

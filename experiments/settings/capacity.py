@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields, check_output
+from lifelong.experiments.runs.sizes import Repeats, Seed, Width
 from lifelong.registry import nearest
 
 __all__ = ["CapacityConfig", "read"]
@@ -46,15 +47,14 @@ class CapacityConfig:
     keys: tuple[Keys, ...] = get_args(Keys)
     pairs: tuple[int, ...] = (64, 128, 256)
     rules: tuple[str, ...] = ()
-    width: int = 64
-    repeats: int = 48
-    seed: int = 0
+    width: Width = 64
+    repeats: Repeats = 48
+    seed: Seed = 0
     output: Path | None = None
 
     def __post_init__(self) -> None:
         """Validate numbers and names."""
-        check_sizes(self, ("width", "repeats"))
-        check_seed(self.seed)
+        check_fields(self)
         check_output(self.output)
         if min(self.pairs, default=0) < 1:
             raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.names import check_stream
+from lifelong.experiments.runs.sizes import Length, Lives, Seed
 
 __all__ = ["CertifyConfig", "read"]
 
@@ -23,20 +24,22 @@ class CertifyConfig:
         seed: random seed of the lives; if not given 0, and 1 with --check, whose lives are to be other ones.
         check: compare with the stored certificates.
         store: write the certificates that come with the package.
+        trust: import the code that a stream file names: an environment that is neither registered nor of an installed
+            package.
     """
 
     streams: tyro.conf.Positional[tuple[str, ...]] = ()
     stream_options: tuple[str, ...] = ()
-    lives: int | None = None
-    episodes: int | None = None
-    seed: int | None = None
+    lives: Lives | None = None
+    episodes: Length | None = None
+    seed: Seed | None = None
     check: bool = False
     store: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("lives", "episodes"))
-        check_seed(self.seed)
+        check_fields(self)
         for name, least in (("lives", 2), ("episodes", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import check_fields, check_output
+from lifelong.experiments.runs.sizes import Count, Seed
 
 __all__ = ["CAMPAIGNS", "COUNTS", "Campaign", "ChaosConfig", "read"]
 
@@ -34,15 +35,14 @@ class ChaosConfig:
     """
 
     campaigns: tyro.conf.Positional[tuple[Campaign, ...]] = CAMPAIGNS
-    count: int | None = None
-    seed: int = 0
+    count: Count | None = None
+    seed: Seed = 0
     folder: Path | None = None
     output: Path | None = None
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("count",))
-        check_seed(self.seed)
+        check_fields(self)
         check_output(self.output)
         check_output(self.folder, folder=True)
 

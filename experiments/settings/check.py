@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.names import check_memories, check_stream
+from lifelong.experiments.runs.sizes import Layers, Lives, Seed, Width
 
 __all__ = ["CheckConfig", "read"]
 
@@ -29,6 +30,8 @@ class CheckConfig:
         segment: steps of each of the two segments.
         seed: random seed.
         device: where torch computes: cpu, cuda or cuda:<number>.
+        trust: import the code that a stream file names: an environment that is neither registered nor of an installed
+            package.
     """
 
     memory: str
@@ -37,17 +40,17 @@ class CheckConfig:
     memory_options: tuple[str, ...] = ()
     stream_options: tuple[str, ...] = ()
     env_kwargs: tuple[str, ...] = ()
-    width: int = 64
-    layers: int = 1
-    num_envs: int = 4
+    width: Width = 64
+    layers: Layers = 1
+    num_envs: Lives = 4
     segment: int = 32
-    seed: int = 0
+    seed: Seed = 0
     device: str = "cpu"
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("width", "layers", "num_envs"))
-        check_seed(self.seed)
+        check_fields(self)
         if not 2 <= self.segment <= 4096:
             raise UserError(f"segment must be 2 to 4096: segment={self.segment}")
 

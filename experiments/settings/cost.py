@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_output, check_sizes
+from lifelong.experiments.runs.errors import check_fields, check_output
 from lifelong.experiments.runs.names import check_memories
+from lifelong.experiments.runs.sizes import Batch, Length, Lives, Repeats, Threads, Width
 
 __all__ = ["CostConfig", "read"]
 
@@ -26,22 +27,25 @@ class CostConfig:
         threads: threads of torch.
         device: where to compute: cpu, cuda or cuda:<number>.
         output: directory to write cost.md and the pictures to; if not given, the first of `recall`.
+        trust: import the code that outputs of `recall` name: memories that are neither registered nor of an installed
+            package.
     """
 
     memories: tuple[str, ...] = ()
-    width: int = 64
-    lives: int = 64
-    batch: int = 16
-    length: int = 128
+    width: Width = 64
+    lives: Lives = 64
+    batch: Batch = 16
+    length: Length = 128
     recall: tuple[Path, ...] = ()
-    repeats: int = 5
-    threads: int = 1
+    repeats: Repeats = 5
+    threads: Threads = 1
     device: str = "cpu"
     output: Path | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("width", "lives", "batch", "length", "repeats", "threads"))
+        check_fields(self)
         check_output(self.output, folder=True)
 
 

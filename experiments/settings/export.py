@@ -31,11 +31,14 @@ class ExportConfig:
         runs: directories of the runs.
         format: l2logger, continual-world, cora, rliable or csv.
         output: folder to write to, new or empty.
+        trust: import the code that runs name: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     format: str
     output: Path
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -9,8 +9,9 @@ import tyro
 
 from lifelong.envs.extras import install_line
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Lives, Seed
 
 __all__ = ["ExportPolicyConfig", "read"]
 
@@ -28,19 +29,21 @@ class ExportPolicyConfig:
         num_envs: lives in a batch; the file is for exactly so many.
         seed: random seed of the steps by which the file is checked.
         overwrite: replace a file of the same name.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path
     format: Literal["torch-export", "onnx"] = "torch-export"
-    num_envs: int = 1
-    seed: int = 0
+    num_envs: Lives = 1
+    seed: Seed = 0
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("num_envs",))
-        check_seed(self.seed)
+        check_fields(self)
         check_output(self.output)
         if self.output.suffix != _SUFFIXES[self.format]:
             raise UserError(f"output must end with {_SUFFIXES[self.format]} for {self.format}: output={self.output}")
@@ -58,5 +61,5 @@ def read(words: list[str]) -> ExportPolicyConfig:
         UserError: if a word is wrong.
     """
     config = parse(ExportPolicyConfig, words, "export-policy")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

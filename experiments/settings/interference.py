@@ -7,11 +7,12 @@ from typing import Annotated
 import tyro
 
 from lifelong.agents.carry import Carry
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.names import check_stream
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads
 
 __all__ = ["InterferenceConfig", "read"]
 
@@ -37,27 +38,28 @@ class InterferenceConfig:
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
+        trust: import the code that the run or a stream file names: a memory or an environment that is neither
+            registered nor of an installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     by: str = "noise"
     by_options: tuple[str, ...] = ()
-    most: int = 4096
-    before: int | None = None
-    lives: int = _LIVES
+    most: Count = 4096
+    before: Count | None = None
+    lives: Lives = _LIVES
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
-    seed: int = 0
-    threads: int = 1
+    seed: Seed = 0
+    threads: Threads = 1
     device: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("most", "before", "lives", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
         if self.by == "noise" and self.by_options:
             raise UserError(f"noise has no settings: by_options={' '.join(self.by_options)}")
 
@@ -69,7 +71,7 @@ def read(words: list[str]) -> InterferenceConfig:
         UserError: if a word is wrong.
     """
     config = parse(InterferenceConfig, words, "interference", aliases={"with": "by"})
-    open_run(config.run)
+    open_run(config.run, config.trust)
     if config.by != "noise":
         check_stream(config.by)
     return config

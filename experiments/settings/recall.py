@@ -7,8 +7,9 @@ from typing import Literal, get_args
 from lifelong.experiments.associative_recall.sequences import Task, shortest
 from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, Sizes
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.names import check_memories
+from lifelong.experiments.runs.sizes import Batch, Count, CountOrZero, Layers, Length, Width
 
 __all__ = ["RecallConfig", "read"]
 
@@ -59,28 +60,27 @@ class RecallConfig:
     )
     tasks: tuple[Task, ...] = get_args(Task)
     preset: Literal["small", "published"] = "small"
-    length: int | None = None
+    length: Length | None = None
     pairs: tuple[int, ...] | None = None
     times: tuple[int, ...] | None = None
-    keys: int | None = None
-    values: int | None = None
-    width: int | None = None
-    layers: int | None = None
-    state_bytes: int | None = None
-    parameters: int | None = None
-    steps: int | None = None
-    batch: int | None = None
+    keys: Count | None = None
+    values: Count | None = None
+    width: Width | None = None
+    layers: Layers | None = None
+    state_bytes: Count | None = None
+    parameters: Count | None = None
+    steps: Count | None = None
+    batch: Batch | None = None
     learning_rates: tuple[float, ...] | None = None
-    tuning_seeds: int = 1
-    seeds: int = 5
-    workers: int = 0
+    tuning_seeds: Count = 1
+    seeds: Count = 5
+    workers: CountOrZero = 0
     device: str = "cpu"
     output: Path = Path("runs/recall")
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("length", "keys", "values", "width", "layers", "state_bytes", "parameters", "steps", "batch",
-                           "tuning_seeds", "seeds"))  # fmt: skip
+        check_fields(self)
         check_output(self.output, folder=True)
         for name in ("memories", "tasks", "pairs", "times", "learning_rates"):
             value = getattr(self, name)
@@ -88,8 +88,6 @@ class RecallConfig:
                 raise UserError(f"{name} must not be empty")
             if value is not None and not isinstance(value[0], str) and not min(value) > 0:
                 raise UserError(f"{name} must be positive: {name}={value}")
-        if self.workers < 0:
-            raise UserError(f"workers must not be negative: workers={self.workers}")
         if self.tuning_seeds + self.seeds > TUNING_SEED:
             raise UserError(f"seeds must be fewer than {TUNING_SEED}: {self.seeds} and {self.tuning_seeds} of tuning")
 

@@ -25,6 +25,8 @@ class ReportConfig:
         figure: write the retention curves there too: .pdf, .svg or .png.
         check: write nothing; make every number of the written report anew from the runs' rows, or of a study's report,
             named in place of the runs, from the rows beside it. The exit code is 1 if one differs.
+        trust: import the code that runs name: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     runs: tyro.conf.Positional[tuple[str, ...]] = ("runs",)
@@ -32,6 +34,7 @@ class ReportConfig:
     output: Path | None = None
     figure: Path | None = None
     check: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 
 from lifelong.agents.carry import Carry
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Lives, Positive, Seed, Threads
 
 __all__ = ["RetentionConfig", "read"]
 
@@ -37,29 +38,30 @@ class RetentionConfig:
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
         device: where the agent computes; if not given, as in training.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    steps: int | None = None
-    times: float = 16.0
-    lives: int | None = None
+    steps: Count | None = None
+    times: Positive = 16.0
+    lives: Lives | None = None
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None
     stream_options: tuple[str, ...] = ()
     probe: bool = False
     lags: tuple[int, ...] = ()
-    meetings: int = 1
+    meetings: Count = 1
     sources: bool = False
-    seed: int = 0
-    threads: int = 1
+    seed: Seed = 0
+    threads: Threads = 1
     device: str | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps", "times", "lives", "meetings", "threads"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
         if min(self.lags, default=1) < 1:
             raise UserError(f"lags must be positive: lags={min(self.lags)}")
         if self.probe and (self.steps is not None or self.times != 16.0):
@@ -79,5 +81,5 @@ def read(words: list[str]) -> RetentionConfig:
         UserError: if a word is wrong.
     """
     config = parse(RetentionConfig, words, "retention")
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_hazard, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_ends_of_lives, check_fields, check_output
 from lifelong.experiments.runs.help_page import Heading
 from lifelong.experiments.runs.names import check_stream
+from lifelong.experiments.runs.sizes import CountOrZero, Hazard, Length, Lives, Seed
 from lifelong.registry import nearest
 
 __all__ = ["ShowConfig", "read"]
@@ -35,31 +36,32 @@ class ShowConfig:
         episodes: episodes to show; a schedule in steps is shown for one pass.
         life: number of the life to show.
         output: picture to draw as well.
+        trust: import the code that a stream file names: an environment that is neither registered nor of an installed
+            package.
     """
 
     stream: Annotated[
         tyro.conf.Positional[str], Heading("the stream, as in `lifelong train`"), tyro.conf.arg(metavar="STREAM")
     ]
-    num_envs: int | None = None
-    seed: int = 0
+    num_envs: Lives | None = None
+    seed: Seed = 0
     feedback: Literal["reveal", "reward"] | None = None
     schedule: str | None = None
     boundary: Literal["none", "flag", "task_id"] = "none"
-    life_episodes: int | None = None
-    life_hazard: float | None = None
+    life_episodes: CountOrZero | None = None
+    life_hazard: Hazard | None = None
     stream_options: tuple[str, ...] = ()
     env_kwargs: tuple[str, ...] = ()
 
-    episodes: Annotated[int, Heading("what is shown")] = 200
-    life: int = 0
+    episodes: Annotated[Length, Heading("what is shown")] = 200
+    life: CountOrZero = 0
     output: Path | None = None
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("episodes", "num_envs"))
-        check_sizes(self, ("life", "life_episodes"), 0)
-        check_hazard(self)
-        check_seed(self.seed)
+        check_fields(self)
+        check_ends_of_lives(self)
         check_output(self.output)
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, check_fields
+from lifelong.experiments.runs.sizes import CountOrZero
 from lifelong.registry import nearest
 
 __all__ = ["SUBVERBS", "Asked", "CheckConfig", "JudgeConfig", "RegisterConfig", "ReportConfig", "RunConfig", "read"]
@@ -23,11 +24,14 @@ class CheckConfig:
     Args:
         file: the study.
         output: folder of the study; if not given, runs/studies/NAME.
+        trust: import the code that the study names: memories and environments that are neither registered nor of an
+            installed package.
         quick: do not measure how fast the arms train, which takes seconds for each.
     """
 
     file: Toml
     output: Path | None = None
+    trust: bool = False
     quick: bool = False
 
 
@@ -38,10 +42,13 @@ class RegisterConfig:
     Args:
         file: the study.
         output: folder of the study; if not given, runs/studies/NAME.
+        trust: import the code that the study names: memories and environments that are neither registered nor of an
+            installed package.
     """
 
     file: Toml
     output: Path | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,19 +61,21 @@ class RunConfig:
         workers: trials at a time; 0 is one for every core.
         ray: run on a Ray cluster: `auto`, its address, or `local`, one of this machine. All its machines need to see
             the output folder.
+        trust: import the code that the study names: memories and environments that are neither registered nor of an
+            installed package.
         any_code: keep results of other code; if not given, their trials are run again.
     """
 
     file: Toml
     output: Path | None = None
-    workers: int = 0
+    workers: CountOrZero = 0
     ray: str | None = None
+    trust: bool = False
     any_code: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        if self.workers < 0:
-            raise UserError(f"workers must not be negative: workers={self.workers}")
+        check_fields(self)
         if self.ray is not None and self.workers:
             raise UserError(f"a cluster has workers of its own: --ray {self.ray} excludes --workers {self.workers}")
 
@@ -78,11 +87,14 @@ class JudgeConfig:
     Args:
         file: the study.
         output: folder of the study; if not given, runs/studies/NAME.
+        trust: import the code that the study names: memories and environments that are neither registered nor of an
+            installed package.
         partial: judge what is there, though seeds are missing.
     """
 
     file: Toml
     output: Path | None = None
+    trust: bool = False
     partial: bool = False
 
 
@@ -94,6 +106,8 @@ class ReportConfig:
         file: the study; with `check` also the folder of a report.
         output: folder of the study; if not given, runs/studies/NAME.
         to: folder of the report; if not given, `report` in the study's.
+        trust: import the code that the study names: memories and environments that are neither registered nor of an
+            installed package.
         partial: report what is there, though seeds are missing.
         check: make every number of the page anew from its rows, and fail if one differs.
     """
@@ -101,6 +115,7 @@ class ReportConfig:
     file: Toml
     output: Path | None = None
     to: Path | None = None
+    trust: bool = False
     partial: bool = False
     check: bool = False
 

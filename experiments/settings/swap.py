@@ -7,9 +7,10 @@ from typing import Annotated
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_sizes
+from lifelong.experiments.runs.errors import check_fields
 from lifelong.experiments.runs.names import check_memories
 from lifelong.experiments.runs.open_run import open_run
+from lifelong.experiments.runs.sizes import Count, Threads
 
 __all__ = ["SwapConfig", "read"]
 
@@ -28,21 +29,24 @@ class SwapConfig:
         device: device of the new run; if not given, as in the old one.
         threads: threads of torch in the new run; if not given, as in the old one.
         overwrite: replace a run of the new name.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     memory: str
     memory_options: tuple[str, ...] = ()
     name: str | None = None
-    steps: int | None = None
+    steps: Count | None = None
     lr: float | None = None
     device: str | None = None
-    threads: int | None = None
+    threads: Threads | None = None
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps", "threads"))
+        check_fields(self)
 
 
 def read(words: list[str]) -> SwapConfig:
@@ -53,5 +57,5 @@ def read(words: list[str]) -> SwapConfig:
     """
     config = parse(SwapConfig, words, "swap")
     check_memories(config.memory)
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

@@ -64,7 +64,7 @@ def read(words: list[str]) -> Asked:
 def _checked(config: TrainConfig) -> TrainConfig:
     """Validate the names in a config, and return it resolved if it is of a new run."""
     if config.resume is not None:
-        open_run(config.resume)
+        open_run(config.resume, config.trust)
         return config
     check_memories(config.memory)
     if config.working_memory not in (None, "off"):

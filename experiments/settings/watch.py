@@ -6,11 +6,12 @@ from typing import Annotated
 
 import tyro
 
-from lifelong.experiments.runs.actions import Actions, check_actions
+from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_output, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.screen_checks import check_movie, check_window
+from lifelong.experiments.runs.sizes import Count, Length, Seed
 
 __all__ = ["WatchConfig", "read"]
 
@@ -31,24 +32,25 @@ class WatchConfig:
         fps: frames a second.
         seed: random seed of the life and of the actions.
         overwrite: replace a film of the same name.
+        trust: import the code that the run names: a memory or an environment that is neither registered nor of an
+            installed package.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     output: Path | None = None
     window: bool = False
-    episodes: int = 3
-    steps: int = 500
+    episodes: Length = 3
+    steps: Count = 500
     task: str | None = None
     actions: Actions = "drawn"
-    fps: int = 10
-    seed: int = 0
+    fps: Count = 10
+    seed: Seed = 0
     overwrite: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("episodes", "steps", "fps"))
-        check_seed(self.seed)
-        check_actions(self.actions)
+        check_fields(self)
         if self.output is None and not self.window:
             raise UserError("watch needs --output FILE.gif (or .mp4) or --window")
         if self.window:
@@ -67,5 +69,5 @@ def read(words: list[str]) -> WatchConfig:
         UserError: if a word is wrong.
     """
     config = parse(WatchConfig, words, "watch", aliases={"video": "output"})
-    open_run(config.run)
+    open_run(config.run, config.trust)
     return config

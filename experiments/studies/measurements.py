@@ -48,17 +48,18 @@ Measurements = Mapping[str, Sequence[Any]]
 _NAN = math.nan
 
 
-def measure_training(test: str, run: Path) -> dict[str, list[Any]]:
+def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, list[Any]]:
     """Return the measurements of the evaluation at the end of a training.
 
     Args:
         test: name that they get.
         run: directory of the run.
+        trust: as of `open_run`.
 
     Raises:
         UserError: if the run was not evaluated.
     """
-    config = open_run(run).resolved()
+    config = open_run(run, trust).resolved()
     actions: Actions = "greedy" if config.actions == "greedy" else "drawn"
     rows = read_episodes(run, [FROZEN[actions]])
     env = make_env(config, num_envs=1)

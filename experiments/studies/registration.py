@@ -4,8 +4,6 @@
 itself. A study whose file has changed since, or that was registered after its first trial, or never, is *exploratory*.
 """
 
-import json
-import tomllib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,8 @@ from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.study_file import StudyFile
 from lifelong.experiments.studies.trial import write_json
+from lifelong.schema import read_fields
+from lifelong.tables import parse_json, parse_toml
 
 __all__ = ["REGISTERED", "Registration", "check_seeds", "read_registration", "register", "standing"]
 
@@ -79,12 +79,13 @@ def read_registration(folder: Path) -> Registration | None:
     """
     path = folder / REGISTERED
     try:
-        content = json.loads(path.read_text())
-        return Registration(**content | {"seeds": tuple(content["seeds"])})
+        found = Registration(**read_fields(Registration, parse_json(path.read_text())))
+        parse_toml(found.file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no registration: {error!r}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no registration: {error}") from error
+    return found
 
 
 def check_seeds(file: StudyFile, registration: Registration | None) -> None:
@@ -117,5 +118,5 @@ def standing(file: StudyFile, registration: Registration | None) -> str:
 
 def _changed(before: str, now: str) -> list[str]:
     """Return the entries in which two study files differ; nothing if only comments and spaces do."""
-    old, new = tomllib.loads(before), tomllib.loads(now)
+    old, new = parse_toml(before), parse_toml(now)
     return [name for name in {**old, **new} if old.get(name) != new.get(name)]

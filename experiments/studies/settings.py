@@ -9,8 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs import known_streams
@@ -20,8 +19,9 @@ from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.study_file import Arm, Place, StudyFile, Test
-from lifelong.memory.registry import find_memory
-from lifelong.registry import find, load, nearest
+from lifelong.memory.registry import load_memory
+from lifelong.registry import find, load, unknown
+from lifelong.schema import read_value, shown
 
 __all__ = ["TESTS", "check_test", "memory_settings", "test_config", "train_config"]
 
@@ -31,9 +31,9 @@ TESTS: dict[str, type[RetentionConfig] | type[AdaptationConfig]] = {
 }
 """Settings of what tests an agent, by verb."""
 
-_OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "ppo"}
+_OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "trust", "ppo"}
 """Settings of training that a study gives itself."""
-_OF_THE_TRIAL = {"run", "threads", "device"}
+_OF_THE_TRIAL = {"run", "threads", "device", "trust"}
 """Settings of a test that a trial gives itself."""
 _PPO = {field.name for field in fields(PPOConfig)}
 
@@ -62,9 +62,10 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
     memory = str(said.get("memory", TrainConfig.memory))
     with _at(file, (*arm.place, "memory") if "memory" in arm.settings or "memory" not in said else ("train",), memory):
         of_memory = memory_settings(memory)
-    hints, ppo_hints = get_type_hints(TrainConfig), get_type_hints(PPOOverrides)
+    hints, ppo_hints = (get_type_hints(kind, include_extras=True) for kind in (TrainConfig, PPOOverrides))
     own = {field.name for field in fields(TrainConfig)} - _OF_THE_STUDY
-    plain: dict[str, Any] = {"stream": stream, "paired_weights": True, "processes": 1}  # trials share the cores
+    plain: dict[str, Any] = {"stream": stream, "paired_weights": True, "trust": file.trust}
+    plain["processes"] = 1  # trials share the cores
     learning: dict[str, Any] = {}
     words: dict[str, dict[str, Any]] = {"stream_options": {}, "memory_options": {}, "env_kwargs": {}}
     for name, value, place in given:
@@ -80,7 +81,7 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
             elif name in of_memory:
                 words["memory_options"][name] = value
             else:
-                _refuse(name, stream, {*own, *_PPO}, of_stream, of_memory)
+                _refuse(name, {*own, *_PPO}, of_stream, of_memory)
     with _at(file, arm.place, arm.name):
         plain |= {name: tuple(_words(table)) for name, table in words.items() if table}
         return TrainConfig(**plain, ppo=PPOOverrides(**learning))
@@ -109,7 +110,7 @@ test_config.__test__ = False  # type: ignore[attr-defined]  # no test of pytest
 def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the settings of a test's verb, and those of the stream as words."""
     kind = TESTS[test.by]
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     own = {field.name for field in fields(kind)} - _OF_THE_TRIAL
     of_stream = _stream_settings(stream)
     plain: dict[str, Any] = {}
@@ -122,7 +123,7 @@ def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, 
         elif name in of_stream:
             options[name] = value
         else:
-            _refuse(name, stream, own, of_stream, ())
+            _refuse(name, own, of_stream, ())
     return plain, tuple(_words(options))
 
 
@@ -146,7 +147,7 @@ def memory_settings(name: str) -> set[str]:
         UserError: if there is no memory of that name.
     """
     with as_user_error():
-        parameters = inspect.signature(load("memory", find_memory(name).target)).parameters.values()
+        parameters = inspect.signature(load_memory(name)).parameters.values()
     names = {"**" if one.kind is one.VAR_KEYWORD else one.name for one in parameters}
     return names - {"self", "width"}
 
@@ -155,7 +156,7 @@ def _stream_settings(stream: str) -> set[str]:
     """Return the names of a stream's settings that have no flag of their own."""
     if is_stream_file(stream):
         with as_user_error():
-            stream = read_stream_file(stream).stream or "gym:"
+            stream = read_stream_file(stream, trust=True).stream or "gym:"  # nothing else of it is used here
     with as_user_error():
         target = (
             "lifelong.envs.gym_stream:GymStream"
@@ -166,15 +167,11 @@ def _stream_settings(stream: str) -> set[str]:
     return (names | {"drifts", "drift_schedule"}) - {"self", "num_envs", "seed", "tasks"}
 
 
-def _refuse(
-    name: str, stream: str, own: Collection[str], of_stream: Collection[str], of_memory: Collection[str]
-) -> None:
+def _refuse(name: str, own: Collection[str], of_stream: Collection[str], of_memory: Collection[str]) -> None:
     if name in _OF_THE_STUDY | _OF_THE_TRIAL:
         raise UserError(f"{name} is the study's own and cannot be set here")
-    known = sorted({*own, *of_stream, *of_memory} - {"**"})
-    raise UserError(
-        f"no setting {name!r}{nearest(name, known)} known, those of stream {stream} among them: {', '.join(known)}"
-    )
+    known = {*own, *of_stream, *of_memory} - {"**"}
+    raise UserError(f"no setting {shown(name)}{unknown(name, known)}")
 
 
 class _at:  # noqa: N801  used as a function
@@ -197,36 +194,9 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     Raises:
         UserError: if it cannot be meant.
     """
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            choices = get_args(kind)
-            if value in choices:
-                return value
-            raise UserError(
-                f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}{_near(value, choices)}"
-            )
-        if get_origin(kind) is tuple and isinstance(value, list):
-            return tuple(_typed(name, one, get_args(kind)[0]) for one in value)
-        if kind is bool and isinstance(value, bool):
-            return value
-        if isinstance(value, bool):
-            continue
-        if kind is int and isinstance(value, int | float) and value == int(value):
-            return int(value)
-        if kind is float and isinstance(value, int | float):
-            return float(value)
-        if kind in (str, Path) and isinstance(value, str):
-            return kind(value)
-        if kind is str and name == "checkpoint_every" and isinstance(value, int):
-            return str(value)
-    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not NoneType)
-    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "tuple": "a list"}
-    raise UserError(f"{name} must be {words.get(wanted, wanted)}, got {value!r}")
-
-
-def _near(value: Any, choices: Collection[Any]) -> str:
-    return nearest(str(value), map(str, choices)).rstrip(";")
+    number = name in ("checkpoint_every", "evaluate_every") and type(value) is int
+    with as_user_error():
+        return read_value(name, str(value) if number else value, hint)
 
 
 def _table(name: str, value: Any) -> dict[str, Any]:
@@ -235,7 +205,7 @@ def _table(name: str, value: Any) -> dict[str, Any]:
         return dict(value)
     if isinstance(value, list) and all(isinstance(word, str) and "=" in word for word in value):
         return {word.partition("=")[0]: word.partition("=")[2] for word in value}
-    raise UserError(f"{name} must be a table of settings, got {value!r}")
+    raise UserError(f"{name} must be a table of settings, got {shown(value)}")
 
 
 def _words(table: Mapping[str, Any]) -> Iterator[str]:

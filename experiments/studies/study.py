@@ -52,17 +52,18 @@ class Study:
         self.folder = folder or Path("runs") / "studies" / file.name
 
     @classmethod
-    def from_file(cls, path: Path | str, folder: Path | str | None = None) -> Self:
+    def from_file(cls, path: Path | str, folder: Path | str | None = None, *, trust: bool = False) -> Self:
         """Return the study of a file.
 
         Args:
             path: of the file.
             folder: of its results; None is runs/studies/NAME.
+            trust: whether it may name memories and environments that are neither registered nor of installed packages.
 
         Raises:
-            UserError: if the file is wrong; with the line.
+            UserError: if the file is wrong, or names such and is not trusted; with the line.
         """
-        return cls(read_study_file(path), None if folder is None else Path(folder))
+        return cls(read_study_file(path, trust=trust), None if folder is None else Path(folder))
 
     @cached_property
     def plans(self) -> list[Plan]:
@@ -220,4 +221,5 @@ class Study:
             purpose,
             content,
             code_version(),
+            trust=self.file.trust,
         )

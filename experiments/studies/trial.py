@@ -21,13 +21,13 @@ from typing import Any
 
 from rich.console import Console
 
-from lifelong.agents.checkpoint import read_facts
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError, known_errors
-from lifelong.experiments.runs.open_run import LAST
+from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.seeds import state_of
+from lifelong.experiments.runs.trusted import check_trusted
 from lifelong.experiments.studies.measurements import COLUMNS, measure_test, measure_training
 from lifelong.experiments.studies.settings import test_config
 from lifelong.experiments.studies.study_file import EVALUATION, Test
@@ -69,6 +69,8 @@ class Trial:
         content: of a stream file, and of memories from elsewhere: a hash of what names alone do not tell.
         code: version of the code that trains and measures; a process of another version refuses the trial.
         training_code: hash of the code that trains.
+        trust: whether the study may name memories and environments that are neither registered nor of installed
+            packages.
     """
 
     study: str
@@ -81,6 +83,7 @@ class Trial:
     content: str = ""
     code: str = field(default_factory=code_version)
     training_code: str = field(default_factory=code_hash)
+    trust: bool = False
 
     @property
     def trained(self) -> str:
@@ -118,7 +121,8 @@ class Trial:
     @property
     def config(self) -> TrainConfig:
         """Settings of its training."""
-        return replace(TrainConfig.from_json(self.settings), seed=self.seed, runs=self.run.parent, name=self.name)
+        config = TrainConfig.from_json(self.settings)
+        return replace(config, seed=self.seed, runs=self.run.parent, name=self.name, trust=self.trust)
 
     @property
     def label(self) -> str:
@@ -161,16 +165,17 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
 
     Raises:
         Interrupted: if a signal ended it; the same call goes on.
-        UserError: if the code is not the one that the trial is of.
+        UserError: if the code is not the one that the trial is of, or it names code of others and is not trusted.
         Exception: whatever training and testing raise.
     """
     console = console or Console(quiet=True)
     if trial.code != code_version():
         raise UserError("the code has changed since the study was started: start it again")
     config = trial.config
+    check_trusted(config, trial.label, trial.trust)
     state = state_of(config)
     if state != "finished":
-        asked = TrainConfig(resume=trial.run) if state == "interrupted" else config
+        asked = TrainConfig(resume=trial.run, trust=trial.trust) if state == "interrupted" else config
         if not train(asked, console, tables=False).finished:
             raise Interrupted(f"{trial.label} was interrupted")
     rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
@@ -178,7 +183,7 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
         console.print(f"test {name}", highlight=False)
         for column, values in _tested(trial, Test(name, by, settings)).items():
             rows[column] += values
-    facts = read_facts(trial.run / LAST)
+    facts = run_facts(trial.run)
     origin = json.loads((trial.run / "config.json").read_text())["origin"]
     kept = ("git", "versions", "device", "threads", "machine")
     return Result(
@@ -203,11 +208,10 @@ def _tested(trial: Trial, test: Test) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = json.loads(path.read_text())
         return found
     if test.name == EVALUATION:
-        found = measure_training(test.name, trial.run)
+        found = measure_training(test.name, trial.run, trust=trial.trust)
     else:
-        config = replace(
-            test_config(test, trial.run, trial.seed, trial.config.stream), threads=trial.config.threads or 1
-        )
+        config = test_config(test, trial.run, trial.seed, trial.config.stream)
+        config = replace(config, threads=trial.config.threads or 1, trust=trial.trust)
         found = measure_test(test.name, config)
     write_json(path, found)
     return found
@@ -230,7 +234,6 @@ def _end_with_the_parent() -> None:
 
 def _main() -> int:
     trial = Trial(**json.loads(sys.argv[1]))
-    sys.path.append(str(Path.cwd()))  # memories and streams may be modules of the working directory
     _end_with_the_parent()
     try:
         write_json(trial.result, asdict(run_trial(trial, Console(stderr=True))))

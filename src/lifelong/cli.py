@@ -10,9 +10,9 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from lifelong.registry import Entry, load, nearest, table
+from lifelong.trust import leave_run_folders
 
 __all__ = ["VERBS", "main"]
 
@@ -55,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    if arguments is None:  # memories and streams may be modules of the working directory; installed packages come first
-        sys.path.append(str(Path.cwd()))
+    if arguments is None:
+        leave_run_folders()  # `python -m lifelong.cli` in the folder of a run
         warnings.showwarning = _show_once()
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())

@@ -10,7 +10,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "check_settings", "closest", "find", "known", "lazy_attribute", "load", "nearest", "table"]
+from lifelong.trust import is_foreign, make_importable
+
+__all__ = [
+    "Entry",
+    "check_settings",
+    "closest",
+    "find",
+    "known",
+    "lazy_attribute",
+    "load",
+    "nearest",
+    "table",
+    "unknown",
+]
+
+_LONGEST, _LONGEST_NAME = 120, 60  # characters of a list of names, and of one, in a message
 
 
 class Entry(NamedTuple):
@@ -49,13 +64,26 @@ def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
 
 def closest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that an unknown one was most likely meant to be; None if nothing is near."""
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
+    return next(iter(difflib.get_close_matches(name[:_LONGEST], list(names), n=1)), None)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return how an error goes on after an unknown name: "; did you mean 'x'?", or ";" if nothing is near."""
     near = closest(name, names)
     return f"; did you mean {near!r}?" if near else ";"
+
+
+def unknown(name: str, names: Iterable[str]) -> str:
+    """Return how an error goes on after an unknown name: the nearest one, or else all, as far as they are short."""
+    listed = sorted(names)
+    near = closest(name, listed)
+    return f"; did you mean {near!r}?" if near else f"; known: {_short(listed)}"
+
+
+def _short(names: Iterable[str]) -> str:
+    """Return names with commas between, as far as they are short."""
+    text = ", ".join(names)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(',')[0]}, ..."
 
 
 def find(
@@ -77,18 +105,21 @@ def find(
     try:
         return folded[name.replace("_", "-")]
     except KeyError:
-        listed = ", ".join(written(key) for key in sorted(entries))
-        raise KeyError(f"no {kind} {name!r}{nearest(name, entries)} known: {listed}{otherwise}") from None
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+        listed = _short(written(key) for key in sorted(entries))
+        raise KeyError(f"no {kind} {shown!r}{nearest(shown, entries)} known: {listed}{otherwise}") from None
 
 
 def load(kind: str, target: str) -> Any:
     """Import and return `module:attribute`.
 
     Raises:
-        ImportError: if it cannot be found.
+        ImportError: if it cannot be found, or lies inside the folder of a run.
     """
     module_name, _, attribute = target.partition(":")
     try:
+        if is_foreign(target):
+            make_importable(module_name)
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ImportError(f"cannot load {kind} {target!r}: {error}") from error

@@ -168,7 +168,10 @@ def test_a_wrong_word_is_answered_in_one_line(words: list[str], reason: str, ref
     [
         ("plugged:Clinging", "nothing crosses a start: a life that starts at step"),
         ("plugged:Shapeless", "state is a tensordict: initial_state(1) must be a TensorDict, got Tensor"),
-        ("plugged:Stranger", "memory 'plugged:Stranger' must be a lifelong.memory.Memory, got Stranger"),
+        (
+            "plugged:Stranger",
+            "memory 'plugged:Stranger' must be a class that extends lifelong.memory.Memory, got Stranger",
+        ),
         ("plugged:Missing", "cannot load memory 'plugged:Missing'"),
         ("no_such_module:Memory", "cannot load memory 'no_such_module:Memory': No module named 'no_such_module'"),
     ],

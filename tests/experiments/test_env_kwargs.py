@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from lifelong import cli
-from lifelong.agents import CheckpointError, load_checkpoint
+from lifelong.agents import load_checkpoint
 from lifelong.envs import make_stream
 from lifelong.envs.constructor import settings_fault
 from lifelong.experiments.reports.groups import stream_label
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tiny: Configs) -> None:
     run = main(tiny(stream="gym:Sized-v0", stream_options=(), env_kwargs=("level=hard",))).folder
     config = run / "config.json"
     config.write_text(config.read_text().replace("level=hard", "level=easy"))
-    with pytest.raises(CheckpointError, match=r"has env_kwargs=.*easy.*, its checkpoint is of env_kwargs=.*hard"):
+    with pytest.raises(UserError, match=r"was changed after the checkpoint: env_kwargs=.*easy.*, it was .*hard"):
         main(TrainConfig(resume=run))
 
 

@@ -149,5 +149,5 @@ def test_the_command_line_wins_over_the_file(seasons):
 
 def test_settings_of_training_that_do_not_exist_are_refused(seasons):
     seasons.write_text(FILE.replace("steps = 64", "stepz = 64"))
-    with pytest.raises(UserError, match=r"train has no setting 'stepz'; did you mean 'steps'\? known: .*steps"):
+    with pytest.raises(UserError, match=r"train has no setting 'stepz'; did you mean 'steps'\?"):
         TrainConfig(stream=str(seasons)).resolved()

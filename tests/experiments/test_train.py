@@ -473,7 +473,7 @@ def test_a_run_stays_in_its_folder(name: str, tiny: Configs) -> None:
     ("change", "message"),
     [
         ({"format": FORMAT + 1}, f"config.json has format {FORMAT + 1}, this version reads up to {FORMAT}"),
-        ({"config": {"hopes": 1}}, "config.json: unknown settings: hopes"),
+        ({"config": {"hopes": 1}}, "config.json: no setting 'hopes'"),
         ({"config": {"steps": -1}}, "config.json: steps must be positive: steps=-1"),
         ({"config": None}, r"config\.json is no config of a run"),
         ({"format": "new"}, r"config\.json is no config of a run"),

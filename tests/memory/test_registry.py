@@ -30,7 +30,7 @@ def test_a_plug_in_that_is_not_there_is_named(target):
 
 
 def test_a_plug_in_that_is_no_memory_is_refused():
-    with pytest.raises(TypeError, match=r"must be a lifelong.memory.Memory, got Identity"):
+    with pytest.raises(TypeError, match=r"must be a class that extends lifelong.memory.Memory, got Identity"):
         make_memory("torch.nn:Identity", 8)
 
 

@@ -53,12 +53,12 @@ class World(NamedTuple):
             UserError: if `rooms` has no twin of the id.
         """
         if not self.compiled:
-            more = {"env_kwargs": {"max_steps": SHORT}} if self.short else {}
+            more: dict[str, Any] = {"env_kwargs": {"max_steps": SHORT}} if self.short else {}
             return make_stream(f"gym:{self.env_id}", num_envs=num_envs, **more)
         twins = {task.minigrid_id: name for name, task in TASKS.items()}
         if self.env_id not in twins:
             raise UserError(f"rooms has no twin of env={self.env_id}; it has those of {', '.join(twins)}")
-        limit = {"max_steps": SHORT} if self.short else {}
+        limit: dict[str, Any] = {"max_steps": SHORT} if self.short else {}
         return make_stream("rooms", num_envs=num_envs, task=twins[self.env_id], **limit)
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
+from lifelong.experiments.runs.sizes import Count, Lives, Threads
 
 __all__ = ["BenchConfig", "read"]
 
@@ -19,14 +20,14 @@ class BenchConfig:
         threads: threads that EnvPool and JAX may use; ours use one.
     """
 
-    num_envs: int = 1024
-    steps: int = 1000
-    turns: int = 9
-    threads: int = 2
+    num_envs: Lives = 1024
+    steps: Count = 1000
+    turns: Count = 9
+    threads: Threads = 2
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("num_envs", "steps", "turns", "threads"))
+        check_fields(self)
         if self.num_envs * self.steps > 2**33:  # actions are drawn before the timing starts
             raise UserError(f"num_envs * steps must be at most {2**33:,}: num_envs={self.num_envs}, steps={self.steps}")
 

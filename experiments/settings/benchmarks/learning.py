@@ -9,7 +9,8 @@ import tyro
 from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, as_user_error, check_output, check_sizes
+from lifelong.experiments.runs.errors import UserError, as_user_error, check_fields, check_output
+from lifelong.experiments.runs.sizes import Count
 from lifelong.memory.registry import known_memories
 from lifelong.registry import Entry, find, nearest
 
@@ -35,15 +36,15 @@ class BenchConfig:
     tasks: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TASK")] = ()
     agents: tuple[str, ...] = ("none", "gru", "gated_delta", "sb3-ppo", "sb3-recurrent-ppo")
     seeds: str = "0..4"
-    steps: int | None = None
-    processes: int = 2
+    steps: Count | None = None
+    processes: Count = 2
     output: Path = Path("docs/results/learning")
     runs: Path = Path("runs/learning")
     report_only: bool = False
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("steps", "processes"))
+        check_fields(self)
         check_output(self.output, folder=True)
         check_output(self.runs, folder=True)
         if not self.agents:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import UserError, check_seed, check_sizes
+from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.names import check_memories, check_stream
+from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads, Width
 
 __all__ = ["BenchConfig", "Solvable", "read"]
 
@@ -36,22 +37,21 @@ class BenchConfig:
     env: str = "MiniGrid-DoorKey-8x8-v0"
     worlds: tuple[Literal["rooms", "python"], ...] = ("rooms", "python")
     resets: tuple[Literal["few", "many"], ...] = ("few", "many")
-    num_envs: int = 64
-    steps: int = 128
-    width: int = 128
-    epochs: int = 4
-    minibatches: int = 4
-    turns: int = 8
-    threads: int = 1
+    num_envs: Lives = 64
+    steps: Count = 128
+    width: Width = 128
+    epochs: Count = 4
+    minibatches: Lives = 4
+    turns: Count = 8
+    threads: Threads = 1
     memories: tuple[str, ...] = ("gated_delta", "lstm")
     solve: tuple[Solvable, ...] = ()
-    solve_steps: int | None = None
-    seed: int = 0
+    solve_steps: Count | None = None
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        check_sizes(self, ("num_envs", "steps", "width", "epochs", "minibatches", "turns", "threads", "solve_steps"))
-        check_seed(self.seed)
+        check_fields(self)
         if not self.memories:
             raise UserError("memories must not be empty")
         if "many" in self.resets and not self.env.startswith(("MiniGrid-", "BabyAI-")):

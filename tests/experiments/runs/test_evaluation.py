@@ -261,5 +261,5 @@ def test_a_run_from_before_the_setting_was_evaluated_by_drawn_actions() -> None:
 
 
 def test_unknown_actions_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^actions must be one of drawn, greedy, both: actions=best$"):
+    with pytest.raises(UserError, match=r"^actions must be one of drawn, greedy, both, got 'best'$"):
         config_of(actions="best")
