@@ -43,6 +43,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
@@ -389,6 +390,14 @@ class GymStream(TaskStream):
         for env in self._envs.values():
             _gate(env).trust()
         return super().resume(position, new_episodes=new_episodes)
+
+    def _check_kept(self, position: dict[str, NDArray[Any]]) -> None:
+        super()._check_kept(position)
+        actions, steps = position["actions"], int(position["episode_length"].sum())
+        if len(actions) != steps:
+            raise ValueError(f"position has {len(actions)} actions of unfinished episodes, which took {steps} steps")
+        if steps and not is_nested(self._moves) and not batch_space(self._moves, steps).contains(actions):
+            raise ValueError(f"position has actions that are not of {self._moves}")
 
     def _restore_hidden(self, position: dict[str, NDArray[Any]]) -> None:
         """Restore nothing: tasks have nothing hidden that lasts longer than an episode."""

@@ -11,10 +11,12 @@ runs/<name>/crash.json          how training failed, and how to reproduce an env
                                 just before
 """
 
+import math
 import platform
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +30,7 @@ from torch import nn
 
 from lifelong.agents import PPO, ActorCritic, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import find_checkpoint, optimizer_tensors, restore_optimizer
+from lifelong.agents.saved_tensors import check_saved
 from lifelong.envs import StreamError, TaskStream
 from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import TrainConfig
@@ -164,13 +167,15 @@ def restore(
     if (was := facts.get("env_kwargs", {})) != env_kwargs:
         raise CheckpointError(f"{folder} has env_kwargs={env_kwargs}, its checkpoint is of env_kwargs={was}")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
-    restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
-    if learner.return_scale is not None and "return_scale" in parts:
-        learner.return_scale.load_state_dict(parts["return_scale"])
-    _fill(rollout.state, parts["memory"], rollout.start.device)
-    position = _position(parts, facts)
+    with _of_checkpoint(folder):
+        restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
+        if learner.return_scale is not None and "return_scale" in parts:
+            learner.return_scale.load_state_dict(parts["return_scale"])
+        _fill(rollout.state, parts["memory"], rollout.policy)
+        position = _position(parts, facts)
     try:
-        rollout.observe(*env.resume(position, new_episodes=new_episodes))
+        with _of_checkpoint(folder):
+            rollout.observe(*env.resume(position, new_episodes=new_episodes))
     except StreamError as error:
         remedy = f"lifelong train --resume {folder} --new-episodes keeps the agent and begins new episodes"
         raise StreamError(f"{error}; {remedy}", error.report) from error
@@ -178,9 +183,10 @@ def restore(
         lengths = position["episode_length"]
         facts["abandoned"] = [int(np.count_nonzero(lengths)), int(lengths.sum())]
     rollout.steps = facts["steps"]
-    torch.set_rng_state(parts["random"]["torch"])
-    if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
-        torch.cuda.set_rng_state(parts["random"]["cuda"], rollout.start.device)
+    with _of_checkpoint(folder):
+        torch.set_rng_state(parts["random"]["torch"])
+        if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
+            torch.cuda.set_rng_state(parts["random"]["cuda"], rollout.start.device)
     return facts | {"checkpoint": str(found.folder)}
 
 
@@ -191,37 +197,57 @@ def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
     return facts
 
 
-def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str, NDArray[Any]]]:
+def load_lives(folder: Path, policy: ActorCritic, env: TaskStream) -> tuple[TensorDict, dict[str, NDArray[Any]]]:
     """Return the memory of all lives of a run's checkpoint, and the position of its stream.
 
     Args:
         folder: of the run.
         policy: of the run's memory; its weights do not matter.
+        env: of the run's stream, against which counters are held.
 
     Raises:
         CheckpointError: if there is no whole checkpoint, or it is of another memory.
     """
     parts, facts = load_checkpoint(folder / LAST)
-    position = _position(parts, facts)
-    memory_state = policy.backbone.initial_state(position["life"].size)
-    wanted = {"/".join(key): value.shape for key, value in flat(memory_state).items()}
-    found = {name: value.shape for name, value in parts["memory"].items()}
-    if wanted != found:
-        raise CheckpointError(f"the checkpoint of {folder} is of another memory: {found}, the agent's is {wanted}")
-    _fill(memory_state, parts["memory"], next(policy.parameters()).device)
+    with _of_checkpoint(folder):
+        position = _position(parts, facts)
+        env.check_counters(position)
+        memory_state = policy.backbone.initial_state(env.num_envs)
+        _fill(memory_state, parts["memory"], policy)
     return memory_state, position
 
 
-def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Set the tensors of an initial state, in which a layer without any has its place too."""
+@contextmanager
+def _of_checkpoint(folder: Path) -> Iterator[None]:
+    """Raise what is wrong with a checkpoint's content as `CheckpointError`, in one line."""
+    try:
+        yield
+    except StreamError:
+        raise
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        said = f"has no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise CheckpointError(f"the checkpoint of {folder} is damaged or of another agent: {said}") from error
+
+
+def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], policy: ActorCritic) -> None:
+    """Set the tensors of an initial state, in which a layer without any has its place too.
+
+    Raises:
+        ValueError: if they are of another memory, or out of range.
+    """
+    wanted = {"/".join(key): value for key, value in flat(memory_state).items()}
+    check_saved(tensors, wanted, policy.backbone.state_bounds)
     for key, value in tensors.items():
-        memory_state.set(tuple(key.split("/")), value.to(device))
+        memory_state.set(tuple(key.split("/")), value.to(wanted[key].device))
 
 
 def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """Return the position of a checkpoint's stream, and remove its shapes from the facts."""
     position = parts["env" if "env" in parts else "world"]  # its name until 0.2
     shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
+    for name, value in position.items():
+        if math.prod(shapes[name]) != value.numel() or len(shapes[name]) > 16:
+            raise ValueError(f"{name} must be {shapes[name]}, got {list(value.shape)}")
     return {name: value.numpy().reshape(shapes[name]) for name, value in position.items()}
 
 
@@ -229,16 +255,24 @@ def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor
     """Load weights.
 
     Raises:
-        CheckpointError: if they are of another policy.
+        CheckpointError: if they are of another policy, or not finite.
     """
     own = policy.state_dict()
+    plain = all(own[name].dtype == tensor.dtype for name, tensor in tensors.items() if name in own)
     for name in sorted(own.keys() | tensors.keys()):
-        saved, wanted = (f"{list(of[name].shape)}" if name in of else "not there" for of in (tensors, own))
+        saved, wanted = (
+            (f"{list(of[name].shape)}" if plain else f"{of[name].dtype} {list(of[name].shape)}")
+            if name in of
+            else "not there"
+            for of in (tensors, own)
+        )
         if saved != wanted:
             raise CheckpointError(
                 f"the checkpoint of {folder} is of another agent: {name} is {saved} in the checkpoint "
                 f"and {wanted} in this agent{_outdated(policy, name)}"
             )
+    with _of_checkpoint(folder):
+        check_saved(tensors, own)
     policy.load_state_dict(tensors)
 
 
