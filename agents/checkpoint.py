@@ -34,7 +34,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lifelong.agents.durable import is_at, sync_folder, write_synced
+from lifelong.agents.durable import is_at, sync_folder, write_synced, writing
 from lifelong.agents.regular_files import open_regular
 from lifelong.agents.saved_tensors import refuse_not_finite
 
@@ -92,7 +92,15 @@ def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: di
         parts: tensors by name, for each part.
         facts: JSON-serialisable values.
         keep: checkpoints to keep, this one among them; older ones are removed.
+
+    Raises:
+        WriteError: if it cannot be written; those that were there stay.
     """
+    with writing(folder):
+        _save(folder, parts, facts, keep)
+
+
+def _save(folder: Path, parts: dict[str, dict[str, Tensor]], facts: dict[str, Any], keep: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _settle(folder, keep)
     fresh = _fresh(folder)

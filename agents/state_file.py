@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 from gymnasium.vector.utils import batch_space
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lifelong.action_spaces import previous_action_space, previous_entry
 from lifelong.agents.agent import Agent
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.checkpoint import CheckpointError
+from lifelong.agents.durable import write_synced, writing
 from lifelong.agents.regular_files import check_regular
 from lifelong.agents.saved_tensors import check_saved
 
@@ -26,13 +27,17 @@ def save_state(path: str | Path, state: AgentState) -> None:
     Args:
         path: of the file; replaced if it is there.
         state: of any agent.
+
+    Raises:
+        WriteError: if it cannot be written.
     """
     path = Path(path)
     content = {"format": _FORMAT, "batch": state.batch, "spaces": dict(state.spaces)}
     tensors = {name: x.detach().cpu().contiguous().clone() for name, x in state.tensors().items()}
     fresh = path.with_name(f".{path.name}.new")
-    save_file(tensors, fresh, {"lifelong": json.dumps(content)})
-    fresh.replace(path)
+    write_synced(fresh, save(tensors, {"lifelong": json.dumps(content)}))
+    with writing(path):
+        fresh.replace(path)
 
 
 def load_state(path: str | Path, agent: Agent) -> AgentState:

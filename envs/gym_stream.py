@@ -314,11 +314,12 @@ class GymStream(TaskStream):
         if isinstance(error, KeyboardInterrupt):
             raise error
         recipe, seed = self._recipes[self.base_task[slot]], self._seeds[slot]
+        task = f" in task {recipe.name!r}" if recipe.name != recipe.env_id else ""
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         fault = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
         entry = error.entry if isinstance(error, ContractError) else ""
         return StreamError(
-            f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {fault}",
+            f"environment {recipe.env_id!r} broke{task}, {where}: {fault}",
             self._report(slot) | {"entry": entry, "traceback": traceback.format_exception(error)},
         )
 

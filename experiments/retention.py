@@ -27,6 +27,7 @@ import torch
 from rich.console import Console
 
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.durable import writing
 from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import RetentionCurve
@@ -208,7 +209,8 @@ def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStrea
         if lived.rows:  # no episode may have ended
             log.append(lived.rows, trained_steps)
     if summary.curve.measured:
-        files.add(".json").write_text(summary.curve.to_json() + "\n")
+        with writing(files.folder):
+            files.add(".json").write_text(summary.curve.to_json() + "\n")
         title = f"{run.name}, {lived.length}, {summary.actions} actions"
         curves = {title: summary.curve}
         if summary.first.measured and summary.first.rho != summary.curve.rho:

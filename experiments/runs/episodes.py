@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lifelong.agents.durable import sync_folder
+from lifelong.agents.durable import sync_folder, writing
 from lifelong.agents.regular_files import check_regular
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.rows import Rows
@@ -86,9 +86,10 @@ class EpisodeLog:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.folder, self.mode, self.part_rows = Path(folder) / "episodes", mode, part_rows
         self.tasks = tuple(tasks)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f".{mode}-*.tmp"):
-            leftover.unlink()
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for leftover in self.folder.glob(f".{mode}-*.tmp"):
+                leftover.unlink()
         self._parts = [(path, _rows_of(path)) for path in _parts(self.folder, [mode])]
         self._waiting: list[tuple[Rows, int]] = []  # rows and their step of training
         self._waiting_rows = 0
@@ -294,9 +295,10 @@ def _parts(folder: Path, modes: Iterable[Mode] | None) -> list[Path]:
 def _write(table: pa.Table, path: Path) -> None:
     """Write a part so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.stem}.tmp")
-    with temporary.open("wb") as file:
-        pq.write_table(table, file, **_ENCODING)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with writing(path):
+        with temporary.open("wb") as file:
+            pq.write_table(table, file, **_ENCODING)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
 from lifelong.agents.checkpoint import has_checkpoint, set_damaged_aside
+from lifelong.agents.durable import WriteError
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
@@ -31,7 +32,7 @@ from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.directory import Captured, capture, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
-from lifelong.experiments.runs.errors import TrainingError
+from lifelong.experiments.runs.errors import TrainingError, UserError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
 from lifelong.experiments.runs.going_on import go_on
 from lifelong.experiments.runs.health import Health
@@ -150,6 +151,7 @@ class Trainer:
             facts.get("logged") if self.resumed or self.new is not None else {},
             reason=facts.get("no_curve", ""),
             waits=self.new is not None and self.new.waits,
+            on_error=config.on_log_error,
         )
 
     def _restored(self, new_episodes: bool) -> dict[str, Any]:
@@ -172,21 +174,28 @@ class Trainer:
     ) -> None:
         broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
         unborn = self.new is not None and (self.new.waits or not self.rollout.steps)
-        with ExitStack() as stack:  # each is closed even if another cannot be
-            if error is not None:  # what ended training is said, not what could not be closed then
-                stack.enter_context(suppress(Exception))
-            if self.new is not None and error is not None and unborn and not broken:
-                stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
-            else:
-                stack.callback(self._lock.release if self.new is None else self.new.leave)
-            for close in (self.env, self.writer, self.evaluation, self.evaluation_log, self.log, self.checkpoints):
-                stack.callback(close.close)
+        try:
+            with ExitStack() as stack:  # each is closed even if another cannot be
+                if error is not None:  # what ended training is said, not what could not be closed then
+                    stack.enter_context(suppress(Exception))
+                if self.new is not None and error is not None and unborn and not broken:
+                    stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
+                else:
+                    stack.callback(self._lock.release if self.new is None else self.new.leave)
+                for close in (self.env, self.writer, self.evaluation, self.evaluation_log, self.log, self.checkpoints):
+                    stack.callback(close.close)
+        except WriteError as failed:
+            error = failed
+        if isinstance(error, WriteError) and self.rollout.steps:  # after training
+            again = f"go on with: lifelong train --resume {self.folder}"
+            raise UserError(f"{error}; {self._whole_checkpoint(error)}; {again}") from error
 
     def train(self) -> bool:
         """Collect and learn until the steps are done or a signal interrupts; return whether they are done.
 
         Raises:
             StreamError: if an environment broke.
+            UserError: if a file could not be written.
             TrainingError: if training failed otherwise.
             Stopped: if a signal stopped it at once. In all three cases there is a checkpoint from before the segment,
                 and the message says how to go on.
@@ -357,6 +366,8 @@ class Trainer:
             clear_frames(error.__traceback__)  # what they hold is needed to write
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         said = "; ".join(self._rescue(error))
+        if isinstance(error, WriteError):
+            return UserError(f"{error}; {said}")
         if isinstance(error, KeyboardInterrupt):
             return _stopped(error, said)
         if isinstance(error, StreamError):
@@ -366,7 +377,7 @@ class Trainer:
     def _rescue(self, error: BaseException) -> Iterator[str]:
         """Write the state from before the segment, and why it is needed; yield what is kept, in words."""
         replaces = self.new is not None and self.new.replaces
-        if isinstance(error, StreamError) or not (isinstance(error, KeyboardInterrupt) or replaces):
+        if isinstance(error, StreamError) or not (isinstance(error, KeyboardInterrupt | WriteError) or replaces):
             path = self.folder / "crash.json"
             report = error.report if isinstance(error, StreamError) else {"traceback": format_exception(error)}
             try:
@@ -383,11 +394,20 @@ class Trainer:
                 self.checkpoints.wait()
             self._write()
         except Exception as failed:  # noqa: BLE001  whatever it is, there is an earlier one
-            yield f"the last step cannot be kept: {failed}"
-        kept = self.checkpoints.written
-        yield f"its checkpoint is of step {kept.steps:,}" if kept is not None else "its checkpoint is as it was"
+            if not isinstance(error, WriteError):
+                yield f"the last step cannot be kept: {failed}"
+        yield self._whole_checkpoint(error)
         again = ", and --new-episodes if it breaks again" if isinstance(error, StreamError) else ""
         yield f"go on with: lifelong train --resume {self.folder}{again}"
+
+    def _whole_checkpoint(self, error: BaseException) -> str:
+        """Return which checkpoint there is, in words."""
+        kept = self.checkpoints.written
+        if kept is None:
+            return "its checkpoint is as it was"
+        if isinstance(error, WriteError):
+            return f"the checkpoint of step {kept.steps:,} is whole"
+        return f"its checkpoint is of step {kept.steps:,}"
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""

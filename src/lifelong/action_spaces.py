@@ -60,8 +60,8 @@ def validate_space(space: AnySpace, name: str) -> None:
         where = f" of entry {entry!r}" if entry else ""
         if not isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
             raise ValueError(
-                f"{name}: actions {leaf}{where} are not supported; supported are {_SUPPORTED}: wrap the environment in "
-                "gymnasium.wrappers.TransformAction, which makes its actions from one of these"
+                f"{name}: actions {_brief(leaf)}{where} are not supported; supported are {_SUPPORTED}: "
+                "gymnasium.wrappers.TransformAction makes an environment's actions from one of these"
             )
         if not _size(leaf):
             raise ValueError(f"{name}: actions {leaf}{where} hold no number; an action needs at least one")
@@ -305,6 +305,12 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
         if ((actions < low) | (actions > high)).any():
             raise ValueError(f"actions{where} must be {low} to {high}, got {actions.tolist()}")
     return actions
+
+
+def _brief(space: AnySpace) -> str:
+    """Return a space as text of at most 60 characters; that of texts lists its letters."""
+    text = str(space)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
 def _leaves(space: AnySpace, path: str = "") -> Iterator[tuple[str, AnySpace]]:

@@ -42,6 +42,8 @@ VERBS = table(
     },
 )
 
+_LONGEST = 290  # characters of an error's line, after the command's name
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb.
@@ -82,11 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
             return _fail("not enough memory for these sizes")
-        if isinstance(error, OSError) and error.filename is not None:  # a disk that is full, a folder of another's
-            return _fail(f"{error.filename}: {error.strerror}")
+        if isinstance(error, OSError):  # a disk that is full, a folder of another's
+            return _fail(_refused(error))
         if not isinstance(error, known_errors()):
             raise
-        _fail(" ".join(str(error).split()) or "not enough memory for these sizes")
+        _fail(str(error) or "not enough memory for these sizes")
         return 1 if isinstance(error, TrainingError) else 2
     return 0
 
@@ -113,9 +115,39 @@ def _show_once() -> Callable[..., None]:
     return show
 
 
+def _refused(error: OSError) -> str:
+    """Return what the system refuses, in one line; a terminal or file that takes no output is not asked again."""
+    from lifelong.agents.durable import WriteError
+
+    try:
+        sys.stdout.flush()
+    except OSError:  # otherwise Python reports it again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"cannot write the output: {error.strerror}"
+    if isinstance(error, WriteError) or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
+
+
 def _fail(message: str) -> int:
-    sys.stderr.write(f"lifelong: {message}\n")
+    sys.stderr.write(f"lifelong: {_short(' '.join(message.split()))}\n")
     return 2
+
+
+def _short(message: str) -> str:
+    """Return a message of at most `_LONGEST` characters: what is wrong stands in front, the remedy at the end."""
+    clauses = message.split("; ")
+    while len("; ".join(clauses)) > _LONGEST and len(clauses) > 2:
+        del clauses[1]
+    room = _LONGEST - len(clauses[-1]) - 2 if len(clauses) > 1 else _LONGEST
+    if len(clauses) > 1 and room >= _LONGEST // 3:
+        return f"{_cut(clauses[0], room)}; {clauses[-1]}"
+    return _cut("; ".join(clauses), _LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text without its middle, where it is longer than `most`."""
+    return text if len(text) <= most else f"{text[: most // 2 - 3]} ... {text[3 + most // 2 - most :]}"
 
 
 if __name__ == "__main__":
