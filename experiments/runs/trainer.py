@@ -385,7 +385,7 @@ class Trainer:
             except OSError as failed:
                 yield f"cannot write {path}: {failed.strerror}"
             else:
-                yield f"see {path}"
+                yield f"see {path if replaces else 'its crash.json'}"
         if self.new is not None and replaces:
             yield f"run {self.new.final} stays as it was"
             return

@@ -136,13 +136,16 @@ def _fail(message: str) -> int:
 
 def _short(message: str) -> str:
     """Return a message of at most `_LONGEST` characters: what is wrong stands in front, the remedy at the end."""
-    clauses = message.split("; ")
-    while len("; ".join(clauses)) > _LONGEST and len(clauses) > 2:
-        del clauses[1]
-    room = _LONGEST - len(clauses[-1]) - 2 if len(clauses) > 1 else _LONGEST
-    if len(clauses) > 1 and room >= _LONGEST // 3:
-        return f"{_cut(clauses[0], room)}; {clauses[-1]}"
-    return _cut("; ".join(clauses), _LONGEST)
+    first, *clauses = message.split("; ")
+    while len(message) > _LONGEST:
+        room = _LONGEST - len("; ".join(["", *clauses]))
+        if room >= _LONGEST // 3:
+            return "; ".join([_cut(first, room), *clauses])
+        if len(clauses) < 2:
+            return _cut(message, _LONGEST)
+        clauses.remove(max(clauses[:-1], key=len))
+        message = "; ".join([first, *clauses])
+    return message
 
 
 def _cut(text: str, most: int) -> str:
