@@ -39,6 +39,7 @@ from lifelong.experiments.runs.evaluation import training_horizon
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
+from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.summary import MEASURES
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.settings.interference import InterferenceConfig
@@ -65,6 +66,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    check_threads(config.threads)
     torch.set_num_threads(config.threads)
     trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
     env, copies = (

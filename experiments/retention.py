@@ -43,6 +43,7 @@ from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
+from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves
@@ -87,6 +88,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    check_threads(config.threads)
     torch.set_num_threads(config.threads)
     trained, schedule = open_run_as(config.run, config.schedule, config.stream_options, config.device)
     if config.probe and schedule is None:

@@ -47,6 +47,7 @@ from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
 from lifelong.experiments.runs.replacing import remove_replaced
 from lifelong.experiments.runs.signals import Signals, Stopped
+from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
@@ -88,6 +89,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
+        check_threads(config.threads or 1)
         torch.set_num_threads(config.threads or 1)
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
