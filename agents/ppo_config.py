@@ -1,5 +1,6 @@
 """Hyperparameters of PPO, as data: a command line reads them without torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +52,9 @@ class PPOConfig:
         for name in ("lr", "epochs", "minibatches", "clip_epsilon", "advantage_floor", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive: {name}={getattr(self, name)}")
+        for name in ("lr", "clip_epsilon", "advantage_floor", "entropy_coef", "value_coef", "target_kl"):
+            if math.isinf(getattr(self, name)):
+                raise ValueError(f"{name} must be finite: {name}={getattr(self, name)}")
         for name in ("gamma", "life_gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1]: {name}={getattr(self, name)}")

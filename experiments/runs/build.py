@@ -6,6 +6,7 @@ Invalid names and settings raise here, before any file is written.
 import hashlib
 import math
 
+import numpy as np
 import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
@@ -70,9 +71,8 @@ def check_agent_sizes(config: TrainConfig, env: TaskStream) -> None:
             memory = one_memory(config)
             state = sum(x.nbytes for x in memory.initial_state(1).values(True, True))
         weights = sum(x.nbytes for x in memory.parameters()) + 12 * config.expansion * width**2
-    observed = sum(
-        math.prod(leaf.shape or ()) * leaf.dtype.itemsize for _, leaf in leaves_of(env.single_observation_space)
-    )
+    leaves = [leaf for _, leaf in leaves_of(env.single_observation_space)]
+    observed = sum(math.prod(leaf.shape or ()) * np.dtype(leaf.dtype or float).itemsize for leaf in leaves)
     needed = config.layers * (COPIES * weights + _STATES * lives * state)
     needed += env.num_envs * segment * (observed + 4 * width)
     sizes = {"num_envs": env.num_envs, "evaluation_lives": config.evaluation_lives, "segment": segment}

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
-from lifelong.agents.checkpoint import has_checkpoint, set_damaged_aside
+from lifelong.agents.checkpoint import has_checkpoint, restore_optimizer, set_damaged_aside
 from lifelong.agents.durable import WriteError
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
@@ -30,11 +30,12 @@ from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.directory import Captured, capture, restore
+from lifelong.experiments.runs.directory import Captured, capture, parameter_names, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
 from lifelong.experiments.runs.errors import TrainingError, UserError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
 from lifelong.experiments.runs.going_on import go_on
+from lifelong.experiments.runs.guard import first_not_finite, memory_fault
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.lock import RunLock
@@ -56,6 +57,7 @@ from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalar
 __all__ = ["Trainer"]
 
 _REPORT_EVERY = 5.0  # seconds between two looks at the rows for TensorBoard
+_REFUSED = 3  # updates in a row that are not finite, and training stops
 _LIVED = 2  # segments of a new run before it replaces another
 
 
@@ -130,6 +132,8 @@ class Trainer:
         self._signals = Signals(lambda text: self.console.print(text, soft_wrap=True))
         self.whole: Captured | None = None
         """The training as it was between the last two segments."""
+        self.refused_in_a_row, self.refused = facts.get("refused", (0, 0))
+        """Updates of which something was not finite: the last ones, and all."""
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.last_empty_memory = last_empty_memory(config, facts) if self.resumed else 0
@@ -239,9 +243,9 @@ class Trainer:
                 began = self.clock()
                 with signals.stoppable():
                     segment = rollout.collect(config.segment)
-                    lr_fraction = self.learning_rate.at(rollout.steps)
-                    learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
-                self.health.learning.observe(segment)
+                    learned = self._learn(segment)
+                if learned is not None:
+                    self.health.learning.observe(segment)
                 if bool(segment.steps["start"].any()):
                     self.last_empty_memory = rollout.steps - segment.steps["start"].numel()
                 if segment.episodes:
@@ -254,7 +258,7 @@ class Trainer:
                 self.seconds += self.clock() - began
                 waited, lived = self.clock() - mark[0], rollout.steps - self.reported["steps"]
                 due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
-                if recent and (due or rollout.steps >= config.steps):
+                if recent and learned is not None and (due or rollout.steps >= config.steps):
                     self._report(segment, recent, history, learned, _speeds(mark, self._now()))
                     self.reported = {"steps": rollout.steps, "rows": self.log.rows}
                     recent, mark = [], self._now()
@@ -276,6 +280,51 @@ class Trainer:
             self._capture()
             self._write()
         return rollout.steps >= config.steps
+
+    def _learn(self, segment: Segment) -> dict[str, float] | None:
+        """Learn from a segment; None if something was not finite: then weights, moments and normalisers stay.
+
+        Raises:
+            FloatingPointError: if that happened several times in a row, or a memory is not finite, which none becomes
+                again.
+        """
+        lr_fraction = self.learning_rate.at(self.rollout.steps)
+        fault = memory_fault(self.rollout.state)
+        try:
+            if fault is not None:
+                raise FloatingPointError(f"memory must be finite, {fault[1]} is not")
+            learned = self.learner.learn(segment, lr_fraction)
+        except FloatingPointError as error:
+            self._refuse(segment, error, None if fault is None else fault[0])
+            return None
+        self.refused_in_a_row = 0
+        return learned | {"lr": self.config.learning.lr * lr_fraction}
+
+    def _refuse(self, segment: Segment, error: FloatingPointError, slot: int | None) -> None:
+        """Undo an update, and say so; raise if that is the last in a row."""
+        assert self.whole is not None  # noqa: S101  it was captured before the segment
+        parts, step, learner = self.whole.parts, self.rollout.steps, self.learner
+        learner.policy.load_state_dict(parts["policy"])
+        moments = {name: x.clone() for name, x in parts["optimizer"].items()}
+        restore_optimizer(learner.optimizer, moments, parameter_names(learner.policy))
+        if learner.return_scale is not None:
+            learner.return_scale.load_state_dict(parts["return_scale"])
+        self.refused_in_a_row += 1
+        self.refused += 1
+        of_memory = slot is not None
+        slot = first_not_finite(segment) if slot is None else slot
+        where = "" if slot is None else f", in slot {slot} of life {self.env.life[slot]}"
+        said = f"the update of step {step:,} was refused: {error}{where}"
+        self.console.print(f"{said}; weights stay as before it", soft_wrap=True, markup=False, highlight=False)
+        self.writer.scalars({"train/refused_updates": self.refused}, step)
+        if of_memory or self.refused_in_a_row >= _REFUSED:
+            many = "" if of_memory else f", as were {self.refused_in_a_row - 1} before it"
+            ppo = self.config.learning
+            remedy = (
+                f"a new run with a lower --lr (here {ppo.lr:g}) or --max-grad-norm ({ppo.max_grad_norm:g}) may help"
+            )
+
+            raise FloatingPointError(f"{said}{many}; {remedy}") from error
 
     def _now(self) -> tuple[float, float, int]:
         """Return the time by the clock, the processor's own, and the steps so far."""
@@ -300,7 +349,8 @@ class Trainer:
 
     def _has_lived(self) -> bool:
         """Return whether a new run has shown that it works: numbers that are not finite are met in the next segment."""
-        return self.rollout.steps >= _LIVED * self.env.num_envs * (self.config.segment or 1)
+        lived = self.rollout.steps >= _LIVED * self.env.num_envs * (self.config.segment or 1)
+        return lived and not self.refused_in_a_row
 
     def _settle(self) -> None:
         """Give a new run its name, in place of the run that it replaces."""
@@ -328,6 +378,8 @@ class Trainer:
             facts["env_kwargs"] = options(self.config.env_kwargs)
         if self.new_episodes:
             facts["new_episodes"] = self.new_episodes
+        if self.refused:
+            facts["refused"] = [self.refused_in_a_row, self.refused]
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
         self.whole = capture(self.rollout, self.env.position(), self.learner, facts)
