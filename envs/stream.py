@@ -24,7 +24,7 @@ observation; when episodes ended, `info["episodes"]` with a row for each, see `R
 `info["final_obs"]`, the batch of observations before the reset.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -204,6 +204,14 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("position before the first reset")
         return self._counted() | self._drift.position() | {_CHECKSUM: self._checksums()}
+
+    def snapshot(self) -> Callable[[], dict[str, NDArray[Any]]]:
+        """Return a call that gives the position as it is now, however far the stream has gone on when it is called.
+
+        What it costs to take one does not grow with the length of episodes.
+        """
+        position = self.position()
+        return lambda: position
 
     def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step.

@@ -15,7 +15,7 @@ import math
 import platform
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +76,14 @@ class Captured:
     """State of a training between two segments: what a checkpoint is written from. Nobody writes to it.
 
     Args:
-        parts: tensors by name, for each part of a checkpoint.
+        parts: tensors by name, for each part of a checkpoint but the stream's.
         facts: the rest of it.
+        position: gives that of the stream as it was then; see `TaskStream.snapshot`. None where it is among the parts.
     """
 
     parts: dict[str, dict[str, torch.Tensor]]
     facts: dict[str, Any]
+    position: Callable[[], dict[str, NDArray[Any]]] | None = None
 
     @property
     def steps(self) -> int:
@@ -89,8 +91,13 @@ class Captured:
         return int(self.facts["steps"])
 
     def on_cpu(self) -> "Captured":
-        """Return the same with all tensors on the CPU."""
-        return Captured({name: {k: x.cpu() for k, x in part.items()} for name, part in self.parts.items()}, self.facts)
+        """Return the same with all tensors on the CPU, those of the stream among them."""
+        parts = {name: {k: x.cpu() for k, x in part.items()} for name, part in self.parts.items()}
+        if self.position is None:
+            return Captured(parts, self.facts)
+        position = self.position()
+        parts["env"] = {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()}
+        return Captured(parts, self.facts | {"env_shapes": {name: list(x.shape) for name, x in position.items()}})
 
     def save(self, folder: Path, keep: int) -> None:
         """Write it as the checkpoint of a run.
@@ -102,14 +109,16 @@ class Captured:
         save_checkpoint(folder / LAST, self.parts, self.facts, keep=keep)
 
 
-def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]) -> Captured:
+def capture(
+    rollout: Rollout, position: Callable[[], dict[str, NDArray[Any]]], learner: PPO, facts: dict[str, Any]
+) -> Captured:
     """Return the state of a training: weights, optimiser, memories, random numbers and where every life is.
 
     What learning writes over is copied. The memory is not: a segment writes over a copy of it.
 
     Args:
         rollout: whose memories.
-        position: of its env.
+        position: of its env, as `snapshot` returned it.
         learner: of its policy.
         facts: what else a resumed run needs, as JSON.
     """
@@ -117,7 +126,6 @@ def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, f
         "policy": _copies(rollout.policy.state_dict()),
         "optimizer": _copies(optimizer_tensors(learner.optimizer, parameter_names(rollout.policy))),
         "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
-        "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
     if learner.return_scale is not None:
@@ -125,8 +133,7 @@ def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, f
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
-    shapes = {name: list(value.shape) for name, value in position.items()}
-    return Captured(parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
+    return Captured(parts, facts | {"steps": rollout.steps}, position)
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

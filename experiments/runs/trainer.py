@@ -382,7 +382,7 @@ class Trainer:
             facts["refused"] = [self.refused_in_a_row, self.refused]
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
-        self.whole = capture(self.rollout, self.env.position(), self.learner, facts)
+        self.whole = capture(self.rollout, self.env.snapshot(), self.learner, facts)
 
     def _flush(self) -> None:
         """Write rows and scalars down; a checkpoint counts them, so they come first."""

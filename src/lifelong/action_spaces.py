@@ -61,7 +61,7 @@ def validate_space(space: AnySpace, name: str) -> None:
         if not isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
             raise ValueError(
                 f"{name}: actions {_brief(leaf)}{where} are not supported; supported are {_SUPPORTED}: "
-                "gymnasium.wrappers.TransformAction makes an environment's actions from one of these"
+                "wrap the environment in gymnasium.wrappers.TransformAction, which makes its actions from one"
             )
         if not _size(leaf):
             raise ValueError(f"{name}: actions {leaf}{where} hold no number; an action needs at least one")
@@ -310,7 +310,7 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
 def _brief(space: AnySpace) -> str:
     """Return a space as text of at most 60 characters; that of texts lists its letters."""
     text = str(space)
-    return text if len(text) <= 60 else f"{text[:56]} ..."
+    return text if len(text) <= 60 else f"{text[:55]} ...)"
 
 
 def _leaves(space: AnySpace, path: str = "") -> Iterator[tuple[str, AnySpace]]:

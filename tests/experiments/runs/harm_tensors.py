@@ -51,7 +51,7 @@ def harm(memory: str, stream: str, folder: Path, parts_of: tuple[str, ...]) -> t
     learner, rollout = make_learner(config, agent), Rollout(agent, env, config.carry, seed=1)
     for _ in range(2):
         learner.learn(rollout.collect(SEGMENT))
-    whole = directory.capture(rollout, env.position(), learner, {})
+    whole = directory.capture(rollout, env.snapshot(), learner, {}).on_cpu()
     refused = accepted = 0
     for part in [part for part in whole.parts if part in parts_of or not parts_of]:
         for name, tensor in whole.parts[part].items():
