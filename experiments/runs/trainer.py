@@ -222,6 +222,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent, history = self._not_reported()
+        learned: dict[str, float] = {}  # of the last update that was not refused
         mark = self._now()
         self.checkpoints.start(rollout.steps)
         if self.evaluation.refusal:
@@ -243,8 +244,9 @@ class Trainer:
                 began = self.clock()
                 with signals.stoppable():
                     segment = rollout.collect(config.segment)
-                    learned = self._learn(segment)
-                if learned is not None:
+                    fresh = self._learn(segment)
+                if fresh is not None:
+                    learned = fresh
                     self.health.learning.observe(segment)
                 if bool(segment.steps["start"].any()):
                     self.last_empty_memory = rollout.steps - segment.steps["start"].numel()
@@ -258,7 +260,7 @@ class Trainer:
                 self.seconds += self.clock() - began
                 waited, lived = self.clock() - mark[0], rollout.steps - self.reported["steps"]
                 due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
-                if recent and learned is not None and (due or rollout.steps >= config.steps):
+                if recent and learned and (due or rollout.steps >= config.steps):
                     self._report(segment, recent, history, learned, _speeds(mark, self._now()))
                     self.reported = {"steps": rollout.steps, "rows": self.log.rows}
                     recent, mark = [], self._now()
