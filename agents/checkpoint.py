@@ -53,7 +53,7 @@ __all__ = [
 FORMAT = 2
 """Version of the layout above; a reader refuses a newer one. In 1 an optimiser's state had numbers for names."""
 
-_LARGEST = 2**28  # bytes of JSON that no manifest counts
+_LARGEST = 2**30  # bytes of a file whose size no manifest tells
 
 _TRIES = 100  # directories that are replaced faster than they are read
 
@@ -375,7 +375,7 @@ def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], 
     try:
         version, files = int(manifest["format"]), manifest.get("files", {})
         sums = (
-            {Path(name).name: (entry["sha256"], entry["bytes"]) for name, entry in files.items()}
+            {Path(name).name: (entry["sha256"], entry.get("bytes")) for name, entry in files.items()}
             if version <= FORMAT
             else {}
         )

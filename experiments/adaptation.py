@@ -30,10 +30,10 @@ from lifelong.experiments.runs.directory import load_policy, origin
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
-from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.settings.adaptation import AdaptationConfig
 

@@ -36,10 +36,10 @@ from lifelong.experiments.runs.disturbance import powers_of_four, probe_after
 from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import training_horizon
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
-from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.summary import MEASURES
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.settings.interference import InterferenceConfig

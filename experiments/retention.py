@@ -39,11 +39,11 @@ from lifelong.experiments.runs.directory import load_policy
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, Mode
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
-from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.tensorboard import RunWriter, plot_curves

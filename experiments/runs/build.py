@@ -15,8 +15,8 @@ from lifelong.envs import TaskStream
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.device import check_device
 from lifelong.experiments.runs.errors import as_user_error
+from lifelong.experiments.runs.machine_limits import check_bytes
 from lifelong.experiments.runs.plug_ins import plug_in_memories
-from lifelong.experiments.runs.sizes import check_bytes
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 from lifelong.memory.footprint import COPIES
 from lifelong.memory.memory import nothing_allocated

@@ -8,8 +8,8 @@ from lifelong.envs.composed_schedules import Order, find_task
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import as_user_error
+from lifelong.experiments.runs.machine_limits import check_stream_sizes
 from lifelong.experiments.runs.names import check_stream
-from lifelong.experiments.runs.sizes import check_stream_sizes
 
 __all__ = ["make_env"]
 

@@ -40,6 +40,7 @@ from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.new_run import NewRun
 from lifelong.experiments.runs.open_run import LAST
@@ -48,7 +49,6 @@ from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.recent_rows import RecentRows
 from lifelong.experiments.runs.replacing import remove_replaced
 from lifelong.experiments.runs.signals import Signals, Stopped
-from lifelong.experiments.runs.sizes import check_threads
 from lifelong.experiments.runs.summary import Summary, recent_scalars, retention_of, summarise, task_scalars
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation

@@ -1,4 +1,4 @@
-"""Refuse sizes that this machine has no memory for, before anything of them is allocated; imports no torch.
+"""Refuse sizes beyond this machine, in memory and threads, before anything of them is allocated; imports no torch.
 
 Estimates count what is certainly held: arrays of a stream, weights, states of memories, records of a segment. What is
 refused cannot be meant; what is not refused may still be too much.

@@ -9,7 +9,7 @@ import pytest
 
 from lifelong import cli
 from lifelong.envs.registry import make_stream
-from lifelong.experiments.runs import sizes
+from lifelong.experiments.runs import machine_limits
 from lifelong.experiments.runs.errors import UserError
 
 CASES = """
@@ -26,7 +26,7 @@ CASES = """
 def test_a_training_that_has_no_room_is_refused(
     words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sizes, "available_memory", lambda: 2 * 10**9)
+    monkeypatch.setattr(machine_limits, "available_memory", lambda: 2 * 10**9)
     assert cli.main(["train", *words.split(), "--runs", str(tmp_path / "runs")]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("lifelong: these sizes need at least ")
@@ -39,10 +39,10 @@ def test_a_training_that_has_no_room_is_refused(
 def test_more_threads_than_cores_are_refused_where_they_are_many_times_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sizes.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(machine_limits.os, "cpu_count", lambda: 4)
     assert cli.main(["train", "--threads", "65", "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err == "lifelong: threads must be at most 64 on 4 cores: threads=65\n"
-    sizes.check_threads(64)
+    machine_limits.check_threads(64)
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def test_what_a_stream_needs_is_reckoned_from_small_ones(
 ) -> None:
     """The estimate lies within a factor of four of what the arrays take, where these are made."""
     told: list[float] = []
-    monkeypatch.setattr(sizes, "check_bytes", lambda needed, _: told.append(needed))
+    monkeypatch.setattr(machine_limits, "check_bytes", lambda needed, _: told.append(needed))
     num_envs = 2
-    sizes.check_stream_sizes(partial(make_stream, name), settings | {"num_envs": num_envs})
+    machine_limits.check_stream_sizes(partial(make_stream, name), settings | {"num_envs": num_envs})
     if name == "foraging":
         held = 2 * 8.0 * settings["size"] ** 2 * num_envs  # too much to be made here
     else:
         stream = make_stream(name, num_envs=num_envs, **settings)
-        held = sizes._TASK * len(stream.tasks) + sum(
+        held = machine_limits._TASK * len(stream.tasks) + sum(
             x.nbytes for x in vars(stream).values() if isinstance(x, np.ndarray)
         )
     assert 1 / 4 < told[0] / held < 4
 
 
 def test_wrong_settings_are_left_to_the_stream() -> None:
-    sizes.check_stream_sizes(partial(make_stream, "cued-recall"), {"cues": 2**20, "size": -1, "num_envs": 1})
+    machine_limits.check_stream_sizes(partial(make_stream, "cued-recall"), {"cues": 2**20, "size": -1, "num_envs": 1})
     with pytest.raises(UserError, match=r"these sizes need at least 1,000\.0 GB, .* GB are there: cues=7"):
-        sizes.check_bytes(1e12, {"cues": 7})
+        machine_limits.check_bytes(1e12, {"cues": 7})
