@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import torch
-from gymnasium.vector.utils import batch_space
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lifelong.action_spaces import previous_action_space, previous_entry
+from lifelong.action_spaces import can_be_previous
 from lifelong.agents.agent import Agent
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.checkpoint import CheckpointError
@@ -80,10 +79,8 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
         check_saved(given, wanted, bounds)
     except ValueError as error:
         raise ValueError(f"{path} is of another agent: {error}") from error
-    space = previous_action_space(agent.action_space)
-    actions = previous_entry(agent.action_space, tensors["previous_action"].numpy())
-    if not batch_space(space, batch).contains(actions):
-        raise ValueError(f"{path} has a previous_action that is not of {space}")
+    if not can_be_previous(agent.action_space, tensors["previous_action"].numpy()):
+        raise ValueError(f"{path} has a previous_action that is not of {agent.action_space}")
     moved = {name: x.to(own.start.device) for name, x in tensors.items()}
     memory_state = own.memory.clone()  # a layer without tensors has its place there
     for name in [name for name in moved if name.startswith("memory/")]:

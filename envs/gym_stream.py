@@ -406,7 +406,8 @@ class GymStream(TaskStream):
         actions, steps = position["actions"], int(position["episode_length"].sum())
         if len(actions) != steps:
             raise ValueError(f"position has {len(actions)} actions of unfinished episodes, which took {steps} steps")
-        if steps and not is_nested(self._moves) and not batch_space(self._moves, steps).contains(actions):
+        free = is_nested(self._moves) or (isinstance(self._moves, spaces.Box) and self._moves.dtype.kind == "f")
+        if steps and not free and not batch_space(self._moves, steps).contains(actions):
             raise ValueError(f"position has actions that are not of {self._moves}")
 
     def _restore_hidden(self, position: dict[str, NDArray[Any]]) -> None:

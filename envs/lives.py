@@ -8,10 +8,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lifelong.action_spaces import no_action, previous_action_space, previous_entry, row_like
+from lifelong.action_spaces import can_be_previous, no_action, row_like
 from lifelong.envs.composed_schedules import bind_tasks
 from lifelong.envs.counters import (
     Bools,
@@ -262,8 +261,7 @@ class Lives:
             most, value = 2 * SEEDS - 1 if name == "seed" else _COUNTED, position[name].item()
             if not 0 <= value <= most:
                 raise ValueError(f"position has {name} of {value}, it must lie in 0 to {most}")
-        previous = previous_entry(self.single_action_space, position["previous_action"])
-        if not batch_space(previous_action_space(self.single_action_space), self.num_envs).contains(previous):
+        if not can_be_previous(self.single_action_space, position["previous_action"]):
             raise ValueError("position has a previous_action that is not of the action space")
 
     def _recount(self, position: dict[str, NDArray[Any]]) -> None:

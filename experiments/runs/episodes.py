@@ -54,7 +54,7 @@ _SCHEMA = pa.schema(
 )
 _ABSENT = {"meetings": -1, "load": -1, "train_step": -1, "old_answer": -1, "since_change": -1}
 """Columns that older versions did not write, and what stands in their place."""
-_LEAST = dict.fromkeys(("step", "life", "episode", "task", "visit", "index_in_visit", "length"), 0)
+_LEAST: dict[str, int] = dict.fromkeys(("step", "life", "episode", "task", "visit", "index_in_visit", "length"), 0)
 """Least value of columns; -1 of the others."""
 _MOST = 2**53
 # Counters that only grow, or jump by little, are cheapest as differences.

@@ -30,6 +30,7 @@ __all__ = [
     "as_actions",
     "as_rows",
     "batch_of",
+    "can_be_previous",
     "choice_sizes",
     "from_zero",
     "is_nested",
@@ -180,6 +181,16 @@ def previous_entry(space: AnySpace, rows: NDArray[Any]) -> Any:
     return rows.astype(space.dtype if isinstance(space, spaces.Box) else np.int64)
 
 
+def can_be_previous(space: AnySpace, rows: NDArray[Any]) -> bool:
+    """Return whether rows can be those of previous actions: choices in range or "none yet", other numbers finite.
+
+    Args:
+        space: of one action.
+        rows: [B, ...].
+    """
+    return _holds(previous_action_space(space), previous_entry(space, rows))
+
+
 def choice_sizes(space: AnySpace) -> NDArray[np.int64]:
     """Return [K] how many values each number takes that is chosen; none of a Box."""
     return np.concatenate([np.zeros(0, np.int64), *(_choices(leaf) for _, leaf in _leaves(space))])
@@ -305,6 +316,16 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
         if ((actions < low) | (actions > high)).any():
             raise ValueError(f"actions{where} must be {low} to {high}, got {actions.tolist()}")
     return actions
+
+
+def _holds(space: AnySpace, entry: Any) -> bool:
+    """Return whether a batch of entries is of a space, but for the bounds of floats, which streams do not enforce."""
+    if isinstance(space, spaces.Dict):
+        return all(_holds(inner, entry[key]) for key, inner in space.spaces.items())
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
+        return bool(np.isfinite(entry).all())
+    low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (0, choice_sizes(space) - 1)
+    return bool(((entry >= low) & (entry <= high.reshape(space.shape or ()))).all())
 
 
 def _brief(space: AnySpace) -> str:

@@ -75,3 +75,24 @@ def test_a_snapshot_is_that_of_its_moment_and_costs_the_same_after_many_steps(st
     later = GymStream("Endless-v0", num_envs=2)
     later.resume(found)
     assert all((later.position()[name] == value).all() for name, value in there.items())
+
+
+def test_an_action_beyond_the_bounds_of_a_box_can_be_resumed() -> None:
+    stream = GymStream("Pendulum-v1", num_envs=1)
+    stream.reset(seed=0)
+    stream.step(np.array([[99.0]]))  # streams refuse only what is not finite
+    later = GymStream("Pendulum-v1", num_envs=1)
+    later.resume(stream.position())
+    assert later.previous_action.item() == 99.0
+    with pytest.raises(ValueError, match=r"position has actions of inf, it must be finite"):
+        later.resume(stream.position() | {"actions": np.full((1, 1), np.inf, np.float32)})
+
+
+def test_what_is_no_previous_action_is_refused(stream: GymStream) -> None:
+    stream.reset(seed=0)
+    there = stream.position()
+    stream.resume(there | {"previous_action": there["previous_action"]})  # none yet
+    with pytest.raises(ValueError, match="position has a previous_action that is not of the action space"):
+        stream.resume(there | {"previous_action": there["previous_action"] + 1})
+    with pytest.raises(ValueError, match="position has 1 actions of unfinished episodes, which took 0 steps"):
+        stream.resume(there | {"actions": np.ones(1, np.int64)})
