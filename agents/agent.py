@@ -253,9 +253,7 @@ class Agent(nn.Module):
         """
         if not isinstance(state, AgentState):
             raise TypeError(f"state must be an AgentState, as initial_state returns it, got {type(state).__name__}")
-        for name, own in self._spaces.items():
-            if state.spaces.get(name) != own:
-                raise ValueError(f"state must be of the {name} space {own}, got one of {state.spaces.get(name)}")
+        self.check_state_spaces(state.spaces)
         tensors = state.tensors()
         if tensors.keys() != self._layout.keys():
             raise ValueError(f"state must have the entries {sorted(self._layout)}, got {sorted(tensors)}")
@@ -264,6 +262,19 @@ class Agent(nn.Module):
                 raise ValueError(
                     f"state must have {name} of shape {[state.batch, *self._layout[name]]}, got {list(x.shape)}"
                 )
+
+    def check_state_spaces(self, found: Mapping[str, str]) -> None:
+        """Validate the spaces of a state, as text.
+
+        Args:
+            found: `AgentState.spaces`.
+
+        Raises:
+            ValueError: if they are not the agent's; names the space and both.
+        """
+        for name, own in self._spaces.items():
+            if found.get(name) != own:
+                raise ValueError(f"state must be of the {name} space {own}, got one of {found.get(name)}")
 
     @property
     def _device(self) -> torch.device:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from lifelong.kernels.fused import bind_linear, gated_linear
 from lifelong.memory import Memory
 from lifelong.memory.layer import ResidualGate, RMSNorm
+from lifelong.memory.memory import inner_bounds
 
 __all__ = ["Backbone", "GatedMLP", "ResidualGate", "bound_linear", "run_all"]
 
@@ -120,6 +121,7 @@ class Backbone(Memory):
         self.gates = nn.ModuleList(ResidualGate(width) for _ in memories if residual == "gated")
         self.working = nn.ModuleList(working)
         self.working_norms = nn.ModuleList(RMSNorm(width) for _ in working)
+        self.state_bounds = inner_bounds(**self._named())
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial state of every layer, under its number."""

@@ -34,7 +34,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lifelong.agents.durable import is_at, sync_folder, write_synced
+from lifelong.agents.durable import is_at, sync_folder, write_synced, writing
+from lifelong.agents.regular_files import open_regular
+from lifelong.agents.saved_tensors import refuse_not_finite
 from lifelong.schema import SchemaError, Within, read_fields, shown
 from lifelong.tables import TableError, parse_json
 
@@ -52,6 +54,8 @@ __all__ = [
 
 FORMAT = 2
 """Version of the layout above; a reader refuses a newer one. In 1 an optimiser's state had numbers for names."""
+
+_LARGEST = 2**30  # bytes of a file whose size no manifest tells
 
 
 class _File(TypedDict, total=False):
@@ -101,7 +105,15 @@ def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: di
         parts: tensors by name, for each part.
         facts: JSON-serialisable values.
         keep: checkpoints to keep, this one among them; older ones are removed.
+
+    Raises:
+        WriteError: if it cannot be written; those that were there stay.
     """
+    with writing(folder):
+        _save(folder, parts, facts, keep)
+
+
+def _save(folder: Path, parts: dict[str, dict[str, Tensor]], facts: dict[str, Any], keep: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _settle(folder, keep)
     fresh = _fresh(folder)
@@ -218,7 +230,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
         if path == _fresh(folder):
             continue
         try:
-            return _table((path / "facts.json").read_bytes(), path / "facts.json", "table of facts")
+            with _directory(path) as handle:
+                return _table(_read(path, handle, "facts.json"), path / "facts.json", "table of facts")
         except OSError as error:
             wrong = f"cannot read {path / 'facts.json'}: {error.strerror}"
         except CheckpointError as error:
@@ -246,8 +259,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         names: of these parameters, in the module's order.
 
     Raises:
-        CheckpointError: if there is state of a parameter that the module does not have.
+        CheckpointError: if there is state of a parameter that the module does not have, or state that does not fit its
+            parameter: fused steps write wherever the parameter is.
     """
+    parameters = [x for group in optimizer.param_groups for x in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     numbers = {name: number for number, name in enumerate(names)}
     for key, tensor in with_names(tensors, names).items():
@@ -255,7 +270,32 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         if name not in numbers:
             raise CheckpointError(f"the optimiser has state of {name!r}, the agent has no such parameter")
         state.setdefault(numbers[name], {})[entry] = tensor
+    for number, entries in state.items():
+        _check_moments(names[number], entries, parameters[number])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _check_moments(name: str, entries: Mapping[str, Tensor], parameter: Tensor) -> None:
+    """Validate the state of Adam for one parameter.
+
+    Raises:
+        CheckpointError: if an entry is missing or unknown, has another dtype or shape than the parameter, or is not
+            finite; if squares or steps are negative.
+    """
+    if entries.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+        raise CheckpointError(f"the optimiser's state of {name} must be step, exp_avg, exp_avg_sq: {sorted(entries)}")
+    for entry, tensor in entries.items():
+        dtype, shape = (torch.float32, []) if entry == "step" else (parameter.dtype, list(parameter.shape))
+        if tensor.dtype != dtype or list(tensor.shape) != shape:
+            raise CheckpointError(
+                f"the optimiser's {name}.{entry} must be {dtype} {shape}, got {tensor.dtype} {list(tensor.shape)}"
+            )
+        try:
+            refuse_not_finite(f"the optimiser's {name}.{entry}", tensor)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        if entry != "exp_avg" and tensor.numel() and tensor.min().item() < 0:
+            raise CheckpointError(f"the optimiser's {name}.{entry} must not be negative, got {tensor.min().item()}")
 
 
 def with_names(tensors: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
@@ -354,11 +394,11 @@ def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], 
         manifest = read_fields(_Manifest, content)
     except SchemaError as error:
         raise CheckpointError(f"{path / 'manifest.json'} is no manifest: {error}") from error
-    sums = {Path(name).name: entry["sha256"] for name, entry in manifest["files"].items()}
+    sums = {Path(name).name: (entry["sha256"], entry.get("bytes")) for name, entry in manifest["files"].items()}
     parts: dict[str, dict[str, Tensor]] = {}
     facts: dict[str, Any] = {}
-    for name, wanted in sums.items():
-        data = _read(path, handle, name)
+    for name, (wanted, size) in sums.items():
+        data = _read(path, handle, name, size)
         found = hashlib.sha256(data).hexdigest()
         if found != wanted:
             raise CheckpointError(f"{path / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
@@ -375,17 +415,22 @@ def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], 
 @contextmanager
 def _directory(path: Path) -> Iterator[int]:
     """Keep a directory open: its files can be read however it is renamed."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         yield handle
     finally:
         os.close(handle)
 
 
-def _read(path: Path, handle: int, name: str) -> bytes:
-    """Return the content of a regular file of a directory that is open."""
+def _read(path: Path, handle: int, name: str, size: Any = None) -> bytes:
+    """Return the content of a regular file of a directory that is open, of so many bytes; None: of a few."""
     try:
-        with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle), "rb") as file:
+        with os.fdopen(open_regular(name, handle), "rb") as file:
+            found = os.fstat(file.fileno()).st_size
+            if size is not None and found != size:
+                raise CheckpointError(f"{path / name} is damaged: it has {found} bytes, the manifest says {size}")
+            if size is None and found > _LARGEST:
+                raise CheckpointError(f"{path / name} has {found} bytes, at most {_LARGEST} are read")
             return file.read()
     except OSError as error:
         raise CheckpointError(f"cannot read {path / name}: {error.strerror}") from error

@@ -3,10 +3,36 @@
 A file is there once it is synced, its name once the folder is.
 """
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["is_at", "sync_folder", "write_synced"]
+__all__ = ["WriteError", "is_at", "sync_folder", "write_synced", "writing"]
+
+
+class WriteError(OSError):
+    """A file or folder cannot be written; the message names it and the system's reason, in one line."""
+
+    def __str__(self) -> str:
+        return f"cannot write {self.filename}: {self.strerror}"
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Raise what the system refuses as `WriteError`; a full disk alone does not say what was written.
+
+    Args:
+        path: what is written, where the system does not name it.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise WriteError(error.errno or errno.EIO, reason, str(error.filename or path)) from error
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -17,9 +43,9 @@ def write_synced(path: Path, data: bytes) -> None:
         data: its content.
 
     Raises:
-        OSError: if it cannot be written.
+        WriteError: if it cannot be written.
     """
-    with path.open("wb") as file:
+    with writing(path), path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -32,13 +58,14 @@ def sync_folder(folder: Path) -> None:
         folder: its path.
 
     Raises:
-        OSError: if it cannot be opened.
+        WriteError: if it cannot be opened or synced.
     """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def is_at(path: Path, handle: int) -> bool:

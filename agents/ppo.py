@@ -262,7 +262,7 @@ class PPO:
 
         Raises:
             FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
-                minibatch.
+                minibatch. Or if weights are not finite after the last.
         """
         config = self.config
         for group in self.optimizer.param_groups:
@@ -299,6 +299,8 @@ class PPO:
             }
             for name, number in diagnostics.items():
                 report.setdefault(name, []).append(number)
+        if not math.isfinite(nn.utils.get_total_norm(self.parameters).item()):
+            raise FloatingPointError("weights must be finite, they are not after this update")
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)

@@ -14,6 +14,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from lifelong.agents.saved_tensors import check_saved
+
 __all__ = ["ReturnScale"]
 
 _EPSILON = 1e-8
@@ -80,5 +82,14 @@ class ReturnScale:
         return {"returned": self.returned, "moments": self.moments}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Load what `state_dict` returned."""
+        """Load what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is not finite, has another dtype or shape, or counts or squares below 0.
+        """
+        check_saved(
+            state, self.state_dict() | {"returned": torch.zeros(state["returned"].numel(), dtype=torch.float64)}
+        )
+        if state["moments"][[0, 2]].min() < 0:
+            raise ValueError(f"moments must count, and sum squares, from 0 on: {state['moments'].tolist()}")
         self.returned, self.moments = state["returned"].clone(), state["moments"].clone()

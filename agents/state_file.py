@@ -5,12 +5,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from tensordict import TensorDict
+from safetensors.torch import save
 
+from lifelong.action_spaces import can_be_previous
 from lifelong.agents.agent import Agent
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.checkpoint import CheckpointError
+from lifelong.agents.durable import write_synced, writing
+from lifelong.agents.regular_files import check_regular
+from lifelong.agents.saved_tensors import check_saved
 
 __all__ = ["load_state", "save_state"]
 
@@ -23,13 +26,17 @@ def save_state(path: str | Path, state: AgentState) -> None:
     Args:
         path: of the file; replaced if it is there.
         state: of any agent.
+
+    Raises:
+        WriteError: if it cannot be written.
     """
     path = Path(path)
     content = {"format": _FORMAT, "batch": state.batch, "spaces": dict(state.spaces)}
     tensors = {name: x.detach().cpu().contiguous().clone() for name, x in state.tensors().items()}
     fresh = path.with_name(f".{path.name}.new")
-    save_file(tensors, fresh, {"lifelong": json.dumps(content)})
-    fresh.replace(path)
+    write_synced(fresh, save(tensors, {"lifelong": json.dumps(content)}))
+    with writing(path):
+        fresh.replace(path)
 
 
 def load_state(path: str | Path, agent: Agent) -> AgentState:
@@ -43,7 +50,9 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
         CheckpointError: if the file cannot be read, is no state, or has a newer format.
         ValueError: if the state does not fit the agent; names the space or the entry.
     """
+    path = Path(path)
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -57,25 +66,25 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
         raise CheckpointError(f"{path} is no state of an agent: {error!r} in its metadata") from error
     if version > _FORMAT:
         raise CheckpointError(f"{path} has format {version}, this version reads up to {_FORMAT}: upgrade lifelong-rl")
+    agent.check_state_spaces(found)
+    if "start" not in tensors or tensors["start"].numel() != batch:  # not before so many lives have a place
+        raise ValueError(f"{path} must have the start flags of its {batch} lives")
     own = agent.initial_state(batch)
     wanted = own.tensors()
-    if tensors.keys() != wanted.keys():
-        raise ValueError(f"{path} must have the entries {sorted(wanted)}, got {sorted(tensors)}")
-    for name, x in tensors.items():
-        if x.dtype != wanted[name].dtype:
-            raise ValueError(f"{path} must have {name} of {wanted[name].dtype}, got {x.dtype}")
+    bounds = {f"memory/{name}": both for name, both in agent.policy.backbone.state_bounds.items()}
+    given = dict(tensors)
+    if "previous_reward" in given:
+        given["previous_reward"] = given["previous_reward"].nan_to_num()  # NaN: it is given to the next step
+    try:
+        check_saved(given, wanted, bounds)
+    except ValueError as error:
+        raise ValueError(f"{path} is of another agent: {error}") from error
+    if not can_be_previous(agent.action_space, tensors["previous_action"].numpy()):
+        raise ValueError(f"{path} has a previous_action that is not of {agent.action_space}")
     moved = {name: x.to(own.start.device) for name, x in tensors.items()}
     memory_state = own.memory.clone()  # a layer without tensors has its place there
     for name in [name for name in moved if name.startswith("memory/")]:
-        _set(memory_state, tuple(name.split("/")[1:]), moved.pop(name))
+        memory_state.set(tuple(name.split("/")[1:]), moved.pop(name))
     state = AgentState(memory=memory_state, spaces=found, **moved)
     agent.check_state(state)
     return state
-
-
-def _set(memory_state: TensorDict, path: tuple[str, ...], x: torch.Tensor) -> None:
-    if x.shape[:1] != memory_state.batch_size:
-        raise ValueError(
-            f"state must have memory/{'/'.join(path)} of {memory_state.batch_size[0]} lives, got {list(x.shape)}"
-        )
-    memory_state.set(path, x)

@@ -43,9 +43,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
+from lifelong.envs.action_log import ActionLog
 from lifelong.envs.checksum import checksum
 from lifelong.envs.constructor import settings_fault
 from lifelong.envs.drifts.base import Drifted
@@ -136,7 +138,8 @@ class GymStream(TaskStream):
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = {path: kept for path, kept in self._obs.items() if np.issubdtype(kept.dtype, np.inexact)}
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
-        self._taken: list[list[Any]] = [[] for _ in range(num_envs)]  # actions of the present episodes
+        row = row_like(act_space)
+        self._taken = ActionLog(num_envs, row if is_nested(act_space) else as_actions(act_space, row))
         self._seeds, self._over = [0] * num_envs, np.zeros(num_envs, np.bool_)  # their seeds, whether they ended
         self._ends: list[tuple[float, int | None]] = [(np.nan, None)] * num_envs  # success and answer, as info has them
 
@@ -223,7 +226,7 @@ class GymStream(TaskStream):
         self._check()
 
     def _begin_episode(self, slot: int) -> None:
-        self._taken[slot] = []
+        self._taken.begin(slot)
         try:
             env = self.environment(slot, int(self.base_task[slot]))
             obs, info = env.reset(seed=self._seeds[slot])
@@ -238,6 +241,7 @@ class GymStream(TaskStream):
         rewards, ends, cuts = [], [], []
         whole, steps, slot = self._obs.get(()), self._steps, 0  # whole: observations without entries
         at_rest = self.at_rest.tolist()
+        self._taken.append(taken)  # where at rest, before the episode that begins
         try:
             for slot, move in enumerate(moves):
                 if slot in at_rest:
@@ -245,7 +249,6 @@ class GymStream(TaskStream):
                     ends.append(False)
                     cuts.append(False)
                     continue
-                self._taken[slot].append(taken[slot])
                 obs, reward, terminated, truncated, info = steps[slot](move)
                 if whole is None:
                     self._keep(slot, obs)
@@ -265,19 +268,19 @@ class GymStream(TaskStream):
         self._over = over | cut
         return np.array(rewards), over, cut & ~over
 
-    def _own(self, rows: NDArray[Any]) -> tuple[list[Any], list[Any]]:
-        """Return what is kept of each life's action, and the action as the environment takes it.
+    def _own(self, rows: NDArray[Any]) -> tuple[NDArray[Any], list[Any]]:
+        """Return what is kept of each life's action, [B, ...], and the action as the environment takes it.
 
         What is kept counts as the environment does; of a Dict or Tuple it is the row. Nothing is shared: environments
         may keep their actions, or write to them.
         """
         if self._discrete:
-            moves = (rows + self._start).tolist()
-            return moves, moves
+            own = rows + self._start
+            return own, own.tolist()
         if is_nested(self._moves):
-            return list(rows.copy()), [as_actions(self._moves, row) for row in rows]
+            return rows, [as_actions(self._moves, row) for row in rows]
         own = as_actions(self._moves, rows)
-        return list(own), [np.array(action) for action in own]
+        return own, [np.array(action) for action in own]
 
     def _given(self, kept: Any) -> Any:
         """Return the action as the environment takes it, from what is kept of it."""
@@ -304,8 +307,8 @@ class GymStream(TaskStream):
         judged = self._recipes[self.base_task[slot]].success_return is None
         self._ends[slot] = end_of_episode(info, success=judged)
 
-    def _crash(self, slot: int, error: BaseException) -> StreamError:
-        """Return the seed and actions that reproduce the error of an environment.
+    def _crash(self, slot: int, error: BaseException, steps: int | None = None) -> StreamError:
+        """Return the seed and actions that reproduce the error of an environment: of so many steps; None: of all.
 
         Raises:
             KeyboardInterrupt: if that is the error, which is nobody's fault.
@@ -313,15 +316,16 @@ class GymStream(TaskStream):
         if isinstance(error, KeyboardInterrupt):
             raise error
         recipe, seed = self._recipes[self.base_task[slot]], self._seeds[slot]
+        task = f" in task {recipe.name!r}" if recipe.name != recipe.env_id else ""
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
         fault = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
         entry = error.entry if isinstance(error, ContractError) else ""
         return StreamError(
-            f"environment {recipe.env_id!r} broke in task {recipe.name!r}, {where}: {fault}",
-            self._report(slot) | {"entry": entry, "traceback": traceback.format_exception(error)},
+            f"environment {recipe.env_id!r} broke{task}, {where}: {fault}",
+            self._report(slot, steps) | {"entry": entry, "traceback": traceback.format_exception(error)},
         )
 
-    def _report(self, slot: int) -> dict[str, Any]:
+    def _report(self, slot: int, steps: int | None = None) -> dict[str, Any]:
         """Return what reproduces the present episode of a slot: its environment, seed and actions."""
         recipe = self._recipes[self.base_task[slot]]
         return {
@@ -329,7 +333,7 @@ class GymStream(TaskStream):
             "kwargs": {name: repr(value) for name, value in recipe.kwargs.items()},
             "drifts": [repr(drift) for drift in recipe.drifts],
             "seed": self._seeds[slot],
-            "actions": [_plain(self._given(move)) for move in self._taken[slot]],
+            "actions": [_plain(self._given(move)) for move in self._taken.of(slot)[:steps]],
         }
 
     def _keep(self, slot: int, obs: Any) -> None:
@@ -374,9 +378,16 @@ class GymStream(TaskStream):
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream, with the actions of the unfinished episodes."""
-        actions = [move for taken in self._taken for move in taken]
-        row = as_actions(self._moves, row_like(self._moves)) if not is_nested(self._moves) else row_like(self._moves)
-        return super().position() | {"actions": np.array(actions, row.dtype).reshape(-1, *row.shape)}
+        return super().position() | {"actions": np.concatenate(self._actions())}
+
+    def snapshot(self) -> Callable[[], dict[str, NDArray[Any]]]:
+        """Return a call that gives the position as it is now; see `TaskStream.snapshot`."""
+        rest, actions = super().position(), self._actions()
+        return lambda: rest | {"actions": np.concatenate(actions)}
+
+    def _actions(self) -> list[NDArray[Any]]:
+        """Return the actions of all lives' unfinished episodes."""
+        return [self._taken.of(slot) for slot in range(self.num_envs)]
 
     def _checksums(self) -> NDArray[np.int64]:
         """Return [B] the checksums of what the environments handed over last."""
@@ -390,37 +401,46 @@ class GymStream(TaskStream):
             _gate(env).trust()
         return super().resume(position, new_episodes=new_episodes)
 
+    def _check_kept(self, position: dict[str, NDArray[Any]]) -> None:
+        super()._check_kept(position)
+        actions, steps = position["actions"], int(position["episode_length"].sum())
+        if len(actions) != steps:
+            raise ValueError(f"position has {len(actions)} actions of unfinished episodes, which took {steps} steps")
+        free = is_nested(self._moves) or (isinstance(self._moves, spaces.Box) and self._moves.dtype.kind == "f")
+        if steps and not free and not batch_space(self._moves, steps).contains(actions):
+            raise ValueError(f"position has actions that are not of {self._moves}")
+
     def _restore_hidden(self, position: dict[str, NDArray[Any]]) -> None:
         """Restore nothing: tasks have nothing hidden that lasts longer than an episode."""
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
-        ends = np.cumsum(self.episode_length)
-        for slot, taken in enumerate(np.split(position["actions"], ends[:-1])):
-            self._replay(slot, taken.tolist() if self._discrete else list(taken))
+        self._taken.restore(np.split(position["actions"], np.cumsum(self.episode_length)[:-1]))
+        for slot in range(self.num_envs):
+            self._replay(slot)
         self._check()
 
-    def _replay(self, slot: int, taken: list[Any]) -> None:
+    def _replay(self, slot: int) -> None:
         """Take the actions of an episode that has just begun anew.
 
         Raises:
             StreamError: if it comes out otherwise, or the environment breaks.
         """
-        gained, over = 0.0, False
+        gained, over, step = 0.0, False, 0
         try:
-            for move in taken:
-                self._taken[slot].append(move)
+            for move in self._taken.of(slot):
+                step += 1
                 obs, reward, terminated, truncated, info = self._steps[slot](self._given(move))
                 gained, over = gained + reward, over or terminated or truncated
                 self._keep(slot, obs)
                 self._keep_mask(slot, info)
         except BaseException as error:
-            raise self._crash(slot, error) from error
+            raise self._crash(slot, error, step) from error
         if over != self._over[slot] or gained != self.base_return[slot]:
             ended = ", and its episode is over" if over and not self._over[slot] else ""
             raise self._other_world(slot, f"has the return {gained}, was {self.base_return[slot]}{ended}")
 
     def _other_world(self, slot: int, difference: str) -> StreamError:
-        recipe, taken = self._recipes[self.base_task[slot]], self._taken[slot]
+        recipe, taken = self._recipes[self.base_task[slot]], self._taken.of(slot)
         task = f" of task {recipe.name!r}" if recipe.name != recipe.env_id else ""
         return StreamError(
             f"environment {recipe.env_id!r}{task}, slot {slot}, step {self.life_step[slot]} of life {self.life[slot]}: "
@@ -445,10 +465,12 @@ class GymStream(TaskStream):
         vars(self).update(state)
         if (shown := state["_shown"]) is None:  # before the first reset
             return
+        taken = self._actions()
         for slot in range(self.num_envs):
-            taken = self._taken[slot]
             self._begin_episode(slot)
-            self._replay(slot, taken)
+        self._taken.restore(taken)
+        for slot in range(self.num_envs):
+            self._replay(slot)
         self._refuse_other_world(shown)
 
 

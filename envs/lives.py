@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.action_spaces import no_action, row_like
+from lifelong.action_spaces import can_be_previous, no_action, row_like
 from lifelong.envs.composed_schedules import bind_tasks
 from lifelong.envs.counters import (
     Bools,
@@ -23,6 +23,7 @@ from lifelong.envs.counters import (
     new_counters,
     reference_scores,
 )
+from lifelong.envs.positions import check_entries
 from lifelong.envs.rng import Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule
 from lifelong.envs.seeds import SEEDS
@@ -31,6 +32,11 @@ from lifelong.envs.task import ROW, Retention, Task
 __all__ = ["Lives"]
 
 _SCALARS = ("seed", "vector_steps", "lives")
+_COUNTED = 2**53  # the largest number of steps, episodes or lives: the last that float64 tells from the next
+_RANGES = dict.fromkeys(("met", "met_step", "met_visit", "last_answer"), (-1, _COUNTED)) | dict.fromkeys(
+    ("life", "episode", "life_step", "visits_lived", "visit_episode", "meetings", "visits", "episode_length"),
+    (0, _COUNTED),
+)
 _DTYPES = [(name, np.dtype(kind)) for name, kind in ROW.items()]
 _end_columns = itemgetter(
     *list(ROW)[list(ROW).index("life") : list(ROW).index("cross") + 1]
@@ -236,13 +242,27 @@ class Lives:
         scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}
         return scalars | {name: array.copy() for name, array in self._counters._asdict().items()}
 
-    def _check_position(self, position: dict[str, NDArray[Any]]) -> None:
-        """Raise a ValueError if a position has other numbers of lives or tasks."""
-        lives, tasks = position["met"].shape
-        if lives != self.num_envs:
+    def check_counters(self, position: dict[str, NDArray[Any]]) -> None:
+        """Validate the counters of a position, which may come from a file.
+
+        Raises:
+            ValueError: if one is missing, has another dtype or shape, is out of range, or is of other numbers of lives
+                or tasks.
+        """
+        lives, tasks = position["met"].shape if "met" in position and position["met"].ndim == 2 else (-1, -1)
+        if lives not in (-1, self.num_envs):
             raise ValueError(f"position has {lives} lives, the stream has num_envs={self.num_envs}")
-        if tasks != len(self.tasks):
+        if tasks not in (-1, len(self.tasks)):
             raise ValueError(f"position has {tasks} tasks, the stream has {len(self.tasks)}")
+        check_entries(position, self._counters._asdict(), _RANGES | {"task": (0, len(self.tasks) - 1)})
+        for name in _SCALARS:
+            if name not in position or position[name].size != 1 or position[name].dtype not in (np.int64, np.uint64):
+                raise ValueError(f"position must have one integer {name}, got {position.get(name)}")
+            most, value = 2 * SEEDS - 1 if name == "seed" else _COUNTED, position[name].item()
+            if not 0 <= value <= most:
+                raise ValueError(f"position has {name} of {value}, it must lie in 0 to {most}")
+        if not can_be_previous(self.single_action_space, position["previous_action"]):
+            raise ValueError("position has a previous_action that is not of the action space")
 
     def _recount(self, position: dict[str, NDArray[Any]]) -> None:
         """Set all counters to those of a position."""

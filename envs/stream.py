@@ -24,8 +24,9 @@ observation; when episodes ended, `info["episodes"]` with a row for each, see `R
 `info["final_obs"]`, the batch of observations before the reset.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import gymnasium
@@ -38,17 +39,19 @@ from lifelong.action_spaces import as_rows, previous_entry
 from lifelong.envs.agent_spaces import observation_entries
 from lifelong.envs.checksum import checksums, spelled
 from lifelong.envs.composed_schedules import Order, Paired, bind_tasks
-from lifelong.envs.counters import Bools, Floats, Ints
+from lifelong.envs.counters import Bools, Counters, Floats, Ints
 from lifelong.envs.drifts.base import Drift
 from lifelong.envs.drifts.batched import DriftedLives, NoDrift
 from lifelong.envs.drifts.effect import check_effect_on_lives, random_rollout
 from lifelong.envs.lives import Lives
+from lifelong.envs.positions import Bounds, check_entries
 from lifelong.envs.schedules import Schedule
 from lifelong.envs.task import ROW, Boundary, References, StreamError, Task
 
 __all__ = ["ROW", "Boundary", "References", "StreamError", "Task", "TaskStream"]
 
 _CHECKSUM = "observation_checksum"  # entry of a position
+_OF_COUNTERS = {*Counters._fields, "seed", "vector_steps", "lives"}
 _EFFECT_STEPS, _EFFECT_STEPS_OF_ALL = 64, 512  # minimal steps compared with and without drifts: of a life, of all lives
 
 
@@ -70,6 +73,9 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  as gymnasium has it
+    position_bounds: Bounds = MappingProxyType({})
+    """Least and largest value of what `position` has besides counters, by name. A position from a file is held against
+    them before it is restored, since loops trust what they index with."""
 
     def __init__(
         self,
@@ -199,6 +205,14 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             raise gymnasium.error.ResetNeeded("position before the first reset")
         return self._counted() | self._drift.position() | {_CHECKSUM: self._checksums()}
 
+    def snapshot(self) -> Callable[[], dict[str, NDArray[Any]]]:
+        """Return a call that gives the position as it is now, however far the stream has gone on when it is called.
+
+        What it costs to take one does not grow with the length of episodes.
+        """
+        position = self.position()
+        return lambda: position
+
     def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step.
 
@@ -208,11 +222,12 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
                 in their slots; those of which no step was taken are begun as they were.
 
         Raises:
-            ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts.
+            ValueError: if it is that of a stream with other numbers of lives or tasks, or one of them has drifts; if an
+                entry is missing, has another dtype or shape, or is out of range.
             StreamError: if an environment does not reproduce its episode: another return, or another observation than
                 that of which the position has the checksum. Positions of versions before it have none.
         """
-        self._check_position(position)
+        self.check_counters(position)
         self.bind_schedule()
         if ("drift kind" in position) != self.drifting:
             there, here = ("no ", "") if self.drifting else ("", "no ")
@@ -221,6 +236,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         self.base_task = self._drift.base_task(self.task)
         self._begin_lives(self._everyone)
         self._begin_episodes(self._everyone)
+        self._check_kept(position)
         for name, array in self._counters._asdict().items():  # overwritten by beginning anew
             array[...] = position[name]
         self._drift.resume(position)
@@ -234,6 +250,12 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             if _CHECKSUM in position:
                 self._refuse_other_world(position[_CHECKSUM])
         return self.observe()
+
+    def _check_kept(self, position: dict[str, NDArray[Any]]) -> None:
+        """Raise a ValueError if what a position has besides counters does not fit that of the episodes just begun."""
+        known = {*_OF_COUNTERS, *(() if _CHECKSUM in position else (_CHECKSUM,))}
+        own = {name: entry for name, entry in self.position().items() if name not in known}
+        check_entries(position, own, self.position_bounds)
 
     def _refuse_other_world(self, wanted: NDArray[np.int64]) -> None:
         """Raise a `StreamError` for the first slot whose observation has another checksum than `wanted` [B]."""

@@ -30,6 +30,7 @@ from lifelong.experiments.runs.directory import load_policy, origin
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
@@ -65,6 +66,7 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    check_threads(config.threads)
     torch.set_num_threads(config.threads)
     trained, schedule = open_run_as(
         config.run, config.schedule, config.stream_options, config.device, trust=config.trust

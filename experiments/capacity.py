@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.settings.capacity import CODES, LOAD, CapacityConfig, Keys
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.kernels.linear_scan import linear_scan
@@ -49,8 +50,9 @@ def main(config: CapacityConfig) -> str:
         lines.append(f"| {rule} | {' | '.join(cells)} |")
     table = "\n".join(lines) + "\n"
     if config.output:
-        config.output.parent.mkdir(parents=True, exist_ok=True)
-        config.output.write_text(table)
+        with writing(config.output):
+            config.output.parent.mkdir(parents=True, exist_ok=True)
+            config.output.write_text(table)
         sys.stderr.write(f"wrote {config.output}\n")
     return table
 

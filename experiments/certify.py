@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from lifelong.agents.durable import writing
 from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
@@ -65,7 +66,9 @@ def main(config: CertifyConfig) -> Iterator[tuple[str, bool]]:
                 text += compared
             yield text + "\n", holds
         if config.store:
-            yield f"wrote {store(fresh)}\n\n", True
+            with writing("the certificate"):
+                path = store(fresh)
+            yield f"wrote {path}\n\n", True
 
 
 def table(certificate: Certificate) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.associative_recall.sizes import Sizes
 from lifelong.experiments.associative_recall.trial import build
 from lifelong.experiments.benchmarks.operation_count import Count, count_step
@@ -87,12 +88,13 @@ def main(config: CostConfig) -> str:
     table = _table(costs, config)
     folder = config.output or (config.recall[0] if config.recall else None)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = [folder / "cost.md"]
-        written[0].write_text(table)
-        for task in dict.fromkeys(task for cost in costs for task in cost.recall):
-            written.append(folder / f"cost-{task}.png")
-            _plot([cost for cost in costs if task in cost.recall], task, written[-1])
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            written = [folder / "cost.md"]
+            written[0].write_text(table)
+            for task in dict.fromkeys(task for cost in costs for task in cost.recall):
+                written.append(folder / f"cost-{task}.png")
+                _plot([cost for cost in costs if task in cost.recall], task, written[-1])
         sys.stderr.writelines(f"wrote {path}\n" for path in written)
     return table
 

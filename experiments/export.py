@@ -7,6 +7,7 @@ lifelong export runs/A runs/A-alone* --format l2logger --output l2   a lifetime,
 
 from rich.console import Console
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.exports.source import Written, open_source
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.settings.export import FORMATS, ExportConfig
@@ -36,7 +37,8 @@ def main(config: ExportConfig, console: Console | None = None) -> Written:
     names = [source.name for source in sources]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"runs are told apart by the name of their folder, and two are called {twice[0]}")
-    written: Written = load("format", find("format", config.format, FORMATS).target)(sources, config.output)
+    with writing(config.output):
+        written: Written = load("format", find("format", config.format, FORMATS).target)(sources, config.output)
     for path in written.paths:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     for note in written.notes:

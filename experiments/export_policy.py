@@ -26,6 +26,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents import ActorCritic, Rollout
+from lifelong.agents.durable import writing
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.runs.api import load_agent
 from lifelong.experiments.runs.build_env import make_env
@@ -120,8 +121,9 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
         said = next(iter(str(cause).strip().splitlines()), "")
         raise UserError(f"{refusal}: torch cannot translate it: {type(cause).__name__}: {said}") from error
     largest, outputs = _compared(policy, step, steps, segment.state, refusal)
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    config.output.write_bytes(content)
+    with writing(config.output):
+        config.output.parent.mkdir(parents=True, exist_ok=True)
+        config.output.write_bytes(content)
     named = _prefixed("observation/", inputs[0]) | _prefixed("state/", state) | {"start": inputs[2]}
     for line in (
         f"inputs: {_described(named)}",

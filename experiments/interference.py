@@ -36,6 +36,7 @@ from lifelong.experiments.runs.disturbance import powers_of_four, probe_after
 from lifelong.experiments.runs.episodes import EpisodeLog
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import training_horizon
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
@@ -65,6 +66,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    check_threads(config.threads)
     torch.set_num_threads(config.threads)
     trained, schedule = open_run_as(
         config.run, config.schedule, config.stream_options, config.device, trust=config.trust

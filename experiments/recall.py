@@ -30,6 +30,7 @@ import torch
 from rich.console import Console
 
 from lifelong.agents.backbone import Backbone
+from lifelong.agents.durable import writing
 from lifelong.experiments.associative_recall.provenance import changes, provenance
 from lifelong.experiments.associative_recall.report import Line, write_report
 from lifelong.experiments.associative_recall.sequences import Task
@@ -93,7 +94,8 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
         )
         for task, name in trainings
     ]
-    table = write_report(facts, _settings(sizes), config.output)
+    with writing(config.output):
+        table = write_report(facts, _settings(sizes), config.output)
     console.print(table, markup=False, soft_wrap=True)
     for name in ("table.md", "areas.json", *(f"recall-{task}.png" for task in config.tasks), "tensorboard"):
         console.print(f"wrote {config.output / name}", markup=False, highlight=False, soft_wrap=True)
@@ -120,7 +122,8 @@ def _train_all(
 ) -> None:
     """Train the missing runs in parallel, and append each to the file when it ends."""
     todo = [run for run in runs if run not in finished]
-    with (config.output / "runs.jsonl").open("a") as file:
+    path = config.output / "runs.jsonl"
+    with writing(path), path.open("a") as file:
         for number, (run, result) in enumerate(_results(todo, config), 1):
             finished[run] = result
             file.write(json.dumps({**run._asdict(), **result, "made": made[run.memory]}) + "\n")
@@ -154,8 +157,9 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
     """Return the finished runs of the output directory, and write the sizes to a new one."""
     path, runs, finished = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(sizes.to_json())
+        with writing(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(sizes.to_json())
     try:
         found = Sizes.from_json(path.read_text())
     except (OSError, ValueError) as error:
@@ -169,7 +173,8 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
     text = runs.read_text() if runs.exists() else ""
     whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
     if whole != text:
-        runs.write_text(whole)
+        with writing(runs):
+            runs.write_text(whole)
     for line in whole.splitlines():
         row = json.loads(line)
         finished[Run(row["task"], row["memory"], row["lr"], row["seed"])] = row

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from os.path import commonpath
 from pathlib import Path
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.reports.figures import curves_figure, save_figure
 from lifelong.experiments.reports.find_runs import find_runs, listed
 from lifelong.experiments.reports.groups import Stream, group_runs, sentences
@@ -65,13 +66,15 @@ def main(config: ReportConfig) -> tuple[str, list[Path]]:
             raise UserError(f"no retention curve to draw: {_why(streams)}")
         figure = curves_figure(drawn, width=5.5)
     blocks = report_blocks(streams, missing, page_path.parent)
-    text_path.parent.mkdir(parents=True, exist_ok=True)
-    page_path.write_text(page(blocks, title(runs)), encoding="utf-8", errors="replace")
-    text_path.write_text(markdown(blocks, page_path.name), encoding="utf-8", errors="replace")
+    with writing(text_path):
+        text_path.parent.mkdir(parents=True, exist_ok=True)
+        page_path.write_text(page(blocks, title(runs)), encoding="utf-8", errors="replace")
+        text_path.write_text(markdown(blocks, page_path.name), encoding="utf-8", errors="replace")
     written = [page_path, text_path]
     if figure is not None and config.figure is not None:
-        config.figure.parent.mkdir(parents=True, exist_ok=True)
-        save_figure(figure, config.figure)
+        with writing(config.figure):
+            config.figure.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(figure, config.figure)
         written.append(config.figure)
     return _head(streams, missing), written
 

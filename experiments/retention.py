@@ -30,6 +30,7 @@ import torch
 from rich.console import Console
 
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.durable import writing
 from lifelong.envs import TaskStream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.metrics.curve import RetentionCurve
@@ -48,6 +49,7 @@ from lifelong.experiments.runs.directory import load_policy
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, Mode
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
 from lifelong.experiments.runs.progress import Progress
@@ -96,6 +98,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         CheckpointError: if its checkpoint cannot be read.
     """
     console = console or Console(quiet=True)
+    check_threads(config.threads)
     torch.set_num_threads(config.threads)
     trained, schedule = open_run_as(
         config.run, config.schedule, config.stream_options, config.device, trust=config.trust
@@ -232,7 +235,8 @@ def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStrea
         if lived.rows:  # no episode may have ended
             log.append(lived.rows, trained_steps)
     if summary.curve.measured:
-        files.add(".json").write_text(summary.curve.to_json() + "\n")
+        with writing(files.folder):
+            files.add(".json").write_text(summary.curve.to_json() + "\n")
         title = f"{run.name}, {lived.length}, {summary.actions} actions"
         curves = {title: summary.curve}
         if summary.first.measured and summary.first.rho != summary.curve.rho:

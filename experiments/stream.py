@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.agents.durable import writing
 from lifelong.envs import TaskStream
 from lifelong.envs.composed_schedules import InSteps, counts_steps
 from lifelong.envs.timeline import show_timeline, step_timeline, timeline
@@ -91,5 +92,6 @@ def _draw(env: TaskStream, line: list[int], steps: int, path: Path) -> None:
     axes.set_xlim(0, width * len(line))
     axes.set_xlabel(f"{'environment steps of all lives' if steps else 'episode'}; {env.schedule}")
     axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.settings.study import (
     Asked,
     CheckConfig,
@@ -110,5 +111,6 @@ def _report(config: ReportConfig) -> None:
         tell_check(check_report, folder)
         return
     check_output(folder, folder=True)
-    written = write_report(study, folder, partial=config.partial)
+    with writing(folder):
+        written = write_report(study, folder, partial=config.partial)
     sys.stderr.writelines(f"wrote {path}\n" for path in written)

@@ -305,7 +305,7 @@ def a_saved_state_continues(trial: Trial) -> None:
 
 
 def a_long_life_stays_finite(trial: Trial) -> None:
-    """Check that outputs and state stay finite for constant, repeated, huge, tiny and zero inputs, and mixtures."""
+    """Check that outputs and state stay finite, and in `state_bounds`, for hostile inputs and mixtures of them."""
     memory = trial.memory
     anchor = memory.zeros(1)
 
@@ -328,6 +328,10 @@ def a_long_life_stays_finite(trial: Trial) -> None:
                 for name, value in {"y": y, **_leaves(state)}.items():
                     if not value[life].isfinite().all():
                         raise Broken(f"{name!r} is not finite after {first + steps} steps of {kind} inputs")
+            for path, (least, most) in memory.state_bounds.items():
+                value = state[tuple(path.split("/"))]
+                if not bool(((value >= least) & (value <= most)).all()):
+                    raise Broken(f"{path!r} leaves its state_bounds, {least} to {most}, after {first + steps} steps")
 
 
 def half_precision_and_autocast_run(trial: Trial) -> None:

@@ -12,8 +12,9 @@ Parameters in half precision are refused.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 import torch
@@ -25,12 +26,14 @@ from lifelong.kernels.in_place import in_place
 from lifelong.kernels.writes import recorded
 from lifelong.memory.attribution import Attribution, attribute
 
-__all__ = ["Memory", "constants_device", "nothing_allocated"]
+__all__ = ["COUNTED", "Memory", "constants_device", "inner_bounds", "nothing_allocated"]
 
 FULL: Final = (torch.float32, torch.float64)
 """Dtypes in which memories compute."""
 ARGUMENTS: Final = ("state", "start")
 """Of `step` and `forward`, after x."""
+COUNTED: Final = 2**53
+"""Largest value of counters of steps: the last that float64 tells from the next."""
 
 _constants_on_meta = False  # see `nothing_allocated`
 
@@ -46,6 +49,10 @@ class Memory(nn.Module):
 
     sums_writes: ClassVar[bool] = False
     """Whether a matrix is read to which steps add and later ones apply linear maps: what `attribution` needs."""
+
+    state_bounds: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    """Least and largest value of integer entries of a state, by their paths, such as `a/count`. A state from a file is
+    held against them before it is used, since compiled loops trust what they index with; others may hold any number."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -227,6 +234,11 @@ class Memory(nn.Module):
                 f"the parameters of {type(self).__name__} must be torch.float32 or torch.float64, got {dtype}: leave "
                 f"the memory in torch.float32; it takes x in {dtype} and runs under torch.autocast as it is"
             )
+
+
+def inner_bounds(**memories: Memory) -> dict[str, tuple[int, int]]:
+    """Return `state_bounds` of a state that holds those of other memories, by their names in it."""
+    return {f"{name}/{path}": both for name, memory in memories.items() for path, both in memory.state_bounds.items()}
 
 
 def constants_device() -> torch.device:

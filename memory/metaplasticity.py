@@ -67,6 +67,7 @@ class Metaplastic(Memory):
             raise ValueError(f"importance must be positive: importance={importance}")
         super().__init__(host.width)
         num_heads, rows, _ = host.shape
+        self.state_bounds = dict(host.state_bounds)
         values = rows - host.normaliser
         self.host, self.rank = host, -(-host.width // 16)
         down, up = nn.Linear(host.width, self.rank, bias=False), nn.Linear(self.rank, num_heads * values, bias=False)

@@ -109,6 +109,10 @@ class ColourCubes(TaskStream):
             np.zeros(num_envs, np.int64) for _ in range(6)
         )
         self.cubes = np.zeros((num_envs, colours), np.int64)  # cells, y n + x
+        self.position_bounds = dict.fromkeys(("cell", "cubes"), (0, size ** 2 - 1)) | {
+            "target": (0, colours - 1), "moved": (0, colours), "phase": (0, phases), "fetched": (0, phases),
+            "phase_step": (0, self.phase_steps),
+        }  # fmt: skip
 
     def places(self, cells: Ints) -> Ints:
         """Return [..., 2] x and y of cells [...]."""

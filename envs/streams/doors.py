@@ -97,6 +97,7 @@ class Doors(SealedStream):
             seed=seed,
         )
         self.place = np.zeros((num_envs, 2), np.int64)
+        self.position_bounds = {"place": (0, (doors - 1, depth - 1))}
         self._right = np.zeros((num_envs, colours), np.int64)
 
     def right_doors(self) -> Ints:

@@ -90,6 +90,7 @@ class EndlessTMaze(TaskStream):
         self._lengths = np.full((num_envs, mazes), corridor)
         self.maze, self.place, self.turned_right = (np.zeros(num_envs, np.int64) for _ in range(3))
         self.episode_steps = np.zeros(num_envs, np.int64)
+        self.position_bounds = {"maze": (0, mazes - 1), "place": (0, corridor), "turned_right": (0, mazes)}
 
     def right_turns(self) -> Ints:
         """Return [B] the right turns at the ends of the present mazes."""

@@ -100,6 +100,7 @@ class Foraging(TaskStream):
         self.place = np.zeros((num_envs, 2), np.int64)
         self.kinds = np.zeros((num_envs, size, size), np.int64)  # [y, x], 0 where nothing grows
         self.ripe_at = np.zeros((num_envs, size, size), np.int64)  # step of the life from which on it is ripe
+        self.position_bounds = {"place": (0, size - 1)}
 
     @property
     def unforkable(self) -> str:

@@ -78,6 +78,7 @@ class HiddenMaps(SealedStream):
             seed=seed,
         )
         self.place = np.zeros((num_envs, 2), np.int64)
+        self.position_bounds = {"place": (0, size - 1)}
 
     def _arrive(
         self, slots: Ints, place: Ints, found: NDArray[np.bool_]

@@ -90,6 +90,7 @@ class Reversal(SealedStream):
             seed=seed,
         )
         self.good = np.zeros((num_envs, contexts), np.int64)
+        self.position_bounds = {"good": (0, 1)}
 
     def good_arms(self) -> Ints:
         """Return [B] the good arms of the present contexts."""

@@ -112,6 +112,7 @@ class TMaze(TaskStream):
         )
         self.place = np.zeros((num_envs, 2), np.int64)  # steps from the west end, and row: -1 north, 0, 1 south
         self.right = np.ones(num_envs, np.int64)  # row of the right arm
+        self.position_bounds = {"place": ((0, -1), (self.junction, 1))}
 
     def _begin_episodes(self, slots: Ints) -> None:
         drawn = integers(2, self.seed, Purpose.EPISODE, self.life[slots], self.episode[slots], 0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.reports.groups import Agent
 from lifelong.experiments.reports.measure import Curve
 from lifelong.experiments.reports.seeds import FEW, over_seeds
@@ -148,7 +149,7 @@ def svg(figure: "Figure") -> bytes:
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure to a file with a suffix of `figure_formats.FORMATS`."""
-    with _styled():
+    with _styled(), writing(path):
         figure.savefig(path, metadata=_NO_DATE[path.suffix.lower()])
 
 

@@ -141,10 +141,10 @@ def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0, *, 
         CheckpointError: if the run's checkpoint cannot be read, or is of another memory.
     """
     folder, chosen = Path(run), [slots] if isinstance(slots, int) else list(slots)
-    stream = make_env(open_run(folder, trust), num_envs=1)
+    stream = make_env(open_run(folder, trust).resolved())
     stream.close()
     agent.check_spaces(stream)
-    memory_state, position = load_lives(folder, agent.policy)
+    memory_state, position = load_lives(folder, agent.policy, stream)
     lives = position["life"].size
     if outside := [slot for slot in chosen if not 0 <= slot < lives]:
         raise ValueError(f"slots must lie in 0 to {lives - 1}, the lives of {run}: slots={outside[0]}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.tensorboard import COLOURS
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def plot_bands(charts: Sequence[Chart], path: Path | None = None, title: str = "
     if title:
         figure.suptitle(title)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path)
     return figure

@@ -4,19 +4,28 @@ Invalid names and settings raise here, before any file is written.
 """
 
 import hashlib
+import math
 
+import numpy as np
 import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
+from lifelong.agents.leaves import leaves_of
 from lifelong.agents.parallel_ppo import ParallelPPO
 from lifelong.envs import TaskStream
 from lifelong.experiments.runs.config import TrainConfig, lives_of_minibatch, options
 from lifelong.experiments.runs.device import check_device
 from lifelong.experiments.runs.errors import as_user_error
+from lifelong.experiments.runs.machine_limits import check_bytes
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
+from lifelong.memory.footprint import COPIES
+from lifelong.memory.memory import nothing_allocated
 
-__all__ = ["make_agent", "make_learner", "one_memory"]
+__all__ = ["check_agent_sizes", "make_agent", "make_learner", "one_memory"]
+
+_USUAL = 2**21  # below it nothing is estimated
+_STATES = 3  # states of a life: before a segment, after it, and of a minibatch
 
 
 def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
@@ -29,6 +38,7 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         MemoryContractError: if a plug-in breaks the contract; names the clause.
     """
     device = check_device(config.device or "cpu")
+    check_agent_sizes(config, env)
     torch.manual_seed(config.seed)
     with as_user_error(RuntimeError):
         _begin_part(config, "memory")
@@ -45,6 +55,29 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         _begin_part(config, "heads")
         agent = ActorCritic(encoder, backbone, env.single_action_space, config.action_std or "state")
         return agent.to(device)
+
+
+def check_agent_sizes(config: TrainConfig, env: TaskStream) -> None:
+    """Validate that this machine has the memory for an agent's layers, its lives and their segments.
+
+    Raises:
+        UserError: if it has not; says both values.
+    """
+    lives, width, segment = max(env.num_envs, config.evaluation_lives or 1), config.width, config.segment or 1
+    if max(config.layers * lives * width, config.layers * width**2, env.num_envs * segment) < _USUAL:
+        return
+    name = config.memory.replace("-", "_")
+    with as_user_error(RuntimeError):
+        with torch.random.fork_rng(devices=[]), nothing_allocated():
+            memory = one_memory(config)
+            state = sum(x.nbytes for x in memory.initial_state(1).values(True, True))
+        weights = sum(x.nbytes for x in memory.parameters()) + 12 * config.expansion * width**2
+    leaves = [leaf for _, leaf in leaves_of(env.single_observation_space)]
+    observed = sum(math.prod(leaf.shape or ()) * np.dtype(leaf.dtype or float).itemsize for leaf in leaves)
+    needed = config.layers * (COPIES * weights + _STATES * lives * state)
+    needed += env.num_envs * segment * (observed + 4 * width)
+    sizes = {"num_envs": env.num_envs, "evaluation_lives": config.evaluation_lives, "segment": segment}
+    check_bytes(needed, {"memory": name, "width": width, "layers": config.layers} | sizes)
 
 
 def _begin_part(config: TrainConfig, part: str) -> None:

@@ -1,5 +1,6 @@
 """Build the stream of a config, without torch."""
 
+from functools import partial
 from typing import Any
 
 from lifelong.envs import TaskStream, make_stream, parse_schedule
@@ -7,6 +8,7 @@ from lifelong.envs.composed_schedules import Order, find_task
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import as_user_error
+from lifelong.experiments.runs.machine_limits import check_stream_sizes
 from lifelong.experiments.runs.names import check_stream
 
 __all__ = ["make_env"]
@@ -41,6 +43,7 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
     with as_user_error(prefix=f"stream {config.stream!r}: "):
         if config.schedule is not None:
             settings["schedule"] = parse_schedule(config.schedule)
+        check_stream_sizes(partial(make_stream, config.stream), settings | given)
         stream = make_stream(config.stream, **(settings | given))
         if config.only_task is not None:
             stream.schedule = Order((find_task(config.only_task, [task.name for task in stream.tasks]),))

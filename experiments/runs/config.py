@@ -192,6 +192,7 @@ class TrainConfig:
         name: name of the run; if not given, made of stream, memory and seed.
         runs: folder of all runs.
         log: where scalars go, with commas between: tensorboard, csv (scalars.csv in the run's folder), wandb.
+        on_log_error: what a logger that cannot write does: it stops the training, or the training goes on without it.
         checkpoint_every: seconds (60s) or steps (20000) between checkpoints, which are written while training goes on;
             0 is one at the end only. A run that is interrupted, or that fails, writes one in any case.
         keep: checkpoints to keep; if the last is damaged, the one before it is used.
@@ -253,6 +254,7 @@ class TrainConfig:
     name: Annotated[str | None, Heading("the run and its files")] = None
     runs: Path = Path("runs")
     log: str = "tensorboard"
+    on_log_error: Literal["stop", "continue"] = "stop"
     checkpoint_every: str = "60s"
     keep: Count = 2
     overwrite: bool = False
@@ -273,6 +275,8 @@ class TrainConfig:
         check_fields(self)
         check_ends_of_lives(self)
         logger_names(self.log)
+        if self.on_log_error not in ("stop", "continue"):
+            raise UserError(f"on_log_error must be stop or continue: on_log_error={self.on_log_error}")
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off"):

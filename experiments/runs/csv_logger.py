@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.runs.tensorboard import retention_scalars
 
@@ -32,11 +33,12 @@ class CsvLogger:
         path = self._path = Path(folder) / "scalars.csv"
         kept = _read(path, purge_step) if purge_step is not None and path.is_file() else []
         temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", newline="") as file:
-            csv.writer(file).writerows([_HEADER, *kept])
-        temporary.replace(path)
-        self._file = path.open("a", newline="")
-        self._writer = csv.writer(self._file)
+        with writing(path):
+            with temporary.open("w", newline="") as file:
+                csv.writer(file).writerows([_HEADER, *kept])
+            temporary.replace(path)
+            self._file = path.open("a", newline="")
+            self._writer = csv.writer(self._file)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers by tag, and flush; NaN, "not known", is left out."""

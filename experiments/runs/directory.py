@@ -15,7 +15,8 @@ import math
 import platform
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +30,7 @@ from torch import nn
 
 from lifelong.agents import PPO, ActorCritic, CheckpointError, Rollout, load_checkpoint, save_checkpoint
 from lifelong.agents.checkpoint import find_checkpoint, optimizer_tensors, restore_optimizer
+from lifelong.agents.saved_tensors import check_saved
 from lifelong.envs import StreamError, TaskStream
 from lifelong.experiments.runs.code_version import code_hash, git_hash, package_version
 from lifelong.experiments.runs.config import TrainConfig
@@ -77,12 +79,14 @@ class Captured:
     """State of a training between two segments: what a checkpoint is written from. Nobody writes to it.
 
     Args:
-        parts: tensors by name, for each part of a checkpoint.
+        parts: tensors by name, for each part of a checkpoint but the stream's.
         facts: the rest of it.
+        position: gives that of the stream as it was then; see `TaskStream.snapshot`. None where it is among the parts.
     """
 
     parts: dict[str, dict[str, torch.Tensor]]
     facts: dict[str, Any]
+    position: Callable[[], dict[str, NDArray[Any]]] | None = None
 
     @property
     def steps(self) -> int:
@@ -90,8 +94,13 @@ class Captured:
         return int(self.facts["steps"])
 
     def on_cpu(self) -> "Captured":
-        """Return the same with all tensors on the CPU."""
-        return Captured({name: {k: x.cpu() for k, x in part.items()} for name, part in self.parts.items()}, self.facts)
+        """Return the same with all tensors on the CPU, those of the stream among them."""
+        parts = {name: {k: x.cpu() for k, x in part.items()} for name, part in self.parts.items()}
+        if self.position is None:
+            return Captured(parts, self.facts)
+        position = self.position()
+        parts["env"] = {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()}
+        return Captured(parts, self.facts | {"env_shapes": {name: list(x.shape) for name, x in position.items()}})
 
     def save(self, folder: Path, keep: int) -> None:
         """Write it as the checkpoint of a run.
@@ -103,14 +112,16 @@ class Captured:
         save_checkpoint(folder / LAST, self.parts, self.facts, keep=keep)
 
 
-def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, facts: dict[str, Any]) -> Captured:
+def capture(
+    rollout: Rollout, position: Callable[[], dict[str, NDArray[Any]]], learner: PPO, facts: dict[str, Any]
+) -> Captured:
     """Return the state of a training: weights, optimiser, memories, random numbers and where every life is.
 
     What learning writes over is copied. The memory is not: a segment writes over a copy of it.
 
     Args:
         rollout: whose memories.
-        position: of its env.
+        position: of its env, as `snapshot` returned it.
         learner: of its policy.
         facts: what else a resumed run needs, as JSON.
     """
@@ -118,7 +129,6 @@ def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, f
         "policy": _copies(rollout.policy.state_dict()),
         "optimizer": _copies(optimizer_tensors(learner.optimizer, parameter_names(rollout.policy))),
         "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
-        "env": {name: torch.from_numpy(np.atleast_1d(value)) for name, value in position.items()},
         "random": {"torch": torch.get_rng_state()},
     }
     if learner.return_scale is not None:
@@ -126,8 +136,7 @@ def capture(rollout: Rollout, position: dict[str, NDArray[Any]], learner: PPO, f
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
-    shapes = {name: list(value.shape) for name, value in position.items()}
-    return Captured(parts, facts | {"steps": rollout.steps, "env_shapes": shapes})
+    return Captured(parts, facts | {"steps": rollout.steps}, position)
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -170,13 +179,15 @@ def restore(
     if (was := facts.get("env_kwargs", {})) != env_kwargs:
         raise CheckpointError(f"{folder} has env_kwargs={env_kwargs}, its checkpoint is of env_kwargs={was}")
     load_policy_tensors(rollout.policy, parts["policy"], folder)
-    restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
-    if learner.return_scale is not None and "return_scale" in parts:
-        learner.return_scale.load_state_dict(parts["return_scale"])
-    _fill(rollout.state, parts["memory"], rollout.start.device)
-    position = _position(parts, facts)
+    with _of_checkpoint(folder):
+        restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
+        if learner.return_scale is not None and "return_scale" in parts:
+            learner.return_scale.load_state_dict(parts["return_scale"])
+        _fill(rollout.state, parts["memory"], rollout.policy)
+        position = _position(parts, facts)
     try:
-        rollout.observe(*env.resume(position, new_episodes=new_episodes))
+        with _of_checkpoint(folder):
+            rollout.observe(*env.resume(position, new_episodes=new_episodes))
     except StreamError as error:
         remedy = f"lifelong train --resume {folder} --new-episodes keeps the agent and begins new episodes"
         raise StreamError(f"{error}; {remedy}", error.report) from error
@@ -184,9 +195,10 @@ def restore(
         lengths = position["episode_length"]
         facts["abandoned"] = [int(np.count_nonzero(lengths)), int(lengths.sum())]
     rollout.steps = facts["steps"]
-    torch.set_rng_state(parts["random"]["torch"])
-    if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
-        torch.cuda.set_rng_state(parts["random"]["cuda"], rollout.start.device)
+    with _of_checkpoint(folder):
+        torch.set_rng_state(parts["random"]["torch"])
+        if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:
+            torch.cuda.set_rng_state(parts["random"]["cuda"], rollout.start.device)
     return facts | {"checkpoint": str(found.folder)}
 
 
@@ -199,12 +211,13 @@ def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
     return checked
 
 
-def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str, NDArray[Any]]]:
+def load_lives(folder: Path, policy: ActorCritic, env: TaskStream) -> tuple[TensorDict, dict[str, NDArray[Any]]]:
     """Return the memory of all lives of a run's checkpoint, and the position of its stream.
 
     Args:
         folder: of the run.
         policy: of the run's memory; its weights do not matter.
+        env: of the run's stream, against which counters are held.
 
     Raises:
         CheckpointError: if there is no whole checkpoint, or it is of another memory.
@@ -212,13 +225,11 @@ def load_lives(folder: Path, policy: ActorCritic) -> tuple[TensorDict, dict[str,
     parts, facts = load_checkpoint(folder / LAST)
     checked = check_facts(facts, folder)
     check_parts(parts, ("memory", "world" if "world" in parts else "env"), folder)
-    position = _position(parts, checked)
-    memory_state = policy.backbone.initial_state(position["life"].size)
-    wanted = {"/".join(key): value.shape for key, value in flat(memory_state).items()}
-    found = {name: value.shape for name, value in parts["memory"].items()}
-    if wanted != found:
-        raise CheckpointError(f"the checkpoint of {folder} is of another memory: {found}, the agent's is {wanted}")
-    _fill(memory_state, parts["memory"], next(policy.parameters()).device)
+    with _of_checkpoint(folder):
+        position = _position(parts, checked)
+        env.check_counters(position)
+        memory_state = policy.backbone.initial_state(env.num_envs)
+        _fill(memory_state, parts["memory"], policy)
     return memory_state, position
 
 
@@ -229,10 +240,28 @@ def check_parts(parts: Mapping[str, Any], names: Sequence[str], folder: Path) ->
             raise CheckpointError(f"the checkpoint of {folder} has no {name}.safetensors in its manifest")
 
 
-def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Set the tensors of an initial state, in which a layer without any has its place too."""
+@contextmanager
+def _of_checkpoint(folder: Path) -> Iterator[None]:
+    """Raise what is wrong with a checkpoint's content as `CheckpointError`, in one line."""
+    try:
+        yield
+    except StreamError:
+        raise
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        said = f"has no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise CheckpointError(f"the checkpoint of {folder} is damaged or of another agent: {said}") from error
+
+
+def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], policy: ActorCritic) -> None:
+    """Set the tensors of an initial state, in which a layer without any has its place too.
+
+    Raises:
+        ValueError: if they are of another memory, or out of range.
+    """
+    wanted = {"/".join(key): value for key, value in flat(memory_state).items()}
+    check_saved(tensors, wanted, policy.backbone.state_bounds)
     for key, value in tensors.items():
-        memory_state.set(tuple(key.split("/")), value.to(device))
+        memory_state.set(tuple(key.split("/")), value.to(wanted[key].device))
 
 
 def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
@@ -241,7 +270,7 @@ def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) 
     shapes = facts.pop("env_shapes" if "env_shapes" in facts else "world_shapes")
     for name in sorted(position.keys() | shapes.keys()):
         saved = position[name].numel() if name in position else "no"
-        if name not in shapes or saved != math.prod(shapes[name]):
+        if name not in shapes or len(shapes[name]) > 16 or saved != math.prod(shapes[name]):
             raise CheckpointError(
                 f"facts.json has the shape {shapes.get(name)} of {name}, the position {saved} numbers"
             )
@@ -252,16 +281,24 @@ def load_policy_tensors(policy: torch.nn.Module, tensors: dict[str, torch.Tensor
     """Load weights.
 
     Raises:
-        CheckpointError: if they are of another policy.
+        CheckpointError: if they are of another policy, or not finite.
     """
     own = policy.state_dict()
+    plain = all(own[name].dtype == tensor.dtype for name, tensor in tensors.items() if name in own)
     for name in sorted(own.keys() | tensors.keys()):
-        saved, wanted = (f"{list(of[name].shape)}" if name in of else "not there" for of in (tensors, own))
+        saved, wanted = (
+            (f"{list(of[name].shape)}" if plain else f"{of[name].dtype} {list(of[name].shape)}")
+            if name in of
+            else "not there"
+            for of in (tensors, own)
+        )
         if saved != wanted:
             raise CheckpointError(
                 f"the checkpoint of {folder} is of another agent: {name} is {saved} in the checkpoint "
                 f"and {wanted} in this agent{_outdated(policy, name)}"
             )
+    with _of_checkpoint(folder):
+        check_saved(tensors, own)
     policy.load_state_dict(tensors)
 
 

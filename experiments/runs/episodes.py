@@ -33,7 +33,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lifelong.agents.durable import sync_folder
+from lifelong.agents.durable import sync_folder, writing
+from lifelong.agents.regular_files import check_regular
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.actions import Actions
@@ -53,6 +54,9 @@ _SCHEMA = pa.schema(
 )
 _ABSENT = {"meetings": -1, "load": -1, "train_step": -1, "old_answer": -1, "since_change": -1}
 """Columns that older versions did not write, and what stands in their place."""
+_LEAST: dict[str, int] = dict.fromkeys(("step", "life", "episode", "task", "visit", "index_in_visit", "length"), 0)
+"""Least value of columns; -1 of the others."""
+_MOST = 2**53
 # Counters that only grow, or jump by little, are cheapest as differences.
 _GROWING = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
 _ENCODING: dict[str, Any] = {
@@ -82,9 +86,10 @@ class EpisodeLog:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.folder, self.mode, self.part_rows = Path(folder) / "episodes", mode, part_rows
         self.tasks = tuple(tasks)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f".{mode}-*.tmp"):
-            leftover.unlink()
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for leftover in self.folder.glob(f".{mode}-*.tmp"):
+                leftover.unlink()
         self._parts = [(path, _rows_of(path)) for path in _parts(self.folder, [mode])]
         self._waiting: list[tuple[Rows, int]] = []  # rows and their step of training
         self._waiting_rows = 0
@@ -227,18 +232,43 @@ def read_episodes(
 
 def _rows_of(path: Path) -> int:
     with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
+        check_regular(path)
         return int(pq.read_metadata(path).num_rows)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     """Return columns of a part; those that older versions did not write are filled in."""
     with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
+        check_regular(path)
         there = set(pq.read_schema(path).names)
         table = pq.read_table(path, columns=[name for name in columns if name in there])
+        for name in table.column_names:
+            _check_column(name, table.column(name))
     for name in columns:
         if name not in there:
             table = table.append_column(_SCHEMA.field(name), _filled(name, path, table.num_rows))
     return table
+
+
+def _check_column(name: str, column: pa.ChunkedArray) -> None:
+    """Validate a column of rows, which may come from a damaged file.
+
+    Raises:
+        ValueError: if it has another type, empty places, or numbers that no row has.
+    """
+    kind = _SCHEMA.field(name).type
+    if column.type != kind or column.null_count:
+        raise ValueError(f"{name} must be {kind}, got {column.type} with {column.null_count} empty")
+    if not len(column) or name not in ROW:
+        return
+    values = column.to_numpy()
+    if values.dtype.kind == "i":
+        least, lowest, highest = _LEAST.get(name, -1), values.min(), values.max()
+        if lowest < least or highest > _MOST:
+            wrong = lowest if lowest < least else highest
+            raise ValueError(f"{name} must lie in {least} to {_MOST}, got {wrong}")
+    elif name == "return" and not np.isfinite(values).all():
+        raise ValueError(f"return must be finite, got {values[~np.isfinite(values)][0]}")
 
 
 def _filled(name: str, path: Path, rows: int) -> pa.Array:
@@ -265,9 +295,10 @@ def _parts(folder: Path, modes: Iterable[Mode] | None) -> list[Path]:
 def _write(table: pa.Table, path: Path) -> None:
     """Write a part so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.stem}.tmp")
-    with temporary.open("wb") as file:
-        pq.write_table(table, file, **_ENCODING)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with writing(path):
+        with temporary.open("wb") as file:
+            pq.write_table(table, file, **_ENCODING)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)

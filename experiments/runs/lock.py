@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lifelong.agents.durable import is_at
+from lifelong.agents.durable import is_at, writing
 from lifelong.experiments.runs.errors import UserError
 
 try:
@@ -47,8 +47,13 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._handle = _locked(folder)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, json.dumps(holder).encode() + b"\n", 0)
+        try:
+            with writing(folder / LOCK):
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, json.dumps(holder).encode() + b"\n", 0)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the folder free; does nothing where that was done."""

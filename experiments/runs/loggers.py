@@ -2,10 +2,13 @@
 
 import importlib
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from lifelong.agents.durable import writing
 from lifelong.envs.extras import install_line
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.registry import Entry, find, load, table
@@ -87,6 +90,10 @@ class Loggers:
             what is of later steps is dropped. Without any file all begins anew.
         reason: why there was no retention curve, as it was last written.
         waits: whether calls are kept until `open`, since the run does not have its folder yet.
+        on_error: what a logger that fails does: it stops the training, or it is left out from there on, with a warning.
+
+    Raises:
+        WriteError: here and in all calls, if a logger cannot write, and that is to stop the training.
     """
 
     def __init__(
@@ -99,11 +106,13 @@ class Loggers:
         *,
         reason: str = "",
         waits: bool = False,
+        on_error: Literal["stop", "continue"] = "stop",
     ) -> None:
+        self.on_error, self._left = on_error, list[Path]()  # files of loggers that are left out
         self.reason = reason
         """Why there was no retention curve, as it was last written."""
         self._names, self._config, self._steps, self._before = logger_names(text), config, steps, sizes
-        self._loggers: list[Logger] = []
+        self._loggers: dict[str, Logger] = {}
         self._kept: list[tuple[str, tuple[Any, ...]]] = []
         self._waits, self._changed, self._sizes = waits, True, dict[str, int]()
         self._folder = folder
@@ -121,9 +130,14 @@ class Loggers:
             _cut_back(folder, self._before)
         begun = self._steps is not None and self._before != {}
         described, purge = (None, (self._steps or 0) + 1) if begun else (self._config, None)
-        self._loggers = [
-            load("logger", LOGGERS[name].target)(folder, described, purge_step=purge) for name in self._names
-        ]
+        try:
+            for name in self._names:
+                with self._kept_on(name):
+                    self._loggers[name] = load("logger", LOGGERS[name].target)(folder, described, purge_step=purge)
+        except BaseException:
+            with suppress(Exception):
+                self.close()
+            raise
         for call, given in self._kept:
             self._tell(call, *given)
         self._kept = []
@@ -152,34 +166,59 @@ class Loggers:
         """Return the bytes of each file so far, by its name in the run's folder, when all is written down."""
         if self._changed and not self._waits:
             self.flush()
-            paths = {path for logger in self._loggers for path in logger.files()}
-            self._sizes = {path.name: path.stat().st_size for path in sorted(paths)}
+            paths = {*self._left, *(path for logger in self._loggers.values() for path in logger.files())}
+            with writing(self._folder):
+                self._sizes = {path.name: path.stat().st_size for path in sorted(paths)}
             self._changed = False
         return self._sizes
 
     def sync(self) -> None:
         """Make what is written durable."""
         for name in self.sizes():
-            with (self._folder / name).open("rb") as file:
+            with writing(self._folder / name), (self._folder / name).open("rb") as file:
                 os.fsync(file.fileno())
 
     def flush(self) -> None:
         """Flush all."""
-        for logger in self._loggers:
-            logger.flush()
+        self._call("flush")
 
     def close(self) -> None:
-        """Flush and end all."""
-        for logger in self._loggers:
-            logger.close()
+        """Flush and end all, each even if another cannot."""
+        with ExitStack() as stack:
+            for name, logger in self._loggers.items():
+                stack.enter_context(self._kept_on(name))
+                stack.callback(logger.close)
+
+    def _call(self, call: str, *given: Any) -> None:
+        for name, logger in list(self._loggers.items()):
+            with self._kept_on(name):
+                getattr(logger, call)(*given)
+
+    @contextmanager
+    def _kept_on(self, name: str) -> Iterator[None]:
+        """Name the files of a logger that cannot write, and leave it out where training is to go on without it."""
+        logger = self._loggers.get(name)
+        try:
+            with writing(self._files(logger)[-1] if self._files(logger) else self._folder):
+                yield
+        except Exception as error:
+            if self.on_error == "stop":
+                raise
+            self._left += self._files(logger)
+            if self._loggers.pop(name, None) is not None and logger is not None:
+                with suppress(Exception):
+                    logger.close()
+            warnings.warn(f"training goes on without the logger {name}: {error}", RuntimeWarning, stacklevel=2)
+
+    def _files(self, logger: Logger | None) -> list[Path]:
+        return [] if logger is None else logger.files()
 
     def _tell(self, call: str, *given: Any) -> None:
         if self._waits:
             self._kept.append((call, given))
             return
         self._changed = True
-        for logger in self._loggers:
-            getattr(logger, call)(*given)
+        self._call(call, *given)
 
 
 def _cut_back(folder: Path, sizes: Mapping[str, int]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from lifelong.agents import Carry
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.actions import Actions
 
 __all__ = ["ReportFiles", "report_name"]
@@ -61,7 +62,8 @@ class ReportFiles:
     def __init__(self, run: Path, name: str, suffixes: tuple[str, ...]) -> None:
         self.folder, self.events, self._name = run / "report", run / name, name
         self.rows = self.folder / name
-        self.folder.mkdir(exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
         self._verb = "replaced" if self.rows.exists() else "wrote"
         self._written: list[Path] = []
         files = (self.folder / f"{name}{suffix}" for suffix in suffixes)
@@ -79,7 +81,8 @@ class ReportFiles:
 
     def write_json(self, content: Mapping[str, Any]) -> None:
         """Write the JSON file; numbers that are not known (NaN) become null, what JSON has no word for text."""
-        self.add(".json").write_text(json.dumps(_plain(content), indent=1) + "\n")
+        with writing(self.folder):
+            self.add(".json").write_text(json.dumps(_plain(content), indent=1) + "\n")
 
     def show(self, console: Console) -> None:
         """Print a line for each file."""

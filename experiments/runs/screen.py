@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.film import DPI, Film
 
@@ -32,20 +33,24 @@ class Movie:
     """
 
     def __init__(self, path: Path, film: Film, fps: int) -> None:
+        self._path = path
         from matplotlib.animation import FFMpegWriter, PillowWriter
 
         self._writer = PillowWriter(fps=fps) if path.suffix == ".gif" else FFMpegWriter(fps=fps)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer.setup(film.figure, path, dpi=DPI)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer.setup(film.figure, path, dpi=DPI)
 
     def frame(self, film: Film) -> bool:
         """Append the film as it is now."""
-        self._writer.grab_frame()
+        with writing(self._path):
+            self._writer.grab_frame()
         return True
 
     def close(self) -> None:
         """Write the file."""
-        self._writer.finish()
+        with writing(self._path):
+            self._writer.finish()
 
 
 class Window:

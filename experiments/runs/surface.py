@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lifelong.agents.durable import writing
 from lifelong.envs import TaskStream
 from lifelong.experiments.metrics.practice_and_load import Surface, retention_surface
 from lifelong.experiments.metrics.rows import Rows
@@ -53,6 +54,7 @@ def plot_surface(surface: Surface, path: Path | None = None, title: str = "") ->
     axes.set_ylabel("load: different tasks met since")
     axes.set_title(title)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path)
     return figure

@@ -30,11 +30,13 @@ measured: any reader of event files sees the newest one alone.
 
 import json
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.rows import bin_edges
 
@@ -190,6 +192,7 @@ class RunWriter:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._folder, self._reason = Path(folder), ""
+        _say_errors_once()
         self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
         self._writer.add_custom_scalars(LAYOUT)
         if config is not None:
@@ -286,7 +289,24 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with writing(self._folder):
+            if isinstance(error, OSError):  # of the thread that writes, which does not name the file
+                raise error
+            self.close()
+
+
+def _say_errors_once() -> None:
+    """Leave it to the next call of a writer to raise what TensorBoard's thread could not write; it prints it, too."""
+    before = threading.excepthook
+    if getattr(before, "quiet", False):
+        return
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
+            before(failed)
+
+    hook.quiet = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
 
 
 def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = None, title: str = "") -> "Figure":
@@ -328,8 +348,9 @@ def plot_curves(curves: Mapping[str, RetentionCurve], path: Path | str | None = 
     if curves:
         figure.legend(loc="outside lower center", ncols=min(len(curves), 3), frameon=False)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with writing(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path)
     return figure
 
 

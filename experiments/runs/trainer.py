@@ -18,7 +18,8 @@ import torch
 from rich.console import Console
 
 from lifelong.agents import Rollout, Segment, join_rows
-from lifelong.agents.checkpoint import has_checkpoint, set_damaged_aside
+from lifelong.agents.checkpoint import has_checkpoint, restore_optimizer, set_damaged_aside
+from lifelong.agents.durable import WriteError
 from lifelong.envs import StreamError
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.gain import scores
@@ -29,16 +30,18 @@ from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.carried_on import CarriedOn, carry_on
 from lifelong.experiments.runs.checkpoints import Checkpoints
 from lifelong.experiments.runs.config import TrainConfig, lives_of_minibatch, options
-from lifelong.experiments.runs.directory import Captured, capture, restore
+from lifelong.experiments.runs.directory import Captured, capture, parameter_names, restore
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, read_episodes
-from lifelong.experiments.runs.errors import TrainingError
+from lifelong.experiments.runs.errors import TrainingError, UserError
 from lifelong.experiments.runs.evaluation import evaluate_frozen, training_horizon
 from lifelong.experiments.runs.facts import config_facts
 from lifelong.experiments.runs.going_on import go_on
+from lifelong.experiments.runs.guard import first_not_finite, memory_fault
 from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
+from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.new_run import NewRun
 from lifelong.experiments.runs.open_run import LAST
@@ -56,6 +59,7 @@ from lifelong.experiments.runs.trusted import with_trust
 __all__ = ["Trainer"]
 
 _REPORT_EVERY = 5.0  # seconds between two looks at the rows for TensorBoard
+_REFUSED = 3  # updates in a row that are not finite, and training stops
 _LIVED = 2  # segments of a new run before it replaces another
 
 
@@ -89,6 +93,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
+        check_threads(config.threads or 1)
         torch.set_num_threads(config.threads or 1)
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
@@ -130,6 +135,8 @@ class Trainer:
         self._of_config = config_facts(config)
         self.whole: Captured | None = None
         """The training as it was between the last two segments."""
+        self.refused_in_a_row, self.refused = facts.get("refused", (0, 0))
+        """Updates of which something was not finite: the last ones, and all."""
         self.seconds: float = facts.get("seconds", 0.0)
         self.mean_length: float = facts.get("mean_length", 1.0)
         self.last_empty_memory = last_empty_memory(config, facts) if self.resumed else 0
@@ -153,6 +160,7 @@ class Trainer:
             facts.get("logged") if self.resumed or self.new is not None else {},
             reason=facts.get("no_curve", ""),
             waits=self.new is not None and self.new.waits,
+            on_error=config.on_log_error,
         )
 
     def _restored(self, new_episodes: bool) -> dict[str, Any]:
@@ -175,29 +183,29 @@ class Trainer:
     ) -> None:
         broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
         unborn = self.new is not None and (self.new.waits or not self.rollout.steps)
-        with ExitStack() as stack:  # each is closed even if another cannot be
-            if error is not None:  # what ended training is said, not what could not be closed then
-                stack.enter_context(suppress(Exception))
-            if self.new is not None and error is not None and unborn and not broken:
-                stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
-            else:
-                stack.callback(self._lock.release if self.new is None else self.new.leave)
-            for close in (
-                self.env,
-                self.learner,
-                self.writer,
-                self.evaluation,
-                self.evaluation_log,
-                self.log,
-                self.checkpoints,
-            ):
-                stack.callback(close.close)
+        try:
+            with ExitStack() as stack:  # each is closed even if another cannot be
+                if error is not None:  # what ended training is said, not what could not be closed then
+                    stack.enter_context(suppress(Exception))
+                if self.new is not None and error is not None and unborn and not broken:
+                    stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
+                else:
+                    stack.callback(self._lock.release if self.new is None else self.new.leave)
+                logs = (self.writer, self.evaluation, self.evaluation_log, self.log)
+                for close in (self.env, self.learner, *logs, self.checkpoints):
+                    stack.callback(close.close)
+        except WriteError as failed:
+            error = failed
+        if isinstance(error, WriteError) and self.rollout.steps:  # after training
+            again = f"go on with: lifelong train --resume {self.folder}"
+            raise UserError(f"{error}; {self._whole_checkpoint(error)}; {again}") from error
 
     def train(self) -> bool:
         """Collect and learn until the steps are done or a signal interrupts; return whether they are done.
 
         Raises:
             StreamError: if an environment broke.
+            UserError: if a file could not be written.
             TrainingError: if training failed otherwise.
             Stopped: if a signal stopped it at once. In all three cases there is a checkpoint from before the segment,
                 and the message says how to go on.
@@ -218,6 +226,7 @@ class Trainer:
         assert config.steps is not None  # noqa: S101  resolved
         assert config.segment is not None  # noqa: S101
         recent, history = self._not_reported()
+        learned: dict[str, float] = {}  # of the last update that was not refused
         mark = self._now()
         self.checkpoints.start(rollout.steps)
         if self.evaluation.refusal:
@@ -242,9 +251,10 @@ class Trainer:
                 began = self.clock()
                 with signals.stoppable():
                     segment = rollout.collect(config.segment)
-                    lr_fraction = self.learning_rate.at(rollout.steps)
-                    learned = self.learner.learn(segment, lr_fraction) | {"lr": config.learning.lr * lr_fraction}
-                self.health.learning.observe(segment)
+                    fresh = self._learn(segment)
+                if fresh is not None:
+                    learned = fresh
+                    self.health.learning.observe(segment)
                 if bool(segment.steps["start"].any()):
                     self.last_empty_memory = rollout.steps - segment.steps["start"].numel()
                 if segment.episodes:
@@ -257,7 +267,7 @@ class Trainer:
                 self.seconds += self.clock() - began
                 waited, lived = self.clock() - mark[0], rollout.steps - self.reported["steps"]
                 due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
-                if recent and (due or rollout.steps >= config.steps):
+                if recent and learned and (due or rollout.steps >= config.steps):
                     self._report(segment, recent, history, learned, _speeds(mark, self._now()))
                     self.reported = {"steps": rollout.steps, "rows": self.log.rows}
                     recent, mark = [], self._now()
@@ -279,6 +289,51 @@ class Trainer:
             self._capture()
             self._write()
         return rollout.steps >= config.steps
+
+    def _learn(self, segment: Segment) -> dict[str, float] | None:
+        """Learn from a segment; None if something was not finite: then weights, moments and normalisers stay.
+
+        Raises:
+            FloatingPointError: if that happened several times in a row, or a memory is not finite, which none becomes
+                again.
+        """
+        lr_fraction = self.learning_rate.at(self.rollout.steps)
+        fault = memory_fault(self.rollout.state)
+        try:
+            if fault is not None:
+                raise FloatingPointError(f"memory must be finite, {fault[1]} is not")
+            learned = self.learner.learn(segment, lr_fraction)
+        except FloatingPointError as error:
+            self._refuse(segment, error, None if fault is None else fault[0])
+            return None
+        self.refused_in_a_row = 0
+        return learned | {"lr": self.config.learning.lr * lr_fraction}
+
+    def _refuse(self, segment: Segment, error: FloatingPointError, slot: int | None) -> None:
+        """Undo an update, and say so; raise if that is the last in a row."""
+        assert self.whole is not None  # noqa: S101  it was captured before the segment
+        parts, step, learner = self.whole.parts, self.rollout.steps, self.learner
+        learner.policy.load_state_dict(parts["policy"])
+        moments = {name: x.clone() for name, x in parts["optimizer"].items()}
+        restore_optimizer(learner.optimizer, moments, parameter_names(learner.policy))
+        if learner.return_scale is not None:
+            learner.return_scale.load_state_dict(parts["return_scale"])
+        self.refused_in_a_row += 1
+        self.refused += 1
+        of_memory = slot is not None
+        slot = first_not_finite(segment) if slot is None else slot
+        where = "" if slot is None else f", in slot {slot} of life {self.env.life[slot]}"
+        said = f"the update of step {step:,} was refused: {error}{where}"
+        self.console.print(f"{said}; weights stay as before it", soft_wrap=True, markup=False, highlight=False)
+        self.writer.scalars({"train/refused_updates": self.refused}, step)
+        if of_memory or self.refused_in_a_row >= _REFUSED:
+            many = "" if of_memory else f", as were {self.refused_in_a_row - 1} before it"
+            ppo = self.config.learning
+            remedy = (
+                f"a new run with a lower --lr (here {ppo.lr:g}) or --max-grad-norm ({ppo.max_grad_norm:g}) may help"
+            )
+
+            raise FloatingPointError(f"{said}{many}; {remedy}") from error
 
     def _now(self) -> tuple[float, float, int]:
         """Return the time by the clock, the processor's own, and the steps so far."""
@@ -303,7 +358,8 @@ class Trainer:
 
     def _has_lived(self) -> bool:
         """Return whether a new run has shown that it works: numbers that are not finite are met in the next segment."""
-        return self.rollout.steps >= _LIVED * self.env.num_envs * (self.config.segment or 1)
+        lived = self.rollout.steps >= _LIVED * self.env.num_envs * (self.config.segment or 1)
+        return lived and not self.refused_in_a_row
 
     def _settle(self) -> None:
         """Give a new run its name, in place of the run that it replaces."""
@@ -331,9 +387,11 @@ class Trainer:
             facts["env_kwargs"] = options(self.config.env_kwargs)
         if self.new_episodes:
             facts["new_episodes"] = self.new_episodes
+        if self.refused:
+            facts["refused"] = [self.refused_in_a_row, self.refused]
         if self.evaluation.copies is not None:
             facts |= self.evaluation.facts() | {"evaluation_rows": self.evaluation_log.rows}
-        self.whole = capture(self.rollout, self.env.position(), self.learner, facts)
+        self.whole = capture(self.rollout, self.env.snapshot(), self.learner, facts)
 
     def _flush(self) -> None:
         """Write rows and scalars down; a checkpoint counts them, so they come first."""
@@ -371,6 +429,8 @@ class Trainer:
             clear_frames(error.__traceback__)  # what they hold is needed to write
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         said = "; ".join(self._rescue(error))
+        if isinstance(error, WriteError):
+            return UserError(f"{error}; {said}")
         if isinstance(error, KeyboardInterrupt):
             return _stopped(error, said)
         if isinstance(error, StreamError):
@@ -380,7 +440,7 @@ class Trainer:
     def _rescue(self, error: BaseException) -> Iterator[str]:
         """Write the state from before the segment, and why it is needed; yield what is kept, in words."""
         replaces = self.new is not None and self.new.replaces
-        if isinstance(error, StreamError) or not (isinstance(error, KeyboardInterrupt) or replaces):
+        if isinstance(error, StreamError) or not (isinstance(error, KeyboardInterrupt | WriteError) or replaces):
             path = self.folder / "crash.json"
             report = error.report if isinstance(error, StreamError) else {"traceback": format_exception(error)}
             try:
@@ -388,7 +448,7 @@ class Trainer:
             except OSError as failed:
                 yield f"cannot write {path}: {failed.strerror}"
             else:
-                yield f"see {path}"
+                yield f"see {path if replaces else 'its crash.json'}"
         if self.new is not None and replaces:
             yield f"run {self.new.final} stays as it was"
             return
@@ -397,11 +457,20 @@ class Trainer:
                 self.checkpoints.wait()
             self._write()
         except Exception as failed:  # noqa: BLE001  whatever it is, there is an earlier one
-            yield f"the last step cannot be kept: {failed}"
-        kept = self.checkpoints.written
-        yield f"its checkpoint is of step {kept.steps:,}" if kept is not None else "its checkpoint is as it was"
+            if not isinstance(error, WriteError):
+                yield f"the last step cannot be kept: {failed}"
+        yield self._whole_checkpoint(error)
         again = ", and --new-episodes if it breaks again" if isinstance(error, StreamError) else ""
         yield f"go on with: lifelong train --resume {self.folder}{with_trust(self.config)}{again}"
+
+    def _whole_checkpoint(self, error: BaseException) -> str:
+        """Return which checkpoint there is, in words."""
+        kept = self.checkpoints.written
+        if kept is None:
+            return "its checkpoint is as it was"
+        if isinstance(error, WriteError):
+            return f"the checkpoint of step {kept.steps:,} is whole"
+        return f"its checkpoint is of step {kept.steps:,}"
 
     def evaluate_tasks(self) -> None:
         """Evaluate copies of the living agent on every task, and write their rows and the performance matrix."""

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.runs.tensorboard import retention_scalars
 
@@ -38,7 +39,8 @@ class WandbLogger:
         self._wandb: Any = importlib.import_module("wandb")
         name = Path(folder) / "wandb-id"
         if purge_step is None or not name.is_file():
-            name.write_text(uuid4().hex[:8] + "\n")
+            with writing(name):
+                name.write_text(uuid4().hex[:8] + "\n")
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lifelong"),
             name=Path(folder).resolve().name,

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.studies.trial import Result, Trial
 
 __all__ = ["Failed", "lived", "log_of", "run_in_processes"]
@@ -86,7 +87,8 @@ def _run(trial: Trial, running: dict[Trial, "subprocess.Popen[bytes]"], ending: 
     """Run a trial in a process of its own."""
     if not trial.result.exists():
         log = log_of(trial)
-        log.parent.mkdir(parents=True, exist_ok=True)
+        with writing(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
         words = [sys.executable, "-P", "-m", "lifelong.experiments.studies.trial", json.dumps(asdict(trial))]
         with (
             log.open("w") as file,

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.processes import Failed, log_of
 from lifelong.experiments.studies.trial import Interrupted, Result, Trial, run_trial, write_json
@@ -61,7 +62,8 @@ def run_trial_json(text: str) -> str:
     if trial.result.exists():
         return trial.result.read_text()
     log = log_of(trial)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("w") as file:
             content = asdict(run_trial(trial, Console(file=file, width=200)))

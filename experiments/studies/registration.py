@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.study_file import StudyFile
@@ -66,8 +67,9 @@ def register(file: StudyFile, folder: Path, trials: int) -> tuple[Registration, 
         )
     date = datetime.now(UTC).isoformat(timespec="seconds")
     found = Registration(file.name, date, git_hash(), code_hash(), file.sha256, file.seeds, file.text)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / REGISTERED, asdict(found))
+    with writing(folder / REGISTERED):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / REGISTERED, asdict(found))
     return found, True
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.studies.processes import Failed, lived, run_in_processes
 from lifelong.experiments.studies.ray_cluster import connect, run_on_ray
@@ -72,7 +73,8 @@ def run_study(
     """
     plans = study.plans
     executor = _executor(workers or os.cpu_count() or 1, ray)
-    study.folder.mkdir(parents=True, exist_ok=True)
+    with writing(study.folder):
+        study.folder.mkdir(parents=True, exist_ok=True)
     with RunLock(study.folder):
         if said := study.standing:
             console.print(said, soft_wrap=True, highlight=False)

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.measurements import COLUMNS
 from lifelong.experiments.studies.trial import Result, Trial
@@ -90,7 +91,8 @@ class Store:
             )
         self._begun = True
         if whole != text:
-            self.index.write_text(whole)
+            with writing(self.index):
+                self.index.write_text(whole)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -109,7 +111,8 @@ class Store:
 
     def add(self, trial: Trial, result: Result) -> Found:
         """Write the result of a trial, and return it as it is found from now on."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         write_rows(self.folder / f"{trial.key}.parquet", result.rows)
         found = Found(trial.key, trial.asked, trial.code, trial.arm, trial.seed, trial.purpose, result.facts)
         if not self._begun:
@@ -128,7 +131,7 @@ class Store:
         return read_rows(self.folder / f"{found.key}.parquet")
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        with self.index.open("a") as file:
+        with writing(self.index), self.index.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -145,8 +148,9 @@ def write_rows(path: Path, rows: Mapping[str, Iterable[Any]], first: Mapping[str
     columns = {name: pa.array(list(values)) for name, values in (first or {}).items()}
     columns |= {field.name: pa.array(list(rows[field.name]), field.type) for field in _SCHEMA}
     temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns), temporary, compression="zstd")
-    temporary.replace(path)
+    with writing(path):
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        temporary.replace(path)
 
 
 def read_rows(path: Path) -> dict[str, list[Any]]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lifelong.agents.durable import writing
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash
 from lifelong.experiments.runs.config import TrainConfig
@@ -195,10 +196,11 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content) + "\n")
-    temporary.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content) + "\n")
+        temporary.replace(path)
 
 
 def _tested(trial: Trial, test: Test) -> dict[str, list[Any]]:

@@ -29,7 +29,7 @@ from torch.nn import functional
 from lifelong.kernels.linear_scan import linear_scan
 from lifelong.kernels.segments import life_start_steps
 from lifelong.memory.layer import count_heads, linear_flops, require_positive
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import COUNTED, Memory
 
 __all__ = ["AGaLiTe"]
 
@@ -52,6 +52,7 @@ class AGaLiTe(Memory):
         require_positive(features=features, vectors=vectors)
         H = count_heads(width, num_heads)
         self.shape = (H, width // H, features, vectors)
+        self.state_bounds = {"count": (0, COUNTED)}
         self.project = nn.Linear(width, 5 * width + 3 * H * features)  # k, q, v, beta, gamma; W_1, W_2, W_3
         self.output = nn.Linear(width, width)
 

@@ -24,6 +24,7 @@ from lifelong.kernels.segments import life_start_steps
 from lifelong.memory.additive.base import Parts
 from lifelong.memory.additive.projected import ProjectedAdditive
 from lifelong.memory.layer import Output, fade_rates
+from lifelong.memory.memory import COUNTED
 
 __all__ = ["RetNet"]
 
@@ -68,6 +69,7 @@ class RetNet(ProjectedAdditive):
         self.register_buffer("decay", -fade_rates(num_heads, horizons))
         self.register_buffer("speed", base ** -torch.linspace(0, 1, K // 2))
         self.output = Output(width, num_heads, V)
+        self.state_bounds = {"steps": (0, COUNTED)}
 
     def initial_rest(self, batch: int) -> dict[str, Tensor]:
         """Return an empty window and no steps."""

@@ -22,7 +22,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.memory.layer import linear_flops, require_positive
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import COUNTED, Memory
 
 __all__ = ["SHM"]
 
@@ -47,6 +47,7 @@ class SHM(Memory):
         super().__init__(width)
         self.size, self.rows = width if size is None else size, rows
         require_positive(size=self.size, rows=rows)
+        self.state_bounds = {"count": (0, COUNTED)}
         self.norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, 4 * self.size + 1, bias=False)  # k, q, v, W_c x, eta
         self.theta = nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, self.size)))

@@ -58,6 +58,7 @@ class CachedAttention(Memory):
         H = count_heads(width, num_heads)
         K, V = key_dim or width // H, value_dim or width // H
         self.shape, self.seen = (H, V, K), seen
+        self.state_bounds = {"count": (0, seen * (seen - 1) - 1)}
         self.project = Projection(width, H, K, V, conv_size)
         self.sharpness = nn.Parameter(torch.full((H,), SHARPNESS))
         self.bias = nn.Parameter(torch.zeros(H, distances))

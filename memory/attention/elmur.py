@@ -24,7 +24,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.memory.layer import count_heads, require_positive
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import COUNTED, Memory
 
 __all__ = ["ELMUR"]
 
@@ -53,6 +53,7 @@ class ELMUR(Memory):
         if blend > 1:
             raise ValueError(f"blend must be at most 1: blend={blend}")
         self.slots, self.segment, self.blend = slots, segment, blend
+        self.state_bounds = {"count": (0, COUNTED)}
         H = count_heads(width, num_heads)
         self.attend = nn.ModuleList(_Attention(width, H, n) for n in (segment, distances, distances))
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))

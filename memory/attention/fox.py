@@ -62,6 +62,7 @@ class FoX(Memory):
         H = count_heads(width, num_heads)
         K, V = key_dim or width // H, value_dim or width // H
         self.shape, self.cache = (H, V, K), cache
+        self.state_bounds = {"count": (0, cache - 1)}
         self.project = Projection(width, H, K, V, conv_size)
         self.sharpness = nn.Parameter(torch.full((H,), SHARPNESS))
         self.forget = nn.Linear(width, H)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from lifelong.kernels.heavy_hitter import heavy_hitter
 from lifelong.memory.attention.cached import CachedAttention
+from lifelong.memory.memory import COUNTED
 
 __all__ = ["HeavyHitter"]
 
@@ -63,6 +64,7 @@ class HeavyHitter(CachedAttention):
             raise ValueError(f"recent must be within 1 .. cache - 1: recent={recent}, cache={cache}")
         super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=cache, distances=recent + 1)
         self.cache, self.recent = cache, recent
+        self.state_bounds = {"score": (0, COUNTED), "age": (-1, recent)}
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return an empty cache and an empty window."""

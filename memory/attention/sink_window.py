@@ -61,6 +61,7 @@ class SinkWindow(CachedAttention):
         seen = sinks + cache
         super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=seen, distances=seen)
         self.sinks, self.cache = sinks, cache
+        self.state_bounds = {"count": (0, seen)}
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""

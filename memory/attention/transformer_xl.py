@@ -61,6 +61,7 @@ class TransformerXL(Memory):
             raise ValueError(f"mem_len must be positive: mem_len={mem_len}")
         K, V = key_dim or width // num_heads, value_dim or width // num_heads
         self.shape, self.mem_len = (num_heads, V, K), mem_len
+        self.state_bounds = {"count": (0, mem_len)}
         self.query = nn.Linear(width, num_heads * K, bias=False)
         self.keys_values = nn.Linear(width, num_heads * (K + V), bias=False)
         self.distance = nn.Linear(width, num_heads * K, bias=False)  # W_R

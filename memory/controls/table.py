@@ -24,7 +24,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.kernels.dictionary import dictionary
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import COUNTED, Memory
 
 __all__ = ["Table"]
 
@@ -55,6 +55,7 @@ class Table(Memory):
         if not quantum > 0:
             raise ValueError(f"quantum must be positive: quantum={quantum}")
         self.key_dim, self.slots, self.quantum = key_dim, slots, quantum
+        self.state_bounds = {"key": (-FAR, FAR), "last": (-FAR, FAR), "lived": (0, 1), "known": (0, COUNTED)}
         self.output = nn.Linear(width - key_dim + 1, width, bias=False)
 
     def initial_state(self, batch: int) -> TensorDict:

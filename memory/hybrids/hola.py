@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from lifelong.kernels.fast_weight import fast_weight
 from lifelong.memory.delta.base import DeltaRule
 from lifelong.memory.layer import RMSNorm, require_positive
+from lifelong.memory.memory import COUNTED
 
 __all__ = ["HOLA"]
 
@@ -59,6 +60,7 @@ class HOLA(DeltaRule):
         super().__init__(width, num_heads, key_dim, value_dim, conv_size, horizons)
         self.cache, self.key_flops = cache, 6 * cache + 2 * cache * self.value_dim // self.key_dim
         self.norm_q, self.norm_k = RMSNorm(self.key_dim), RMSNorm(self.key_dim)
+        self.state_bounds = {"score": (-1, COUNTED)}
         self.sink = nn.Parameter(torch.zeros(self.num_heads))  # d
         self.share = nn.Parameter(torch.full((self.num_heads,), -4.0))  # c
 

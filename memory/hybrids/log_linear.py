@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from lifelong.kernels.log_linear import Rule, log_linear
 from lifelong.memory.layer import Output, Projection, count_heads, linear_flops, write_and_fade
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import COUNTED, Memory
 
 __all__ = ["LogLinear"]
 
@@ -68,6 +68,7 @@ class LogLinear(Memory):
             raise ValueError(f"rule must be 'delta' or 'additive', got {rule!r}")
         K, V = key_dim or width // num_heads, value_dim or width // num_heads
         self.shape = (num_heads, levels, V, K)
+        self.state_bounds = {"count": (0, COUNTED)}
         self.rule: Rule = rule
         self.project = Projection(width, num_heads, K, V, conv_size)
         self.gates = write_and_fade(width, num_heads, horizons)

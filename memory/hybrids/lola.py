@@ -67,6 +67,7 @@ class LoLA(CachedAttention):
         require_positive(cache=cache)
         super().__init__(width, num_heads, key_dim, value_dim, conv_size, seen=window + cache, distances=window)
         (H, _, K), self.window, self.cache = self.shape, window, cache
+        self.state_bounds = {"count": (0, window + cache)}
         self.features = nn.Parameter(SHARPNESS**0.5 * torch.eye(K).repeat(H, 1, 1))  # A
         average = min(SHARPNESS, SHARPNESS**2 / (2 * K))  # log of exp(g q^T k), q and k drawn from the sphere
         self.linear_bias = nn.Parameter(torch.full((H,), average) + torch.tensor(2 * K).log())  # m

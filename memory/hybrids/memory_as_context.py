@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lifelong.kernels.unit_length import unit_length
 from lifelong.memory.attention.window import Window
 from lifelong.memory.hybrids.pair import inner_memory, run
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import Memory, inner_bounds
 
 __all__ = ["MemoryAsContext"]
 
@@ -61,6 +61,7 @@ class MemoryAsContext(Memory):
             raise ValueError(f"tokens must be positive: tokens={tokens}")
         self.inner = inner_memory(width, inner, inner_options)
         self.attention = Window(width, num_heads, cache)
+        self.state_bounds = inner_bounds(attention=self.attention, inner=self.inner)
         num_heads, V, K = self.attention.shape
         self.recall = nn.Linear(width, num_heads * (K + V), bias=False)
         self.token_keys = nn.Parameter(torch.randn(tokens, num_heads, K))

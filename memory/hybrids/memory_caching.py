@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from lifelong.memory.hybrids.pair import inner_memory
 from lifelong.memory.layer import require_positive
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import COUNTED, Memory, inner_bounds
 
 __all__ = ["MemoryCaching"]
 
@@ -66,6 +66,7 @@ class MemoryCaching(Memory):
         if not host.state_bytes:
             raise ValueError(f"host must have a state to cache, {type(host).__name__} has none")
         self.host, self.slots, self.segment, self.fresh = host, slots, segment, fresh
+        self.state_bounds = {"count": (0, COUNTED)} | inner_bounds(host=host, cached=host)
         self.read = active if mix == "sparse" else slots
         self.gate = None if mix == "residual" else nn.Linear(width, width, bias=False).to(host.zeros())
 

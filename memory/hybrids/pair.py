@@ -9,7 +9,7 @@ from typing import Any
 from tensordict import TensorDict
 from torch import Tensor
 
-from lifelong.memory.memory import Memory
+from lifelong.memory.memory import Memory, inner_bounds
 from lifelong.memory.registry import make_memory
 
 __all__ = ["Pair", "inner_memory", "run"]
@@ -39,6 +39,7 @@ class Pair(Memory):
     ) -> None:
         super().__init__(width)
         self.a, self.b = inner_memory(width, a, a_options), inner_memory(width, b, b_options)
+        self.state_bounds = inner_bounds(a=self.a, b=self.b)
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return the initial states of both."""

@@ -76,6 +76,7 @@ class Hope(Memory):
         if not periods or any(after < 1 or after % before for before, after in pairwise((batch, *periods))):
             raise ValueError(f"periods must be multiples, each of the one before: batch={batch}, periods={periods}")
         self.batch, self.periods, self.bound, self.layers = batch, periods, is_bound(bound), ((N, K), (K, N))
+        self.state_bounds = {"age": (0, periods[-1] - 1)}
         self.project = Projection(width, H, K, K, conv_size)
         first = torch.cat([torch.randn(2 * K, K) / K**0.5, 0.1 * torch.randn(2, K), torch.eye(K)])
         self.matrix = nn.Parameter(first.expand(H, -1, -1).clone())

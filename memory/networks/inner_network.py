@@ -72,6 +72,7 @@ class InnerNetwork(Memory):
         self.shape, self.batch, self.momentum, self.bound = (H, V, K), batch, momentum, is_bound(bound)
         widths = [K if inputs is None else inputs, *[hidden] * (depth - 1), V]
         self.layers = tuple((rows, columns + bias) for columns, rows in pairwise(widths))
+        self.state_bounds = {"phase": (0, batch - 1)}
         self.project = Projection(width, H, K, V, conv_size)
         self.weights = nn.Parameter(self.first_weights())
 

@@ -86,6 +86,7 @@ class LaCT(Memory):
         self.drag = nn.Parameter(torch.zeros(H))  # m = 1/2
         self.output = Output(width, H, K)
         self.attention = Window(width, H, cache, conv_size=conv_size)
+        self.state_bounds = {"phase": (0, chunk - 1), PREFIX + "count": self.attention.state_bounds["count"]}
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return zero offsets from the slow weights, zero gradients, and empty windows."""

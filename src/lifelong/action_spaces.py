@@ -32,6 +32,7 @@ __all__ = [
     "as_actions",
     "as_rows",
     "batch_of",
+    "can_be_previous",
     "choice_sizes",
     "from_zero",
     "is_nested",
@@ -63,8 +64,8 @@ def validate_space(space: AnySpace, name: str) -> None:
         where = f" of entry {entry!r}" if entry else ""
         if not isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
             raise ValueError(
-                f"{name}: actions {leaf}{where} are not supported; supported are {_SUPPORTED}: wrap the environment in "
-                "gymnasium.wrappers.TransformAction, which makes its actions from one of these"
+                f"{name}: actions {_brief(leaf)}{where} are not supported; supported are {_SUPPORTED}: "
+                "wrap the environment in gymnasium.wrappers.TransformAction, which makes its actions from one"
             )
         if not _size(leaf):
             raise ValueError(f"{name}: actions {leaf}{where} hold no number; an action needs at least one")
@@ -181,6 +182,16 @@ def previous_entry(space: AnySpace, rows: NDArray[Any]) -> Any:
     if is_nested(space):
         return {key: previous_entry(inner, part) for key, inner, part in _parts(space, rows)}
     return rows.astype(space.dtype if isinstance(space, spaces.Box) else np.int64)
+
+
+def can_be_previous(space: AnySpace, rows: NDArray[Any]) -> bool:
+    """Return whether rows can be those of previous actions: choices in range or "none yet", other numbers finite.
+
+    Args:
+        space: of one action.
+        rows: [B, ...].
+    """
+    return _holds(previous_action_space(space), previous_entry(space, rows))
 
 
 def choice_sizes(space: AnySpace) -> NDArray[np.int64]:
@@ -325,6 +336,22 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
         if ((actions < low) | (actions > high)).any():
             raise ValueError(f"actions{where} must be {low} to {high}, got {actions.tolist()}")
     return actions
+
+
+def _holds(space: AnySpace, entry: Any) -> bool:
+    """Return whether a batch of entries is of a space, but for the bounds of floats, which streams do not enforce."""
+    if isinstance(space, spaces.Dict):
+        return all(_holds(inner, entry[key]) for key, inner in space.spaces.items())
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
+        return bool(np.isfinite(entry).all())
+    low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (0, choice_sizes(space) - 1)
+    return bool(((entry >= low) & (entry <= high.reshape(space.shape or ()))).all())
+
+
+def _brief(space: AnySpace) -> str:
+    """Return a space as text of at most 60 characters; that of texts lists its letters."""
+    text = str(space)
+    return text if len(text) <= 60 else f"{text[:55]} ...)"
 
 
 def _leaves(space: AnySpace, path: str = "") -> Iterator[tuple[str, AnySpace]]:

@@ -44,6 +44,8 @@ VERBS = table(
 )
 _ALIASES = {"play": "watch"}  # what others call it: understood, and not listed
 
+_LONGEST = 290  # characters of an error's line, after the command's name
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb.
@@ -85,11 +87,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # it has no type of its own
             return _fail("not enough memory for these sizes")
-        if isinstance(error, OSError) and error.filename is not None:  # a disk that is full, a folder of another's
-            return _fail(f"{error.filename}: {error.strerror}")
+        if isinstance(error, OSError):  # a disk that is full, a folder of another's
+            return _fail(_refused(error))
         if not isinstance(error, known_errors()):
             raise
-        _fail(" ".join(str(error).split()) or "not enough memory for these sizes")
+        _fail(str(error) or "not enough memory for these sizes")
         return 1 if isinstance(error, TrainingError) else 2
     return 0
 
@@ -116,9 +118,42 @@ def _show_once() -> Callable[..., None]:
     return show
 
 
+def _refused(error: OSError) -> str:
+    """Return what the system refuses, in one line; a terminal or file that takes no output is not asked again."""
+    from lifelong.agents.durable import WriteError
+
+    try:
+        sys.stdout.flush()
+    except OSError:  # otherwise Python reports it again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"cannot write the output: {error.strerror}"
+    if isinstance(error, WriteError) or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
+
+
 def _fail(message: str) -> int:
-    sys.stderr.write(f"lifelong: {message}\n")
+    sys.stderr.write(f"lifelong: {_short(' '.join(message.split()))}\n")
     return 2
+
+
+def _short(message: str) -> str:
+    """Return a message of at most `_LONGEST` characters: what is wrong stands in front, the remedy at the end."""
+    first, *clauses = message.split("; ")
+    while len(message) > _LONGEST:
+        room = _LONGEST - len("; ".join(["", *clauses]))
+        if room >= _LONGEST // 3:
+            return "; ".join([_cut(first, room), *clauses])
+        if len(clauses) < 2:
+            return _cut(message, _LONGEST)
+        clauses.remove(max(clauses[:-1], key=len))
+        message = "; ".join([first, *clauses])
+    return message
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text without its middle, where it is longer than `most`."""
+    return text if len(text) <= most else f"{text[: most // 2 - 3]} ... {text[3 + most // 2 - most :]}"
 
 
 if __name__ == "__main__":

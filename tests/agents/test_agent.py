@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,22 @@ def test_files_that_are_no_state_are_refused(agent: Agent, tmp_path: Path) -> No
     save_state(path, Agent.for_spaces(Env(agent.observation_space["observation"], spaces.Discrete(2))).initial_state(1))
     with pytest.raises(ValueError, match="action"):
         load_state(path, agent)
+
+
+def test_a_state_out_of_range_is_refused(tmp_path: Path) -> None:
+    agent, path = (
+        Agent.for_spaces(Env(spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(3)), "window"),
+        tmp_path / "x",
+    )
+    state = agent.initial_state(2)
+    for harmed, said in (
+        (replace(state, previous_action=state.previous_action + 1), "previous_action that is not of Discrete"),
+        (replace(state, memory=state.memory.apply(lambda x: x - 1)), r"memory/0/count must lie in 0 to \d+, got -1"),
+        (replace(state, memory=state.memory.apply(lambda x: x / 0)), "must be .*int64|must be finite, got nan"),
+    ):
+        save_state(path, harmed)
+        with pytest.raises(ValueError, match=said):
+            load_state(path, agent)
 
 
 def test_wrong_settings_are_named() -> None:

@@ -15,6 +15,7 @@ from lifelong.agents.checkpoint import (
     find_checkpoint,
     has_checkpoint,
     optimizer_tensors,
+    read_facts,
     restore_optimizer,
     set_damaged_aside,
     with_names,
@@ -79,7 +80,7 @@ def shorten(path: Path) -> None:
 @pytest.mark.parametrize("harm", [flip, shorten])
 def test_a_changed_file_is_found_and_named(harm: Callable[[Path], None], name: str, checkpoint: Path) -> None:
     harm(checkpoint / name)
-    with pytest.raises(CheckpointError, match=rf"last/{name} is damaged: SHA-256"):
+    with pytest.raises(CheckpointError, match=rf"last/{name} is damaged: (SHA-256|it has)"):
         load_checkpoint(checkpoint)
 
 
@@ -328,3 +329,53 @@ def test_an_optimizer_of_format_1_has_numbers_for_names() -> None:
     assert with_names(tensors, ["b.c", "a"]).keys() == {"b.c.exp_avg", "a.step"}
     with pytest.raises(CheckpointError, match="state of parameter 1, there are 1"):
         with_names(tensors, ["b.c"])
+
+
+def test_only_regular_files_are_opened(checkpoint: Path, tmp_path: Path) -> None:
+    path, elsewhere = checkpoint / "policy.safetensors", tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    with pytest.raises(CheckpointError, match=r"cannot read .*policy\.safetensors: it is no regular file"):
+        load_checkpoint(checkpoint)
+    path.unlink()
+    os.mkfifo(path)  # nobody writes to it
+    with pytest.raises(CheckpointError, match="it is no regular file"):
+        load_checkpoint(checkpoint)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match="it is no regular file"):
+        load_checkpoint(checkpoint)
+    (checkpoint / "facts.json").unlink()
+    (checkpoint / "facts.json").symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match="it is no regular file"):
+        read_facts(checkpoint)
+
+
+def test_a_file_of_another_size_is_not_read(checkpoint: Path) -> None:
+    with (checkpoint / "policy.safetensors").open("r+b") as file:
+        file.truncate(2**42)  # of holes
+    with pytest.raises(CheckpointError, match=r"is damaged: it has 4398046511104 bytes, the manifest says \d+"):
+        load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("entry", "harm", "said"),
+    [
+        ("exp_avg", lambda x: x[:0], r"weight\.exp_avg must be torch\.float32 \[2, 3\], got torch\.float32 \[0, 3\]"),
+        ("exp_avg_sq", lambda x: x - 1, r"weight\.exp_avg_sq must not be negative, got -1"),
+        ("exp_avg_sq", lambda x: x.double(), r"weight\.exp_avg_sq must be torch\.float32 .* got torch\.float64"),
+        ("step", lambda x: x * float("nan"), r"weight\.step must be finite, got nan"),
+        ("step", lambda x: -x, r"weight\.step must not be negative, got -1"),
+    ],
+)
+def test_moments_fit_their_parameters(entry: str, harm: Callable[[torch.Tensor], torch.Tensor], said: str) -> None:
+    linear = torch.nn.Linear(3, 2)
+    optimizer, names = torch.optim.Adam(linear.parameters(), fused=True), ["weight", "bias"]
+    linear(torch.zeros(1, 3)).sum().backward()
+    optimizer.step()
+    tensors = optimizer_tensors(optimizer, names)
+    with pytest.raises(CheckpointError, match=said):
+        restore_optimizer(optimizer, tensors | {f"weight.{entry}": harm(tensors[f"weight.{entry}"])}, names)
+    del tensors[f"weight.{entry}"]
+    with pytest.raises(CheckpointError, match="state of weight must be step, exp_avg, exp_avg_sq"):
+        restore_optimizer(optimizer, tensors, names)

@@ -140,6 +140,6 @@ def test_an_environment_that_does_not_repeat_itself_cannot_be_copied() -> None:
     stream = make_stream("gym:CartPole-v1")
     stream.reset(seed=0)
     stream.step(np.array([0]))
-    stream._taken[0] = []  # type: ignore[attr-defined]
+    stream._taken.begin(0)  # type: ignore[attr-defined]
     with pytest.raises(StreamError, match="resumed by its seed and 0 actions it has the return"):
         copy.deepcopy(stream)

@@ -235,7 +235,7 @@ def test_a_life_of_a_slot_that_is_not_there_is_refused(endless: Path) -> None:
 
 def test_a_life_of_another_agent_is_refused(endless: Path, tmp_path: Path) -> None:
     other = load_agent(main(settings(tmp_path, memory="gru")).folder)
-    with pytest.raises(CheckpointError, match="is of another memory"):
+    with pytest.raises(CheckpointError, match="is damaged or of another agent: "):
         load_life(endless, other)
     acrobot = load_agent(main(settings(tmp_path, name="y", stream="gym:Acrobot-v1")).folder)
     with pytest.raises(ValueError, match=r"env must have the agent's observation space .*\(6,\).*, got .*\(4,\)"):

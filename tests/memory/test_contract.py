@@ -114,3 +114,13 @@ def test_second_derivatives_name_the_kernel_that_has_none_and_torch_func_gives_t
 @pytest.mark.timeout(1800)
 def test_a_million_steps_stay_finite(memory):
     check_memory(memory, long_life=1_000_000)
+
+
+def test_integers_of_its_state_have_bounds(memory):
+    state = memory.initial_state(B)
+    integers = {
+        "/".join(key) if isinstance(key, tuple) else key
+        for key, x in state.items(True, True)
+        if not x.dtype.is_floating_point
+    }
+    assert memory.state_bounds.keys() == integers

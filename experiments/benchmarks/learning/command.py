@@ -22,6 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.ours import config_of
 from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, read_result, write_report
@@ -60,7 +61,8 @@ def main(config: BenchConfig, console: Console | None = None) -> int:
     failed = 0 if config.report_only else _run_missing(_trials(config), config, console)
     if failed and not any((config.output / "trials").glob("*.json")):
         return failed
-    write_report(config.output)
+    with writing(config.output):
+        write_report(config.output)
     for name in (PAGE, CURVES):
         console.print(f"wrote {config.output / name}", markup=False, highlight=False, soft_wrap=True)
     return failed
@@ -125,7 +127,8 @@ def _run_missing(trials: Sequence[Trial], config: BenchConfig, console: Console)
 
 def _run_process(trial: Trial) -> str:
     """Run a trial in a process of its own; return why it failed, empty if it did not."""
-    trial.log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(trial.log):
+        trial.log.parent.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-P", "-m", "lifelong.experiments.benchmarks.learning.trial", json.dumps(asdict(trial))]
     with trial.log.open("w") as log:
         ended = subprocess.run(  # noqa: S603

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.stable_baselines import published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
@@ -133,8 +134,9 @@ def write_report(folder: Path) -> str:
     page = "\n".join(
         [_HEAD, f"![Learning curves]({CURVES})\n", *(_section(*item) for item in lines.items()), _origin(results)]
     )
-    (folder / PAGE).write_text(page)
-    _draw(lines, folder / CURVES)
+    with writing(folder / PAGE):
+        (folder / PAGE).write_text(page)
+        _draw(lines, folder / CURVES)
     return page
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.agents.durable import writing
 from lifelong.experiments.benchmarks.learning.evaluation import Trained, binned
 from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.ours import OurAgent, config_of
@@ -91,10 +92,11 @@ def run(trial: Trial) -> None:
         "code": code_hash(),
     }
     text = "{\n" + ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in result.items()) + "\n}\n"
-    trial.path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = trial.path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(trial.path)
+    with writing(trial.path):
+        trial.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = trial.path.with_suffix(".tmp")
+        temporary.write_text(text)
+        temporary.replace(trial.path)
 
 
 def _train(trial: Trial) -> Trained:

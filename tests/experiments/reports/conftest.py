@@ -130,7 +130,9 @@ def write_run(tmp_path: Path) -> Write:
         if steps is not None:
             facts = folder / "checkpoints" / "last" / "facts.json"
             facts.parent.mkdir(parents=True)
-            facts.write_text(json.dumps({"steps": steps, "seconds": seconds, "evaluation_steps": 0, "mean_length": 1.0, **counts}))
+            facts.write_text(
+                json.dumps({"steps": steps, "seconds": seconds, "evaluation_steps": 0, "mean_length": 1.0, **counts})
+            )
         return folder
 
     return write

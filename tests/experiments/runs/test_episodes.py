@@ -1,9 +1,11 @@
 """The episodes table: flushed rows persist, others are lost, and a checkpoint's row count is exact."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
@@ -174,3 +176,32 @@ def test_a_table_goes_on_in_a_folder_that_was_renamed(tmp_path: Path) -> None:
         log.append(rows(6, 3))
     assert_rows(read_episodes(tmp_path / "b"), 9)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("task", np.array([0, -1], np.int32), r"task must lie in 0 to \d+, got -1"),
+        ("step", np.array([1, 2**60]), r"step must lie in 0 to \d+, got 1152921504606846976"),
+        ("return", np.array([np.nan, 0], np.float32), "return must be finite, got nan"),
+        ("life", np.array([0.0, 1.0]), "life must be int64, got double with 0 empty"),
+        ("life", [None, 1], "life must be int64, got int64 with 1 empty"),
+    ],
+)
+def test_harmed_columns_are_named(column: str, values: Any, said: str, tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path) as log:
+        log.append(rows(0, 2))
+    path = tmp_path / "episodes" / "train-000000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(values)), path)
+    with pytest.raises(UserError, match=rf"cannot read .*train-000000\.parquet: {said}"):
+        read_episodes(tmp_path)
+
+
+def test_parts_that_are_no_regular_files_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "episodes").mkdir()
+    os.mkfifo(tmp_path / "episodes" / "train-000000.parquet")
+    with pytest.raises(UserError, match=r"cannot read .*train-000000\.parquet: .*it is no regular file"):
+        read_episodes(tmp_path, ["train"])
+    with pytest.raises(UserError, match="it is no regular file"):
+        EpisodeLog(tmp_path)
