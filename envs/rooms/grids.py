@@ -60,14 +60,14 @@ class Grids:
     def bounds(self) -> dict[str, tuple[Any, Any]]:
         """Return the least and the largest value of what an episode is made of, by name, for positions from files.
 
-        An agent stands inside the largest grid, around which there are walls: its view never leaves the array.
+        An agent stands in the largest grid, around which there are walls: its view never leaves the array.
         """
         margin, stride, wall = grid.MARGIN, self.stride, 8 * grid.WALL + grid.GREY
         low = np.full(self.cells.shape[1], wall, np.uint8)
         high = low.copy()
-        rows = [cells[:-margin].reshape(-1, stride)[margin + 1 : -margin - 1, margin + 1 : -1] for cells in (low, high)]
+        rows = [cells[:-margin].reshape(-1, stride)[margin:-margin, margin:] for cells in (low, high)]
         rows[0][...], rows[1][...] = grid.NOTHING, 8 * grid.LOCKED + grid.GREY
-        first, last = (margin + 1) * stride + margin + 1, self.cells.shape[1] - margin - (margin + 1) * stride - 2
+        first, last = margin * stride + margin, self.cells.shape[1] - margin - margin * stride - 1
         return {
             "cells": (low, high), "at": (first, last), "direction": (0, 3), "mission": (0, COLOURS),
             "carried": (grid.NOTHING, 8 * grid.LOCKED + grid.GREY),
