@@ -55,6 +55,8 @@ __all__ = [
 FORMAT = 2
 """Version of the layout above; a reader refuses a newer one. In 1 an optimiser's state had numbers for names."""
 
+_Sums = dict[str, tuple[str, int | None]]
+
 _LARGEST = 2**30  # bytes of a file whose size no manifest tells
 
 
@@ -217,7 +219,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Return the facts of the last checkpoint; nothing else of it is read or checked.
+    """Return the facts of the last checkpoint that has whole ones; its tensors are neither read nor checked.
 
     Args:
         folder: the checkpoint's own directory.
@@ -231,7 +233,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
             continue
         try:
             with _directory(path) as handle:
-                return _table(_read(path, handle, "facts.json"), path / "facts.json", "table of facts")
+                data = _read_summed(path, handle, "facts.json", _sums(path, handle))
+                return _table(data, path / "facts.json", "table of facts")
         except OSError as error:
             wrong = f"cannot read {path / 'facts.json'}: {error.strerror}"
         except CheckpointError as error:
@@ -384,6 +387,23 @@ def _is_whole(path: Path) -> bool:
 
 def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return parts and facts of a directory that is open, whatever its name is by now."""
+    sums = _sums(path, handle)
+    parts: dict[str, dict[str, Tensor]] = {}
+    facts: dict[str, Any] = {}
+    for name in sums:
+        data = _read_summed(path, handle, name, sums)
+        if name == "facts.json":
+            facts = _table(data, path / name, "table of facts")
+        else:
+            try:
+                parts[name.removesuffix(".safetensors")] = load(data)
+            except SafetensorError as error:
+                raise CheckpointError(f"{path / name} is no safetensors file: {error}") from error
+    return parts, facts
+
+
+def _sums(path: Path, handle: int) -> _Sums:
+    """Return what the manifest of a directory says of its files, by their names: SHA-256 and size."""
     content = _table(_read(path, handle, "manifest.json"), path / "manifest.json", "manifest")
     if type(version := content.get("format")) is int and version > FORMAT:
         raise CheckpointError(
@@ -394,22 +414,19 @@ def _read_whole(path: Path, handle: int) -> tuple[dict[str, dict[str, Tensor]], 
         manifest = read_fields(_Manifest, content)
     except SchemaError as error:
         raise CheckpointError(f"{path / 'manifest.json'} is no manifest: {error}") from error
-    sums = {Path(name).name: (entry["sha256"], entry.get("bytes")) for name, entry in manifest["files"].items()}
-    parts: dict[str, dict[str, Tensor]] = {}
-    facts: dict[str, Any] = {}
-    for name, (wanted, size) in sums.items():
-        data = _read(path, handle, name, size)
-        found = hashlib.sha256(data).hexdigest()
-        if found != wanted:
-            raise CheckpointError(f"{path / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
-        if name == "facts.json":
-            facts = _table(data, path / name, "table of facts")
-        else:
-            try:
-                parts[name.removesuffix(".safetensors")] = load(data)
-            except SafetensorError as error:
-                raise CheckpointError(f"{path / name} is no safetensors file: {error}") from error
-    return parts, facts
+    return {Path(name).name: (entry["sha256"], entry.get("bytes")) for name, entry in manifest["files"].items()}
+
+
+def _read_summed(path: Path, handle: int, name: str, sums: _Sums) -> bytes:
+    """Return the content of a file that is as the manifest says."""
+    if name not in sums:
+        raise CheckpointError(f"{path / 'manifest.json'} does not name {name}")
+    wanted, size = sums[name]
+    data = _read(path, handle, name, size)
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted:
+        raise CheckpointError(f"{path / name} is damaged: SHA-256 {found}, the manifest says {wanted}")
+    return data
 
 
 @contextmanager

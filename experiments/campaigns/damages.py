@@ -171,5 +171,5 @@ def _judged(number: int, verb: str, name: str, end: End, run: Path, whole: Path,
         other = ["another result"]
     if not other:
         return Trial("damages", verb, number, "the result of before", True)
-    said = "warned" if "warning" in end.said.lower() else "silent"
+    said = "warned" if "warning" in end.said.lower() or "missing:" in end.said else "silent"
     return Trial("damages", verb, number, f"another result, {said}", said == "warned", f"{name}: {'; '.join(other)}")

@@ -38,7 +38,7 @@ from lifelong.agents.regular_files import check_regular
 from lifelong.envs.stream import ROW
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.actions import Actions
-from lifelong.experiments.runs.errors import as_user_error
+from lifelong.experiments.runs.errors import UserError, as_user_error
 
 __all__ = ["FROZEN", "MODES", "EpisodeLog", "Mode", "read_episodes"]
 
@@ -61,6 +61,7 @@ _MOST = 2**53
 _GROWING = dict.fromkeys(("step", "life", "episode", "visit", "index_in_visit"), "DELTA_BINARY_PACKED")
 _ENCODING: dict[str, Any] = {
     "compression": "zstd",
+    "write_page_checksum": True,
     "use_dictionary": [name for name in _SCHEMA.names if name not in _GROWING],
     "column_encoding": _GROWING,
 }
@@ -164,6 +165,16 @@ class EpisodeLog:
                 path.unlink()
         sync_folder(self.folder)
 
+    def damaged(self) -> list[str]:
+        """Return what is wrong with parts on disk that cannot be read whole; nothing if all can."""
+        faults = []
+        for path, _ in self._parts:
+            try:
+                _read(path, [*ROW, "train_step", "task_name"])
+            except UserError as error:
+                faults.append(str(error))
+        return faults
+
     def since(self, first: int) -> Rows:
         """Return the rows on disk from one on, by the columns of `ROW`; parts before it are not read.
 
@@ -241,7 +252,8 @@ def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
         check_regular(path)
         there = set(pq.read_schema(path).names)
-        table = pq.read_table(path, columns=[name for name in columns if name in there])
+        stored = [name for name in columns if name in there]
+        table = pq.read_table(path, columns=stored, page_checksum_verification=True)
         for name in table.column_names:
             _check_column(name, table.column(name))
     for name in columns:

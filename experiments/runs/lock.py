@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -89,9 +90,12 @@ def _locked(folder: Path) -> int:
     path = folder / LOCK
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise UserError(f"cannot lock {path}: it is no regular file; remove it")
         try:
             locked, holder = _try(handle), _holder(handle)
             if locked is False:

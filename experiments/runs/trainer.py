@@ -4,6 +4,7 @@ import json
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -146,6 +147,8 @@ class Trainer:
         """Steps and rows at the last report to the loggers."""
         self._by_visits = self.env.retention == "gain"  # a curve of visits, longer than what is recent
         self.log.truncate(facts.get("rows", 0))
+        for fault in self.log.damaged():
+            warnings.warn(f"{fault}; the run goes on without these rows, and whoever reads it is told", stacklevel=2)
         self.evaluation.restore(facts)
         self.evaluation_log = EpisodeLog(self.folder, config.evaluate_mode, tasks=self.tasks)
         self.evaluation_log.truncate(facts.get("evaluation_rows", 0))

@@ -351,6 +351,13 @@ def test_only_regular_files_are_opened(checkpoint: Path, tmp_path: Path) -> None
         read_facts(checkpoint)
 
 
+def test_facts_that_were_changed_are_not_believed(checkpoint: Path) -> None:
+    save_checkpoint(checkpoint, PARTS, {"steps": 8})
+    (checkpoint / "facts.json").write_text('{"steps": 9}')
+    with pytest.raises(CheckpointError, match=r"facts\.json is damaged"):
+        read_facts(checkpoint)
+
+
 def test_a_file_of_another_size_is_not_read(checkpoint: Path) -> None:
     with (checkpoint / "policy.safetensors").open("r+b") as file:
         file.truncate(2**42)  # of holes

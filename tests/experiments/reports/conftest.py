@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lifelong.agents import save_checkpoint
 from lifelong.envs.stream import ROW
 from lifelong.experiments.runs.config import FORMAT, PPOOverrides, TrainConfig
 from lifelong.experiments.runs.episodes import EpisodeLog, Mode
+from lifelong.experiments.runs.open_run import LAST
 
 Row = dict[str, Any]
 Write = Callable[..., Path]
@@ -128,11 +130,8 @@ def write_run(tmp_path: Path) -> Write:
                     log.append(found, step)
                 counts["evaluation_rows"] = log.rows
         if steps is not None:
-            facts = folder / "checkpoints" / "last" / "facts.json"
-            facts.parent.mkdir(parents=True)
-            facts.write_text(
-                json.dumps({"steps": steps, "seconds": seconds, "evaluation_steps": 0, "mean_length": 1.0, **counts})
-            )
+            lived = {"steps": steps, "seconds": seconds, "evaluation_steps": 0, "mean_length": 1.0, "env_shapes": {}}
+            save_checkpoint(folder / LAST, {}, lived | counts)
         return folder
 
     return write

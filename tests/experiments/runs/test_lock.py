@@ -124,3 +124,9 @@ def test_a_run_is_free_again_after_its_training_and_after_its_failure(
                 main(config)
     assert not RunLock.is_held(folder)
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_what_is_no_file_cannot_be_a_lock(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(UserError, match=r"cannot lock .*\.lock: it is no regular file; remove it"):
+        RunLock(tmp_path)
