@@ -130,7 +130,8 @@ def write_run(tmp_path: Path) -> Write:
         if steps is not None:
             facts = folder / "checkpoints" / "last" / "facts.json"
             facts.parent.mkdir(parents=True)
-            facts.write_text(json.dumps({"steps": steps, "seconds": seconds, "evaluation_steps": 0, **counts}))
+            lived = {"mean_length": 1.0, "env_shapes": {}}
+            facts.write_text(json.dumps({"steps": steps, "seconds": seconds, "evaluation_steps": 0, **lived, **counts}))
         return folder
 
     return write
