@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lifelong.agents.checkpoint import has_checkpoint
+from lifelong.agents.regular_files import check_regular
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.config import TrainConfig, options
@@ -175,6 +176,7 @@ def _damaged(folder: Path) -> list[str]:
     found = []
     for path in sorted((folder / "episodes").glob("train-*.parquet")):
         try:
+            check_regular(path)
             pq.read_metadata(path)
         except (OSError, pa.ArrowException):
             found.append(f"episodes/{path.name}")
@@ -188,6 +190,7 @@ def _broken_part(folder: Path, mode: Mode) -> str:
         if not path.stat().st_size:
             return f"episodes/{path.name} is empty"
         try:
+            check_regular(path)
             columns.update(pq.read_table(path).column_names)
         except (OSError, ValueError, pa.ArrowException) as error:
             return f"episodes/{path.name} cannot be read: {str(error).splitlines()[0]}"

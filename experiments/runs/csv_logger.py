@@ -71,7 +71,8 @@ class CsvLogger:
 
 
 def _read(path: Path, purge_step: int) -> list[list[str]]:
-    """Return the whole lines before a step; what a killed process left of its last line is none."""
-    with path.open(newline="") as file:
-        lines = [line for line in file if line.endswith("\n")]
-    return [row for row in csv.reader(lines[1:]) if len(row) == len(_HEADER) and int(row[1]) < purge_step]
+    """Return the whole lines before a step; what a killed process left of its last line is none, nor is what is odd."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = [line.replace("\0", "") for line in file if line.endswith("\n")]
+    rows = [row for row in csv.reader(lines[1:]) if len(row) == len(_HEADER) and row[1].isdecimal()]
+    return [row for row in rows if int(row[1]) < purge_step]

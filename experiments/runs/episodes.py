@@ -150,11 +150,11 @@ class EpisodeLog:
             rows: of this mode to keep, as `rows` said when the checkpoint was made.
 
         Raises:
-            ValueError: if there are not so many rows; nothing is changed then.
+            UserError: if there are not so many rows; nothing is changed then.
         """
         self.flush()
         if not 0 <= rows <= self.rows:
-            raise ValueError(f"{self.folder} has {self.rows} rows of mode {self.mode}, cannot keep {rows}")
+            raise UserError(f"{self.folder} has {self.rows} rows of mode {self.mode}, the checkpoint counts {rows}")
         while self._parts and self.rows > rows:  # from the end, so that a kill in between leaves a whole beginning
             path, _ = self._parts.pop()
             keep = rows - self.rows
@@ -299,7 +299,7 @@ def _parts(folder: Path, modes: Iterable[Mode] | None) -> list[Path]:
     wanted = MODES if modes is None else tuple(modes)
     parts = [path for mode in wanted for path in sorted(folder.glob(f"{mode}-*.parquet"))]
     if "frozen" in wanted and not any(_mode(path) == "frozen" for path in parts):
-        old = [path for path in sorted(folder.glob("sandbox-*.parquet")) if path not in parts]
+        old = [path for path in sorted(folder.glob("sandbox-*.parquet")) if path not in parts and path.is_file()]
         parts += [path for path in old if "train_step" not in pq.read_schema(path).names]
     return parts
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lifelong.agents.durable import writing
+from lifelong.agents.regular_files import check_regular
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.measurements import COLUMNS
 from lifelong.experiments.studies.trial import Result, Trial
@@ -160,5 +161,6 @@ def read_rows(path: Path) -> dict[str, list[Any]]:
         UserError: if it cannot be read.
     """
     with as_user_error(pa.ArrowException, OSError, prefix=f"cannot read {path}: "):
+        check_regular(path)
         table = pq.read_table(path)
     return {name: table.column(name).to_pylist() for name in table.column_names}

@@ -90,7 +90,7 @@ def test_truncate_is_exact_to_the_row(tmp_path: Path, keep: int) -> None:
 def test_truncate_refuses_rows_that_are_not_there(tmp_path: Path, keep: int) -> None:
     log = EpisodeLog(tmp_path)
     log.append(rows(0, 10))
-    with pytest.raises(ValueError, match=f"has 10 rows of mode train, cannot keep {keep}"):
+    with pytest.raises(ValueError, match=f"has 10 rows of mode train, the checkpoint counts {keep}"):
         log.truncate(keep)
     assert log.rows == 10
 
