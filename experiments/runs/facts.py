@@ -17,8 +17,9 @@ from lifelong.schema import SchemaError, Within, read_fields, shown
 __all__ = ["check_facts", "config_facts", "run_facts"]
 
 _MAY_DIFFER = {
-    "runs", "name", "overwrite", "resume", "new_episodes", "steps", "device", "threads", "cuda_graph", "log", "keep",
-    "checkpoint_every", "preset", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
+    "runs", "name", "overwrite", "resume", "new_episodes", "steps", "device", "threads", "processes", "cuda_graph",
+    "log", "on_log_error", "keep", "checkpoint_every", "preset", "evaluation_lives", "actions", "evaluate_every",
+    "evaluate_mode", "evaluate_episodes", "trust",
 }  # fmt: skip
 """Settings that change neither the agent nor its lives so far."""
 
@@ -45,6 +46,7 @@ class _Facts(TypedDict, total=False):
     no_curve: str
     env_kwargs: dict[str, Any]
     new_episodes: list[CountOrZero]
+    refused: list[CountOrZero]  # updates in a row, and in all
     evaluated: CountOrZero
     evaluation_steps: CountOrZero
     evaluations_skipped: CountOrZero
@@ -95,7 +97,7 @@ def check_facts(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         more = f" and {len(differ) - _MOST} more" if len(differ) > _MOST else ""
         raise UserError(
             f"{folder / 'config.json'} was changed after the checkpoint: {', '.join(differ[:_MOST])}{more}; put it "
-            "back (--resume changes steps, device and threads; swap memory and lr)"
+            "back (--resume changes steps, device, threads and processes; swap memory and lr)"
         )
     return found
 
@@ -111,6 +113,8 @@ def _read(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     for task in found.get("learnt", {}):
         if not task.isdecimal():
             raise CheckpointError(f"the facts of the checkpoint of {folder} name no task: {shown(task)}")
+    if len(found.get("refused", (0, 0))) != 2:
+        raise CheckpointError(f"the facts of the checkpoint of {folder} must tell two numbers of refused updates")
     if "env_shapes" not in found and "world_shapes" not in found:
         raise CheckpointError(f"the facts of the checkpoint of {folder} lack env_shapes")
     return found
