@@ -366,9 +366,8 @@ class Agent(nn.Module):
             given = observation[self.policy.mask_path].cpu().numpy()
         if given is None or not head.masks.size:
             return None
-        nested = isinstance(given, Mapping | tuple)
-        masks = given if nested else np.asarray(given.cpu() if isinstance(given, Tensor) else given)
-        if batch == 1 and (nested or masks.ndim == 1):
+        masks = given.cpu().numpy() if isinstance(given, Tensor) else given
+        if batch == 1 and (isinstance(masks, Mapping | tuple) or np.ndim(masks) == 1):
             legal = head.masks.read(masks)[None]
         else:
             legal = head.masks.read_batch(masks, batch)

@@ -257,8 +257,9 @@ class _Helper:
 
     def add_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
         """Add the helper's gradients to those of this process."""
-        pairs = [(p.grad, g) for p, g in zip(parameters, self._gradients, strict=True) if p.grad is not None]
-        torch._foreach_add_([own for own, _ in pairs], [other for _, other in pairs])
+        for parameter, gradient in zip(parameters, self._gradients, strict=True):
+            if parameter.grad is not None:
+                parameter.grad += gradient
 
     def close(self) -> None:
         """Let the helper end."""
