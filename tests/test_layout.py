@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("agents", "envs", "experiments", "kernels", "memory")
 NAMES = {
+    "one_line",
     "registry",
     "schema",
     "tables",
@@ -93,6 +94,12 @@ def test_folder_is_linked_and_shipped(folder: str) -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert folder in wheel["only-include"]
     assert wheel["sources"][folder] == f"lifelong/{folder}"
+
+
+def test_modules_of_the_lowest_floor_are_shipped() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    there = {f"src/lifelong/{path.name}" for path in (ROOT / "src" / "lifelong").iterdir() if path.is_file()}
+    assert there <= set(wheel["only-include"])
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lifelong.experiments.runs.errors import known_errors
+from lifelong.one_line import one_line
 
 __all__ = ["End", "changes_of", "fail_at", "in_child", "in_children"]
 
@@ -150,10 +151,10 @@ def _run(work: Callable[[], object]) -> int:
     try:
         work()
     except known_errors() as error:
-        sys.stderr.write(f"lifelong: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"lifelong: {one_line(str(error))}\n")
         return 2
     except KeyboardInterrupt as error:  # a signal that was answered says how to go on
-        sys.stderr.write(f"lifelong: {str(error) or 'interrupted'}\n")
+        sys.stderr.write(f"lifelong: {one_line(str(error)) or 'interrupted'}\n")
         return 2
     except OSError as error:
         if error.filename is None:

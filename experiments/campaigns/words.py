@@ -21,6 +21,7 @@ from lifelong.experiments.campaigns.children import in_child
 from lifelong.experiments.campaigns.trial import Trial
 from lifelong.experiments.runs.arguments import flags
 from lifelong.experiments.runs.errors import known_errors
+from lifelong.one_line import one_line
 
 __all__ = ["words"]
 
@@ -113,7 +114,7 @@ def _read(line: list[str]) -> tuple[str, str, str]:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             _settings(verb).read(rest)
     except known_errors() as error:
-        text = " ".join(str(error).split())
+        text = one_line(str(error))
         return verb, "refused" if len(text) <= _LONGEST else "a long error", f"{line} {text}"[:1000]
     except SystemExit as end:
         return verb, "help" if not end.code else f"exit {end.code}", " ".join(f"{line}".split())

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from lifelong.one_line import one_line
 from lifelong.registry import Entry, load, nearest, table
 from lifelong.trust import leave_run_folders
 
@@ -43,8 +44,6 @@ VERBS = table(
     },
 )
 _ALIASES = {"play": "watch"}  # what others call it: understood, and not listed
-
-_LONGEST = 290  # characters of an error's line, after the command's name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -133,27 +132,8 @@ def _refused(error: OSError) -> str:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"lifelong: {_short(' '.join(message.split()))}\n")
+    sys.stderr.write(f"lifelong: {one_line(message)}\n")
     return 2
-
-
-def _short(message: str) -> str:
-    """Return a message of at most `_LONGEST` characters: what is wrong stands in front, the remedy at the end."""
-    first, *clauses = message.split("; ")
-    while len(message) > _LONGEST:
-        room = _LONGEST - len("; ".join(["", *clauses]))
-        if room >= _LONGEST // 3:
-            return "; ".join([_cut(first, room), *clauses])
-        if len(clauses) < 2:
-            return _cut(message, _LONGEST)
-        clauses.remove(max(clauses[:-1], key=len))
-        message = "; ".join([first, *clauses])
-    return message
-
-
-def _cut(text: str, most: int) -> str:
-    """Return a text without its middle, where it is longer than `most`."""
-    return text if len(text) <= most else f"{text[: most // 2 - 3]} ... {text[3 + most // 2 - most :]}"
 
 
 if __name__ == "__main__":
