@@ -169,7 +169,9 @@ def test_other_versions_are_said_and_the_run_goes_on(tiny: Configs) -> None:
 
 def test_a_resumed_run_takes_no_other_setting(tiny: Configs) -> None:
     folder = main(tiny()).folder
-    with pytest.raises(UserError, match=r"it takes device, threads, steps, on_log_error and cannot also change seed, width$"):
+    with pytest.raises(
+        UserError, match=r"it takes device, threads, steps, on_log_error and cannot also change seed, width$"
+    ):
         main(TrainConfig(resume=folder, seed=3, width=8, steps=320))
     assert replace(open_run(folder), overwrite=False) == tiny().resolved()
 
