@@ -25,7 +25,7 @@ __all__ = [
     "unknown",
 ]
 
-_LONGEST, _LONGEST_NAME = 120, 60  # characters of a list of names, and of one, in a message
+_LONGEST, _LONGEST_NAME = 160, 60  # characters of a list of names, and of one, in a message
 
 
 class Entry(NamedTuple):

@@ -43,7 +43,7 @@ def test_a_text_names_a_schedule(text: str, schedule: Schedule) -> None:
         ),
         ("walk:1 every 5 steps", "only block, cyclic, sweep and order can be counted in steps, got Held"),
         ("block:5 steps steps", "only block, .*, got Block"),
-        ("blok:5 steps", "no schedule 'blok'; did you mean 'block'.* order:A,B,A every N"),
+        ("blok:5 steps", "no schedule 'blok'; did you mean 'block'.* known: block:episodes=N, "),
         ("block:2.5e0 steps", "episodes must be an integer, got '2.5e0'"),
         ("block:0 steps", "episodes must be positive: episodes=0"),
         ("order", "schedule 'order': write order:A,B,A every N, with names or numbers of tasks"),
