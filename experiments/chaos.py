@@ -41,6 +41,7 @@ _CAMPAIGNS: dict[Campaign, Callable[[Path, int, int], Iterator[Trial]]] = {
     "kills": kills, "writers": writers, "damages": damages, "environments": environments, "faults": faults,
     "words": words,
 }  # fmt: skip
+_APART = 8  # kinds of a campaign that have lines of their own
 _TOLD = 20  # bad trials whose words are printed
 
 
@@ -85,14 +86,19 @@ def main(config: ChaosConfig, console: Console | None = None) -> list[Trial]:
 
 
 def table(trials: list[Trial]) -> str:
-    """Return the outcomes of trials as a table in Markdown.
+    """Return the outcomes of trials as a table in Markdown; many kinds of a campaign are one line.
 
     Args:
         trials: of all campaigns.
     """
     lines = ["| campaign | of | trials | outcomes | bad |", "| --- | --- | ---: | --- | ---: |"]
-    for campaign, kind in dict.fromkeys((trial.campaign, trial.kind) for trial in trials):
-        these = [trial for trial in trials if (trial.campaign, trial.kind) == (campaign, kind)]
+    kinds: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        kinds.setdefault(trial.campaign, {})[trial.kind] = None
+    apart = [(campaign, kind) for campaign, of in kinds.items() for kind in (of if len(of) <= _APART else [None])]
+    for campaign, one in apart:
+        these = [trial for trial in trials if trial.campaign == campaign and one in (None, trial.kind)]
+        kind = one or f"{len(kinds[campaign])} kinds"
         counted = Counter(trial.outcome for trial in these).most_common()
         outcomes = ", ".join(f"{outcome}: {n:,}" for outcome, n in counted)
         lines.append(

@@ -35,6 +35,8 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     whole = config_of(_KIND, folder / "whole")
     in_child(lambda: train(whole))
     number_of = {"train": changes_of(go_on(elsewhere(whole, folder / "counted")))}
+    for verb in ("report", "retention"):
+        number_of[verb] = changes_of(_writes(verb, folder / "counted"))
     shutil.rmtree(folder / "counted")
     for number in range(count):
         rng = np.random.default_rng((seed, number))
@@ -44,7 +46,7 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
         if verb != "train":
             shutil.copytree(whole.run, config.run)
         work = go_on(config) if verb == "train" else _writes(verb, config.run)
-        at = int(rng.integers(number_of.get(verb, 3)))
+        at = int(rng.integers(number_of[verb]))
         size = int(rng.integers(1, 20_000))
         end = in_child(_limited(work, size) if name == ERRORS[-1] else _failing(work, name, at), limit=60)
         kind, line = f"{verb}, {name}", (end.said.strip().splitlines() or [""])[-1]
