@@ -67,7 +67,7 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
 
 def _writes(verb: str, run: Path) -> Callable[[], object]:
     if verb == "report":
-        return lambda: report(ReportConfig((str(run),), figure=run / "figure.svg"))
+        return lambda: report(ReportConfig((str(run),)))
     return lambda: retention(RetentionConfig(run, steps=64, lives=4))
 
 
