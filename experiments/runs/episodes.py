@@ -166,13 +166,18 @@ class EpisodeLog:
         sync_folder(self.folder)
 
     def damaged(self) -> list[str]:
-        """Return what is wrong with parts on disk that cannot be read whole; nothing if all can."""
-        faults = []
+        """Return what is wrong with parts on disk that cannot be read whole, or of training are not in their place."""
+        faults, last = [], -1
         for path, _ in self._parts:
             try:
-                _read(path, [*ROW, "train_step", "task_name"])
+                steps = _read(path, [*ROW, "train_step", "task_name"]).column("step").to_numpy()
             except UserError as error:
                 faults.append(str(error))
+                continue
+            if self.mode == "train" and steps.size:
+                if steps[0] < last or (np.diff(steps) < 0).any():
+                    faults.append(f"{path} is not the table that was written: its steps begin before {last}")
+                last = max(last, int(steps[-1]))
         return faults
 
     def since(self, first: int) -> Rows:

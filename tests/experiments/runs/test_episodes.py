@@ -167,6 +167,22 @@ def test_a_bit_that_flipped_in_any_page_is_found(tmp_path: Path) -> None:
     assert EpisodeLog(tmp_path).damaged() == []
 
 
+def test_a_part_in_the_place_of_another_is_found(tmp_path: Path) -> None:
+    with EpisodeLog(tmp_path, part_rows=10) as log:
+        for first in range(0, 40, 10):
+            log.append(rows(first, 10))
+    assert EpisodeLog(tmp_path).damaged() == []
+    parts = sorted((tmp_path / "episodes").iterdir())
+    parts[2].write_bytes(parts[0].read_bytes())
+    assert EpisodeLog(tmp_path).damaged() == [
+        f"{parts[2]} is not the table that was written: its steps begin before 19"
+    ]
+    parts[2].write_bytes(parts[3].read_bytes())
+    assert EpisodeLog(tmp_path).damaged() == [
+        f"{parts[3]} is not the table that was written: its steps begin before 39"
+    ]
+
+
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "episodes").mkdir()
     part = tmp_path / "episodes" / "train-000000.parquet"
