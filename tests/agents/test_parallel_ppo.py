@@ -42,7 +42,12 @@ def parallel() -> Iterator[tuple[ParallelPPO, Rollout]]:
 
 @pytest.mark.parametrize(
     ("memory", "settings"),
-    [("gated_delta", {}), ("gru", {}), ("palimpsa", {}), ("gated_delta", {"stream": "rooms", "task": "empty-5x5"})],
+    [
+        ("gated_delta", {}),
+        pytest.param("gru", {}, marks=pytest.mark.slow),
+        pytest.param("palimpsa", {}, marks=pytest.mark.slow),
+        pytest.param("gated_delta", {"stream": "rooms", "task": "empty-5x5"}, marks=pytest.mark.slow),
+    ],
 )
 def test_several_processes_learn_as_one_does(memory: str, settings: dict[str, Any]) -> None:
     one, weights = learned(1, memory, segments=2, **settings)

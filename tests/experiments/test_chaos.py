@@ -71,11 +71,10 @@ def test_a_harm_changes_its_file(harm: damages.Callable[[Path, np.random.Generat
 
 
 def test_an_environment_that_breaks_and_a_file_system_that_refuses_lose_nothing() -> None:
-    trials = main(ChaosConfig(("environments", "faults"), count=3, seed=1))
+    trials = main(ChaosConfig(("environments", "faults"), count=2, seed=1))
     assert [trial.said for trial in trials if not trial.good] == []
     met = [trial.campaign for trial in trials if trial.outcome == "one line, then the same bits"]
-    assert met.count("environments") == 3
-    assert "faults" in met
+    assert met.count("environments") == 2
 
 
 def test_a_change_of_the_file_system_can_fail(tmp_path: Path) -> None:

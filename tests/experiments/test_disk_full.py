@@ -42,6 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     words = "train --steps 2000 --num-envs 4 --width 16 --segment 8 --life-episodes 8 --evaluation-lives 2 --name x"
     assert cli.main([*words.split(), "--stream-options", "cues=3", "size=4", "--runs", str(folder)]) == 0
+    assert cli.main(["capacity", "--pairs", "2", "--keys", "dense", "--repeats", "2"]) == 0
     return folder / "x"
 
 

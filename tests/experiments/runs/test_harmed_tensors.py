@@ -20,11 +20,12 @@ def harmed(parts: str, *pairs: str) -> list[tuple[int, int]]:
 
 
 def test_every_tensor_of_lives_and_memories() -> None:
-    counts = harmed(LIVING, "table:rooms", "lola:gym:CartPole-v1")
-    assert len(counts) == 2
+    counts = harmed(LIVING, "table:rooms")
+    assert len(counts) == 1
     assert all(refused > 150 and accepted > 20 for refused, accepted in counts)
 
 
+@pytest.mark.slow
 def test_every_tensor_of_weights_and_optimiser() -> None:
     ((refused, accepted),) = harmed("policy,optimizer", "gru:cued-recall")
     assert refused > 400
@@ -34,6 +35,7 @@ def test_every_tensor_of_weights_and_optimiser() -> None:
 @pytest.mark.slow
 def test_more_memories_and_streams() -> None:
     pairs = [
+        "lola:gym:CartPole-v1",
         "heavy_hitter:doors",
         "window:cued-recall",
         "log_linear:endless-t-maze",
