@@ -112,14 +112,11 @@ def fail_at(change: int, error: Callable[[str], OSError]) -> None:
         change: which, counted from 0, from now on.
         error: from the path to what is raised.
     """
-    left = [change]
 
     def fail(path: str) -> None:
-        left[0] -= 1
-        if left[0] == -1:
-            raise error(path)
+        raise error(path)
 
-    _on_change(fail)
+    _at_change(change, fail)
 
 
 def _fork(work: Callable[[], object], file: str, kill_before: int | None) -> int:
@@ -133,14 +130,7 @@ def _fork(work: Callable[[], object], file: str, kill_before: int | None) -> int
         os.dup2(said, 2)
         sys.stdout = sys.stderr = os.fdopen(said, "w")
         if kill_before is not None:
-            left = [kill_before]
-
-            def kill_at_last(path: str) -> None:
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            _on_change(kill_at_last)
+            _at_change(kill_before, lambda path: os.kill(os.getpid(), signal.SIGKILL))
         code = _run(work)
         sys.stdout.flush()
     finally:
@@ -160,12 +150,26 @@ def _run(work: Callable[[], object]) -> int:
         if error.filename is None:
             traceback.print_exc()
             return 3
-        sys.stderr.write(f"lifelong: {error.filename}: {error.strerror}\n")  # as the command line says it
+        sys.stderr.write(
+            f"lifelong: {one_line(f'{error.filename}: {error.strerror}')}\n"
+        )  # as the command line says it
         return 2
     except BaseException:  # noqa: BLE001  the other process tells
         traceback.print_exc()
         return 3
     return 0
+
+
+def _at_change(change: int, do: Callable[[str], None]) -> None:
+    """Do something, once, before a change of the file system, counted from 0."""
+    left = [change]
+
+    def count(path: str) -> None:
+        left[0] -= 1
+        if left[0] == -1:
+            do(path)
+
+    _on_change(count)
 
 
 def _on_change(tell: Callable[[str], None]) -> None:

@@ -208,9 +208,6 @@ def _trial(number: int, name: str, config: TrainConfig, whole: Path, marker: Pat
         return Trial("environments", name, number, "it did not break", False, end.said[-300:])
     if end.how in ("traceback", "hang"):
         return Trial("environments", name, number, end.how, False, end.said[-500:])
-    line = (end.said.strip().splitlines() or [""])[-1]
-    if end.how == "refused" and len(line) > 600:  # with a value of the environment's own
-        return Trial("environments", name, number, "a long error", False, line)
     again = in_child(go_on(config), limit=60)
     if again.how != "done":
         return Trial("environments", name, number, f"{end.how}, then {again.how}", False, again.said[-500:])

@@ -11,17 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from lifelong.experiments.campaigns.children import changes_of, fail_at, in_child
-from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, train
+from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, reads, train
 from lifelong.experiments.campaigns.trial import Trial
-from lifelong.experiments.report import ReportConfig, main as report
-from lifelong.experiments.retention import RetentionConfig, main as retention
 
 __all__ = ["ERRORS", "faults"]
 
 ERRORS = ("ENOSPC", "EROFS", "EACCES", "EIO", "EMFILE", "ENAMETOOLONG", "EDQUOT", "ESTALE", "ENOENT", "a full file")
 """Errors of the operating system, and a limit of the size of files, at which writing itself fails."""
 _KIND = "cued-recall"
-_LONGEST = 600  # characters, with paths of the machine
 
 
 def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
@@ -36,7 +33,7 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     in_child(lambda: train(whole))
     number_of = {"train": changes_of(go_on(elsewhere(whole, folder / "counted")))}
     for verb in ("report", "retention"):
-        number_of[verb] = changes_of(_writes(verb, folder / "counted"))
+        number_of[verb] = changes_of(reads(verb, folder / "counted"))
     shutil.rmtree(folder / "counted")
     for number in range(count):
         rng = np.random.default_rng((seed, number))
@@ -45,15 +42,13 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
         config = elsewhere(whole, folder / f"run-{number}")
         if verb != "train":
             shutil.copytree(whole.run, config.run)
-        work = go_on(config) if verb == "train" else _writes(verb, config.run)
+        work = go_on(config) if verb == "train" else reads(verb, config.run)
         at = int(rng.integers(number_of[verb]))
         size = int(rng.integers(1, 20_000))
         end = in_child(_limited(work, size) if name == ERRORS[-1] else _failing(work, name, at), limit=60)
-        kind, line = f"{verb}, {name}", (end.said.strip().splitlines() or [""])[-1]
+        kind = f"{verb}, {name}"
         if end.how not in ("done", "refused"):
             yield Trial("faults", kind, number, end.how, False, end.said[-500:])
-        elif end.how == "refused" and len(line) > _LONGEST:
-            yield Trial("faults", kind, number, "a long error", False, line)
         else:
             again = in_child(go_on(config), limit=60)
             lost = again.said[-500:] if again.how != "done" else "; ".join(differences(config.run, whole.run))
@@ -63,12 +58,6 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
             )
         shutil.rmtree(config.run, ignore_errors=True)
     shutil.rmtree(whole.run)
-
-
-def _writes(verb: str, run: Path) -> Callable[[], object]:
-    if verb == "report":
-        return lambda: report(ReportConfig((str(run),)))
-    return lambda: retention(RetentionConfig(run, steps=64, lives=4))
 
 
 def _failing(work: Callable[[], object], name: str, at: int) -> Callable[[], object]:

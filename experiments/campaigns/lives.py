@@ -12,12 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lifelong.agents.checkpoint import load_checkpoint
 from lifelong.envs.suites import make_registered
+from lifelong.experiments.report import ReportConfig, main as report
+from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.trainer import Trainer
 
-__all__ = ["KINDS", "config_of", "differences", "elsewhere", "go_on", "installed", "train"]
+__all__ = ["KINDS", "config_of", "differences", "elsewhere", "go_on", "installed", "reads", "train"]
 
 KINDS: dict[str, dict[str, Any]] = {
     "cued-recall": {"stream": "cued-recall", "stream_options": ("cues=4",), "life_episodes": 16},
@@ -70,6 +72,18 @@ def go_on(config: TrainConfig) -> Callable[[], None]:
     return lambda: train(config, resumed=(config.run / "config.json").exists())
 
 
+def reads(verb: str, run: Path) -> Callable[[], object]:
+    """Return a function that measures or reports a run and prints the result.
+
+    Args:
+        verb: `retention` or `report`.
+        run: its folder.
+    """
+    if verb == "report":
+        return lambda: print(report(ReportConfig((str(run),)))[0])
+    return lambda: print(retention(RetentionConfig(run, steps=64, lives=4)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Left:
     """What a training leaves, as far as it depends on no clock."""
@@ -81,14 +95,18 @@ class _Left:
 
 
 def differences(found: Path, wanted: Path, *, curves: bool = True) -> list[str]:
-    """Return in what a run differs from another: columns of rows, tensors of the last checkpoint, curves.
+    """Return in what a run differs from another: columns of rows, tensors of the last checkpoint, curves; or why not.
 
     Args:
         found: folder of the run.
         wanted: of the other.
         curves: whether TensorBoard's and those of `scalars.csv` count.
     """
-    ours, theirs = _left(found), _left(wanted)
+    theirs = _left(wanted)
+    try:
+        ours = _left(found)
+    except Exception as error:  # noqa: BLE001  whatever a run that is not whole raises
+        return [f"{type(error).__name__}: {error}"]
     said = _differ("rows", ours.rows, theirs.rows, _same)
     said += _differ("tensors", ours.tensors, theirs.tensors, lambda a, b: a.dtype == b.dtype and a.equal(b))
     if curves:

@@ -27,7 +27,6 @@ __all__ = ["words"]
 
 _AT_ONCE = 500  # command lines of one process
 _LIMIT = 10  # seconds
-_LONGEST = 300
 _FLAGS = ("--help", "--odd", "--steps", "--memory", "--output", "--seed")
 _VALUES = (
     "", " ", "-", "--", "-1", "0", "1", "3", "1e6", "1e400", "nan", "inf", "-inf", "9" * 50, "1_000", "0x10", "1/3",
@@ -114,8 +113,7 @@ def _read(line: list[str]) -> tuple[str, str, str]:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             _settings(verb).read(rest)
     except known_errors() as error:
-        text = one_line(str(error))
-        return verb, "refused" if len(text) <= _LONGEST else "a long error", f"{line} {text}"[:1000]
+        return verb, "refused", f"{line} {one_line(str(error))}"[:1000]
     except SystemExit as end:
         return verb, "help" if not end.code else f"exit {end.code}", " ".join(f"{line}".split())
     except OSError as error:  # the command line answers these in one line, if they name a file

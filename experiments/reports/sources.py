@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lifelong.experiments.reports.document import Block, Bullets, Heading, Table
 from lifelong.experiments.reports.run import Run
-from lifelong.experiments.runs.answer_sources import KINDS, SOURCES, AnswerSources
+from lifelong.experiments.runs.answer_sources import SOURCES, AnswerSources
 
 __all__ = ["sources_blocks"]
 
@@ -40,7 +40,4 @@ def sources_blocks(runs: Sequence[Run]) -> list[Block]:
 
 def _lines(run: Run, path: Path) -> Iterable[tuple[str, ...]]:
     found = AnswerSources.from_json(json.loads(path.read_text(encoding="utf-8")))
-    for number, lag in enumerate(found.lags):
-        shares = (f"{found.shares[kind][number]:.3f}" for kind in KINDS)
-        name = path.name.removesuffix(SOURCES)
-        yield (run.name, name, lag, f"{found.episodes[number]:,}", *shares, f"{found.chance[number]:.3f}")
+    return ((run.name, path.name.removesuffix(SOURCES), *line) for line in found.lines())

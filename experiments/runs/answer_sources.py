@@ -61,6 +61,12 @@ class AnswerSources:
         """Return what `from_json` takes."""
         return asdict(self)
 
+    def lines(self) -> Iterator[tuple[str, ...]]:
+        """Yield a line of a table for each bin: lag, episodes, shares by `KINDS`, chance."""
+        for number, lag in enumerate(self.lags):
+            shares = (f"{self.shares[kind][number]:.3f}" for kind in KINDS)
+            yield lag, f"{self.episodes[number]:,}", *shares, f"{self.chance[number]:.3f}"
+
     @classmethod
     def from_json(cls, content: Any) -> Self:
         """Return the shares that `to_json` returned.
@@ -143,9 +149,8 @@ def show_sources(sources: AnswerSources, title: str, console: Console) -> None:
         console: where.
     """
     table = RichTable("lag", "episodes", *KINDS, "by chance", title=title)
-    for number, lag in enumerate(sources.lags):
-        shares = (f"{sources.shares[kind][number]:.3f}" for kind in KINDS)
-        table.add_row(lag, f"{sources.episodes[number]:,}", *shares, f"{sources.chance[number]:.3f}")
+    for line in sources.lines():
+        table.add_row(*line)
     console.print(table)
 
 

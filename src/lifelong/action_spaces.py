@@ -365,9 +365,10 @@ def _leaves(space: AnySpace, path: str = "") -> Iterator[tuple[str, AnySpace]]:
 
 def _entries(space: Any) -> dict[str, AnySpace]:
     if isinstance(space, spaces.Dict):
-        if twice := same_names(space):
-            raise ValueError(f"actions {space}: {twice}")
-        return {str(key): inner for key, inner in space.spaces.items()}
+        entries = {str(key): inner for key, inner in space.spaces.items()}
+        if len(entries) < len(space.spaces):
+            raise ValueError(f"actions {space}: {same_names(space)}")
+        return entries
     return {str(number): inner for number, inner in enumerate(space.spaces)}
 
 

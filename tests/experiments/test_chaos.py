@@ -87,7 +87,7 @@ def test_a_change_of_the_file_system_can_fail(tmp_path: Path) -> None:
 
 def test_random_words_are_answered_and_write_nothing() -> None:
     trials = main(ChaosConfig(("words",), count=150))
-    assert [trial.said for trial in trials if not trial.good and trial.outcome != "a long error"] == []
+    assert [trial.said for trial in trials if not trial.good] == []
     assert len({trial.kind for trial in trials}) > 10
     assert {trial.outcome for trial in trials} >= {"read", "refused", "help"}
 

@@ -52,7 +52,7 @@ def solve_table(task: Solvable, config: BenchConfig) -> str:
         config: memories and threads; sizes are those of the preset, but for a width that was given.
     """
     goal = _GOALS[task]
-    base = TrainConfig(goal.stream, width=goal.width).resolved()
+    base = TrainConfig(goal.stream, width=goal.width, processes=1).resolved()  # as all others have
     if config.solve_steps is not None:
         base = replace(base, steps=config.solve_steps)
     updates: dict[str, Callable[[], Update]] = {
