@@ -385,6 +385,10 @@ class GymStream(TaskStream):
         rest, actions = super().position(), self._actions()
         return lambda: rest | {"actions": np.concatenate(actions)}
 
+    def _of_slots(self, position: dict[str, NDArray[Any]], slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        taken = np.split(position["actions"], np.cumsum(position["episode_length"])[:-1])
+        return super()._of_slots(position, slots) | {"actions": np.concatenate([taken[slot] for slot in slots])}
+
     def _actions(self) -> list[NDArray[Any]]:
         """Return the actions of all lives' unfinished episodes."""
         return [self._taken.of(slot) for slot in range(self.num_envs)]

@@ -213,6 +213,30 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         position = self.position()
         return lambda: position
 
+    def position_of(self, position: dict[str, NDArray[Any]], slots: Sequence[int]) -> dict[str, NDArray[Any]]:
+        """Return the position of some lives alone, for a stream made with the same arguments but so many slots.
+
+        Args:
+            position: of any number of lives.
+            slots: of these lives, each once: what a life meets follows from its number, and rows tell it by that.
+
+        Raises:
+            ValueError: if there is no such slot, one is named twice, or none is named.
+        """
+        lives = len(position["life"])
+        if not slots:
+            raise ValueError(f"slots must name at least one of the {lives} lives")
+        for n, slot in enumerate(slots):
+            if not 0 <= slot < lives:
+                raise ValueError(f"slots must lie in 0 to {lives - 1}, got {slot}")
+            if slot in slots[:n]:
+                raise ValueError(f"slots must differ, since no life is in two slots, got {slot} twice")
+        return self._of_slots(position, np.array(slots))
+
+    def _of_slots(self, position: dict[str, NDArray[Any]], slots: Ints) -> dict[str, NDArray[Any]]:
+        """Return the position of the lives in `slots`; here all that is in it but numbers is [B, ...]."""
+        return {name: entry[slots] if entry.ndim else entry for name, entry in position.items()}
+
     def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step.
 

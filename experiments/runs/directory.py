@@ -151,6 +151,7 @@ def restore(
     *,
     env_kwargs: Mapping[str, Any] = MappingProxyType({}),
     new_episodes: bool = False,
+    slots: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Restore the newest whole checkpoint of a run.
 
@@ -161,6 +162,7 @@ def restore(
         learner: of its agent.
         env_kwargs: settings of its environment, as the run's config has them.
         new_episodes: whether unfinished episodes are abandoned; see `TaskStream.resume`.
+        slots: of the lives that go on, in an `env` of so many; none is all.
 
     Returns:
         The facts given to `capture`, `steps`, `checkpoint`, the directory that was read, and with new episodes
@@ -183,8 +185,16 @@ def restore(
         restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
         if learner.return_scale is not None and "return_scale" in parts:
             learner.return_scale.load_state_dict(parts["return_scale"])
-        _fill(rollout.state, parts["memory"], rollout.policy)
         position = _position(parts, facts)
+        steps = facts["steps"]
+        if slots:
+            every = rollout.policy.backbone.initial_state(len(position["life"]))
+            steps = steps // every.batch_size[0] * len(slots)  # as many as these lives took
+            position = env.position_of(position, slots)
+            _fill(every, parts["memory"], rollout.policy)
+            rollout.state = every[list(slots)]
+        else:
+            _fill(rollout.state, parts["memory"], rollout.policy)
     try:
         with _of_checkpoint(folder):
             rollout.observe(*env.resume(position, new_episodes=new_episodes))
@@ -194,7 +204,7 @@ def restore(
     if new_episodes:
         lengths = position["episode_length"]
         facts["abandoned"] = [int(np.count_nonzero(lengths)), int(lengths.sum())]
-    rollout.steps = facts["steps"]
+    rollout.steps = steps
     with _of_checkpoint(folder):
         torch.set_rng_state(parts["random"]["torch"])
         if rollout.start.device.type == "cuda" and "cuda" in parts["random"]:

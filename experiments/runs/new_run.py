@@ -130,7 +130,7 @@ def _replaceable(config: TrainConfig, folder: Path) -> RunLock | None:
         return None
     if not config.overwrite:
         raise UserError(
-            f"run {folder} exists: pass --overwrite to replace it, --resume {folder} to go on, or another --name"
+            f"run {folder} exists: pass --overwrite to replace it, --resume {folder} to go on, or another name"
         )
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is no run, so it is not replaced: it has no config.json")

@@ -30,11 +30,18 @@ class _Origin(TypedDict, total=False):
     machine: str | None
 
 
+class _Forked(TypedDict):
+    run: str
+    step: Annotated[int, Within(0)]
+    slots: list[Annotated[int, Within(0)]]
+
+
 class _Config(TypedDict, total=False):
     format: Required[Annotated[int, Within(1)]]
     config: Required[dict[str, Any]]
     origin: dict[str, Any] | None
     changes: list[dict[str, Any]]
+    forked: _Forked
     learning_rate: list[tuple[Annotated[int, Within(0)], Annotated[float, Within(0.0, 1.0)], Annotated[int, Within(0)]]]
 
 

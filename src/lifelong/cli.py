@@ -26,6 +26,7 @@ VERBS = table(
         "interference": Entry("interference:command", "what is retained after noise, or after a foreign task"),
         "study": Entry("study:command", "a study as a file: check, register, run, judge and report it"),
         "swap": Entry("swap:command", "replace the memory of a trained agent and keep all weights that fit"),
+        "fork": Entry("fork:command", "copy lives of a run, with their memory, into a new run or into a file"),
         "report": Entry("report:command", "page, Markdown and figures of finished runs, over their seeds"),
         "watch": Entry("watch:command", "film a trained agent and what it writes to its memory, step by step"),
         "export": Entry("export:command", "write runs as l2logger, Continual World, CORA, rliable or CSV read them"),

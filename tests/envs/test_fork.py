@@ -217,3 +217,36 @@ def test_what_cannot_be_copied_is_refused() -> None:
     window = make_stream("rooms", 1, task="empty-5x5", render_mode="human")
     with pytest.raises(ValueError, match="lives of this stream cannot be copied: it is shown in a window"):
         fork(window, there, np.array([0]), 0)
+
+
+@every_stream
+def test_a_position_of_some_lives_goes_on_as_these_lives_do(make):
+    stream, _ = lived(make, num_envs=5)
+    slots = [3, 0, 4]
+    alone = make(3, seed=4)
+    shown, told = alone.resume(alone.position_of(stream.position(), slots))
+    whole = stream.observe()
+    steps = 0
+    while steps < 60 and (stream.life[slots] == alone.life).all():  # until one ends, and the slots begin others
+        steps += 1
+        assert same(shown, {name: of_slots(value, slots) for name, value in whole[0].items()})
+        assert all(
+            np.array_equal(told[name], whole[1][name][slots]) for name in ("episode_start", "life_start", "task")
+        )
+        shown, reward, *_, told = alone.step(actions(alone))
+        obs, rewards, *_, info = stream.step(actions(stream))
+        assert np.array_equal(reward, rewards[slots])
+        whole = obs, info
+    assert steps > 5
+
+
+def of_slots(value: Any, slots: list[int]) -> Any:
+    return {name: of_slots(part, slots) for name, part in value.items()} if isinstance(value, dict) else value[slots]
+
+
+def test_slots_of_a_position_are_lives_and_differ():
+    stream = make_stream("cued-recall", 3)
+    stream.reset()
+    for slots, said in (([], "at least one of the 3 lives"), ([3], "0 to 2, got 3"), ([1, 1], "got 1 twice")):
+        with pytest.raises(ValueError, match=said):
+            stream.position_of(stream.position(), slots)
