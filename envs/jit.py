@@ -7,6 +7,8 @@ same file. They release Python's lock.
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from lifelong.compiled_cache import ForgivingCache
+
 try:
     import numba
 except ImportError as error:
@@ -22,17 +24,21 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a loop at its first call, cached on disk where a folder is writable."""
     options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
     try:
-        compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
+        compiled: Any = numba.njit(cache=True, **options)(function)
+        compiled._cache = ForgivingCache(compiled._cache)
     except RuntimeError:  # no cache folder is writable
         compiled = numba.njit(**options)(function)
-    return compiled
+    loop: Callable[P, R] = compiled
+    return loop
 
 
 def ufunc(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a scalar function to a numpy ufunc at its first call, cached as by `jit`."""
     vectorize: Any = numba.vectorize
     try:
-        compiled: Callable[P, R] = vectorize(cache=True)(function)
+        compiled: Any = vectorize(cache=True)(function)
+        compiled._dispatcher.cache = ForgivingCache(compiled._dispatcher.cache)
     except RuntimeError:
         compiled = vectorize()(function)
-    return compiled
+    loop: Callable[P, R] = compiled
+    return loop

@@ -19,6 +19,8 @@ import torch
 from numba.core.compiler import Compiler
 from torch import Tensor
 
+from lifelong.compiled_cache import ForgivingCache
+
 __all__ = ["Array", "Arrays", "jit", "rows", "spread"]
 
 Array = np.ndarray[Any, Any]
@@ -53,10 +55,12 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
         "no_cfunc_wrapper": True,  # nobody passes a loop to a loop; 7 % of the time to compile
     }  # fmt: skip
     try:
-        compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
+        compiled: Any = numba.njit(cache=True, **options)(function)
+        compiled._cache = ForgivingCache(compiled._cache)
     except RuntimeError:  # no cache folder is writable
         compiled = numba.njit(**options)(function)
-    return compiled
+    loop: Callable[P, R] = compiled
+    return loop
 
 
 @functools.cache

@@ -20,11 +20,12 @@ NAMES = {
     "tables",
     "trust",
 }  # the lowest floor; `kernels` needs nothing but torch, triton and numba
+LOOPS = {"compiled_cache"}  # `envs` and `kernels` never meet: what both know of compiled loops
 SPACES = {"action_spaces", "hashed_words", "readable"}  # `envs` and `agents` never meet: what both know of spaces
 MAY_IMPORT = {
-    "kernels": set(),
+    "kernels": LOOPS,
     "memory": {"kernels"} | NAMES,
-    "envs": NAMES | SPACES,
+    "envs": NAMES | SPACES | LOOPS,
     "agents": {"memory", "kernels"} | NAMES | SPACES,
     "experiments": {"agents", "envs", "memory", "kernels"} | NAMES | SPACES,
 }

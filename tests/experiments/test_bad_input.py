@@ -61,6 +61,9 @@ interference odd --by-options cues=2            | noise has no settings: by_opti
 swap nope --memory gru                          | nope is no run
 swap newer --memory gru                         | has format 99
 swap odd --memory gru --steps 0                 | steps must be positive
+fork nope y                                     | nope is no run
+fork newer y.safetensors                        | has format 99
+fork odd y --slots -1                           | slots must not be negative: slots=(-1,)
 train --seeds 0..4 --seed 1                     | --seeds and --seed exclude each other
 train --seeds 4..0                              | seeds must be like 0..4 or 0,1,2
 report nope                                     | no run nope: . holds

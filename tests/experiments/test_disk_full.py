@@ -56,6 +56,8 @@ export {run} --format csv --output {out}
 export {run} --format rliable --output {out}
 export-policy {run} --output {out}.pt2
 swap {run} --memory gru --name y
+fork {run} y
+fork {run} {out}.safetensors
 capacity --pairs 2 --keys dense --repeats 2 --output {out}.md
 cost --memories gru --width 8 --output {out}
 stream show cued-recall --output {out}.png

@@ -74,6 +74,8 @@ OF_A_RUN = """
 train --resume {run}
 retention {run}
 retention {run} --probe
+fork {run} y
+fork {run} y.safetensors
 adaptation {run}
 interference {run}
 swap {run} --memory gru
