@@ -12,6 +12,7 @@
 | retention/first_exposure_area, retention/memory_index | environment steps | at the end of the run |
 | evaluation/return_drawn, evaluation/return_greedy | environment steps | of the frozen agent, by how it acts |
 | charts/episodic_return, charts/SPS, losses/... | environment steps | the names that CleanRL gives them |
+| charts/reward_per_step | environment steps | of the last segment; also where no episode ends |
 | losses/value_scale, entropy_share, ... | environment steps | see `PPO.learn` and `agents/entropy.py` |
 | retention/after_steps_of_noise, of_STREAM | n, not steps of training | `lifelong interference`: what is left after n |
 | adaptation/new_by_meetings, old_by_steps, ... | meetings or steps since | `lifelong adaptation`: P(answer) since |

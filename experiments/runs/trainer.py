@@ -270,7 +270,7 @@ class Trainer:
                 self.seconds += self.clock() - began
                 waited, lived = self.clock() - mark[0], rollout.steps - self.reported["steps"]
                 due = lived >= self.report_steps if self.report_steps else waited > _REPORT_EVERY
-                if recent and learned and (due or rollout.steps >= config.steps):
+                if learned and (due or rollout.steps >= config.steps):
                     self._report(segment, recent, history, learned, _speeds(mark, self._now()))
                     self.reported = {"steps": rollout.steps, "rows": self.log.rows}
                     recent, mark = [], self._now()
@@ -576,12 +576,13 @@ class Trainer:
         speeds: dict[str, float],
     ) -> None:
         rows, step = join_rows(recent), self.rollout.steps
-        scalars = learning_scalars(learned) | recent_scalars(rows, self.env)
+        scalars = learning_scalars(learned) | (recent_scalars(rows, self.env) if recent else {})
+        scalars["charts/reward_per_step"] = float(segment.steps["next", "reward"].mean())
         scalars |= {"charts/SPS": speeds["steps_per_second"], "time/resident_bytes": resident_bytes()}
         scalars |= {f"time/{name}": value for name, value in speeds.items()}
         scalars |= self.health.scalars(segment, self.rollout.state, scalars, step)
         scalars["memory/bytes"] = self.agent.backbone.state_bytes
-        if self._by_visits:
+        if self._by_visits and recent:
             scalars |= task_scalars(rows, self.env)
         self.writer.scalars(scalars, step)
         self.writer.retention(retention_of(history.rows() if self._by_visits else rows, self.env), step)

@@ -1,7 +1,7 @@
 """Cache of compiled loops on the disk: a full disk or a damaged file costs time, not the training.
 
-numba raises whatever the system does when it keeps a compiled loop, and whatever the content does when it reads one. The
-loop is compiled by then, or can be.
+numba raises whatever the system does when it keeps a compiled loop, and whatever the content does when it reads one.
+The loop is compiled by then, or can be.
 """
 
 import contextlib

@@ -39,3 +39,10 @@ def test_reports_fall_at_the_end_of_the_segment_in_which_they_are_due_and_of_the
 ) -> None:
     found = scalars(trained(tiny(), every))
     assert [step for step, _ in found["losses/value_loss"]] == steps
+
+
+def test_a_training_in_which_no_episode_ends_is_reported_all_the_same(tiny: Callable[..., TrainConfig]) -> None:
+    found = scalars(trained(tiny(stream="gym:Pendulum-v1", stream_options=()), 64))
+    assert [step for step, _ in found["losses/value_loss"]] == [64, 128, 160]
+    assert all(-17 < reward < 0 for _, reward in found["charts/reward_per_step"])  # as the environment pays
+    assert "charts/episodic_return" not in found
