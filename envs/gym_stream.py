@@ -2,9 +2,9 @@
 
 Each life has a Python environment of its own for every task, made at the task's first episode. An episode is
 `reset(seed=...)` with the stream's seed, then steps; so an unfinished episode is resumed exactly by resetting with the
-same seed and replaying the actions. That holds for environments whose random numbers all come from the seed and that
-keep nothing across resets; any other raises `StreamError` when resumed, by its return or by the checksum of what it
-handed over last. With new episodes (`resume(position, new_episodes=True)`) its lives go on all the same.
+same seed and replaying the actions, or those since the last state that it offered (see `env_state.py`). That holds for
+environments whose random numbers all come from the seed and that keep nothing across resets; any other raises
+`StreamError` when resumed, by its return or by the checksum of what it handed over last. With new episodes (`resume(position, new_episodes=True)`) its lives go on all the same.
 
 Observations are those of the environment:
 
@@ -33,9 +33,11 @@ Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks
 spaces, or common ones with `unify`: see `unify_spaces.py`.
 """  # noqa: E501  a table
 
+import base64
 import importlib
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -53,9 +55,11 @@ from lifelong.envs.constructor import settings_fault
 from lifelong.envs.drifts.base import Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
+from lifelong.envs.env_state import EVERY, offers_state, put_state, take_state
 from lifelong.envs.extras import extra_hint
 from lifelong.envs.gate import Gate, end_of_episode, legal_choices
 from lifelong.envs.gym_task import GymTask
+from lifelong.envs.kept_states import STATE_ENTRIES, KeptState, KeptStates
 from lifelong.envs.mask_info import MaskInfo
 from lifelong.envs.parse import kinds_of
 from lifelong.envs.readable_spaces import readable, with_cells
@@ -107,7 +111,7 @@ class GymStream(TaskStream):
         if not self._recipes:
             raise ValueError("a stream needs at least one task")
         self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
-        self._resumed = False
+        self._resumed = self._offering = False  # whether an environment offers its state
         self._obs_spaces: tuple[spaces.Space[Any], ...] = ()
         self._common: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         for number in range(len(self._recipes)):
@@ -140,6 +144,9 @@ class GymStream(TaskStream):
         self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
         row = row_like(act_space)
         self._taken = ActionLog(num_envs, row if is_nested(act_space) else as_actions(act_space, row))
+        self._states = KeptStates([KeptState()] * num_envs)  # from which episodes are replayed
+        self._tried: dict[int, KeptState] = {}  # by slot, of tasks of which nobody knows yet whether a state is enough
+        self._enough: dict[int, bool] = {}  # by task, whether it is
         self._seeds, self._over = [0] * num_envs, np.zeros(num_envs, np.bool_)  # their seeds, whether they ended
         self._ends: list[tuple[float, int | None]] = [(np.nan, None)] * num_envs  # success and answer, as info has them
 
@@ -182,6 +189,7 @@ class GymStream(TaskStream):
             if slot:
                 self._refuse_other_spaces(env, number)
             self._envs[slot, number] = self._adapted(env, number)
+            self._offering = self._offering or offers_state(env)
         return self._envs[slot, number]
 
     def _refuse_other_spaces(self, env: gymnasium.Env[Any, Any], number: int) -> None:
@@ -227,6 +235,8 @@ class GymStream(TaskStream):
 
     def _begin_episode(self, slot: int) -> None:
         self._taken.begin(slot)
+        self._states.of[slot] = KeptState()
+        self._tried.pop(slot, None)
         try:
             env = self.environment(slot, int(self.base_task[slot]))
             obs, info = env.reset(seed=self._seeds[slot])
@@ -241,6 +251,8 @@ class GymStream(TaskStream):
         rewards, ends, cuts = [], [], []
         whole, steps, slot = self._obs.get(()), self._steps, 0  # whole: observations without entries
         at_rest = self.at_rest.tolist()
+        if self._offering:
+            self._take_states(at_rest)
         self._taken.append(taken)  # where at rest, before the episode that begins
         try:
             for slot, move in enumerate(moves):
@@ -267,6 +279,46 @@ class GymStream(TaskStream):
         over, cut = np.array(ends), np.array(cuts)
         self._over = over | cut
         return np.array(rewards), over, cut & ~over
+
+    def _take_states(self, at_rest: list[int]) -> None:
+        """Take the states of episodes that have become long, where their environments offer it."""
+        for slot in np.flatnonzero((self.episode_length % EVERY == 0) & (self.episode_length > 0)).tolist():
+            number = int(self.base_task[slot])
+            env = self.environment(slot, number)
+            if slot in at_rest or not self._enough.get(number, True) or not offers_state(env):
+                continue
+            try:
+                if number not in self._enough and slot in self._tried:
+                    self._enough[number] = self._brings_back(slot, number, self._tried.pop(slot))
+                    if not self._enough[number]:
+                        self._not_enough(number, "it does not bring the episode back")
+                        continue
+                kept = KeptState(int(self.episode_length[slot]), float(self.base_return[slot]), take_state(env))
+            except Exception as error:  # noqa: BLE001  of foreign code, without which the stream goes on
+                self._enough[number] = False
+                self._not_enough(number, f"{type(error).__name__}: {error}")
+                continue
+            if self._enough.get(number):
+                self._states.of[slot] = kept
+                self._taken.begin(slot)
+            else:
+                self._tried[slot] = kept
+
+    def _brings_back(self, slot: int, number: int, kept: KeptState) -> bool:
+        """Return whether a new environment comes from a state to where a life's is now."""
+        env = self._adapted(make_task(self._recipes[number], self.render_mode, first=False), number)
+        env.reset(seed=self._seeds[slot])
+        put_state(env, kept.state, kept.step)
+        gained = kept.gained
+        for move in self._taken.of(slot)[kept.step :]:
+            gained += float(env.step(self._given(move))[1])
+        same = checksum(_gate(env).last_observation) == checksum(_gate(self.environment(slot, number)).last_observation)
+        env.close()
+        return same and gained == self.base_return[slot]
+
+    def _not_enough(self, number: int, why: str) -> None:
+        name = self._recipes[number].env_id
+        warnings.warn(f"environment {name!r}: its get_state is not used, {why}", RuntimeWarning, stacklevel=4)
 
     def _own(self, rows: NDArray[Any]) -> tuple[NDArray[Any], list[Any]]:
         """Return what is kept of each life's action, [B, ...], and the action as the environment takes it.
@@ -328,7 +380,9 @@ class GymStream(TaskStream):
     def _report(self, slot: int, steps: int | None = None) -> dict[str, Any]:
         """Return what reproduces the present episode of a slot: its environment, seed and actions."""
         recipe = self._recipes[self.base_task[slot]]
-        return {
+        kept = self._states.of[slot]
+        since = {"state_step": kept.step, "state": base64.b64encode(kept.state).decode()} if kept.step else {}
+        return since | {
             "env_id": recipe.env_id,
             "kwargs": {name: repr(value) for name, value in recipe.kwargs.items()},
             "drifts": [repr(drift) for drift in recipe.drifts],
@@ -378,16 +432,19 @@ class GymStream(TaskStream):
 
     def position(self) -> dict[str, NDArray[Any]]:
         """Return the position of the stream, with the actions of the unfinished episodes."""
-        return super().position() | {"actions": np.concatenate(self._actions())}
+        return self.snapshot()()
 
     def snapshot(self) -> Callable[[], dict[str, NDArray[Any]]]:
         """Return a call that gives the position as it is now; see `TaskStream.snapshot`."""
-        rest, actions = super().position(), self._actions()
-        return lambda: rest | {"actions": np.concatenate(actions)}
+        rest, actions, states = super().position(), self._actions(), KeptStates(self._states.of)
+        return lambda: rest | states.entries() | {"actions": np.concatenate(actions)}
 
     def _of_slots(self, position: dict[str, NDArray[Any]], slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        taken = np.split(position["actions"], np.cumsum(position["episode_length"])[:-1])
-        return super()._of_slots(position, slots) | {"actions": np.concatenate([taken[slot] for slot in slots])}
+        states = KeptStates.read(position, position["episode_length"])
+        taken = _split(position["actions"], position["episode_length"] - states.steps())
+        rest = {name: entry for name, entry in position.items() if name not in ("actions", *STATE_ENTRIES)}
+        chosen = KeptStates([states.of[slot] for slot in slots]).entries()
+        return super()._of_slots(rest, slots) | chosen | {"actions": np.concatenate([taken[slot] for slot in slots])}
 
     def _actions(self) -> list[NDArray[Any]]:
         """Return the actions of all lives' unfinished episodes."""
@@ -407,9 +464,13 @@ class GymStream(TaskStream):
 
     def _check_kept(self, position: dict[str, NDArray[Any]]) -> None:
         super()._check_kept(position)
-        actions, steps = position["actions"], int(position["episode_length"].sum())
+        kept = KeptStates.read(position, position["episode_length"])
+        actions, steps = position["actions"], int((position["episode_length"] - kept.steps()).sum())
         if len(actions) != steps:
-            raise ValueError(f"position has {len(actions)} actions of unfinished episodes, which took {steps} steps")
+            since = " since their states" if kept.entries() else ""
+            raise ValueError(
+                f"position has {len(actions)} actions of unfinished episodes, which took {steps} steps{since}"
+            )
         free = is_nested(self._moves) or (isinstance(self._moves, spaces.Box) and self._moves.dtype.kind == "f")
         if steps and not free and not batch_space(self._moves, steps).contains(actions):
             raise ValueError(f"position has actions that are not of {self._moves}")
@@ -418,18 +479,29 @@ class GymStream(TaskStream):
         """Restore nothing: tasks have nothing hidden that lasts longer than an episode."""
 
     def _restore(self, position: dict[str, NDArray[Any]]) -> None:
-        self._taken.restore(np.split(position["actions"], np.cumsum(self.episode_length)[:-1]))
+        self._states = KeptStates.read(position, self.episode_length)
+        self._taken.restore(_split(position["actions"], self.episode_length - self._states.steps()))
         for slot in range(self.num_envs):
             self._replay(slot)
         self._check()
 
     def _replay(self, slot: int) -> None:
-        """Take the actions of an episode that has just begun anew.
+        """Take the actions of an episode that has just begun anew, or those since its state.
 
         Raises:
+            ValueError: if that state cannot be read.
             StreamError: if it comes out otherwise, or the environment breaks.
         """
-        gained, over, step = 0.0, False, 0
+        kept, over, step = self._states.of[slot], False, 0
+        gained, number = kept.gained, int(self.base_task[slot])
+        try:
+            if kept.step:
+                put_state(self.environment(slot, number), kept.state, kept.step)
+                self._enough[number] = True  # else it would not be there
+        except ValueError:
+            raise
+        except BaseException as error:
+            raise self._crash(slot, error, 0) from error
         try:
             for move in self._taken.of(slot):
                 step += 1
@@ -445,10 +517,11 @@ class GymStream(TaskStream):
 
     def _other_world(self, slot: int, difference: str) -> StreamError:
         recipe, taken = self._recipes[self.base_task[slot]], self._taken.of(slot)
+        state = f", its state after {step:,} steps" if (step := self._states.of[slot].step) else ""
         task = f" of task {recipe.name!r}" if recipe.name != recipe.env_id else ""
         return StreamError(
             f"environment {recipe.env_id!r}{task}, slot {slot}, step {self.life_step[slot]} of life {self.life[slot]}: "
-            f"resumed by its seed and {len(taken)} actions it {difference}: it ignores its seed, keeps "
+            f"resumed by its seed{state} and {len(taken)} actions it {difference}: it ignores its seed, keeps "
             "state over episodes, or is of another version",
             self._report(slot) | {"difference": difference},
         )
@@ -469,10 +542,12 @@ class GymStream(TaskStream):
         vars(self).update(state)
         if (shown := state["_shown"]) is None:  # before the first reset
             return
-        taken = self._actions()
+        taken, states = self._actions(), self._states
+        self._states = KeptStates(states.of)
         for slot in range(self.num_envs):
             self._begin_episode(slot)
         self._taken.restore(taken)
+        self._states = states
         for slot in range(self.num_envs):
             self._replay(slot)
         self._refuse_other_world(shown)
@@ -532,6 +607,11 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
     if isinstance(env.observation_space, spaces.Dict) and "action_mask" in env.observation_space.spaces:
         env = MaskInfo(env)
     return Drifted(env, task.drifts) if task.drifts else env
+
+
+def _split(actions: NDArray[Any], lengths: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Return the actions of each slot, of those of all one after another."""
+    return np.split(actions, np.cumsum(lengths)[:-1])
 
 
 def _gate(env: Any) -> Gate:
