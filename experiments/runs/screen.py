@@ -1,10 +1,12 @@
 """Screens that show a film: a window, or a file, GIF (Pillow) or MP4 (ffmpeg)."""
 
+import errno
 import importlib
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any, Protocol
 
-from lifelong.agents.durable import writing
+from lifelong.agents.durable import WriteError, writing
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.film import DPI, Film
 
@@ -49,8 +51,15 @@ class Movie:
 
     def close(self) -> None:
         """Write the file."""
-        with writing(self._path):
-            self._writer.finish()
+        try:
+            with writing(self._path):
+                self._writer.finish()
+        except CalledProcessError as error:
+            said = " ".join(str(error.stderr or error.output or "").split())
+            ended = (
+                f"ended by signal {-error.returncode}" if error.returncode < 0 else f"exit status {error.returncode}"
+            )
+            raise WriteError(errno.EIO, f"ffmpeg: {said or ended}", str(self._path)) from error
 
 
 class Window:

@@ -225,3 +225,27 @@ def test_a_film_shows_greedy_actions_when_it_is_told_to(rooms: Path, tmp_path: P
     first, again = ([moment.action for moment in shown] for shown in greedy)
     assert first == again
     assert first != [moment.action for moment in drawn]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("cat > /dev/null; echo 'life.mp4: No space left on device' >&2; exit 1", "ffmpeg: life.mp4: No space left on"),
+        ("cat > /dev/null; kill -9 $$", "ffmpeg: ended by signal 9"),
+        ("exit 3", ""),  # before it has read the film
+    ],
+)
+def test_what_ffmpeg_cannot_write_is_said(
+    script: str,
+    said: str,
+    rooms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    words = ["watch", str(rooms), "--output", str(tmp_path / "life.mp4"), "--steps", "3"]
+    assert cli.main(words) == 2
+    assert f"lifelong: cannot write {tmp_path / 'life.mp4'}: {said}" in capsys.readouterr().err
