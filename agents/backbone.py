@@ -90,7 +90,7 @@ class Backbone(Memory):
     Args:
         memories: one for each layer.
         working: a second one for each layer, in front of the first, that starts anew where an episode starts; or none.
-        expansion: hidden width of the MLPs as a multiple of the width.
+        expansion: hidden width of the MLPs as a multiple of the width; 0 leaves them out.
         residual: `sum`, or `gated`: the outputs of memories and MLPs go through a GTrXL gate.
 
     Raises:
@@ -116,7 +116,9 @@ class Backbone(Memory):
         super().__init__(width)
         self.memories = nn.ModuleList(memories)
         self.norms = nn.ModuleList(RMSNorm(width) for _ in memories)
-        self.mlps = nn.ModuleList(GatedMLP(width, expansion, residual) for _ in memories)
+        self.mlps = nn.ModuleList(
+            GatedMLP(width, expansion, residual) if expansion else nn.Identity() for _ in memories
+        )
         self.norm = RMSNorm(width)
         self.gates = nn.ModuleList(ResidualGate(width) for _ in memories if residual == "gated")
         self.working = nn.ModuleList(working)
@@ -184,12 +186,11 @@ class Backbone(Memory):
 
             calls.extend([norm.bind(x, normed), step, bound_sum(x, out, gate)])
 
-        mlps = [mlp for mlp in self.mlps if isinstance(mlp, GatedMLP)]  # all; a ModuleList forgets the type
-        for i, (memory, mlp) in enumerate(zip(_memories(self.memories), mlps, strict=True)):
+        for i, (memory, mlp) in enumerate(zip(_memories(self.memories), self.mlps, strict=True)):
             if self.working:
                 layer(f"working_{i}", self.working_norms[i], _memories(self.working)[i], anew, None)
             layer(str(i), self.norms[i], memory, start, self.gates[i] if self.gates else None)
-            calls += mlp.bind(x)
+            calls += mlp.bind(x) if isinstance(mlp, GatedMLP) else []
         calls.append(self.norm.bind(x, y))
         return states, partial(run_all, calls)
 

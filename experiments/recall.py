@@ -2,12 +2,15 @@
 
     lifelong recall                                        the usual memories, both tasks, about an hour on two cores
     lifelong recall --memories gated_delta kalman_delta --tasks rewrite
+    lifelong recall --shapes 4 --until converged           the best of four shapes of each, trained until nothing rises
+    lifelong recall --equal shape --key-dim 14             the same keys and values for all, whatever bytes that takes
     lifelong recall --preset published --device cuda       the sizes of the Palimpsa paper; for a GPU
 
 Trains small backbones on associative recall (`associative_recall/sequences.py`), with several numbers of pairs at once,
-all of equal size: an upper bound on bytes of state per layer, parameters as close as possible. The learning rate of
-each memory is chosen with separate seeds; then it is trained with every seed and tested with its state carried on, up
-to 64 times the length.
+all of equal size: an upper bound on bytes of state per layer, parameters as close as possible. At equal shape memories
+have the same heads, keys and values instead, and those that have none of these the bytes. The learning rate of each
+memory, and its shape among several of these bytes, is chosen with separate seeds; then it is trained with every seed
+and tested with its state carried on, up to 64 times the length.
 
 Finished runs are kept in OUTPUT/runs.jsonl: the same command resumes an interrupted one, and more memories or seeds add
 only their own runs. Runs whose code or libraries have changed since are repeated, and the reason is printed. Then
@@ -39,8 +42,14 @@ from lifelong.experiments.associative_recall.trial import Run, build, train
 from lifelong.experiments.runs.device import check_device
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.settings.recall import RecallConfig
+from lifelong.experiments.studies.plan import Shape, shapes_near, spread
 
 __all__ = ["RecallConfig", "command", "main"]
+
+Made = dict[tuple[str, str], dict[str, str]]
+"""Provenance by memory and shape."""
+
+_FULL = 0.9  # share of the bytes that a shape must use
 
 
 def command(config: RecallConfig) -> None:
@@ -63,37 +72,47 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     check_device(config.device)
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
-    built = {name: build(name, sizes) for name in memories}  # sizes are checked before any training
-    made = {name: provenance(name, backbone, size.options) for name, (backbone, size) in built.items()}
+    shapes = {name: _shapes(name, sizes) for name in memories}
+    built = {(name, shape): build(name, sizes, shape) for name in memories for shape in shapes[name]}  # before training
+    made = {
+        (name, shape): provenance(name, backbone, size.options) for (name, shape), (backbone, size) in built.items()
+    }
     finished = _still_valid(_open(config.output, sizes), made, config.tasks, console)
     trainings = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
     tried = {
-        (task, name): {lr: [Run(task, name, lr, seed) for seed in tuning] for lr in rates} for task, name in trainings
+        (task, name): {
+            (shape, lr): [Run(task, name, lr, seed, shape) for seed in tuning] for shape in shapes[name] for lr in rates
+        }
+        for task, name in trainings
     }
-    tuned = [run for by_rate in tried.values() for runs in by_rate.values() for run in runs]
+    tuned = [run for by_choice in tried.values() for runs in by_choice.values() for run in runs]
     _train_all(tuned, config, finished, made, console)
     best = {
-        training: max(rates, key=lambda lr: sum(_score(finished[run]) for run in by_rate[lr]))
-        for training, by_rate in tried.items()
+        training: max(by_choice, key=lambda choice: sum(_score(finished[run]) for run in by_choice[choice]))
+        for training, by_choice in tried.items()
     }
     chosen = {
-        (task, name): [Run(task, name, best[task, name], seed) for seed in range(config.seeds)]
-        for task, name in trainings
+        (task, name): [Run(task, name, lr, seed, shape) for seed in range(config.seeds)]
+        for (task, name), (shape, lr) in best.items()
     }
     _train_all([run for runs in chosen.values() for run in runs], config, finished, made, console)
-    facts = [
-        Line(
-            task,
-            name,
-            best[task, name],
-            best[task, name] in (min(rates), max(rates)) and len(rates) > 1,
-            built[name][1].state_bytes,
-            _count(built[name][0]),
-            [finished[run]["recall"] for run in chosen[task, name]],
+    facts = []
+    for (task, name), (shape, lr) in best.items():
+        results, (backbone, size) = [finished[run] for run in chosen[task, name]], built[name, shape]
+        facts.append(
+            Line(
+                task,
+                name,
+                lr,
+                lr in (min(rates), max(rates)) and len(rates) > 1,
+                size.state_bytes,
+                _count(backbone),
+                [result["recall"] for result in results],
+                options=size.options,
+                batches=[result.get("batches", sizes.steps) for result in results],
+            )
         )
-        for task, name in trainings
-    ]
     with writing(config.output):
         table = write_report(facts, _settings(sizes), config.output)
     console.print(table, markup=False, soft_wrap=True)
@@ -102,12 +121,22 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     return table
 
 
-def _still_valid(
-    found: dict[Run, Any], made: dict[str, dict[str, str]], tasks: Sequence[Task], console: Console
-) -> dict[Run, Any]:
+def _shapes(name: str, sizes: Sizes) -> list[str]:
+    """Return the options of a memory that are tried, as JSON; one empty text for those that fit first."""
+    if sizes.shapes == 1:
+        return [""]
+    _, size = build(name, sizes)
+    given, least = sizes.options(), _FULL * size.state_bytes
+    given = {option: value for option, value in given.items() if option in size.options}
+    near = shapes_near(name, sizes.width, sizes.state_bytes, given, grid=True)
+    found = [shape for shape in near if least <= shape.state_bytes <= sizes.state_bytes]
+    return [json.dumps(shape.options) for shape in spread(Shape(size.options, size.state_bytes), found, sizes.shapes)]
+
+
+def _still_valid(found: dict[Run, Any], made: Made, tasks: Sequence[Task], console: Console) -> dict[Run, Any]:
     """Return the runs of these memories and tasks whose provenance is unchanged; print why the others are repeated."""
-    asked = {run: row for run, row in found.items() if run.memory in made and run.task in tasks}
-    why = {run: changes(run.memory, row.get("made"), made[run.memory]) for run, row in asked.items()}
+    asked = {run: row for run, row in found.items() if (run.memory, run.shape) in made and run.task in tasks}
+    why = {run: changes(run.memory, row.get("made"), made[run.memory, run.shape]) for run, row in asked.items()}
     for reason, number in Counter(reason for reason in why.values() if reason).items():
         console.print(f"re-run: {reason} ({number} runs)", markup=False, highlight=False, soft_wrap=True)
     return {run: row for run, row in asked.items() if not why[run]}
@@ -117,7 +146,7 @@ def _train_all(
     runs: Iterable[Run],
     config: RecallConfig,
     finished: dict[Run, Any],
-    made: dict[str, dict[str, str]],
+    made: Made,
     console: Console,
 ) -> None:
     """Train the missing runs in parallel, and append each to the file when it ends."""
@@ -126,10 +155,10 @@ def _train_all(
     with writing(path), path.open("a") as file:
         for number, (run, result) in enumerate(_results(todo, config), 1):
             finished[run] = result
-            file.write(json.dumps({**run._asdict(), **result, "made": made[run.memory]}) + "\n")
+            file.write(json.dumps({**run._asdict(), **result, "made": made[run.memory, run.shape]}) + "\n")
             file.flush()
             console.print(
-                f"{number}/{len(todo)}  {run.task}  {run.memory}  lr {run.lr:g}  seed {run.seed}:  "
+                f"{number}/{len(todo)}  {run.task}  {run.memory}  {run.shape}  lr {run.lr:g}  seed {run.seed}:  "
                 f"{_score(result):.3f} in {result['seconds']:.0f} s",
                 markup=False,
                 highlight=False,
@@ -177,7 +206,7 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
             runs.write_text(whole)
     for line in whole.splitlines():
         row = json.loads(line)
-        finished[Run(row["task"], row["memory"], row["lr"], row["seed"])] = row
+        finished[Run(row["task"], row["memory"], row["lr"], row["seed"], row.get("shape", ""))] = row
     return finished
 
 
@@ -191,8 +220,12 @@ def _count(backbone: Backbone) -> int:
 
 
 def _settings(sizes: Sizes) -> str:
+    around = f"{sizes.parameters:,} parameters" if sizes.parameters else "no MLPs"
+    size = f"at most {sizes.state_bytes:,} bytes of state per layer"
+    if sizes.equal == "shape":
+        size = f"equal shapes ({' '.join(f'{name}={value}' for name, value in sizes.options().items())}), else {size}"
+    batches = f"{sizes.steps:,} batches" if sizes.until == "steps" else f"rounds of {sizes.steps:,} batches"
     return (
-        f"{sizes.layers} layers of width {sizes.width}, {sizes.parameters:,} parameters, at most "
-        f"{sizes.state_bytes:,} bytes of state per layer; trained on {sizes.steps:,} batches of {sizes.batch} "
+        f"{sizes.layers} layers of width {sizes.width}, {around}, {size}; trained on {batches} of {sizes.batch} "
         f"sequences of {sizes.length} tokens; {sizes.keys} keys, {sizes.values} values"
     )

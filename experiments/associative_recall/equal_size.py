@@ -4,13 +4,15 @@ Capacity is bounded by the state, and its use by the surrounding parameters; a c
 equal. The option is the first of `DIALS` that the memory's constructor takes.
 """
 
+import inspect
 from typing import Any, NamedTuple
 
 from lifelong.agents.backbone import Backbone
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.memory import Memory, make_memory
+from lifelong.memory.registry import load_memory
 
-__all__ = ["DIALS", "Size", "equal_backbone", "fit"]
+__all__ = ["DIALS", "Size", "equal_backbone", "fit", "memory_settings", "of_shape"]
 
 DIALS = ("cache", "mem_len", "slots", "modes", "states", "hidden", "traces", "vectors", "size", "key_dim", "num_heads")
 """Options that determine the state's size, in order of preference."""
@@ -39,7 +41,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
         name: of the memory, as `make_memory` takes it.
         width: D.
         state_bytes: at most, per layer and life.
-        parameters: at most, of one layer's memory.
+        parameters: at most, of one layer's memory; 0 is any number.
         **options: of the memory, left as they are; a dial among them stays fixed.
 
     Raises:
@@ -58,7 +60,7 @@ def fit(name: str, width: int, state_bytes: int, parameters: int, **options: Any
             continue
         size = Size(turned, memory.state_bytes, _count(memory))
         least = size if least is None or size.state_bytes < least.state_bytes else least
-        if size.state_bytes <= state_bytes and size.parameters <= parameters:
+        if size.state_bytes <= state_bytes and size.parameters <= (parameters or size.parameters):
             best = size if best is None or size.state_bytes > best.state_bytes else best
         elif dial != "num_heads":  # larger values only make it larger
             break
@@ -82,22 +84,53 @@ def equal_backbone(
         width: D.
         layers: blocks.
         state_bytes: at most, per layer and life.
-        parameters: of the whole backbone; met as a channel more or less in all MLPs allows.
+        parameters: of the whole backbone; met as a channel more or less in all MLPs allows. 0: no MLPs, and as many as
+            the memories have.
         **options: of the memory.
 
     Raises:
         UserError: if the memories alone have more.
     """
+    most = (parameters - _around(width, layers)) // layers if parameters else 0
+    size = fit(name, width, state_bytes, most, **options)
+    return of_shape(name, width, layers, parameters, **size.options)
 
-    def build(size: Size, channels: int) -> Backbone:
-        return Backbone([make_memory(name, width, **size.options) for _ in range(layers)], channels / width)
 
+def of_shape(name: str, width: int, layers: int, parameters: int, **options: Any) -> tuple[Backbone, Size]:
+    """Return a backbone of a given number of parameters around memories as their options say.
+
+    Args:
+        name: of the memory, as `make_memory` takes it.
+        width: D.
+        layers: blocks.
+        parameters: as of `equal_backbone`.
+        **options: of the memory.
+    """
+    memories = [make_memory(name, width, **options) for _ in range(layers)]
+    size = Size(options, memories[0].state_bytes, _count(memories[0]))
+    if not parameters:
+        return Backbone(memories, 0), size
     per_channel = layers * (3 * width + 2)  # two maps in with a bias, one out
-    around = _count(Backbone([make_memory("none", width) for _ in range(layers)], 1 / width))
-    around -= layers * _count(make_memory("none", width))
-    size = fit(name, width, state_bytes, (parameters - around) // layers, **options)
-    channels = 1 + round((parameters - around - layers * size.parameters) / per_channel)
-    return build(size, max(1, channels)), size
+    channels = 1 + round((parameters - _around(width, layers) - layers * size.parameters) / per_channel)
+    return Backbone(memories, max(1, channels) / width), size
+
+
+def _around(width: int, layers: int) -> int:
+    """Return the parameters of a backbone with MLPs of one channel, without those of its memories."""
+    nothing = [make_memory("none", width) for _ in range(layers)]
+    return _count(Backbone(nothing, 1 / width)) - layers * _count(nothing[0])
+
+
+def memory_settings(name: str) -> set[str]:
+    """Return the names of a memory's settings; `**` among them if it hands others on.
+
+    Raises:
+        UserError: if there is no memory of that name.
+    """
+    with as_user_error():
+        parameters = inspect.signature(load_memory(name)).parameters.values()
+    names = {"**" if one.kind is one.VAR_KEYWORD else one.name for one in parameters}
+    return names - {"self", "width"}
 
 
 def _takes(name: str, width: int, dial: str, options: dict[str, Any]) -> bool:

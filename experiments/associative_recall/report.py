@@ -1,12 +1,13 @@
 """Reports of `lifelong recall`: tables, pictures, and curves for TensorBoard, from the shares recalled.
 
 A memory's area is the mean of its recall over all numbers of pairs and all lengths. Intervals are 95 %, of Student's t
-over seeds; two memories differ if the interval of their difference (Welch's) excludes 0.
+over seeds; two memories differ if the interval of their difference (Welch's) excludes 0. A seed took off if it recalls
+at least half of the fewest pairs.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ QUESTIONS = (
 )
 """Pairs of memories whose difference is reported."""
 
+_HALF = 0.5
+_NOTES = {"based": " (no window)"}  # what a published model of this name has beside it
+
 
 @dataclass(frozen=True)
 class Line:
@@ -43,6 +47,8 @@ class Line:
         state_bytes: of one layer.
         parameters: of the backbone.
         recall: of every seed, the share recalled by length (as a multiple of training's) and pairs.
+        options: of the memory.
+        batches: of every seed's training.
     """
 
     task: str
@@ -52,10 +58,22 @@ class Line:
     state_bytes: int
     parameters: int
     recall: Sequence[dict[str, dict[str, float]]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    batches: Sequence[int] = ()
 
     def at(self, times: str, pairs: str) -> Floats:
         """Return the recall of every seed, at a length and a number of pairs."""
         return np.array([seed[times][pairs] for seed in self.recall])
+
+    @property
+    def took_off(self) -> int:
+        """How many seeds recall at least half of the fewest pairs at the shortest length."""
+        return sum(next(iter(next(iter(seed.values())).values())) >= _HALF for seed in self.recall)
+
+    @property
+    def label(self) -> str:
+        """Name in tables."""
+        return f"`{self.memory}`{_NOTES.get(self.memory, '')}"
 
     @property
     def area(self) -> Floats:
@@ -95,7 +113,7 @@ def write_report(lines: Sequence[Line], settings: str, folder: Path) -> str:
     parts = [settings + "; mean over seeds and half a 95 % interval\n"]
     for task in tasks:
         ranked = sorted((line for line in lines if line.task == task), key=lambda line: -line.area.mean())
-        parts += [f"### {task}\n", _table(ranked), _answers(ranked)]
+        parts += [f"### {task}\n", _table(ranked), _seeds(ranked), _answers(ranked)]
         _plot(ranked, folder / f"recall-{task}.png")
         _events(ranked, folder)
     text = "\n".join(part for part in parts if part)
@@ -115,10 +133,22 @@ def _table(ranked: Sequence[Line]) -> str:
         close = [
             other.memory for other in ranked if other is not line and not _apart(*difference(line.area, other.area))
         ]
-        row = [f"`{line.memory}`", f"{line.lr:g}{' (edge)' if line.at_edge else ''}", f"{line.state_bytes:,}"]
+        row = [line.label, f"{line.lr:g}{' (edge)' if line.at_edge else ''}", f"{line.state_bytes:,}"]
         row += [f"{line.parameters:,}", f"{len(line.recall)}"]
         row += [_mean(line.at(k, P)) for k in ends for P in pairs]
         rows.append([*row, f"**{_mean(line.area)}**", ", ".join(close) or "-"])
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _seeds(ranked: Sequence[Line]) -> str:
+    """Return a table of what seeds came to: a mean hides those that have not begun to learn."""
+    rows = [["memory", "options", "batches", "took off", "area of each seed"], ["---"] * 5]
+    for line in ranked:
+        options = " ".join(f"{name}={value}" for name, value in line.options.items()) or "-"
+        least, most = min(line.batches, default=0), max(line.batches, default=0)
+        batches = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        areas = ", ".join(f"{area:.3f}" for area in sorted(line.area))
+        rows.append([line.label, options, batches, f"{line.took_off} of {len(line.recall)}", areas])
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Literal, Self
 
 from lifelong.schema import read_fields
 from lifelong.tables import parse_json
 
-__all__ = ["PRESETS", "TUNING_SEED", "Sizes"]
+__all__ = ["PRESETS", "TUNING_SEED", "Equal", "Sizes", "Until"]
+
+Equal = Literal["bytes", "shape"]
+Until = Literal["steps", "converged"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,19 @@ class Sizes:
     batch: int
     layers: int = 2
     times: tuple[int, ...] = (1, 4, 16, 64)
+    equal: Equal = "bytes"
+    num_heads: int | None = None
+    key_dim: int | None = None
+    value_dim: int | None = None
+    conv_size: int | None = None
+    horizons: tuple[float, float] | None = None
+    shapes: int = 1
+    until: Until = "steps"
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that every memory gets which takes them; at equal bytes key dims are as they fit."""
+        names = ("num_heads", "value_dim", "conv_size", "horizons", *(["key_dim"] if self.equal == "shape" else []))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def to_json(self) -> str:
         """Return the sizes as JSON."""
@@ -47,8 +63,8 @@ PRESETS: dict[str, tuple[Sizes, tuple[float, ...]]] = {  # and learning rates
         (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
     ),
     "published": (  # arXiv:2602.09075; its longer setting is --length 1024 --pairs 256 --batch 64
-        Sizes(length=512, pairs=(128,), keys=4095, values=4096, width=128, state_bytes=32_768, parameters=400_000,
-              steps=46_900, batch=128),
+        Sizes(length=512, pairs=(128,), keys=4095, values=4096, width=128, state_bytes=38_912, parameters=0,
+              steps=46_900, batch=128, num_heads=8, key_dim=16, value_dim=32, conv_size=4, horizons=(1e3, 1e5)),
         (1e-3, 2.15e-3, 4.64e-3, 1e-2),
     ),
 }  # fmt: skip

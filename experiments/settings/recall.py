@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lifelong.experiments.associative_recall.sequences import Task, shortest
-from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, Sizes
+from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, Equal, Sizes, Until
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.names import check_memories
-from lifelong.experiments.runs.sizes import Batch, Count, CountOrZero, Layers, Length, Width
+from lifelong.experiments.runs.sizes import Batch, Count, CountOrZero, Layers, Length, Positive, Width
 
 __all__ = ["RecallConfig", "read"]
 
@@ -29,9 +29,18 @@ class RecallConfig:
         values: values of the vocabulary.
         width: width of the backbone.
         layers: blocks of the backbone.
+        equal: what is alike: bytes of state, or heads, keys and values, whatever bytes that takes; a memory that has
+            none of these then still gets the bytes.
         state_bytes: most bytes of state, per layer and sequence.
-        parameters: parameters of the backbone.
+        num_heads: heads of the memories that have them; if not given here or by the preset, as each has them.
+        key_dim: channels of a key, at equal shape.
+        value_dim: channels of a value.
+        conv_size: steps of the short convolution.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last head.
+        shapes: shapes of these bytes of which each memory takes its best, such as thin keys in several heads.
+        parameters: parameters of the backbone; 0: no MLPs, and as many as the memories have.
         steps: batches of training.
+        until: train on so many batches, or in rounds of as many until recall does not rise any more.
         batch: sequences of a batch.
         learning_rates: learning rates of which each memory takes its best.
         tuning_seeds: runs at each learning rate to choose it by; their seeds are used for nothing else.
@@ -67,9 +76,17 @@ class RecallConfig:
     values: Count | None = None
     width: Width | None = None
     layers: Layers | None = None
+    equal: Equal | None = None
     state_bytes: Count | None = None
-    parameters: Count | None = None
+    num_heads: Count | None = None
+    key_dim: Count | None = None
+    value_dim: Count | None = None
+    conv_size: Count | None = None
+    horizons: tuple[Positive, Positive] | None = None
+    shapes: Count | None = None
+    parameters: CountOrZero | None = None
     steps: Count | None = None
+    until: Until | None = None
     batch: Batch | None = None
     learning_rates: tuple[float, ...] | None = None
     tuning_seeds: Count = 1
@@ -103,6 +120,16 @@ class RecallConfig:
             raise UserError(f"pairs must be at most keys={sizes.keys}: pairs={most}")
         if sizes.length < (least := max(shortest(task, most) for task in self.tasks)):
             raise UserError(f"length must be at least {least} with pairs={most}: length={sizes.length}")
+        if sizes.equal == "bytes" and self.key_dim is not None:
+            raise UserError(
+                f"key_dim is what is turned to the bytes: --equal shape keeps it, got key_dim={self.key_dim}"
+            )
+        if sizes.equal == "shape" and sizes.shapes > 1:
+            raise UserError(f"shapes are tried at equal bytes, not with --equal shape: shapes={sizes.shapes}")
+        if sizes.equal == "shape" and sizes.key_dim is None:
+            raise UserError(
+                "equal shapes need --key-dim, and --num-heads and --value-dim if they are not the memories' own"
+            )
         return sizes
 
 

@@ -17,18 +17,18 @@ import torch
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
-from lifelong.experiments.associative_recall.equal_size import DIALS
+from lifelong.experiments.associative_recall.equal_size import DIALS, memory_settings
 from lifelong.experiments.runs.build import make_agent, one_memory
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
-from lifelong.experiments.studies.settings import check_test, memory_settings, train_config
+from lifelong.experiments.studies.settings import check_test, train_config
 from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
 from lifelong.memory import make_memory
 from lifelong.memory.memory import nothing_allocated
 
-__all__ = ["Plan", "Shape", "equal_parameters", "plan_arms", "shapes_near", "unequal", "with_shape"]
+__all__ = ["Plan", "Shape", "equal_parameters", "plan_arms", "shapes_near", "spread", "unequal", "with_shape"]
 
 _GRID = {"num_heads": (1, 2, 4, 8), "value_dim": (8, 16, 32, 64), "key_dim": (8, 16, 32, 64)}
 """Values of dials that are turned beside the first."""
@@ -313,16 +313,22 @@ def _shapes(config: TrainConfig, env: TaskStream, size: Size, *, several: bool) 
             f"{said}; "
             'size = "parameters" or size = "any" in the arm leaves its bytes as they are'
         )
-    return found if not several else _spread(found[0], fitting(every))
+    return found if not several else spread(found[0], fitting(every), _SHAPES)
 
 
-def _spread(first: Shape, found: Sequence[Shape]) -> list[Shape]:
-    """Return the first shape and others that differ most in their options, `_SHAPES` at most."""
+def spread(first: Shape, found: Sequence[Shape], most: int) -> list[Shape]:
+    """Return the first shape and others that differ most in their options.
+
+    Args:
+        first: of all.
+        found: the others; the first may be among them.
+        most: shapes together.
+    """
     others = [shape for shape in found if shape.options != first.options]
     others.sort(
         key=lambda shape: sorted((name, value) for name, value in shape.options.items() if isinstance(value, int))
     )
-    wanted = min(_SHAPES - 1, len(others))
+    wanted = min(most - 1, len(others))
     chosen = [others[(2 * k + 1) * len(others) // (2 * wanted)] for k in range(wanted)]
     return [first, *chosen]
 

@@ -15,15 +15,15 @@ from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs import known_streams
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.adaptation import AdaptationConfig
+from lifelong.experiments.associative_recall.equal_size import memory_settings
 from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.study_file import Arm, Place, StudyFile, Test
-from lifelong.memory.registry import load_memory
 from lifelong.registry import find, load, unknown
 from lifelong.schema import read_value, shown
 
-__all__ = ["TESTS", "check_test", "memory_settings", "test_config", "train_config"]
+__all__ = ["TESTS", "check_test", "test_config", "train_config"]
 
 TESTS: dict[str, type[RetentionConfig] | type[AdaptationConfig]] = {
     "retention": RetentionConfig,
@@ -138,18 +138,6 @@ def check_test(file: StudyFile, test: Test, stream: str) -> None:
             _test_settings(replace(test, settings={name: test.settings[name]}), stream)
     with _at(file, test.place, test.name):
         test_config(test, Path("run"), 0, stream)
-
-
-def memory_settings(name: str) -> set[str]:
-    """Return the names of a memory's settings; `**` among them if it hands others on.
-
-    Raises:
-        UserError: if there is no memory of that name.
-    """
-    with as_user_error():
-        parameters = inspect.signature(load_memory(name)).parameters.values()
-    names = {"**" if one.kind is one.VAR_KEYWORD else one.name for one in parameters}
-    return names - {"self", "width"}
 
 
 def _stream_settings(stream: str) -> set[str]:

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from lifelong.experiments.associative_recall import provenance
 from lifelong.experiments.associative_recall.provenance import code
-from lifelong.experiments.associative_recall.report import Line, difference, half_interval
+from lifelong.experiments.associative_recall.report import Line, difference, half_interval, write_report
 from lifelong.experiments.associative_recall.trial import Model, Run, build, train
 from lifelong.experiments.recall import RecallConfig, main
 from lifelong.experiments.runs.errors import UserError
@@ -59,6 +59,50 @@ def test_an_interrupted_comparison_goes_on_and_a_finished_one_trains_nothing(tmp
     assert main(config) == table
     with pytest.raises(UserError, match="has runs with batch=4, not 5"):
         main(RecallConfig(**TINY | {"batch": 5}, output=tmp_path / "runs"))
+
+
+def test_equal_shapes_are_equal_and_what_has_none_gets_the_bytes():
+    shape = {"num_heads": 2, "key_dim": 3, "value_dim": 5, "conv_size": 4, "horizons": (1e3, 1e5)}
+    sizes = RecallConfig(**TINY | {"parameters": 0}, equal="shape", **shape).sizes()
+    for name in ("palimpsa", "not_palimpsa", "gated_delta"):
+        backbone, size = build(name, sizes)
+        assert size.options == shape
+        assert not list(backbone.mlps.parameters())
+    assert build("palimpsa", sizes)[1].state_bytes - build("not_palimpsa", sizes)[1].state_bytes == 4 * 2 * 3 * 5
+    assert build("window", sizes)[1].state_bytes <= sizes.state_bytes
+    wide = build("gated_delta", replace(sizes, equal="bytes"))[1]
+    assert wide.options["key_dim"] > 3
+    assert wide.state_bytes <= sizes.state_bytes
+
+
+def test_sizes_are_read_as_they_were_written():
+    for preset in ("small", "published"):
+        sizes = RecallConfig(preset=preset, equal="shape", key_dim=8).sizes()
+        assert type(sizes).from_json(sizes.to_json()) == sizes
+
+
+def test_each_memory_takes_its_best_shape_of_the_same_bytes(tmp_path):
+    config = RecallConfig(**TINY, memories=("gated_delta", "none"), tasks=("once",), learning_rates=(1e-2,), shapes=3,
+                          seeds=2, output=tmp_path / "runs")  # fmt: skip
+    table = main(config)
+    runs = [json.loads(line) for line in (tmp_path / "runs" / "runs.jsonl").read_text().splitlines()]
+    tried = {run["shape"]: run["recall"]["1"] for run in runs if run["memory"] == "gated_delta" and run["seed"] >= 1000}
+    assert len(tried) == 3
+    assert all(0.9 * 512 * 0.9 <= build("gated_delta", config.sizes(), shape)[1].state_bytes <= 512 for shape in tried)
+    best = max(tried, key=lambda shape: sum(tried[shape].values()))
+    taken = {run["shape"] for run in runs if run["memory"] == "gated_delta" and run["seed"] < 1000}
+    assert {sum(tried[shape].values()) for shape in taken} == {sum(tried[best].values())}
+    (options,) = taken
+    assert " ".join(f"{name}={value}" for name, value in json.loads(options).items()) in table
+
+
+def test_training_goes_on_while_recall_rises():
+    sizes = RecallConfig(**TINY | {"steps": 40, "batch": 32, "pairs": (2,)}, until="converged").sizes()
+    learnt = train(Run("rewrite", "gated_delta", 3e-2, 0), sizes)
+    assert learnt["batches"] % 40 == 0
+    assert learnt["batches"] > 120  # two rounds, and one in which the rate falls
+    assert learnt["recall"]["1"]["2"] > 0.5
+    assert train(Run("rewrite", "none", 1e-6, 0), sizes)["batches"] <= 160  # chance, whatever is done
 
 
 PLUG_IN = """
@@ -175,6 +219,13 @@ def test_the_area_is_the_mean_over_pairs_and_lengths():
     assert line.at("1", "4").tolist() == [0.5, 0.5]
 
 
+def test_seeds_that_have_not_begun_to_learn_are_counted(tmp_path):
+    seeds = [{"1": {"2": recalled}} for recalled in (0.9, 0.1, 0.5)]
+    line = Line("once", "based", 1e-3, False, 0, 10, seeds, {"key_dim": 4}, [20, 40, 40])
+    text = write_report([line], "", tmp_path)
+    assert "| `based` (no window) | key_dim=4 | 20 to 40 | 2 of 3 | 0.100, 0.500, 0.900 |" in text
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -194,3 +245,11 @@ def test_sizes_that_do_not_fit_each_other_are_refused():
         RecallConfig(**TINY | {"pairs": (9,)}).sizes()
     with pytest.raises(UserError, match="length must be at least 12 with pairs=4: length=11"):
         RecallConfig(**TINY | {"length": 11}).sizes()
+    with pytest.raises(
+        UserError, match="key_dim is what is turned to the bytes: --equal shape keeps it, got key_dim=3"
+    ):
+        RecallConfig(**TINY, key_dim=3).sizes()
+    with pytest.raises(UserError, match="shapes are tried at equal bytes, not with --equal shape: shapes=2"):
+        RecallConfig(**TINY, equal="shape", key_dim=3, shapes=2).sizes()
+    with pytest.raises(UserError, match="equal shapes need --key-dim"):
+        RecallConfig(**TINY, equal="shape").sizes()
