@@ -7,7 +7,9 @@ small one.
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -22,6 +24,7 @@ from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
+from lifelong.kernels.bf16 import BF16Products, has_bf16
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 
 with broken_mujoco_hidden():
@@ -165,6 +168,10 @@ class PPO:
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
+        device = self.parameters[0].device
+        self._bf16 = config.precision == "bf16" and has_bf16(device)
+        if config.precision == "bf16" and not self._bf16:
+            warnings.warn(f"{device} has no instructions for bf16: products are float32", stacklevel=2)
 
     def close(self) -> None:
         """End what was begun for learning: nothing here."""
@@ -236,7 +243,8 @@ class PPO:
         config, lr_fraction = self.config, given.lr_fraction
         part = {name: x[some] for name, x in given.batch.items()}
         seen = {path: x[some] for path, x in given.observation.items()}
-        losses, log_ratio, now = self.losses(part, seen, given.state[some])
+        with BF16Products() if self._bf16 else nullcontext():
+            losses, log_ratio, now = self.losses(part, seen, given.state[some])
         ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()
         entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
         means = torch.stack([losses.policy, config.value_coef * losses.value, entropy, losses.clip_fraction]).detach()

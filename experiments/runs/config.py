@@ -59,6 +59,7 @@ _BEFORE: dict[str, Any] = {
     "advantage_floor": 1e-6,
     "normalize_reward": "off",
     "target_kl": 0.0,
+    "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
     "action_std": "state",
@@ -86,6 +87,7 @@ class PPOOverrides:
     max_grad_norm: float | None = None
     tbptt: int | None = None
     target_kl: float | None = None
+    precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:
         """Validate what is set."""

@@ -72,6 +72,27 @@ def test_so_they_do_with_continuous_actions(policy_for: Policies) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("name", ["gated_delta", "gru", "palimpsa", "window"])
+def test_products_in_bf16_learn_almost_the_same(
+    name: str, policy_for: Policies, recall: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = recall(4, life_episodes=5)
+    policy = policy_for(env, name)
+    segment = lived(policy, env)
+    gradients, reports = {}, {}
+    for precision in ("float32", "bf16"):
+        learner = PPO(policy, PPOConfig(minibatches=1, epochs=1, lr=1e-30, max_grad_norm=1e9, precision=precision))
+        reports[precision] = learner.learn(segment)
+        gradients[precision] = torch.cat([p.grad.flatten() for p in learner.parameters if p.grad is not None])
+    exact, rounded = gradients.values()
+    assert 0 < torch.linalg.vector_norm(rounded - exact) < 0.05 * torch.linalg.vector_norm(exact)
+    assert 1e-5 < reports["bf16"]["ratio_error"] < 0.2  # acting is in float32; the clipping range
+    monkeypatch.setattr("lifelong.agents.ppo.has_bf16", lambda device: False)
+    with pytest.warns(UserWarning, match="cpu has no instructions for bf16: products are float32"):
+        learner = PPO(policy, PPOConfig(minibatches=1, epochs=1, lr=1e-30, precision="bf16"))
+    assert learner.learn(segment)["ratio_error"] <= 1e-4
+
+
 def test_so_they_do_when_gradients_are_cut_in_time(policy_for: Policies, recall: Streams) -> None:
     env = recall(4, life_episodes=5)
     policy = policy_for(env)
