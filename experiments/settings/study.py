@@ -11,6 +11,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.sizes import CountOrZero
 from lifelong.registry import nearest
+from lifelong.tables import TableError, read_file
 
 __all__ = ["SUBVERBS", "Asked", "CheckConfig", "JudgeConfig", "RegisterConfig", "ReportConfig", "RunConfig", "read"]
 
@@ -153,7 +154,13 @@ def read(words: list[str]) -> Asked:
     if part not in SUBVERBS:
         hint = nearest(part, SUBVERBS) if part else ""
         raise UserError(f"study {part or 'what'}?{hint} known: {', '.join(SUBVERBS)}")
-    return Asked(part, parse(SUBVERBS[part][0], rest, f"study {part}"))
+    config: Any = parse(SUBVERBS[part][0], rest, f"study {part}")
+    if not config.file.is_dir():  # a report's folder may be checked
+        try:
+            read_file(config.file)
+        except TableError as error:
+            raise UserError(str(error)) from error
+    return Asked(part, config)
 
 
 def _usage() -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.readable import same_names
+from lifelong.readable import brief, same_names
 
 __all__ = [
     "Masks",
@@ -64,7 +64,7 @@ def validate_space(space: AnySpace, name: str) -> None:
         where = f" of entry {entry!r}" if entry else ""
         if not isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
             raise ValueError(
-                f"{name}: actions {_brief(leaf)}{where} are not supported; supported are {_SUPPORTED}: "
+                f"{name}: actions {brief(leaf, 60)}{where} are not supported; supported are {_SUPPORTED}: "
                 "wrap the environment in gymnasium.wrappers.TransformAction, which makes its actions from one"
             )
         if not _size(leaf):
@@ -346,12 +346,6 @@ def _holds(space: AnySpace, entry: Any) -> bool:
         return bool(np.isfinite(entry).all())
     low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (0, choice_sizes(space) - 1)
     return bool(((entry >= low) & (entry <= high.reshape(space.shape or ()))).all())
-
-
-def _brief(space: AnySpace) -> str:
-    """Return a space as text of at most 60 characters; that of texts lists its letters."""
-    text = str(space)
-    return text if len(text) <= 60 else f"{text[:55]} ...)"
 
 
 def _leaves(space: AnySpace, path: str = "") -> Iterator[tuple[str, AnySpace]]:
