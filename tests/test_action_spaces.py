@@ -141,7 +141,7 @@ def test_masks_that_do_not_fit_are_refused(mask: Any, message: str) -> None:
 
 def test_an_unsupported_space_is_refused_with_entry_and_remedy() -> None:
     space = spaces.Dict(arm=spaces.Box(0, 1, (2,)), words=spaces.Tuple([spaces.Text(3)]))
-    with pytest.raises(ValueError, match=r"Robot-v0: actions Text\(.* of entry 'words/0' are not .*TransformAction"):
+    with pytest.raises(ValueError, match=r"Robot-v0: actions Text\(.*\) of entry 'words/0' are not .*TransformAction"):
         validate_space(space, "Robot-v0")
     for fine in SPACES.values():
         validate_space(fine, "Robot-v0")

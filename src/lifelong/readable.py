@@ -24,7 +24,7 @@ _REMEDIES: dict[type[Any], str] = {
 def brief(space: spaces.Space[Any], most: int = 100) -> str:
     """Return a space in one line of so many characters, for messages."""
     text = " ".join(str(space).split())
-    return text if len(text) <= most else f"{text[: most - 4]} ..."
+    return text if len(text) <= most else f"{text[: most - 5]} ...)"
 
 
 def refusal(space: spaces.Space[Any]) -> str | None:
