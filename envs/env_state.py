@@ -29,7 +29,7 @@ from lifelong.envs.mask_info import MaskInfo
 from lifelong.envs.text_words import TextWords
 from lifelong.envs.unify_spaces import Adapted
 
-__all__ = ["EVERY", "offers_state", "put_state", "take_state"]
+__all__ = ["EVERY", "Elsewhere", "offers_state", "put_state", "take_state"]
 
 EVERY = 1_000
 """Steps of an episode after which a state is taken again: no more are replayed."""
@@ -39,9 +39,26 @@ _SPELLED = (type(None), bool, int, float, str)
 _KINDS = "biufcSU"
 
 
+class Elsewhere(gymnasium.Env[Any, Any]):
+    """An environment that lives elsewhere, where these functions are called instead."""
+
+    def offers_state(self) -> bool:
+        """See `offers_state`."""
+        raise NotImplementedError
+
+    def take_state(self) -> bytes:
+        """See `take_state`."""
+        raise NotImplementedError
+
+    def put_state(self, state: bytes, steps: int) -> None:
+        """See `put_state`."""
+        raise NotImplementedError
+
+
 def offers_state(env: gymnasium.Env[Any, Any]) -> bool:
     """Return whether the state of an environment, made by `gym_stream.make_task`, can be taken."""
-    return _holder(env) is not None
+    far = _elsewhere(env)
+    return _holder(env) is not None if far is None else far.offers_state()
 
 
 def take_state(env: gymnasium.Env[Any, Any]) -> bytes:
@@ -50,6 +67,8 @@ def take_state(env: gymnasium.Env[Any, Any]) -> bytes:
     Raises:
         TypeError: if it holds something else than the table of this module's head says.
     """
+    if (far := _elsewhere(env)) is not None:
+        return far.take_state()
     random: Any = env.unwrapped.np_random.bit_generator.state
     return json.dumps([_spelled(_offered(env).get_state()), _spelled(random)], separators=(",", ":")).encode()
 
@@ -66,6 +85,9 @@ def put_state(env: gymnasium.Env[Any, Any], state: bytes, steps: int) -> None:
         ValueError: if these are no bytes of a state, or the environment offers none.
         ContractError: if the environment refuses it.
     """
+    if (far := _elsewhere(env)) is not None:
+        far.put_state(state, steps)
+        return
     try:
         own, random = (_read(part) for part in json.loads(state))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -80,6 +102,12 @@ def put_state(env: gymnasium.Env[Any, Any], state: bytes, steps: int) -> None:
         if isinstance(env, TimeLimit):
             env._elapsed_steps = steps  # type: ignore[assignment]  # declared as None
         env = env.env
+
+
+def _elsewhere(env: Any) -> Elsewhere | None:
+    while isinstance(env, Adapted):
+        env = env.env
+    return env if isinstance(env, Elsewhere) else None
 
 
 def _offered(env: gymnasium.Env[Any, Any]) -> Any:

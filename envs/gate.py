@@ -29,9 +29,10 @@ from gymnasium.utils.passive_env_checker import env_reset_passive_checker, env_s
 from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks
+from lifelong.envs.checksum import checksum
 from lifelong.envs.entries import ContractError, entry_check, number, refuse_outside, shown
 
-__all__ = ["Gate", "end_of_episode", "legal_choices"]
+__all__ = ["Gate", "end_of_episode", "gate_of", "legal_choices"]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _RESET, _STEP = "(observation, info)", "(observation, reward, terminated, truncated, info)"
@@ -69,6 +70,10 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._env_step = env.step
         self.last_observation: Any = None
         """What the environment handed over last, as it did."""
+
+    def checksum(self) -> int:
+        """Return the checksum of what the environment handed over last."""
+        return checksum(self.last_observation)
 
     def trust(self) -> None:
         """Take the first reset and step as seen: by the run that is resumed."""
@@ -173,6 +178,13 @@ class Gate(gymnasium.Wrapper[Any, Any, Any, Any]):
         spec = self.env.unwrapped.spec
         name = type(self.env.unwrapped).__name__ if spec is None else spec.id
         warnings.warn(f"environment {name!r}: {text}", category, stacklevel=3)
+
+
+def gate_of(env: Any) -> Gate:
+    """Return the gate in an environment of a task."""
+    while not isinstance(env, Gate):
+        env = env.env
+    return env
 
 
 def end_of_episode(info: dict[str, Any], *, success: bool = True) -> tuple[float, int | None]:

@@ -29,6 +29,9 @@ it. `success` of a row is `info["success"]` or `info["is_success"]` of the last 
 the episode terminated with a reward above 0; of a task with `success_return`, whether the return is at least that.
 `answer` is `info["lifelong_answer"]`, or else the last discrete action.
 
+With `env_workers` the environments live in processes of their own (`far_env.py`): one that exits, or is ended by a
+signal, is then a `StreamError` like any other, and all processes step at once.
+
 Tasks of one environment may differ by their drifts: see `drifts/base.py`. Tasks of several environments have the same
 spaces, or common ones with `unify`: see `unify_spaces.py`.
 """  # noqa: E501  a table
@@ -38,7 +41,8 @@ import importlib
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -50,14 +54,14 @@ from numpy.typing import NDArray
 
 from lifelong.action_spaces import Masks, as_actions, from_zero, is_nested, row_like, validate_space
 from lifelong.envs.action_log import ActionLog
-from lifelong.envs.checksum import checksum
 from lifelong.envs.constructor import settings_fault
 from lifelong.envs.drifts.base import Drifted
 from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError, entry_name
 from lifelong.envs.env_state import EVERY, offers_state, put_state, take_state
 from lifelong.envs.extras import extra_hint
-from lifelong.envs.gate import Gate, end_of_episode, legal_choices
+from lifelong.envs.far_env import FarEnv, FarEnvs
+from lifelong.envs.gate import Gate, end_of_episode, gate_of, legal_choices
 from lifelong.envs.gym_task import GymTask
 from lifelong.envs.kept_states import STATE_ENTRIES, KeptState, KeptStates
 from lifelong.envs.mask_info import MaskInfo
@@ -68,8 +72,11 @@ from lifelong.envs.stream import Boundary, StreamError, TaskStream
 from lifelong.envs.suites import default_settings, make_registered
 from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
+from lifelong.envs.worker import ProcessEndedError
 
 __all__ = ["GymStream", "drifting", "is_minigrid", "make_task"]
+
+_AHEAD = 64  # steps of an episode that a process of environments takes again at once
 
 
 class GymStream(TaskStream):
@@ -83,10 +90,12 @@ class GymStream(TaskStream):
         boundary: what the agent is told of task changes.
         seed: of the lives; `reset(seed=...)` overrides it.
         unify: whether tasks with different spaces get common ones; otherwise they are an error.
+        env_workers: processes in which the environments live, up to one for each life; one that ends its process is
+            then an error like any other. 0: they live in this process. Results are the same.
 
     Raises:
         ValueError: if an environment cannot be made, has a space that is not supported, or spaces other than the first
-            one's without `unify`; or if a drift has no effect.
+            one's without `unify`; if a drift has no effect; or on more workers than lives.
     """
 
     metadata = TaskStream.metadata | {"render_modes": ["rgb_array"]}
@@ -101,8 +110,11 @@ class GymStream(TaskStream):
         boundary: Boundary = "none",
         seed: int = 0,
         unify: bool = False,
+        env_workers: int = 0,
         render_mode: str | None = None,
     ) -> None:
+        _check_workers(env_workers, num_envs)
+        self.env_workers = env_workers
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
         self.render_mode = render_mode
@@ -111,16 +123,19 @@ class GymStream(TaskStream):
         if not self._recipes:
             raise ValueError("a stream needs at least one task")
         self._envs: dict[tuple[int, int], gymnasium.Env[Any, Any]] = {}
+        self._far = self._processes()
         self._resumed = self._offering = False  # whether an environment offers its state
         self._obs_spaces: tuple[spaces.Space[Any], ...] = ()
         self._common: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         for number in range(len(self._recipes)):
             env = self.environment(0, number)
-            if isinstance(env, Drifted):
-                try:
+            try:
+                if isinstance(env, Drifted):
                     check_effect(env.env, env.drifts)
-                except ContractError as error:
-                    raise ValueError(f"environment {self._recipes[number].env_id!r}: {error}") from error
+                elif isinstance(env, FarEnv):
+                    env.check_drifts()
+            except ContractError as error:
+                raise ValueError(f"environment {self._recipes[number].env_id!r}: {error}") from error
         shown: Any = self.environment(0, 0).metadata
         self.metadata = self.metadata | {"render_fps": (isinstance(shown, dict) and shown.get("render_fps")) or 30}
         obs_space, act_space = self._share(unify)
@@ -170,12 +185,11 @@ class GymStream(TaskStream):
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the observation and action space of a task; validate that an agent can read them."""
-        return self._spaces_of(self.environment(0, number), self._recipes[number].env_id)
+        return _spaces_of(self.environment(0, number), self._recipes[number].env_id)
 
-    def _spaces_of(self, env: gymnasium.Env[Any, Any], env_id: str) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        obs_space = readable(env, env_id, minigrid=is_minigrid(env))
-        validate_space(env.action_space, env_id)
-        return obs_space, env.action_space
+    def _processes(self) -> FarEnvs | None:
+        """Return the processes of the environments; None if they live in this one."""
+        return FarEnvs(self.env_workers, partial(_made, self._recipes, self.render_mode)) if self.env_workers else None
 
     def environment(self, slot: int, number: int) -> gymnasium.Env[Any, Any]:
         """Return the environment of one life and task, made at first use.
@@ -185,18 +199,25 @@ class GymStream(TaskStream):
             number: of the task, without drifts of the whole stream.
         """
         if (slot, number) not in self._envs:
-            env = make_task(self._recipes[number], self.render_mode, first=slot == 0 and not self._resumed)
+            env = self._new(slot, number, first=slot == 0 and not self._resumed)
             if slot:
                 self._refuse_other_spaces(env, number)
             self._envs[slot, number] = self._adapted(env, number)
             self._offering = self._offering or offers_state(env)
         return self._envs[slot, number]
 
+    def _new(self, slot: int, number: int, *, first: bool, beside: bool = False) -> gymnasium.Env[Any, Any]:
+        """Return a new environment of a task, `beside` the one that the slot has."""
+        recipe = self._recipes[number]
+        if self._far is not None:
+            return self._far.make(slot, number, recipe.env_id, first=first, beside=beside)
+        return make_task(recipe, self.render_mode, first=first)
+
     def _refuse_other_spaces(self, env: gymnasium.Env[Any, Any], number: int) -> None:
         """Refuse an environment whose spaces are not those of the task's first one."""
         env_id = self._recipes[number].env_id
         first = self._own_spaces[number]
-        for what, has, had in zip(("observations", "actions"), self._spaces_of(env, env_id), first, strict=True):
+        for what, has, had in zip(("observations", "actions"), _spaces_of(env, env_id), first, strict=True):
             if has != had:
                 raise ValueError(f"{env_id}: every environment must have the same {what}, got {has} after {had}")
 
@@ -224,19 +245,50 @@ class GymStream(TaskStream):
 
     def close_extras(self) -> None:
         """Close all environments."""
+        if (far := getattr(self, "_far", None)) is not None:
+            far.close()
+            return
         for env in getattr(self, "_envs", {}).values():
             env.close()
 
     def _begin_episodes(self, slots: NDArray[np.int64]) -> None:
         for slot, seed in zip(slots.tolist(), self.episode_seeds(slots).tolist(), strict=True):
             self._seeds[slot], self._over[slot] = seed, False
+            self._forget(slot)
+        if self._far is not None and slots.size:
+            try:
+                self._ahead("reset", [(slot, (self._seeds[slot],)) for slot in slots.tolist()])
+            except BaseException as error:
+                raise self._crash(int(slots[0]), error) from error
+        for slot in slots.tolist():
             self._begin_episode(slot)
         self._check()
 
-    def _begin_episode(self, slot: int) -> None:
+    def _forget(self, slot: int) -> None:
+        """Forget the actions and states of a slot's episode: the next begins."""
         self._taken.begin(slot)
         self._states.of[slot] = KeptState()
         self._tried.pop(slot, None)
+
+    def _ahead(self, method: str, asked: list[tuple[int, tuple[Any, ...]]]) -> None:
+        """Let the processes of these slots work at once, before they are asked one by one for what has come of it.
+
+        Args:
+            method: of the environments; nothing, where one of them is not made yet.
+            asked: slots, and arguments.
+        """
+        assert self._far is not None  # noqa: S101  the caller's business
+        requests = []
+        for slot, given in asked:
+            env = self._envs.get((slot, int(self.base_task[slot])))
+            if env is None:
+                return
+            if isinstance(env, Adapted) and method == "step":
+                given = (env.own(given[0]),)
+            requests.append((_gate(env), given))
+        self._far.ahead(method, requests)
+
+    def _begin_episode(self, slot: int) -> None:
         try:
             env = self.environment(slot, int(self.base_task[slot]))
             obs, info = env.reset(seed=self._seeds[slot])
@@ -255,6 +307,8 @@ class GymStream(TaskStream):
             self._take_states(at_rest)
         self._taken.append(taken)  # where at rest, before the episode that begins
         try:
+            if self._far is not None:
+                self._ahead("step", [(slot, (move,)) for slot, move in enumerate(moves) if slot not in at_rest])
             for slot, move in enumerate(moves):
                 if slot in at_rest:
                     rewards.append(0.0)
@@ -294,6 +348,8 @@ class GymStream(TaskStream):
                         self._not_enough(number, "it does not bring the episode back")
                         continue
                 kept = KeptState(int(self.episode_length[slot]), float(self.base_return[slot]), take_state(env))
+            except ProcessEndedError as error:
+                raise self._crash(slot, error) from error
             except Exception as error:  # noqa: BLE001  of foreign code, without which the stream goes on
                 self._enough[number] = False
                 self._not_enough(number, f"{type(error).__name__}: {error}")
@@ -306,13 +362,13 @@ class GymStream(TaskStream):
 
     def _brings_back(self, slot: int, number: int, kept: KeptState) -> bool:
         """Return whether a new environment comes from a state to where a life's is now."""
-        env = self._adapted(make_task(self._recipes[number], self.render_mode, first=False), number)
+        env = self._adapted(self._new(slot, number, first=False, beside=True), number)
         env.reset(seed=self._seeds[slot])
         put_state(env, kept.state, kept.step)
         gained = kept.gained
         for move in self._taken.of(slot)[kept.step :]:
             gained += float(env.step(self._given(move))[1])
-        same = checksum(_gate(env).last_observation) == checksum(_gate(self.environment(slot, number)).last_observation)
+        same = _gate(env).checksum() == _gate(self.environment(slot, number)).checksum()
         env.close()
         return same and gained == self.base_return[slot]
 
@@ -367,6 +423,8 @@ class GymStream(TaskStream):
         """
         if isinstance(error, KeyboardInterrupt):
             raise error
+        if isinstance(error, ProcessEndedError):
+            slot, steps = error.slot, None if steps is None else steps + error.place
         recipe, seed = self._recipes[self.base_task[slot]], self._seeds[slot]
         task = f" in task {recipe.name!r}" if recipe.name != recipe.env_id else ""
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"
@@ -453,7 +511,13 @@ class GymStream(TaskStream):
     def _checksums(self) -> NDArray[np.int64]:
         """Return [B] the checksums of what the environments handed over last."""
         envs = [self.environment(slot, int(self.base_task[slot])) for slot in range(self.num_envs)]
-        return np.array([checksum(_gate(env).last_observation) for env in envs], np.int64)
+        if self._far is not None:
+            try:
+                self._ahead("checksum", [(slot, ()) for slot in range(self.num_envs)])
+                return np.array([_gate(env).checksum() for env in envs], np.int64)
+            except BaseException as error:
+                raise self._crash(0, error) from error
+        return np.array([_gate(env).checksum() for env in envs], np.int64)
 
     def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step; see `TaskStream.resume`."""
@@ -503,9 +567,9 @@ class GymStream(TaskStream):
         except BaseException as error:
             raise self._crash(slot, error, 0) from error
         try:
-            for move in self._taken.of(slot):
+            for move in self._given_again(slot):
                 step += 1
-                obs, reward, terminated, truncated, info = self._steps[slot](self._given(move))
+                obs, reward, terminated, truncated, info = self._steps[slot](move)
                 gained, over = gained + reward, over or terminated or truncated
                 self._keep(slot, obs)
                 self._keep_mask(slot, info)
@@ -514,6 +578,15 @@ class GymStream(TaskStream):
         if over != self._over[slot] or gained != self.base_return[slot]:
             ended = ", and its episode is over" if over and not self._over[slot] else ""
             raise self._other_world(slot, f"has the return {gained}, was {self.base_return[slot]}{ended}")
+
+    def _given_again(self, slot: int) -> Iterator[Any]:
+        """Yield the actions of a slot's episode, as the environment takes them."""
+        taken = self._taken.of(slot)
+        for first in range(0, len(taken), _AHEAD):
+            moves = [self._given(kept) for kept in taken[first : first + _AHEAD]]
+            if self._far is not None:
+                self._ahead("step", [(slot, (move,)) for move in moves])
+            yield from moves
 
     def _other_world(self, slot: int, difference: str) -> StreamError:
         recipe, taken = self._recipes[self.base_task[slot]], self._taken.of(slot)
@@ -531,7 +604,13 @@ class GymStream(TaskStream):
         begun = self.vector_steps >= 0
         seen = self._resumed or begun  # the first resets and steps of its tasks
         shown = self._checksums() if begun else None
-        return vars(self) | {"_envs": {}, "_steps": [_unborn] * self.num_envs, "_resumed": seen, "_shown": shown}
+        return vars(self) | {
+            "_envs": {},
+            "_far": None,
+            "_steps": [_unborn] * self.num_envs,
+            "_resumed": seen,
+            "_shown": shown,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the environments anew, and replay the present episodes.
@@ -540,11 +619,13 @@ class GymStream(TaskStream):
             StreamError: if one comes out otherwise.
         """
         vars(self).update(state)
+        self._far = self._processes()
         if (shown := state["_shown"]) is None:  # before the first reset
             return
         taken, states = self._actions(), self._states
         self._states = KeptStates(states.of)
         for slot in range(self.num_envs):
+            self._forget(slot)
             self._begin_episode(slot)
         self._taken.restore(taken)
         self._states = states
@@ -614,11 +695,34 @@ def _split(actions: NDArray[Any], lengths: NDArray[np.int64]) -> list[NDArray[An
     return np.split(actions, np.cumsum(lengths)[:-1])
 
 
-def _gate(env: Any) -> Gate:
-    """Return the gate in an environment of a task."""
-    while not isinstance(env, Gate):
+def _made(
+    recipes: Sequence[GymTask], render_mode: str | None, number: int, first: bool
+) -> tuple[gymnasium.Env[Any, Any], spaces.Space[Any], spaces.Space[Any], bool]:
+    """Return a new environment of a task, its spaces, and whether it says what a success is; see `FarEnvs`."""
+    env = make_task(recipes[number], render_mode, first=first)
+    return env, *_spaces_of(env, recipes[number].env_id), recipes[number].success_return is None
+
+
+def _spaces_of(env: gymnasium.Env[Any, Any], env_id: str) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Return the observed part of an environment's observations, and its actions."""
+    obs_space = readable(env, env_id, minigrid=is_minigrid(env))
+    validate_space(env.action_space, env_id)
+    return obs_space, env.action_space
+
+
+def _check_workers(env_workers: Any, num_envs: Any) -> None:
+    if type(env_workers) is not int or env_workers < 0 or (type(num_envs) is int and env_workers > num_envs):
+        raise ValueError(
+            "env_workers must be 0, for environments in this process, up to num_envs, a process for each life: "
+            f"env_workers={env_workers}, num_envs={num_envs}"
+        )
+
+
+def _gate(env: Any) -> Gate | FarEnv:
+    """Return the gate in an environment of a task, or what stands for it where it is in another process."""
+    while isinstance(env, Adapted):
         env = env.env
-    return env
+    return env if isinstance(env, FarEnv) else gate_of(env)
 
 
 def _plain(action: Any) -> Any:

@@ -64,10 +64,12 @@ class Adapted(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment by its own action of a common one."""
-        obs, reward, terminated, truncated, info = self.env.step(
-            own_action(self.action_space, self._own_actions, action)
-        )
+        obs, reward, terminated, truncated, info = self.env.step(self.own(action))
         return convert(self.observation_space, self._own_space, obs), reward, terminated, truncated, self._masked(info)
+
+    def own(self, action: Any) -> Any:
+        """Return the environment's own action of a common one."""
+        return own_action(self.action_space, self._own_actions, action)
 
     def _masked(self, info: dict[str, Any]) -> dict[str, Any]:
         masks = Masks(self._own_actions) if info.get("action_mask") is not None else None
