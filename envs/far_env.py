@@ -19,7 +19,7 @@ from lifelong.envs.drifts.effect import check_effect
 from lifelong.envs.entries import ContractError
 from lifelong.envs.env_state import Elsewhere, offers_state, put_state, take_state
 from lifelong.envs.gate import end_of_episode, gate_of, legal_choices
-from lifelong.envs.worker import ProcessEnded, Worker
+from lifelong.envs.worker import ProcessEndedError, Worker
 
 __all__ = ["FarEnv", "FarEnvs"]
 
@@ -61,7 +61,7 @@ class FarEnvs:
             asked: environments, and arguments of the method.
 
         Raises:
-            ProcessEnded: if a process has ended.
+            ProcessEndedError: if a process has ended.
         """
         messages: dict[Worker, list[Any]] = {}
         for env, given in asked:
@@ -120,7 +120,7 @@ class FarEnv(Elsewhere):
         """Validate that the drifts of its task, if there are any, have an effect; see `check_effect`."""
         try:
             self._ask("check_drifts")
-        except ProcessEnded as error:
+        except ProcessEndedError as error:
             raise ValueError(
                 f"environment {self._env_id!r}: trying its drifts ended its process: {error.how}"
             ) from error
@@ -155,7 +155,7 @@ class FarEnv(Elsewhere):
         self.worker.start()
         try:
             obs_space, act_space, fps, mode, self._offers = self._ask("make", first)
-        except ProcessEnded as error:
+        except ProcessEndedError as error:
             raise ValueError(f"cannot make environment {self._env_id!r}: it ended its process: {error.how}") from error
         self.observation_space, self.action_space = obs_space, act_space
         self.metadata, self.render_mode = {"render_fps": fps}, mode

@@ -511,13 +511,12 @@ class GymStream(TaskStream):
     def _checksums(self) -> NDArray[np.int64]:
         """Return [B] the checksums of what the environments handed over last."""
         envs = [self.environment(slot, int(self.base_task[slot])) for slot in range(self.num_envs)]
-        if self._far is not None:
-            try:
+        try:
+            if self._far is not None:
                 self._ahead("checksum", [(slot, ()) for slot in range(self.num_envs)])
-                return np.array([_gate(env).checksum() for env in envs], np.int64)
-            except BaseException as error:
-                raise self._crash(0, error) from error
-        return np.array([_gate(env).checksum() for env in envs], np.int64)
+            return np.array([_gate(env).checksum() for env in envs], np.int64)
+        except BaseException as error:
+            raise self._crash(0, error) from error
 
     def resume(self, position: dict[str, NDArray[Any]], *, new_episodes: bool = False) -> tuple[Any, dict[str, Any]]:
         """Restore a position and return the observation and info of that step; see `TaskStream.resume`."""

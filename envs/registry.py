@@ -1,5 +1,6 @@
 """Registry of streams: built-in table, plug-ins, and `make_stream`. Streams, and MiniGrid, are imported lazily."""
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,7 +107,8 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
         **options: passed to its constructor; a schedule may be given as text, see `parse_schedule`. Any stream may be
             given `drifts` of its tasks, see `parse_drifts`, separated by slashes, and a `drift_schedule` of their
             changes, see `drifts/batched.py`; the tasks of `gym:<id>` are made with them, see `drifting`. Any stream may
-            be given a `life_hazard`, see `TaskStream.life_hazard`. `env_kwargs` of `gym:<id>` are for `gymnasium.make`.
+            be given a `life_hazard`, see `TaskStream.life_hazard`. `env_kwargs` of `gym:<id>` are for `gymnasium.make`,
+            and `env_workers` for all streams that are made of its environments, see `GymStream`.
 
     Raises:
         KeyError: if no stream has that name.
@@ -147,6 +149,13 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
     else:
         entry = find("stream", name, known_streams(), ", or gym:<id of gymnasium>, or a .toml file")
     factory = load("stream", entry.target)
+    if "env_workers" in options and not _takes(factory, "env_workers"):
+        workers = options.pop("env_workers")
+        if workers:
+            raise ValueError(
+                "env_workers must be 0 for streams that are not made of gymnasium's environments, which have no foreign "
+                f"code to be kept apart: env_workers={workers}"
+            )
     check_settings(
         "stream",
         name,
@@ -166,6 +175,15 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
         stream.drift(kinds_of(drifts), drift_schedule)
     stream.bind_schedule()
     return stream
+
+
+def _takes(factory: Any, setting: str) -> bool:
+    """Return whether a factory has a parameter of that name, or takes any."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return True
+    return setting in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def make_single(name: str, *, flat: bool = False, render_mode: str | None = None, **options: Any) -> "Single":

@@ -4,8 +4,8 @@
     reply     the answers, and the warnings that were given meanwhile
 
 It is a fork of this process, so it knows all that this one knows, and needs nothing that can be pickled but answers.
-It ends when this process closes it, forgets it or ends, however that is. Signals that a terminal or a queue sends to all
-processes are answered here alone. What it was at work on when it ended is in memory that both share.
+It ends when this process closes it, forgets it or ends, however that is. Signals that a terminal or a queue sends to
+all processes are answered here alone. What it was at work on when it ended is in memory that both share.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 from lifelong.envs.entries import ContractError
 
-__all__ = ["FarError", "ProcessEnded", "Request", "Worker", "call_apart"]
+__all__ = ["FarError", "ProcessEndedError", "Request", "Worker", "call_apart"]
 
 Request = tuple[int, int, str, tuple[Any, ...]]
 """Slot, number of the task, method and arguments."""
@@ -56,7 +56,7 @@ class FarError(ContractError):
         self.entry = ""
 
 
-class ProcessEnded(ContractError):
+class ProcessEndedError(ContractError):
     """A process has ended while it answered.
 
     Args:
@@ -109,7 +109,8 @@ class Worker:
         """Ask, and do not wait: `answer` then finds the answers that have come, in this order.
 
         Raises:
-            ProcessEnded: if the process has ended.
+            ProcessEndedError: if the process has ended.
+            ContractError: if it had ended before.
         """
         self._forget()
         self._sent.extend(requests)
@@ -119,7 +120,7 @@ class Worker:
         """Return the answer to a question, which is asked now unless it is the next of those asked ahead.
 
         Raises:
-            ProcessEnded: if the process has ended, with the slot for which it was at work.
+            ProcessEndedError: if the process has ended, with the slot for which it was at work.
             Exception: `ContractError`, `ValueError`, `TypeError`, `ImportError` and `KeyboardInterrupt` as they were
                 raised there; any other as `FarError`.
         """
@@ -136,7 +137,10 @@ class Worker:
         return value
 
     def close(self) -> None:
-        """Let the process close what it has, and end; it is killed if that takes more than ten seconds."""
+        """Let the process close what it has, and end; it is killed if that takes more than ten seconds.
+
+        That it ends in another way is a warning, since nothing is lost by it.
+        """
         if self._process is None:
             return
         try:
@@ -145,16 +149,16 @@ class Worker:
                 self._sent.append(_END)
                 self._send(self._process)
                 self._receive(_PATIENCE)
-        except ProcessEnded:
-            pass
+        except ProcessEndedError as error:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=3)
         finally:
             self._end()
 
     def _living(self) -> "_Process":
         if self._process is None:
-            slot, _, method, _ = self._sent[0] if self._sent else _END
+            method = self._sent.popleft()[2]
             self._sent.clear()
-            raise ProcessEnded(slot, _entry(method), "that was before; reset begins another")
+            raise ContractError(_entry(method), "is of a process that has ended; reset begins another")
         return self._process
 
     def _send(self, process: "_Process") -> None:
@@ -185,19 +189,19 @@ class Worker:
         if self._process is not None and not self._whole:  # something was raised here in the middle of a message
             self._end()
         elif self._process is not None and self._waits:
-            with contextlib.suppress(ProcessEnded):
+            with contextlib.suppress(ProcessEndedError):
                 self._receive()
         self._sent.clear()
         self._answers.clear()
 
-    def _ended(self, process: "_Process") -> ProcessEnded:
+    def _ended(self, process: "_Process") -> ProcessEndedError:
         """Return which question ended the process, and how."""
         at, asked = process.at_work(), list(self._sent)
         how, dump = process.reap(), process.last_words()
         self._end()
         place = at if 0 <= at < len(asked) else 0
         slot, _, method, _ = asked[place]
-        error = ProcessEnded(slot, "" if at == _IDLE else _entry(method), how, place)
+        error = ProcessEndedError(slot, "" if at == _IDLE else _entry(method), how, place)
         if dump:
             error.add_note(dump)
         return error
@@ -214,7 +218,7 @@ def call_apart(function: Callable[[], Any]) -> Any:
     """Return what a function returns, called in a process of its own.
 
     Raises:
-        ProcessEnded: if it ends the process.
+        ProcessEndedError: if it ends the process.
         Exception: as `Worker.answer`.
     """
     worker = Worker(lambda: lambda *_: function())
@@ -274,7 +278,8 @@ class _Process:
 
     def last_words(self) -> str:
         """Return what it wrote where it was when it ended."""
-        return os.pread(self._dump.fileno(), _LONGEST, 0).decode(errors="replace").strip()
+        said = os.pread(self._dump.fileno(), _LONGEST, 0).decode(errors="replace")
+        return said.partition("\n\nExtension modules: ")[0].strip()
 
     def reap(self) -> str:
         """Wait for its end, or enforce it, and return in words how it has ended."""
@@ -380,7 +385,7 @@ def _be_the_other(serve: Callable[[], Answering], process: _Process, theirs: soc
             signal.signal(getattr(signal, name), _answer_nothing)
         os.register_at_fork(after_in_child=_answer_as_usual)
         _kept = sys.stdout, sys.stderr  # with what is not written yet, and locks of threads: not to be closed here
-        sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115, PTH123
+        sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
         faulthandler.enable(process._dump, all_threads=False)
         torch: Any = sys.modules.get("torch")
         if torch is not None:
@@ -433,4 +438,4 @@ def _raise(kind: str, entry: str, text: str, trace: str) -> NoReturn:
 
 
 def _entry(method: str) -> str:
-    return f"{method}()"
+    return "close()" if method == "end" else f"{method}()"

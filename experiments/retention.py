@@ -49,7 +49,7 @@ from lifelong.experiments.runs.directory import load_policy
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, Mode
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
-from lifelong.experiments.runs.machine_limits import check_threads
+from lifelong.experiments.runs.machine_limits import check_threads, check_workers
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
 from lifelong.experiments.runs.progress import Progress
@@ -99,6 +99,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     """
     console = console or Console(quiet=True)
     check_threads(config.threads)
+    check_workers(config.env_workers or 0)
     torch.set_num_threads(config.threads)
     trained, schedule = open_run_as(
         config.run, config.schedule, config.stream_options, config.device, trust=config.trust
@@ -106,6 +107,8 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
     if config.probe and schedule is None:
         trained = replace(trained, schedule=f"once:meetings={config.meetings}")
     trained = replace(trained, carry=config.carry or trained.carry)
+    if config.env_workers is not None:
+        trained = replace(trained, env_workers=config.env_workers)
     usual = trained.evaluation_lives or trained.num_envs
     lives = config.lives or usual
 

@@ -86,6 +86,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         runs=config.run.resolve().parent,
         steps=config.steps or trained.steps,
         threads=config.threads or trained.threads,
+        env_workers=trained.env_workers if config.env_workers is None else config.env_workers,
         ppo=PPOOverrides(lr=config.lr).over(trained.learning),
         overwrite=config.overwrite,
     )

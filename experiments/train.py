@@ -36,7 +36,7 @@ from lifelong.experiments.settings.train import Asked
 
 __all__ = ["Outcome", "command", "main", "train_seeds"]
 
-_ELSEWHERE = ("device", "threads", "processes", "steps", "on_log_error")
+_ELSEWHERE = ("device", "threads", "processes", "env_workers", "steps", "on_log_error")
 """Settings with which a run may go on that it did not begin with."""
 
 
@@ -186,6 +186,8 @@ def _interrupted_run(config: TrainConfig) -> TrainConfig:
     found = on_device(found, config.device or found.device or "cpu")
     found = replace(found, threads=config.threads or found.threads or 1, steps=config.steps or found.steps)
     found = replace(found, processes=config.processes or found.processes or 1)
+    if config.env_workers is not None:
+        found = replace(found, env_workers=config.env_workers)
     if config.on_log_error != "stop":
         found = replace(found, on_log_error=config.on_log_error)
     folder = config.resume.resolve()  # `.` has no name

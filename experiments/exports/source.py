@@ -21,8 +21,8 @@ from lifelong.experiments.runs.open_run import open_run
 
 __all__ = ["Source", "Written", "labels", "open_source"]
 
-_NO_METHOD = ("name", "seed", "runs", "overwrite", "resume", "threads", "processes", "device", "cuda_graph",
-              "checkpoint_every", "keep", "only_task", "log", "actions")  # fmt: skip
+_NO_METHOD = ("name", "seed", "runs", "overwrite", "resume", "threads", "processes", "env_workers", "device",
+              "cuda_graph", "checkpoint_every", "keep", "only_task", "log", "actions")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

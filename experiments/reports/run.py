@@ -24,8 +24,9 @@ from lifelong.experiments.runs.trusted import with_trust
 __all__ = ["Run", "RunError", "read_rows", "read_run"]
 
 _OF_NO_AGENT = (
-    "name", "seed", "runs", "overwrite", "resume", "new_episodes", "threads", "processes", "device", "cuda_graph",
-    "checkpoint_every", "keep", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode", "evaluate_episodes",
+    "name", "seed", "runs", "overwrite", "resume", "new_episodes", "threads", "processes", "env_workers", "device",
+    "cuda_graph", "checkpoint_every", "keep", "evaluation_lives", "actions", "evaluate_every", "evaluate_mode",
+    "evaluate_episodes",
 )  # fmt: skip
 _OF_THE_STREAM = (
     "stream", "stream_options", "env_kwargs", "feedback", "schedule", "only_task", "boundary", "life_episodes",

@@ -50,6 +50,7 @@ def evaluate(
     schedule: str | None = None,
     seed: int = 0,
     threads: int = 1,
+    env_workers: int | None = None,
     trust: bool = False,
     console: Console | None = None,
 ) -> Summary:
@@ -65,6 +66,7 @@ def evaluate(
         schedule: which task comes next; None is as in training.
         seed: of the lives; never those of training.
         threads: threads of torch.
+        env_workers: processes in which environments of gymnasium live; None is as in training.
         trust: as of `load_agent`.
         console: where progress and the table go; None prints nothing.
 
@@ -82,6 +84,7 @@ def evaluate(
         schedule=schedule,
         seed=seed,
         threads=threads,
+        env_workers=env_workers,
         trust=trust,
     )
     return retention(config, console)

@@ -7,7 +7,7 @@ from lifelong.envs import TaskStream, make_stream, parse_schedule
 from lifelong.envs.composed_schedules import Order, find_task
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.config import TrainConfig, options
-from lifelong.experiments.runs.errors import as_user_error
+from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.runs.machine_limits import check_stream_sizes
 from lifelong.experiments.runs.names import check_stream
 
@@ -32,6 +32,13 @@ def make_env(config: TrainConfig, **changes: Any) -> TaskStream:
     if config.env_kwargs:
         settings["env_kwargs"] = options(config.env_kwargs)
     given = options(config.stream_options) | changes
+    if "env_workers" in given:
+        raise UserError(
+            f"env_workers is no setting of the stream but one of its own: --env-workers {given['env_workers']}"
+        )
+    if config.env_workers:
+        lives = given.get("num_envs") or 0  # of copies, or of an evaluation: they may be fewer
+        settings["env_workers"] = min(config.env_workers, lives) if lives else config.env_workers
     settings["life_hazard"] = None if "life_episodes" in given else config.life_hazard  # other lives are asked for
     if config.boundary != "none" or not is_stream_file(config.stream):
         settings["boundary"] = config.boundary

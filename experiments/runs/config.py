@@ -29,6 +29,7 @@ from lifelong.experiments.runs.sizes import (
     Share,
     Threads,
     Width,
+    Workers,
 )
 from lifelong.memory.registry import foreign_memories
 from lifelong.registry import unknown
@@ -112,7 +113,7 @@ class PPOOverrides:
 _OTHER_LIVES = {"tasks", "drifts", "life_episodes", "life_hazard"}
 """Settings of a `gym:` stream that make several tasks of one, or say how long its lives are."""
 
-_OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads", "processes")
+_OF_THE_COMMAND = ("name", "resume", "only_task", "device", "threads", "processes", "env_workers")
 """Settings without a default that no stream file can give."""
 
 _SINCE_0_1 = {"steps", "num_envs", "segment", "evaluation_lives"}
@@ -200,8 +201,9 @@ class TrainConfig:
         keep: checkpoints to keep; if the last is damaged, the one before it is used.
         overwrite: replace a run of the same name, once the new one has lived for two segments.
         resume: go on with an interrupted run, to the same bits, or with a finished one for more steps; takes device,
-            threads, processes, steps and new_episodes, and no other setting. With other steps the learning rate goes on
-            from where it is, linearly down to its last share at the new end; that of a finished run stays there.
+            threads, processes, env_workers, steps and new_episodes, and no other setting. With other steps the learning
+            rate goes on from where it is, linearly down to its last share at the new end; that of a finished run stays
+            there.
         trust: import the code that files name, a stream file or the run that is resumed: a memory or an environment
             that is neither registered nor of an installed package. What the command line names needs no trust.
         new_episodes: with resume, for environments that cannot be brought back to where they were, since they ignore
@@ -213,6 +215,10 @@ class TrainConfig:
         processes: processes that compute gradients, each of a part of every minibatch's lives; weights are the same in
             all. If not given, those of the run that is resumed; of a new one on the CPU as many as there are cores, 8
             at most, from 1,000,000 steps on, else one.
+        env_workers: processes in which environments of gymnasium live, one for each life at most: one that exits or
+            crashes ends the training in one line then, like any other that breaks, with a checkpoint from just before;
+            cheap ones are slower so, and results are the same bits. If not given, those of the run that is resumed, or
+            none: they live in this process.
         cuda_graph: whether acting is one CUDA graph; auto: on a GPU, if the memory's step can be one.
     """
 
@@ -267,6 +273,7 @@ class TrainConfig:
     device: Annotated[str | None, Heading("the machine")] = None
     threads: Threads | None = None
     processes: Threads | None = None
+    env_workers: Workers | None = None
     cuda_graph: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
@@ -310,8 +317,14 @@ class TrainConfig:
         """
         stream = self._of_file() if is_stream_file(self.stream) else self._of_name()
         learn, rest = _apart(stream.train)
-        name = self.preset or rest.pop("preset", None) or preset_name(stream.name, stream.feedback, stream.tasks)
-        known: dict[str, Any] = {"device": "cpu", "threads": 1} | preset(name) | rest | {"preset": name}
+        name = (
+            self.preset
+            or rest.pop("preset", None)
+            or preset_name(stream.name, stream.feedback, stream.tasks, apart=bool(self.env_workers))
+        )
+        known: dict[str, Any] = (
+            {"device": "cpu", "threads": 1, "env_workers": 0} | preset(name) | rest | {"preset": name}
+        )
         if self.life_episodes is not None or self.life_hazard is not None:  # one says both
             known |= {"life_episodes": 0, "life_hazard": None}
         ppo, horizons = PPOOverrides(**learn).over(known.pop("ppo")), known.pop("horizons")

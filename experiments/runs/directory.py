@@ -70,6 +70,7 @@ def origin(config: TrainConfig, agent: nn.Module) -> dict[str, Any]:
         "device": config.device,
         "threads": config.threads,
         "processes": config.processes,
+        "env_workers": config.env_workers,
         "machine": platform.machine(),
     }
 

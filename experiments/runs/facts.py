@@ -17,9 +17,9 @@ from lifelong.schema import SchemaError, Within, read_fields, shown
 __all__ = ["check_facts", "config_facts", "run_facts"]
 
 _MAY_DIFFER = {
-    "runs", "name", "overwrite", "resume", "new_episodes", "steps", "device", "threads", "processes", "cuda_graph",
-    "log", "on_log_error", "keep", "checkpoint_every", "preset", "evaluation_lives", "actions", "evaluate_every",
-    "evaluate_mode", "evaluate_episodes", "trust",
+    "runs", "name", "overwrite", "resume", "new_episodes", "steps", "device", "threads", "processes", "env_workers",
+    "cuda_graph", "log", "on_log_error", "keep", "checkpoint_every", "preset", "evaluation_lives", "actions",
+    "evaluate_every", "evaluate_mode", "evaluate_episodes", "trust",
 }  # fmt: skip
 """Settings that change neither the agent nor its lives so far."""
 
@@ -97,7 +97,7 @@ def check_facts(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         more = f" and {len(differ) - _MOST} more" if len(differ) > _MOST else ""
         raise UserError(
             f"{folder / 'config.json'} was changed after the checkpoint: {', '.join(differ[:_MOST])}{more}; put it "
-            "back (--resume changes steps, device, threads and processes; swap memory and lr)"
+            "back (--resume changes steps, device, threads, processes and env_workers; swap memory and lr)"
         )
     return found
 

@@ -16,7 +16,7 @@ from lifelong.experiments.runs.new_run import replace_file
 __all__ = ["go_on", "other_versions"]
 
 _SAID = ("lifelong-rl", "torch", "numpy", "gymnasium")
-_CHANGES = {"device": "cpu", "threads": 1, "processes": 1, "steps": None}
+_CHANGES = {"device": "cpu", "threads": 1, "processes": 1, "env_workers": 0, "steps": None}
 """Settings with which a run may go on that it did not begin with, and what they are where a config is silent."""
 
 

@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 import time
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +48,7 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._handle = _locked(folder)
+        _HELD.add(self)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         try:
             with writing(folder / LOCK):
@@ -60,6 +62,12 @@ class RunLock:
         """Give the folder free; does nothing where that was done."""
         if self._handle >= 0:
             os.ftruncate(self._handle, 0)
+            os.close(self._handle)
+            self._handle = -1
+
+    def forget(self) -> None:
+        """Let a fork of this process hold no lock: it is of all processes that have the file open."""
+        if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
@@ -83,6 +91,18 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+_HELD: "weakref.WeakSet[RunLock]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_HELD):
+        lock.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def _locked(folder: Path) -> int:

@@ -6,6 +6,7 @@ refused cannot be meant; what is not refused may still be too much.
 
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from lifelong.experiments.runs.errors import UserError
 
-__all__ = ["available_memory", "check_bytes", "check_stream_sizes", "check_threads"]
+__all__ = ["available_memory", "check_bytes", "check_stream_sizes", "check_threads", "check_workers"]
 
 _MANY_LIVES, _LARGE = 2**12, 2**14  # below these nothing is estimated
 _SMALL = 64  # of a large setting, to see how a stream grows with it
@@ -63,6 +64,19 @@ def check_threads(threads: int) -> None:
         )
 
 
+def check_workers(env_workers: int) -> None:
+    """Validate a number of processes of environments.
+
+    Raises:
+        UserError: if it is many times that of this machine's cores, or this system has none.
+    """
+    if env_workers and not hasattr(os, "fork"):
+        raise UserError(f"env_workers must be 0 on {sys.platform}, which cannot fork: env_workers={env_workers}")
+    cores = os.cpu_count() or 1
+    if env_workers > (most := max(_THREADS, _PER_CORE * cores)):
+        raise UserError(f"env_workers must be at most {most} on {cores} cores: env_workers={env_workers}")
+
+
 def check_stream_sizes(make: Callable[..., Any], settings: Mapping[str, Any]) -> None:
     """Validate that a stream of large settings can be held: it is made of small ones, and how it grows is reckoned.
 
@@ -78,6 +92,7 @@ def check_stream_sizes(make: Callable[..., Any], settings: Mapping[str, Any]) ->
     if not large and num_envs < _MANY_LIVES:
         return
     small = dict(settings) | {"num_envs": 1} | dict.fromkeys(large, _SMALL)
+    small |= {"env_workers": 1} if settings.get("env_workers") else {}
     try:
         before = _held(make(**small))
         of_all, of_life = before

@@ -107,16 +107,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_name(stream: str, feedback: str | None, tasks: Sequence[GymTask] = ()) -> str | None:
+def preset_name(stream: str, feedback: str | None, tasks: Sequence[GymTask] = (), *, apart: bool = False) -> str | None:
     """Return the name of the preset of a stream and its kind of feedback; None if it has none of its own.
 
     Args:
         stream: its name.
         feedback: of streams that know two kinds.
         tasks: of gymnasium, where the stream is made of them; they have a preset if all are of one family.
+        apart: whether environments are made in a process of their own.
     """
     if tasks:
-        families = {family_of(task) for task in tasks}
+        families = {_family_apart(task) if apart else family_of(task) for task in tasks}
         return families.pop() if len(families) == 1 else None
     name = stream.replace("_", "-")
     return next((known for known in (f"{name}/{feedback}", name) if known in PRESETS), None)
@@ -145,6 +146,16 @@ def family_of(task: GymTask) -> str:
     if isinstance(action, spaces.Box):
         return "mujoco"
     return "popgym" if all(isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete) for leaf in leaves) else _OTHER
+
+
+def _family_apart(task: GymTask) -> str:
+    """Return the family of an environment that is made in another process, which it may end."""
+    from lifelong.envs.worker import ProcessEndedError, call_apart  # not above: as in `family_of`
+
+    try:
+        return str(call_apart(lambda: family_of(task)))
+    except ProcessEndedError:
+        return _OTHER
 
 
 def preset(name: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lifelong.experiments.runs.trusted import foreign_names
 
 __all__ = ["of_seed", "series_name", "state_of"]
 
-_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream", "checkpoint_every", "keep", "processes")
+_ELSEWHERE = ("runs", "name", "overwrite", "resume", "stream", "checkpoint_every", "keep", "processes", "env_workers")
 """Settings in which a run may differ from the asked one."""
 
 

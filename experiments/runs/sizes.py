@@ -20,11 +20,13 @@ __all__ = [
     "Share",
     "Threads",
     "Width",
+    "Workers",
 ]
 
 Batch = Annotated[int, Within(1, 2**22)]
 CountOrZero = Annotated[int, Within(0)]
 Threads = Annotated[int, Within(1, 1024)]
+Workers = Annotated[int, Within(0, 1024)]
 Layers = Annotated[int, Within(1, 1024)]
 Width = Annotated[int, Within(1, 2**16)]
 Lives = Annotated[int, Within(1, 2**22)]

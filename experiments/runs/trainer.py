@@ -42,7 +42,7 @@ from lifelong.experiments.runs.health import Health
 from lifelong.experiments.runs.lives import how_lives_end, last_empty_memory
 from lifelong.experiments.runs.lock import RunLock
 from lifelong.experiments.runs.loggers import Loggers, check_loggers
-from lifelong.experiments.runs.machine_limits import check_threads
+from lifelong.experiments.runs.machine_limits import check_threads, check_workers
 from lifelong.experiments.runs.matrix import matrix_scalars, plot_matrix
 from lifelong.experiments.runs.new_run import NewRun
 from lifelong.experiments.runs.open_run import LAST
@@ -95,6 +95,7 @@ class Trainer:
     ) -> None:
         self.clock = clock
         check_threads(config.threads or 1)
+        check_workers(config.env_workers or 0)
         torch.set_num_threads(config.threads or 1)
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)

@@ -11,7 +11,7 @@ from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.open_run import open_run
-from lifelong.experiments.runs.sizes import Count, Lives, Positive, Seed, Threads
+from lifelong.experiments.runs.sizes import Count, Lives, Positive, Seed, Threads, Workers
 
 __all__ = ["RetentionConfig", "read"]
 
@@ -37,6 +37,7 @@ class RetentionConfig:
             episode, its earlier ones, other tasks' and the present one, by lag, over the first 512 steps.
         seed: random seed of the lives; they are never those of training.
         threads: threads of torch.
+        env_workers: processes in which environments of gymnasium live; if not given, as in training.
         device: where the agent computes; if not given, as in training.
         trust: import the code that the run names: a memory or an environment that is neither registered nor of an
             installed package.
@@ -56,6 +57,7 @@ class RetentionConfig:
     sources: bool = False
     seed: Seed = 0
     threads: Threads = 1
+    env_workers: Workers | None = None
     device: str | None = None
     trust: bool = False
 

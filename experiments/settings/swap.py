@@ -10,7 +10,7 @@ from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import check_fields
 from lifelong.experiments.runs.names import check_memories
 from lifelong.experiments.runs.open_run import open_run
-from lifelong.experiments.runs.sizes import Count, Threads
+from lifelong.experiments.runs.sizes import Count, Threads, Workers
 
 __all__ = ["SwapConfig", "read"]
 
@@ -28,6 +28,7 @@ class SwapConfig:
         lr: learning rate of the new run; if not given, as in the old one.
         device: device of the new run; if not given, as in the old one.
         threads: threads of torch in the new run; if not given, as in the old one.
+        env_workers: processes in which environments of gymnasium live in the new run; if not given, as in the old one.
         overwrite: replace a run of the new name.
         trust: import the code that the run names: a memory or an environment that is neither registered nor of an
             installed package.
@@ -41,6 +42,7 @@ class SwapConfig:
     lr: float | None = None
     device: str | None = None
     threads: Threads | None = None
+    env_workers: Workers | None = None
     overwrite: bool = False
     trust: bool = False
 

@@ -33,7 +33,7 @@ TESTS: dict[str, type[RetentionConfig] | type[AdaptationConfig]] = {
 
 _OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "trust", "ppo"}
 """Settings of training that a study gives itself."""
-_OF_THE_TRIAL = {"run", "threads", "device", "trust"}
+_OF_THE_TRIAL = {"run", "threads", "env_workers", "device", "trust"}
 """Settings of a test that a trial gives itself."""
 _PPO = {field.name for field in fields(PPOConfig)}
 
@@ -152,7 +152,7 @@ def _stream_settings(stream: str) -> set[str]:
             else find("stream", stream, known_streams(), ", or gym:<id of gymnasium>, or a .toml file").target
         )
         names = set(inspect.signature(load("stream", target)).parameters)
-    return (names | {"drifts", "drift_schedule"}) - {"self", "num_envs", "seed", "tasks"}
+    return (names | {"drifts", "drift_schedule"}) - {"self", "num_envs", "seed", "tasks", "env_workers"}
 
 
 def _refuse(name: str, own: Collection[str], of_stream: Collection[str], of_memory: Collection[str]) -> None:

@@ -5,6 +5,7 @@ imported, `experiments/settings/VERB.py`, which read the words without torch: he
 A user error is one line on stderr and exit code 2, a failure at run time exit code 1.
 """
 
+import faulthandler
 import os
 import re
 import sys
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         leave_run_folders()  # `python -m lifelong.cli` in the folder of a run
         warnings.showwarning = _show_once()
+        if sys.stderr is not None:  # an environment that crashes takes this process along: say where
+            faulthandler.enable(all_threads=False)
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
         return 0
