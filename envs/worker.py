@@ -90,8 +90,8 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process; None if there is none."""
-        return None if self._process is None else self._process.pid
+        """Number of the process; None if there is none, or none that could still be understood."""
+        return self._process.pid if self._process is not None and self._whole else None
 
     def start(self) -> None:
         """Begin a process, unless there is one.
