@@ -1,4 +1,4 @@
-"""Environments that break in every way we could think of, once, in the middle of a training."""
+"""Environments that break in every way we could think of, once, in the middle of a training: in its process, and apart."""
 
 import ctypes
 import os
@@ -22,7 +22,8 @@ from lifelong.experiments.runs.config import TrainConfig
 __all__ = ["FAULTS", "environments"]
 
 _ID = "lifelong/Breaking-v0"
-_STEP = 150  # of all environments together, at which it breaks
+_STEP = 150  # of all environments of a process together, at which it breaks
+_WORKERS = 2  # processes of environments, in which all faults come a second time
 
 Step = list[Any]  # observation, reward, terminated, truncated, info
 
@@ -150,6 +151,10 @@ FAULTS: dict[str, Callable[[Step], Any]] = {
 """What `step` does once, by name."""
 
 
+_ENDING = {"ends the process", "aborts", "segmentation fault", "is killed", "interrupts", "hangs up"}
+"""Those that are more to the process than an exception."""
+
+
 class Breaking(gymnasium.Env[Any, Any]):
     """Episodes of seven steps; in a given step of all environments it breaks, but never again once it has."""
 
@@ -168,8 +173,7 @@ class Breaking(gymnasium.Env[Any, Any]):
         Breaking.steps += 1
         self.count += 1
         step: Step = [self._shown(), float(action), self.count == 7, False, {}]
-        if Breaking.fault and Breaking.steps == _STEP and not Breaking.marker.exists():
-            Breaking.marker.touch()
+        if Breaking.fault and Breaking.steps == _STEP and _is_first(Breaking.marker):
             return FAULTS[Breaking.fault](step)
         return tuple(step)
 
@@ -177,21 +181,34 @@ class Breaking(gymnasium.Env[Any, Any]):
         return {"x": self.np_random.uniform(-1, 1, 2).astype(np.float32), "y": int(self.np_random.integers(3))}
 
 
+def _is_first(marker: Path) -> bool:
+    """Return whether nobody has left this mark before, and leave it."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def environments(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     """Yield trials: an environment breaks once; the training ends in one line, goes on, and has the same result.
 
     Args:
         folder: for the runs; what is there is removed after each trial.
-        count: of trials; each fault comes once in as many as there are.
+        count: of trials; each fault comes once in as many as there are, and then once in a process of its own, those
+            that end a process first.
         seed: of the trainings.
     """
     gymnasium.register(_ID, f"{__name__}:{Breaking.__name__}")
     whole = replace(config_of("classic control", folder / "whole", seed), stream=f"gym:{_ID}")
     in_child(lambda: train(whole))
-    for number, name in zip(range(count), [*FAULTS] * (count // len(FAULTS) + 1), strict=False):
+    ending = [name for name in FAULTS if name in _ENDING]
+    kinds = [(name, 0) for name in FAULTS]
+    kinds += [(name, _WORKERS) for name in (*ending, *(name for name in FAULTS if name not in _ENDING))]
+    for number, (name, env_workers) in zip(range(count), kinds * (count // len(kinds) + 1), strict=False):
         marker = folder / f"broken-{number}"
-        config = elsewhere(whole, folder / f"run-{number}")
-        yield _trial(number, name, config, whole.run, marker)
+        config = replace(elsewhere(whole, folder / f"run-{number}"), env_workers=env_workers)
+        yield _trial(number, name if not env_workers else f"{name}, apart", config, whole.run, marker)
         shutil.rmtree(config.run, ignore_errors=True)
         marker.unlink(missing_ok=True)
     shutil.rmtree(whole.run)
@@ -200,7 +217,7 @@ def environments(folder: Path, count: int, seed: int) -> Iterator[Trial]:
 
 def _trial(number: int, name: str, config: TrainConfig, whole: Path, marker: Path) -> Trial:
     def broken() -> None:
-        Breaking.fault, Breaking.marker = name, marker
+        Breaking.fault, Breaking.marker = name.removesuffix(", apart"), marker
         go_on(config)()
 
     end = in_child(broken, limit=60)
@@ -208,6 +225,8 @@ def _trial(number: int, name: str, config: TrainConfig, whole: Path, marker: Pat
         return Trial("environments", name, number, "it did not break", False, end.said[-300:])
     if end.how in ("traceback", "hang"):
         return Trial("environments", name, number, end.how, False, end.said[-500:])
+    if end.how == "crash" and config.env_workers:
+        return Trial("environments", name, number, "the process ended all the same", False, end.said[-500:])
     again = in_child(go_on(config), limit=60)
     if again.how != "done":
         return Trial("environments", name, number, f"{end.how}, then {again.how}", False, again.said[-500:])

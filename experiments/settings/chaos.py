@@ -15,7 +15,7 @@ __all__ = ["CAMPAIGNS", "COUNTS", "Campaign", "ChaosConfig", "read"]
 Campaign = Literal["kills", "writers", "damages", "environments", "faults", "words"]
 CAMPAIGNS: tuple[Campaign, ...] = get_args(Campaign)
 COUNTS: dict[Campaign, int] = {
-    "kills": 40, "writers": 10, "damages": 100, "environments": 80, "faults": 40, "words": 2000,
+    "kills": 40, "writers": 10, "damages": 100, "environments": 85, "faults": 40, "words": 2000,
 }  # fmt: skip
 """Trials of each campaign by default: some minutes together."""
 
@@ -26,7 +26,7 @@ class ChaosConfig:
 
     Args:
         campaigns: which; none is all.
-        count: trials of each campaign; if not given 40 kills, 10 pairs of writers, 100 damages, 80 environments, 40
+        count: trials of each campaign; if not given 40 kills, 10 pairs of writers, 100 damages, 85 environments, 40
             faults of the file system and 2,000 command lines.
         seed: random seed of times, damages and words.
         folder: for the runs of the trials, such as a folder of the file system that is in question; if not given, a
