@@ -229,7 +229,7 @@ class _Helper:
                 os._exit(0)
         theirs.close()
 
-    def send(self, message: _Segment | _Part) -> None:
+    def send(self, message: _Segment | _Part | None) -> None:
         """Send a message.
 
         Raises:
@@ -263,6 +263,8 @@ class _Helper:
 
     def close(self) -> None:
         """Let the helper end."""
+        with suppress(RuntimeError):  # forks that others have made since have the connection open too
+            self.send(None)
         self._connection.close()
         os.waitpid(self.pid, 0)
 
@@ -287,8 +289,10 @@ def _serve(
             while not connection.poll(_LOOK):
                 if os.getppid() != rank_0:
                     return
-            message: _Segment | _Part = connection.recv()
+            message: _Segment | _Part | None = connection.recv()
         except (EOFError, OSError):
+            return
+        if message is None:
             return
         try:
             if isinstance(message, _Segment):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from lifelong.envs import GymStream, GymTask, StreamError, make_stream
+from lifelong.envs import GymStream, GymTask, StreamError, gym_stream, make_stream
 from lifelong.envs.fork import fork
 from lifelong.envs.parse import parse_drifts
 from lifelong.envs.worker import call_apart
@@ -343,6 +343,39 @@ def test_long_episodes_are_taken_again_in_several_messages(monkeypatch: pytest.M
     second.close()
 
 
+class Walk(World):
+    """A world that offers its state."""
+
+    def get_state(self) -> Any:
+        return {"count": self.count}
+
+    def set_state(self, state: Any) -> None:
+        self.count = state["count"]
+
+
+def test_states_that_environments_offer_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym_stream, "EVERY", 2)
+    gymnasium.register("Walk-v0", Walk)
+    streams = [GymStream("Walk-v0", 3, env_workers=env_workers, seed=4) for env_workers in (0, 2, 2)]
+    here, there, third = streams
+    for stream in (here, there):
+        stream.reset()
+        for action in actions(stream, 6):
+            stream.step(action)
+    position = there.position()
+    assert_same(position, here.position())
+    assert [len(part) for part in (position["state_step"], position["actions"])] == [3, 6], (
+        "four steps are in the states"
+    )
+    third.resume(position)
+    said = [[stream.step(np.zeros(3, np.int64)) for _ in range(5)] for stream in streams]
+    assert_same(said[0], said[1])
+    assert_same(said[0], said[2])
+    for stream in streams:
+        stream.close()
+    del gymnasium.registry["Walk-v0"]
+
+
 def test_a_drift_without_effect_and_an_unknown_environment_are_told_as_here() -> None:
     for tasks in (
         GymTask("Pendulum-v1", drifts=parse_drifts("gravity:1")),
@@ -473,7 +506,8 @@ def test_numbers_of_processes_that_cannot_be_are_told() -> None:
         with pytest.raises(ValueError, match=re.escape(wanted)):
             make_stream("gym:CartPole-v1", 2, env_workers=env_workers)
     with pytest.raises(
-        ValueError, match=r"^env_workers must be 0 for streams that are not made of gymnasium's .*: env_workers=2$"
+        ValueError,
+        match=r"^env_workers must be 0 for streams that are not made of gymnasium's environments: .*: env_workers=2$",
     ):
         make_stream("cued-recall", 4, env_workers=2)
     make_stream("cued-recall", 4, env_workers=0)
