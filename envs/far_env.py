@@ -136,7 +136,7 @@ class FarEnv(Elsewhere):
 
     def offers_state(self) -> bool:
         """Return whether its state can be taken; see `env_state.py`."""
-        return self._offers
+        return bool(self._offers)
 
     def take_state(self) -> bytes:
         """Return its state."""
@@ -216,7 +216,7 @@ class _NearEnv:
         obs, info = self.env.reset(seed=seed)
         return self._copy(obs), self._read(info, over=False)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(action)
         return self._copy(obs), reward, terminated, truncated, self._read(info, over=terminated or truncated)
 
@@ -279,4 +279,4 @@ def _own(space: spaces.Space[Any]) -> spaces.Space[Any]:
         return spaces.Discrete(int(space.n), start=int(space.start))
     if isinstance(space, spaces.MultiDiscrete):
         return spaces.MultiDiscrete(space.nvec, space.dtype.type, start=space.start)
-    return spaces.MultiBinary(space.shape)
+    return spaces.MultiBinary(space.shape or ())

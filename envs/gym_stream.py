@@ -278,14 +278,14 @@ class GymStream(TaskStream):
             asked: slots, and arguments.
         """
         assert self._far is not None  # noqa: S101  the caller's business
-        requests = []
+        requests: list[tuple[FarEnv, tuple[Any, ...]]] = []
         for slot, given in asked:
-            env = self._envs.get((slot, int(self.base_task[slot])))
+            env: Any = self._envs.get((slot, int(self.base_task[slot])))
             if env is None:
                 return
-            if isinstance(env, Adapted) and method == "step":
-                given = (env.own(given[0]),)
-            requests.append((_gate(env), given))
+            own = (env.own(*given),) if isinstance(env, Adapted) and method == "step" else given
+            far: Any = _gate(env)
+            requests.append((far, own))
         self._far.ahead(method, requests)
 
     def _begin_episode(self, slot: int) -> None:

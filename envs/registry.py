@@ -153,8 +153,8 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
         workers = options.pop("env_workers")
         if workers:
             raise ValueError(
-                "env_workers must be 0 for streams that are not made of gymnasium's environments: there is no foreign code "
-                f"that could end the process: env_workers={workers}"
+                "env_workers must be 0 for streams that are not made of gymnasium's environments, since in them is no "
+                f"foreign code that could end the process: env_workers={workers}"
             )
     check_settings(
         "stream",

@@ -238,8 +238,8 @@ class _Process:
         self.socket, theirs = socket.socketpair()
         self._at, self._dump = mmap.mmap(-1, _AT.size), tempfile.TemporaryFile()  # noqa: SIM115  closed below
         _AT.pack_into(self._at, 0, _IDLE)
-        self._parent, self._status = os.getpid(), None
-        self._ended = False
+        self._parent, self._ended = os.getpid(), False
+        self._status: int | None = None
         self.pid = os.fork()
         if not self.pid:
             _be_the_other(serve, self, theirs)

@@ -1,4 +1,4 @@
-"""Environments that break in every way we could think of, once, in the middle of a training; in its process and apart."""
+"""Environments that break in every way we could think of, once, amid a training; in its process and apart."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Environments in processes of their own: the same bits, and whatever ends one of these processes is an error of one line."""
+"""Environments in processes of their own: the same bits, and whatever ends such a process is an error of one line."""
 
 import copy
 import ctypes
@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -109,9 +110,9 @@ def world() -> Iterator[None]:
 def children() -> list[int]:
     """Return the processes that are children of this one."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{name}/stat") as file:
-            if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
+    for name in filter(str.isdigit, (path.name for path in Path("/proc").iterdir())):
+        with suppress(OSError):
+            if int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
                 found.append(int(name))
     return sorted(found)
 
@@ -216,12 +217,12 @@ def test_the_first_life_that_ends_its_process_is_told_whatever_others_wait_for()
     stream.reset()
     for _ in range(2):
         stream.step(np.zeros(3, np.int64))
-    with pytest.raises(StreamError, match="life 1, step 2 .* exit status 3"):
+    with pytest.raises(StreamError, match=r"life 1, step 2 .* exit status 3"):
         stream.step(np.array([0, 2, 2]))
 
 
 def test_constructors_resets_and_ends_may_end_the_process_too() -> None:
-    with pytest.raises(ValueError, match="^cannot make environment 'World-v0': it ended its process: exit status 3$"):
+    with pytest.raises(ValueError, match=r"^cannot make environment 'World-v0': it ended its process: exit status 3$"):
         stream_of(2, fault=ENDS["exit status 3"], where="constructor")
     stream = stream_of(2, fault=ENDS["exit status 3"], where="reset")
     with pytest.raises(StreamError, match=r"life 0, step 0 .* reset\(\) ended its process: exit status 3"):
@@ -236,7 +237,7 @@ def test_a_process_that_was_killed_between_two_steps_is_told() -> None:
     stream = stream_of(2)
     stream.reset()
     os.kill(stream._far.pids[1], signal.SIGKILL)  # type: ignore[union-attr]
-    with pytest.raises(StreamError, match="life 1, step 0 .*: its process ended between two steps: signal 9, Killed"):
+    with pytest.raises(StreamError, match=r"life 1, step 0 .*: its process ended between two steps: signal 9, Killed"):
         stream.step(np.zeros(3, np.int64))
 
 
@@ -283,9 +284,10 @@ def test_what_an_environment_raises_comes_out_as_it_does_here(where: str, error:
 def test_an_interruption_is_one_and_the_stream_can_begin_again() -> None:
     stream = stream_of(2, fault=raises(KeyboardInterrupt()), where="step")
     stream.reset()
+    for _ in range(2):
+        stream.step(np.zeros(3, np.int64))
     with pytest.raises(KeyboardInterrupt):
-        for _ in range(3):
-            stream.step(np.full(3, 2))
+        stream.step(np.full(3, 2))
     stream.close()
 
     def interrupt(*_: Any) -> None:
@@ -316,7 +318,7 @@ def test_positions_are_of_any_number_of_processes(there: int, here: int) -> None
         first.step(action)
     assert first.position()["episode_length"].max() > 20
     second.resume(first.position())
-    copied, unpickled = copy.deepcopy(second), pickle.loads(pickle.dumps(second))
+    copied, unpickled = copy.deepcopy(second), pickle.loads(pickle.dumps(second))  # noqa: S301  our own
     streams += [copied, unpickled]
     for action in steady[135:]:
         first_said, *others = [stream.step(action) for stream in streams]
@@ -384,7 +386,7 @@ def test_a_drift_without_effect_and_an_unknown_environment_are_told_as_here() ->
     ):
         said = []
         for env_workers in (0, 1):
-            with pytest.raises(ValueError, match="effect|cannot make") as caught:
+            with pytest.raises(ValueError, match=r"effect|cannot make") as caught:
                 GymStream(tasks, 2, env_workers=env_workers)
             said.append(str(caught.value))
         assert said[0] == said[1]
@@ -430,8 +432,8 @@ def test_processes_end_when_this_one_is_killed() -> None:
 
 
 def is_running(pid: str) -> bool:
-    with suppress(OSError), open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
@@ -465,9 +467,10 @@ def test_an_environment_with_children_of_its_own_that_ends_is_noticed() -> None:
 
     stream = stream_of(1, fault=leave_a_child)
     stream.reset()
+    for _ in range(2):
+        stream.step(np.zeros(3, np.int64))
     with pytest.raises(StreamError, match="exit status 3"):
-        for _ in range(3):
-            stream.step(np.full(3, 2))
+        stream.step(np.full(3, 2))
 
 
 def test_an_environment_that_never_closes_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,9 +486,10 @@ def test_warnings_come_out_here() -> None:
         warnings.simplefilter("default")  # here they are errors, in processes that begin here too
         stream = stream_of(2, fault=lambda: warnings.warn("careful", FutureWarning, stacklevel=1))
         stream.reset()
+    for _ in range(2):
+        stream.step(np.zeros(3, np.int64))
     with pytest.warns(FutureWarning, match="^careful$"):
-        for _ in range(3):
-            stream.step(np.full(3, 2))
+        stream.step(np.full(3, 2))
     stream.close()
 
 
@@ -507,7 +511,7 @@ def test_numbers_of_processes_that_cannot_be_are_told() -> None:
             make_stream("gym:CartPole-v1", 2, env_workers=env_workers)
     with pytest.raises(
         ValueError,
-        match=r"^env_workers must be 0 for streams that are not made of gymnasium's environments: .*: env_workers=2$",
+        match=r"^env_workers must be 0 for streams that are not made of gymnasium's environments, .*: env_workers=2$",
     ):
         make_stream("cued-recall", 4, env_workers=2)
     make_stream("cued-recall", 4, env_workers=0)

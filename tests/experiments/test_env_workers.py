@@ -176,12 +176,9 @@ def test_a_fork_holds_no_lock(tmp_path: Path) -> None:
 
 def test_faults_come_apart_too_and_the_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*FAULTS]:
-        if name not in ("segmentation fault", "is killed"):
+        if name != "segmentation fault":
             monkeypatch.delitem(FAULTS, name)
-    trials = chaos(ChaosConfig(("environments",), count=4))
+    trials = chaos(ChaosConfig(("environments",), count=2))
     outcomes = [(trial.kind, trial.outcome) for trial in trials]
     ended, told = "the process ended, then the same bits", "one line, then the same bits"
-    assert outcomes == [
-        ("segmentation fault", ended), ("is killed", ended),
-        ("segmentation fault, apart", told), ("is killed, apart", told),
-    ]  # fmt: skip
+    assert outcomes == [("segmentation fault", ended), ("segmentation fault, apart", told)]
