@@ -169,7 +169,7 @@ def test_other_versions_are_said_and_the_run_goes_on(tiny: Configs) -> None:
 
 def test_a_resumed_run_takes_no_other_setting(tiny: Configs) -> None:
     folder = main(tiny()).folder
-    taken = "device, threads, processes, steps, on_log_error"
+    taken = "device, threads, processes, env_workers, steps, on_log_error"
     with pytest.raises(UserError, match=rf"it takes {taken} and cannot also change seed, width$"):
         main(TrainConfig(resume=folder, seed=3, width=8, steps=320))
     assert replace(open_run(folder), overwrite=False) == tiny().resolved()

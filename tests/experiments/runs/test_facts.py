@@ -51,7 +51,7 @@ def test_a_config_that_was_changed_is_named(
     try:
         with pytest.raises(UserError, match=rf"config\.json was changed after the checkpoint: .*{said}") as caught:
             use(trained)
-        assert "put it back (--resume changes steps, device, threads and processes" in str(caught.value)
+        assert "put it back (--resume changes steps, device, threads, processes and env_workers" in str(caught.value)
     finally:
         (trained / "config.json").write_text(before)
 
