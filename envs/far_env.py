@@ -47,7 +47,7 @@ class FarEnvs:
         return [worker.pid for worker in self._workers if worker.pid is not None]
 
     def make(self, slot: int, number: int, env_id: str, *, first: bool, beside: bool = False) -> "FarEnv":
-        """Return an environment of a life and task, see `make_task`; `beside` the one that there is."""
+        """Return an environment of a life and task, see `make_task`; `beside` the one there is: as slot -1 - slot."""
         worker = self._workers[slot % len(self._workers)]
         return FarEnv(worker, -1 - slot if beside else slot, number, env_id, first=first)
 

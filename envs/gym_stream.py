@@ -424,7 +424,7 @@ class GymStream(TaskStream):
         if isinstance(error, KeyboardInterrupt):
             raise error
         if isinstance(error, ProcessEndedError):
-            slot, steps = error.slot, None if steps is None else steps + error.place
+            slot, steps = max(error.slot, -1 - error.slot), None if steps is None else steps + error.place
         recipe, seed = self._recipes[self.base_task[slot]], self._seeds[slot]
         task = f" in task {recipe.name!r}" if recipe.name != recipe.env_id else ""
         where = f"life {self.life[slot]}, step {self.life_step[slot]} of the life, episode seed {seed}"

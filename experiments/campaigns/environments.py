@@ -201,7 +201,8 @@ def environments(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     """
     gymnasium.register(_ID, f"{__name__}:{Breaking.__name__}")
     whole = replace(config_of("classic control", folder / "whole", seed), stream=f"gym:{_ID}")
-    in_child(lambda: train(whole))
+    if (end := in_child(lambda: train(whole))).how != "done":
+        raise RuntimeError(f"the training that nothing happens to ended by {end.how}: {end.said[-300:]}")
     ending = [name for name in FAULTS if name in _ENDING]
     kinds = [(name, 0) for name in FAULTS]
     kinds += [(name, _WORKERS) for name in (*ending, *(name for name in FAULTS if name not in _ENDING))]

@@ -378,6 +378,26 @@ def test_states_that_environments_offer_come_and_go(monkeypatch: pytest.MonkeyPa
     del gymnasium.registry["Walk-v0"]
 
 
+class Last(Walk):
+    """A world that cannot be brought back by its state: that ends its process."""
+
+    def set_state(self, state: Any) -> None:
+        os._exit(6)
+
+
+def test_a_state_that_ends_the_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym_stream, "EVERY", 2)
+    gymnasium.register("Last-v0", Last)
+    stream = GymStream("Last-v0", 3, env_workers=2, seed=4)
+    stream.reset()
+    for _ in range(4):
+        stream.step(np.zeros(3, np.int64))
+    with pytest.raises(StreamError, match=r"life 0, step 4 .*: put_state\(\) ended its process: exit status 6"):
+        stream.step(np.zeros(3, np.int64))
+    stream.close()
+    del gymnasium.registry["Last-v0"]
+
+
 def test_a_drift_without_effect_and_an_unknown_environment_are_told_as_here() -> None:
     for tasks in (
         GymTask("Pendulum-v1", drifts=parse_drifts("gravity:1")),
