@@ -13,7 +13,7 @@ from typing import Literal
 from lifelong.experiments.runs.errors import known_errors
 from lifelong.one_line import one_line
 
-__all__ = ["End", "changes_of", "fail_at", "in_child", "in_children"]
+__all__ = ["End", "changes_of", "do_in_child", "fail_at", "in_child", "in_children"]
 
 How = Literal["done", "refused", "traceback", "killed", "crash", "hang"]
 
@@ -48,6 +48,17 @@ def in_child(
         limit: seconds after which it counts as hanging.
     """
     return in_children([work], kill_before=kill_before, kill_after=kill_after, limit=limit)[0]
+
+
+def do_in_child(work: Callable[[], object]) -> None:
+    """Run `work`, to which nothing shall happen, in a fork of this process.
+
+    Raises:
+        RuntimeError: if it fails, or takes too long.
+    """
+    end = in_child(work)
+    if end.how != "done":
+        raise RuntimeError(f"it was to be undisturbed, but ended by {end.how}: {end.said}")
 
 
 def in_children(
@@ -99,9 +110,7 @@ def changes_of(work: Callable[[], object]) -> int:
             with open(counted.name, "w") as file:  # noqa: PTH123  as above
                 file.write(str(total))
 
-        end = in_child(counting)
-        if end.how != "done":
-            raise RuntimeError(f"it was to be undisturbed, but ended by {end.how}: {end.said}")
+        do_in_child(counting)
         return int(counted.read())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.experiments.campaigns.children import End, changes_of, in_child
+from lifelong.experiments.campaigns.children import End, changes_of, do_in_child, in_child
 from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, reads, train
 from lifelong.experiments.campaigns.trial import Trial
 
@@ -109,7 +109,7 @@ def damages(folder: Path, count: int, seed: int) -> Iterator[Trial]:
         seed: of the damages.
     """
     whole = config_of(_KIND, folder / "whole")
-    in_child(lambda: train(whole))
+    do_in_child(lambda: train(whole))
     half = elsewhere(whole, folder / "half")
     in_child(go_on(half), kill_before=changes_of(lambda: train(elsewhere(whole, folder / "counted"))) * 2 // 3)
     shutil.rmtree(folder / "counted")

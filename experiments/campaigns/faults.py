@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong.experiments.campaigns.children import changes_of, fail_at, in_child
+from lifelong.experiments.campaigns.children import changes_of, do_in_child, fail_at, in_child
 from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, reads, train
 from lifelong.experiments.campaigns.trial import Trial
 
@@ -30,7 +30,7 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
         seed: of the errors.
     """
     whole = config_of(_KIND, folder / "whole")
-    in_child(lambda: train(whole))
+    do_in_child(lambda: train(whole))
     number_of = {"train": changes_of(go_on(elsewhere(whole, folder / "counted")))}
     for verb in ("report", "retention"):
         number_of[verb] = changes_of(reads(verb, folder / "counted"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong.experiments.campaigns.children import changes_of, in_child
+from lifelong.experiments.campaigns.children import changes_of, do_in_child, in_child
 from lifelong.experiments.campaigns.lives import KINDS, config_of, differences, elsewhere, go_on, installed, train
 from lifelong.experiments.campaigns.trial import Trial
 from lifelong.experiments.runs.config import TrainConfig
@@ -31,7 +31,7 @@ def kills(folder: Path, count: int, seed: int) -> Iterator[Trial]:
         whole = config_of(kind, folder / f"whole-{place}")
         changes = changes_of(lambda config=whole: train(config))  # type: ignore[misc]
         began = time.monotonic()
-        in_child(lambda: train(elsewhere(whole, folder / "timed")))  # noqa: B023  it is called at once
+        do_in_child(lambda: train(elsewhere(whole, folder / "timed")))  # noqa: B023  it is called at once
         seconds = time.monotonic() - began
         shutil.rmtree(folder / "timed")
         for number in range(place, count, len(kinds)):

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lifelong.experiments.campaigns.children import in_child, in_children
+from lifelong.experiments.campaigns.children import do_in_child, in_child, in_children
 from lifelong.experiments.campaigns.lives import config_of, differences, elsewhere, go_on, train
 from lifelong.experiments.campaigns.trial import Trial
 
@@ -22,7 +22,7 @@ def writers(folder: Path, count: int, seed: int) -> Iterator[Trial]:
         seed: of the trainings.
     """
     whole = config_of(_KIND, folder / "alone", seed)
-    in_child(lambda: train(whole))
+    do_in_child(lambda: train(whole))
     for number in range(count):
         config = elsewhere(whole, folder / f"shared-{number}")
         if number % 2:  # half of them find a run that was interrupted
