@@ -4,6 +4,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -174,11 +176,21 @@ def test_a_fork_holds_no_lock(tmp_path: Path) -> None:
         os.close(end)
 
 
+def test_the_command_says_where_it_crashes() -> None:
+    code = (
+        "import ctypes, sys; sys.argv[1:] = ['--version']; from lifelong.cli import main; main(); ctypes.string_at(0)"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGSEGV
+    assert 'File "<string>", line 1 in <module>' in done.stderr
+
+
 def test_faults_come_apart_too_and_the_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*FAULTS]:
-        if name != "segmentation fault":
+        if name != "ends the process":
             monkeypatch.delitem(FAULTS, name)
     trials = chaos(ChaosConfig(("environments",), count=2))
     outcomes = [(trial.kind, trial.outcome) for trial in trials]
     ended, told = "the process ended, then the same bits", "one line, then the same bits"
-    assert outcomes == [("segmentation fault", ended), ("segmentation fault, apart", told)]
+    assert outcomes == [("ends the process", ended), ("ends the process, apart", told)]
