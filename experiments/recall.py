@@ -92,10 +92,10 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
         training: max(by_choice, key=lambda choice: sum(_score(finished[run]) for run in by_choice[choice]))
         for training, by_choice in tried.items()
     }
-    chosen = {
-        (task, name): [Run(task, name, lr, seed, shape) for seed in range(config.seeds)]
-        for (task, name), (shape, lr) in best.items()
-    }
+    chosen: dict[tuple[Task, str], list[Run]] = {}
+    for task, name in trainings:
+        shape, lr = best[task, name]
+        chosen[task, name] = [Run(task, name, lr, seed, shape) for seed in range(config.seeds)]
     _train_all([run for runs in chosen.values() for run in runs], config, finished, made, console)
     facts = []
     for (task, name), (shape, lr) in best.items():
