@@ -78,9 +78,9 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
         (name, shape): provenance(name, backbone, size.options) for (name, shape), (backbone, size) in built.items()
     }
     finished = _still_valid(_open(config.output, sizes), made, config.tasks, console)
-    trainings = list(itertools.product(config.tasks, memories))
+    trainings: list[tuple[Task, str]] = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
-    tried = {
+    tried: dict[tuple[Task, str], dict[tuple[str, float], list[Run]]] = {
         (task, name): {
             (shape, lr): [Run(task, name, lr, seed, shape) for seed in tuning] for shape in shapes[name] for lr in rates
         }
