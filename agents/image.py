@@ -5,6 +5,9 @@ rows and columns at the far edges (one of each in 84 × 84). All other images ar
 is read.
 """
 
+import math
+from functools import partial
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -13,9 +16,46 @@ from torch.utils.checkpoint import checkpoint
 
 from lifelong.agents.image_layout import image_rows
 
-__all__ = ["Image"]
+__all__ = ["Image", "PickedLives", "pick_lives"]
 
 _AT_ONCE = 2**21  # numbers of a batch of images that is read at once: 74 of 84 x 84 x 4, 20 of 210 x 160 x 3
+
+
+class PickedLives:
+    """Images of some lives of a segment, [n, T, *shape], which are copied when they are read, and only those.
+
+    Args:
+        images: [B, T, *shape].
+        lives: [n] numbers of lives.
+        steps: which of the T; None: all.
+    """
+
+    def __init__(self, images: Tensor, lives: Tensor, steps: range | None = None) -> None:
+        self.images, self.lives = images, lives
+        self.steps = range(images.shape[1]) if steps is None else steps
+        self.shape = torch.Size([len(lives), len(self.steps), *images.shape[2:]])
+
+    def __getitem__(self, some: tuple[slice, slice]) -> "PickedLives":
+        """Return some steps of all these lives, as `[:, steps]` of a tensor."""
+        return PickedLives(self.images, self.lives, self.steps[some[1]])
+
+    def rows(self, first: int, end: int) -> Tensor:
+        """Return images `first` to `end`, all lives and steps counted through: [end - first, *shape]."""
+        number = torch.arange(first, end)
+        life, step = self.lives[number // len(self.steps)], self.steps.start + number % len(self.steps)
+        place = (life * self.images.shape[1] + step).to(self.images.device)
+        return self.images.flatten(0, 1).index_select(0, place)
+
+
+def pick_lives(images: Tensor, lives: Tensor) -> "Tensor | PickedLives":
+    """Return `images[lives]`, or if they are many and large, what `Image` reads without a copy of all of them.
+
+    Args:
+        images: [B, T, *shape].
+        lives: [n] numbers of lives.
+    """
+    many = len(lives) * math.prod(images.shape[1:]) > _AT_ONCE
+    return PickedLives(images, lives) if many else images[lives]
 
 
 class Image(nn.Module):
@@ -40,9 +80,9 @@ class Image(nn.Module):
         self.padding = (0, right, 0, below)
         self.conv = nn.Sequential(
             nn.Conv2d(channels, 16, 5, stride=3),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(16, 32, 3, stride=2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Flatten(),
         )
         with torch.no_grad():
@@ -51,30 +91,39 @@ class Image(nn.Module):
         nn.init.normal_(self.linear.weight, std=size**-0.5)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | PickedLives) -> Tensor:
         """Return [..., D] from images [..., *shape].
 
         Many large images are read in parts, and with gradients each part once more in the backward pass: what their
         convolutions would keep until then is several times the images themselves.
         """
-        images = x.flatten(0, -self.axes - 1)
-        if images.numel() <= _AT_ONCE:
-            y = self._read(images)
+        batch, shape = x.shape[: -self.axes], x.shape[-self.axes :]
+        count, most = math.prod(batch), max(_AT_ONCE // math.prod(shape), 1)
+        if isinstance(x, PickedLives):
+            rows = x.rows
         else:
-            parts = images.split(max(_AT_ONCE * images.shape[0] // images.numel(), 1))
-            y = torch.cat([checkpoint(self._read, part, use_reentrant=False) for part in parts])
-        return y.reshape(*x.shape[: -self.axes], -1)
+            images = x.flatten(0, -self.axes - 1)
+            if count <= most:
+                return self._read(images).reshape(*batch, -1)
+            rows = partial(_rows, images)
+        parts = [partial(rows, first, min(first + most, count)) for first in range(0, count, most)]
+        read = [checkpoint(lambda part: self._read(part()), part, use_reentrant=False) for part in parts]
+        return torch.cat(read).reshape(*batch, -1)
 
     def _read(self, images: Tensor) -> Tensor:
         """Return [N, D] from images [N, *shape]."""
         pixels = images.movedim((self.rows + 1, self.rows + 2), (-2, -1))
         pixels = pixels.unsqueeze(1) if self.axes == 2 else pixels.flatten(1, -3)
-        pixels = pixels.to(self.linear.weight.dtype)
-        pixels = (pixels - self.low if self.low else pixels) / self.span
+        pixels = pixels.to(self.linear.weight.dtype, copy=True)
+        pixels = (pixels.sub_(self.low) if self.low else pixels).div_(self.span)
         if any(self.padding):
             pixels = nn.functional.pad(pixels, self.padding)
         y: Tensor = self.linear(self.conv(pixels))
         return y
+
+
+def _rows(images: Tensor, first: int, end: int) -> Tensor:
+    return images[first:end]
 
 
 def _left_out(side: int) -> int:
