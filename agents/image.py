@@ -6,19 +6,20 @@ is read.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lifelong.agents.image_layout import image_rows
+from lifelong.agents.image_parts import read_in_parts
 
 __all__ = ["Image", "PickedLives", "pick_lives"]
 
-_AT_ONCE = 2**21  # numbers of a batch of images that is read at once: 74 of 84 x 84 x 4, 20 of 210 x 160 x 3
+_AT_ONCE = 2**20  # numbers of a batch of images that is read at once: 37 of 84 x 84 x 4, 10 of 210 x 160 x 3
 
 
 class PickedLives:
@@ -26,25 +27,25 @@ class PickedLives:
 
     Args:
         images: [B, T, *shape].
-        lives: [n] numbers of lives.
-        steps: which of the T; None: all.
+        lives: n numbers of lives.
     """
 
-    def __init__(self, images: Tensor, lives: Tensor, steps: range | None = None) -> None:
+    def __init__(self, images: Tensor, lives: Sequence[int]) -> None:
         self.images, self.lives = images, lives
-        self.steps = range(images.shape[1]) if steps is None else steps
-        self.shape = torch.Size([len(lives), len(self.steps), *images.shape[2:]])
+        self.shape = torch.Size([len(lives), *images.shape[1:]])
 
-    def __getitem__(self, some: tuple[slice, slice]) -> "PickedLives":
+    def __getitem__(self, steps: tuple[slice, slice]) -> "PickedLives":
         """Return some steps of all these lives, as `[:, steps]` of a tensor."""
-        return PickedLives(self.images, self.lives, self.steps[some[1]])
+        return PickedLives(self.images[steps], self.lives)
 
     def rows(self, first: int, end: int) -> Tensor:
         """Return images `first` to `end`, all lives and steps counted through: [end - first, *shape]."""
-        number = torch.arange(first, end)
-        life, step = self.lives[number // len(self.steps)], self.steps.start + number % len(self.steps)
-        place = (life * self.images.shape[1] + step).to(self.images.device)
-        return self.images.flatten(0, 1).index_select(0, place)
+        runs, length = [], self.shape[1]
+        while first < end:
+            life, step = divmod(first, length)
+            runs.append(self.images[self.lives[life], step : step + end - first])
+            first += len(runs[-1])
+        return torch.cat(runs)
 
 
 def pick_lives(images: Tensor, lives: Tensor) -> "Tensor | PickedLives":
@@ -55,7 +56,7 @@ def pick_lives(images: Tensor, lives: Tensor) -> "Tensor | PickedLives":
         lives: [n] numbers of lives.
     """
     many = len(lives) * math.prod(images.shape[1:]) > _AT_ONCE
-    return PickedLives(images, lives) if many else images[lives]
+    return PickedLives(images, lives.tolist()) if many else images[lives]
 
 
 class Image(nn.Module):
@@ -99,31 +100,25 @@ class Image(nn.Module):
         """
         batch, shape = x.shape[: -self.axes], x.shape[-self.axes :]
         count, most = math.prod(batch), max(_AT_ONCE // math.prod(shape), 1)
-        if isinstance(x, PickedLives):
-            rows = x.rows
-        else:
-            images = x.flatten(0, -self.axes - 1)
+        if isinstance(x, Tensor):
             if count <= most:
-                return self._read(images).reshape(*batch, -1)
-            rows = partial(_rows, images)
-        parts = [partial(rows, first, min(first + most, count)) for first in range(0, count, most)]
-        read = [checkpoint(lambda part: self._read(part()), part, use_reentrant=False) for part in parts]
-        return torch.cat(read).reshape(*batch, -1)
+                y: Tensor = self.linear(self._features(x.flatten(0, -self.axes - 1)))
+                return y.reshape(*batch, -1)
+            x = x[None] if len(batch) == 1 else x.flatten(0, -self.axes - 2)
+            x = PickedLives(x, range(len(x)))
+        parts = [partial(x.rows, first, min(first + most, count)) for first in range(0, count, most)]
+        return read_in_parts(parts, self._features, self.conv, self.linear).reshape(*batch, -1)
 
-    def _read(self, images: Tensor) -> Tensor:
-        """Return [N, D] from images [N, *shape]."""
+    def _features(self, images: Tensor) -> Tensor:
+        """Return what the linear map reads, [N, M], from images [N, *shape]."""
         pixels = images.movedim((self.rows + 1, self.rows + 2), (-2, -1))
         pixels = pixels.unsqueeze(1) if self.axes == 2 else pixels.flatten(1, -3)
         pixels = pixels.to(self.linear.weight.dtype, copy=True)
         pixels = (pixels.sub_(self.low) if self.low else pixels).div_(self.span)
         if any(self.padding):
             pixels = nn.functional.pad(pixels, self.padding)
-        y: Tensor = self.linear(self.conv(pixels))
-        return y
-
-
-def _rows(images: Tensor, first: int, end: int) -> Tensor:
-    return images[first:end]
+        features: Tensor = self.conv(pixels)
+        return features
 
 
 def _left_out(side: int) -> int:
