@@ -362,8 +362,8 @@ class Agent(nn.Module):
     def _mask(self, given: Any, observation: TensorDict) -> Tensor | None:
         """Return the action masks [B, n], from what was given or the observation; None where there are none."""
         head, batch = self.policy.head, observation.shape[0]
-        if given is None and self.policy.mask_path is not None:
-            given = observation[self.policy.mask_path].cpu().numpy()
+        if given is None and (path := self.policy.mask_path) is not None:
+            given = _arrays(observation[tuple(map(str, path))])
         if given is None or not head.masks.size:
             return None
         masks = given.cpu().numpy() if isinstance(given, Tensor) else given
@@ -462,3 +462,8 @@ def _with_batch_axis(obs: Any, space: spaces.Space[Any]) -> Any:
         return {str(i): _with_batch_axis(part, inner) for i, (part, inner) in enumerate(zip(parts, space, strict=True))}
     array = np.asarray(obs)
     return array[None] if array.ndim == len(space.shape or ()) else array
+
+
+def _arrays(tree: Tensor | TensorDict) -> Any:
+    """Return a tensor as an array, and a TensorDict as a dict of arrays."""
+    return tree.cpu().numpy() if isinstance(tree, Tensor) else {key: _arrays(inner) for key, inner in tree.items()}

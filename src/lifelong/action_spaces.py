@@ -302,6 +302,11 @@ def _joined(space: AnySpace, mask: Any) -> NDArray[Any]:
         if given.keys() != entries.keys():
             raise ValueError(f"action_mask must have the entries {list(entries)}, got {list(given)}")
         return np.concatenate([_joined(inner, given[key]) for key, inner in entries.items()])
+    if isinstance(mask, Mapping):  # a tuple, as a stream or a TensorDict holds it
+        names = [str(key) for key in mask]
+        if names != [str(number) for number in range(len(names))]:
+            raise ValueError(f"action_mask must be numbers, side by side, for actions {space}, got a dict of {names}")
+        mask = tuple(mask.values())
     if isinstance(mask, tuple):
         return np.concatenate([_joined(space, part) for part in mask])
     return np.reshape(mask, -1)
