@@ -15,7 +15,6 @@ import copy
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -116,7 +115,7 @@ class HistoryWrapper(VectorWrapper):
             ValueError: if the environment hands over something else; see `vector_gate.py`.
         """
         rows = as_rows(self._actions, actions, self.num_envs).copy()  # environments may write to their actions
-        taken = rows.copy() if isinstance(self._actions, spaces.Box) else as_actions(self._own_actions, rows)
+        taken = as_actions(self._own_actions, rows)
         observation, reward, terminated, truncated, info = check_step(self.env, self.env.step(taken))
         ended = terminated | truncated
         self._action, self._reward, self._episode_start = rows, np.array(reward), np.zeros_like(ended)
