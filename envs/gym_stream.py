@@ -186,6 +186,11 @@ class GymStream(TaskStream):
         self._envs = {(slot, number): self._adapted(env, number) for (slot, number), env in self._envs.items()}
         return self._common
 
+    @property
+    def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]] | None:
+        """Observation and action space of the environments themselves; None where `unify` made common ones."""
+        return None if self._common is not None else self._own_spaces[0]
+
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the observation and action space of a task; validate that an agent can read them."""
         return _spaces_of(self.environment(0, number), self._recipes[number].env_id)
