@@ -72,8 +72,8 @@ def validate_space(space: AnySpace, name: str) -> None:
             and (most := int(_choices(leaf).max(initial=0))) >= MOST
         ):
             raise ValueError(
-                f"{name}: actions {brief(leaf, 60)}{where} have {most:,} choices, and at most {MOST - 1:,} are supported; "
-                "take a number as a Box, or a code as its digits in a MultiDiscrete"
+                f"{name}: actions {brief(leaf, 60)}{where} have {most:,} choices, and at most {MOST - 1:,} are "
+                "supported; take a number as a Box, or a code as its digits in a MultiDiscrete"
             )
         if leaf.dtype == np.longdouble:  # of 16 bytes, which neither torch nor compiled loops have
             raise ValueError(
