@@ -5,6 +5,7 @@
 The whole is pure: it returns the new state of the memory and keeps none.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from lifelong.agents.action_heads import ACTION_STD, ActionHead, ActionStd, acto
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history import has_history
+from lifelong.mask_entry import at_path, mask_path
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 
 with broken_mujoco_hidden():
@@ -65,8 +67,6 @@ class ActorCritic(TensorDictModuleBase):
             raise ValueError(f"a working memory needs the entry episode_start of observations, got {encoder.space}")
         self.encoder, self.backbone = encoder, backbone
         self.head = ActionHead(action_space)
-        self.mask_path = _mask_path(encoder.space) if self.head.masks.size else None
-        """Where an observation holds the action mask; None if it does not."""
         self.actor = actor_of(backbone.width, self.head, action_std)
         value = nn.Linear(backbone.width, 1)
         nn.init.orthogonal_(value.weight, 0.1)
@@ -129,6 +129,19 @@ class ActorCritic(TensorDictModuleBase):
         distribution: Distribution = head.distribution_class(**parameters, **head.distribution_kwargs)
         return distribution
 
+    @functools.cached_property
+    def mask_path(self) -> tuple[Any, ...] | None:
+        """Keys that lead to the action mask in an observation; None if it holds none.
+
+        Raises:
+            ValueError: if it is not clear which entry is the mask.
+        """
+        space = self.encoder.space
+        if isinstance(space, spaces.Dict) and has_history(space):
+            path = mask_path(space["observation"], self.head.space)
+            return None if path is None else ("observation", *path)
+        return mask_path(space, self.head.space)
+
     def mask_of(self, observation: Any, info: Mapping[str, Any], num_envs: int) -> Tensor | None:
         """Return the action masks [B, n] that a vector environment tells; None where it tells none.
 
@@ -141,10 +154,8 @@ class ActorCritic(TensorDictModuleBase):
             ValueError: if a mask does not fit the action space, or leaves nothing to choose.
         """
         mask = info.get("action_mask")
-        if mask is None and self.mask_path is not None:
-            mask = observation
-            for key in self.mask_path:
-                mask = mask[key]
+        if mask is None and (path := self.mask_path) is not None:
+            mask = at_path(observation, path)
         if mask is None or not self.head.masks.size:
             return None
         legal = self.head.masks.read_batch(mask, num_envs)
@@ -242,14 +253,3 @@ class ActorCritic(TensorDictModuleBase):
         tensordict["state_value"] = self.value(hidden)[..., None]
         tensordict["next", "state"] = state
         return tensordict
-
-
-def _mask_path(space: spaces.Space[Any]) -> tuple[str, ...] | None:
-    """Return where an observation holds an action mask, as an environment or a stream shows it; None if it does not."""
-    for above in ((), ("observation",)):
-        inner: Any = space
-        for key in above:
-            inner = inner.spaces.get(key) if isinstance(inner, spaces.Dict) else None
-        if isinstance(inner, spaces.Dict) and "action_mask" in inner.spaces:
-            return (*above, "action_mask")
-    return None

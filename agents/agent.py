@@ -24,6 +24,7 @@ from lifelong.agents.agent_state import AgentState
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.encoder import Encoder, as_tensors
+from lifelong.agents.env_spaces import as_stream_shows
 from lifelong.agents.history import HISTORY, has_history, space_with_history
 from lifelong.agents.leaves import leaves_of
 from lifelong.agents.scaling import Normalize
@@ -42,6 +43,8 @@ class Agent(nn.Module):
         action_space: for one life; see `action_heads.py`.
         carry: when the memory is reset: `lifetime`, only with a new life; `task`, also with a new task; `episode`, with
             every episode.
+        env_spaces: of the environment itself where a stream stood between it and the policy: observations without
+            history are read as of the first, and actions returned for them are of the second. None: as the policy's.
 
     Raises:
         ValueError: if `carry` is unknown, or the observation space has no history.
@@ -53,6 +56,7 @@ class Agent(nn.Module):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         carry: Carry = "lifetime",
+        env_spaces: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None,
     ) -> None:
         super().__init__()
         if carry not in CARRY:
@@ -64,6 +68,7 @@ class Agent(nn.Module):
         self.policy = policy
         self.carry: Carry = carry
         self.observation_space, self.action_space = observation_space, action_space
+        self.env_spaces = env_spaces
         self._spaces = {"observation": str(observation_space), "action": str(action_space)}
         self._layout = {name: x.shape[1:] for name, x in self.initial_state(1).tensors().items()}
 
@@ -198,7 +203,8 @@ class Agent(nn.Module):
         )
         rows = self.policy.head.executed(policy_out["action"])
         single = self._batch_size(self._without_text(obs)) is None
-        return as_actions(self.action_space, rows[0] if single else rows), after
+        space = self.action_space if self.env_spaces is None or _is_whole(obs) else self.env_spaces[1]
+        return as_actions(space, rows[0] if single else rows), after
 
     @torch.no_grad()
     def step(
@@ -333,7 +339,10 @@ class Agent(nn.Module):
         return observation, state
 
     def _without_text(self, obs: Any) -> Any:
-        return hash_text(self.observation_space if _is_whole(obs) else self.observation_space["observation"], obs)
+        if _is_whole(obs):
+            return hash_text(self.observation_space, obs)
+        shown = obs if self.env_spaces is None else as_stream_shows(self.env_spaces[0], obs)
+        return hash_text(self.observation_space["observation"], shown)
 
     def _batch_size(self, obs: Any) -> int | None:
         """Return B, or None if `obs` is one observation; validate it against the space."""
@@ -362,8 +371,8 @@ class Agent(nn.Module):
     def _mask(self, given: Any, observation: TensorDict) -> Tensor | None:
         """Return the action masks [B, n], from what was given or the observation; None where there are none."""
         head, batch = self.policy.head, observation.shape[0]
-        if given is None and self.policy.mask_path is not None:
-            given = observation[self.policy.mask_path].cpu().numpy()
+        if given is None and (path := self.policy.mask_path) is not None:
+            given = _arrays(observation[tuple(map(str, path))])
         if given is None or not head.masks.size:
             return None
         masks = given.cpu().numpy() if isinstance(given, Tensor) else given
@@ -456,9 +465,15 @@ def _check_categories(array: NDArray[Any], leaf: Any, path: tuple[str, ...]) -> 
 def _with_batch_axis(obs: Any, space: spaces.Space[Any]) -> Any:
     """Return an observation with a batch axis and tuples as dicts; an array where the space is no Dict or Tuple."""
     if isinstance(space, spaces.Dict):
-        return {key: _with_batch_axis(obs[key], inner) for key, inner in space.spaces.items()}
+        named = obs if isinstance(obs, Mapping) else {str(i): part for i, part in enumerate(obs)}
+        return {key: _with_batch_axis(named[key], inner) for key, inner in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         parts = [obs[str(i)] if isinstance(obs, Mapping) else obs[i] for i in range(len(space.spaces))]
         return {str(i): _with_batch_axis(part, inner) for i, (part, inner) in enumerate(zip(parts, space, strict=True))}
     array = np.asarray(obs)
     return array[None] if array.ndim == len(space.shape or ()) else array
+
+
+def _arrays(tree: Tensor | TensorDict) -> Any:
+    """Return a tensor as an array, and a TensorDict as a dict of arrays."""
+    return tree.cpu().numpy() if isinstance(tree, Tensor) else {key: _arrays(inner) for key, inner in tree.items()}

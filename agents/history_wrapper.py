@@ -15,7 +15,6 @@ import copy
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -34,6 +33,7 @@ from lifelong.agents.episode_ends import final_observation
 from lifelong.agents.history import space_with_history
 from lifelong.agents.vector_gate import check_observation, check_reset, check_step
 from lifelong.hashed_words import hash_text, without_text
+from lifelong.mask_entry import at_path, mask_path
 
 __all__ = ["HistoryWrapper"]
 
@@ -71,6 +71,7 @@ class HistoryWrapper(VectorWrapper):
         validate_space(action_space, "env")
         self._own_actions, self._actions, self._read_mask = action_space, from_zero(action_space), Masks(action_space)
         self._masked = self._read_mask.size > 0
+        self._mask_path = mask_path(env.single_observation_space, action_space)
         self._read = without_text(env.single_observation_space)
         if history:
             self.single_observation_space = space_with_history(self._read, action_space)
@@ -114,7 +115,7 @@ class HistoryWrapper(VectorWrapper):
             ValueError: if the environment hands over something else; see `vector_gate.py`.
         """
         rows = as_rows(self._actions, actions, self.num_envs).copy()  # environments may write to their actions
-        taken = rows.copy() if isinstance(self._actions, spaces.Box) else as_actions(self._own_actions, rows)
+        taken = as_actions(self._own_actions, rows)
         observation, reward, terminated, truncated, info = check_step(self.env, self.env.step(taken))
         ended = terminated | truncated
         self._action, self._reward, self._episode_start = rows, np.array(reward), np.zeros_like(ended)
@@ -142,8 +143,8 @@ class HistoryWrapper(VectorWrapper):
         """Return the entry `action_mask` of `info`; none where no environment says what is legal."""
         if not self._masked:
             return {}
-        if isinstance(observation, dict) and "action_mask" in observation:
-            return {"action_mask": self._read_mask.read_batch(observation["action_mask"], self.num_envs)}
+        if self._mask_path is not None:
+            return {"action_mask": self._read_mask.read_batch(at_path(observation, self._mask_path), self.num_envs)}
         if "action_mask" not in info:
             return {}
         masks, present = info["action_mask"], info.get("_action_mask", np.ones(self.num_envs, np.bool_))

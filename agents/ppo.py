@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict
@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.entropy import against_uniform
+from lifelong.agents.image import pick_lives
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.return_scale import ReturnScale
@@ -242,7 +243,8 @@ class PPO:
         """
         config, lr_fraction = self.config, given.lr_fraction
         part = {name: x[some] for name, x in given.batch.items()}
-        seen = {path: x[some] for path, x in given.observation.items()}
+        images = self.policy.encoder.image_paths
+        seen: Any = {p: pick_lives(x, some) if p in images else x[some] for p, x in given.observation.items()}
         with BF16Products() if self._bf16 else nullcontext():
             losses, log_ratio, now = self.losses(part, seen, given.state[some])
         ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()

@@ -73,6 +73,7 @@ from lifelong.envs.suites import default_settings, make_registered
 from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 from lifelong.envs.worker import ProcessEndedError
+from lifelong.mask_entry import mask_path
 
 __all__ = ["GymStream", "drifting", "is_minigrid", "make_task"]
 
@@ -153,6 +154,8 @@ class GymStream(TaskStream):
         self._discrete = isinstance(act_space, spaces.Discrete)
         self._read_mask = Masks(act_space)
         self._masks: NDArray[np.bool_] | None = None  # [B, choices] of the present step, from the first one seen on
+        if any(mask_path(*pair) for pair in self._own_spaces):
+            self._masks = np.ones((num_envs, self._read_mask.size), np.bool_)  # the other tasks observe none that fits
         self._obs = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(obs_space)}
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = {path: kept for path, kept in self._obs.items() if np.issubdtype(kept.dtype, np.inexact)}
@@ -182,6 +185,11 @@ class GymStream(TaskStream):
         self._obs_spaces, self._common = obs_spaces, (common_observations(obs_spaces), common_actions(act_spaces))
         self._envs = {(slot, number): self._adapted(env, number) for (slot, number), env in self._envs.items()}
         return self._common
+
+    @property
+    def env_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]] | None:
+        """Observation and action space of the environments themselves; None where `unify` made common ones."""
+        return None if self._common is not None else self._own_spaces[0]
 
     def _spaces(self, number: int) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
         """Return the observation and action space of a task; validate that an agent can read them."""
@@ -684,8 +692,11 @@ def make_task(task: GymTask, render_mode: str | None = None, *, first: bool = Tr
             env = mission.MissionWords(env)
     if has_text(env.observation_space, besides="mission" if minigrid else None):
         env = TextWords(env)
-    if isinstance(env.observation_space, spaces.Dict) and "action_mask" in env.observation_space.spaces:
-        env = MaskInfo(env)
+    try:
+        path = mask_path(env.observation_space, env.action_space)
+    except ValueError as error:
+        raise ValueError(f"{task.env_id}: {error}") from error
+    env = env if path is None else MaskInfo(env, path)
     return Drifted(env, task.drifts) if task.drifts else env
 
 

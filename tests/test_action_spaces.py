@@ -24,6 +24,8 @@ SPACES: dict[str, spaces.Space[Any]] = {
     "integers": spaces.Box(-1, 1, (3,), np.int64),
     "pixels": spaces.Box(0, 255, (2, 2), np.uint8),
     "floats": spaces.Box(np.array([0.5, -np.inf], np.float32), np.array([2, np.inf], np.float32)),
+    "half floats": spaces.Box(-2, 3, (2,), np.float16),
+    "booleans": spaces.Box(0, 1, (3,), np.bool_),
     "one float": spaces.Box(0, 1, (), np.float64),
     "tuple": spaces.Tuple([spaces.Discrete(2, start=-1), spaces.Box(-1, 1, (2,), np.float32)]),
     "dict": spaces.Dict(
@@ -143,5 +145,12 @@ def test_an_unsupported_space_is_refused_with_entry_and_remedy() -> None:
     space = spaces.Dict(arm=spaces.Box(0, 1, (2,)), words=spaces.Tuple([spaces.Text(3)]))
     with pytest.raises(ValueError, match=r"Robot-v0: actions Text\(.*\) of entry 'words/0' are not .*TransformAction"):
         validate_space(space, "Robot-v0")
+    for space, said in (
+        (spaces.Discrete(10**10), r"Discrete\(10000000000\) have 10,000,000,000 choices, and at most 16,777,215"),
+        (spaces.Tuple([spaces.MultiDiscrete([2, 1 << 24])]), "of entry '0' have 16,777,216 choices"),
+        (spaces.Box(-1, 1, (2,), np.longdouble), "are of float128; float64 is the longest supported"),
+    ):
+        with pytest.raises(ValueError, match=f"Robot-v0: actions .*{said}"):
+            validate_space(space, "Robot-v0")
     for fine in SPACES.values():
         validate_space(fine, "Robot-v0")

@@ -21,7 +21,12 @@ NAMES = {
     "trust",
 }  # the lowest floor; `kernels` needs nothing but torch, triton and numba
 LOOPS = {"compiled_cache"}  # `envs` and `kernels` never meet: what both know of compiled loops
-SPACES = {"action_spaces", "hashed_words", "readable"}  # `envs` and `agents` never meet: what both know of spaces
+SPACES = {
+    "action_spaces",
+    "hashed_words",
+    "mask_entry",
+    "readable",
+}  # `envs` and `agents` never meet: what both know of spaces
 MAY_IMPORT = {
     "kernels": LOOPS,
     "memory": {"kernels"} | NAMES,

@@ -124,7 +124,8 @@ def load_agent(run: str | Path, device: str = "cpu", *, trust: bool = False) -> 
             f"lives may go worse: load_life({str(folder)!r}, agent) returns a state with the memory of training",
             stacklevel=2,
         )
-    return Agent(policy, stream.single_observation_space, stream.single_action_space, config.carry)
+    own = getattr(stream, "env_spaces", None)
+    return Agent(policy, stream.single_observation_space, stream.single_action_space, config.carry, own)
 
 
 def load_life(run: str | Path, agent: Agent, slots: int | Sequence[int] = 0, *, trust: bool = False) -> AgentState:

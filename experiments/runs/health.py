@@ -219,14 +219,18 @@ def plasticity_scalars(policy: ActorCritic, replayed: Replay) -> dict[str, float
 
 @contextmanager
 def _activities(policy: ActorCritic) -> Iterator[list[Tensor]]:
-    """Collect the activity of the hidden units of each layer of encoder and backbone, in the order they are run in."""
+    """Collect the activity of the hidden units of each layer of encoder and backbone, over all parts it is run on."""
     found: list[Tensor] = []
+    parts: dict[nn.Module, list[tuple[Tensor, int]]] = {}
 
     def of_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        found.append(activity(inputs[0].flatten(0, -2)))
+        add(module, inputs[0].flatten(0, -2))
 
     def of_channels(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        found.append(activity(output.movedim(1, -1).flatten(0, -2)))
+        add(module, output.movedim(1, -1).flatten(0, -2))
+
+    def add(module: nn.Module, h: Tensor) -> None:
+        parts.setdefault(module, []).append((activity(h), len(h)))
 
     layers = [*policy.encoder.modules(), *policy.backbone.mlps.modules()]
     handles = [layer.product.register_forward_pre_hook(of_inputs) for layer in layers if isinstance(layer, GatedMLP)]
@@ -236,6 +240,9 @@ def _activities(policy: ActorCritic) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+        for of_layer in parts.values():
+            steps = sum(n for _, n in of_layer)
+            found.append(torch.stack([active * (n / steps) for active, n in of_layer]).sum(0))
 
 
 def _floats(state: TensorDict) -> Iterator[tuple[str, Tensor]]:

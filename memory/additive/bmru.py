@@ -12,7 +12,7 @@ The thresholds are steps without a slope: their gradient is that of `kernels/har
 refused. Bands are centred at c = 1, their half widths spread evenly over the units, at first from 0.3 to 1: the last
 hold until an input is large.
 
-Shapes: B lives, T steps, D width, N hidden units; state h [B, N]. A pass is a loop over its steps.
+Shapes: B lives, T steps, D width, N hidden units; state h [B, N]. A pass takes log2 T sweeps over its steps.
 Cost per step: 4 N D + 8 N floating-point operations; 4 N bytes of state.
 Source: the first-quadrant BMRU of arXiv:2605.15216, by its figure of the cell. A variant: the gradient of the steps,
 the initial bands, and lo < hi by parameters are ours. The unit that came first, arXiv:2601.09495, holds -a or a, and
@@ -61,13 +61,31 @@ class BMRU(Memory):
         """Set, clear or hold T times; see `Memory.forward`."""
         c, half = self.candidate(x).relu(), functional.softplus(self.half_width)
         above, below = hard_step(c - self.centre - half), hard_step(self.centre - half - c)
-        hold, h, hs = (1 - above) * (1 - below), state["h"], []
-        for t in range(x.shape[1]):
-            h = above[:, t] * self.level + hold[:, t] * h.masked_fill(start[:, t, None], 0.0)
-            hs.append(h)
-        return self.output(torch.stack(hs, 1)), TensorDict({"h": h}, [x.shape[0]])
+        h = _held(above * self.level, (1 - above) * (1 - below), state["h"], start)
+        return self.output(h), TensorDict({"h": h[:, -1]}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:
         """Projections and recurrence of one step of one life."""
         return linear_flops(self) + 8 * self.hidden
+
+
+def _held(written: Tensor, hold: Tensor, h: Tensor, start: Tensor) -> Tensor:
+    """Return h_t = written_t + hold_t h_{t-1}, all t at once, by doubling the steps that one factor spans.
+
+    A unit that is held is not written, so no sum here has two terms: the numbers are those of a loop, to the bit.
+
+    Args:
+        written: [B, T, N].
+        hold: [B, T, N], 0 or 1.
+        h: [B, N] before the first step.
+        start: [B, T] bool.
+    """
+    hold = hold.masked_fill(start[..., None], 0.0)
+    written = torch.cat([written[:, :1] + hold[:, :1] * h[:, None], written[:, 1:]], 1)
+    span = 1
+    while span < written.shape[1]:
+        written = torch.cat([written[:, :span], written[:, span:] + hold[:, span:] * written[:, :-span]], 1)
+        hold = torch.cat([hold[:, :span], hold[:, span:] * hold[:, :-span]], 1)
+        span *= 2
+    return written

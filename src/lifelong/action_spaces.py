@@ -25,7 +25,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.readable import brief, same_names
+from lifelong.readable import MOST, brief, same_names
 
 __all__ = [
     "Masks",
@@ -66,6 +66,18 @@ def validate_space(space: AnySpace, name: str) -> None:
             raise ValueError(
                 f"{name}: actions {brief(leaf, 60)}{where} are not supported; supported are {_SUPPORTED}: "
                 "wrap the environment in gymnasium.wrappers.TransformAction, which makes its actions from one"
+            )
+        if (
+            isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete)
+            and (most := int(_choices(leaf).max(initial=0))) >= MOST
+        ):
+            raise ValueError(
+                f"{name}: actions {brief(leaf, 60)}{where} have {most:,} choices, and at most {MOST - 1:,} are "
+                "supported; take a number as a Box, or a code as its digits in a MultiDiscrete"
+            )
+        if leaf.dtype == np.longdouble:  # of 16 bytes, which neither torch nor compiled loops have
+            raise ValueError(
+                f"{name}: actions {brief(leaf, 60)}{where} are of {leaf.dtype}; float64 is the longest supported"
             )
         if not _size(leaf):
             raise ValueError(f"{name}: actions {leaf}{where} hold no number; an action needs at least one")
@@ -115,7 +127,7 @@ def no_action(space: AnySpace) -> NDArray[Any]:
     if isinstance(space, spaces.MultiBinary):
         return np.full(space.shape, 2, np.int64)
     if isinstance(space, spaces.Box):
-        return np.asarray(np.clip(0, space.low, space.high), space.dtype)
+        return np.asarray(np.clip(0, space.low, space.high), np.float32 if space.dtype == np.float16 else space.dtype)
     raise ValueError(f"action space must be {_SUPPORTED}, got {space}")
 
 
@@ -272,7 +284,7 @@ def spread_rows(space: AnySpace, u: NDArray[np.float64]) -> NDArray[Any]:
                 continue
             bounded = np.isfinite(low) & np.isfinite(high)
             inside = np.where(bounded, low, -1) + part * (np.where(bounded, high, 1) - np.where(bounded, low, -1))
-            parts.append(np.clip(inside, low, high))
+            parts.append(np.clip(inside, low, high).astype(leaf.dtype))
         else:
             parts.append(np.floor(part * _choices(leaf)))
     return np.concatenate(parts, -1).reshape(*u.shape[:-1], *row.shape).astype(row.dtype)
@@ -302,6 +314,11 @@ def _joined(space: AnySpace, mask: Any) -> NDArray[Any]:
         if given.keys() != entries.keys():
             raise ValueError(f"action_mask must have the entries {list(entries)}, got {list(given)}")
         return np.concatenate([_joined(inner, given[key]) for key, inner in entries.items()])
+    if isinstance(mask, Mapping):  # a tuple, as a stream or a TensorDict holds it
+        names = [str(key) for key in mask]
+        if names != [str(number) for number in range(len(names))]:
+            raise ValueError(f"action_mask must be numbers, side by side, for actions {space}, got a dict of {names}")
+        mask = tuple(mask.values())
     if isinstance(mask, tuple):
         return np.concatenate([_joined(space, part) for part in mask])
     return np.reshape(mask, -1)
@@ -320,7 +337,8 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
     shape = (batch, *(leaf.shape or ()))
     if actions.shape != shape:
         raise ValueError(f"actions{where} must be {list(shape)}, got {list(actions.shape)}")
-    whole = actions.dtype.kind in "iu" or (actions.dtype.kind == "b" and isinstance(leaf, spaces.MultiBinary))
+    binary = isinstance(leaf, spaces.MultiBinary) or leaf.dtype == np.bool_
+    whole = actions.dtype.kind in "iu" or (actions.dtype.kind == "b" and binary)
     if isinstance(leaf, spaces.Discrete):
         if not whole:
             raise ValueError(f"actions{where} must be integers, got {actions.dtype}")

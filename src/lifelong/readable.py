@@ -39,6 +39,8 @@ def refusal(space: spaces.Space[Any]) -> str | None:
         return None if len(space.spaces) else "it has no entries; leave it out, or give a constant Discrete(1)"
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in (space.shape or (1,)):
         return f"it is empty, of shape {list(space.shape or ())}; leave it out, or give a constant Discrete(1)"
+    if space.dtype == np.longdouble:
+        return f"its numbers are of {space.dtype}; give float32 or float64"
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return _too_many(space)
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.Text):

@@ -20,6 +20,8 @@ SPACES: dict[str, spaces.Space[Any]] = {
     "multi-binary": spaces.MultiBinary(3),
     "half bounded": spaces.Box(0, np.inf, (2,), np.float32),
     "integers": spaces.Box(-1, 1, (2,), np.int64),
+    "half floats": spaces.Box(-1, 1, (2,), np.float16),
+    "booleans": spaces.Box(0, 1, (3,), np.bool_),
     "wide integers": spaces.Box(-999, 999, (2,), np.int32),
     "partly fixed": spaces.Box(np.array([-1, 3], np.float32), np.array([1, 3], np.float32)),
     "dict": spaces.Dict(

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from lifelong.agents import Encoder
 from lifelong.agents.encoder import as_tensors
-from lifelong.agents.image import Image
+from lifelong.agents.image import Image, PickedLives, pick_lives
 from lifelong.agents.image_layout import image_rows, layout
 
 IMAGES: dict[str, tuple[spaces.Space[Any], str, int]] = {
@@ -136,3 +136,23 @@ def test_many_large_images_are_read_in_parts_with_the_same_result_and_gradients(
     for parts in found[1:]:
         for one, other in zip(parts, found[0], strict=True):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [slice(None), slice(2, 5), slice(4, 9)])
+def test_picked_lives_are_read_as_copies_of_them_are(monkeypatch: pytest.MonkeyPatch, steps: slice) -> None:
+    torch.manual_seed(0)
+    image = Image(spaces.Box(0, 255, (20, 18, 3), np.uint8), 8)
+    x, lives = torch.randint(0, 256, (4, 7, 20, 18, 3), dtype=torch.uint8), torch.tensor([3, 0, 2])
+    monkeypatch.setattr("lifelong.agents.image._AT_ONCE", 4 * 20 * 18 * 3)
+    picked = pick_lives(x, lives)
+    assert isinstance(picked, PickedLives)
+    found = []
+    for seen in (x[lives][:, steps], picked[:, steps]):
+        image.zero_grad()
+        y = image(seen)
+        y.square().sum().backward()
+        found.append([y.detach(), *(p.grad for p in image.parameters() if p.grad is not None)])
+    assert found[0][0].shape == (*x[:3, steps].shape[:2], 8)
+    assert all(one.equal(other) for one, other in zip(*found, strict=True))
+    monkeypatch.undo()
+    assert pick_lives(x, lives).equal(x[lives])  # few small ones are copied

@@ -3,13 +3,17 @@ from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tensordict import TensorDict
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from lifelong.agents import PPO, ActorCritic, PPOConfig, Rollout, Segment
-from lifelong.agents.ppo import advantages, divergence, entries, replay
+from lifelong.agents import PPO, ActorCritic, Agent, PPOConfig, Rollout, Segment
+from lifelong.agents.ppo import Given, advantages, divergence, entries, replay
 from lifelong.envs import CuedRecall, make_stream
 from lifelong.memory import MEMORIES
 
@@ -272,3 +276,53 @@ def test_an_agent_with_a_memory_learns_to_use_it_over_episode_ends(
     # of the cue of the episode before, the right answer is shown: there is nothing to remember
     known = np.concatenate([rows["success"][rows["lag_episodes"] >= 2] for rows in segments[-10:]])
     assert least <= known.mean() <= most
+
+
+class Frames(gymnasium.Env[Any, Any]):
+    """Random frames."""
+
+    action_space = spaces.Discrete(3)
+
+    def __init__(self, space: spaces.Box) -> None:
+        self.observation_space = space
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.step(0)[0], {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.np_random.integers(0, 256, self.observation_space.shape, np.uint8), 1.0, False, False, {}
+
+
+class Largest(TorchDispatchMode):
+    """Size of the largest tensor that is made in the block."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = call(*args, **(kwargs or {}))
+        views = {schema.alias_info is not None for schema in call._schema.returns}
+        if isinstance(result, torch.Tensor) and views == {False}:
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+@pytest.mark.parametrize("tbptt", [0, 5])
+def test_images_of_a_minibatch_are_never_copied_as_a_whole(monkeypatch: pytest.MonkeyPatch, tbptt: int) -> None:
+    space = spaces.Box(0, 255, (40, 40, 3), np.uint8)
+    found, size, length = [], 40 * 40 * 3, 12
+    for most in (2**30, 4 * size):
+        monkeypatch.setattr("lifelong.agents.image._AT_ONCE", most)
+        torch.manual_seed(0)
+        env = SyncVectorEnv([lambda: Frames(space)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
+        agent = Agent.for_spaces(env, width=8)
+        learner = PPO(agent, PPOConfig(minibatches=2, tbptt=tbptt))
+        segment = Rollout(agent, env, seed=0).collect(length)
+        given = Given(learner.batch(segment.steps), entries(segment.steps), segment.state, 1.0)
+        with Largest() as largest:
+            learner.gradients(given, torch.tensor([3, 1]))
+        found.append((largest.numbers, [p.grad for p in learner.parameters]))
+    (at_once, gradients), (in_parts, others) = found
+    assert at_once >= 2 * (tbptt or length) * size
+    assert in_parts < 6 * size
+    torch.testing.assert_close(others, gradients, rtol=1e-4, atol=1e-6)

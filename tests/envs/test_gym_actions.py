@@ -25,6 +25,8 @@ SPACES: dict[str, spaces.Space[Any]] = {
     "multi-binary": spaces.MultiBinary(3),
     "integers": spaces.Box(0, 5, (2,), np.int64),
     "unbounded": spaces.Box(0, np.inf, (2,), np.float32),
+    "half floats": spaces.Box(-1, 1, (2,), np.float16),
+    "booleans": spaces.Box(0, 1, (3,), np.bool_),
     "one float": spaces.Box(0, 1, (), np.float64),
     "tuple": spaces.Tuple([spaces.Discrete(3, start=1), spaces.Box(-1, 1, (2,), np.float32)]),
     "dict": spaces.Dict(a=spaces.MultiBinary(2), b=spaces.Dict(c=spaces.MultiDiscrete([3, 2], start=[1, 1]))),

@@ -9,9 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import SyncVectorEnv
 from rich.console import Console
 
 from lifelong import load_agent
+from lifelong.envs import GymStream
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.train import main
@@ -73,6 +76,40 @@ def test_a_run_says_what_it_reads_by_what_and_its_agent_acts_on_texts(tiny: Call
     action, state = agent.act(env.reset(seed=0)[0])
     obs, reward, *_ = env.step(action)
     assert env.action_space.contains(agent.act(obs, state, reward=reward)[0])
+
+
+class Counting(Shown):
+    """Counts nothing from 0, and observes a Tuple."""
+
+    def __init__(self) -> None:
+        seen = spaces.Tuple(
+            [spaces.Discrete(3, start=-2), spaces.Dict({7: spaces.MultiDiscrete([2, 3], start=[4, -1])})]
+        )
+        super().__init__(seen)
+        self.action_space = spaces.Dict(a=spaces.Discrete(3, start=-3), b=spaces.MultiDiscrete([2, 2], start=[5, -9]))
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        return super().step(1)
+
+
+def test_an_agent_of_a_run_reads_and_answers_the_environment_itself_as_it_counts(
+    tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gymnasium.registry, "Counting-v0", EnvSpec("Counting-v0", entry_point=Counting))
+    folder = main(tiny(stream="gym:Counting-v0", stream_options=(), memory="gru", life_episodes=4)).folder
+    env, agent, stream = Counting(), load_agent(folder), GymStream("Counting-v0", seed=0)
+    action, state = agent.act(env.reset(seed=0)[0], deterministic=True)
+    for _ in range(3):
+        obs, reward, *_ = env.step(action)
+        action, state = agent.act(obs, state, reward=reward, deterministic=True)
+    shown, _ = stream.reset()
+    own = env.reset(seed=int(stream.episode_seeds(np.arange(1))[0]))[0]
+    ours, theirs = (agent.act(obs, deterministic=True)[0] for obs in (shown, own))
+    assert theirs["a"] == ours["a"][0] - 3
+    assert theirs["b"].tolist() == [ours["b"][0][0] + 5, ours["b"][0][1] - 9]
+    batch = SyncVectorEnv([Counting] * 2)
+    assert batch.action_space.contains(agent.act(batch.reset(seed=0)[0])[0])
 
 
 @pytest.mark.parametrize("number", range(len(UNREADABLE)))

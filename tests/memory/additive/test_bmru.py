@@ -61,6 +61,23 @@ def test_the_gradient_of_a_threshold_is_one_where_it_is_met():
     assert x.grad.item() == pytest.approx(1.0)  # d y / d above = level - h = 1; the lower threshold finds h = 0
 
 
+def test_all_steps_at_once_have_the_numbers_and_the_gradients_of_one_at_a_time():
+    torch.manual_seed(0)
+    memory = BMRU(5).double()
+    x, start = torch.randn(3, 37, 5).double().requires_grad_(), torch.rand(3, 37) < 0.1
+    first = torch.rand(3, 5).double().requires_grad_()
+    weight, inputs = torch.randn(3, 37, 5).double(), (x, first, *memory.parameters())
+    state, ys = memory.initial_state(3).double().set("h", first), []
+    for t in range(37):
+        y, state = memory(x[:, t : t + 1], state, start[:, t : t + 1])
+        ys.append(y)
+    loop = torch.autograd.grad((torch.cat(ys, 1) * weight).sum() + state["h"].sum(), inputs)
+    y, end = memory(x, memory.initial_state(3).double().set("h", first), start)
+    assert y.equal(torch.cat(ys, 1))
+    assert end["h"].equal(state["h"])
+    torch.testing.assert_close(torch.autograd.grad((y * weight).sum() + end["h"].sum(), inputs), loop)
+
+
 def test_second_derivatives_are_refused():
     memory = BMRU(3)
     x, state, never = torch.randn(1, 2, 3, requires_grad=True), memory.initial_state(1), torch.tensor([[False] * 2])
