@@ -29,7 +29,8 @@ def configs() -> list[type]:
     modules = pkgutil.walk_packages(lifelong.experiments.__path__, "lifelong.experiments.")
     found = [vars(importlib.import_module(module.name)) for module in modules]
     kinds = {kind for names in found for kind in names.values() if isinstance(kind, type) and is_dataclass(kind)}
-    return sorted((kind for kind in kinds if kind.__name__.endswith("Config")), key=lambda kind: kind.__module__)
+    named = {(kind.__module__, kind.__name__): kind for kind in kinds if kind.__name__.endswith("Config")}
+    return [named[name] for name in sorted(named)]
 
 
 @dataclass(frozen=True)
