@@ -72,12 +72,14 @@ def main(config: RecallConfig, console: Console | None = None) -> str:
     check_device(config.device)
     rates = config.learning_rates or PRESETS[config.preset][1]
     memories = list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in config.memories))
+    found = _open(config.output, sizes)
     shapes = {name: _shapes(name, sizes) for name in memories}
     built = {(name, shape): build(name, sizes, shape) for name in memories for shape in shapes[name]}  # before training
     made = {
         (name, shape): provenance(name, backbone, size.options) for (name, shape), (backbone, size) in built.items()
     }
-    finished = _still_valid(_open(config.output, sizes), made, config.tasks, console)
+    _begin(config.output, sizes)
+    finished = _still_valid(found, made, config.tasks, console)
     trainings: list[tuple[Task, str]] = list(itertools.product(config.tasks, memories))
     tuning = range(TUNING_SEED, TUNING_SEED + config.tuning_seeds)
     tried: dict[tuple[Task, str], dict[tuple[str, float], list[Run]]] = {
@@ -182,13 +184,20 @@ def _results(todo: Sequence[Run], config: RecallConfig) -> Iterator[tuple[Run, d
         pool.shutdown(cancel_futures=True)
 
 
-def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
-    """Return the finished runs of the output directory, and write the sizes to a new one."""
-    path, runs, finished = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
+def _begin(folder: Path, sizes: Sizes) -> None:
+    """Write the sizes to a new output directory."""
+    path = folder / "config.json"
     if not path.exists():
         with writing(path):
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(sizes.to_json())
+
+
+def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
+    """Return the finished runs of the output directory; none of a new one."""
+    path, runs, finished = folder / "config.json", folder / "runs.jsonl", dict[Run, Any]()
+    if not path.exists():
+        return finished
     try:
         found = Sizes.from_json(path.read_text())
     except (OSError, ValueError) as error:

@@ -75,6 +75,13 @@ def test_equal_shapes_are_equal_and_what_has_none_gets_the_bytes():
     assert wide.state_bytes <= sizes.state_bytes
 
 
+def test_what_cannot_be_made_leaves_no_folder_behind(tmp_path):
+    config = RecallConfig(**TINY, memories=("lact",), output=tmp_path / "runs")
+    with pytest.raises(UserError, match="memory 'lact' has at least"):
+        main(config)
+    assert not config.output.exists()
+
+
 def test_sizes_are_read_as_they_were_written():
     for preset in ("small", "published"):
         sizes = RecallConfig(preset=preset, equal="shape", key_dim=8).sizes()

@@ -19,6 +19,7 @@ SIZE = (
 )
 
 
+@pytest.mark.slow  # every shape of a grid is built; the neighbours of one size are tested below
 def test_bytes_and_parameters_are_made_equal(made: Any) -> None:
     study = made(
         SIZE, ("seeds = ", 'tune = {shape = "grid", seeds = [9], by = "area(rho1, evaluation, 2:3)"}\nseeds = ')
