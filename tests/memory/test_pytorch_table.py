@@ -22,7 +22,14 @@ finally:
 
 PAGE = table.read()
 FEW = {  # cells of seconds each: these in every run, the others nightly
-    "autocast": {"gated_delta", "gla", "gru", "none", "palimpsa", "window"},  # `check_memory` has a clause of it for all
+    "autocast": {
+        "gated_delta",
+        "gla",
+        "gru",
+        "none",
+        "palimpsa",
+        "window",
+    },  # `check_memory` has a clause of it for all
     "compile": {"gla"},
     "export": {"gla", "none"},
 }
