@@ -274,7 +274,8 @@ class RunWriter:
 
     def files(self) -> list[Path]:
         """Return the event files of this run, those of its earlier processes among them."""
-        return sorted(self._folder.glob("events.out.tfevents.*"))
+        found = self._folder.glob("events.out.tfevents.*")
+        return sorted(path for path in found if path.is_file())  # a pipe would hang
 
     def flush(self) -> None:
         """Flush the event file."""
