@@ -4,7 +4,8 @@ Each life has a Python environment of its own for every task, made at the task's
 `reset(seed=...)` with the stream's seed, then steps; so an unfinished episode is resumed exactly by resetting with the
 same seed and replaying the actions, or those since the last state that it offered (see `env_state.py`). That holds for
 environments whose random numbers all come from the seed and that keep nothing across resets; any other raises
-`StreamError` when resumed, by its return or by the checksum of what it handed over last. With new episodes (`resume(position, new_episodes=True)`) its lives go on all the same.
+`StreamError` when resumed, by its return or by the checksum of what it handed over last. With new episodes
+(`resume(position, new_episodes=True)`) its lives go on all the same.
 
 Observations are those of the environment:
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.csv_logger import CsvLogger
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.loggers import LOGGERS, Loggers, logger_names
+from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.runs.wandb_logger import WandbLogger
 from lifelong.experiments.train import main as train
 
@@ -184,3 +186,12 @@ def test_the_real_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert written.stat().st_size > 0
     assert b"charts/SPS" in written.read_bytes()
+
+
+def test_an_event_file_that_is_a_pipe_is_none_of_a_writers(tmp_path):
+    with RunWriter(tmp_path) as writer:
+        writer.scalars({"charts/SPS": 10.0}, 100)
+        own = writer.files()
+        os.mkfifo(tmp_path / "events.out.tfevents.1.host.1.0")  # to read it would never end
+        assert writer.files() == own
+        assert len(own) == 1
