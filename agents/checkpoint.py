@@ -24,7 +24,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Required, TypedDict
@@ -34,7 +34,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lifelong.agents.durable import is_at, sync_folder, write_synced, writing
+from lifelong.agents.durable import sync_folder, write_synced, writing
 from lifelong.agents.regular_files import open_regular
 from lifelong.agents.saved_tensors import refuse_not_finite
 from lifelong.schema import SchemaError, Within, read_fields, shown
@@ -160,33 +160,28 @@ def find_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: if there is none.
     """
+    found = None
     for _ in range(_TRIES):
-        damaged: list[str] = []
-        replaced = False
-        for path in _candidates(folder):
+        listed, damaged, found = _listing(folder), list[str](), None
+        for path in listed:
             try:
                 with _directory(path) as handle:
-                    try:
-                        parts, facts = _read_whole(path, handle)
-                    except CheckpointError as error:
-                        if path == _fresh(folder):  # it is being written, or its writer was killed
-                            continue
-                        replaced = replaced or not is_at(path, handle)
-                        damaged.append(str(error))
-                        continue
-            except FileNotFoundError:  # renamed since it was listed
-                replaced = True
-                continue
-            except OSError as error:
-                damaged.append(f"cannot read {path}: {error.strerror}")
-                continue
-            if replaced and damaged:
-                break  # what seemed damaged was replaced meanwhile by a newer one
-            return Checkpoint(path, parts, facts, tuple(damaged))
-        if not replaced:
-            missing = f"cannot read {folder / 'manifest.json'}: No such file or directory"
-            raise CheckpointError("; ".join(damaged) or missing)
-    raise CheckpointError(f"{folder} was replaced again and again while it was read")
+                    parts, facts = _read_whole(path, handle)
+            except (OSError, CheckpointError) as error:
+                if path == _fresh(folder):  # it is being written, or its writer was killed
+                    continue
+                damaged.append(f"cannot read {path}: {error.strerror}" if isinstance(error, OSError) else str(error))
+            else:
+                found = Checkpoint(path, parts, facts, tuple(damaged))
+                break
+        if found and not damaged:
+            return found
+        if _same(folder, listed, _listing(folder)):
+            break
+    if not found:
+        missing = f"cannot read {folder / 'manifest.json'}: No such file or directory"
+        raise CheckpointError("; ".join(damaged) or missing)
+    return found
 
 
 def set_damaged_aside(folder: Path, used: Path) -> None:
@@ -227,18 +222,22 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if there are none that can be read.
     """
-    wrong = f"cannot read {folder / 'facts.json'}: No such file or directory"
-    for path in _candidates(folder):
-        if path == _fresh(folder):
-            continue
-        try:
-            with _directory(path) as handle:
-                data = _read_summed(path, handle, "facts.json", _sums(path, handle))
-                return _table(data, path / "facts.json", "table of facts")
-        except OSError as error:
-            wrong = f"cannot read {path / 'facts.json'}: {error.strerror}"
-        except CheckpointError as error:
-            wrong = str(error)
+    wrong = ""
+    for _ in range(_TRIES):
+        listed, wrong = _listing(folder), f"cannot read {folder / 'facts.json'}: No such file or directory"
+        for path in listed:
+            if path == _fresh(folder):
+                continue
+            try:
+                with _directory(path) as handle:
+                    data = _read_summed(path, handle, "facts.json", _sums(path, handle))
+                    return _table(data, path / "facts.json", "table of facts")
+            except OSError as error:
+                wrong = f"cannot read {path / 'facts.json'}: {error.strerror}"
+            except CheckpointError as error:
+                wrong = str(error)
+        if _same(folder, listed, _listing(folder)):
+            break
     raise CheckpointError(wrong)
 
 
@@ -335,17 +334,42 @@ def _generation(folder: Path, number: int) -> Path:
     return folder if not number else folder.with_name("previous" if number == 1 else f"previous-{number}")
 
 
+def _numbers(folder: Path) -> list[int]:
+    """Return the numbers that directories before the last may have, the newest first."""
+    older = (path.name.removeprefix("previous-") for path in folder.parent.glob("previous-*"))
+    return sorted({0, 1, *(int(number) for number in older if number.isdecimal())})
+
+
 def _generations(folder: Path) -> dict[int, Path]:
     """Return the directories that are there by how many checkpoints before the last they are, the newest first."""
-    known = [(0, folder), (1, _generation(folder, 1))]
-    known += [(int(path.name[9:]), path) for path in folder.parent.glob("previous-*") if path.name[9:].isdecimal()]
-    return {number: path for number, path in sorted(known) if path.is_dir()}
+    paths = {number: _generation(folder, number) for number in _numbers(folder)}
+    return {number: path for number, path in paths.items() if path.is_dir()}
 
 
 def _candidates(folder: Path) -> list[Path]:
     """Return the directories that may hold a checkpoint, the newest first."""
-    paths = [_fresh(folder), *_generations(folder).values(), _old(folder)]
-    return [path for path in paths if path.is_dir()]
+    return list(_listing(folder))
+
+
+def _listing(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return inode and time of change of each directory that may hold a checkpoint, the newest first.
+
+    They are looked at in the order in which a writer renames them, so that none is missed on its way.
+    """
+    listed: dict[Path, tuple[int, int]] = {}
+
+    for path in (_fresh(folder), *(_generation(folder, number) for number in _numbers(folder)), _old(folder)):
+        with suppress(FileNotFoundError):  # renamed or removed between the two
+            if path.is_dir():
+                found = path.stat()
+                listed[path] = found.st_ino, found.st_mtime_ns
+    return listed
+
+
+def _same(folder: Path, one: dict[Path, tuple[int, int]], other: dict[Path, tuple[int, int]]) -> bool:
+    """Return whether nothing but the checkpoint that is being written changed between two listings."""
+    fresh = {_fresh(folder): None}
+    return one | fresh == other | fresh
 
 
 def _rotate(folder: Path, keep: int) -> None:

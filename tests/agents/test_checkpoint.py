@@ -283,6 +283,25 @@ def test_a_reader_beside_a_writer_finds_a_whole_checkpoint_every_time(tmp_path: 
     assert found[-1] > found[0]
 
 
+@pytest.mark.parametrize("read", [steps_of, lambda folder: read_facts(folder)["steps"]], ids=["all", "facts"])
+def test_what_is_removed_while_the_next_gets_its_name_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], int]
+) -> None:
+    folder, sums = generations(tmp_path / "all" / "last", 2), module._sums
+    folder.rename(tmp_path / "newer")
+    save_checkpoint(folder, PARTS, {"steps": 1})
+    folder.rename(folder.with_name(".last.old"))
+
+    def late(path: Path, handle: int) -> Any:
+        if path.name == ".last.old" and not folder.exists():  # listed between the two renames, read after them
+            (path / "facts.json").unlink()
+            (tmp_path / "newer").rename(folder)
+        return sums(path, handle)
+
+    monkeypatch.setattr(module, "_sums", late)
+    assert read(folder) == 2
+
+
 def test_an_optimizer_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     def made() -> tuple[torch.nn.Linear, torch.optim.Adam]:
         torch.manual_seed(0)
