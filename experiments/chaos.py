@@ -3,6 +3,7 @@
     lifelong chaos                                     all campaigns, some minutes
     lifelong chaos kills --count 200 --folder /mnt/x   does exact resumption hold on this file system
     lifelong chaos words --count 20000 --output words.md
+    lifelong chaos damages --seed 3 --trials 7 12      two of them again
 
 | campaign | a trial | good is |
 | --- | --- | --- |
@@ -13,14 +14,14 @@
 | faults | a change of the file system fails while a run is trained, measured or reported | the same |
 | words | a random command line is read, not run | it is understood, or refused in one line of 300 characters or less within 10 s, and nothing is written |
 
-A trial is made again by its number and the seed. The exit code is 1 if one was bad.
+The exit code is 1 if one was bad.
 """  # noqa: E501  a table
 
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ from lifelong.experiments.settings.chaos import COUNTS, Campaign, ChaosConfig
 
 __all__ = ["ChaosConfig", "command", "main", "table"]
 
-_CAMPAIGNS: dict[Campaign, Callable[[Path, int, int], Iterator[Trial]]] = {
+_CAMPAIGNS: dict[Campaign, Callable[[Path, Sequence[int], int], Iterator[Trial]]] = {
     "kills": kills, "writers": writers, "damages": damages, "environments": environments, "faults": faults,
     "words": words,
 }  # fmt: skip
@@ -78,7 +79,8 @@ def main(config: ChaosConfig, console: Console | None = None) -> list[Trial]:
     with tempfile.TemporaryDirectory(dir=_made(config.folder)) as folder:
         for name in dict.fromkeys(config.campaigns):
             began = time.monotonic()
-            trials = list(_CAMPAIGNS[name](Path(folder), config.count or COUNTS[name], config.seed))
+            numbers = config.trials or range(config.count or COUNTS[name])
+            trials = list(_CAMPAIGNS[name](Path(folder), numbers, config.seed))
             found += trials
             bad = sum(not trial.good for trial in trials)
             console.print(f"{name}: {len(trials):,} trials, {bad} bad, {time.monotonic() - began:,.0f} s")

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ HARMS: tuple[Callable[[Path, Rng], None], ...] = (
 )  # fmt: skip
 
 
-def damages(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def damages(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
     """Yield trials: a file of an interrupted training is damaged; then the training goes on, is measured or reported.
 
     Good is an error of one line, or the result that comes without the damage; a training may also begin anew from an
@@ -105,7 +105,7 @@ def damages(folder: Path, count: int, seed: int) -> Iterator[Trial]:
 
     Args:
         folder: for the runs; what is there is removed after each trial.
-        count: of trials.
+        numbers: of the trials.
         seed: of the damages.
     """
     whole = config_of(_KIND, folder / "whole")
@@ -117,7 +117,7 @@ def damages(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     shutil.copytree(whole.run, finished)
     wanted = {verb: _words(in_child(reads(verb, finished))) for verb in ("retention", "report")}
     shutil.rmtree(finished)
-    for number in range(count):
+    for number in numbers:
         rng = np.random.default_rng((seed, number))
         verb = ("resume", "retention", "report")[int(rng.integers(3))]
         source = half.run if verb == "resume" else whole.run

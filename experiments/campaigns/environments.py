@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,13 +190,13 @@ def _is_first(marker: Path) -> bool:
     return True
 
 
-def environments(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def environments(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
     """Yield trials: an environment breaks once; the training ends in one line, goes on, and has the same result.
 
     Args:
         folder: for the runs; what is there is removed after each trial.
-        count: of trials; each fault comes once in as many as there are, and then once in a process of its own, those
-            that end a process first.
+        numbers: of the trials; each fault comes once in as many as there are, and then once in a process of its own,
+            those that end a process first.
         seed: of the trainings.
     """
     gymnasium.register(_ID, f"{__name__}:{Breaking.__name__}")
@@ -205,7 +205,8 @@ def environments(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     ending = [name for name in FAULTS if name in _ENDING]
     kinds = [(name, 0) for name in FAULTS]
     kinds += [(name, _WORKERS) for name in (*ending, *(name for name in FAULTS if name not in _ENDING))]
-    for number, (name, env_workers) in zip(range(count), kinds * (count // len(kinds) + 1), strict=False):
+    for number in numbers:
+        name, env_workers = kinds[number % len(kinds)]
         marker = folder / f"broken-{number}"
         config = replace(elsewhere(whole, folder / f"run-{number}"), env_workers=env_workers)
         yield _trial(number, name if not env_workers else f"{name}, apart", config, whole.run, marker)

@@ -5,7 +5,7 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,12 @@ ERRORS = ("ENOSPC", "EROFS", "EACCES", "EIO", "EMFILE", "ENAMETOOLONG", "EDQUOT"
 _KIND = "cued-recall"
 
 
-def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def faults(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
     """Yield trials: a verb that meets an error ends in one line that names the file; nothing is lost by it.
 
     Args:
         folder: for the runs; what is there is removed after each trial.
-        count: of trials.
+        numbers: of the trials.
         seed: of the errors.
     """
     whole = config_of(_KIND, folder / "whole")
@@ -35,7 +35,7 @@ def faults(folder: Path, count: int, seed: int) -> Iterator[Trial]:
     for verb in ("report", "retention"):
         number_of[verb] = changes_of(reads(verb, folder / "counted"))
     shutil.rmtree(folder / "counted")
-    for number in range(count):
+    for number in numbers:
         rng = np.random.default_rng((seed, number))
         name = ERRORS[number % len(ERRORS)]
         verb = ("train", "train", "report", "retention")[int(rng.integers(4))]

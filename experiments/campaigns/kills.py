@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +18,26 @@ _MOST = 3  # kills of one training
 _AGAIN = 0.4  # probability of another one
 
 
-def kills(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def kills(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
     """Yield trials: each training is killed up to three times, goes on, and is compared with one that was not.
 
     Args:
         folder: for the runs; what is there is removed after each trial.
-        count: of trials, shared between the kinds of environment.
+        numbers: of the trials, shared between the kinds of environment.
         seed: of everything.
     """
     kinds = [kind for kind in KINDS if installed(kind)]
     for place, kind in enumerate(kinds):
+        these = [number for number in numbers if number % len(kinds) == place]
+        if not these:
+            continue
         whole = config_of(kind, folder / f"whole-{place}")
         changes = changes_of(lambda config=whole: train(config))  # type: ignore[misc]
         began = time.monotonic()
         do_in_child(lambda: train(elsewhere(whole, folder / "timed")))  # noqa: B023  it is called at once
         seconds = time.monotonic() - began
         shutil.rmtree(folder / "timed")
-        for number in range(place, count, len(kinds)):
+        for number in these:
             rng = np.random.default_rng((seed, number))
             config = elsewhere(whole, folder / f"killed-{number}")
             yield _trial(number, kind, config, whole.run, rng, changes, seconds)

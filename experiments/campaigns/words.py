@@ -8,7 +8,7 @@ import pkgutil
 import signal
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -39,20 +39,20 @@ _VALUES = (
 )  # fmt: skip
 
 
-def words(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def words(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
     """Yield trials: random command lines are read, but not run.
 
     Args:
         folder: where nothing may be written.
-        count: of command lines.
+        numbers: of the command lines.
         seed: of the words.
     """
-    for first in range(0, count, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, count))
+    for first in range(0, len(numbers), _AT_ONCE):
+        these = numbers[first : first + _AT_ONCE]
         with tempfile.NamedTemporaryFile("r", encoding="utf-8") as told:
             place = Path(tempfile.mkdtemp(dir=folder))
 
-            def read_all(numbers: range = numbers, place: Path = place, told: Any = told) -> None:
+            def read_all(numbers: Sequence[int] = these, place: Path = place, told: Any = told) -> None:
                 os.chdir(place)
                 with open(told.name, "w", encoding="utf-8") as file:  # noqa: PTH123  the name of a string
                     for number in numbers:
@@ -62,12 +62,12 @@ def words(folder: Path, count: int, seed: int) -> Iterator[Trial]:
 
             end = in_child(read_all, limit=_AT_ONCE * _LIMIT)
             found = {int(line.split("\t")[0]): line.rstrip("\n").split("\t")[1:] for line in told if "\t" in line}
-            for number in numbers:
+            for number in these:
                 verb, outcome, said = found.get(number, (_line(number, seed)[0], end.how, end.said[-300:]))
                 yield Trial("words", verb, number, outcome, outcome in ("read", "refused", "help"), said)
             left = sorted(path.name for path in place.iterdir())
             if left:
-                yield Trial("words", "files", first, "wrote a file", False, ", ".join(left[:5]))
+                yield Trial("words", "files", these[0], "wrote a file", False, ", ".join(left[:5]))
 
 
 def _line(number: int, seed: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Two processes that go on with the same training at the same time."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lifelong.experiments.campaigns.children import do_in_child, in_child, in_children
@@ -13,17 +13,17 @@ __all__ = ["writers"]
 _KIND = "cued-recall"
 
 
-def writers(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+def writers(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
     """Yield trials: one of two processes trains, the other is refused or comes when it has ended; nothing is destroyed.
 
     Args:
         folder: for the runs; what is there is removed after each trial.
-        count: of trials.
+        numbers: of the trials.
         seed: of the trainings.
     """
     whole = config_of(_KIND, folder / "alone", seed)
     do_in_child(lambda: train(whole))
-    for number in range(count):
+    for number in numbers:
         config = elsewhere(whole, folder / f"shared-{number}")
         if number % 2:  # half of them find a run that was interrupted
             in_child(go_on(config), kill_after=0.3)

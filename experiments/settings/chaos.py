@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import tyro
 
 from lifelong.experiments.runs.arguments import parse
-from lifelong.experiments.runs.errors import check_fields, check_output
+from lifelong.experiments.runs.errors import UserError, check_fields, check_output
 from lifelong.experiments.runs.sizes import Count, Seed
 
 __all__ = ["CAMPAIGNS", "COUNTS", "Campaign", "ChaosConfig", "read"]
@@ -28,6 +28,7 @@ class ChaosConfig:
         campaigns: which; none is all.
         count: trials of each campaign; if not given 40 kills, 10 pairs of writers, 100 damages, 85 environments, 40
             faults of the file system and 2,000 command lines.
+        trials: do these once more, by their numbers, in place of the first `count`; the seed is that of before.
         seed: random seed of times, damages and words.
         folder: for the runs of the trials, such as a folder of the file system that is in question; if not given, a
             temporary one.
@@ -36,6 +37,7 @@ class ChaosConfig:
 
     campaigns: tyro.conf.Positional[tuple[Campaign, ...]] = CAMPAIGNS
     count: Count | None = None
+    trials: tuple[Seed, ...] = ()
     seed: Seed = 0
     folder: Path | None = None
     output: Path | None = None
@@ -43,6 +45,8 @@ class ChaosConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_fields(self)
+        if self.trials and self.count is not None:
+            raise UserError("--trials says which trials, --count how many of the first: one of them")
         check_output(self.output)
         check_output(self.folder, folder=True)
 

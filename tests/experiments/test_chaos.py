@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +95,9 @@ def test_random_words_are_answered_and_write_nothing() -> None:
 def test_the_table_counts_outcomes_and_a_bad_one_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def campaign(folder: Path, count: int, seed: int) -> Iterator[Trial]:
+    def campaign(folder: Path, numbers: Sequence[int], seed: int) -> Iterator[Trial]:
         assert folder.parent == tmp_path / "here"
-        for number in range(count):
+        for number in numbers:
             yield Trial("kills", "rooms", number, "lost" if number == 1 else "same", number != 1, "row 3")
 
     monkeypatch.setitem(chaos._CAMPAIGNS, "kills", campaign)
@@ -109,6 +109,11 @@ def test_the_table_counts_outcomes_and_a_bad_one_is_told(
     assert (tmp_path / "t.md").read_text() == out
     assert "kills 1 (rooms): lost: row 3" in err
     assert list((tmp_path / "here").iterdir()) == []
+    with pytest.raises(SystemExit, match="1"):
+        cli.main([*words[:2], "--trials", "7", "1", *words[4:]])
+    assert "| kills | rooms | 2 | same: 1, lost: 1 | 1 |" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--trials says which trials, --count how many"):
+        ChaosConfig(count=3, trials=(7,))
     assert table([]) == "| campaign | of | trials | outcomes | bad |\n| --- | --- | ---: | --- | ---: |\n"
 
 
