@@ -1,5 +1,6 @@
-"""Triton's kernels run in its interpreter where there is no GPU, `-m smoke` takes one test file of every kind, and
-`killed_before` kills a process in the middle of what it writes."""
+"""Triton's kernels run in its interpreter where there is no GPU, torch computes in one thread, `-m smoke` takes one
+test file of every kind, `every_memory` a memory of each kind, and `killed_before` kills a process in the middle of what
+it writes."""
 
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+torch.set_num_threads(1)  # those of several processes would wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
 
@@ -21,14 +24,31 @@ SMOKE = (
     "memory/test_registry.py", "memory/bayesian/test_palimpsa.py",
 )  # fmt: skip
 
+KINDS = {
+    "none", "gru", "slstm", "ffm", "table", "window", "heavy_hitter", "elmur", "agalite", "mamba2", "gated_delta",
+    "srwm", "palimpsa", "titans", "lact", "cached", "hola", "log_linear",
+}  # fmt: skip
+"""A memory of each kind of state and recursion."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the smoke tests: one quick file of every kind, without Triton's interpreter."""
+    """Mark smoke tests, quick files without Triton's interpreter, and as slow those of `every_memory` not in KINDS."""
     here = Path(__file__).parent
     for item in items:
+        if item.get_closest_marker("every_memory"):
+            names = {value for value in item.callspec.params.values() if isinstance(value, str)} & memories()
+            if names and not names & KINDS:
+                item.add_marker(pytest.mark.slow)
         quick = not item.get_closest_marker("slow") and "gpu" not in item.name
         if item.path.relative_to(here).as_posix() in SMOKE and quick:
             item.add_marker(pytest.mark.smoke)
+
+
+def memories() -> set[str]:
+    """Return the names of all memories."""
+    from lifelong.memory import MEMORIES  # after TRITON_INTERPRET is set
+
+    return set(MEMORIES)
 
 
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}

@@ -233,5 +233,5 @@ def _trial(number: int, name: str, config: TrainConfig, whole: Path, marker: Pat
         return Trial("environments", name, number, f"{end.how}, then {again.how}", False, again.said[-500:])
     if other := differences(config.run, whole):
         return Trial("environments", name, number, f"{end.how}, then another result", False, "; ".join(other))
-    how = {"refused": "one line", "crash": "the process ended", "done": "nothing happened"}.get(end.how, end.how)
+    how = {"refused": "one line", "crash": "the process ended", "done": "no error"}.get(end.how, end.how)
     return Trial("environments", name, number, f"{how}, then the same bits", True)

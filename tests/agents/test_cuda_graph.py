@@ -73,6 +73,7 @@ def lived(act: Any, policy: ActorCritic, lives: int = 3, steps: int = 4) -> list
     return out
 
 
+@pytest.mark.every_memory
 @pytest.mark.parametrize("name", MEMORIES)
 def test_every_memory_lives_as_it_does_without(policy_for: Any, body: Any, name: str) -> None:
     policy = policy_for(body(spaces.Box(-1, 1, (3,)), spaces.Discrete(5)), name)

@@ -116,11 +116,17 @@ def trained(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> int:
     ("owner", "name"), [(EpisodeLog, "flush"), (RunWriter, "flush"), (CsvLogger, "flush"), (Captured, "save")]
 )
 def test_a_disk_that_fills_up_during_training_leaves_a_whole_checkpoint(
-    owner: Any, name: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    owner: Any,
+    name: str,
+    tiny: Configs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The disk is full from the first such call on after the second checkpoint."""
+    monkeypatch.chdir(tmp_path)  # in a line of 300 characters there is no room for twice a long path
     whole = read_episodes(main(tiny(name="whole")).folder)
-    config, call = tiny(checkpoint_every="32", log="tensorboard,csv", name="full"), getattr(owner, name)
+    config, call = tiny(checkpoint_every="32", log="tensorboard,csv", runs=Path(), name="full"), getattr(owner, name)
 
     def filling(*given: Any) -> Any:
         if (config.run / LAST).exists() and load_checkpoint(config.run / LAST)[1]["steps"] >= 64:

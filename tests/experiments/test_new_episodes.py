@@ -79,7 +79,7 @@ def test_another_world_is_one_line_that_says_how_to_go_on_and_changes_nothing(
     before = {path: path.read_bytes() for path in broken.run.rglob("*") if path.is_file()}
     assert cli.main(["train", "--resume", str(broken.run)]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert "environment 'Seedless-v0', slot 0, step 16 of life 0: resumed by " in said
+    assert "environment 'Seedless-v0', slot 0, step 16 of life 0: resumed " in said
     assert said.endswith(f"lifelong train --resume {broken.run} --new-episodes keeps the agent and begins new episodes")
     assert {path: path.read_bytes() for path in broken.run.rglob("*") if path.is_file()} == before
 

@@ -237,6 +237,7 @@ STORIES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.every_memory
 @pytest.mark.parametrize("story", STORIES)
 def test_a_killed_run_goes_on_to_the_same_bits(story: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = main(tiny(name="whole", **STORIES[story]))

@@ -211,6 +211,7 @@ class Recaller(nn.Module):
             optimiser.step()
 
 
+@pytest.mark.every_memory
 @pytest.mark.parametrize("host", ["mamba2", "linear_attention", "mlstm"])
 def test_a_trained_host_is_trained_on_without_a_jump(host):
     torch.manual_seed(0)

@@ -42,6 +42,7 @@ def cells():
             yield pytest.param(name, column, marks=[pytest.mark.slow] if slow else [], id=f"{column}-{name}")
 
 
+@pytest.mark.every_memory
 @pytest.mark.parametrize(("name", "column"), cells())
 def test_a_cell_says_what_happens(name, column):
     assert table.measure(name, column) == PAGE[name][column], f"run python -P docs/pytorch.py {name}"

@@ -88,6 +88,7 @@ def assert_same_training(found: Path, wanted: Path) -> None:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
 
 
+@pytest.mark.every_memory
 @pytest.mark.parametrize("memory", sorted(MEMORIES))
 def test_no_memory_notices_an_evaluation(memory: str, tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {"memory": memory, "width": 8, "steps": 64}
