@@ -23,6 +23,7 @@ from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
+from lifelong.agents.regeneration import Regeneration
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 from lifelong.kernels.bf16 import BF16Products, has_bf16
@@ -168,6 +169,10 @@ class PPO:
         self.policy, self.config, self.generator = policy, config, generator
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
+        self.regeneration: Regeneration | None = None
+        if config.l2_init or config.shrink_perturb:
+            named = dict(policy.named_parameters())
+            self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
@@ -291,6 +296,8 @@ class PPO:
                 acting, ratio_error = found.distribution, found.ratio_error
             if found.kl > bound:
                 break
+            if self.regeneration is not None:
+                self.regeneration.add_gradients()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
             loss, length = torch.stack([found.total, norm]).tolist()
             if not math.isfinite(loss):
@@ -309,6 +316,8 @@ class PPO:
             }
             for name, number in diagnostics.items():
                 report.setdefault(name, []).append(number)
+        if self.regeneration is not None:
+            self.regeneration.mix()
         if not math.isfinite(nn.utils.get_total_norm(self.parameters).item()):
             raise FloatingPointError("weights must be finite, they are not after this update")
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw

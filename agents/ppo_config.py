@@ -36,6 +36,10 @@ class PPOConfig:
             above which nothing more is learned from the segment; 0 is no bound. Where a task is solved, advantages are
             the value's errors and nothing else, and normalising makes them as large as any.
         tbptt: steps over which gradients flow back through a carried memory; 0 is the whole segment.
+        l2_init: weight λ of L2 Init, λ times the squared distance of the weights from those they began with; it keeps
+            them able to learn; 0 is none.
+        shrink_perturb: share s of fresh weights that is mixed into the weights after every update, which are shrunk by
+            as much; 0 is none.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -54,6 +58,8 @@ class PPOConfig:
     max_grad_norm: Positive = 0.5
     tbptt: Annotated[int, Within(0)] = 0
     target_kl: NotNegative = 0.0
+    l2_init: NotNegative = 0.0
+    shrink_perturb: Share = 0.0
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:

@@ -60,6 +60,8 @@ _BEFORE: dict[str, Any] = {
     "advantage_floor": 1e-6,
     "normalize_reward": "off",
     "target_kl": 0.0,
+    "l2_init": 0.0,
+    "shrink_perturb": 0.0,
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
@@ -88,6 +90,8 @@ class PPOOverrides:
     max_grad_norm: float | None = None
     tbptt: int | None = None
     target_kl: float | None = None
+    l2_init: float | None = None
+    shrink_perturb: float | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:

@@ -134,6 +134,8 @@ def capture(
     }
     if learner.return_scale is not None:
         parts["return_scale"] = learner.return_scale.state_dict()  # replaced, not written over
+    if learner.regeneration is not None:
+        parts["initial"] = learner.regeneration.state_dict()  # they never change
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
@@ -186,6 +188,8 @@ def restore(
         restore_optimizer(learner.optimizer, parts["optimizer"], parameter_names(rollout.policy))
         if learner.return_scale is not None and "return_scale" in parts:
             learner.return_scale.load_state_dict(parts["return_scale"])
+        if learner.regeneration is not None:
+            learner.regeneration.load_state_dict(parts.get("initial", {}))
         position = _position(parts, facts)
         steps = facts["steps"]
         if slots:

@@ -9,6 +9,7 @@
 | plasticity/dormant_share | of the hidden units of encoder and backbone; memories have tags of their own |
 | plasticity/feature_rank | srank of what policy and value read |
 | plasticity/weight_norm | of all slow weights |
+| plasticity/distance_from_init | norm of all slow weights less those they began with, where they are drawn to these |
 | plasticity/gradient_clipped | share of the mean gradient that clipping takes away |
 | plasticity/value_gradient_share | of the value in the gradient of the weights that policy and value share |
 | time/health_seconds | processor time that this took |
@@ -121,6 +122,8 @@ class Health:
         scalars |= memory_scalars(state, replayed) | plasticity_scalars(self.policy, replayed)
         scalars["plasticity/gradient_clipped"] = clipped_share(gradient_norm, self.learner.config.max_grad_norm)
         scalars["plasticity/value_gradient_share"] = value_share(of_policy, of_value)
+        if self.learner.regeneration is not None:
+            scalars["plasticity/distance_from_init"] = self.learner.regeneration.distance()
         self._dormant = scalars["plasticity/dormant_share"]
         self._last = time.process_time() - now
         self._spent += self._last

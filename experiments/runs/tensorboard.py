@@ -131,6 +131,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "share of dormant units": ["Multiline", ["^plasticity/dormant_share$"]],
         "rank of the features": ["Multiline", ["^plasticity/feature_rank$"]],
         "norm of the slow weights": ["Multiline", ["^plasticity/weight_norm$"]],
+        "distance from the initial weights": ["Multiline", ["^plasticity/distance_from_init$"]],
         "gradient norm": ["Multiline", ["^train/gradient_norm$"]],
         "share of the gradient clipped": ["Multiline", ["^plasticity/gradient_clipped$"]],
         "share of the value in the gradient": ["Multiline", ["^plasticity/value_gradient_share$"]],

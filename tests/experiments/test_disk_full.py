@@ -21,6 +21,9 @@ from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.train import main
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:compiled loops cannot be kept"
+)  # where this test is the first to compile
 STUDY = Path(__file__).parents[2] / "experiments" / "studies" / "smoke.toml"
 Configs = Callable[..., TrainConfig]
 

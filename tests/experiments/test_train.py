@@ -117,6 +117,8 @@ def assert_same(found: Path, wanted: Path) -> None:
     parts = {"env", "memory", "optimizer", "policy", "random"}
     if open_run(wanted).learning.normalize_reward == "on":
         parts.add("return_scale")
+    if open_run(wanted).learning.l2_init:
+        parts.add("initial")
     assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
@@ -233,6 +235,7 @@ STORIES: dict[str, dict[str, Any]] = {
     "masked choices": {"stream": "gym:Locked-v0", "stream_options": (), "memory": "gru"},
     "choices and numbers": {"stream": "gym:Knobs-v0", "stream_options": (), "memory": "gru"},
     "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
+    "weights that are renewed": {"l2_init": 1e-2, "shrink_perturb": 1e-2},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
 

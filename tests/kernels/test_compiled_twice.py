@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import torch
 from lifelong.memory import make_memory
@@ -27,6 +29,7 @@ def computed(cache: Path) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_loops_from_the_cache_compute_the_same_bits(tmp_path: Path) -> None:
     first = computed(tmp_path)
     assert any(tmp_path.rglob("*.nbc"))  # there is a cache now

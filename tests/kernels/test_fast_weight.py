@@ -192,7 +192,8 @@ def test_an_erase_key_without_erase_is_refused():
         fast_weight(**inputs)
 
 
-ON_GPU = [1, 2, 15, 16, 17] + [63, 64, 65, 500] * torch.cuda.is_available()  # the interpreter takes 40 ms a step
+ON_GPU = [1, 15, 17, *(pytest.param(T, marks=pytest.mark.slow) for T in (2, 16))]  # the interpreter takes 40 ms a step
+ON_GPU += [63, 64, 65, 500] * torch.cuda.is_available()
 
 
 EVERY_FORM = pytest.mark.parametrize("form", ["triton_step", "triton_chunk"])

@@ -54,9 +54,12 @@ def both_agree(agree):
     return compare
 
 
+LENGTHS = [1, 2, 17, 65, *(pytest.param(T, marks=pytest.mark.slow) for T in (15, 16, 63, 64))]
+LENGTHS += [500] * (DEVICE != "cpu")  # the interpreter takes seconds
+
+
 @through
-@pytest.mark.parametrize("T", [1, 2, 15, 16, 17, 63, 64, 65, pytest.param(500, marks=pytest.mark.skipif(
-    DEVICE == "cpu", reason="the interpreter takes seconds"))])  # fmt: skip
+@pytest.mark.parametrize("T", LENGTHS)
 def test_both_say_what_the_plain_loop_says(both_agree, T, through):
     both_agree(draw(T, through, B=2 if T < 20 else 1))
 

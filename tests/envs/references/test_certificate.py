@@ -22,6 +22,8 @@ from lifelong.envs.references.registry import reference_policies
 from lifelong.experiments.certify import table
 
 CASES = [(name, number) for name, plans in PLANS.items() for number in range(len(plans))]
+LONG = {"foraging", "colour-cubes", "endless-t-maze"}
+"""Those whose lives take seconds."""
 CONTROLS = {
     "cartpole-sign",
     "cartpole-length",
@@ -81,7 +83,9 @@ def test_the_references_are_in_order(name: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        pytest.param(name, number, marks=[pytest.mark.slow] * (number > 0 or name in CONTROLS), id=f"{name}-{number}")
+        pytest.param(
+            name, number, marks=[pytest.mark.slow] * (number > 0 or name in CONTROLS | LONG), id=f"{name}-{number}"
+        )
         for name, number in CASES
     ],
 )

@@ -61,7 +61,9 @@ def test_reference_policies_have_the_index_of_their_role(name: str, number: int)
         assert of(FIRST) == pytest.approx(0, abs=0.04)
 
 
-@pytest.mark.parametrize("persistence", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "persistence", [pytest.param(0.0, marks=pytest.mark.slow), 0.5, pytest.param(0.9, marks=pytest.mark.slow)]
+)
 @every_plan
 def test_notes_are_worth_nothing(name: str, number: int, persistence: float) -> None:
     lives = {"colour-rule": 50, "map-change": 50}.get(name, 500)

@@ -180,7 +180,7 @@ def test_channels_of_pixels_are_units() -> None:
 
 
 def test_every_panel_shows_something(tiny: Tiny) -> None:
-    trainer, _ = measured(tiny())
+    trainer, _ = measured(tiny(l2_init=1e-3))
     written = tags(trainer.folder)
     for category in ("Memory", "Learning", "Plasticity"):
         for title, (_, patterns) in LAYOUT[category].items():
