@@ -30,8 +30,11 @@ from lifelong.agents.leaves import leaves_of
 from lifelong.agents.scaling import Normalize
 from lifelong.hashed_words import hash_text, without_text
 from lifelong.memory import make_memory
+from lifelong.readable import brief, masked_fault
 
 __all__ = ["Agent", "policy_of"]
+
+_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 class Agent(nn.Module):
@@ -227,7 +230,8 @@ class Agent(nn.Module):
             state: for the next call.
         """
         obs = self._without_text(obs)
-        batch = self._batch_size(obs) or 1
+        size = self._batch_size(obs)
+        batch = 1 if size is None else size
         state = self.initial_state(batch) if state is None else state
         self.check_state(state)
         if state.batch != batch:
@@ -339,6 +343,7 @@ class Agent(nn.Module):
         return observation, state
 
     def _without_text(self, obs: Any) -> Any:
+        obs = _off_torch(obs)
         if _is_whole(obs):
             return hash_text(self.observation_space, obs)
         shown = obs if self.env_spaces is None else as_stream_shows(self.env_spaces[0], obs)
@@ -353,12 +358,19 @@ class Agent(nn.Module):
             space = self.observation_space["observation"]
         sizes = set()
         for path, leaf in leaves_of(space):
-            array = np.asarray(_entry(obs, path, space))
+            array = _numbers(f"obs{_where(path)}", _entry(obs, path, space))
             shape, own = array.shape, tuple(leaf.shape or ())
             if shape != own and shape[1:] != own:
-                raise ValueError(f"obs{_where(path)} must be {list(own)} or [B, ...] of {leaf}, got {list(shape)}")
+                raise ValueError(
+                    f"obs{_where(path)} must be {list(own)} or [B, ...] of {brief(leaf)}, got {list(shape)}"
+                )
+            if 0 in shape[:1]:
+                raise ValueError(f"obs{_where(path)} must be of one life or more, got {list(shape)}")
             if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
                 _check_categories(array, leaf, path)
+            elif array.dtype.kind == "f" and not (finite := np.abs(array) <= _LARGEST).all():  # NaN too
+                value = array[~finite].flat[0]
+                raise ValueError(f"obs{_where(path)} must be finite and at most {_LARGEST:.4g}, got {value}")
             sizes.add(None if shape == own else shape[0])
         if len(sizes) > 1:
             raise ValueError(f"obs must have one batch size in all its entries, got {sorted(map(str, sizes))}")
@@ -375,7 +387,7 @@ class Agent(nn.Module):
             given = _arrays(observation[tuple(map(str, path))])
         if given is None or not head.masks.size:
             return None
-        masks = given.cpu().numpy() if isinstance(given, Tensor) else given
+        masks = _off_torch(given)
         if batch == 1 and (isinstance(masks, Mapping | tuple) or np.ndim(masks) == 1):
             legal = head.masks.read(masks)[None]
         else:
@@ -383,10 +395,13 @@ class Agent(nn.Module):
         return torch.from_numpy(legal).to(self._device)
 
     def _flag(self, name: str, flag: Any, batch: int) -> Tensor:
-        return self._per_life(name, False if flag is None else flag, np.bool_, batch)
+        given = _numbers(name, False if flag is None else _off_torch(flag))
+        if not ((given == 0) | (given == 1)).all():
+            raise ValueError(f"{name} must be true or false, or 0 and 1, got {given.tolist()}")
+        return self._per_life(name, given, np.bool_, batch)
 
     def _per_life(self, name: str, value: Any, dtype: type[np.generic], batch: int) -> Tensor:
-        array = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
+        array = _numbers(name, _off_torch(value))
         if array.shape not in ((), (batch,)):
             raise ValueError(f"{name} must be one number or [{batch}], one for each life, got {list(array.shape)}")
         return torch.from_numpy(np.broadcast_to(array, batch).astype(dtype)).to(self._device)
@@ -431,11 +446,11 @@ def _entry(obs: Any, path: tuple[str, ...], space: spaces.Space[Any]) -> Any:
         expected = sorted(inner.spaces) if isinstance(inner, spaces.Dict) else [str(i) for i in range(len(inner))]  # type: ignore[arg-type]
         found = sorted(part) if isinstance(part, Mapping) else [str(i) for i in range(len(part))]
         if not isinstance(part, Mapping | tuple) or found != expected:
-            raise ValueError(f"obs must be of {space}, with the entries {expected}; got {_described(obs)}")
+            raise ValueError(f"obs must be of {brief(space)}, with the entries {expected}; got {_described(obs)}")
         part = part[key] if isinstance(part, Mapping) else part[int(key)]
         inner = inner[key] if isinstance(inner, spaces.Dict) else inner[int(key)]  # type: ignore[index]
     if isinstance(part, Mapping | tuple | str):
-        raise ValueError(f"obs must be of {space}, got {_described(obs)}")
+        raise ValueError(f"obs must be of {brief(space)}, got {_described(obs)}")
     return part
 
 
@@ -455,11 +470,35 @@ def _where(path: tuple[str, ...]) -> str:
     return "".join(f"[{key!r}]" for key in path if path != ("observation",))
 
 
+def _off_torch(tree: Any) -> Any:
+    """Return tensors as arrays, in dicts and tuples too; bfloat16, which numpy has not, as float32."""
+    if isinstance(tree, Tensor):
+        return (tree.float() if tree.dtype is torch.bfloat16 else tree).numpy(force=True)
+    if isinstance(tree, Mapping):
+        return {key: _off_torch(part) for key, part in tree.items()}
+    return tuple(map(_off_torch, tree)) if isinstance(tree, tuple) else tree
+
+
+def _numbers(name: str, value: Any) -> NDArray[Any]:
+    """Return numbers as an array, or refuse what is none."""
+    if fault := masked_fault(value):
+        raise ValueError(f"{name} {fault}")
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # lists of several lengths, and whatever foreign objects raise
+        raise ValueError(f"{name} must be numbers that numpy reads: {error}") from error
+    if array.dtype.kind not in "biuf" or array.dtype == np.longdouble:
+        raise ValueError(f"{name} must be numbers, got {array.dtype}")
+    return array
+
+
 def _check_categories(array: NDArray[Any], leaf: Any, path: tuple[str, ...]) -> None:
     count = leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
     from_zero = array.astype(np.int64) - leaf.start
     if array.dtype.kind not in "iu" or (from_zero < 0).any() or (from_zero >= count).any():
-        raise ValueError(f"obs{_where(path)} must be of {leaf}, got {array.dtype} {array.min()} to {array.max()}")
+        raise ValueError(
+            f"obs{_where(path)} must be of {brief(leaf)}, got {array.dtype} {array.min()} to {array.max()}"
+        )
 
 
 def _with_batch_axis(obs: Any, space: spaces.Space[Any]) -> Any:

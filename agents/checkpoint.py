@@ -160,9 +160,9 @@ def find_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: if there is none.
     """
-    found = None
+    found, damaged = None, list[str]()
     for _ in range(_TRIES):
-        listed, damaged, found = _listing(folder), list[str](), None
+        listed, damaged, found = _listing(folder), [], None
         for path in listed:
             try:
                 with _directory(path) as handle:

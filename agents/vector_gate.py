@@ -4,7 +4,7 @@
 | --- | --- |
 | `reset()` | a tuple (observation, info) |
 | `step()` | a tuple (observation, reward, terminated, truncated, info) |
-| observation | finite numbers [B, ...] of the single space's shape, in a dict of its keys or a tuple of its length; integers of its values where it is Discrete or MultiDiscrete; B strings where it is Text |
+| observation | finite numbers that float32 holds, [B, ...] of the single space's shape, in a dict of its keys or a tuple of its length; integers of its values where it is Discrete or MultiDiscrete; B strings where it is Text |
 | reward | [B] finite numbers that float32 holds |
 | terminated, truncated | [B] true or false, or the integers 0 and 1 |
 | info | a dict |
@@ -18,12 +18,13 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from lifelong.hashed_words import is_text
+from lifelong.readable import brief, masked_fault
 
 __all__ = ["check_observation", "check_pair", "check_reset", "check_step"]
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 def check_pair(env: Any, result: Any) -> tuple[Any, dict[str, Any]]:
@@ -123,14 +124,15 @@ def check_observation(
         _check_texts(env, name, obs)
         return
     values = _numbers(env, name, obs, space.shape or ())
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise _error(env, name, f"must be finite: {values[~np.isfinite(values)][0]}")
+    if values.dtype.kind == "f" and not (finite := np.abs(values) <= _LARGEST).all():  # NaN too
+        wrong = values[~finite][0]
+        raise _error(env, name, f"must be finite and at most {_LARGEST:.4g}: {wrong}")
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         sizes = space.n if isinstance(space, spaces.Discrete) else space.nvec
         bad = (values < space.start) | (values >= space.start + sizes)
         if values.dtype.kind == "f" or bad.any():
             value = values.dtype if values.dtype.kind == "f" else values[bad][0]
-            raise _error(env, name, f"must be of {space}, got {value}")
+            raise _error(env, name, f"must be of {brief(space)}, got {value}")
 
 
 def _check_tuple(env: Any, method: str, result: Any, length: int) -> None:
@@ -151,6 +153,8 @@ def _check_texts(env: AnyVectorEnv, name: str, obs: Any) -> None:
 
 def _numbers(env: AnyVectorEnv, name: str, value: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return numbers [B, *shape] as an array."""
+    if fault := masked_fault(value):
+        raise _error(env, name, fault)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # lists of several lengths, tensors of a GPU

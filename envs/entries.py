@@ -10,8 +10,8 @@
 | MultiDiscrete, MultiBinary | whole numbers of exactly its shape, each one of its values |
 | Text | a string, of any length and any characters |
 
-Numbers are arrays, or scalars and lists that numpy reads as such; floats of another width are rounded. That they are
-finite is checked for all lives at once by the stream.
+Numbers are arrays, or scalars and lists that numpy reads as such, and none of them masked; floats of another width are
+rounded. That they are finite is checked for all lives at once by the stream.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lifelong.hashed_words import is_text
+from lifelong.readable import masked_fault
 
 __all__ = ["ContractError", "entry_check", "entry_name", "number", "refuse_outside", "shown"]
 
@@ -130,7 +131,9 @@ def refuse_outside(space: spaces.Space[Any], obs: Any, path: tuple[str | int, ..
 
 
 def _read(value: Any) -> NDArray[Any] | None:
-    """Return numbers as an array; None if they are none."""
+    """Return numbers as an array; None if they are none, or some of them are masked."""
+    if masked_fault(value):
+        return None
     try:
         array = np.asarray(value)
     except Exception:  # noqa: BLE001  whatever foreign objects raise, and lists of several lengths
@@ -140,6 +143,8 @@ def _read(value: Any) -> NDArray[Any] | None:
 
 def _numbers(value: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
     """Return numbers of a shape as an array."""
+    if fault := masked_fault(value):
+        raise ContractError(name, fault)
     array = _read(value)
     if array is None:
         raise ContractError(name, f"must be numbers of the shape {list(shape)}, got {shown(value)}")

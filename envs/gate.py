@@ -262,7 +262,8 @@ def _reward(reward: Any) -> float:
 def _flag(name: str, flag: Any) -> bool:
     """Return a flag that is no bool of Python, or refuse it."""
     if type(flag) is not np.bool_:
-        array = np.asarray(flag) if isinstance(flag, int | np.generic | np.ndarray) else np.array("none")
+        known = isinstance(flag, int | np.generic | np.ndarray) and not np.ma.is_masked(flag)
+        array = np.asarray(flag) if known else np.array("none")
         if array.shape or array.dtype.kind not in "biu" or not 0 <= array <= 1:
             raise ContractError(name, f"must be true or false, or the integers 0 or 1, got {shown(flag)}")
     return bool(flag)

@@ -20,6 +20,8 @@ import numpy as np
 from gymnasium.wrappers import TransformObservation, TransformReward
 from numpy.typing import NDArray
 
+from lifelong.envs.seeds import python_integer
+
 __all__ = ["VARIANTS", "make_variant"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -49,7 +51,15 @@ def make_variant(
         env = TransformObservation(env, partial(_hide, shown), env.observation_space)
     if reward_factor != 1.0:
         env = TransformReward(env, partial(_scale, reward_factor))
-    return env
+    return _Seeded(env)
+
+
+class _Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Wrapper whose seeds may be integers of numpy, as those of all ids of ours."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        return self.env.reset(seed=python_integer(seed), options=options)
 
 
 def _hide(shown: NDArray[np.bool_], obs: NDArray[Any]) -> NDArray[Any]:

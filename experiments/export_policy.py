@@ -34,8 +34,7 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random
 from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.settings.export_policy import ExportPolicyConfig
-from lifelong.kernels.backends import plain_loops
-from lifelong.memory.exported_step import by_path, nested, quiet
+from lifelong.memory.exported_step import by_path, nested, paths_of, program_of, quiet
 
 __all__ = ["STEPS", "TOLERANCE", "ExportPolicyConfig", "PolicyStep", "command", "main"]
 
@@ -57,11 +56,14 @@ class PolicyStep(nn.Module):
 
     Args:
         policy: encoder, backbone and heads.
+        observation: [B], of which only the paths are read.
+        state: [B] of the memory, alike.
     """
 
-    def __init__(self, policy: ActorCritic) -> None:
+    def __init__(self, policy: ActorCritic, observation: TensorDict, state: TensorDict) -> None:
         super().__init__()
         self.policy = policy
+        self.observation, self.state = paths_of(observation), paths_of(state)
 
     def forward(self, observation: Tensors, state: Tensors, start: Tensor) -> dict[str, Any]:
         """Return the parameters of the distribution over actions, `value` [B], and the dict `state` of the next state.
@@ -72,7 +74,8 @@ class PolicyStep(nn.Module):
             start: [B] bool, true where a life begins.
         """
         batch = start.shape[0]
-        parameters, value, after = self.policy.outputs(nested(observation, batch), nested(state, batch), start)
+        obs, before = nested(observation, self.observation, batch), nested(state, self.state, batch)
+        parameters, value, after = self.policy.outputs(obs, before, start)
         return {**parameters, "value": value, "state": by_path(after)}
 
 
@@ -107,12 +110,16 @@ def main(config: ExportPolicyConfig, console: Console | None = None) -> float:
         env.close()
     steps = segment.steps.select("observation", "start")
     steps["start"][:, STEPS // 2] = True  # whatever `carry` says: the file must reset the memory too
-    first, state = steps[:, 0], by_path(segment.state)
-    inputs = by_path(first["observation"]), state, first["start"]
+    first = steps[:, 0]
     refusal = f"the step of {config.run}, with the memory {trained.memory!r}, cannot be exported as {config.format}"
     try:
-        with quiet(), torch.no_grad(), plain_loops():
-            program = torch.export.export(PolicyStep(policy), inputs)
+        state = by_path(segment.state)
+        inputs = by_path(first["observation"]), state, first["start"]
+    except ValueError as error:
+        raise UserError(f"{refusal}: {error}") from error
+    try:
+        program = program_of(PolicyStep(policy, first["observation"], segment.state), inputs)
+        with quiet():
             content, step = (_as_onnx if config.format == "onnx" else _as_pt2)(program, inputs)
     except Exception as error:
         cause: BaseException = error

@@ -31,7 +31,8 @@ def life_start_steps(before: Tensor, start: Tensor) -> Tensor:
         start: [B, T] bool, true where a step is the first of a life.
     """
     steps = torch.arange(start.shape[1], device=start.device)
-    return torch.where(start, steps, -before).cummax(1).values
+    first = torch.where(start, steps, -before)
+    return first if first.shape[1] == 1 else first.cummax(1).values  # ONNX has no cummax
 
 
 def visible(start: Tensor) -> tuple[Tensor, Tensor, Tensor]:

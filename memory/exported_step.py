@@ -13,6 +13,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
 
 import torch
 from tensordict import TensorDict
@@ -22,7 +23,9 @@ from torch.export import ExportedProgram
 from lifelong.kernels.backends import plain_loops
 from lifelong.memory.memory import Memory
 
-__all__ = ["by_path", "export_step", "nested", "quiet"]
+__all__ = ["by_path", "export_step", "nested", "paths_of", "program_of", "quiet"]
+
+Path = tuple[str, ...]
 
 
 def export_step(memory: Memory, batch: int = 1) -> ExportedProgram:
@@ -42,22 +45,53 @@ def export_step(memory: Memory, batch: int = 1) -> ExportedProgram:
     start = torch.ones(batch, dtype=torch.bool, device=x.device)
     state = {name: leaf.clone() for name, leaf in by_path(memory.initial_state(batch)).items()}
     try:
-        with quiet(), torch.no_grad(), plain_loops():
-            return torch.export.export(_Step(memory), (x, state, start))
+        return program_of(_Step(memory), (x, state, start))
     except Exception as error:
         said = next(iter(str(error).strip().splitlines()), "")
         name = type(memory).__name__
         raise TypeError(f"torch cannot export the step of {name}: {type(error).__name__}: {said}") from error
 
 
+def program_of(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    """Return a module's forward as a program that `torch.export.save` can write, with plain loops for kernels.
+
+    Args:
+        module: left as it is.
+        inputs: of the forward; the program is for tensors of exactly these shapes.
+    """
+    for x in module.buffers():
+        if not x.numel():  # torch cannot save an empty tensor over an empty array of numpy's
+            x.data = x.data.clone()
+    with quiet(), torch.no_grad(), plain_loops():
+        return torch.export.export(module, inputs)
+
+
+def paths_of(tree: TensorDict) -> dict[str, Path]:
+    """Return the paths of the tensors of a TensorDict by their names, as `0/S`; a key may hold a slash itself.
+
+    Raises:
+        ValueError: if two paths have the same name.
+    """
+    paths = dict[str, Path]()
+    for key in tree.keys(True, True):
+        path = (key,) if isinstance(key, str) else key
+        if (other := paths.setdefault("/".join(path), path)) != path:
+            raise ValueError(f"entries {other} and {path} have the same name {'/'.join(path)!r}; rename one")
+    return paths
+
+
 def by_path(tree: TensorDict) -> dict[str, Tensor]:
-    """Return the tensors of a TensorDict by path, as `0/S`."""
-    return {"/".join((key,) if isinstance(key, str) else key): x for key, x in tree.items(True, True)}
+    """Return the tensors of a TensorDict by path, as `0/S`.
+
+    Raises:
+        ValueError: if two paths have the same name.
+    """
+    return {name: tree[path] for name, path in paths_of(tree).items()}
 
 
-def nested(tensors: Mapping[str, Tensor], batch: int) -> TensorDict:
-    """Return tensors by path as a TensorDict [B]."""
-    return TensorDict({tuple(path.split("/")): x for path, x in tensors.items()}, [batch])
+def nested(tensors: Mapping[str, Tensor], paths: Mapping[str, Path], batch: int) -> TensorDict:
+    """Return tensors by name as a TensorDict [B], with the paths of `paths_of`."""
+    return TensorDict({paths[name]: x for name, x in tensors.items()}, [batch])
 
 
 @contextmanager
@@ -78,8 +112,8 @@ class _Step(nn.Module):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory, self.paths = memory, paths_of(memory.initial_state(1))
 
     def forward(self, x: Tensor, state: dict[str, Tensor], start: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        y, after = self.memory.step(x, nested(state, x.shape[0]), start)
+        y, after = self.memory.step(x, nested(state, self.paths, x.shape[0]), start)
         return y, by_path(after)

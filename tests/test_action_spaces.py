@@ -101,6 +101,8 @@ def test_what_stands_for_no_action_was_never_chosen() -> None:
         (spaces.Box(0, 5, (1,), np.int64), [[6], [0]], r"actions must be \[0\] to \[5\], got \[\[6\], \[0\]\]"),
         (spaces.Box(0, 5, (1,), np.float32), [[np.nan], [0]], "actions must be finite, got nan"),
         (spaces.Box(0, 5, (1,), np.float32), [0.0, 1.0], r"actions must be \[2, 1\], got \[2\]"),
+        (spaces.Discrete(3), np.ma.array([0, 1], mask=[0, 1]), "actions must hold no masked values, got 1 of 2"),
+        (spaces.Dict(a=spaces.Discrete(2)), {"a": np.ma.array([0, 1], mask=True)}, "entry 'a' must hold no masked"),
         (spaces.Dict(a=spaces.Discrete(2)), {"b": [0, 0]}, r"entries \['a'\] of Dict.*, got \['b'\]"),
         (
             spaces.Tuple([spaces.Dict(x=spaces.Discrete(2))]),
@@ -132,6 +134,8 @@ def test_masks_are_read_side_by_side_and_nested() -> None:
         ([1, 1, 1, 1, 2], r"must hold 0 \(illegal\) and 1 \(legal\), got \[\[1, 1, 1, 1, 2\]\]"),
         ([1, 1, 0, 0, 0], r"must leave something to choose, but all is illegal: \[1, 1, 0, 0, 0\]"),
         (["x"] * 5, "must have 5 numbers"),
+        (np.ma.array([1, 1, 1, 1, 0], mask=[0, 0, 0, 0, 1]), "must hold no masked values, got 1 of 5"),
+        (([1, 1], np.ma.array([1, 1, 0], mask=[0, 1, 1])), "must hold no masked values, got 2 of 3"),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(mask: Any, message: str) -> None:

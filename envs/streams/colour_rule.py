@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from lifelong.envs.gym_stream import GymStream
 from lifelong.envs.gym_task import GymTask
 from lifelong.envs.schedules import Redrawn, Schedule
+from lifelong.envs.seeds import python_integer
 from lifelong.envs.stream import Boundary, References
 from lifelong.envs.task import Retention
 
@@ -84,7 +85,7 @@ class ColourRoom(MiniGridEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; arguments as for `gymnasium.Env`."""
         self._outcome = {}
-        return super().reset(seed=seed, options=options)
+        return super().reset(seed=python_integer(seed), options=options)
 
     def _gen_grid(self, width: int, height: int) -> None:
         top, area = (1, 1), (width - 2, height - 2)

@@ -25,7 +25,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lifelong.readable import MOST, brief, same_names
+from lifelong.readable import MOST, brief, masked_fault, same_names
 
 __all__ = [
     "Masks",
@@ -149,7 +149,7 @@ def as_rows(space: AnySpace, actions: Any, batch: int) -> NDArray[Any]:
         ValueError: if an action is not of the space; names the entry, what was given and what is allowed.
     """
     if not is_nested(space):
-        return _validated(space, np.asarray(actions), batch, "")
+        return _validated(space, actions, batch, "")
     return _side_by_side(space, actions, batch, "")
 
 
@@ -232,6 +232,8 @@ class Masks:
         Raises:
             ValueError: if it has another size, holds other numbers, or leaves nothing to choose.
         """
+        if fault := masked_fault(mask):
+            raise ValueError(f"action_mask {fault}")
         array = np.asarray(_joined(self.space, mask) if isinstance(mask, Mapping | tuple) else mask)
         (legal,) = self.read_batch(array[None], 1)
         return np.asarray(legal, np.bool_)
@@ -248,11 +250,13 @@ class Masks:
         """
         if isinstance(masks, Mapping | tuple):
             masks = np.stack([_joined(self.space, of_slot(masks, slot)) for slot in range(batch)])
+        if fault := masked_fault(masks):
+            raise ValueError(f"action_mask {fault}")
         masks = np.asarray(masks)
         if masks.size != batch * self.size or masks.dtype.kind not in "biuf":
             raise ValueError(
-                f"action_mask must have {self.size} numbers, 1 where an action of {self.space} is legal and 0 where "
-                f"not, got {list(masks.shape[1:])} {masks.dtype}"
+                f"action_mask must have {self.size} numbers, 1 where an action of {brief(self.space)} is legal and 0 "
+                f"where not, got {list(masks.shape[1:])} {masks.dtype}"
             )
         given = masks.reshape(batch, self.size)
         legal: NDArray[np.bool_] = given != 0
@@ -317,10 +321,14 @@ def _joined(space: AnySpace, mask: Any) -> NDArray[Any]:
     if isinstance(mask, Mapping):  # a tuple, as a stream or a TensorDict holds it
         names = [str(key) for key in mask]
         if names != [str(number) for number in range(len(names))]:
-            raise ValueError(f"action_mask must be numbers, side by side, for actions {space}, got a dict of {names}")
+            raise ValueError(
+                f"action_mask must be numbers, side by side, for actions {brief(space)}, got a dict of {names}"
+            )
         mask = tuple(mask.values())
     if isinstance(mask, tuple):
         return np.concatenate([_joined(space, part) for part in mask])
+    if fault := masked_fault(mask):
+        raise ValueError(f"action_mask {fault}")
     return np.reshape(mask, -1)
 
 
@@ -332,8 +340,11 @@ def _choices(leaf: Any) -> NDArray[np.int64]:
     return np.full(_size(leaf) if isinstance(leaf, spaces.MultiBinary) else 0, 2, np.int64)
 
 
-def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) -> NDArray[Any]:
+def _validated(leaf: AnySpace, given: Any, batch: int, where: str) -> NDArray[Any]:
     """Return a batch of actions of a leaf, if they are."""
+    if fault := masked_fault(given):
+        raise ValueError(f"actions{where} {fault}")
+    actions = np.asarray(given)
     shape = (batch, *(leaf.shape or ()))
     if actions.shape != shape:
         raise ValueError(f"actions{where} must be {list(shape)}, got {list(actions.shape)}")
@@ -349,7 +360,9 @@ def _validated(leaf: AnySpace, actions: NDArray[Any], batch: int, where: str) ->
             raise ValueError(f"actions{where} must be finite, got {actions[~np.isfinite(actions)][0]}")
     else:
         if not whole:
-            raise ValueError(f"actions{where} must be integers in {leaf}, got {actions.dtype} {actions.tolist()}")
+            raise ValueError(
+                f"actions{where} must be integers in {brief(leaf)}, got {actions.dtype} {actions.tolist()}"
+            )
         low, high = (leaf.low, leaf.high) if isinstance(leaf, spaces.Box) else (0, getattr(leaf, "nvec", 2) - 1)
         if ((actions < low) | (actions > high)).any():
             raise ValueError(f"actions{where} must be {low} to {high}, got {actions.tolist()}")
@@ -393,11 +406,11 @@ def _side_by_side(space: AnySpace, actions: Any, batch: int, entry: str) -> NDAr
     """Return a batch of actions as rows [B, N], validated."""
     if not is_nested(space):
         where = f" of entry {entry!r}"
-        return _validated(space, np.asarray(actions), batch, where).reshape(batch, -1).astype(np.float64)
+        return _validated(space, actions, batch, where).reshape(batch, -1).astype(np.float64)
     entries = _entries(space)
     given = _by_name(actions)
     if given.keys() != entries.keys():
-        raise ValueError(f"actions must have the entries {list(entries)} of {space}, got {list(given)}")
+        raise ValueError(f"actions must have the entries {list(entries)} of {brief(space)}, got {list(given)}")
     parts = [_side_by_side(inner, given[key], batch, _joint(entry, key)) for key, inner in entries.items()]
     return np.concatenate(parts, 1)
 

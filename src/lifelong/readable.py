@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["MANY", "MOST", "SUPPORTED", "brief", "refusal", "same_names"]
+__all__ = ["MANY", "MOST", "SUPPORTED", "brief", "masked_fault", "refusal", "same_names"]
 
 MANY = 1 << 16
 """Categories up to which each has a row of its own in an embedding; beyond, one row for each of two digits."""
@@ -25,6 +25,17 @@ def brief(space: spaces.Space[Any], most: int = 100) -> str:
     """Return a space in one line of so many characters, for messages."""
     text = " ".join(str(space).split())
     return text if len(text) <= most else f"{text[: most - 5]} ...)"
+
+
+def masked_fault(value: Any) -> str | None:
+    """Return what is wrong with a masked array of numpy, some values of which are masked; None of anything else.
+
+    `numpy.asarray` would take the numbers that lie below.
+    """
+    if not isinstance(value, np.ma.MaskedArray) or not np.ma.is_masked(value):
+        return None
+    masked = np.count_nonzero(np.ma.getmaskarray(value))
+    return f"must hold no masked values, got {masked} of {value.size}; numpy.ma.filled gives them numbers"
 
 
 def refusal(space: spaces.Space[Any]) -> str | None:

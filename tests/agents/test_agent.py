@@ -19,6 +19,33 @@ def loud(agent: Agent) -> Agent:
     return agent
 
 
+def test_tensors_are_read_as_arrays_are() -> None:
+    space = spaces.Dict(
+        {
+            "image": spaces.Box(-1, 1, (2,), np.float32),
+            "place": spaces.Discrete(3, start=1),
+            "pair": spaces.Tuple([spaces.MultiBinary(2), spaces.Box(0, 1, ())]),
+        }
+    )
+    agent = Agent.for_spaces(Env(space, spaces.Discrete(2)), width=8, seed=0)
+    half = np.full((4, 2), 0.5, np.float32)
+    places, bits = np.array([1, 2, 3, 1]), np.ones((4, 2), np.int8)
+    want, _ = agent.step({"image": half, "place": places, "pair": (bits, half[:, 0])})
+    for image in (torch.from_numpy(half), torch.from_numpy(half).bfloat16(), torch.from_numpy(half).requires_grad_()):
+        pair = torch.from_numpy(bits), torch.from_numpy(half[:, 0])
+        got, state = agent.step({"image": image, "place": torch.from_numpy(places), "pair": pair})
+        assert got["state_value"].equal(want["state_value"])
+    agent.act({"image": half, "place": places, "pair": (bits, half[:, 0])}, state, torch.ones(4), torch.zeros(4))
+
+
+def test_a_message_about_a_space_of_two_axes_is_one_line() -> None:
+    agent = Agent.for_spaces(Env(spaces.MultiDiscrete([[2, 3], [4, 2]]), spaces.Discrete(2)), width=8)
+    for obs in (np.full((2, 2), 9), np.zeros(3, np.int64), {"a": np.zeros((2, 2))}):
+        with pytest.raises(ValueError, match=r"obs must be .*MultiDiscrete\(\[\[2 3\] \[4 2\]\]\)") as caught:
+            agent.act(obs)
+        assert "\n" not in str(caught.value)
+
+
 def recall(**options: Any) -> CuedRecall:
     return CuedRecall(3, **({"cues": 3, "size": 4, "life_episodes": None, "blanks": 2} | options))
 
@@ -142,6 +169,20 @@ def test_a_state_is_left_as_it_is(agent: Agent) -> None:
         ({"reward": float("nan")}, "reward must be given, and finite"),
         ({"reward": np.zeros(2)}, r"reward must be one number or \[1\], one for each life, got \[2\]"),
         ({"episode_end": np.zeros((1, 1), bool)}, r"episode_end must be one number or \[1\]"),
+        ({"obs": np.zeros((0, 2))}, r"obs must be of one life or more, got \[0, 2\]"),
+        ({"obs": np.ma.array(np.zeros(2), mask=[0, 1])}, "obs must hold no masked values, got 1 of 2"),
+        ({"obs": np.array([0.0, np.nan])}, "obs must be finite and at most .*, got nan"),
+        ({"obs": np.array([0.0, -1e39])}, r"obs must be finite and at most 3.403e\+38, got -1e\+39"),
+        ({"obs": np.array(["0", "1"])}, "obs must be numbers, got <U1"),
+        ({"obs": np.array([None, 1])}, "obs must be numbers, got object"),
+        ({"obs": np.zeros(2, complex)}, "obs must be numbers, got complex128"),
+        ({"obs": [[0.0], [0.0, 1.0]]}, "obs must be numbers that numpy reads"),
+        ({"reward": "1"}, "reward must be numbers, got <U1"),
+        ({"reward": np.ma.masked}, "reward must hold no masked values"),
+        ({"episode_end": "False"}, "episode_end must be numbers, got <U5"),
+        ({"episode_end": 0.5}, "episode_end must be true or false, or 0 and 1, got 0.5"),
+        ({"life_end": [np.nan]}, r"life_end must be true or false, or 0 and 1, got \[nan\]"),
+        ({"action_mask": np.ma.array([1, 1, 0], mask=[0, 0, 1])}, "action_mask must hold no masked values, got 1 of 3"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments: dict[str, Any], message: str, agent: Agent) -> None:

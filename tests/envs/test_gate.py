@@ -20,6 +20,7 @@ from lifelong.envs.gym_stream import make_task
 from lifelong.envs.parse import parse_drifts
 
 F3 = spaces.Box(-1.0, 1.0, (3,), np.float32)
+F8 = spaces.Box(-np.inf, np.inf, (2,), np.float64)
 U2 = spaces.Box(0, 255, (2,), np.uint8)
 TEXT = spaces.Text(9)
 D4 = spaces.Discrete(4)
@@ -123,6 +124,9 @@ OBSERVATIONS = [
     (F3, np.zeros(3, np.complex64), r"observation must be numbers of the shape \[3\]"),
     (F3, np.array([0, np.nan, 0], np.float32), "observation must be finite: nan"),
     (F3, np.array([0, 0, -np.inf]), "observation must be finite: -inf"),
+    (F8, np.array([0, 1e300]), r"observation must be at most 3.403e\+38, which float32 holds: 1e\+300"),
+    (F3, np.ma.array(ZEROS, mask=[0, 1, 1]), "observation must hold no masked values, got 2 of 3; numpy.ma.filled"),
+    (AB, {"a": ZEROS, "b": np.ma.masked}, "observation 'b' must hold no masked values, got 1 of 1"),
     (U2, np.array([3.0, 300.7]), r"observation must be whole numbers that uint8 holds, got 300.7 of float64 at \[1\]"),
     (U2, np.array([-1, 3]), r"observation must be whole numbers that uint8 holds, got -1 of int64 at \[0\]"),
     (U2, np.array([256, 3]), r"observation must be whole numbers that uint8 holds, got 256 of int64 at \[0\]"),
@@ -173,6 +177,7 @@ RESULTS = [
     (2, at(1, "1"), r"reward must be a number, got '1' \(str\)"),
     (2, at(1, None), "reward must be a number, got None"),
     (2, at(1, 1j), "reward must be a number, got 1j"),
+    (2, at(1, np.ma.masked), "reward must be a number, got masked"),
     (2, at(1, float("nan")), "reward must be finite: nan"),
     (2, at(1, np.float32("inf")), "reward must be finite: inf"),
     (2, at(1, -1e39), r"reward must be at most 3.403e\+38, which float32 holds: -1e\+39"),
@@ -180,6 +185,7 @@ RESULTS = [
     (2, at(2, None), "terminated must be true or false, or the integers 0 or 1, got None"),
     (2, at(2, np.array([False])), "terminated must be true or false, .*shape .1."),
     (2, at(2, "False"), "terminated must be true or false, .*'False'"),
+    (2, at(2, np.ma.array(1, mask=True)), "terminated must be true or false, .*masked_array"),
     (2, at(3, 2), "truncated must be true or false, .*got 2"),
     (2, at(3, 1.0), "truncated must be true or false, .*got 1.0"),
     (2, at(4, None), "info must be a dict, got None"),

@@ -27,6 +27,17 @@ def test_velocities_are_0_and_the_rest_is_as_it_was(env_id: str, hidden: tuple[i
         assert not shown[velocities].any()
 
 
+@pytest.mark.parametrize("env_id", [*VARIANTS, "lifelong/ColourRoom-v0"])
+def test_seeds_are_integers_of_numpy_too(env_id: str) -> None:
+    env = gymnasium.make(env_id)
+    want, _ = env.reset(seed=3)
+    for kind in (np.int64, np.uint8):
+        obs, _ = env.reset(seed=kind(3))
+        assert repr(obs) == repr(want)
+    with pytest.raises(TypeError, match=r"seed must be an integer, got 1\.5"):
+        env.reset(seed=1.5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("factor", [0.001, 1000.0])
 def test_rewards_are_scaled(factor: float) -> None:
     env_id = f"lifelong/CartPoleReward{factor:g}-v1"

@@ -1,12 +1,15 @@
 """`lifelong export-policy`: the file does what the agent does, and refusals are one sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from lifelong import cli, load_agent
 from lifelong.agents.encoder import as_tensors
@@ -54,6 +57,40 @@ def test_the_file_acts_as_the_agent(settings: dict[str, Any], parameters: set[st
         obs, *_ = env.step(policy.head.taken(policy.draw(wanted, value)["action"]))
         start = torch.tensor([t == 5, False])
     env.close()
+
+
+OBSERVED = spaces.Dict({"leg/knee": spaces.Box(-9, 9, (2,)), "leg": spaces.Dict({"foot/1": spaces.Discrete(3)})})
+MOVED = spaces.Dict({"arm/left": spaces.Box(-np.inf, np.inf, (2,)), "grip": spaces.Box(-3000, 4000, (), np.int16)})
+
+
+class Walker(gymnasium.Env[Any, Any]):
+    """Slashes in the names of entries, as dm_control has them, and actions of which none is a choice."""
+
+    observation_space, action_space = OBSERVED, MOVED
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.observation_space.sample(), float(np.tanh(action["grip"])), False, False, {}
+
+
+@pytest.fixture
+def walker() -> Iterator[str]:
+    gymnasium.register("Walker-v0", Walker, max_episode_steps=9)
+    yield "gym:Walker-v0"
+    del gymnasium.registry["Walker-v0"]
+
+
+def test_entries_with_slashes_and_actions_without_choices(walker: str, tiny: Tiny, tmp_path: Path) -> None:
+    run = train(tiny(memory="gru", stream=walker, stream_options=())).folder
+    output = tmp_path / "policy.pt2"
+    assert main(ExportPolicyConfig(run, output, num_envs=2)) < 1e-4
+    observation, state, _ = torch.export.load(output).example_inputs[0]
+    assert {"observation/leg/knee", "observation/leg/foot/1", "previous_action/arm/left"} <= observation.keys()
+    assert state.keys() == {"0/h"}
 
 
 def test_a_step_that_differs_is_not_written(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

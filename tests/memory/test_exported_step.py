@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
@@ -44,6 +45,35 @@ class Branching(Memory):
 
     def step(self, x, state, start):
         return (x if x.sum() > 0 else -x), state
+
+
+class OverNothing(Memory):
+    """Holds an empty table over an empty array of numpy's, as modules do whose sizes are counted with it."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.register_buffer("table", torch.as_tensor(np.zeros(0, np.float32)))
+
+    def initial_state(self, batch):
+        return TensorDict({"h/1": self.zeros(batch, 1)}, [batch])
+
+    def step(self, x, state, start):
+        return x + self.table.sum(), state
+
+
+def test_an_empty_buffer_is_saved_and_a_key_may_hold_a_slash():
+    file = io.BytesIO()
+    torch.export.save(export_step(OverNothing(D)), file)
+    step = torch.export.load(io.BytesIO(file.getvalue())).module()
+    y, state = step(torch.ones(1, D), {"h/1": torch.zeros(1, 1)}, torch.zeros(1, dtype=torch.bool))
+    assert y.equal(torch.ones(1, D))
+    assert state.keys() == {"h/1"}
+
+
+def test_two_entries_of_one_name_are_refused():
+    tree = TensorDict({"a": {"b": torch.zeros(1)}, "a/b": torch.zeros(1)}, [1])
+    with pytest.raises(ValueError, match="have the same name 'a/b'; rename one"):
+        by_path(tree)
 
 
 def test_a_step_that_branches_on_data_is_refused_in_one_sentence():
