@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from tensordict import TensorDict
 from torch import Tensor
 
+from lifelong.memory.state_paths import by_path
+
 __all__ = ["AgentState"]
 
 
@@ -36,8 +38,7 @@ class AgentState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name, those of the memory as `memory/<layer>/<name>`."""
-        paths = {key if isinstance(key, tuple) else (key,): x for key, x in self.memory.items(True, True)}
-        return {"/".join(("memory", *path)): x for path, x in paths.items()} | {
+        return {f"memory/{name}": x for name, x in by_path(self.memory).items()} | {
             "previous_action": self.previous_action,
             "previous_reward": self.previous_reward,
             "start": self.start,

@@ -14,6 +14,7 @@ from lifelong.agents.checkpoint import CheckpointError
 from lifelong.agents.durable import write_synced, writing
 from lifelong.agents.regular_files import check_regular
 from lifelong.agents.saved_tensors import check_saved
+from lifelong.memory.state_paths import paths_of
 
 __all__ = ["load_state", "save_state"]
 
@@ -83,8 +84,8 @@ def load_state(path: str | Path, agent: Agent) -> AgentState:
         raise ValueError(f"{path} has a previous_action that is not of {agent.action_space}")
     moved = {name: x.to(own.start.device) for name, x in tensors.items()}
     memory_state = own.memory.clone()  # a layer without tensors has its place there
-    for name in [name for name in moved if name.startswith("memory/")]:
-        memory_state.set(tuple(name.split("/")[1:]), moved.pop(name))
+    for name, key in paths_of(memory_state).items():
+        memory_state.set(key, moved.pop(f"memory/{name}"))
     state = AgentState(memory=memory_state, spaces=found, **moved)
     agent.check_state(state)
     return state

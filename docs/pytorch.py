@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lifelong.memory import MEMORIES, Memory, export_step, make_memory
-from lifelong.memory.exported_step import by_path, quiet
+from lifelong.memory.exported_step import quiet
+from lifelong.memory.state_paths import by_path
 
 PAGE = Path(__file__).with_name("pytorch.md")
 B, T, D = 2, 3, 8

@@ -34,7 +34,8 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random
 from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.settings.export_policy import ExportPolicyConfig
-from lifelong.memory.exported_step import by_path, nested, paths_of, program_of, quiet
+from lifelong.memory.exported_step import program_of, quiet
+from lifelong.memory.state_paths import by_path, nested, paths_of
 
 __all__ = ["STEPS", "TOLERANCE", "ExportPolicyConfig", "PolicyStep", "command", "main"]
 

@@ -18,6 +18,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from lifelong.memory.memory import Memory
+from lifelong.memory.state_paths import by_path
 
 __all__ = ["CLAUSES", "MemoryContractError", "check_memory"]
 
@@ -329,7 +330,7 @@ def a_long_life_stays_finite(trial: Trial) -> None:
                     if not value[life].isfinite().all():
                         raise Broken(f"{name!r} is not finite after {first + steps} steps of {kind} inputs")
             for path, (least, most) in memory.state_bounds.items():
-                value = state[tuple(path.split("/"))]
+                value = by_path(state)[path]
                 if not bool(((value >= least) & (value <= most)).all()):
                     raise Broken(f"{path!r} leaves its state_bounds, {least} to {most}, after {first + steps} steps")
 

@@ -11,21 +11,19 @@ x is [B, D], start [B] bool, and the state a dict of tensors [B, ...] by path, a
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from lifelong.kernels.backends import plain_loops
 from lifelong.memory.memory import Memory
+from lifelong.memory.state_paths import by_path, nested, paths_of
 
-__all__ = ["by_path", "export_step", "nested", "paths_of", "program_of", "quiet"]
-
-Path = tuple[str, ...]
+__all__ = ["export_step", "program_of", "quiet"]
 
 
 def export_step(memory: Memory, batch: int = 1) -> ExportedProgram:
@@ -64,34 +62,6 @@ def program_of(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
             x.data = x.data.clone()
     with quiet(), torch.no_grad(), plain_loops():
         return torch.export.export(module, inputs)
-
-
-def paths_of(tree: TensorDict) -> dict[str, Path]:
-    """Return the paths of the tensors of a TensorDict by their names, as `0/S`; a key may hold a slash itself.
-
-    Raises:
-        ValueError: if two paths have the same name.
-    """
-    paths = dict[str, Path]()
-    for key in tree.keys(True, True):
-        path = (key,) if isinstance(key, str) else key
-        if (other := paths.setdefault("/".join(path), path)) != path:
-            raise ValueError(f"entries {other} and {path} have the same name {'/'.join(path)!r}; rename one")
-    return paths
-
-
-def by_path(tree: TensorDict) -> dict[str, Tensor]:
-    """Return the tensors of a TensorDict by path, as `0/S`.
-
-    Raises:
-        ValueError: if two paths have the same name.
-    """
-    return {name: tree[path] for name, path in paths_of(tree).items()}
-
-
-def nested(tensors: Mapping[str, Tensor], paths: Mapping[str, Path], batch: int) -> TensorDict:
-    """Return tensors by name as a TensorDict [B], with the paths of `paths_of`."""
-    return TensorDict({paths[name]: x for name, x in tensors.items()}, [batch])
 
 
 @contextmanager

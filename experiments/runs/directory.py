@@ -37,6 +37,7 @@ from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.facts import check_facts
 from lifelong.experiments.runs.open_run import LAST
 from lifelong.experiments.runs.plug_ins import plug_in_memories
+from lifelong.memory.state_paths import by_path, paths_of
 
 __all__ = [
     "Captured",
@@ -129,7 +130,7 @@ def capture(
     parts = {
         "policy": _copies(rollout.policy.state_dict()),
         "optimizer": _copies(optimizer_tensors(learner.optimizer, parameter_names(rollout.policy))),
-        "memory": {"/".join(key): value for key, value in flat(rollout.state).items()},
+        "memory": by_path(rollout.state),
         "random": {"torch": torch.get_rng_state()},
     }
     if learner.return_scale is not None:
@@ -273,10 +274,10 @@ def _fill(memory_state: TensorDict, tensors: dict[str, torch.Tensor], policy: Ac
     Raises:
         ValueError: if they are of another memory, or out of range.
     """
-    wanted = {"/".join(key): value for key, value in flat(memory_state).items()}
+    wanted = by_path(memory_state)
     check_saved(tensors, wanted, policy.backbone.state_bounds)
-    for key, value in tensors.items():
-        memory_state.set(tuple(key.split("/")), value.to(wanted[key].device))
+    for name, path in paths_of(memory_state).items():
+        memory_state.set(path, tensors[name].to(wanted[name].device))
 
 
 def _position(parts: dict[str, dict[str, torch.Tensor]], facts: dict[str, Any]) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDict
 
 from lifelong.memory import MEMORIES, Memory, export_step, make_memory
-from lifelong.memory.exported_step import by_path
+from lifelong.memory.state_paths import by_path
 
 B, D, STEPS = 2, 8, 30
 FEW = ["gated_delta", "gru", "none"]
