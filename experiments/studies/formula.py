@@ -19,16 +19,26 @@ from typing import Literal
 
 from lifelong.registry import nearest
 
-__all__ = ["CURVES", "NUMBERS", "Comparison", "Contrast", "Expectation", "Measure", "Side", "Term"]
+__all__ = ["CURVES", "NUMBERS", "TRAINING", "Comparison", "Contrast", "Expectation", "Measure", "Side", "Term"]
+
+TRAINING = "training"
+"""Kind of a test that measures the rows which a training has left; the other kinds are verbs."""
 
 CURVES = {
     "retention": ("rho", "rho1"),
     "adaptation": ("new", "old", "unchanged", "first"),
+    TRAINING: ("visit",),
 }
-"""Curves by kind of test: retention pooled and at first exposure, over lags; P(answer) over meetings since a change."""
+"""Curves by kind of test: retention pooled and at first exposure, over lags; P(answer) over meetings since a change;
+mean score over the steps of a visit to a task, by the number of the visit."""
 
-NUMBERS: dict[str, tuple[str, ...]] = {"retention": ("return", "known", "index"), "adaptation": ()}
-"""Single numbers by kind of test: mean return, P(success) of tasks met before, memory index."""
+NUMBERS: dict[str, tuple[str, ...]] = {
+    "retention": ("return", "known", "index"),
+    "adaptation": (),
+    TRAINING: ("final_average", "forgetting"),
+}
+"""Single numbers by kind of test: mean return, P(success) of tasks met before, memory index; of the performance matrix
+the mean score of all tasks at the end, and that of each at its best less that at the end."""
 
 _TERM = re.compile(r"(\w+)\(([^()]*)\)")
 _NAME = r"[\w./:@=+-]+"
@@ -109,7 +119,7 @@ def _term(sign: int, text: str, tests: Mapping[str, str]) -> Term:
     curve, test, lags = given
     _known("test", test, tests)
     _known("curve", curve, CURVES[tests[test]], f" of a test by {tests[test]}")
-    least = 1 if tests[test] == "retention" else 0
+    least = 0 if tests[test] == "adaptation" else 1
     ends = re.fullmatch(r"(\d+)\s*:\s*(\d+)", lags)
     if ends is None or not least <= int(ends[1]) <= int(ends[2]):
         raise ValueError(f"lags are FIRST:LAST, from {least}, such as 2:127; got {lags!r}")

@@ -4,12 +4,12 @@
 | --- | --- |
 | test | name of the test |
 | quantity | a curve or a number, see `formula.py` |
-| first, last | lags of a curve's bin (meetings since the change, by `adaptation`); -1 of a number |
+| first, last | lags of a curve's bin (meetings since a change by `adaptation`, visits by `training`); -1 of a number |
 | count | episodes behind it |
 | value | the number, NaN where there are too few episodes |
 | low, high | ends of its 95 % interval over lives, of this one agent; NaN without one |
 
-They are what the verbs themselves print: nothing is measured here.
+They are what the verbs themselves print, or what the rows of a training say: nothing is measured here.
 """
 
 import math
@@ -22,19 +22,22 @@ from numpy.typing import NDArray
 
 from lifelong.experiments.adaptation import AdaptationConfig, main as adaptation
 from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve
-from lifelong.experiments.metrics.rows import bin_edges
+from lifelong.experiments.metrics.rows import Rows, bin_edges
+from lifelong.experiments.metrics.visits import visit_scores
 from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.episodes import FROZEN, read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.matrix import matrix_scalars
 from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.summary import Summary, summarise
 from lifelong.experiments.studies.formula import Measure, Term
 
-__all__ = ["COLUMNS", "Measurements", "measure_test", "measure_training", "measured"]
+__all__ = ["COLUMNS", "Measurements", "measure_evaluation", "measure_test", "measure_training", "measured"]
 
 COLUMNS: dict[str, type] = {"test": str, "quantity": str, "first": int, "last": int, "count": int, "value": float,
                             "low": float, "high": float}  # fmt: skip
@@ -48,7 +51,7 @@ Measurements = Mapping[str, Sequence[Any]]
 _NAN = math.nan
 
 
-def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, list[Any]]:
+def measure_evaluation(test: str, run: Path, *, trust: bool = False) -> dict[str, list[Any]]:
     """Return the measurements of the evaluation at the end of a training.
 
     Args:
@@ -67,6 +70,19 @@ def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, 
         return _columns(test, _of_summary(summarise(rows, env, actions)))
     finally:
         env.close()
+
+
+def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, list[Any]]:
+    """Return the scores of a training by visit, and what the performance matrix of its evaluations says.
+
+    Args:
+        test: name that they get.
+        run: directory of the run.
+        trust: as of `open_run`.
+    """
+    config = open_run(run, trust).resolved()
+    evaluated = read_episodes(run, [config.evaluate_mode])
+    return _columns(test, [*_of_visits(read_episodes(run, ["train"])), *_of_matrix(evaluated)])
 
 
 def measure_test(test: str, config: RetentionConfig | AdaptationConfig) -> dict[str, list[Any]]:
@@ -142,6 +158,19 @@ def _of_change(curve: RewriteCurve, run: Path) -> Iterator[Row]:
         columns = zip(edges, shares.count, shares.mean, shares.low, shares.high, strict=True)
         for (first, last), count, mean, low, high in columns:
             yield quantity, first, last, count, mean, low, high
+
+
+def _of_visits(rows: Rows) -> Iterator[Row]:
+    found = visit_scores(rows)
+    for visit, count, score in zip(found.visit, found.episodes, found.score, strict=True):
+        yield "visit", int(visit), int(visit), int(count), float(score), _NAN, _NAN
+
+
+def _of_matrix(rows: Rows) -> Iterator[Row]:
+    found = matrix_scalars(performance_matrix(rows)[2])
+    for quantity in ("final_average", "forgetting"):
+        if (tag := f"transfer/{quantity}") in found:
+            yield quantity, -1, -1, len(rows["step"]), found[tag], _NAN, _NAN
 
 
 def _columns(test: str, rows: Iterable[Row]) -> dict[str, list[Any]]:

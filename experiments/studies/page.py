@@ -27,7 +27,7 @@ from lifelong.experiments.reports.page_check import check_page
 from lifelong.experiments.reports.seeds import over_seeds
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
-from lifelong.experiments.studies.formula import CURVES, NUMBERS
+from lifelong.experiments.studies.formula import CURVES, NUMBERS, TRAINING
 from lifelong.experiments.studies.judgement import FEW, Judgement, judge
 from lifelong.experiments.studies.measurements import COLUMNS, Measurements, measured
 from lifelong.experiments.studies.registration import REGISTERED, read_registration, standing
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["check_report", "judgements_table", "write_report"]
 
 PAGE, ROWS, TRIALS = "README.md", "rows.parquet", "trials.json"
-_SHOWN = {"retention": "rho1", "adaptation": "new"}  # curve of a figure, by kind of test
+_SHOWN = {"retention": "rho1", "adaptation": "new", TRAINING: "visit"}  # curve of a figure, by kind of test
+_ALONG = {"retention": "lag (episodes)", "adaptation": "meetings since the change", TRAINING: "visit to a task"}
 _CURVES = {
     "rho": "retention, rehearsed",
     "rho1": "retention at first exposure",
@@ -49,6 +50,7 @@ _CURVES = {
     "old": "P(old answer) by meetings since the change",
     "unchanged": "P(right), of answers that did not change",
     "first": "P(right) after as many meetings, before any change",
+    "visit": "mean score over the steps of a visit to a task, by the number of the visit",
 }
 
 Rows = dict[str, dict[int, Measurements]]
@@ -316,9 +318,11 @@ def _measures(evidence: _Evidence) -> Iterator[str]:
 
 def _test_words(test: Test) -> str:
     settings = ", ".join(f"{name} = {value}" for name, value in test.settings.items())
-    said = (
-        "The frozen agent at the end of training, in new lives." if not test.place else f"`lifelong {test.by}` of each."
-    )
+    said = f"`lifelong {test.by}` of each."
+    if test.by == TRAINING:
+        said = "The training itself; numbers are of the performance matrix, where tasks were evaluated."
+    elif not test.place:
+        said = "The frozen agent at the end of training, in new lives."
     return said + (f" {settings}." if settings else "")
 
 
@@ -419,7 +423,7 @@ def _figures(evidence: _Evidence) -> Iterator[tuple[str, "Figure"]]:
         axes.set_xscale("log", base=2)
         axes.set_xticks(at, [f"{low}" for low, _ in bins])
         axes.minorticks_off()
-        axes.set_xlabel("lag (episodes)" if test.by == "retention" else "meetings since the change")
+        axes.set_xlabel(_ALONG[test.by])
         axes.set_ylabel(_CURVES[quantity])
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.legend(fontsize=8)

@@ -19,6 +19,7 @@ from lifelong.experiments.associative_recall.equal_size import memory_settings
 from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.studies.formula import TRAINING
 from lifelong.experiments.studies.study_file import Arm, Place, StudyFile, Test
 from lifelong.registry import find, load, unknown
 from lifelong.schema import read_value, shown
@@ -135,7 +136,11 @@ def check_test(file: StudyFile, test: Test, stream: str) -> None:
     """
     for name in test.settings:
         with _at(file, (*test.place, name), name):
+            if test.by == TRAINING:
+                raise UserError(f"a test by training measures the rows that it left and has no settings, got {name}")
             _test_settings(replace(test, settings={name: test.settings[name]}), stream)
+    if test.by == TRAINING:
+        return
     with _at(file, test.place, test.name):
         test_config(test, Path("run"), 0, stream)
 

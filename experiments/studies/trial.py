@@ -29,7 +29,8 @@ from lifelong.experiments.runs.errors import UserError, known_errors
 from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.seeds import state_of
 from lifelong.experiments.runs.trusted import check_trusted
-from lifelong.experiments.studies.measurements import COLUMNS, measure_test, measure_training
+from lifelong.experiments.studies.formula import TRAINING
+from lifelong.experiments.studies.measurements import COLUMNS, measure_evaluation, measure_test, measure_training
 from lifelong.experiments.studies.settings import test_config
 from lifelong.experiments.studies.study_file import EVALUATION, Test
 from lifelong.experiments.train import main as train
@@ -210,6 +211,8 @@ def _tested(trial: Trial, test: Test) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = json.loads(path.read_text())
         return found
     if test.name == EVALUATION:
+        found = measure_evaluation(test.name, trial.run, trust=trial.trust)
+    elif test.by == TRAINING:
         found = measure_training(test.name, trial.run, trust=trial.trust)
     else:
         config = test_config(test, trial.run, trial.seed, trial.config.stream)

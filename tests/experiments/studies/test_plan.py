@@ -70,6 +70,11 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
         ("steps = 160", "steps = 0", "2: steps must be positive: steps=0"),
         ("steps = 160", 'carry = "life"', "2: carry must be one of lifetime, task, episode, got 'life'"),
         ("seeds = ", 'stream = "cued-recal"\nseeds = ', "3: no stream 'cued-recal'; did you mean 'cued-recall'?"),
+        (
+            'name = "far"',
+            'name = "whole"\nby = "training"\ntimes = 2\n\n[[test]]\nname = "far"',
+            "9: a test by training measures the rows that it left and has no settings, got times",
+        ),
         ("times = 2", "tims = 2", "8: no setting 'tims'; did you mean 'times'?"),
         ("times = 2", "times = 2\nlags = [3]", "6: lags and meetings are those of --probe"),
         (

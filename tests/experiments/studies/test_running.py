@@ -9,11 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies import ray_cluster, running, study as studies, trial as trials
+from lifelong.experiments.studies.measurements import measured
 from lifelong.experiments.studies.page import check_report, write_report
 from lifelong.experiments.studies.processes import Failed, lived, log_of, run_in_processes
 from lifelong.experiments.studies.running import duration, run_study
@@ -255,6 +258,40 @@ def test_a_trial_is_trained_once_and_tested_once(made: Any, monkeypatch: pytest.
     assert str(again["rows"]) == str(first.rows)
     assert (trained, tested) == ([1], [1])
     assert trial.result.exists()
+
+
+def test_a_training_is_measured_by_its_own_rows(made: Any, tmp_path: Path) -> None:
+    study = made(
+        ("times = 2", 'by = "training"'),
+        (
+            "life_episodes = 8",
+            "life_episodes = 0, schedule = \"cyclic:4\", evaluate_every = '64', evaluate_mode = 'sandbox'",
+        ),
+        ("area(rho1, far, 2:7)", "area(visit, far, 2:2) - area(visit, far, 1:1) + final_average(far)"),
+    )
+    (trial, *_) = study.trials(study.plans[0], {})
+    found = run_trial(trial)
+    rows = read_episodes(trial.run, ["train"])
+    mine = [k for k, test in enumerate(found.rows["test"]) if test == "far"]
+    curve = {found.rows["first"][k]: found.rows["value"][k] for k in mine if found.rows["quantity"][k] == "visit"}
+    assert set(curve) == set((rows["visit"] + 1).tolist())
+    assert len(curve) > 2
+    for visit, score in curve.items():  # episodes of cues are one step
+        stays = [(rows["task"] == task) & (rows["visit"] == visit - 1) for task in range(3)]
+        by_hand = np.mean([rows["normalised"][stay].mean() for stay in stays if stay.any()])
+        assert score == pytest.approx(by_hand, abs=1e-6)
+    assert max(curve.values()) > min(curve.values())
+    (final,) = (found.rows["value"][k] for k in mine if found.rows["quantity"][k] == "final_average")
+    assert -1 < final <= 1
+    (one,) = study.file.hypotheses
+    assert measured(found.rows, one.measure) == pytest.approx(curve[2] - curve[1] + final)
+    study.store.add(trial, found)
+    folder = tmp_path / "page"
+    write_report(study, folder)
+    text = (folder / "README.md").read_text()
+    assert "The training itself" in text
+    assert "mean score over the steps of a visit to a task, by the number of the visit" in text
+    assert check_report(folder) > 20
 
 
 def test_a_process_of_other_code_refuses_a_trial(made: Any) -> None:
