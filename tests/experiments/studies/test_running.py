@@ -285,7 +285,9 @@ def test_a_training_is_measured_by_its_own_rows(made: Any, tmp_path: Path) -> No
     assert -1 < final <= 1
     (one,) = study.file.hypotheses
     assert measured(found.rows, one.measure) == pytest.approx(curve[2] - curve[1] + final)
-    study.store.add(trial, found)
+    for plan in study.plans:
+        for each in study.trials(plan, {}):
+            study.store.add(each, found)
     folder = tmp_path / "page"
     write_report(study, folder)
     text = (folder / "README.md").read_text()
