@@ -27,14 +27,17 @@ TRAINING = "training"
 CURVES = {
     "retention": ("rho", "rho1"),
     "adaptation": ("new", "old", "unchanged", "first"),
+    "interference": ("left", "loss"),
     TRAINING: ("visit",),
 }
 """Curves by kind of test: retention pooled and at first exposure, over lags; P(answer) over meetings since a change;
-mean score over the steps of a visit to a task, by the number of the visit."""
+retention after n steps of something else, and what is lost of it; mean score over the steps of a visit to a task, by
+the number of the visit."""
 
 NUMBERS: dict[str, tuple[str, ...]] = {
     "retention": ("return", "known", "index"),
     "adaptation": (),
+    "interference": (),
     TRAINING: ("final_average", "forgetting"),
 }
 """Single numbers by kind of test: mean return, P(success) of tasks met before, memory index; of the performance matrix
@@ -119,7 +122,7 @@ def _term(sign: int, text: str, tests: Mapping[str, str]) -> Term:
     curve, test, lags = given
     _known("test", test, tests)
     _known("curve", curve, CURVES[tests[test]], f" of a test by {tests[test]}")
-    least = 0 if tests[test] == "adaptation" else 1
+    least = 0 if tests[test] in ("adaptation", "interference") else 1
     ends = re.fullmatch(r"(\d+)\s*:\s*(\d+)", lags)
     if ends is None or not least <= int(ends[1]) <= int(ends[2]):
         raise ValueError(f"lags are FIRST:LAST, from {least}, such as 2:127; got {lags!r}")

@@ -4,7 +4,7 @@
 | --- | --- |
 | test | name of the test |
 | quantity | a curve or a number, see `formula.py` |
-| first, last | lags of a curve's bin (meetings since a change by `adaptation`, visits by `training`); -1 of a number |
+| first, last | lags of a curve's bin (meetings, steps or visits by other kinds of test); -1 of a number |
 | count | episodes behind it |
 | value | the number, NaN where there are too few episodes |
 | low, high | ends of its 95 % interval over lives, of this one agent; NaN without one |
@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.experiments.adaptation import AdaptationConfig, main as adaptation
+from lifelong.experiments.interference import InterferenceConfig, main as interference
 from lifelong.experiments.metrics.curve import RetentionCurve
+from lifelong.experiments.metrics.interference import InterferenceCurve
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve
@@ -85,7 +87,7 @@ def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, 
     return _columns(test, [*_of_visits(read_episodes(run, ["train"])), *_of_matrix(evaluated)])
 
 
-def measure_test(test: str, config: RetentionConfig | AdaptationConfig) -> dict[str, list[Any]]:
+def measure_test(test: str, config: RetentionConfig | AdaptationConfig | InterferenceConfig) -> dict[str, list[Any]]:
     """Run a test, as its verb does, and return its measurements.
 
     Args:
@@ -97,6 +99,8 @@ def measure_test(test: str, config: RetentionConfig | AdaptationConfig) -> dict[
     """
     if isinstance(config, RetentionConfig):
         return _columns(test, _of_summary(retention(config)))
+    if isinstance(config, InterferenceConfig):
+        return _columns(test, _of_interference(interference(config), config.run))
     return _columns(test, _of_change(adaptation(config)["meetings"], config.run))
 
 
@@ -158,6 +162,16 @@ def _of_change(curve: RewriteCurve, run: Path) -> Iterator[Row]:
         columns = zip(edges, shares.count, shares.mean, shares.low, shares.high, strict=True)
         for (first, last), count, mean, low, high in columns:
             yield quantity, first, last, count, mean, low, high
+
+
+def _of_interference(curve: InterferenceCurve, run: Path) -> Iterator[Row]:
+    if curve.reason:
+        raise UserError(f"{run}: no curve of interference: {curve.reason}")
+    left = zip(curve.steps, curve.count, curve.rho, curve.low, curve.high, strict=True)
+    lost = zip(curve.steps, curve.count, curve.loss, curve.loss_low, curve.loss_high, strict=True)
+    for quantity, columns in (("left", left), ("loss", lost)):
+        for n, count, mean, low, high in columns:
+            yield quantity, n, n, count, mean, low, high
 
 
 def _of_visits(rows: Rows) -> Iterator[Row]:

@@ -41,8 +41,18 @@ if TYPE_CHECKING:
 __all__ = ["check_report", "judgements_table", "write_report"]
 
 PAGE, ROWS, TRIALS = "README.md", "rows.parquet", "trials.json"
-_SHOWN = {"retention": "rho1", "adaptation": "new", TRAINING: "visit"}  # curve of a figure, by kind of test
-_ALONG = {"retention": "lag (episodes)", "adaptation": "meetings since the change", TRAINING: "visit to a task"}
+_SHOWN = {
+    "retention": "rho1",
+    "adaptation": "new",
+    "interference": "left",
+    TRAINING: "visit",
+}  # curve of a figure, by kind of test
+_ALONG = {
+    "retention": "lag (episodes)",
+    "adaptation": "meetings since the change",
+    "interference": "steps of something else",
+    TRAINING: "visit to a task",
+}
 _CURVES = {
     "rho": "retention, rehearsed",
     "rho1": "retention at first exposure",
@@ -50,6 +60,8 @@ _CURVES = {
     "old": "P(old answer) by meetings since the change",
     "unchanged": "P(right), of answers that did not change",
     "first": "P(right) after as many meetings, before any change",
+    "left": "retention after steps of something else",
+    "loss": "retention lost by steps of something else",
     "visit": "mean score over the steps of a visit to a task, by the number of the visit",
 }
 

@@ -16,6 +16,7 @@ from lifelong.envs import known_streams
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.adaptation import AdaptationConfig
 from lifelong.experiments.associative_recall.equal_size import memory_settings
+from lifelong.experiments.interference import InterferenceConfig
 from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.errors import UserError, as_user_error
@@ -26,11 +27,15 @@ from lifelong.schema import read_value, shown
 
 __all__ = ["TESTS", "check_test", "test_config", "train_config"]
 
-TESTS: dict[str, type[RetentionConfig] | type[AdaptationConfig]] = {
+TestConfig = RetentionConfig | AdaptationConfig | InterferenceConfig
+TESTS: dict[str, type[TestConfig]] = {
     "retention": RetentionConfig,
     "adaptation": AdaptationConfig,
+    "interference": InterferenceConfig,
 }
 """Settings of what tests an agent, by verb."""
+_DISTURBANCE = {"disturbed_by": "by", "disturbed_by_options": "by_options"}
+"""Settings of `lifelong interference` whose own names are taken: `by` of a test is its verb."""
 
 _OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "trust", "ppo"}
 """Settings of training that a study gives itself."""
@@ -88,7 +93,7 @@ def train_config(file: StudyFile, arm: Arm, changes: Mapping[str, Any] | None = 
         return TrainConfig(**plain, ppo=PPOOverrides(**learning))
 
 
-def test_config(test: Test, run: Path, seed: int, stream: str) -> RetentionConfig | AdaptationConfig:
+def test_config(test: Test, run: Path, seed: int, stream: str) -> TestConfig:
     """Return the settings of a test of one run.
 
     Args:
@@ -116,7 +121,8 @@ def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, 
     of_stream = _stream_settings(stream)
     plain: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    for name, value in test.settings.items():
+    for given, value in test.settings.items():
+        name = _DISTURBANCE.get(given, given) if test.by == "interference" else given
         if name == "stream_options":
             options |= _table(name, value)
         elif name in own:
@@ -124,7 +130,7 @@ def _test_settings(test: Test, stream: str) -> tuple[dict[str, Any], tuple[str, 
         elif name in of_stream:
             options[name] = value
         else:
-            _refuse(name, own, of_stream, ())
+            _refuse(given, {*own, *_DISTURBANCE} if test.by == "interference" else own, of_stream, ())
     return plain, tuple(_words(options))
 
 

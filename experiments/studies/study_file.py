@@ -10,8 +10,9 @@
 
     [[test]]                                     of every trained agent, beside `evaluation` at the end of training
     name = "far"
-    by   = "retention"                           or "adaptation"; the rest are settings of that verb, or of the stream;
-                                                 "training" has none: it measures the rows that the training left
+    by   = "retention"                           or "adaptation", "interference" (of `disturbed_by`); the rest are
+                                                 settings of that verb, or of the stream; "training" has none: it
+                                                 measures the rows that the training left
     schedule = "spaced:8192"
     times = 64
 

@@ -37,7 +37,7 @@ from lifelong.experiments.train import main as train
 
 __all__ = ["Interrupted", "Result", "Trial", "code_version", "content_hash", "run_trial", "write_json"]
 
-_MEASURED_BY = ("retention.py", "adaptation.py", "metrics", "studies/measurements.py")
+_MEASURED_BY = ("retention.py", "adaptation.py", "interference.py", "metrics", "studies/measurements.py")
 """Below `experiments/`: what measurements depend on beside the code that trains."""
 
 

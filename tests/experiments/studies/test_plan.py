@@ -72,6 +72,11 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
         ("seeds = ", 'stream = "cued-recal"\nseeds = ', "3: no stream 'cued-recal'; did you mean 'cued-recall'?"),
         (
             'name = "far"',
+            'name = "left"\nby = "interference"\ndisturbedby = "doors"\n\n[[test]]\nname = "far"',
+            "9: no setting 'disturbedby'; did you mean 'disturbed_by'?",
+        ),
+        (
+            'name = "far"',
             'name = "whole"\nby = "training"\ntimes = 2\n\n[[test]]\nname = "far"',
             "9: a test by training measures the rows that it left and has no settings, got times",
         ),

@@ -296,6 +296,22 @@ def test_a_training_is_measured_by_its_own_rows(made: Any, tmp_path: Path) -> No
     assert check_report(folder) > 20
 
 
+def test_what_something_else_leaves_is_measured_in_a_study(made: Any) -> None:
+    study = made(
+        ("times = 2", "by = 'interference'\nmost = 16\nlives = 16\nbefore = 12\ndisturbed_by = 'cued-recall'"),
+        ("area(rho1, far, 2:7)", "area(left, far, 16:16) - area(left, far, 0:0) + area(loss, far, 16:16)"),
+    )
+    (trial, *_) = study.trials(study.plans[0], {})
+    found = run_trial(trial)
+    mine = [k for k, test in enumerate(found.rows["test"]) if test == "far"]
+    assert [(found.rows["quantity"][k], found.rows["first"][k]) for k in mine] == [
+        ("left", 0), ("left", 16), ("loss", 0), ("loss", 16),
+    ]  # fmt: skip
+    (one,) = study.file.hypotheses
+    assert measured(found.rows, one.measure) == pytest.approx(0, abs=1e-6)  # loss is rho(0) - rho(n)
+    assert (trial.run / "report").is_dir()
+
+
 def test_a_process_of_other_code_refuses_a_trial(made: Any) -> None:
     study = made()
     (trial, *_) = study.trials(study.plans[0], {})
