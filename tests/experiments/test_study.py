@@ -91,8 +91,11 @@ def test_the_example_is_a_study(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_page_shows_a_study_that_can_be_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (SMOKE.parents[2] / "docs" / "studies.md").read_text()
-    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    text, plasticity = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (folder / "page.toml").write_text(text)
+    (folder / "plasticity.toml").write_text(plasticity)
+    assert cli.main(["study", "check", "plasticity.toml", "--quick"]) == 0
+    assert "| l2-init | none |" in capsys.readouterr().out
     assert cli.main(["study", "check", "page.toml", "--quick"]) == 0
     said = capsys.readouterr().out
     assert said.count("| 4,") == 3, "bytes of gated_delta, window, and of the control"
