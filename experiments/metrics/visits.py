@@ -3,7 +3,8 @@
     S(v) = mean over tasks of  Σ_e n_e s_e / Σ_e n_e    over the episodes e of all lives in their v-th visit to a task
 
 n_e is an episode's length and s_e its score, so S is a mean over steps: episodes that end soon do not count more often.
-An agent that keeps its plasticity learns as much in a late visit as in its first; one that retains begins higher.
+Visits are counted in each life; its last may be unfinished. An agent that keeps its plasticity learns as much in a late
+visit as in its first; one that retains begins higher.
 
 Source: the area under the learning curve of each task, as in Dohare et al. 2024, "Loss of plasticity in deep continual
 learning", doi:10.1038/s41586-024-07711-7.
