@@ -30,11 +30,9 @@ from lifelong.agents.leaves import leaves_of
 from lifelong.agents.scaling import Normalize
 from lifelong.hashed_words import hash_text, without_text
 from lifelong.memory import make_memory
-from lifelong.readable import brief, masked_fault
+from lifelong.readable import LARGEST, brief, masked_fault
 
 __all__ = ["Agent", "policy_of"]
-
-_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 class Agent(nn.Module):
@@ -368,9 +366,9 @@ class Agent(nn.Module):
                 raise ValueError(f"obs{_where(path)} must be of one life or more, got {list(shape)}")
             if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
                 _check_categories(array, leaf, path)
-            elif array.dtype.kind == "f" and not (finite := np.abs(array) <= _LARGEST).all():  # NaN too
+            elif array.dtype.kind == "f" and not (finite := np.abs(array) <= LARGEST).all():  # NaN too
                 value = array[~finite].flat[0]
-                raise ValueError(f"obs{_where(path)} must be finite and at most {_LARGEST:.4g}, got {value}")
+                raise ValueError(f"obs{_where(path)} must be finite and at most {LARGEST:.4g}, got {value}")
             sizes.add(None if shape == own else shape[0])
         if len(sizes) > 1:
             raise ValueError(f"obs must have one batch size in all its entries, got {sorted(map(str, sizes))}")

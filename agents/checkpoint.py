@@ -193,7 +193,7 @@ def set_damaged_aside(folder: Path, used: Path) -> None:
     """
     if used in (folder, _fresh(folder)):
         return
-    for path in _candidates(folder):
+    for path in _listing(folder):
         if path == used:
             break
         if path != _fresh(folder):
@@ -210,7 +210,7 @@ def has_checkpoint(folder: Path) -> bool:
     Args:
         folder: the checkpoint's own directory.
     """
-    return any(path != _fresh(folder) for path in _candidates(folder)) or _is_whole(_fresh(folder))
+    return any(path != _fresh(folder) for path in _listing(folder)) or _is_whole(_fresh(folder))
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -344,11 +344,6 @@ def _generations(folder: Path) -> dict[int, Path]:
     """Return the directories that are there by how many checkpoints before the last they are, the newest first."""
     paths = {number: _generation(folder, number) for number in _numbers(folder)}
     return {number: path for number, path in paths.items() if path.is_dir()}
-
-
-def _candidates(folder: Path) -> list[Path]:
-    """Return the directories that may hold a checkpoint, the newest first."""
-    return list(_listing(folder))
 
 
 def _listing(folder: Path) -> dict[Path, tuple[int, int]]:

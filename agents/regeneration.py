@@ -1,4 +1,4 @@
-"""Weights that stay able to learn: they are drawn to where they began, or a little of fresh ones is mixed in.
+"""Keep weights plastic: L2 Init pulls them to their initial values, shrink and perturb mixes fresh ones into them.
 
     L2 Init              L + λ ‖θ - θ₀‖²
     shrink and perturb   θ ← (1 - s) θ + s φ    after every update
@@ -23,7 +23,7 @@ __all__ = ["Regeneration"]
 
 
 class Regeneration:
-    """Pull to the initial weights, and fresh weights that are mixed in.
+    """Regularise weights towards their initial values (L2 Init) and mix fresh ones into them (shrink and perturb).
 
     Args:
         parameters: by name, with their initial values.

@@ -18,13 +18,11 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from lifelong.hashed_words import is_text
-from lifelong.readable import brief, masked_fault
+from lifelong.readable import LARGEST, brief, masked_fault
 
 __all__ = ["check_observation", "check_pair", "check_reset", "check_step"]
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
-
-_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 def check_pair(env: Any, result: Any) -> tuple[Any, dict[str, Any]]:
@@ -75,10 +73,10 @@ def check_step(
     obs, reward, terminated, truncated, info = result
     check_observation(env, obs)
     rewards = _numbers(env, "reward", reward, ())
-    bad = ~(np.abs(rewards) <= _LARGEST)  # NaN too
+    bad = ~(np.abs(rewards) <= LARGEST)  # NaN too
     if bad.any():
         slot = int(bad.argmax())
-        raise _error(env, "reward", f"must be finite and at most {_LARGEST:.4g}, got {rewards[slot]} in slot {slot}")
+        raise _error(env, "reward", f"must be finite and at most {LARGEST:.4g}, got {rewards[slot]} in slot {slot}")
     flags = []
     for name, flag in (("terminated", terminated), ("truncated", truncated)):
         array = _numbers(env, name, flag, ())
@@ -124,9 +122,9 @@ def check_observation(
         _check_texts(env, name, obs)
         return
     values = _numbers(env, name, obs, space.shape or ())
-    if values.dtype.kind == "f" and not (finite := np.abs(values) <= _LARGEST).all():  # NaN too
+    if values.dtype.kind == "f" and not (finite := np.abs(values) <= LARGEST).all():  # NaN too
         wrong = values[~finite][0]
-        raise _error(env, name, f"must be finite and at most {_LARGEST:.4g}: {wrong}")
+        raise _error(env, name, f"must be finite and at most {LARGEST:.4g}: {wrong}")
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         sizes = space.n if isinstance(space, spaces.Discrete) else space.nvec
         bad = (values < space.start) | (values >= space.start + sizes)

@@ -75,11 +75,11 @@ from lifelong.envs.text_words import TextWords, has_text
 from lifelong.envs.unify_spaces import Adapted, common_actions, common_observations
 from lifelong.envs.worker import ProcessEndedError
 from lifelong.mask_entry import mask_path
+from lifelong.readable import LARGEST
 
 __all__ = ["GymStream", "drifting", "is_minigrid", "make_task"]
 
 _AHEAD = 64  # steps of an episode that a process of environments takes again at once
-_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 class GymStream(TaskStream):
@@ -468,12 +468,12 @@ class GymStream(TaskStream):
     def _check(self) -> None:
         """Check that all numbers are finite, and that float32 holds them."""
         for path, kept in self._floats.items():
-            finite = np.isfinite(kept) if kept.dtype != np.float64 else np.abs(kept) <= _LARGEST
+            finite = np.isfinite(kept) if kept.dtype != np.float64 else np.abs(kept) <= LARGEST
             if np.count_nonzero(finite) < finite.size:  # faster than all()
                 slot = int((~finite).reshape(self.num_envs, -1).any(1).argmax())
                 value = kept[slot][~finite[slot]].flat[0]
                 fault = (
-                    f"must be at most {_LARGEST:.4g}, which float32 holds" if np.isfinite(value) else "must be finite"
+                    f"must be at most {LARGEST:.4g}, which float32 holds" if np.isfinite(value) else "must be finite"
                 )
                 error = ContractError(entry_name(path), f"{fault}: {value}")
                 raise self._crash(slot, error) from error

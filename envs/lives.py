@@ -1,6 +1,5 @@
 """Counters, tasks and episode rows of a batch of lives."""
 
-import operator
 from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
@@ -26,7 +25,7 @@ from lifelong.envs.counters import (
 from lifelong.envs.positions import check_entries
 from lifelong.envs.rng import Purpose, bits, uniform
 from lifelong.envs.schedules import History, Schedule
-from lifelong.envs.seeds import SEEDS
+from lifelong.envs.seeds import SEEDS, python_integer
 from lifelong.envs.task import ROW, Retention, Task
 
 __all__ = ["Lives"]
@@ -147,10 +146,7 @@ class Lives:
         return "gain" if len(self.tasks) > 1 else None
 
     def _set_seed(self, seed: int) -> None:
-        try:
-            seed = operator.index(seed)  # an integer of numpy would overflow
-        except TypeError:
-            raise TypeError(f"seed must be an integer, got {seed!r}") from None
+        seed = python_integer(seed)
         if not 0 <= seed < 2 * SEEDS:
             raise ValueError(f"seed must be 0 to {2 * SEEDS - 1}: seed={seed}")
         self.seed = seed

@@ -59,7 +59,7 @@ class _Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
-        return self.env.reset(seed=python_integer(seed), options=options)
+        return self.env.reset(seed=None if seed is None else python_integer(seed), options=options)
 
 
 def _hide(shown: NDArray[np.bool_], obs: NDArray[Any]) -> NDArray[Any]:

@@ -30,7 +30,11 @@ def by_path(tree: TensorDict) -> dict[str, Tensor]:
     Raises:
         ValueError: if two paths have the same name.
     """
-    return {name: tree[path] for name, path in paths_of(tree).items()}
+    tensors = list(tree.items(True, True))
+    named = {key if isinstance(key, str) else "/".join(key): x for key, x in tensors}
+    if len(named) < len(tensors):
+        paths_of(tree)  # says which
+    return named
 
 
 def nested(tensors: Mapping[str, Tensor], paths: Mapping[str, Path], batch: int) -> TensorDict:

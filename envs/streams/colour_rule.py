@@ -85,7 +85,7 @@ class ColourRoom(MiniGridEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; arguments as for `gymnasium.Env`."""
         self._outcome = {}
-        return super().reset(seed=python_integer(seed), options=options)
+        return super().reset(seed=None if seed is None else python_integer(seed), options=options)
 
     def _gen_grid(self, width: int, height: int) -> None:
         top, area = (1, 1), (width - 2, height - 2)

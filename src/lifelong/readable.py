@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-__all__ = ["MANY", "MOST", "SUPPORTED", "brief", "masked_fault", "refusal", "same_names"]
+__all__ = ["LARGEST", "MANY", "MOST", "SUPPORTED", "brief", "masked_fault", "refusal", "same_names"]
 
+LARGEST = np.float64(np.finfo(np.float32).max)
+"""Largest number that float32 holds; a float64 of numpy, which widens float16 that is compared with it."""
 MANY = 1 << 16
 """Categories up to which each has a row of its own in an embedding; beyond, one row for each of two digits."""
 MOST = 1 << 24

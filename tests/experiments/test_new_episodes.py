@@ -1,7 +1,8 @@
 """A run in an environment that cannot be brought back to where it was: refused, unless it begins new episodes."""
 
 import csv
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,19 @@ class Seedless(gymnasium.Env[Any, Any]):
 
 
 @pytest.fixture
-def broken(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+def short_path() -> Iterator[Path]:
+    """Return a folder whose name leaves room in a line of 300 characters."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def broken(tiny: Configs, short_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """Return the config of a run that was killed a segment after its checkpoint."""
     monkeypatch.setitem(gymnasium.registry, "Seedless-v0", gymnasium.envs.registration.EnvSpec("Seedless-v0", Seedless))
     config = tiny(
         stream="gym:Seedless-v0", stream_options=(), life_episodes=None, memory="gru", checkpoint_every=str(STEPS),
-        normalize_reward="on", normalize_observation="on", log="tensorboard,csv",
+        normalize_reward="on", normalize_observation="on", log="tensorboard,csv", runs=short_path,
     )  # fmt: skip
     lived, collect = [0], Rollout.collect
 
@@ -79,7 +87,7 @@ def test_another_world_is_one_line_that_says_how_to_go_on_and_changes_nothing(
     before = {path: path.read_bytes() for path in broken.run.rglob("*") if path.is_file()}
     assert cli.main(["train", "--resume", str(broken.run)]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert "environment 'Seedless-v0', slot 0, step 16 of life 0: resumed " in said
+    assert "environment 'Seedless-v0', slot 0, step 16 of life 0: resumed by " in said
     assert said.endswith(f"lifelong train --resume {broken.run} --new-episodes keeps the agent and begins new episodes")
     assert {path: path.read_bytes() for path in broken.run.rglob("*") if path.is_file()} == before
 
