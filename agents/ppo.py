@@ -9,7 +9,7 @@ small one.
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -19,11 +19,13 @@ from torch.distributions import Distribution
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.clear import Clear
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.regeneration import Regeneration
+from lifelong.agents.replay import entries, replay
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 from lifelong.kernels.bf16 import BF16Products, has_bf16
@@ -32,7 +34,7 @@ from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 with broken_mujoco_hidden():
     from torchrl.objectives.value.functional import generalized_advantage_estimate
 
-__all__ = ["PPO", "Given", "Minibatch", "PPOConfig", "advantages", "divergence", "entries", "replay"]
+__all__ = ["PPO", "Given", "Minibatch", "PPOConfig", "advantages", "divergence"]
 
 
 def advantages(
@@ -69,40 +71,6 @@ def advantages(
         terminated=after["end"] & ~truncated,
     )
     return advantage, target
-
-
-def replay(
-    policy: ActorCritic,
-    observation: Mapping[tuple[str, ...], Tensor] | TensorDict,
-    start: Tensor,
-    state: TensorDict,
-    tbptt: int = 0,
-) -> Tensor:
-    """Replay a segment and return the hidden vectors [B, T, D].
-
-    Args:
-        policy: the policy that collected the segment, or a later version of it.
-        observation: [B, T] entries by path.
-        start: [B, T] bool, true where a step is the first of a life.
-        state: [B] of the memory, before the first step.
-        tbptt: steps after which the gradient through the carried memory is cut; 0 never.
-    """
-    length = start.shape[1]
-    if not 0 < tbptt < length:
-        return policy.trunk(observation, state, start)[0]
-    pieces = []
-    for t in range(0, length, tbptt):
-        now = slice(t, t + tbptt)
-        piece = {path: x[:, now] for path, x in observation.items()}
-        hidden, state = policy.trunk(piece, state.detach(), start[:, now])
-        pieces.append(hidden)
-    return torch.cat(pieces, 1)
-
-
-def entries(steps: TensorDict) -> dict[tuple[str, ...], Tensor]:
-    """Return the entries of a segment's observations, [B, T, ...] each, by path."""
-    tree = steps["observation"]
-    return {path if isinstance(path, tuple) else (path,): x for path, x in tree.items(True, True)}
 
 
 def divergence(log_ratio: Tensor) -> Tensor:
@@ -173,6 +141,7 @@ class PPO:
         if config.l2_init or config.shrink_perturb:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
+        self.clear = Clear(policy, config, generator) if config.clear else None
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
@@ -250,7 +219,7 @@ class PPO:
         part = {name: x[some] for name, x in given.batch.items()}
         images = self.policy.encoder.image_paths
         seen: Any = {p: pick_lives(x, some) if p in images else x[some] for p, x in given.observation.items()}
-        with BF16Products() if self._bf16 else nullcontext():
+        with self._products():
             losses, log_ratio, now = self.losses(part, seen, given.state[some])
         ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()
         entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
@@ -263,6 +232,18 @@ class PPO:
             (total if weight == 1.0 else total * weight).backward()
         return Minibatch(total.detach(), means, kl, ratio_error, now)
 
+    def _add_gradients_of_kept(self, count: int, lr_fraction: float) -> float:
+        """Add the gradients of some kept experience to those of a minibatch, and return the mean of its ratios."""
+        assert self.clear is not None  # noqa: S101  the caller's business
+        with self._products():
+            loss, ratio = self.clear.loss(count, self.divisor, lr_fraction)
+        loss.backward()
+        return ratio.item()
+
+    def _products(self) -> AbstractContextManager[Any]:
+        """Return the precision of matrix products while learning, as a context."""
+        return BF16Products() if self._bf16 else nullcontext()
+
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
         """Update the policy on a segment.
 
@@ -273,7 +254,8 @@ class PPO:
         Returns:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step,
             `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
-            rewards. Without an entropy bonus `entropy` is the mean of -log pi of the actions as they were drawn.
+            rewards, `kept_ratio` the mean of min(1, ratio) of kept experience. Without an entropy bonus `entropy` is
+            the mean of -log pi of the actions as they were drawn.
 
         Raises:
             FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
@@ -296,6 +278,8 @@ class PPO:
                 acting, ratio_error = found.distribution, found.ratio_error
             if found.kl > bound:
                 break
+            if self.clear is not None and len(self.clear.kept):
+                report.setdefault("kept_ratio", []).append(self._add_gradients_of_kept(len(some), lr_fraction))
             if self.regeneration is not None:
                 self.regeneration.add_gradients()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
@@ -320,6 +304,8 @@ class PPO:
             self.regeneration.mix()
         if not math.isfinite(nn.utils.get_total_norm(self.parameters).item()):
             raise FloatingPointError("weights must be finite, they are not after this update")
+        if self.clear is not None:
+            self.clear.keep(segment, self.divisor)
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)

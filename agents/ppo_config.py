@@ -40,6 +40,10 @@ class PPOConfig:
             them able to learn; 0 is none.
         shrink_perturb: share s of fresh weights that is mixed into the weights after every update, which are shrunk by
             as much; 0 is none.
+        clear: segments of a life that are kept, a uniform sample of all so far, from which as much is learned as from
+            new ones (CLEAR); 0 is none.
+        cloning: weight with which the policy is held to the actions that were taken in kept segments; with half of it
+            values are held to those of then.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -60,6 +64,8 @@ class PPOConfig:
     target_kl: NotNegative = 0.0
     l2_init: NotNegative = 0.0
     shrink_perturb: Share = 0.0
+    clear: Annotated[int, Within(0, 2**31)] = 0
+    cloning: NotNegative = 0.01
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:

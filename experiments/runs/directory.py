@@ -137,6 +137,8 @@ def capture(
         parts["return_scale"] = learner.return_scale.state_dict()  # replaced, not written over
     if learner.regeneration is not None:
         parts["initial"] = learner.regeneration.state_dict()  # they never change
+    if learner.clear is not None:
+        parts["kept"] = learner.clear.state_dict()  # replaced, not written over
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
@@ -191,6 +193,8 @@ def restore(
             learner.return_scale.load_state_dict(parts["return_scale"])
         if learner.regeneration is not None:
             learner.regeneration.load_state_dict(parts.get("initial", {}))
+        if learner.clear is not None:
+            learner.clear.load_state_dict(parts.get("kept", {}))
         position = _position(parts, facts)
         steps = facts["steps"]
         if slots:

@@ -13,7 +13,8 @@ from tensordict import TensorDict
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lifelong.agents import PPO, ActorCritic, Agent, PPOConfig, Rollout, Segment
-from lifelong.agents.ppo import Given, advantages, divergence, entries, replay
+from lifelong.agents.ppo import Given, advantages, divergence
+from lifelong.agents.replay import entries, replay
 from lifelong.envs import CuedRecall, make_stream
 from lifelong.memory import MEMORIES
 

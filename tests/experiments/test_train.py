@@ -119,6 +119,8 @@ def assert_same(found: Path, wanted: Path) -> None:
         parts.add("return_scale")
     if open_run(wanted).learning.l2_init:
         parts.add("initial")
+    if open_run(wanted).learning.clear:
+        parts.add("kept")
     assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
@@ -236,6 +238,8 @@ STORIES: dict[str, dict[str, Any]] = {
     "choices and numbers": {"stream": "gym:Knobs-v0", "stream_options": (), "memory": "gru"},
     "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
     "weights that are renewed": {"l2_init": 1e-2, "shrink_perturb": 1e-2},
+    "kept experience": {"clear": 3},
+    "kept masks": {"stream": "gym:Locked-v0", "stream_options": (), "clear": 3},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
 
