@@ -113,6 +113,10 @@ class Clear:
         step = TensorDict({**step, "observation": observation, "start": never, "next": after}, [1])
         return self._pieces(step.unsqueeze(1), state, 1.0)
 
+    def bytes_of(self, length: int) -> int:
+        """Return the bytes of a piece of `length` steps."""
+        return sum(x.nbytes * (length if name.startswith("steps/") else 1) for name, x in by_path(self._blank).items())
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the kept pieces by name, and `seen`, how many there were."""
         return self.kept.pieces | {"seen": torch.tensor(self.kept.seen)}

@@ -159,3 +159,9 @@ def test_what_is_kept_is_restored_and_others_are_refused() -> None:
     fresh = Clear(learner.clear.policy, PPOConfig(**CONFIG))
     fresh.load_state_dict(Clear(learner.clear.policy, PPOConfig(**CONFIG)).state_dict())
     assert len(fresh.kept) == 0
+
+
+def test_bytes_are_those_that_a_piece_takes() -> None:
+    agent, _, segment = collected(cues=3)
+    clear = keeping(agent, segment)
+    assert 4 * clear.bytes_of(12) == sum(x.nbytes for x in clear.kept.pieces.values())
