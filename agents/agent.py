@@ -87,6 +87,7 @@ class Agent(nn.Module):
         working_memory: str | None = None,
         normalize_observation: Normalize = "auto",
         action_std: ActionStd = "state",
+        initial_std: float = 1.0,
     ) -> Self:
         """Return a new agent for the spaces of an environment.
 
@@ -102,6 +103,7 @@ class Agent(nn.Module):
             working_memory: name of a second memory in front of the first that starts anew with every episode; or None.
             normalize_observation: which numbers of observations are normalised by what was observed; see `Scaling`.
             action_std: what the standard deviation of continuous actions depends on; see `ActorCritic`.
+            initial_std: what it is at first.
 
         Raises:
             KeyError: if no memory has that name.
@@ -118,7 +120,7 @@ class Agent(nn.Module):
             working = [make_memory(working_memory, width) for _ in memories] if working_memory else []
             encoder = Encoder(observation_space, width, normalize_observation)
             backbone = Backbone(memories, residual=residual, working=working)
-            policy = ActorCritic(encoder, backbone, action_space, action_std)
+            policy = ActorCritic(encoder, backbone, action_space, action_std, initial_std)
         return cls(policy, observation_space, action_space, carry)
 
     def check_spaces(self, env: Any) -> None:

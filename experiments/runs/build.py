@@ -53,7 +53,9 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         _begin_part(config, "MLPs")
         backbone = Backbone(layers, config.expansion, config.residual, working)
         _begin_part(config, "heads")
-        agent = ActorCritic(encoder, backbone, env.single_action_space, config.action_std or "state")
+        agent = ActorCritic(
+            encoder, backbone, env.single_action_space, config.action_std or "state", config.initial_std or 1.0
+        )
         return agent.to(device)
 
 

@@ -27,6 +27,7 @@ from lifelong.experiments.runs.sizes import (
     Lives,
     Seed,
     Share,
+    Spread,
     Threads,
     Width,
     Workers,
@@ -68,6 +69,7 @@ _BEFORE: dict[str, Any] = {
     "normalize_observation": "off",
     "working_memory": "off",
     "action_std": "state",
+    "initial_std": 1.0,
     "actions": "drawn",
     "processes": 1,
 }
@@ -183,6 +185,7 @@ class TrainConfig:
         normalize_observation: whether numbers of observations are normalised by what was observed so far: floats whose
             bounds are not within [-1, 1] (auto), all (on), none (off).
         action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
+        initial_std: what that deviation is at first, before tanh: small ones explore close to what is done already.
         paired_weights: whether each part of the agent (encoder, memory, MLPs, heads) draws its initial weights from
             random numbers of its own, so that agents of one seed that differ in one part begin alike in the others.
         preset: name of the preset that gives what is not said: a stream's, or a family's of environments, such as
@@ -254,6 +257,7 @@ class TrainConfig:
     working_memory: str | None = None
     normalize_observation: Literal["auto", "on", "off"] | None = None
     action_std: Literal["state", "free"] | None = None
+    initial_std: Spread | None = None
     paired_weights: bool = False
 
     preset: Annotated[str | None, Heading("learning (PPO)")] = None
