@@ -38,10 +38,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal
 
 from lifelong.action_spaces import Masks, as_actions, choice_sizes, from_zero, no_action, validate_space
-from lifelong.memory.broken_mujoco import broken_mujoco_hidden
-
-with broken_mujoco_hidden():
-    from torchrl.modules import TanhNormal
+from lifelong.agents.squashed_normal import SquashedNormal
 
 __all__ = ["ACTION_STD", "ActionHead", "ActionStd", "Choice", "JointAction", "actor_of", "entropy_of", "masked"]
 
@@ -91,7 +88,7 @@ class ActionHead:
         validate_space(space, "policy")
         self.space, self.masks = from_zero(space), Masks(space)
         self.simple = isinstance(space, spaces.Discrete) or _is_squashed(space)
-        """Whether actions are drawn as the environment gets them: by one Categorical, or one TanhNormal."""
+        """Whether actions are drawn as the environment gets them: by one Categorical, or one SquashedNormal."""
         self.numbers = _numbers_of(self.space)
 
     def executed(self, action: Tensor) -> NDArray[Any]:
@@ -152,7 +149,9 @@ class JointAction(Distribution):
         if layout.K:
             self.choices = Choice(logits=layout.padded(logits), validate_args=False)
         if layout.M:
-            self.squashed = TanhNormal(loc[..., : layout.M], scale[..., : layout.M], low=layout.low, high=layout.high)
+            self.squashed = SquashedNormal(
+                loc[..., : layout.M], scale[..., : layout.M], low=layout.low, high=layout.high
+            )
         if layout.numbers > layout.M:
             centre = loc[..., layout.M :] + layout.centre
             self.free = Normal(centre, scale[..., layout.M :], validate_args=False)
@@ -343,7 +342,7 @@ def actor_of(
         free = action_std == "free"
         outputs, tail = (numbers, _FreeStd(numbers, initial_std)) if free else (2 * numbers, _extractor(initial_std))
         low, high = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
-        distribution, options = TanhNormal, {"low": low, "high": high}
+        distribution, options = SquashedNormal, {"low": low, "high": high}
     else:
         tail = layout = _Layout(head.numbers, action_std, initial_std)
         outputs, keys = layout.outputs, ["parameters"]

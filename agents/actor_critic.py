@@ -21,11 +21,8 @@ from lifelong.agents.action_heads import ACTION_STD, ActionHead, ActionStd, acto
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history import has_history
+from lifelong.agents.squashed_normal import SquashedNormal
 from lifelong.mask_entry import at_path, mask_path
-from lifelong.memory.broken_mujoco import broken_mujoco_hidden
-
-with broken_mujoco_hidden():
-    from torchrl.modules import TanhNormal
 
 __all__ = ["ACTION_STD", "ActionStd", "ActorCritic"]
 
@@ -247,7 +244,7 @@ class ActorCritic(TensorDictModuleBase):
         action: Any  # a Tensor; torchrl has no types
         if not deterministic:
             action = distribution.sample()
-        elif isinstance(distribution, TanhNormal):
+        elif isinstance(distribution, SquashedNormal):
             action = distribution.deterministic_sample
         else:
             action = distribution.mode
