@@ -23,7 +23,8 @@ def both(bounds: str, shape: tuple[int, ...] = (40, 3)) -> tuple[SquashedNormal,
     loc, scale = 2 * torch.randn(shape, generator=generator), torch.rand(shape, generator=generator) + 0.05
     ours, theirs = ([x.clone().requires_grad_() for x in (loc, scale)] for _ in range(2))
     low, high = BOUNDS[bounds]
-    return SquashedNormal(*ours, low, high), TanhNormal(*theirs, low=low, high=high), [*ours, *theirs]
+    mine, other = SquashedNormal(ours[0], ours[1], low, high), TanhNormal(theirs[0], theirs[1], low=low, high=high)
+    return mine, other, [*ours, *theirs]
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)
