@@ -60,20 +60,21 @@ def test_acting_and_learning_compute_the_same_function(name: str, policy_for: Po
     policy = policy_for(env, name)
     segment = lived(policy, env)
     assert segment.steps["start"][:, 1:].any()
-    assert PPO(policy, PPOConfig(minibatches=1)).learn(segment)["ratio_error"] <= 1e-4
+    most = 3e-6 if name == "mamba3" else 1e-6  # a pass turns the state once, steps turn it every time
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(segment)["ratio_error"] <= most
 
 
 @pytest.mark.parametrize("options", [{"carry": "episode"}, {"carry": "task"}])
 def test_so_they_do_wherever_the_memory_starts(options: dict[str, Any], policy_for: Policies, recall: Streams) -> None:
     env = recall(4, blanks=2)
     policy = policy_for(env)
-    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, env, **options))["ratio_error"] <= 1e-4
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, env, **options))["ratio_error"] <= 1e-6
 
 
 def test_so_they_do_with_continuous_actions(policy_for: Policies) -> None:
     env = make_stream("gym:Pendulum-v1", 3)
     policy = policy_for(env)
-    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, env))["ratio_error"] <= 1e-4
+    assert PPO(policy, PPOConfig(minibatches=1)).learn(lived(policy, env))["ratio_error"] <= 1e-6
     env.close()
 
 
