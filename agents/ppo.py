@@ -19,10 +19,12 @@ from torch.distributions import Distribution
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
+from lifelong.agents.recycling import Recycling
 from lifelong.agents.regeneration import Regeneration
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
@@ -170,10 +172,14 @@ class PPO:
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.regeneration: Regeneration | None = None
-        if config.l2_init or config.shrink_perturb:
+        if config.l2_init or config.shrink_perturb or config.redo_every:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
+        self.recycling: Recycling | None = None
+        if config.redo_every and self.regeneration is not None:
+            layers = hidden_layers(policy)
+            self.recycling = Recycling(layers, self.regeneration, self.optimizer, config.redo_every, config.redo_tau)
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
         if config.precision == "bf16" and not self._bf16:
@@ -248,10 +254,8 @@ class PPO:
         """
         config, lr_fraction = self.config, given.lr_fraction
         part = {name: x[some] for name, x in given.batch.items()}
-        images = self.policy.encoder.image_paths
-        seen: Any = {p: pick_lives(x, some) if p in images else x[some] for p, x in given.observation.items()}
         with BF16Products() if self._bf16 else nullcontext():
-            losses, log_ratio, now = self.losses(part, seen, given.state[some])
+            losses, log_ratio, now = self.losses(part, self._seen(given, some), given.state[some])
         ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()
         entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
         means = torch.stack([losses.policy, config.value_coef * losses.value, entropy, losses.clip_fraction]).detach()
@@ -262,6 +266,24 @@ class PPO:
             self.optimizer.zero_grad()
             (total if weight == 1.0 else total * weight).backward()
         return Minibatch(total.detach(), means, kl, ratio_error, now)
+
+    @torch.no_grad()
+    def activities(self, given: Given) -> list[Tensor]:
+        """Return the activity [N] of the units of each hidden layer in a segment, replayed by the weights of now.
+
+        Args:
+            given: of the segment.
+        """
+        lives, start = len(given.state), given.batch["start"]
+        with unit_activities(self.policy) as found:
+            for some in torch.arange(lives).tensor_split(min(self.config.minibatches, lives)):
+                replay(self.policy, self._seen(given, some), start[some], given.state[some])
+        return found
+
+    def _seen(self, given: Given, some: Tensor) -> Any:
+        """Return the observations of some lives of a segment, by path."""
+        images = self.policy.encoder.image_paths
+        return {p: pick_lives(x, some) if p in images else x[some] for p, x in given.observation.items()}
 
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
         """Update the policy on a segment.
@@ -274,6 +296,7 @@ class PPO:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step,
             `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
             rewards. Without an entropy bonus `entropy` is the mean of -log pi of the actions as they were drawn.
+            `recycled_units` counts all since learning began.
 
         Raises:
             FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
@@ -320,6 +343,8 @@ class PPO:
             self.regeneration.mix()
         if not math.isfinite(nn.utils.get_total_norm(self.parameters).item()):
             raise FloatingPointError("weights must be finite, they are not after this update")
+        if self.recycling is not None and self.recycling.due():
+            self.recycling.recycle(self.activities(given))
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)
@@ -328,6 +353,8 @@ class PPO:
         means |= {"value_scale": target.square().mean().sqrt().item()}
         assert acting is not None  # noqa: S101  there is at least one life
         means |= against_uniform(acting, means["entropy"])
+        if self.recycling is not None:
+            means["recycled_units"] = float(self.recycling.recycled)
         if self.return_scale is None:
             return means
         return means | {"return_scale": self.divisor, "value_scale_raw": means["value_scale"] * self.divisor}

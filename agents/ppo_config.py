@@ -40,6 +40,9 @@ class PPOConfig:
             them able to learn; 0 is none.
         shrink_perturb: share s of fresh weights that is mixed into the weights after every update, which are shrunk by
             as much; 0 is none.
+        redo_every: updates after which dormant hidden units are recycled (ReDo), each time anew: fresh weights come in,
+            nothing goes out; 0 is never.
+        redo_tau: activity, as a share of the mean of its layer, up to which a unit is dormant for that.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -60,6 +63,8 @@ class PPOConfig:
     target_kl: NotNegative = 0.0
     l2_init: NotNegative = 0.0
     shrink_perturb: Share = 0.0
+    redo_every: Annotated[int, Within(0)] = 0
+    redo_tau: Share = 0.025
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:

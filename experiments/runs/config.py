@@ -62,6 +62,8 @@ _BEFORE: dict[str, Any] = {
     "target_kl": 0.0,
     "l2_init": 0.0,
     "shrink_perturb": 0.0,
+    "redo_every": 0,
+    "redo_tau": 0.025,
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
@@ -92,6 +94,8 @@ class PPOOverrides:
     target_kl: float | None = None
     l2_init: float | None = None
     shrink_perturb: float | None = None
+    redo_every: int | None = None
+    redo_tau: float | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:

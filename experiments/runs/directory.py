@@ -137,6 +137,8 @@ def capture(
         parts["return_scale"] = learner.return_scale.state_dict()  # replaced, not written over
     if learner.regeneration is not None:
         parts["initial"] = learner.regeneration.state_dict()  # they never change
+    if learner.recycling is not None:
+        parts["recycling"] = learner.recycling.state_dict()
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
@@ -191,6 +193,8 @@ def restore(
             learner.return_scale.load_state_dict(parts["return_scale"])
         if learner.regeneration is not None:
             learner.regeneration.load_state_dict(parts.get("initial", {}))
+        if learner.recycling is not None:
+            learner.recycling.load_state_dict(parts.get("recycling", {}))
         position = _position(parts, facts)
         steps = facts["steps"]
         if slots:

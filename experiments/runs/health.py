@@ -9,7 +9,7 @@
 | plasticity/dormant_share | of the hidden units of encoder and backbone; memories have tags of their own |
 | plasticity/feature_rank | srank of what policy and value read |
 | plasticity/weight_norm | of all slow weights |
-| plasticity/distance_from_init | norm of all slow weights less those they began with, where they are drawn to these |
+| plasticity/distance_from_init | norm of all slow weights less those they began with, where these are kept |
 | plasticity/gradient_clipped | share of the mean gradient that clipping takes away |
 | plasticity/value_gradient_share | of the value in the gradient of the weights that policy and value share |
 | time/health_seconds | processor time that this took |

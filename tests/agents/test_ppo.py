@@ -247,7 +247,9 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, r
     + [(name, nan, "be positive") for name in ("lr", "clip_epsilon", "advantage_floor", "max_grad_norm")]
     + [(name, v, r"lie in \[0, 1\]") for name in ("gamma", "life_gamma", "gae_lambda") for v in (-0.1, 1.1, nan)]
     + [(name, value, "not be negative") for name in ("entropy_coef", "value_coef", "target_kl") for value in (-1, nan)]
-    + [("tbptt", -1, "not be negative")],
+    + [(name, v, r"lie in \[0, 1\]") for name in ("shrink_perturb", "redo_tau") for v in (-0.1, 1.1, nan)]
+    + [("l2_init", value, "not be negative") for value in (-1, nan)]
+    + [(name, -1, "not be negative") for name in ("tbptt", "redo_every")],
 )
 def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must {rule}.*: {name}={value}"):

@@ -117,8 +117,11 @@ def assert_same(found: Path, wanted: Path) -> None:
     parts = {"env", "memory", "optimizer", "policy", "random"}
     if open_run(wanted).learning.normalize_reward == "on":
         parts.add("return_scale")
-    if open_run(wanted).learning.l2_init:
+    learning = open_run(wanted).learning
+    if learning.l2_init or learning.redo_every:
         parts.add("initial")
+    if learning.redo_every:
+        parts.add("recycling")
     assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
@@ -236,6 +239,8 @@ STORIES: dict[str, dict[str, Any]] = {
     "choices and numbers": {"stream": "gym:Knobs-v0", "stream_options": (), "memory": "gru"},
     "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
     "weights that are renewed": {"l2_init": 1e-2, "shrink_perturb": 1e-2},
+    "units that are recycled": {"redo_every": 2, "redo_tau": 0.8},
+    "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
 
