@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.consolidation import Consolidation
 from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
@@ -28,6 +29,7 @@ from lifelong.agents.recycling import Recycling
 from lifelong.agents.regeneration import Regeneration
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
+from lifelong.agents.task_changes import TaskChanges, told_changes
 from lifelong.kernels.bf16 import BF16Products, has_bf16
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 
@@ -180,6 +182,10 @@ class PPO:
         if config.redo_every and self.regeneration is not None:
             layers = hidden_layers(policy)
             self.recycling = Recycling(layers, self.regeneration, self.optimizer, config.redo_every, config.redo_tau)
+        self.consolidation: Consolidation | None = None
+        self.task_changes = TaskChanges() if config.ewc else None
+        if config.ewc:
+            self.consolidation = Consolidation(dict(policy.named_parameters()), config.ewc, config.ewc_decay)
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
         if config.precision == "bf16" and not self._bf16:
@@ -280,6 +286,34 @@ class PPO:
                 replay(self.policy, self._seen(given, some), start[some], given.state[some])
         return found
 
+    def fisher(self, given: Given, chosen: Tensor) -> dict[str, Tensor]:
+        """Estimate E[(∂ log π(a) / ∂θ)²] for each parameter, by name; see `consolidation.py`.
+
+        Args:
+            given: of a segment that these weights collected.
+            chosen: [B, T] the steps that count, at least one.
+        """
+        found = {name: torch.zeros_like(x) for name, x in self.policy.named_parameters()}
+        masks = given.batch.get("action_mask")
+        for life in chosen.any(1).nonzero().cpu():
+            hidden = replay(
+                self.policy, self._seen(given, life), given.batch["start"][life], given.state[life], self.config.tbptt
+            )
+            distribution = self.policy.distribution(hidden, None if masks is None else masks[life])
+            score = distribution.log_prob(given.batch["action"][life])[chosen[life]].sum()
+            gradients = torch.autograd.grad(score, self.parameters, materialize_grads=True)
+            for total, gradient in zip(found.values(), gradients, strict=True):
+                total.addcmul_(gradient, gradient)
+        return {name: total / chosen.sum() for name, total in found.items()}
+
+    def _consolidate(self, segment: Segment, given: Given) -> None:
+        """Consolidate the weights, which acted in this segment, if a boundary begins in it."""
+        if self.consolidation is None or self.task_changes is None:
+            return
+        old = self.task_changes.observe(told_changes(segment))
+        if old is not None:
+            self.consolidation.consolidate(self.fisher(given, old))
+
     def _seen(self, given: Given, some: Tensor) -> Any:
         """Return the observations of some lives of a segment, by path."""
         images = self.policy.encoder.image_paths
@@ -296,9 +330,10 @@ class PPO:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step,
             `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
             rewards. Without an entropy bonus `entropy` is the mean of -log pi of the actions as they were drawn.
-            `recycled_units` counts all since learning began.
+            `recycled_units` and `boundaries` count all since learning began.
 
         Raises:
+            ValueError: if a method needs to be told when the task changes, and is not.
             FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
                 minibatch. Or if weights are not finite after the last.
         """
@@ -313,6 +348,7 @@ class PPO:
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
         given = Given(batch, observation, segment.state, lr_fraction)
+        self._consolidate(segment, given)
         for some in self.minibatches(steps.shape[0]):
             found = self.gradients(given, some, bound=bound)
             if acting is None:  # no step was made: these weights acted
@@ -321,6 +357,8 @@ class PPO:
                 break
             if self.regeneration is not None:
                 self.regeneration.add_gradients()
+            if self.consolidation is not None:
+                self.consolidation.add_gradients()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
             loss, length = torch.stack([found.total, norm]).tolist()
             if not math.isfinite(loss):
@@ -355,6 +393,8 @@ class PPO:
         means |= against_uniform(acting, means["entropy"])
         if self.recycling is not None:
             means["recycled_units"] = float(self.recycling.recycled)
+        if self.consolidation is not None:
+            means |= {"ewc_penalty": self.consolidation.penalty(), "boundaries": float(self.consolidation.boundaries)}
         if self.return_scale is None:
             return means
         return means | {"return_scale": self.divisor, "value_scale_raw": means["value_scale"] * self.divisor}

@@ -40,9 +40,13 @@ class PPOConfig:
             them able to learn; 0 is none.
         shrink_perturb: share s of fresh weights that is mixed into the weights after every update, which are shrunk by
             as much; 0 is none.
-        redo_every: updates after which dormant hidden units are recycled (ReDo), each time anew: fresh weights come in,
-            nothing goes out; 0 is never.
+        redo_every: recycle dormant hidden units (ReDo) after every so many updates: fresh weights come in, nothing goes
+            out; 0 is never.
         redo_tau: activity, as a share of the mean of its layer, up to which a unit is dormant for that.
+        ewc: weight λ of online EWC's penalty, λ / 2 times the squared distance of the weights from those at the last
+            change of task, each by its importance for the tasks until then; it must be told when the task changes
+            (`boundary` flag or task_id, all lives at once); 0 is none.
+        ewc_decay: share γ of the importance for earlier tasks that is kept at a change of task.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -65,6 +69,8 @@ class PPOConfig:
     shrink_perturb: Share = 0.0
     redo_every: Annotated[int, Within(0)] = 0
     redo_tau: Share = 0.025
+    ewc: NotNegative = 0.0
+    ewc_decay: Share = 1.0
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:

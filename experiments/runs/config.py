@@ -64,6 +64,8 @@ _BEFORE: dict[str, Any] = {
     "shrink_perturb": 0.0,
     "redo_every": 0,
     "redo_tau": 0.025,
+    "ewc": 0.0,
+    "ewc_decay": 1.0,
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
@@ -96,6 +98,8 @@ class PPOOverrides:
     shrink_perturb: float | None = None
     redo_every: int | None = None
     redo_tau: float | None = None
+    ewc: float | None = None
+    ewc_decay: float | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:
@@ -162,7 +166,7 @@ class TrainConfig:
             all lives; order:A,B,A every 500 lists tasks. If not given, the stream's.
         only_task: name of the only task that comes, whatever the schedule; all else of the stream stays as it is. It is
             the single-task reference of forward transfer.
-        boundary: what the agent is told of task changes.
+        boundary: what the agent, and what it learns by, is told of task changes.
         life_episodes: episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life.
         life_hazard: in place of life_episodes, the probability that a life ends at an episode's end: 0.02 for lives of
             50 episodes on average, which do not end all at once.

@@ -139,6 +139,10 @@ def capture(
         parts["initial"] = learner.regeneration.state_dict()  # they never change
     if learner.recycling is not None:
         parts["recycling"] = learner.recycling.state_dict()
+    if learner.consolidation is not None:
+        parts["consolidation"] = learner.consolidation.state_dict()  # replaced, not written over
+    if learner.task_changes is not None:
+        parts["task_changes"] = learner.task_changes.state_dict()
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
@@ -195,7 +199,11 @@ def restore(
             learner.regeneration.load_state_dict(parts.get("initial", {}))
         if learner.recycling is not None:
             learner.recycling.load_state_dict(parts.get("recycling", {}))
+        if learner.consolidation is not None:
+            learner.consolidation.load_state_dict(parts.get("consolidation", {}))
         position = _position(parts, facts)
+        if learner.task_changes is not None:
+            learner.task_changes.load_state_dict(parts.get("task_changes", {}), len(position["life"]), slots)
         steps = facts["steps"]
         if slots:
             every = rollout.policy.backbone.initial_state(len(position["life"]))

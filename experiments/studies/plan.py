@@ -23,6 +23,7 @@ from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
+from lifelong.experiments.runs.told import check_told
 from lifelong.experiments.studies.settings import check_test, train_config
 from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
 from lifelong.memory import make_memory
@@ -102,6 +103,7 @@ def _plan(file: StudyFile, arm: Arm) -> Plan:
     except UserError as error:
         raise _placed(file, arm, error) from error
     try:
+        check_told(config, env)
         return _sized(file, arm, config, env)
     except UserError as error:
         raise _placed(file, arm, error) from error

@@ -122,6 +122,8 @@ def assert_same(found: Path, wanted: Path) -> None:
         parts.add("initial")
     if learning.redo_every:
         parts.add("recycling")
+    if learning.ewc:
+        parts |= {"consolidation", "task_changes"}
     assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
@@ -241,6 +243,15 @@ STORIES: dict[str, dict[str, Any]] = {
     "weights that are renewed": {"l2_init": 1e-2, "shrink_perturb": 1e-2},
     "units that are recycled": {"redo_every": 2, "redo_tau": 0.8},
     "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
+    "weights that are consolidated": {
+        "stream": "rooms",
+        "stream_options": ("task=empty-5x5,lavagaps5", "max_steps=4"),
+        "schedule": "cyclic:48 steps",
+        "life_episodes": 0,
+        "boundary": "flag",
+        "ewc": 10.0,
+        "ewc_decay": 0.5,
+    },
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
 

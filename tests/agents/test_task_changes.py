@@ -1,0 +1,87 @@
+"""Boundaries begin with the first life that changes task, and the others follow."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lifelong.agents import PPO, Agent, PPOConfig, Rollout
+from lifelong.agents.task_changes import TaskChanges, told_changes
+from lifelong.envs import make_stream, parse_schedule
+
+
+def changes(*rows: str) -> Tensor:
+    """Return [B, T] changes from a row for each life, `x` where the task changes after the step."""
+    return torch.tensor([[mark == "x" for mark in row] for row in rows])
+
+
+def marks(chosen: Tensor | None) -> list[str] | None:
+    return None if chosen is None else ["".join("o" if x else "." for x in row) for row in chosen.tolist()]
+
+
+def test_steps_up_to_the_first_change_are_of_the_task_that_ends() -> None:
+    found = TaskChanges()
+    assert found.observe(changes("....", "....")) is None
+    assert marks(found.observe(changes(".x..", "...x"))) == ["oo..", "oooo"]
+    assert found.observe(changes("....", "....")) is None
+
+
+def test_lives_that_follow_later_make_no_second_boundary() -> None:
+    found = TaskChanges()
+    assert marks(found.observe(changes("x...", "....", "...."))) == ["o...", "oooo", "oooo"]
+    assert found.observe(changes("....", "..x.", "....")) is None
+    assert found.behind is not None
+    assert found.behind.tolist() == [False, False, True]
+    assert marks(found.observe(changes("...x", "....", "...."))) == ["oooo", "oooo", "...."]  # the third is behind
+    assert found.behind.tolist() == [False, True, True]
+
+
+def test_which_lives_are_behind_is_kept() -> None:
+    found, other = TaskChanges(), TaskChanges()
+    other.load_state_dict(found.state_dict(), 3)
+    assert other.behind is None
+    found.observe(changes("x.", "..", ".."))
+    other.load_state_dict(found.state_dict(), 3)
+    assert other.observe(changes("..", "x.", "..")) is None
+    other.load_state_dict(found.state_dict(), 3, slots=[2, 0])
+    assert other.behind is not None
+    assert other.behind.tolist() == [True, False]
+    for wrong in ({"behind": torch.zeros(2, dtype=torch.bool)}, {"behind": torch.zeros(3)}, {"else": torch.zeros(3)}):
+        with pytest.raises(ValueError, match="behind"):
+            other.load_state_dict(wrong, 3)
+    with pytest.raises(ValueError, match="as many lives as those before, 2, got 3"):
+        other.observe(changes("..", "x.", ".."))
+
+
+@pytest.mark.parametrize("boundary", ["flag", "task_id"])
+def test_changes_are_those_of_the_stream(boundary: str) -> None:
+    env = make_stream(
+        "rooms",
+        3,
+        task="empty-5x5,lavagaps5",
+        max_steps=4,
+        schedule=parse_schedule("cyclic:30 steps"),
+        boundary=boundary,
+    )
+    rollout = Rollout(Agent.for_spaces(env, "none", width=8, seed=0), env)
+    segments = [rollout.collect(6) for _ in range(4)]
+    change = torch.cat([told_changes(segment) for segment in segments], 1).numpy()
+    seen = torch.cat(
+        [segment.steps["observation", "task_start" if boundary == "flag" else "task"] for segment in segments], 1
+    )
+    if boundary == "flag":
+        shown = seen[..., 0].numpy() > 0
+    else:
+        shown = np.diff(seen.numpy(), axis=1, prepend=-1) != 0
+    assert shown[:, 0].all()  # a life begins, which is no change
+    np.testing.assert_array_equal(change[:, :-1], shown[:, 1:])
+    assert change.sum(1).tolist() == [2, 2, 2]
+
+
+def test_who_is_told_nothing_cannot_learn_by_it() -> None:
+    env = make_stream("cued-recall", 2)
+    agent = Agent.for_spaces(env, "none", width=8)
+    segment = Rollout(agent, env).collect(4)
+    assert "task_change" not in segment.steps["next"]
+    with pytest.raises(ValueError, match=r"ewc needs to be told when the task changes: .* have neither"):
+        PPO(agent, PPOConfig(ewc=1.0)).learn(segment)
