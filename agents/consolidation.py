@@ -4,7 +4,7 @@
     at each boundary:   F ← γ F + F_new,    θ* ← θ
     F_new = E[(∂ log π(a_t) / ∂θ)²]
 
-Before the first boundary there is no penalty. F_new is that of the policy alone, not of the value, whose map is free to
+Before the first boundary F is 0. F_new is that of the policy alone, not of the value, whose map is free to
 follow the rewards of the next task. It is estimated by the weights that acted, from the steps of the old task in the
 segment in which the boundary begins: of B lives with T_b such steps
 
@@ -30,8 +30,6 @@ from lifelong.agents.saved_tensors import check_saved
 
 __all__ = ["Consolidation"]
 
-_MOST = 2**53  # boundaries
-
 
 class Consolidation:
     """Penalty of online EWC.
@@ -48,7 +46,6 @@ class Consolidation:
         """θ* by name."""
         self.fisher = {name: torch.zeros_like(x) for name, x in self.anchor.items()}
         """F by name."""
-        self.boundaries = 0
 
     def consolidate(self, fisher: Mapping[str, Tensor]) -> None:
         """Take the importance of the weights for the task that ends into account.
@@ -59,12 +56,9 @@ class Consolidation:
         for name, x in self.parameters.items():
             self.fisher[name] = self.decay * self.fisher[name] + fisher[name]
             self.anchor[name] = x.detach().clone()
-        self.boundaries += 1
 
     def add_gradients(self) -> None:
         """Add the gradient of the penalty, λ F (θ - θ*), to those of the loss."""
-        if not self.boundaries:
-            return
         for name, x in self.parameters.items():
             if x.grad is not None:
                 x.grad.addcmul_(self.fisher[name], x.detach() - self.anchor[name], value=self.strength)
@@ -75,22 +69,20 @@ class Consolidation:
         return self.strength / 2 * float(torch.stack(parts).sum())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return F, θ* and the count of boundaries; tensors are replaced, not written over."""
+        """Return F and θ*; tensors are replaced, not written over."""
         named = {"fisher": self.fisher, "anchor": self.anchor}
-        tensors = {f"{what}.{name}": x for what, of in named.items() for name, x in of.items()}
-        return tensors | {"boundaries": torch.tensor(self.boundaries)}
+        return {f"{what}.{name}": x for what, of in named.items() for name, x in of.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load what `state_dict` returned.
 
         Raises:
-            ValueError: if it is not finite, or of other names, dtypes or shapes, or an F or the count is negative.
+            ValueError: if it is not finite, or of other names, dtypes or shapes, or an F is negative.
         """
-        check_saved(state, self.state_dict(), {"boundaries": (0, _MOST)})
+        check_saved(state, self.state_dict())
         for name, x in self.parameters.items():
             found = state[f"fisher.{name}"]
             if found.numel() and found.min().item() < 0:
                 raise ValueError(f"fisher.{name} must not be negative, got {found.min().item()}")
             self.fisher[name] = found.to(x.device, copy=True)
             self.anchor[name] = state[f"anchor.{name}"].to(x.device, copy=True)
-        self.boundaries = int(state["boundaries"])

@@ -174,7 +174,8 @@ class PPO:
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.regeneration: Regeneration | None = None
-        if config.l2_init or config.shrink_perturb or config.redo_every:
+        resets = config.reset_at_boundary == "on"
+        if config.l2_init or config.shrink_perturb or config.redo_every or resets:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
@@ -183,7 +184,7 @@ class PPO:
             layers = hidden_layers(policy)
             self.recycling = Recycling(layers, self.regeneration, self.optimizer, config.redo_every, config.redo_tau)
         self.consolidation: Consolidation | None = None
-        self.task_changes = TaskChanges() if config.ewc else None
+        self.task_changes = TaskChanges() if config.needs_task_changes else None
         if config.ewc:
             self.consolidation = Consolidation(dict(policy.named_parameters()), config.ewc, config.ewc_decay)
         device = self.parameters[0].device
@@ -306,13 +307,22 @@ class PPO:
                 total.addcmul_(gradient, gradient)
         return {name: total / chosen.sum() for name, total in found.items()}
 
-    def _consolidate(self, segment: Segment, given: Given) -> None:
-        """Consolidate the weights, which acted in this segment, if a boundary begins in it."""
-        if self.consolidation is None or self.task_changes is None:
+    def _observe_changes(self, segment: Segment, given: Given) -> None:
+        """Look for a boundary; where one begins, consolidate the weights, which acted in this segment."""
+        if self.task_changes is None:
             return
-        old = self.task_changes.observe(told_changes(segment))
-        if old is not None:
-            self.consolidation.consolidate(self.fisher(given, old))
+        method = self.config.needs_task_changes.partition("=")[0]
+        ending = self.task_changes.observe(told_changes(segment, method))
+        if ending is not None and self.consolidation is not None:
+            self.consolidation.consolidate(self.fisher(given, ending))
+
+    def _begin_anew(self) -> None:
+        """Set weights and moments back, if a boundary has begun and that is asked for."""
+        if self.task_changes is None or self.regeneration is None or self.config.reset_at_boundary == "off":
+            return
+        if self.task_changes.due():
+            self.regeneration.reset()
+            self.optimizer.state.clear()
 
     def _seen(self, given: Given, some: Tensor) -> Any:
         """Return the observations of some lives of a segment, by path."""
@@ -348,7 +358,7 @@ class PPO:
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
         given = Given(batch, observation, segment.state, lr_fraction)
-        self._consolidate(segment, given)
+        self._observe_changes(segment, given)
         for some in self.minibatches(steps.shape[0]):
             found = self.gradients(given, some, bound=bound)
             if acting is None:  # no step was made: these weights acted
@@ -383,6 +393,7 @@ class PPO:
             raise FloatingPointError("weights must be finite, they are not after this update")
         if self.recycling is not None and self.recycling.due():
             self.recycling.recycle(self.activities(given))
+        self._begin_anew()
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)
@@ -394,7 +405,9 @@ class PPO:
         if self.recycling is not None:
             means["recycled_units"] = float(self.recycling.recycled)
         if self.consolidation is not None:
-            means |= {"ewc_penalty": self.consolidation.penalty(), "boundaries": float(self.consolidation.boundaries)}
+            means["ewc_penalty"] = self.consolidation.penalty()
+        if self.task_changes is not None:
+            means["boundaries"] = float(self.task_changes.boundaries)
         if self.return_scale is None:
             return means
         return means | {"return_scale": self.divisor, "value_scale_raw": means["value_scale"] * self.divisor}

@@ -47,6 +47,8 @@ class PPOConfig:
             change of task, each by its importance for the tasks until then; it must be told when the task changes
             (`boundary` flag or task_id, all lives at once); 0 is none.
         ewc_decay: share γ of the importance for earlier tasks that is kept at a change of task.
+        reset_at_boundary: whether a change of task, of which it must be told as for `ewc`, sets weights and optimiser
+            back to where they began: the control that carries nothing over. Normalisers and the memory's state stay.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -71,8 +73,25 @@ class PPOConfig:
     redo_tau: Share = 0.025
     ewc: NotNegative = 0.0
     ewc_decay: Share = 1.0
+    reset_at_boundary: Literal["on", "off"] = "off"
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        """Validate types and ranges."""
+        """Validate types and ranges.
+
+        Raises:
+            ValueError: if one is wrong, or two exclude each other.
+        """
         check(self)
+        if self.ewc and self.reset_at_boundary == "on":
+            raise ValueError(
+                f"ewc keeps weights at changes of task, reset_at_boundary does not: ewc={self.ewc:g} needs "
+                "reset_at_boundary=off"
+            )
+
+    @property
+    def needs_task_changes(self) -> str:
+        """Setting that must be told when the task changes, as name=value; empty if there is none."""
+        if self.ewc:
+            return f"ewc={self.ewc:g}"
+        return "reset_at_boundary=on" if self.reset_at_boundary == "on" else ""

@@ -58,6 +58,11 @@ class Regeneration:
         for name, x in self.parameters.items():
             x.data.lerp_(self.fresh(name), self.shrink_perturb)
 
+    def reset(self) -> None:
+        """Set all weights to their initial values."""
+        for name, x in self.parameters.items():
+            x.data.copy_(self.initial[name])
+
     def fresh(self, name: str) -> Tensor:
         """Draw fresh weights φ of a parameter: its initial ones in a random order."""
         initial = self.initial[name]

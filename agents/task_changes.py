@@ -15,9 +15,15 @@ from lifelong.agents.saved_tensors import check_saved
 
 __all__ = ["TaskChanges", "told_changes"]
 
+_MOST = 2**53  # boundaries
 
-def told_changes(segment: Segment) -> Tensor:
+
+def told_changes(segment: Segment, method: str) -> Tensor:
     """Return [B, T] after which steps a life is told to be in another task.
+
+    Args:
+        segment: of B lives.
+        method: that needs to be told.
 
     Raises:
         ValueError: if lives are told nothing of task changes.
@@ -25,7 +31,7 @@ def told_changes(segment: Segment) -> Tensor:
     change: Tensor | None = segment.steps["next"].get("task_change", None)
     if change is None:
         raise ValueError(
-            "ewc needs to be told when the task changes: the stream must have boundary flag or task_id, its "
+            f"{method} needs to be told when the task changes: the stream must have boundary flag or task_id, its "
             "observations have neither"
         )
     return change[..., 0]
@@ -37,6 +43,8 @@ class TaskChanges:
     def __init__(self) -> None:
         self.behind: Tensor | None = None
         """[B] lives that have not changed task since the last boundary began; None before the first segment."""
+        self.boundaries, self.answered = 0, 0
+        """Boundaries so far, and those of them that a learner has answered."""
 
     def observe(self, change: Tensor) -> Tensor | None:
         """Take a segment's changes into account.
@@ -58,12 +66,19 @@ class TaskChanges:
         self.behind = ~changed if begins else behind & ~changed
         if not begins:
             return None
+        self.boundaries += 1
         changes_before = change.cumsum(1) - change.long()
         return (changes_before == 0) & ~behind[:, None]
 
+    def due(self) -> bool:
+        """Return whether a boundary has begun since this was asked last; to be asked after an update."""
+        due, self.answered = self.boundaries > self.answered, self.boundaries
+        return due
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Return which lives are behind; nothing before the first segment."""
-        return {} if self.behind is None else {"behind": self.behind}
+        """Return the counts, and which lives are behind, if there was a segment."""
+        counts = {"boundaries": torch.tensor(self.boundaries), "answered": torch.tensor(self.answered)}
+        return counts if self.behind is None else counts | {"behind": self.behind}
 
     def load_state_dict(self, state: Mapping[str, Tensor], lives: int, slots: Sequence[int] = ()) -> None:
         """Load what `state_dict` returned.
@@ -74,7 +89,10 @@ class TaskChanges:
             slots: of those that go on; none is all.
 
         Raises:
-            ValueError: if it is of other names, dtypes or shapes.
+            ValueError: if it is of other names, dtypes or shapes, or a count is out of range.
         """
-        check_saved(state, {"behind": torch.zeros(lives, dtype=torch.bool)} if state else {})
-        self.behind = state["behind"][list(slots) or slice(None)].clone() if state else None
+        known = {"behind": torch.zeros(lives, dtype=torch.bool)} if "behind" in state else {}
+        counts = dict.fromkeys(("boundaries", "answered"), torch.tensor(0))
+        check_saved(state, counts | known, dict.fromkeys(counts, (0, _MOST)))
+        self.boundaries, self.answered = int(state["boundaries"]), int(state["answered"])
+        self.behind = state["behind"][list(slots) or slice(None)].clone() if known else None

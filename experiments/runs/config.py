@@ -66,6 +66,7 @@ _BEFORE: dict[str, Any] = {
     "redo_tau": 0.025,
     "ewc": 0.0,
     "ewc_decay": 1.0,
+    "reset_at_boundary": "off",
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
@@ -100,6 +101,7 @@ class PPOOverrides:
     redo_tau: float | None = None
     ewc: float | None = None
     ewc_decay: float | None = None
+    reset_at_boundary: Literal["on", "off"] | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:

@@ -140,7 +140,7 @@ def capture(
     if learner.recycling is not None:
         parts["recycling"] = learner.recycling.state_dict()
     if learner.consolidation is not None:
-        parts["consolidation"] = learner.consolidation.state_dict()  # replaced, not written over
+        parts["consolidation"] = learner.consolidation.state_dict()
     if learner.task_changes is not None:
         parts["task_changes"] = learner.task_changes.state_dict()
     device = rollout.start.device

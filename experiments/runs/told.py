@@ -18,18 +18,20 @@ def check_told(config: TrainConfig, env: TaskStream) -> None:
     Raises:
         UserError: if not; says what is needed and what was given.
     """
-    ewc, lives = config.learning.ewc, config.num_envs or 1
-    if not ewc:
+    given, lives = config.learning.needs_task_changes, config.num_envs or 1
+    if not given:
         return
+    method = given.partition("=")[0]
     if env.boundary == "none":
         raise UserError(
-            "ewc needs to be told when the task changes, which boundary flag or task_id does: "
-            f"ewc={ewc:g}, boundary=none"
+            f"{method} needs to be told when the task changes, which boundary flag or task_id does: {given}, "
+            "boundary=none"
         )
     if len(env.tasks) < 2:
-        raise UserError(f"ewc needs a stream of several tasks: ewc={ewc:g}, the stream has {env.tasks[0].name} alone")
+        alone = ", ".join(task.name for task in env.tasks)
+        raise UserError(f"{method} needs a stream of several tasks: {given}, the stream has {alone} alone")
     if lives > 1 and not changes_together(env.schedule):
         raise UserError(
-            "ewc needs changes of task that all lives have in common, such as those of schedule block:50000 steps, or "
-            f"one life: ewc={ewc:g}, num_envs={lives}, schedule={env.schedule}"
+            f"{method} needs changes of task that all lives have in common, such as those of schedule block:50000 "
+            f"steps, or one life: {given}, num_envs={lives}, schedule={env.schedule}"
         )

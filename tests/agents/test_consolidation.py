@@ -51,7 +51,6 @@ def test_importances_decay_and_the_anchor_is_the_last() -> None:
         ewc.consolidate({"x": torch.tensor([8.0])})
         assert ewc.fisher["x"].tolist() == [wanted]
         assert ewc.anchor["x"].tolist() == [value]
-    assert ewc.boundaries == 3
 
 
 def test_its_state_is_restored_and_others_refused() -> None:
@@ -62,16 +61,14 @@ def test_its_state_is_restored_and_others_refused() -> None:
     x.grad = torch.zeros(2)
     other.add_gradients()
     assert x.grad.tolist() == [-1.0, -6.0]
-    assert other.boundaries == 1
     for name, wrong in (
         ("fisher.x", torch.tensor([1.0, -1.0])),
         ("fisher.x", torch.tensor([1.0, torch.nan])),
         ("anchor.x", torch.ones(3)),
-        ("boundaries", torch.tensor(-1)),
     ):
         with pytest.raises(ValueError, match=name):
             other.load_state_dict({**kept.state_dict(), name: wrong})
-    with pytest.raises(ValueError, match=r"missing are anchor\.x, boundaries, fisher\.x"):
+    with pytest.raises(ValueError, match=r"missing are anchor\.x, fisher\.x"):
         other.load_state_dict({})
 
 

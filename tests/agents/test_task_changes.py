@@ -24,6 +24,8 @@ def test_steps_up_to_the_first_change_are_of_the_task_that_ends() -> None:
     assert found.observe(changes("....", "....")) is None
     assert marks(found.observe(changes(".x..", "...x"))) == ["oo..", "oooo"]
     assert found.observe(changes("....", "....")) is None
+    assert found.boundaries == 1
+    assert [found.due(), found.due()] == [True, False]
 
 
 def test_lives_that_follow_later_make_no_second_boundary() -> None:
@@ -46,9 +48,14 @@ def test_which_lives_are_behind_is_kept() -> None:
     other.load_state_dict(found.state_dict(), 3, slots=[2, 0])
     assert other.behind is not None
     assert other.behind.tolist() == [True, False]
-    for wrong in ({"behind": torch.zeros(2, dtype=torch.bool)}, {"behind": torch.zeros(3)}, {"else": torch.zeros(3)}):
-        with pytest.raises(ValueError, match="behind"):
-            other.load_state_dict(wrong, 3)
+    for name, wrong in (
+        ("behind", torch.zeros(2, dtype=torch.bool)),
+        ("behind", torch.zeros(3)),
+        ("else", torch.zeros(3)),
+        ("boundaries", torch.tensor(-1)),
+    ):
+        with pytest.raises(ValueError, match=name):
+            other.load_state_dict({**found.state_dict(), name: wrong}, 3)
     with pytest.raises(ValueError, match="as many lives as those before, 2, got 3"):
         other.observe(changes("..", "x.", ".."))
 
@@ -65,7 +72,7 @@ def test_changes_are_those_of_the_stream(boundary: str) -> None:
     )
     rollout = Rollout(Agent.for_spaces(env, "none", width=8, seed=0), env)
     segments = [rollout.collect(6) for _ in range(4)]
-    change = torch.cat([told_changes(segment) for segment in segments], 1).numpy()
+    change = torch.cat([told_changes(segment, "ewc") for segment in segments], 1).numpy()
     seen = torch.cat(
         [segment.steps["observation", "task_start" if boundary == "flag" else "task"] for segment in segments], 1
     )
@@ -83,5 +90,23 @@ def test_who_is_told_nothing_cannot_learn_by_it() -> None:
     agent = Agent.for_spaces(env, "none", width=8)
     segment = Rollout(agent, env).collect(4)
     assert "task_change" not in segment.steps["next"]
-    with pytest.raises(ValueError, match=r"ewc needs to be told when the task changes: .* have neither"):
-        PPO(agent, PPOConfig(ewc=1.0)).learn(segment)
+    for name, config in (("ewc", PPOConfig(ewc=1.0)), ("reset_at_boundary", PPOConfig(reset_at_boundary="on"))):
+        with pytest.raises(ValueError, match=rf"{name} needs to be told when the task changes: .* have neither"):
+            PPO(agent, config).learn(segment)
+
+
+def test_weights_and_moments_begin_anew_with_every_task() -> None:
+    env = make_stream(
+        "rooms", 2, task="empty-5x5,lavagaps5", max_steps=4, schedule=parse_schedule("block:32 steps"), boundary="flag"
+    )
+    agent = Agent.for_spaces(env, "none", width=8, seed=0)
+    initial = {name: x.detach().clone() for name, x in agent.policy.named_parameters()}
+    learner, rollout = PPO(agent, PPOConfig(reset_at_boundary="on")), Rollout(agent, env)
+    anew = []
+    for _ in range(4):
+        told = learner.learn(rollout.collect(8))
+        anew.append(all(x.equal(initial[name]) for name, x in agent.policy.named_parameters()))
+        assert bool(learner.optimizer.state) == (not anew[-1])
+        assert told["ratio_error"] < 1e-4
+    assert anew == [False, True, False, False]
+    assert told["boundaries"] == 1

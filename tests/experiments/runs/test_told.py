@@ -38,6 +38,11 @@ TOGETHER = (
             {"stream_options": ("task=empty-5x5",), "schedule": None},
             "ewc needs a stream of several tasks: ewc=10, the stream has empty-5x5 alone",
         ),
+        (
+            {"boundary": "none", "ewc": 0.0, "reset_at_boundary": "on"},
+            "reset_at_boundary needs to be told when the task changes, which boundary flag or task_id does: "
+            "reset_at_boundary=on, boundary=none",
+        ),
         ({"schedule": "block:20"}, f"{TOGETHER}Block(episodes=20)"),
         ({"only_task": "lavagaps5"}, f"{TOGETHER}Order(tasks=(1,), episodes=1)"),
     ],
