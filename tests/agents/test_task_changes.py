@@ -1,5 +1,7 @@
 """Boundaries begin with the first life that changes task, and the others follow."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -95,18 +97,43 @@ def test_who_is_told_nothing_cannot_learn_by_it() -> None:
             PPO(agent, config).learn(segment)
 
 
-def test_weights_and_moments_begin_anew_with_every_task() -> None:
+def begun_anew(segments: int = 0) -> tuple[PPO, Rollout, dict[str, Tensor]]:
+    """Return a learner after some segments of 16 steps, the task changes after 32, and its initial weights."""
     env = make_stream(
         "rooms", 2, task="empty-5x5,lavagaps5", max_steps=4, schedule=parse_schedule("block:32 steps"), boundary="flag"
     )
     agent = Agent.for_spaces(env, "none", width=8, seed=0)
     initial = {name: x.detach().clone() for name, x in agent.policy.named_parameters()}
     learner, rollout = PPO(agent, PPOConfig(reset_at_boundary="on")), Rollout(agent, env)
+    for _ in range(segments):
+        learner.learn(rollout.collect(8))
+    return learner, rollout, initial
+
+
+def test_weights_and_moments_begin_anew_with_every_task() -> None:
+    learner, rollout, initial = begun_anew()
     anew = []
     for _ in range(4):
         told = learner.learn(rollout.collect(8))
-        anew.append(all(x.equal(initial[name]) for name, x in agent.policy.named_parameters()))
+        anew.append(all(x.equal(initial[name]) for name, x in learner.policy.named_parameters()))
         assert bool(learner.optimizer.state) == (not anew[-1])
         assert told["ratio_error"] < 1e-4
     assert anew == [False, True, False, False]
     assert told["boundaries"] == 1
+
+
+def test_after_an_update_that_was_refused_the_next_one_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: Any, **named: Any) -> None:
+        raise FloatingPointError
+
+    learner, rollout, initial = begun_anew(segments=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "gradients", refused)
+        with pytest.raises(FloatingPointError):
+            learner.learn(rollout.collect(8))
+    assert learner.task_changes is not None
+    kept = TaskChanges()
+    kept.load_state_dict(learner.task_changes.state_dict(), 2)
+    assert kept.due()
+    learner.learn(rollout.collect(8))
+    assert all(x.equal(initial[name]) for name, x in learner.policy.named_parameters())
