@@ -19,6 +19,7 @@ first. `previous_action` and the record of an episode hold what the environment 
 An action mask removes choices from the policy: they have probability 0, and count nothing in the entropy.
 """  # noqa: E501  a table
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -37,10 +38,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal
 
 from lifelong.action_spaces import Masks, as_actions, choice_sizes, from_zero, no_action, validate_space
-from lifelong.memory.broken_mujoco import broken_mujoco_hidden
-
-with broken_mujoco_hidden():
-    from torchrl.modules import TanhNormal
+from lifelong.agents.squashed_normal import SquashedNormal
 
 __all__ = ["ACTION_STD", "ActionHead", "ActionStd", "Choice", "JointAction", "actor_of", "entropy_of", "masked"]
 
@@ -90,7 +88,7 @@ class ActionHead:
         validate_space(space, "policy")
         self.space, self.masks = from_zero(space), Masks(space)
         self.simple = isinstance(space, spaces.Discrete) or _is_squashed(space)
-        """Whether actions are drawn as the environment gets them: by one Categorical, or one TanhNormal."""
+        """Whether actions are drawn as the environment gets them: by one Categorical, or one SquashedNormal."""
         self.numbers = _numbers_of(self.space)
 
     def executed(self, action: Tensor) -> NDArray[Any]:
@@ -151,7 +149,9 @@ class JointAction(Distribution):
         if layout.K:
             self.choices = Choice(logits=layout.padded(logits), validate_args=False)
         if layout.M:
-            self.squashed = TanhNormal(loc[..., : layout.M], scale[..., : layout.M], low=layout.low, high=layout.high)
+            self.squashed = SquashedNormal(
+                loc[..., : layout.M], scale[..., : layout.M], low=layout.low, high=layout.high
+            )
         if layout.numbers > layout.M:
             centre = loc[..., layout.M :] + layout.centre
             self.free = Normal(centre, scale[..., layout.M :], validate_args=False)
@@ -228,9 +228,10 @@ class _Layout(nn.Module):
     Args:
         numbers: of the rows.
         action_std: what the standard deviations depend on.
+        initial_std: what they are at first.
     """
 
-    def __init__(self, numbers: _Numbers, action_std: ActionStd) -> None:
+    def __init__(self, numbers: _Numbers, action_std: ActionStd, initial_std: float) -> None:
         super().__init__()
         self.K, self.M = numbers.choices.size, numbers.squashed.size
         self.logits, self.numbers = int(numbers.sizes.sum()), self.M + numbers.free.size
@@ -252,8 +253,9 @@ class _Layout(nn.Module):
         inside = np.arange(most) < numbers.sizes[:, None]
         places = np.where(inside, begin[:, None] + np.arange(most), self.logits)
         self.register_buffer("places", torch.as_tensor(places), persistent=False)
-        self.log_std = nn.Parameter(torch.zeros(self.numbers)) if action_std == "free" and self.numbers else None
-        self.extract = NormalParamExtractor()
+        free, log_std = action_std == "free" and self.numbers, torch.full((self.numbers,), math.log(initial_std))
+        self.log_std = nn.Parameter(log_std) if free else None
+        self.extract = _extractor(initial_std)
 
     @property
     def outputs(self) -> int:
@@ -278,12 +280,17 @@ class _Layout(nn.Module):
 class _FreeStd(nn.Module):
     """Standard deviations that depend on nothing: one learned logarithm for each number of an action."""
 
-    def __init__(self, numbers: int) -> None:
+    def __init__(self, numbers: int, initial_std: float) -> None:
         super().__init__()
-        self.log_std = nn.Parameter(torch.zeros(numbers))
+        self.log_std = nn.Parameter(torch.full((numbers,), math.log(initial_std)))
 
     def forward(self, loc: Tensor) -> tuple[Tensor, Tensor]:
         return loc, self.log_std.exp().expand_as(loc)
+
+
+def _extractor(initial_std: float) -> NormalParamExtractor:
+    """Return what splits outputs [..., 2 A] into means and standard deviations; outputs of 0 are `initial_std`."""
+    return NormalParamExtractor(scale_mapping=f"biased_softplus_{initial_std}")
 
 
 class _Masked(TensorDictModule):  # type: ignore[misc]  # it has no types
@@ -311,7 +318,9 @@ def masked(logits: Tensor, mask: Tensor) -> Tensor:
     return legal if n == logits.shape[-1] else torch.cat([legal, logits[..., n:]], -1)
 
 
-def actor_of(width: int, head: ActionHead, action_std: ActionStd) -> ProbabilisticTensorDictSequential:
+def actor_of(
+    width: int, head: ActionHead, action_std: ActionStd, initial_std: float = 1.0
+) -> ProbabilisticTensorDictSequential:
     """Return the policy's modules: from `hidden` [..., D] to the distribution over actions.
 
     Args:
@@ -319,6 +328,7 @@ def actor_of(width: int, head: ActionHead, action_std: ActionStd) -> Probabilist
         head: of the action space.
         action_std: what the standard deviation of numbers depends on: the `state`, or nothing (`free`: one learned
             number for each).
+        initial_std: what it is at first.
     """
     space, options = head.space, dict[str, Any]()
     tail: nn.Module
@@ -330,11 +340,11 @@ def actor_of(width: int, head: ActionHead, action_std: ActionStd) -> Probabilist
         assert isinstance(space, spaces.Box)  # noqa: S101  of finite bounds
         numbers, keys = int(torch.tensor(space.shape).prod()), ["loc", "scale"]
         free = action_std == "free"
-        outputs, tail = (numbers, _FreeStd(numbers)) if free else (2 * numbers, NormalParamExtractor())
+        outputs, tail = (numbers, _FreeStd(numbers, initial_std)) if free else (2 * numbers, _extractor(initial_std))
         low, high = (torch.as_tensor(edge, dtype=torch.float32).reshape(-1) for edge in (space.low, space.high))
-        distribution, options = TanhNormal, {"low": low, "high": high}
+        distribution, options = SquashedNormal, {"low": low, "high": high}
     else:
-        tail = layout = _Layout(head.numbers, action_std)
+        tail = layout = _Layout(head.numbers, action_std, initial_std)
         outputs, keys = layout.outputs, ["parameters"]
         distribution, options = JointAction, {"layout": layout}
     linear = nn.Linear(width, outputs)

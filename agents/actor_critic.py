@@ -6,6 +6,7 @@ The whole is pure: it returns the new state of the memory and keeps none.
 """
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,13 +21,13 @@ from lifelong.agents.action_heads import ACTION_STD, ActionHead, ActionStd, acto
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history import has_history
+from lifelong.agents.squashed_normal import SquashedNormal
 from lifelong.mask_entry import at_path, mask_path
-from lifelong.memory.broken_mujoco import broken_mujoco_hidden
-
-with broken_mujoco_hidden():
-    from torchrl.modules import TanhNormal
 
 __all__ = ["ACTION_STD", "ActionStd", "ActorCritic"]
+
+_LEAST_STD = 0.01
+"""What standard deviations that depend on the state stay above."""
 
 
 class ActorCritic(TensorDictModuleBase):
@@ -43,9 +44,11 @@ class ActorCritic(TensorDictModuleBase):
             what is drawn and what the environment gets.
         action_std: what the standard deviation of actions in a Box (before tanh) depends on: the `state`, or nothing
             (`free`: one learned number for each).
+        initial_std: what it is at first.
 
     Raises:
-        ValueError: if there is no distribution over this action space, the widths differ, or `action_std` is unknown.
+        ValueError: if there is no distribution over this action space, the widths differ, `action_std` is unknown, or
+            `initial_std` is not finite and above 0.01.
     """
 
     in_keys = ("observation", "state", "start")
@@ -57,17 +60,20 @@ class ActorCritic(TensorDictModuleBase):
         backbone: Backbone,
         action_space: spaces.Space[Any],
         action_std: ActionStd = "state",
+        initial_std: float = 1.0,
     ) -> None:
         super().__init__()
         if action_std not in ACTION_STD:
             raise ValueError(f"action_std must be one of {', '.join(ACTION_STD)}, got {action_std!r}")
+        if not (initial_std > _LEAST_STD and math.isfinite(initial_std)):
+            raise ValueError(f"initial_std must be finite and above {_LEAST_STD}, got {initial_std}")
         if encoder.width != backbone.width:
             raise ValueError(f"encoder must have the width {backbone.width} of the backbone, got {encoder.width}")
         if backbone.working and not has_history(encoder.space):
             raise ValueError(f"a working memory needs the entry episode_start of observations, got {encoder.space}")
         self.encoder, self.backbone = encoder, backbone
         self.head = ActionHead(action_space)
-        self.actor = actor_of(backbone.width, self.head, action_std)
+        self.actor = actor_of(backbone.width, self.head, action_std, initial_std)
         value = nn.Linear(backbone.width, 1)
         nn.init.orthogonal_(value.weight, 0.1)
         nn.init.zeros_(value.bias)
@@ -238,7 +244,7 @@ class ActorCritic(TensorDictModuleBase):
         action: Any  # a Tensor; torchrl has no types
         if not deterministic:
             action = distribution.sample()
-        elif isinstance(distribution, TanhNormal):
+        elif isinstance(distribution, SquashedNormal):
             action = distribution.deterministic_sample
         else:
             action = distribution.mode

@@ -26,7 +26,7 @@ from lifelong.agents.carry import CARRY, Carry
 from lifelong.agents.encoder import Encoder, as_tensors
 from lifelong.agents.env_spaces import as_stream_shows
 from lifelong.agents.history import HISTORY, has_history, space_with_history
-from lifelong.agents.leaves import leaves_of
+from lifelong.agents.leaves import check_categories, leaves_of, where
 from lifelong.agents.scaling import Normalize
 from lifelong.hashed_words import hash_text, without_text
 from lifelong.memory import make_memory
@@ -87,6 +87,7 @@ class Agent(nn.Module):
         working_memory: str | None = None,
         normalize_observation: Normalize = "auto",
         action_std: ActionStd = "state",
+        initial_std: float = 1.0,
     ) -> Self:
         """Return a new agent for the spaces of an environment.
 
@@ -102,6 +103,7 @@ class Agent(nn.Module):
             working_memory: name of a second memory in front of the first that starts anew with every episode; or None.
             normalize_observation: which numbers of observations are normalised by what was observed; see `Scaling`.
             action_std: what the standard deviation of continuous actions depends on; see `ActorCritic`.
+            initial_std: what it is at first.
 
         Raises:
             KeyError: if no memory has that name.
@@ -118,7 +120,7 @@ class Agent(nn.Module):
             working = [make_memory(working_memory, width) for _ in memories] if working_memory else []
             encoder = Encoder(observation_space, width, normalize_observation)
             backbone = Backbone(memories, residual=residual, working=working)
-            policy = ActorCritic(encoder, backbone, action_space, action_std)
+            policy = ActorCritic(encoder, backbone, action_space, action_std, initial_std)
         return cls(policy, observation_space, action_space, carry)
 
     def check_spaces(self, env: Any) -> None:
@@ -356,19 +358,19 @@ class Agent(nn.Module):
             space = self.observation_space["observation"]
         sizes = set()
         for path, leaf in leaves_of(space):
-            array = _numbers(f"obs{_where(path)}", _entry(obs, path, space))
+            array = _numbers(f"obs{where(path)}", _entry(obs, path, space))
             shape, own = array.shape, tuple(leaf.shape or ())
             if shape != own and shape[1:] != own:
                 raise ValueError(
-                    f"obs{_where(path)} must be {list(own)} or [B, ...] of {brief(leaf)}, got {list(shape)}"
+                    f"obs{where(path)} must be {list(own)} or [B, ...] of {brief(leaf)}, got {list(shape)}"
                 )
             if 0 in shape[:1]:
-                raise ValueError(f"obs{_where(path)} must be of one life or more, got {list(shape)}")
+                raise ValueError(f"obs{where(path)} must be of one life or more, got {list(shape)}")
             if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
-                _check_categories(array, leaf, path)
+                check_categories(array, leaf, path)
             elif array.dtype.kind == "f" and not (finite := np.abs(array) <= LARGEST).all():  # NaN too
                 value = array[~finite].flat[0]
-                raise ValueError(f"obs{_where(path)} must be finite and at most {LARGEST:.4g}, got {value}")
+                raise ValueError(f"obs{where(path)} must be finite and at most {LARGEST:.4g}, got {value}")
             sizes.add(None if shape == own else shape[0])
         if len(sizes) > 1:
             raise ValueError(f"obs must have one batch size in all its entries, got {sorted(map(str, sizes))}")
@@ -464,10 +466,6 @@ def _described(obs: Any) -> str:
     return f"Box({array.shape}, {array.dtype})"
 
 
-def _where(path: tuple[str, ...]) -> str:
-    return "".join(f"[{key!r}]" for key in path if path != ("observation",))
-
-
 def _off_torch(tree: Any) -> Any:
     """Return tensors as arrays, in dicts and tuples too; bfloat16, which numpy has not, as float32."""
     if isinstance(tree, Tensor):
@@ -488,15 +486,6 @@ def _numbers(name: str, value: Any) -> NDArray[Any]:
     if array.dtype.kind not in "biuf" or array.dtype == np.longdouble:
         raise ValueError(f"{name} must be numbers, got {array.dtype}")
     return array
-
-
-def _check_categories(array: NDArray[Any], leaf: Any, path: tuple[str, ...]) -> None:
-    count = leaf.n if isinstance(leaf, spaces.Discrete) else leaf.nvec
-    from_zero = array.astype(np.int64) - leaf.start
-    if array.dtype.kind not in "iu" or (from_zero < 0).any() or (from_zero >= count).any():
-        raise ValueError(
-            f"obs{_where(path)} must be of {brief(leaf)}, got {array.dtype} {array.min()} to {array.max()}"
-        )
 
 
 def _with_batch_axis(obs: Any, space: spaces.Space[Any]) -> Any:

@@ -18,10 +18,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from lifelong.agents.action_heads import JointAction
-from lifelong.memory.broken_mujoco import broken_mujoco_hidden
-
-with broken_mujoco_hidden():
-    from torchrl.modules import TanhNormal
+from lifelong.agents.squashed_normal import SquashedNormal
 
 __all__ = ["against_uniform"]
 
@@ -42,7 +39,7 @@ def against_uniform(distribution: Distribution, entropy: float) -> dict[str, flo
         several = choices.batch_shape[len(distribution.batch_shape) :]
         logs = [_mean_log(counts) for counts in legal.reshape(-1, several.numel()).unbind(1)]
         return {"entropy_share": entropy / sum(logs)} if sum(logs) > 0 else {}
-    if isinstance(distribution, TanhNormal):
+    if isinstance(distribution, SquashedNormal):
         widths = (distribution.high - distribution.low).expand(distribution.event_shape)
         return {"entropy_below_uniform": (widths.log().sum().item() - entropy) / widths.numel()}
     return {}

@@ -9,7 +9,8 @@ share is near 1 the policy is left with next to nothing of a clipped step.
 import torch
 from torch import Tensor, nn
 
-from lifelong.agents.ppo import PPO, entries
+from lifelong.agents.ppo import PPO
+from lifelong.agents.replay import entries
 from lifelong.agents.rollout import Segment
 
 __all__ = ["gradient_norms"]

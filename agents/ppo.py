@@ -9,7 +9,7 @@ small one.
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
+from lifelong.agents.clear import Clear
 from lifelong.agents.consolidation import Consolidation
 from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
@@ -27,6 +28,7 @@ from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.recycling import Recycling
 from lifelong.agents.regeneration import Regeneration
+from lifelong.agents.replay import entries, replay
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 from lifelong.agents.task_changes import TaskChanges, told_changes
@@ -36,7 +38,7 @@ from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 with broken_mujoco_hidden():
     from torchrl.objectives.value.functional import generalized_advantage_estimate
 
-__all__ = ["PPO", "Given", "Minibatch", "PPOConfig", "advantages", "divergence", "entries", "replay"]
+__all__ = ["PPO", "Given", "Minibatch", "PPOConfig", "advantages", "divergence"]
 
 
 def advantages(
@@ -73,40 +75,6 @@ def advantages(
         terminated=after["end"] & ~truncated,
     )
     return advantage, target
-
-
-def replay(
-    policy: ActorCritic,
-    observation: Mapping[tuple[str, ...], Tensor] | TensorDict,
-    start: Tensor,
-    state: TensorDict,
-    tbptt: int = 0,
-) -> Tensor:
-    """Replay a segment and return the hidden vectors [B, T, D].
-
-    Args:
-        policy: the policy that collected the segment, or a later version of it.
-        observation: [B, T] entries by path.
-        start: [B, T] bool, true where a step is the first of a life.
-        state: [B] of the memory, before the first step.
-        tbptt: steps after which the gradient through the carried memory is cut; 0 never.
-    """
-    length = start.shape[1]
-    if not 0 < tbptt < length:
-        return policy.trunk(observation, state, start)[0]
-    pieces = []
-    for t in range(0, length, tbptt):
-        now = slice(t, t + tbptt)
-        piece = {path: x[:, now] for path, x in observation.items()}
-        hidden, state = policy.trunk(piece, state.detach(), start[:, now])
-        pieces.append(hidden)
-    return torch.cat(pieces, 1)
-
-
-def entries(steps: TensorDict) -> dict[tuple[str, ...], Tensor]:
-    """Return the entries of a segment's observations, [B, T, ...] each, by path."""
-    tree = steps["observation"]
-    return {path if isinstance(path, tuple) else (path,): x for path, x in tree.items(True, True)}
 
 
 def divergence(log_ratio: Tensor) -> Tensor:
@@ -178,6 +146,7 @@ class PPO:
         if config.l2_init or config.shrink_perturb or config.redo_every or resets:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
+        self.clear = Clear(policy, config, generator) if config.clear else None
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
         self.recycling: Recycling | None = None
         if config.redo_every and self.regeneration is not None:
@@ -261,7 +230,7 @@ class PPO:
         """
         config, lr_fraction = self.config, given.lr_fraction
         part = {name: x[some] for name, x in given.batch.items()}
-        with BF16Products() if self._bf16 else nullcontext():
+        with self._products():
             losses, log_ratio, now = self.losses(part, self._seen(given, some), given.state[some])
         ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()
         entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
@@ -273,6 +242,18 @@ class PPO:
             self.optimizer.zero_grad()
             (total if weight == 1.0 else total * weight).backward()
         return Minibatch(total.detach(), means, kl, ratio_error, now)
+
+    def _add_gradients_of_kept(self, count: int, lr_fraction: float) -> float:
+        """Add the gradients of some kept experience to those of a minibatch, and return the mean of its ratios."""
+        assert self.clear is not None  # noqa: S101  the caller's business
+        with self._products():
+            loss, ratio = self.clear.loss(count, self.divisor, lr_fraction)
+        loss.backward()
+        return ratio.item()
+
+    def _products(self) -> AbstractContextManager[Any]:
+        """Return the precision of matrix products while learning, as a context."""
+        return BF16Products() if self._bf16 else nullcontext()
 
     @torch.no_grad()
     def activities(self, given: Given) -> list[Tensor]:
@@ -339,7 +320,8 @@ class PPO:
         Returns:
             Losses and diagnostics; `ratio_error` is max |ratio - 1| of the first minibatch, before any step,
             `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
-            rewards. Without an entropy bonus `entropy` is the mean of -log pi of the actions as they were drawn.
+            rewards, `kept_ratio` the mean of min(1, ratio) of kept experience. Without an entropy bonus `entropy` is
+            the mean of -log pi of the actions as they were drawn.
             `recycled_units` and `boundaries` count all since learning began.
 
         Raises:
@@ -365,6 +347,8 @@ class PPO:
                 acting, ratio_error = found.distribution, found.ratio_error
             if found.kl > bound:
                 break
+            if self.clear is not None and len(self.clear.kept):
+                report.setdefault("kept_ratio", []).append(self._add_gradients_of_kept(len(some), lr_fraction))
             if self.regeneration is not None:
                 self.regeneration.add_gradients()
             if self.consolidation is not None:
@@ -391,6 +375,8 @@ class PPO:
             self.regeneration.mix()
         if not math.isfinite(nn.utils.get_total_norm(self.parameters).item()):
             raise FloatingPointError("weights must be finite, they are not after this update")
+        if self.clear is not None:
+            self.clear.keep(segment, self.divisor)
         if self.recycling is not None and self.recycling.due():
             self.recycling.recycle(self.activities(given))
         self._begin_anew()

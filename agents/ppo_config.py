@@ -49,6 +49,10 @@ class PPOConfig:
         ewc_decay: share γ of the importance for earlier tasks that is kept at a change of task.
         reset_at_boundary: whether a change of task, of which it must be told as for `ewc`, sets weights and optimiser
             back to where they began: the control that carries nothing over. Normalisers and the memory's state stay.
+        clear: segments of a life that are kept, a uniform sample of all so far, from which as much is learned as from
+            new ones (CLEAR); 0 is none.
+        cloning: weight with which the policy is held to the actions that were taken in kept segments; with half of it
+            values are held to those of then.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -74,6 +78,8 @@ class PPOConfig:
     ewc: NotNegative = 0.0
     ewc_decay: Share = 1.0
     reset_at_boundary: Literal["on", "off"] = "off"
+    clear: Annotated[int, Within(0, 2**31)] = 0
+    cloning: NotNegative = 0.01
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -83,11 +89,12 @@ class PPOConfig:
             ValueError: if one is wrong, or two exclude each other.
         """
         check(self)
-        if self.ewc and self.reset_at_boundary == "on":
-            raise ValueError(
-                f"ewc keeps weights at changes of task, reset_at_boundary does not: ewc={self.ewc:g} needs "
-                "reset_at_boundary=off"
-            )
+        for name in ("ewc", "clear"):
+            if getattr(self, name) and self.reset_at_boundary == "on":
+                raise ValueError(
+                    f"reset_at_boundary carries nothing over from task to task, {name} does: "
+                    f"{name}={getattr(self, name)}, reset_at_boundary=on"
+                )
 
     @property
     def needs_task_changes(self) -> str:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.agents import ActorCritic, Rollout
-from lifelong.agents.ppo import entries, replay
+from lifelong.agents.replay import entries, replay
 from lifelong.agents.rollout import Segment
 from lifelong.envs import TaskStream
 from lifelong.experiments.runs.build import make_agent, one_memory

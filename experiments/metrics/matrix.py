@@ -5,6 +5,7 @@ evaluated. Each function is one quantity under its published name, for T tasks l
 `blocks[j]` (by default in block j).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ __all__ = [
     "forward_transfer",
     "intransigence",
     "isolated_forgetting",
+    "learnt_at",
     "performance_matrix",
+    "transfer_at_boundaries",
     "zero_shot_transfer",
 ]
 
@@ -95,6 +98,51 @@ def forward_transfer(R: Matrix, start: NDArray[Any], blocks: NDArray[Any] | None
         blocks = np.arange(len(R))
     later = np.flatnonzero(np.asarray(blocks) > 0)
     return _mean(R[np.asarray(blocks)[later] - 1, later] - np.asarray(start)[later])
+
+
+def learnt_at(rows: Rows, chunk: int) -> dict[int, tuple[int, int]]:
+    """Return when each task was learnt: the end of the first stretch that it had most steps of, the begin of the last.
+
+    So an evaluation in the stretch of a change of task, or at its edges, came after the one and before the other.
+
+    Args:
+        rows: of training: `step`, `task`, `length`.
+        chunk: environment steps of a stretch.
+    """
+    tasks, j = np.unique(rows["task"], return_inverse=True)
+    stretches, k = np.unique((rows["step"] - 1) // chunk, return_inverse=True)
+    count = np.bincount(k * tasks.size + j, rows["length"], minlength=stretches.size * tasks.size)
+    most = tasks[count.reshape(stretches.size, tasks.size).argmax(1)] if stretches.size else tasks[:0]
+    its = {int(task): stretches[most == task] * chunk for task in np.unique(most)}
+    return {task: (int(begins[0]) + chunk, int(begins[-1]) + 1) for task, begins in its.items()}
+
+
+def transfer_at_boundaries(
+    steps: NDArray[np.int64], tasks: NDArray[np.int64], R: Matrix, learnt: Mapping[int, Sequence[int]]
+) -> dict[str, float]:
+    """Return `backward` and `forward` transfer of tasks that were evaluated whenever the task changed.
+
+    Tasks that were not learnt do not count. Forward transfer needs the untrained agent's scores; what is of no task is
+    left out.
+
+    Args:
+        steps: [K] of training; the first may be 0, the untrained agent.
+        tasks: [T] numbers.
+        R: [K, T].
+        learnt: first and last step at which a task was learnt, by its number.
+    """
+    chosen = np.array([task in learnt for task in tasks.tolist()], np.bool_)
+    baseline = int(steps.size > 0 and steps[0] == 0)
+    blocks = steps[baseline:]
+    if not blocks.size or not chosen.any():
+        return {}
+    first, last = np.array([learnt[task] for task in tasks[chosen].tolist()]).T
+    after, start = R[baseline:, chosen], R[0, chosen]
+    begins, ends = (np.searchsorted(blocks, at, side="right") for at in (first, last))
+    found = {"backward": backward_transfer(after, np.minimum(ends, blocks.size - 1))}
+    if baseline:
+        found["forward"] = forward_transfer(after, start, begins)
+    return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
 def forgetting(R: Matrix) -> NDArray[np.float64]:

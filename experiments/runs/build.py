@@ -53,7 +53,9 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         _begin_part(config, "MLPs")
         backbone = Backbone(layers, config.expansion, config.residual, working)
         _begin_part(config, "heads")
-        agent = ActorCritic(encoder, backbone, env.single_action_space, config.action_std or "state")
+        agent = ActorCritic(
+            encoder, backbone, env.single_action_space, config.action_std or "state", config.initial_std or 1.0
+        )
         return agent.to(device)
 
 
@@ -95,10 +97,16 @@ def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
     """Return the learner of an agent, with as many processes as have lives; `close` ends them.
 
     Raises:
-        UserError: if several processes cannot be, on another device or system.
+        UserError: if several processes cannot be, on another device or system, or what is to be kept of experience
+            finds no room.
     """
     processes = min(config.processes or 1, lives_of_minibatch(config))
     with as_user_error():
-        return (
+        learner = (
             ParallelPPO(agent, config.learning, processes=processes) if processes > 1 else PPO(agent, config.learning)
         )
+    if learner.clear is not None:
+        segment, steps = config.segment or 1, config.steps or 0
+        kept = min(config.learning.clear, -(-steps // segment))
+        check_bytes(kept * learner.clear.bytes_of(segment), {"clear": config.learning.clear, "segment": segment})
+    return learner

@@ -27,6 +27,7 @@ from lifelong.experiments.runs.sizes import (
     Lives,
     Seed,
     Share,
+    Spread,
     Threads,
     Width,
     Workers,
@@ -67,10 +68,13 @@ _BEFORE: dict[str, Any] = {
     "ewc": 0.0,
     "ewc_decay": 1.0,
     "reset_at_boundary": "off",
+    "clear": 0,
+    "cloning": 0.01,
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
     "action_std": "state",
+    "initial_std": 1.0,
     "actions": "drawn",
     "processes": 1,
 }
@@ -102,6 +106,8 @@ class PPOOverrides:
     ewc: float | None = None
     ewc_decay: float | None = None
     reset_at_boundary: Literal["on", "off"] | None = None
+    clear: int | None = None
+    cloning: float | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:
@@ -189,6 +195,7 @@ class TrainConfig:
         normalize_observation: whether numbers of observations are normalised by what was observed so far: floats whose
             bounds are not within [-1, 1] (auto), all (on), none (off).
         action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
+        initial_std: what that deviation is at first, before tanh: small ones explore close to what is done already.
         paired_weights: whether each part of the agent (encoder, memory, MLPs, heads) draws its initial weights from
             random numbers of its own, so that agents of one seed that differ in one part begin alike in the others.
         preset: name of the preset that gives what is not said: a stream's, or a family's of environments, such as
@@ -260,6 +267,7 @@ class TrainConfig:
     working_memory: str | None = None
     normalize_observation: Literal["auto", "on", "off"] | None = None
     action_std: Literal["state", "free"] | None = None
+    initial_std: Spread | None = None
     paired_weights: bool = False
 
     preset: Annotated[str | None, Heading("learning (PPO)")] = None

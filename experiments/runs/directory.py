@@ -143,6 +143,8 @@ def capture(
         parts["consolidation"] = learner.consolidation.state_dict()
     if learner.task_changes is not None:
         parts["task_changes"] = learner.task_changes.state_dict()
+    if learner.clear is not None:
+        parts["kept"] = learner.clear.state_dict()  # replaced, not written over
     device = rollout.start.device
     if device.type == "cuda":
         parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
@@ -201,6 +203,8 @@ def restore(
             learner.recycling.load_state_dict(parts.get("recycling", {}))
         if learner.consolidation is not None:
             learner.consolidation.load_state_dict(parts.get("consolidation", {}))
+        if learner.clear is not None:
+            learner.clear.load_state_dict(parts.get("kept", {}))
         position = _position(parts, facts)
         if learner.task_changes is not None:
             learner.task_changes.load_state_dict(parts.get("task_changes", {}), len(position["life"]), slots)

@@ -33,6 +33,7 @@ _ANY: dict[str, Any] = {
     "horizons": None,
     "normalize_observation": "auto",
     "action_std": "state",
+    "initial_std": 1.0,
     "ppo": PPOConfig(lr=1e-3, epochs=4),
 }
 

@@ -18,6 +18,7 @@ __all__ = [
     "Repeats",
     "Seed",
     "Share",
+    "Spread",
     "Threads",
     "Width",
     "Workers",
@@ -34,3 +35,4 @@ Length = Annotated[int, Within(1, 2**24)]
 Repeats = Annotated[int, Within(1, 2**20)]
 Seed = Annotated[int, Within(0, SEEDS - 1)]
 Hazard = Annotated[float, Within(above=0, most=1)]
+Spread = Annotated[float, Within(above=0.01, most=100)]

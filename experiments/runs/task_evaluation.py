@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lifelong.agents import Rollout, join_rows
 from lifelong.envs import TaskStream
 from lifelong.envs.fork import fork
-from lifelong.experiments.metrics.matrix import backward_transfer, forward_transfer
+from lifelong.experiments.metrics.matrix import transfer_at_boundaries
 from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
@@ -210,18 +210,10 @@ class TaskEvaluation:
             tasks: [T] numbers.
             R: [K, T].
         """
-        chosen = np.array([task in self.learnt for task in tasks.tolist()], np.bool_)
-        baseline = int(steps.size > 0 and steps[0] == 0)
-        blocks = steps[baseline:]
-        if self.every != "boundary" or not blocks.size or not chosen.any():
+        if self.every != "boundary":
             return {}
-        first, last = np.array([self.learnt[task] for task in tasks[chosen].tolist()]).T
-        after, start = R[baseline:, chosen], R[0, chosen]
-        begins, ends = (np.searchsorted(blocks, learnt, side="right") for learnt in (first, last))
-        found = {"transfer/backward": backward_transfer(after, np.minimum(ends, blocks.size - 1))}
-        if baseline:
-            found["transfer/forward"] = forward_transfer(after, start, begins)
-        return {tag: value for tag, value in found.items() if not np.isnan(value)}
+        found = transfer_at_boundaries(steps, tasks, R, self.learnt)
+        return {f"transfer/{name}": value for name, value in found.items()}
 
     def cost(self, steps: int) -> str:
         """Return what the evaluations cost, in words; empty if there were none.

@@ -38,10 +38,11 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "retention": ("return", "known", "index"),
     "adaptation": (),
     "interference": (),
-    TRAINING: ("final_average", "forgetting"),
+    TRAINING: ("final_average", "forgetting", "backward", "forward"),
 }
 """Single numbers by kind of test: mean return, P(success) of tasks met before, memory index; of the performance matrix
-the mean score of all tasks at the end, and that of each at its best less that at the end."""
+the mean score of all tasks at the end, that of each at its best less that at the end, and backward and forward transfer
+where tasks are evaluated at boundaries."""
 
 _TERM = re.compile(r"(\w+)\(([^()]*)\)")
 _NAME = r"[\w./:@=+-]+"

@@ -24,7 +24,7 @@ from lifelong.experiments.adaptation import AdaptationConfig, main as adaptation
 from lifelong.experiments.interference import InterferenceConfig, main as interference
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.interference import InterferenceCurve
-from lifelong.experiments.metrics.matrix import performance_matrix
+from lifelong.experiments.metrics.matrix import learnt_at, performance_matrix, transfer_at_boundaries
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve
 from lifelong.experiments.metrics.rows import Rows, bin_edges
@@ -83,8 +83,10 @@ def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, 
         trust: as of `open_run`.
     """
     config = open_run(run, trust).resolved()
-    evaluated = read_episodes(run, [config.evaluate_mode])
-    return _columns(test, [*_of_visits(read_episodes(run, ["train"])), *_of_matrix(evaluated)])
+    lived, evaluated = read_episodes(run, ["train"]), read_episodes(run, [config.evaluate_mode])
+    at_boundaries = config.evaluate_every in ("auto", "boundary")
+    learnt = learnt_at(lived, (config.segment or 1) * (config.num_envs or 1)) if at_boundaries else {}
+    return _columns(test, [*_of_visits(lived), *_of_matrix(evaluated, learnt)])
 
 
 def measure_test(test: str, config: RetentionConfig | AdaptationConfig | InterferenceConfig) -> dict[str, list[Any]]:
@@ -180,11 +182,11 @@ def _of_visits(rows: Rows) -> Iterator[Row]:
         yield "visit", int(visit), int(visit), int(count), float(score), _NAN, _NAN
 
 
-def _of_matrix(rows: Rows) -> Iterator[Row]:
-    found = matrix_scalars(performance_matrix(rows)[2])
-    for quantity in ("final_average", "forgetting"):
-        if (tag := f"transfer/{quantity}") in found:
-            yield quantity, -1, -1, len(rows["step"]), found[tag], _NAN, _NAN
+def _of_matrix(rows: Rows, learnt: Mapping[int, Sequence[int]]) -> Iterator[Row]:
+    steps, tasks, R = performance_matrix(rows)
+    found = {tag.removeprefix("transfer/"): value for tag, value in matrix_scalars(R).items()}
+    for quantity, value in (found | transfer_at_boundaries(steps, tasks, R, learnt)).items():
+        yield quantity, -1, -1, len(rows["step"]), value, _NAN, _NAN
 
 
 def _columns(test: str, rows: Iterable[Row]) -> dict[str, list[Any]]:

@@ -115,6 +115,26 @@ def test_an_unknown_kind_of_standard_deviation_is_refused() -> None:
         ActorCritic(encoder, backbone, ACTIONS["box"], "fixed")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("action_std", ["state", "free"])
+@pytest.mark.parametrize("kind", ["box", "mixed"])
+def test_a_new_agent_has_the_initial_standard_deviation(kind: str, action_std: Any) -> None:
+    torch.manual_seed(0)
+    mixed = spaces.Dict({"push": spaces.Box(-1, 1, (2,)), "gear": spaces.Discrete(3)})
+    encoder, backbone = Encoder(LOOK, 8), Backbone([make_memory("gru", 8)])
+    space = mixed if kind == "mixed" else ACTIONS["box"]
+    policy = ActorCritic(encoder, backbone, space, action_std, 0.25)
+    parameters = policy._arguments(torch.zeros(3, 8))
+    scale = parameters["parameters"][..., -2:] if kind == "mixed" else parameters["scale"]
+    torch.testing.assert_close(scale, torch.full((3, 2), 0.25))
+
+
+@pytest.mark.parametrize("initial_std", [0.0, 0.01, -1.0, float("inf"), float("nan")])
+def test_an_initial_standard_deviation_that_cannot_be_is_refused(initial_std: float) -> None:
+    encoder, backbone = Encoder(LOOK, 8), Backbone([make_memory("gru", 8)])
+    with pytest.raises(ValueError, match=f"initial_std must be finite and above 0.01, got {initial_std}"):
+        ActorCritic(encoder, backbone, ACTIONS["box"], "free", initial_std)
+
+
 @pytest.mark.parametrize("space", [spaces.Text(4), spaces.Tuple([spaces.Sequence(spaces.Discrete(2))])])
 def test_other_action_spaces_are_refused_with_those_that_are_not(
     space: spaces.Space[Any], policy_for: Callable[..., ActorCritic], body: Any

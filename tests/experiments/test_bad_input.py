@@ -24,6 +24,10 @@ train --memory-options key_dim=10000000 value_dim=10000000 | memory 'gated_delta
 train --memory table --memory-options slots={huge} | slots must be an integer, got '1_000_000_000_000_000'
 train --memory table --memory-options slots=1000000000 | memory 'table': slots must be at most 16,777,216
 swap odd --memory gru --memory-options hidden=1.5 | odd/config.json is no config of a run
+train --initial-std 0.01                        | initial_std must lie above 0.01 and be at most 100: initial_std=0.01
+train --clear -1                                | clear must be 0 to 2147483648: clear=-1
+train --clear 1.5                               | clear
+train --cloning -1                              | cloning must not be negative: cloning=-1
 train --life-hazard 0                           | life_hazard must lie above 0 and be at most 1: life_hazard=0
 train --life-hazard 1.5                         | life_hazard must lie above 0 and be at most 1: life_hazard=1.5
 train --life-hazard 0.1 --life-episodes 9       | exclude each other, both end lives: life_hazard=0.1, life_episodes=9

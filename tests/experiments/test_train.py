@@ -126,6 +126,8 @@ def assert_same(found: Path, wanted: Path) -> None:
         parts.add("consolidation")
     if learning.needs_task_changes:
         parts.add("task_changes")
+    if learning.clear:
+        parts.add("kept")
     assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
         assert (found / CHECKPOINT / name).read_bytes() == (wanted / CHECKPOINT / name).read_bytes(), name
@@ -253,6 +255,8 @@ STORIES: dict[str, dict[str, Any]] = {
     "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
     "weights that are consolidated": {**CYCLE, "boundary": "flag", "ewc": 10.0, "ewc_decay": 0.5},
     "weights that begin anew": {**CYCLE, "boundary": "task_id", "reset_at_boundary": "on"},
+    "kept experience": {"clear": 3},
+    "kept masks": {"stream": "gym:Locked-v0", "stream_options": (), "clear": 3},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
 

@@ -16,7 +16,9 @@ from lifelong.experiments.metrics.matrix import (
     forward_transfer,
     intransigence,
     isolated_forgetting,
+    learnt_at,
     performance_matrix,
+    transfer_at_boundaries,
     zero_shot_transfer,
 )
 
@@ -79,6 +81,27 @@ def test_transfer_of_blocks_that_come_again() -> None:
     assert forward_transfer(again, np.array([0.2, 0.05]), np.array([0, 1])) == pytest.approx(0.05)
     assert math.isnan(backward_transfer(again, np.array([3, 3])))
     assert math.isnan(forward_transfer(again, np.array([0.2, 0.05]), np.array([0, 0])))
+
+
+def test_when_tasks_were_learnt_is_read_from_rows() -> None:
+    # stretches of 10 steps: task 4 in the first two, 7 in the third (4 ends one episode there), 4 again in the sixth
+    rows = {
+        "step": np.array([5, 10, 20, 21, 30, 60]),
+        "task": np.array([4, 4, 4, 4, 7, 4]),
+        "length": np.array([5, 5, 10, 1, 9, 10]),
+    }
+    assert learnt_at(rows, 10) == {4: (10, 51), 7: (30, 21)}
+    assert learnt_at({name: column[:0] for name, column in rows.items()}, 10) == {}
+
+
+def test_transfer_at_boundaries_by_hand() -> None:
+    # tasks 4 and 7, one after the other, evaluated before training, at the change at step 20 and at the end
+    R = np.array([[0.1, 0.2], [0.9, 0.5], [0.6, 0.8]])
+    steps, tasks, learnt = np.array([0, 20, 30]), np.array([4, 7]), {4: (1, 11), 7: (21, 21)}
+    found = transfer_at_boundaries(steps, tasks, R, learnt)
+    assert found == {"backward": pytest.approx(0.6 - 0.9), "forward": pytest.approx(0.5 - 0.2)}
+    assert set(transfer_at_boundaries(steps[1:], tasks, R[1:], learnt)) == {"backward"}
+    assert transfer_at_boundaries(steps, tasks, R, {}) == {}
 
 
 def test_isolated_forgetting_by_hand() -> None:

@@ -18,6 +18,7 @@ CASES = """
 --stream-options cues=100000000                   | num_envs=1, cues=100000000
 --evaluation-lives 1000000                        | evaluation_lives=1000000
 --segment 1000000                                 | segment=1000000
+--clear 100000000 --steps 1e10                    | clear=100000000, segment=128
 --width 8 --memory window --memory-options cache=100000 --num-envs 50000 | memory=window, width=8
 """
 

@@ -27,6 +27,7 @@ from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation, evaluate_tasks
 from lifelong.experiments.runs.trainer import Trainer
+from lifelong.experiments.studies.measurements import measure_training
 from lifelong.experiments.train import main
 from lifelong.memory import MEMORIES, Memory
 
@@ -370,6 +371,9 @@ def test_the_untrained_agent_is_evaluated_once(tiny: Configs) -> None:
     assert steps[0] == 0
     assert (rows["train_step"] == 0).sum() == 2 * 4  # tasks, copies
     assert set(outcome.transfer) == {"transfer/forward", "transfer/backward"}
+    in_a_study = measure_training("whole", outcome.folder)
+    numbers = dict(zip(in_a_study["quantity"], in_a_study["value"], strict=True))
+    assert {f"transfer/{name}": numbers[name] for name in ("backward", "forward")} == pytest.approx(outcome.transfer)
     said = " ".join(console.export_text().split())
     assert f"forward transfer {outcome.transfer['transfer/forward']:.3f}" in said
     assert f"backward transfer {outcome.transfer['transfer/backward']:.3f}" in said
