@@ -7,7 +7,9 @@ After every N updates, for each unit u of a hidden layer with s_u <= τ (see `do
     m, v     ← 0        Adam's moments of both
 
 so that the network's output changes by no more than what dormant units put out. Activities are those of the segment
-that was just learned from, replayed by the weights of now. It is not told when a task changes.
+that was just learned from, replayed by the weights of now. It is not told when a task changes. Products of a gated MLP
+have no upper bound: where a few units are far more active than the rest, even fresh ones lie below τ times the mean,
+and are recycled again and again.
 
 Source: Sokar et al. 2023, "The dormant neuron phenomenon in deep reinforcement learning", arXiv 2302.12902. Here biases
 are drawn anew like the other incoming weights. Adam's count of steps is one for a whole tensor and stays, so the first
