@@ -1,5 +1,7 @@
 """Online EWC, worked out by hand: its minimum, its importances, and when they are taken."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,8 @@ from lifelong.agents import PPO, Agent, PPOConfig, Rollout
 from lifelong.agents.consolidation import Consolidation
 from lifelong.agents.ppo import Given, entries
 from lifelong.envs import TaskStream, make_stream, parse_schedule
+
+REVERSED: dict[str, Any] = {"task": "empty-5x5", "drifts": "plain/reversed_actions", "boundary": "task_id"}
 
 
 def parameter(*values: float) -> nn.Parameter:
@@ -116,6 +120,29 @@ def test_one_step_each_is_the_mean_of_squares() -> None:
     ]
     for (name, F), one, other in zip(found.items(), *parts, strict=True):
         torch.testing.assert_close(F, (one.square() + other.square()) / 2, rtol=1e-4, atol=1e-7, msg=name)
+
+
+def solved(agent: Agent, task: str) -> float:
+    """Return the share of episodes of a task that an agent solves in new lives."""
+    env = make_stream("rooms", 32, schedule=parse_schedule(f"order:{task}"), seed=99, **REVERSED)
+    with torch.random.fork_rng():
+        return float(Rollout(agent, env).collect(150).episodes["success"].mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ewc", "least", "most"), [(0.0, 0.0, 0.2), (3000.0, 0.8, 1.0)])
+def test_a_room_is_still_solved_after_another(ewc: float, least: float, most: float) -> None:
+    env = make_stream("rooms", 16, schedule=parse_schedule("block:30000 steps"), **REVERSED)
+    agent = Agent.for_spaces(env, "none", width=32, seed=0)
+    torch.manual_seed(0)
+    learner, rollout = PPO(agent, PPOConfig(ewc=ewc, entropy_coef=0.05)), Rollout(agent, env)
+    while rollout.steps < 30_000:
+        learner.learn(rollout.collect(64))
+    assert solved(agent, "plain") > 0.9
+    while rollout.steps < 90_000:
+        learner.learn(rollout.collect(64))
+    assert solved(agent, "reversed_actions") > 0.6
+    assert least <= solved(agent, "plain") <= most
 
 
 def test_weights_are_kept_where_the_task_changed() -> None:
