@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +19,16 @@ import torch
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.associative_recall.equal_size import DIALS, memory_settings
+from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.build import make_agent, one_memory
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
+from lifelong.experiments.runs.probes import check_lags, refusal
 from lifelong.experiments.runs.told import check_told
-from lifelong.experiments.studies.settings import check_test, train_config
+from lifelong.experiments.studies.formula import TRAINING
+from lifelong.experiments.studies.settings import check_test, test_config, train_config
 from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
 from lifelong.memory import make_memory
 from lifelong.memory.memory import nothing_allocated
@@ -104,11 +108,38 @@ def _plan(file: StudyFile, arm: Arm) -> Plan:
         raise _placed(file, arm, error) from error
     try:
         check_told(config, env)
+        _check_streams(file, config)
         return _sized(file, arm, config, env)
     except UserError as error:
         raise _placed(file, arm, error) from error
     finally:
         env.close()
+
+
+def _check_streams(file: StudyFile, config: TrainConfig) -> None:
+    """Make the stream of every test, so that what does not fit is found before anything is trained.
+
+    Raises:
+        UserError: with the line of the test.
+    """
+    for test in file.tests:
+        if test.by == TRAINING:
+            continue
+        asked = test_config(test, Path("run"), 0, config.stream)
+        probe = asked if isinstance(asked, RetentionConfig) and asked.probe else None
+        schedule = asked.schedule or (config.schedule if probe is None else f"once:meetings={probe.meetings}")
+        words = (*config.stream_options, *asked.stream_options)
+        try:
+            env = make_env(replace(config, schedule=schedule, stream_options=words), num_envs=1, life_episodes=None)
+            try:
+                if probe is not None:
+                    if why := refusal(env):
+                        raise UserError(f"tasks of stream {config.stream!r} cannot be asked for: {why}")
+                    check_lags(env, probe.lags, probe.meetings)
+            finally:
+                env.close()
+        except UserError as error:
+            raise file.error(test.place, f"test {test.name!r}: {error}", test.name) from error
 
 
 def _placed(file: StudyFile, arm: Arm, error: UserError) -> UserError:

@@ -89,6 +89,13 @@ def test_the_example_is_a_study(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "unequal" not in said
 
 
+@pytest.mark.slow  # every memory is measured
+@pytest.mark.parametrize("path", sorted(SMOKE.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_study_can_be_run(path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["study", "check", str(path), "--quick"]) == 0
+    assert "trials" in capsys.readouterr().out
+
+
 def test_the_page_shows_a_study_that_can_be_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (SMOKE.parents[2] / "docs" / "studies.md").read_text()
     text, plasticity = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)

@@ -82,6 +82,9 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
         ),
         ("times = 2", "tims = 2", "8: no setting 'tims'; did you mean 'times'?"),
         ("times = 2", "times = 2\nlags = [3]", "6: lags and meetings are those of --probe"),
+        ("times = 2", "probe = true\ncues = 8\nlags = [1]", "6: test 'far': lags must be at least 2, got 1"),
+        ("times = 2", "probe = true\nschedule = 'novelty'", "6: test 'far': "),
+        ("times = 2", "cues = 0", "6: test 'far': "),
         (
             "seeds = ",
             "size = {state_bytes = 10}\nseeds = ",
