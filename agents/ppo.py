@@ -20,14 +20,18 @@ from torch.distributions import Distribution
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.clear import Clear
+from lifelong.agents.consolidation import Consolidation
+from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
+from lifelong.agents.recycling import Recycling
 from lifelong.agents.regeneration import Regeneration
 from lifelong.agents.replay import entries, replay
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
+from lifelong.agents.task_changes import TaskChanges, told_changes
 from lifelong.kernels.bf16 import BF16Products, has_bf16
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 
@@ -138,11 +142,20 @@ class PPO:
         self.return_scale = ReturnScale(config.gamma, config.life_gamma) if config.normalize_reward == "on" else None
         self.parameters = list(policy.parameters())
         self.regeneration: Regeneration | None = None
-        if config.l2_init or config.shrink_perturb:
+        resets = config.reset_at_boundary == "on"
+        if config.l2_init or config.shrink_perturb or config.redo_every or resets:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
         self.clear = Clear(policy, config, generator) if config.clear else None
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
+        self.recycling: Recycling | None = None
+        if config.redo_every and self.regeneration is not None:
+            layers = hidden_layers(policy)
+            self.recycling = Recycling(layers, self.regeneration, self.optimizer, config.redo_every, config.redo_tau)
+        self.consolidation: Consolidation | None = None
+        self.task_changes = TaskChanges() if config.needs_task_changes else None
+        if config.ewc:
+            self.consolidation = Consolidation(dict(policy.named_parameters()), config.ewc, config.ewc_decay)
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
         if config.precision == "bf16" and not self._bf16:
@@ -217,10 +230,8 @@ class PPO:
         """
         config, lr_fraction = self.config, given.lr_fraction
         part = {name: x[some] for name, x in given.batch.items()}
-        images = self.policy.encoder.image_paths
-        seen: Any = {p: pick_lives(x, some) if p in images else x[some] for p, x in given.observation.items()}
         with self._products():
-            losses, log_ratio, now = self.losses(part, seen, given.state[some])
+            losses, log_ratio, now = self.losses(part, self._seen(given, some), given.state[some])
         ratio_error, kl = log_ratio.exp().sub(1).abs().max().item(), divergence(log_ratio).item()
         entropy = losses.entropy if config.entropy_coef else -part["action_log_prob"].mean()
         means = torch.stack([losses.policy, config.value_coef * losses.value, entropy, losses.clip_fraction]).detach()
@@ -244,6 +255,61 @@ class PPO:
         """Return the precision of matrix products while learning, as a context."""
         return BF16Products() if self._bf16 else nullcontext()
 
+    @torch.no_grad()
+    def activities(self, given: Given) -> list[Tensor]:
+        """Return the activity [N] of the units of each hidden layer in a segment, replayed by the weights of now.
+
+        Args:
+            given: of the segment.
+        """
+        lives, start = len(given.state), given.batch["start"]
+        with unit_activities(self.policy) as found:
+            for some in torch.arange(lives).tensor_split(min(self.config.minibatches, lives)):
+                replay(self.policy, self._seen(given, some), start[some], given.state[some])
+        return found
+
+    def fisher(self, given: Given, chosen: Tensor) -> dict[str, Tensor]:
+        """Estimate E[(∂ log π(a) / ∂θ)²] for each parameter, by name; see `consolidation.py`.
+
+        Args:
+            given: of a segment that these weights collected.
+            chosen: [B, T] the steps that count, at least one.
+        """
+        found = {name: torch.zeros_like(x) for name, x in self.policy.named_parameters()}
+        masks = given.batch.get("action_mask")
+        for life in chosen.any(1).nonzero().cpu():
+            hidden = replay(
+                self.policy, self._seen(given, life), given.batch["start"][life], given.state[life], self.config.tbptt
+            )
+            distribution = self.policy.distribution(hidden, None if masks is None else masks[life])
+            score = distribution.log_prob(given.batch["action"][life])[chosen[life]].sum()
+            gradients = torch.autograd.grad(score, self.parameters, materialize_grads=True)
+            for total, gradient in zip(found.values(), gradients, strict=True):
+                total.addcmul_(gradient, gradient)
+        return {name: total / chosen.sum() for name, total in found.items()}
+
+    def _observe_changes(self, segment: Segment, given: Given) -> None:
+        """Look for a boundary; where one begins, consolidate the weights, which acted in this segment."""
+        if self.task_changes is None:
+            return
+        method = self.config.needs_task_changes.partition("=")[0]
+        ending = self.task_changes.observe(told_changes(segment, method))
+        if ending is not None and self.consolidation is not None:
+            self.consolidation.consolidate(self.fisher(given, ending))
+
+    def _begin_anew(self) -> None:
+        """Set weights and moments back, if a boundary has begun and that is asked for."""
+        if self.task_changes is None or self.regeneration is None or self.config.reset_at_boundary == "off":
+            return
+        if self.task_changes.due():
+            self.regeneration.reset()
+            self.optimizer.state.clear()
+
+    def _seen(self, given: Given, some: Tensor) -> Any:
+        """Return the observations of some lives of a segment, by path."""
+        images = self.policy.encoder.image_paths
+        return {p: pick_lives(x, some) if p in images else x[some] for p, x in given.observation.items()}
+
     def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
         """Update the policy on a segment.
 
@@ -256,8 +322,10 @@ class PPO:
             `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
             rewards, `kept_ratio` the mean of min(1, ratio) of kept experience. Without an entropy bonus `entropy` is
             the mean of -log pi of the actions as they were drawn.
+            `recycled_units` and `boundaries` count all since learning began.
 
         Raises:
+            ValueError: if a method needs to be told when the task changes, and is not.
             FloatingPointError: if a reward, a loss or a gradient is not finite; the weights are as before that
                 minibatch. Or if weights are not finite after the last.
         """
@@ -272,6 +340,7 @@ class PPO:
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
         given = Given(batch, observation, segment.state, lr_fraction)
+        self._observe_changes(segment, given)
         for some in self.minibatches(steps.shape[0]):
             found = self.gradients(given, some, bound=bound)
             if acting is None:  # no step was made: these weights acted
@@ -282,6 +351,8 @@ class PPO:
                 report.setdefault("kept_ratio", []).append(self._add_gradients_of_kept(len(some), lr_fraction))
             if self.regeneration is not None:
                 self.regeneration.add_gradients()
+            if self.consolidation is not None:
+                self.consolidation.add_gradients()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
             loss, length = torch.stack([found.total, norm]).tolist()
             if not math.isfinite(loss):
@@ -306,6 +377,9 @@ class PPO:
             raise FloatingPointError("weights must be finite, they are not after this update")
         if self.clear is not None:
             self.clear.keep(segment, self.divisor)
+        if self.recycling is not None and self.recycling.due():
+            self.recycling.recycle(self.activities(given))
+        self._begin_anew()
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)
@@ -314,6 +388,12 @@ class PPO:
         means |= {"value_scale": target.square().mean().sqrt().item()}
         assert acting is not None  # noqa: S101  there is at least one life
         means |= against_uniform(acting, means["entropy"])
+        if self.recycling is not None:
+            means["recycled_units"] = float(self.recycling.recycled)
+        if self.consolidation is not None:
+            means["ewc_penalty"] = self.consolidation.penalty()
+        if self.task_changes is not None:
+            means["boundaries"] = float(self.task_changes.boundaries)
         if self.return_scale is None:
             return means
         return means | {"return_scale": self.divisor, "value_scale_raw": means["value_scale"] * self.divisor}

@@ -40,6 +40,15 @@ class PPOConfig:
             them able to learn; 0 is none.
         shrink_perturb: share s of fresh weights that is mixed into the weights after every update, which are shrunk by
             as much; 0 is none.
+        redo_every: recycle dormant hidden units (ReDo) after every so many updates: fresh weights come in, nothing goes
+            out; 0 is never.
+        redo_tau: activity, as a share of the mean of its layer, up to which a unit is dormant for that.
+        ewc: weight λ of online EWC's penalty, λ / 2 times the squared distance of the weights from those at the last
+            change of task, each by its importance for the tasks until then; it must be told when the task changes
+            (`boundary` flag or task_id, all lives at once); 0 is none.
+        ewc_decay: share γ of the importance for earlier tasks that is kept at a change of task.
+        reset_at_boundary: whether a change of task, of which it must be told as for `ewc`, sets weights and optimiser
+            back to where they began: the control that carries nothing over. Normalisers and the memory's state stay.
         clear: segments of a life that are kept, a uniform sample of all so far, from which as much is learned as from
             new ones (CLEAR); 0 is none.
         cloning: weight with which the policy is held to the actions that were taken in kept segments; with half of it
@@ -64,10 +73,32 @@ class PPOConfig:
     target_kl: NotNegative = 0.0
     l2_init: NotNegative = 0.0
     shrink_perturb: Share = 0.0
+    redo_every: Annotated[int, Within(0)] = 0
+    redo_tau: Share = 0.025
+    ewc: NotNegative = 0.0
+    ewc_decay: Share = 1.0
+    reset_at_boundary: Literal["on", "off"] = "off"
     clear: Annotated[int, Within(0, 2**31)] = 0
     cloning: NotNegative = 0.01
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        """Validate types and ranges."""
+        """Validate types and ranges.
+
+        Raises:
+            ValueError: if one is wrong, or two exclude each other.
+        """
         check(self)
+        for name in ("ewc", "clear"):
+            if getattr(self, name) and self.reset_at_boundary == "on":
+                raise ValueError(
+                    f"reset_at_boundary carries nothing over from task to task, {name} does: "
+                    f"{name}={getattr(self, name)}, reset_at_boundary=on"
+                )
+
+    @property
+    def needs_task_changes(self) -> str:
+        """Setting that must be told when the task changes, as name=value; empty if there is none."""
+        if self.ewc:
+            return f"ewc={self.ewc:g}"
+        return "reset_at_boundary=on" if self.reset_at_boundary == "on" else ""

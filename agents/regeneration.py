@@ -56,9 +56,18 @@ class Regeneration:
         if not self.shrink_perturb:
             return
         for name, x in self.parameters.items():
-            order = torch.randperm(x.numel(), generator=self.generator).to(x.device)
-            fresh = self.initial[name].flatten()[order].view_as(x)
-            x.data.lerp_(fresh, self.shrink_perturb)
+            x.data.lerp_(self.fresh(name), self.shrink_perturb)
+
+    def reset(self) -> None:
+        """Set all weights to their initial values."""
+        for name, x in self.parameters.items():
+            x.data.copy_(self.initial[name])
+
+    def fresh(self, name: str) -> Tensor:
+        """Draw fresh weights φ of a parameter: its initial ones in a random order."""
+        initial = self.initial[name]
+        order = torch.randperm(initial.numel(), generator=self.generator).to(initial.device)
+        return initial.flatten()[order].view_as(initial)
 
     def distance(self) -> float:
         """Return ‖θ - θ₀‖."""

@@ -57,7 +57,9 @@ class Segment:
         steps: [B, T] `observation`, `start`, `action` as it was drawn, `action_log_prob`, `state_value`, where actions
             were masked `action_mask` (bool, which choices were legal), and under `next`: `reward`,
             `end` (the memory ends after this step), `episode_end` (the episode ends, the memory goes on), `truncated`
-            (the episode was truncated: its value is bootstrapped), `state_value` of what follows, [B, T, 1] each.
+            (the episode was truncated: its value is bootstrapped), `state_value` of what follows, [B, T, 1] each; where
+            observations tell of task changes (a stream's `boundary`) also `task_change` (the next step is of another
+            task).
         state: [B] of the memory, before the first step.
         episodes: rows of the episodes that ended, one array for each column.
     """
@@ -150,6 +152,7 @@ class Rollout:
             ValueError: if an action mask does not fit the action space, or leaves nothing to choose.
         """
         self._observation, self._tensor_observation = observation, None
+        self._task = np.array(info["task"]) if "task" in info and _tells_changes(observation) else None
         self.start = self._flag(info[_START[self.carry]])
         self.mask = self.policy.mask_of(observation, info, self.env.num_envs)
 
@@ -179,6 +182,7 @@ class Rollout:
         num_envs, device = self.env.num_envs, self.start.device
         reward = np.empty((length, num_envs), np.float32)
         terminated, truncated, memory_ends = (np.empty((length, num_envs), np.bool_) for _ in range(3))
+        task_change = np.empty((length, num_envs), np.bool_)
         before, rows = self.state, []
         self.state = before.clone()  # the copy that is updated in place
         acting: BoundPolicy | _Acting = _Acting(self)
@@ -195,7 +199,9 @@ class Rollout:
                 final_values[t] = self._value(final, acting.state, torch.zeros_like(self.start))
             if ended := episode_rows(info):
                 rows.append(ended)
+            task = self._task
             self.observe(observation, info)
+            task_change[t] = self._task != task
         self.state = acting.state
         if self.graph_policy is not None:
             self.state = self.state.clone()  # the graph's own is overwritten by the next call
@@ -207,6 +213,8 @@ class Rollout:
             "episode_end": over & ~memory_ends,
             "truncated": truncated,
         }
+        if self._task is not None:
+            flags["task_change"] = task_change
         after_step = {name: torch.from_numpy(flag.T[..., None]).to(device) for name, flag in flags.items()}
         values = steps["state_value"]
         last = self._value(self.observation, self.state, self.start)
@@ -243,6 +251,11 @@ class Rollout:
 
     def _flag(self, flag: NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(flag).to(self._device)
+
+
+def _tells_changes(observation: Any) -> bool:
+    """Return whether a stream's observations tell when the task changes; see `TaskStream`."""
+    return isinstance(observation, dict) and not observation.keys().isdisjoint(("task_start", "task"))
 
 
 class _Acting:

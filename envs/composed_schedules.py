@@ -8,7 +8,7 @@ import numpy as np
 from lifelong.envs.schedules import Block, Cyclic, Draw, History, Ints, Schedule, Sweep, check_positive
 from lifelong.registry import nearest
 
-__all__ = ["Held", "InSteps", "Order", "Paired", "bind_tasks", "counts_steps", "find_task"]
+__all__ = ["Held", "InSteps", "Order", "Paired", "bind_tasks", "changes_together", "counts_steps", "find_task"]
 
 _OTHER = 2**32  # numbers from here on are drawn for the second of two schedules
 _MOST_NAMES = 40  # that an error lists
@@ -169,3 +169,15 @@ def counts_steps(schedule: Schedule) -> bool:
     if isinstance(schedule, Paired):
         return counts_steps(schedule.tasks) or counts_steps(schedule.kinds)
     return isinstance(schedule, InSteps) or (isinstance(schedule, Held) and counts_steps(schedule.schedule))
+
+
+def changes_together(schedule: Schedule) -> bool:
+    """Return whether the task changes, and in all lives at once: by the count of steps of all, and by nothing else."""
+    if isinstance(schedule, Paired):
+        parts = [part for part in (schedule.tasks, schedule.kinds) if not _is_constant(part)]
+        return bool(parts) and all(changes_together(part) for part in parts)
+    return isinstance(schedule, InSteps) and not _is_constant(schedule.schedule)
+
+
+def _is_constant(schedule: Schedule) -> bool:
+    return isinstance(schedule, Order) and len(set(schedule.tasks)) == 1

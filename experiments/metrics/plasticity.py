@@ -2,14 +2,14 @@
 
 | measure | formula | source |
 | --- | --- | --- |
-| dormant units | share of units u with s_u <= tau,  s_u = E abs(h_u) / mean_k E abs(h_k) over the units k of its layer | Sokar et al. 2023, arXiv:2302.12902; tau = 0.025 as there |
+| dormant units | share of units u with s_u <= tau,  s_u = E abs(h_u) / mean_k E abs(h_k) over the units k of its layer; see `lifelong.agents.dormant_units` | Sokar et al. 2023, arXiv:2302.12902; tau = 0.025 as there |
 | feature rank (srank) | least k with sum_{i<=k} sigma_i >= (1 - delta) sum_i sigma_i | Kumar et al. 2021, arXiv:2010.14498; delta = 0.01 as there |
 | weight norm | root of the sum of squares of all weights | |
 | share clipped | 1 - min(1, c / ||g||), c the norm that gradients are clipped to | |
 | share of the value | ||g_V|| / (||g_π|| + ||g_V||), gradients of policy and value in the weights they share | |
 
 h [n, N] are the outputs of a layer's N units at n steps, sigma the singular values of the features [n, D] that policy and
-value read. A layer whose units are all silent is dormant as a whole; features of 0 have rank 0. Not finite is NaN.
+value read. Features of 0 have rank 0. Not finite is NaN.
 """  # noqa: E501  rows of a table
 
 import math
@@ -18,39 +18,20 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from lifelong.agents.dormant_units import TAU, dormant
 from lifelong.experiments.metrics.state_health import singular_values
 
 __all__ = [
     "DELTA",
-    "TAU",
-    "activity",
     "clipped_share",
-    "dormant",
     "dormant_share",
     "srank",
     "value_share",
     "weight_norm",
 ]
 
-TAU = 0.025
-"""Activity over that of its layer up to which a unit is dormant."""
 DELTA = 0.01
 """Share of the sum of singular values that the rank of features leaves out."""
-
-
-def activity(h: Tensor) -> Tensor:
-    """Return the activity E|h_u| of each unit, [N], of a layer's outputs h [n, N] at n steps."""
-    return h.abs().mean(0)
-
-
-def dormant(active: Tensor, tau: float = TAU) -> Tensor:
-    """Return which units of a layer are dormant, [N] bool.
-
-    Args:
-        active: [N] activity of each unit.
-        tau: share of the layer's mean activity up to which a unit is dormant.
-    """
-    return active <= tau * active.mean()
 
 
 def dormant_share(layers: Sequence[Tensor], tau: float = TAU) -> float:

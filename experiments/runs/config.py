@@ -63,6 +63,11 @@ _BEFORE: dict[str, Any] = {
     "target_kl": 0.0,
     "l2_init": 0.0,
     "shrink_perturb": 0.0,
+    "redo_every": 0,
+    "redo_tau": 0.025,
+    "ewc": 0.0,
+    "ewc_decay": 1.0,
+    "reset_at_boundary": "off",
     "clear": 0,
     "cloning": 0.01,
     "precision": "float32",
@@ -96,6 +101,11 @@ class PPOOverrides:
     target_kl: float | None = None
     l2_init: float | None = None
     shrink_perturb: float | None = None
+    redo_every: int | None = None
+    redo_tau: float | None = None
+    ewc: float | None = None
+    ewc_decay: float | None = None
+    reset_at_boundary: Literal["on", "off"] | None = None
     clear: int | None = None
     cloning: float | None = None
     precision: Literal["float32", "bf16"] | None = None
@@ -164,7 +174,7 @@ class TrainConfig:
             all lives; order:A,B,A every 500 lists tasks. If not given, the stream's.
         only_task: name of the only task that comes, whatever the schedule; all else of the stream stays as it is. It is
             the single-task reference of forward transfer.
-        boundary: what the agent is told of task changes.
+        boundary: what the agent, and what it learns by, is told of task changes.
         life_episodes: episodes of a life; then its slot begins a new one with new hidden rules. 0 is one endless life.
         life_hazard: in place of life_episodes, the probability that a life ends at an episode's end: 0.02 for lives of
             50 episodes on average, which do not end all at once.

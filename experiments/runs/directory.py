@@ -137,6 +137,12 @@ def capture(
         parts["return_scale"] = learner.return_scale.state_dict()  # replaced, not written over
     if learner.regeneration is not None:
         parts["initial"] = learner.regeneration.state_dict()  # they never change
+    if learner.recycling is not None:
+        parts["recycling"] = learner.recycling.state_dict()
+    if learner.consolidation is not None:
+        parts["consolidation"] = learner.consolidation.state_dict()
+    if learner.task_changes is not None:
+        parts["task_changes"] = learner.task_changes.state_dict()
     if learner.clear is not None:
         parts["kept"] = learner.clear.state_dict()  # replaced, not written over
     device = rollout.start.device
@@ -193,9 +199,15 @@ def restore(
             learner.return_scale.load_state_dict(parts["return_scale"])
         if learner.regeneration is not None:
             learner.regeneration.load_state_dict(parts.get("initial", {}))
+        if learner.recycling is not None:
+            learner.recycling.load_state_dict(parts.get("recycling", {}))
+        if learner.consolidation is not None:
+            learner.consolidation.load_state_dict(parts.get("consolidation", {}))
         if learner.clear is not None:
             learner.clear.load_state_dict(parts.get("kept", {}))
         position = _position(parts, facts)
+        if learner.task_changes is not None:
+            learner.task_changes.load_state_dict(parts.get("task_changes", {}), len(position["life"]), slots)
         steps = facts["steps"]
         if slots:
             every = rollout.policy.backbone.initial_state(len(position["life"]))

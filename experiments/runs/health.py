@@ -9,7 +9,7 @@
 | plasticity/dormant_share | of the hidden units of encoder and backbone; memories have tags of their own |
 | plasticity/feature_rank | srank of what policy and value read |
 | plasticity/weight_norm | of all slow weights |
-| plasticity/distance_from_init | norm of all slow weights less those they began with, where they are drawn to these |
+| plasticity/distance_from_init | norm of all slow weights less those they began with, where these are kept |
 | plasticity/gradient_clipped | share of the mean gradient that clipping takes away |
 | plasticity/value_gradient_share | of the value in the gradient of the weights that policy and value share |
 | time/health_seconds | processor time that this took |
@@ -25,21 +25,17 @@ returns may have stayed low is said by `learning_bounds`.
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from lifelong.agents import PPO, Segment
 from lifelong.agents.actor_critic import ActorCritic
-from lifelong.agents.backbone import GatedMLP
+from lifelong.agents.dormant_units import TAU, unit_activities
 from lifelong.agents.gradient_shares import gradient_norms
 from lifelong.experiments.metrics.plasticity import (
-    TAU,
-    activity,
     clipped_share,
     dormant_share,
     srank,
@@ -175,7 +171,7 @@ def replay(policy: ActorCritic, segment: Segment) -> Replay:
     steps = segment.steps[:_LIVES, :_STEPS]
     observation, starts = steps["observation"], steps["start"]
     alone = starts.shape[1] - min(_WRITES, starts.shape[1] // 2)
-    with _activities(policy) as layers:
+    with unit_activities(policy) as layers:
         features, state = policy.trunk(observation[:, :alone], segment.state[:_LIVES], starts[:, :alone])
     strengths: dict[str, list[Tensor]] = {}
     for t in range(alone, starts.shape[1]):
@@ -218,34 +214,6 @@ def plasticity_scalars(policy: ActorCritic, replayed: Replay) -> dict[str, float
         "plasticity/feature_rank": srank(replayed.features.flatten(0, -2).cpu()),
         "plasticity/weight_norm": weight_norm(policy.parameters()),
     }
-
-
-@contextmanager
-def _activities(policy: ActorCritic) -> Iterator[list[Tensor]]:
-    """Collect the activity of the hidden units of each layer of encoder and backbone, over all parts it is run on."""
-    found: list[Tensor] = []
-    parts: dict[nn.Module, list[tuple[Tensor, int]]] = {}
-
-    def of_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        add(module, inputs[0].flatten(0, -2))
-
-    def of_channels(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        add(module, output.movedim(1, -1).flatten(0, -2))
-
-    def add(module: nn.Module, h: Tensor) -> None:
-        parts.setdefault(module, []).append((activity(h), len(h)))
-
-    layers = [*policy.encoder.modules(), *policy.backbone.mlps.modules()]
-    handles = [layer.product.register_forward_pre_hook(of_inputs) for layer in layers if isinstance(layer, GatedMLP)]
-    handles += [layer.register_forward_hook(of_channels) for layer in layers if isinstance(layer, nn.ReLU)]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-        for of_layer in parts.values():
-            steps = sum(n for _, n in of_layer)
-            found.append(torch.stack([active * (n / steps) for active, n in of_layer]).sum(0))
 
 
 def _floats(state: TensorDict) -> Iterator[tuple[str, Tensor]]:

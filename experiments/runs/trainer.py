@@ -55,6 +55,7 @@ from lifelong.experiments.runs.summary import Summary, recent_scalars, retention
 from lifelong.experiments.runs.surface import plot_surface, surface_of
 from lifelong.experiments.runs.task_evaluation import TaskEvaluation
 from lifelong.experiments.runs.tensorboard import final_scalars, learning_scalars
+from lifelong.experiments.runs.told import check_told
 from lifelong.experiments.runs.trusted import with_trust
 
 __all__ = ["Trainer"]
@@ -100,6 +101,7 @@ class Trainer:
         self.config, self.console, self.report_steps = config, console, report_steps
         check_loggers(config.log)
         self.env = make_env(config)
+        check_told(config, self.env)
         self.agent = make_agent(config, self.env)
         self.learner = make_learner(config, self.agent)
         self.rollout = Rollout(self.agent, self.env, config.carry, cuda_graph=config.cuda_graph)

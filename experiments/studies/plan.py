@@ -26,6 +26,7 @@ from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 from lifelong.experiments.runs.probes import check_lags, refusal
+from lifelong.experiments.runs.told import check_told
 from lifelong.experiments.studies.formula import TRAINING
 from lifelong.experiments.studies.settings import check_test, test_config, train_config
 from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
@@ -106,6 +107,7 @@ def _plan(file: StudyFile, arm: Arm) -> Plan:
     except UserError as error:
         raise _placed(file, arm, error) from error
     try:
+        check_told(config, env)
         _check_streams(file, config)
         return _sized(file, arm, config, env)
     except UserError as error:

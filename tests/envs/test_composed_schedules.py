@@ -7,7 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from lifelong.envs import GymStream, GymTask, TaskStream, make_stream
-from lifelong.envs.composed_schedules import Held, InSteps, Order, Paired, bind_tasks, counts_steps, find_task
+from lifelong.envs.composed_schedules import (
+    Held,
+    InSteps,
+    Order,
+    Paired,
+    bind_tasks,
+    changes_together,
+    counts_steps,
+    find_task,
+)
 from lifelong.envs.parse import parse_integer, parse_schedule
 from lifelong.envs.schedules import Block, Cyclic, Schedule, Sweep, Walk
 
@@ -232,3 +241,21 @@ def test_a_schedule_says_whether_it_counts_steps_and_what_its_number_is() -> Non
         assert counts_steps(schedule)
     for plain in (Cyclic(50), Held(Cyclic(1), 2), Paired(Walk(1.0), Cyclic(1), 2), Order(("a",))):
         assert not counts_steps(plain)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "together"),
+    [
+        (InSteps(Block(500)), True),
+        (Block(500), False),
+        (Order((0,)), False),  # never
+        (InSteps(Order((1, 1))), False),
+        (Held(InSteps(Block(500)), 3), False),  # after episodes of each life
+        (Paired(Order((0,)), InSteps(Cyclic(500)), 2), True),
+        (Paired(InSteps(Cyclic(500)), InSteps(Cyclic(70)), 2), True),
+        (Paired(Cyclic(5), InSteps(Cyclic(500)), 2), False),
+        (Paired(Order((0,)), Order((1,)), 2), False),
+    ],
+)
+def test_lives_change_together_by_steps_alone(schedule: Schedule, together: bool) -> None:
+    assert changes_together(schedule) == together

@@ -117,9 +117,16 @@ def assert_same(found: Path, wanted: Path) -> None:
     parts = {"env", "memory", "optimizer", "policy", "random"}
     if open_run(wanted).learning.normalize_reward == "on":
         parts.add("return_scale")
-    if open_run(wanted).learning.l2_init:
+    learning = open_run(wanted).learning
+    if learning.l2_init or learning.redo_every or learning.reset_at_boundary == "on":
         parts.add("initial")
-    if open_run(wanted).learning.clear:
+    if learning.redo_every:
+        parts.add("recycling")
+    if learning.ewc:
+        parts.add("consolidation")
+    if learning.needs_task_changes:
+        parts.add("task_changes")
+    if learning.clear:
         parts.add("kept")
     assert names == there == {f"{part}.safetensors" for part in parts}
     for name in names:
@@ -220,6 +227,12 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(gymnasium.registry, name, spec)
 
 
+CYCLE: dict[str, Any] = {
+    "stream": "rooms",
+    "stream_options": ("task=empty-5x5,lavagaps5", "max_steps=4"),
+    "schedule": "cyclic:48 steps",
+    "life_episodes": 0,
+}
 STORIES: dict[str, dict[str, Any]] = {
     **{memory: {"memory": memory} for memory in MEMORIES},
     "a cache of states": {"memory": "cached:gru", "memory_options": ("slots=2", "segment=3")},
@@ -238,6 +251,10 @@ STORIES: dict[str, dict[str, Any]] = {
     "choices and numbers": {"stream": "gym:Knobs-v0", "stream_options": (), "memory": "gru"},
     "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
     "weights that are renewed": {"l2_init": 1e-2, "shrink_perturb": 1e-2},
+    "units that are recycled": {"redo_every": 2, "redo_tau": 0.8},
+    "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
+    "weights that are consolidated": {**CYCLE, "boundary": "flag", "ewc": 10.0, "ewc_decay": 0.5},
+    "weights that begin anew": {**CYCLE, "boundary": "task_id", "reset_at_boundary": "on"},
     "kept experience": {"clear": 3},
     "kept masks": {"stream": "gym:Locked-v0", "stream_options": (), "clear": 3},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},

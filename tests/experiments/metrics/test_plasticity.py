@@ -2,32 +2,15 @@
 
 import math
 
-import pytest
 import torch
 
 from lifelong.experiments.metrics.plasticity import (
-    activity,
     clipped_share,
-    dormant,
     dormant_share,
     srank,
     value_share,
     weight_norm,
 )
-
-
-def test_activity_is_the_mean_magnitude_of_each_unit() -> None:
-    assert activity(torch.tensor([[1.0, -2.0, 0.0], [-3.0, 2.0, 0.0]])).tolist() == [2.0, 2.0, 0.0]
-
-
-def test_a_unit_is_dormant_up_to_a_fortieth_of_the_mean_activity() -> None:
-    # the mean of 4 units is 1
-    assert dormant(torch.tensor([0.0, 0.02, 0.03, 3.95])).tolist() == [True, True, False, False]
-    assert dormant(torch.tensor([0.0, 0.02, 0.03, 3.95]), tau=0.1).tolist() == [True, True, True, False]
-
-
-def test_a_silent_layer_is_dormant_as_a_whole() -> None:
-    assert dormant(torch.zeros(3)).all()
 
 
 def test_the_share_counts_units_not_layers() -> None:
@@ -55,11 +38,6 @@ def test_the_share_clipped_is_what_lies_above_the_norm() -> None:
     assert clipped_share(2.0, 0.5) == 0.75
     assert clipped_share(0.4, 0.5) == 0.0
     assert clipped_share(0.0, 0.5) == 0.0
-
-
-@pytest.mark.parametrize("tau", [0.025, 0.0])
-def test_equal_units_are_awake(tau: float) -> None:
-    assert not dormant(torch.ones(5), tau).any()
 
 
 def test_share_of_the_value() -> None:

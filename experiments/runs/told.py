@@ -1,0 +1,37 @@
+"""What a method of learning needs to be told of tasks, and whether it is."""
+
+from lifelong.envs import TaskStream
+from lifelong.envs.composed_schedules import changes_together
+from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.errors import UserError
+
+__all__ = ["check_told"]
+
+
+def check_told(config: TrainConfig, env: TaskStream) -> None:
+    """Validate that methods that must be told when the task changes are told, and that all lives change at once.
+
+    Args:
+        config: resolved.
+        env: its stream, of any number of lives.
+
+    Raises:
+        UserError: if not; says what is needed and what was given.
+    """
+    given, lives = config.learning.needs_task_changes, config.num_envs or 1
+    if not given:
+        return
+    method = given.partition("=")[0]
+    if env.boundary == "none":
+        raise UserError(
+            f"{method} needs to be told when the task changes, which boundary flag or task_id does: {given}, "
+            "boundary=none"
+        )
+    if len(env.tasks) < 2:
+        alone = ", ".join(task.name for task in env.tasks)
+        raise UserError(f"{method} needs a stream of several tasks: {given}, the stream has {alone} alone")
+    if lives > 1 and not changes_together(env.schedule):
+        raise UserError(
+            f"{method} needs changes of task that all lives have in common, such as those of schedule block:50000 "
+            f"steps, or one life: {given}, num_envs={lives}, schedule={env.schedule}"
+        )
