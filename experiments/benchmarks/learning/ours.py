@@ -1,5 +1,7 @@
 """Agents of this library in the comparison: `memory` or `memory/carry`, trained with the preset of the stream."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from lifelong.agents import AgentState
 from lifelong.agents.carry import CARRY
+from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs import make_stream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.benchmarks.learning.evaluation import SLOTS, play
@@ -16,8 +19,12 @@ from lifelong.experiments.runs.api import load_agent, train
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.presets import preset
 
-__all__ = ["OurAgent", "config_of"]
+__all__ = ["OurAgent", "changed_since", "config_of"]
+
+_OF_THE_BENCH = {"ppo", "horizons", "steps", "evaluation_lives"}
+"""Settings of a preset that are compared apart, or that the bench gives itself."""
 
 
 def config_of(env_id: str, agent: str, steps: int, seed: int, run: Path) -> TrainConfig:
@@ -50,6 +57,22 @@ def config_of(env_id: str, agent: str, steps: int, seed: int, run: Path) -> Trai
         processes=1,  # trials share the cores
         **more,
     )
+
+
+def changed_since(settings: Mapping[str, Any]) -> list[str]:
+    """Return what its preset says of an agent otherwise now than when it was trained, each as name, value then and now.
+
+    Args:
+        settings: of the training, as `OurAgent` has them; without the name of a preset nothing is compared.
+    """
+    if not settings.get("preset"):
+        return []
+    config = TrainConfig.from_json(settings)
+    now = preset(config.preset)
+    learning: PPOConfig = now["ppo"]
+    pairs = {name: (getattr(config, name), value) for name, value in now.items() if name not in _OF_THE_BENCH}
+    pairs |= {f.name: (getattr(config.learning, f.name), getattr(learning, f.name)) for f in fields(learning)}
+    return [f"{name} {was} then and {value} now" for name, (was, value) in pairs.items() if was != value]
 
 
 class OurAgent:

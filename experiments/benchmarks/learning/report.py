@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lifelong.agents.durable import writing
 from lifelong.experiments.benchmarks.learning.others import OTHERS
+from lifelong.experiments.benchmarks.learning.ours import changed_since
 from lifelong.experiments.benchmarks.learning.stable_baselines import published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.metrics.aggregate import interquartile_mean
@@ -56,6 +57,7 @@ class Line:
         cpu_seconds: [seeds] of training.
         curve_steps: [bins] at which the parts of training end.
         curve: [seeds, bins] mean return; NaN where no episode ended.
+        changed: settings of some seeds that are otherwise in the preset of now.
     """
 
     agent: str
@@ -65,6 +67,7 @@ class Line:
     cpu_seconds: NDArray[np.float64]
     curve_steps: NDArray[np.float64]
     curve: NDArray[np.float64]
+    changed: tuple[str, ...] = ()
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -112,9 +115,14 @@ def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
             cpu_seconds=_means(one["cpu_seconds"] for one in group),
             curve_steps=np.array(group[0]["curve"]["steps"], np.float64),
             curve=np.array([one["curve"]["returns"] for one in group], np.float64),  # None becomes NaN
+            changed=() if agent in OTHERS else _changed(group),
         )
         found.setdefault(task, []).append(line)
     return found
+
+
+def _changed(group: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(change for one in group for change in changed_since(one.get("settings", {}))))
 
 
 def _means(values: Iterable[Any]) -> NDArray[np.float64]:
@@ -161,10 +169,11 @@ def _section(task: str, lines: Sequence[Line]) -> str:
     sources = [
         f"`{line.agent}`: {published(TASKS[task], line.agent).source}." for line in lines if line.agent in OTHERS
     ]
+    since = [f"`{line.agent}` was trained with {', '.join(line.changed)}." for line in lines if line.changed]
     few = sorted({line.drawn.size for line in lines if line.drawn.size < _FEW})
     numbers = f"{' or '.join(map(str, few))} seed{'' if few == [1] else 's'}"
     warning = [f"Some agents have only {numbers}: their intervals are too narrow."] if few else []
-    return f"## {task}\n\n{' '.join([steps, *sources, *warning])}\n\n{table}"
+    return f"## {task}\n\n{' '.join([steps, *sources, *since, *warning])}\n\n{table}"
 
 
 def _with_interval(scores: NDArray[np.float64]) -> str:

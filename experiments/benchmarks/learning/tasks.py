@@ -49,7 +49,7 @@ TASKS: dict[str, LearningTask] = {
     "Hopper-v5": LearningTask("Hopper-v5", 1_000_000, "Hopper", ("mujoco",)),
     "CartPoleNoVel-v1": LearningTask("lifelong/CartPoleNoVel-v1", 300_000, "CartPole"),
     "PendulumNoVel-v1": LearningTask("lifelong/PendulumNoVel-v1", 1_000_000, "Pendulum"),
-    "AcrobotNoVel-v1": LearningTask("lifelong/AcrobotNoVel-v1", 300_000, "Acrobot"),
+    "AcrobotNoVel-v1": LearningTask("lifelong/AcrobotNoVel-v1", 1_000_000, "Acrobot"),
     "MiniGrid-DoorKey-6x6-v0": LearningTask("MiniGrid-DoorKey-6x6-v0", 1_000_000, "MiniGrid"),
     "MiniGrid-MemoryS9-v0": LearningTask("MiniGrid-MemoryS9-v0", 1_000_000, "MiniGrid"),
     "RepeatPreviousEasy": _popgym("RepeatPreviousEasy"),

@@ -14,6 +14,7 @@ from lifelong.experiments.benchmarks.learning import command as learning, trial 
 from lifelong.experiments.benchmarks.learning.command import BenchConfig
 from lifelong.experiments.benchmarks.learning.evaluation import BINS, EPISODES, SLOTS, binned, play
 from lifelong.experiments.benchmarks.learning.others import OTHERS
+from lifelong.experiments.benchmarks.learning.ours import changed_since, config_of
 from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, _held, write_report
 from lifelong.experiments.benchmarks.learning.stable_baselines import make_env, published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
@@ -94,6 +95,19 @@ def test_the_report_is_a_function_of_the_results(tmp_path: Path, capsys: pytest.
     assert ((tmp_path / PAGE).read_text(), (tmp_path / CURVES).read_bytes()) == (page, figure)
     assert not (tmp_path / "runs").exists()
     assert capsys.readouterr().out == ""
+
+
+def test_the_report_names_what_a_preset_has_changed_since(tmp_path: Path) -> None:
+    config = config_of("CartPole-v1", "gru", 100, 0, tmp_path / "runs" / "x").resolved().to_json()
+    same = {name: value for name, value in config.items() if name not in ("name", "runs")}
+    assert changed_since(same) == []
+    assert changed_since({}) == []
+    then = same | {"segment": 77, "ppo": same["ppo"] | {"gamma": 0.5}}
+    assert changed_since(then) == ["segment 77 then and 128 now", "gamma 0.5 then and 0.99 now"]
+    write(tmp_path, result("CartPole-v1", "gru", 0, 1.0, 1.0, settings=then))
+    write(tmp_path, result("CartPole-v1", "gru", 1, 1.0, 1.0, settings=same))
+    said = "`gru` was trained with segment 77 then and 128 now, gamma 0.5 then and 0.99 now."
+    assert said in write_report(tmp_path)
 
 
 def test_a_curve_without_a_common_part_is_drawn_where_all_seeds_are_known(tmp_path: Path) -> None:
