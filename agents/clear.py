@@ -182,9 +182,12 @@ class Clear:
             divisor: of rewards now.
         """
         config = self.config
-        tree = nested(pieces, self._paths, len(pieces["steps/start"]))
+        lives = len(pieces["steps/start"])
+        tree, state = nested(pieces, self._paths, lives), self.policy.backbone.initial_state(lives)
+        for path, x in tree.get("state", TensorDict()).items(True, True):
+            state.set(path, x)  # layers without any have their place too
         steps, after = tree["steps"], tree["steps", "next"]
-        hidden = replay(self.policy, entries(steps), steps["start"], tree["state"], config.tbptt)
+        hidden = replay(self.policy, entries(steps), steps["start"], state, config.tbptt)
         distribution = self.policy.distribution(hidden, steps.get("action_mask"))
         log_pi, log_mu, value = (
             distribution.log_prob(steps["action"]),

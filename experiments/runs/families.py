@@ -79,8 +79,8 @@ FAMILIES: dict[str, Family] = {
         ("gymnasium.envs.mujoco", "gymnasium_robotics"),
         # Hopper after 200 k steps, `none`, one seed each: 601 with spread by state and entropy .01, 1,197 with one
         # spread and no bonus. A spread of .4 at first in place of 1: HalfCheetah after 1 M steps, `none`, seed 0, 5,497
-        # with it and 4,876 without (both with gamma .98 and lambda .92); Hopper after 400 k 1,618 and 1,347, greedy 2,985
-        # and 1,131. Those discounts are HalfCheetah's alone: Hopper has 485 with them
+        # with it and 4,876 without (both with gamma .98 and lambda .92); Hopper after 400 k 1,618 and 1,347, greedily
+        # 2,985 and 1,131. Those discounts are HalfCheetah's alone: Hopper has 485 with them
         {"lr": 1e-3, "epochs": 4, "entropy_coef": 0.0},
         {"action_std": "free", "initial_std": 0.4, "horizons": HORIZONS},
     ),

@@ -15,9 +15,11 @@ from lifelong.envs import make_stream
 CONFIG: dict[str, Any] = {"clear": 6, "gamma": 0.9, "life_gamma": 0.5, "normalize_reward": "off"}
 
 
-def collected(stream: str = "cued-recall", length: int = 12, **options: Any) -> tuple[Agent, Rollout, Segment]:
+def collected(
+    stream: str = "cued-recall", length: int = 12, memory: str = "gated_delta", **options: Any
+) -> tuple[Agent, Rollout, Segment]:
     env = make_stream(stream, num_envs=4, **options)
-    agent = Agent.for_spaces(env, "gated_delta", width=8, seed=0)
+    agent = Agent.for_spaces(env, memory, width=8, layers=2, seed=0)
     torch.manual_seed(0)
     rollout = Rollout(agent, env, seed=0)
     return agent, rollout, rollout.collect(length)
@@ -36,7 +38,15 @@ def whole(segment: Segment, clear: Clear) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("stream", "options"), [("cued-recall", {"cues": 3}), ("gym:CartPole-v1", {}), ("gym:Pendulum-v1", {})]
+    ("stream", "options"),
+    [
+        ("cued-recall", {"cues": 3}),
+        ("cued-recall", {"cues": 3, "memory": "none"}),
+        ("cued-recall", {"cues": 3, "memory": "window"}),
+        ("gym:CartPole-v1", {}),
+        ("gym:Pendulum-v1", {}),
+        ("rooms", {"task": "empty-5x5"}),
+    ],
 )
 def test_without_a_change_of_policy_targets_are_returns(stream: str, options: dict[str, Any]) -> None:
     agent, _, segment = collected(stream, 40, **options)

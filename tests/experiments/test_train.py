@@ -256,6 +256,7 @@ STORIES: dict[str, dict[str, Any]] = {
     "weights that are consolidated": {**CYCLE, "boundary": "flag", "ewc": 10.0, "ewc_decay": 0.5},
     "weights that begin anew": {**CYCLE, "boundary": "task_id", "reset_at_boundary": "on"},
     "kept experience": {"clear": 3},
+    "kept experience without a memory": {"clear": 3, "memory": "none"},
     "kept masks": {"stream": "gym:Locked-v0", "stream_options": (), "clear": 3},
     "cues that are normalised": {"normalize_observation": "on", "normalize_reward": "on"},
 }
