@@ -11,6 +11,7 @@
 A study file is described in `studies/study_file.py` and docs/studies.md; `experiments/studies/smoke.toml` is one.
 """
 
+import html
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -92,7 +93,7 @@ def _judge(config: JudgeConfig) -> None:
     judgements = study.judge(partial=config.partial)
     table = judgements_table(judgements, study.standing)
     notes = dict.fromkeys(note for one in judgements for note in one.notes)
-    said = [f"{table.caption}", "", markdown_table(table), "", *(f"- {note}" for note in notes)]
+    said = [f"{table.caption}", "", html.unescape(markdown_table(table)), "", *(f"- {note}" for note in notes)]
     sys.stdout.write("\n".join(said).rstrip() + "\n" if judgements else "the study has no hypotheses\n")
 
 

@@ -166,6 +166,7 @@ def test_a_whole_study_with_a_trial_that_is_killed_and_an_interrupt(tmp_path: Pa
     (killed,) = place.glob(f"runs/{run.name}.log")
     assert "goes on from" in killed.read_text()
     said = done("judge", "smoke.toml")
+    assert "| > 0 |" in said
     assert "not told apart" in said
     assert "2 seeds: the points" in said
     done("report", "smoke.toml")
