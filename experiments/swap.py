@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from lifelong.agents import load_checkpoint
 from lifelong.agents.checkpoint import restore_optimizer, with_names
 from lifelong.experiments.runs.build import make_agent
-from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
+from lifelong.experiments.runs.config import PPOOverrides, TrainConfig, with_horizons
 from lifelong.experiments.runs.directory import check_parts, load_policy_tensors, parameter_names
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.facts import check_facts
 from lifelong.experiments.runs.open_run import LAST, on_device, open_run
+from lifelong.experiments.runs.presets import preset
 from lifelong.experiments.runs.trainer import Trainer
 from lifelong.experiments.runs.trusted import with_trust
 from lifelong.experiments.settings.swap import SwapConfig
@@ -78,10 +79,11 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
     parts, facts = load_checkpoint(config.run / LAST)
     check_facts(facts, config.run)
     check_parts(parts, ("policy", "optimizer"), config.run)
+    horizons = preset(trained.preset)["horizons"]
     changed = replace(
         trained,
         memory=config.memory,
-        memory_options=config.memory_options,
+        memory_options=with_horizons(config.memory_options, horizons, config.memory, trained.width),
         name=config.name or _plain(f"{config.run.resolve().name}-{config.memory}"),
         runs=config.run.resolve().parent,
         steps=config.steps or trained.steps,

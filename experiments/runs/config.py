@@ -38,7 +38,16 @@ from lifelong.schema import SchemaError, Within, read_fields, shown
 from lifelong.tables import parse_json
 from lifelong.trust import refusal
 
-__all__ = ["ALIASES", "FORMAT", "PPOOverrides", "TrainConfig", "every", "lives_of_minibatch", "options"]
+__all__ = [
+    "ALIASES",
+    "FORMAT",
+    "PPOOverrides",
+    "TrainConfig",
+    "every",
+    "lives_of_minibatch",
+    "options",
+    "with_horizons",
+]
 
 FORMAT = 3
 """Version of `config.json`; a newer one is refused. 1 was flat and had the names of `ALIASES`; up to 2 no `cued-recall`
@@ -352,8 +361,8 @@ class TrainConfig:
         ppo, horizons = PPOOverrides(**learn).over(known.pop("ppo")), known.pop("horizons")
         open_ = {name: value for name, value in known.items() if getattr(self, name) is None}
         new = isinstance(self.ppo, PPOOverrides) or open_.keys() & _SINCE_0_1  # not one that was resolved and saved
-        if horizons and new and fits(self.memory, self.width, options(self.memory_options)):
-            open_["memory_options"] = (f"horizons=[{horizons[0]:g},{horizons[1]:g}]", *self.memory_options)
+        if new:
+            open_["memory_options"] = with_horizons(self.memory_options, horizons, self.memory, self.width)
         resolved = replace(self, **open_)
         resolved = replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
         return resolved if self.processes else replace(resolved, processes=default_processes(resolved))
@@ -486,6 +495,22 @@ def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         {name: value for name, value in settings.items() if name in _PPO},
         {name: value for name, value in settings.items() if name not in _PPO},
     )
+
+
+def with_horizons(
+    words: tuple[str, ...], horizons: tuple[float, float] | None, memory: str, width: int
+) -> tuple[str, ...]:
+    """Return the settings of a memory with a preset's horizons before them, where it has some and they fit.
+
+    Args:
+        words: settings of the memory, as for `options`.
+        horizons: of the preset.
+        memory: its name.
+        width: D.
+    """
+    if horizons is None or not fits(memory, width, options(words)):
+        return words
+    return (f"horizons=[{horizons[0]:g},{horizons[1]:g}]", *words)
 
 
 def options(words: tuple[str, ...]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from lifelong import cli
 from lifelong.agents import load_checkpoint
 from lifelong.experiments import swap, train
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.swap import SwapConfig
 
 
@@ -30,6 +31,17 @@ def test_what_fits_is_kept_with_what_the_optimiser_knows_of_it(tiny):
         assert torch.equal(after["policy"][name], before["policy"][source])
     assert moments(after) <= moments(before)
     assert len(moments(after)) > 20
+
+
+def test_a_new_memory_has_the_horizons_of_the_preset(tiny):
+    settings = {"stream": "gym:CartPole-v1", "stream_options": (), "width": 64, "steps": 160}
+    old = train.main(tiny(memory="gru", **settings)).folder
+    swap.main(SwapConfig(old, memory="gated_delta", name="new"))
+    assert open_run(old.with_name("new")).memory_options == ("horizons=[8,100000]",)
+    swap.main(SwapConfig(old, memory="gated_delta", memory_options=("horizons=[4,9]",), name="own"))
+    assert open_run(old.with_name("own")).memory_options == ("horizons=[4,9]",)
+    swap.main(SwapConfig(old, memory="lstm", name="none"))
+    assert open_run(old.with_name("none")).memory_options == ()
 
 
 def test_a_swapped_agent_goes_on_and_leaves_the_old_run_alone(tiny, capsys):
