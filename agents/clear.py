@@ -102,9 +102,12 @@ class Clear:
 
     @torch.no_grad()
     def _piece_of_nothing(self) -> TensorDict:
-        """Return a piece of one step [1, 1] of zeros, for names, shapes and dtypes."""
+        """Return a piece of one step [1, 1] of zeros, and first categories, for names, shapes and dtypes."""
         space, device = self.policy.encoder.space, next(self.policy.parameters()).device
         observation = as_tensors(create_empty_array(space, 1, fn=np.zeros), (1,), device)
+        for path, leaf in leaves_of(space):
+            if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
+                observation[path] += torch.as_tensor(leaf.start, device=device)
         state = self.policy.backbone.initial_state(1)
         step, _ = self.policy.act(observation, state, deterministic=True)
         never, nothing = torch.zeros(1, dtype=torch.bool, device=device), step["state_value"]

@@ -3,8 +3,10 @@
 import math
 from typing import Any
 
+import gymnasium
 import pytest
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from lifelong.agents import PPO, Agent, PPOConfig, Rollout, Segment
@@ -169,6 +171,16 @@ def test_what_is_kept_is_restored_and_others_are_refused() -> None:
     fresh = Clear(learner.clear.policy, PPOConfig(**CONFIG))
     fresh.load_state_dict(Clear(learner.clear.policy, PPOConfig(**CONFIG)).state_dict())
     assert len(fresh.kept) == 0
+
+
+def test_categories_that_do_not_begin_at_zero_are_known() -> None:
+    env = gymnasium.Env[Any, Any]()
+    env.observation_space = spaces.Tuple([spaces.Discrete(3, start=5), spaces.MultiDiscrete([2, 4], start=[-7, 9])])
+    env.action_space = spaces.Discrete(2)
+    agent = Agent.for_spaces(env, "gru", width=8, seed=0)
+    clear = Clear(agent.policy, PPOConfig(**CONFIG))
+    seen = {path: clear._blank["steps", "observation", *path] for path in (("observation", "0"), ("observation", "1"))}
+    assert [x.flatten().tolist() for x in seen.values()] == [[5], [-7, 9]]
 
 
 def test_bytes_are_those_that_a_piece_takes() -> None:
