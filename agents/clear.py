@@ -16,7 +16,7 @@ V-trace: Espeholt et al. 2018, "IMPALA", arXiv 1802.01561.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from torch.nn import functional
 from lifelong.action_spaces import choice_sizes
 from lifelong.agents.action_heads import entropy_of
 from lifelong.agents.actor_critic import ActorCritic
+from lifelong.agents.discounts import discounts
 from lifelong.agents.encoder import as_tensors
 from lifelong.agents.leaves import check_categories, leaves_of
 from lifelong.agents.ppo_config import PPOConfig
@@ -192,19 +193,15 @@ class Clear:
         steps, after = tree["steps"], tree["steps", "next"]
         hidden = replay(self.policy, entries(steps), steps["start"], state, config.tbptt)
         distribution = self.policy.distribution(hidden, steps.get("action_mask"))
-        log_pi, log_mu, value = (
-            distribution.log_prob(steps["action"]),
-            steps["action_log_prob"],
-            self.policy.value(hidden),
-        )
+        log_pi, log_mu = distribution.log_prob(steps["action"]), steps["action_log_prob"]
+        value = self.policy.value(hidden)
         was, then = steps["value"] / divisor, steps["next_value"] / divisor
         with torch.no_grad():
             now = value[..., None]
             unknown = after["truncated"].clone()
             unknown[:, -1] = True
             follows = torch.where(unknown, then, torch.cat([now[:, 1:], now[:, -1:]], 1))
-            crossing = after["episode_end"] & ~after["truncated"]
-            rate: Any = torch.where(crossing, config.life_gamma, config.gamma)
+            rate, done, terminated = discounts(after, config.gamma, config.life_gamma)
             advantage, target = vtrace_advantage_estimate(
                 gamma=rate,
                 log_pi=log_pi[..., None],
@@ -212,8 +209,8 @@ class Clear:
                 state_value=now,
                 next_state_value=follows,
                 reward=after["reward"] / divisor,
-                done=after["end"] | after["truncated"],
-                terminated=after["end"] & ~after["truncated"],
+                done=done,
+                terminated=terminated,
             )
             scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
         return KeptLosses(

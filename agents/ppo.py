@@ -21,6 +21,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.clear import Clear
 from lifelong.agents.consolidation import Consolidation
+from lifelong.agents.discounts import discounts
 from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
@@ -44,11 +45,7 @@ __all__ = ["PPO", "Given", "Minibatch", "PPOConfig", "advantages", "divergence"]
 def advantages(
     steps: TensorDict, gamma: float, life_gamma: float, gae_lambda: float, divisor: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Compute advantages and value targets of a segment's steps by GAE.
-
-    Inside an episode the next value counts `gamma`; over an episode's end that the memory survives, `life_gamma`;
-    where the memory ends, nothing follows; where an episode was truncated the value of its last observation follows
-    and the trace stops.
+    """Compute advantages and value targets of a segment's steps by GAE; what counts how much says `discounts`.
 
     Args:
         steps: [B, T] as in `Segment`.
@@ -62,17 +59,15 @@ def advantages(
         target: [B, T, 1].
     """
     after = steps["next"]
-    truncated = after["truncated"]
-    crossing = after["episode_end"] & ~truncated
-    rate = torch.where(crossing, life_gamma, gamma)
+    rate, done, terminated = discounts(after, gamma, life_gamma)
     advantage, target = generalized_advantage_estimate(
-        gamma=rate,  # pyright: ignore[reportArgumentType]  typed as float, but a rate for each step is as good
+        gamma=rate,
         lmbda=gae_lambda,
         state_value=steps["state_value"],
         next_state_value=after["state_value"],
         reward=after["reward"] if divisor == 1.0 else after["reward"] / divisor,
-        done=after["end"] | truncated,
-        terminated=after["end"] & ~truncated,
+        done=done,
+        terminated=terminated,
     )
     return advantage, target
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
+from lifelong.agents.clear import Clear
 from lifelong.agents.leaves import leaves_of
 from lifelong.agents.parallel_ppo import ParallelPPO
 from lifelong.envs import TaskStream
@@ -101,12 +102,11 @@ def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
             finds no room.
     """
     processes = min(config.processes or 1, lives_of_minibatch(config))
+    if config.learning.clear:  # before there are helpers
+        segment, steps = config.segment or 1, config.steps or 0
+        needed = min(config.learning.clear, -(-steps // segment)) * Clear(agent, config.learning).bytes_of(segment)
+        check_bytes(needed, {"clear": config.learning.clear, "segment": segment})
     with as_user_error():
-        learner = (
+        return (
             ParallelPPO(agent, config.learning, processes=processes) if processes > 1 else PPO(agent, config.learning)
         )
-    if learner.clear is not None:
-        segment, steps = config.segment or 1, config.steps or 0
-        kept = min(config.learning.clear, -(-steps // segment))
-        check_bytes(kept * learner.clear.bytes_of(segment), {"clear": config.learning.clear, "segment": segment})
-    return learner
