@@ -47,11 +47,10 @@ from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.directory import load_policy
 from lifelong.experiments.runs.episodes import FROZEN, EpisodeLog, Mode
-from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import live_frozen, training_horizon
 from lifelong.experiments.runs.machine_limits import check_threads, check_workers
 from lifelong.experiments.runs.open_run import open_run_as
-from lifelong.experiments.runs.probes import ask_at_lags, check_lags, length_of_life, refusal
+from lifelong.experiments.runs.probes import ask_at_lags, check_probe, length_of_life
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.summary import Summary, retention_of, show_summary, summarise
@@ -196,10 +195,8 @@ def _ask(
     Raises:
         UserError: if tasks of the stream cannot be asked for, or not at these lags.
     """
-    if why := refusal(env):
-        raise UserError(f"tasks of stream {trained.stream!r} cannot be asked for: {why}")
     meetings = config.meetings
-    lags = check_lags(env, config.lags, meetings)
+    lags = check_probe(env, trained.stream, config.lags, meetings)
     episodes, copies = length_of_life(env, lags, meetings), stream()
     with Progress(round(episodes * mean_length) * env.num_envs, 0, console) as progress:
         rows = ask_at_lags(

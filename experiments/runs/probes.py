@@ -22,7 +22,7 @@ from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.evaluation import own_random
 
-__all__ = ["MOST_ASKED", "ask_at_lags", "check_lags", "length_of_life", "refusal"]
+__all__ = ["MOST_ASKED", "ask_at_lags", "check_lags", "check_probe", "length_of_life", "refusal"]
 
 Ints = NDArray[np.int64]
 
@@ -42,6 +42,23 @@ def refusal(env: TaskStream) -> str:
     if len(env.tasks) < _LEAST_TASKS:
         return f"it needs at least {_LEAST_TASKS} tasks to have others in between, it has {len(env.tasks)}"
     return env.unforkable
+
+
+def check_probe(env: TaskStream, stream: str, lags: Sequence[int], meetings: int) -> tuple[int, ...]:
+    """Return the lags at which tasks are asked for, in order; see `check_lags`.
+
+    Args:
+        env: the stream.
+        stream: its name.
+        lags: in episodes.
+        meetings: of each task.
+
+    Raises:
+        UserError: if its tasks cannot be asked for, or not at these lags.
+    """
+    if why := refusal(env):
+        raise UserError(f"tasks of stream {stream!r} cannot be asked for: {why}")
+    return check_lags(env, lags, meetings)
 
 
 def check_lags(env: TaskStream, lags: Sequence[int], meetings: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
-from lifelong.experiments.runs.probes import check_lags, refusal
+from lifelong.experiments.runs.probes import check_probe
 from lifelong.experiments.runs.told import check_told
 from lifelong.experiments.studies.formula import TRAINING
 from lifelong.experiments.studies.settings import check_test, test_config, train_config
@@ -133,9 +133,7 @@ def _check_streams(file: StudyFile, config: TrainConfig) -> None:
             env = make_env(replace(config, schedule=schedule, stream_options=words), num_envs=1, life_episodes=None)
             try:
                 if probe is not None:
-                    if why := refusal(env):
-                        raise UserError(f"tasks of stream {config.stream!r} cannot be asked for: {why}")
-                    check_lags(env, probe.lags, probe.meetings)
+                    check_probe(env, config.stream, probe.lags, probe.meetings)
             finally:
                 env.close()
         except UserError as error:
