@@ -34,7 +34,7 @@ def overview(study: Study, console: Console, *, measure: bool = True) -> str:
     """
     plans = study.plans
     seconds = {plan.arm.name: _seconds(study, plan, console, measure) for plan in plans}
-    tuning = {plan.arm.name: sum(len(choice.trials) for choice in study.choices(plan)) for plan in plans}
+    tuning = {plan.arm.name: study.tuning_trials(plan) for plan in plans}
     heading = ("arm", "memory", "options", "state, bytes", "parameters", "FLOPs of a step, memory", "of the agent",
                "steps", "trials", "of tuning", "hours")  # fmt: skip
     lines, hours = [], 0.0
@@ -77,7 +77,7 @@ def _sentences(study: Study, plans: list[Plan], tuning: dict[str, int], hours: f
 
 def _seconds(study: Study, plan: Plan, console: Console, measure: bool) -> float | None:
     """Return the seconds that a training of an arm takes: of its trials that have ended, or measured for a moment."""
-    chosen = study.chosen(plan, any_code=True)
+    chosen = study.tuning(plan, any_code=True).chosen
     found = [] if chosen is None else [study.store.get(one, any_code=True) for one in study.trials(plan, chosen)]
     took = [float(one.facts["seconds"]) for one in found if one is not None and one.facts.get("seconds")]
     if took:

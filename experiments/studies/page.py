@@ -31,6 +31,7 @@ from lifelong.experiments.studies.formula import CURVES, NUMBERS, TRAINING
 from lifelong.experiments.studies.judgement import FEW, Judgement, judge
 from lifelong.experiments.studies.measurements import COLUMNS, Measurements, measured
 from lifelong.experiments.studies.registration import REGISTERED, read_registration, standing
+from lifelong.experiments.studies.search import Range
 from lifelong.experiments.studies.store import read_rows, write_rows
 from lifelong.experiments.studies.study import Study
 from lifelong.experiments.studies.study_file import StudyFile, Test, read_study_file
@@ -118,7 +119,7 @@ def write_report(study: Study, output: Path, *, partial: bool = False) -> list[P
     arms = {}
     for plan in study.plans:
         sizes = {name: getattr(plan, name) for name in ("state_bytes", "parameters", "memory_flops", "agent_flops")}
-        chosen = study.chosen(plan, any_code=True) or {}
+        chosen = study.tuning(plan, any_code=True).chosen or {}
         arms[plan.arm.name] = sizes | {
             "steps": plan.config.steps,
             "memory": plan.config.memory,
@@ -300,18 +301,24 @@ def _tuned(evidence: _Evidence) -> Iterator[str]:
     ]
     if lines:
         seeds = ", ".join(map(str, tune.seeds))
-        yield f"Tuned on seeds {seeds}, by {tune.by.text}:\n\n" + "\n".join(lines)
+        how = f" ({tune.search.words})" if tune.search.words else ""
+        yield f"Tuned on seeds {seeds}, by {tune.by.text}{how}:\n\n" + "\n".join(lines)
 
 
 def _edge(evidence: _Evidence, sizes: Mapping[str, Any]) -> str:
     """Return which settings lie at an edge of what was tried, in words."""
     tried = evidence.file.tune.settings if evidence.file.tune else {}
     edges = [
-        name
-        for name, values in tried.items()
-        if len(values) > 1 and sizes["tuned"].get(name) in (str(values[0]), str(values[-1]))
+        name for name, values in tried.items() if name in sizes["tuned"] and _at_edge(sizes["tuned"][name], values)
     ]
     return f" ({', '.join(edges)} at an edge of what was tried)" if edges else ""
+
+
+def _at_edge(chosen: str, values: Sequence[Any] | Range) -> bool:
+    """Return whether a value is the first or last of a list, or in the outer twentieths of a range."""
+    if isinstance(values, Range):
+        return not values.at(0.05) < float(chosen) < values.at(0.95)
+    return len(values) > 1 and chosen in (str(values[0]), str(values[-1]))
 
 
 def _measures(evidence: _Evidence) -> Iterator[str]:

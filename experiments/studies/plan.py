@@ -28,6 +28,7 @@ from lifelong.experiments.runs.plug_ins import plug_in_memories
 from lifelong.experiments.runs.probes import check_probe
 from lifelong.experiments.runs.told import check_told
 from lifelong.experiments.studies.formula import TRAINING
+from lifelong.experiments.studies.search import Range
 from lifelong.experiments.studies.settings import check_test, test_config, train_config
 from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
 from lifelong.memory import make_memory
@@ -96,8 +97,10 @@ def plan_arms(file: StudyFile) -> list[Plan]:
     return [_plan(file, arm) for arm in file.arms]
 
 
-def _tuned(file: StudyFile) -> list[dict[str, Any]]:
-    return [{name: value} for name, values in (file.tune.settings if file.tune else {}).items() for value in values]
+def _tuned(file: StudyFile) -> Iterator[dict[str, Any]]:
+    """Yield values of tuning, one at a time: all of a list, the ends of a range."""
+    for name, values in (file.tune.settings if file.tune else {}).items():
+        yield from ({name: value} for value in ((values.low, values.high) if isinstance(values, Range) else values))
 
 
 def _plan(file: StudyFile, arm: Arm) -> Plan:

@@ -78,11 +78,10 @@ def run_study(
     with RunLock(study.folder):
         if said := study.standing:
             console.print(said, soft_wrap=True, highlight=False)
-        tuning = [trial for plan in plans for choice in study.choices(plan) for trial in choice.trials]
-        failed = _run(study, tuning, "tuning trials", executor, console, any_code) if tuning else 0
+        failed = _tune(study, executor, console, any_code)
         wanted = []
         for plan in plans:
-            chosen = study.chosen(plan, any_code=any_code)
+            chosen = study.tuning(plan, any_code=any_code).chosen
             if chosen is None:
                 console.print(
                     f"{plan.arm.name}: nothing chosen, tuning trials failed or measure nothing", soft_wrap=True
@@ -95,6 +94,21 @@ def run_study(
             wanted += study.trials(plan, chosen)
         by_seed = sorted(wanted, key=lambda trial: study.file.seeds.index(trial.seed))  # so that pairs come early
         return failed + _run(study, by_seed, "trials", executor, console, any_code)
+
+
+def _tune(study: Study, executor: _Executor, console: Console, any_code: bool) -> int:
+    """Run the trials of tuning, round by round; return how many failed."""
+    failed = 0
+    while not failed:
+        tuning = [study.tuning(plan, any_code=any_code) for plan in study.plans]
+        trials = list(dict.fromkeys(trial for one in tuning for choice in one.choices for trial in choice.trials))
+        if not trials:
+            return 0
+        if all(one.ended for one in tuning):
+            console.print(f"{len(trials)} tuning trials finished", highlight=False)
+            return 0
+        failed = _run(study, trials, "tuning trials", executor, console, any_code)
+    return failed
 
 
 def _executor(workers: int, address: str | None) -> _Executor:

@@ -1,9 +1,8 @@
 """A study: its file, plans, trials, results, and judgements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,12 +14,13 @@ from lifelong.experiments.studies.judgement import Judgement, judge
 from lifelong.experiments.studies.measurements import Measurements, measured
 from lifelong.experiments.studies.plan import Plan, equal_parameters, plan_arms, with_shape
 from lifelong.experiments.studies.registration import Registration, check_seeds, read_registration, standing
+from lifelong.experiments.studies.search import Candidate, Range, Rounds, count, search
 from lifelong.experiments.studies.settings import train_config
 from lifelong.experiments.studies.store import Found, Store
 from lifelong.experiments.studies.study_file import StudyFile, read_study_file
 from lifelong.experiments.studies.trial import Trial, code_version, content_hash
 
-__all__ = ["Choice", "Study"]
+__all__ = ["Choice", "Study", "Tuning"]
 
 _OPEN = ("seed", "runs", "name", "resume", "overwrite")
 """Settings of a trial that are not the arm's."""
@@ -37,6 +37,21 @@ class Choice:
 
     settings: dict[str, Any]
     trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How far the tuning of an arm is.
+
+    Args:
+        choices: tried so far, and to be tried next.
+        ended: whether all have been tried.
+        chosen: the best settings; None before the end, or if none has the measure.
+    """
+
+    choices: tuple[Choice, ...]
+    ended: bool
+    chosen: dict[str, Any] | None
 
 
 class Study:
@@ -91,45 +106,64 @@ class Study:
         runs = self.folder / "runs"
         return max(len(self.store), sum(path.is_dir() for path in runs.iterdir()) if runs.is_dir() else 0)
 
-    def choices(self, plan: Plan) -> list[Choice]:
-        """Return what tuning tries for an arm; nothing if there is nothing to choose."""
-        tune = self.file.tune
-        if tune is None:
-            return []
-        names = list(tune.settings)
-        shapes: Sequence[dict[str, Any] | None] = plan.shapes or (None,)
-        found = []
-        for *values, shape in product(*tune.settings.values(), shapes):
-            changes = dict(zip(names, values, strict=True))
-            label = changes | ({"shape": shape} if shape is not None else {})
-            chosen = self._changed(plan, label)
-            found.append(Choice(label, tuple(self._trial(chosen, seed, "tune") for seed in tune.seeds)))
-        return found if len(found) > 1 else []
-
-    def chosen(self, plan: Plan, *, any_code: bool = False) -> dict[str, Any] | None:
-        """Return what tuning chose for an arm: the best mean on the tuning seeds, the first of several.
+    def tuning(self, plan: Plan, *, any_code: bool = False) -> Tuning:
+        """Return how far the tuning of an arm is: what it has tried, what it tries next, what it chose.
 
         Args:
             plan: of the arm.
             any_code: whether results of other code count where there are none of this code.
 
-        Returns:
-            The settings, none without tuning; None while trials of tuning are missing, or none has the measure.
+        Raises:
+            UserError: if the search needs a package that is missing.
         """
-        choices = self.choices(plan)
-        if not choices:
-            return {}
+        rounds = self._search(plan)
+        if rounds is None:
+            return Tuning((), True, {})
+        choices: list[Choice] = []
+        candidates = next(rounds)
+        while True:
+            tried = [self._choice(plan, candidate) for candidate in candidates]
+            choices += tried
+            scores = [self._score(choice, any_code) for choice in tried]
+            known = [score for score in scores if score is not None]
+            if len(known) < len(scores):
+                return Tuning(tuple(choices), False, None)
+            try:
+                candidates = rounds.send(known)
+            except StopIteration as end:
+                return Tuning(tuple(choices), True, end.value)
+
+    def tuning_trials(self, plan: Plan) -> int:
+        """Return how many trials the tuning of an arm has when it is through."""
+        rounds = self._search(plan)
+        return 0 if rounds is None or self.file.tune is None else count(rounds) * len(self.file.tune.seeds)
+
+    def _search(self, plan: Plan) -> Rounds | None:
+        """Return the rounds of an arm's tuning; None if there is nothing to choose."""
+        tune = self.file.tune
+        if tune is None:
+            return None
+        space = dict(tune.settings) | ({"shape": plan.shapes} if plan.shapes else {})
+        if all(not isinstance(values, Range) and len(values) == 1 for values in space.values()):
+            return None
+        return search(tune.search, space)
+
+    def _choice(self, plan: Plan, candidate: Candidate) -> Choice:
+        tune = self.file.tune
+        assert tune is not None  # noqa: S101  there are candidates
+        steps = {} if candidate.share == 1.0 else {"steps": max(round((plan.config.steps or 0) * candidate.share), 1)}
+        changed = self._changed(plan, steps | candidate.settings)
+        return Choice(candidate.settings, tuple(self._trial(changed, seed, "tune") for seed in tune.seeds))
+
+    def _score(self, choice: Choice, any_code: bool) -> float | None:
+        """Return the mean over the tuning seeds, NaN where the measure has none; None while trials are missing."""
         tune = self.file.tune
         assert tune is not None  # noqa: S101  there are choices
-        best, most = None, -np.inf
-        for choice in choices:
-            found = [self.store.get(trial, any_code=any_code) for trial in choice.trials]
-            if any(one is None for one in found):
-                return None
-            mean = float(np.mean([measured(self.store.rows(one), tune.by) for one in found if one is not None]))
-            if mean > most:
-                best, most = choice.settings, mean
-        return best
+        found = [self.store.get(trial, any_code=any_code) for trial in choice.trials]
+        there = [one for one in found if one is not None]
+        if len(there) < len(found):
+            return None
+        return float(np.mean([measured(self.store.rows(one), tune.by) for one in there]))
 
     def trials(self, plan: Plan, chosen: Mapping[str, Any]) -> list[Trial]:
         """Return the trials of an arm, one for each seed.
@@ -149,7 +183,7 @@ class Study:
         """
         found: dict[str, dict[int, Found]] = {}
         for plan in self.plans:
-            chosen = self.chosen(plan, any_code=any_code)
+            chosen = self.tuning(plan, any_code=any_code).chosen
             trials = [] if chosen is None else self.trials(plan, chosen)
             of_seed = {trial.seed: self.store.get(trial, any_code=any_code) for trial in trials}
             found[plan.arm.name] = {seed: one for seed, one in of_seed.items() if one is not None}

@@ -39,6 +39,7 @@ from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.runs.seed_ranges import parse_seeds
 from lifelong.experiments.studies.formula import CURVES, Contrast, Expectation, Measure
+from lifelong.experiments.studies.search import How, Range, Search
 from lifelong.memory.registry import find_memory, foreign_memories
 from lifelong.registry import nearest
 from lifelong.schema import Place, SchemaError, Within, read_fields, shown
@@ -105,6 +106,12 @@ class _Tune(TypedDict, total=False):
     seeds: Required[str | list[Annotated[int, Within(0)]]]
     by: Required[str]
     shape: Literal["grid"]
+    search: How
+    samples: Annotated[int, Within(2)]
+    halving: Annotated[int, Within(2)]
+
+
+_Range = TypedDict("_Range", {"from": Required[float | int], "to": Required[float | int], "log": bool}, total=False)
 
 
 class _Test(TypedDict, total=False):
@@ -157,12 +164,14 @@ class Tune:
         shape: whether shapes of equal bytes are tried too.
         seeds: of tuning, none of which is a seed of the study.
         by: measure whose mean over these seeds decides.
+        search: how the values are searched.
     """
 
-    settings: dict[str, tuple[Any, ...]]
+    settings: dict[str, tuple[Any, ...] | Range]
     shape: bool
     seeds: tuple[int, ...]
     by: Measure
+    search: Search
 
 
 @dataclass(frozen=True)
@@ -362,16 +371,51 @@ class _Reader:
         shape = content.get("shape")
         if shape and (size is None or size.state_bytes is None):
             raise self.error(("tune", "shape"), "shapes are tried at equal bytes: size needs state_bytes", "shape")
-        tried = {name: value for name, value in content.items() if name not in ("seeds", "by", "shape")}
-        for name, values in tried.items():
-            if not isinstance(values, list) or not values:
-                raise self.error(
-                    ("tune", name), f"{name} of tune must be a list of values to try; got {shown(values)}", name
-                )
+        how = self.search(content)
+        tried = {
+            name: self.values(name, values, how)
+            for name, values in content.items()
+            if name not in _Tune.__annotations__
+        }
         if not tried and not shape:
             raise self.error(("tune",), 'tune tries nothing: give a setting a list of values, or shape = "grid"')
         by = self.parsed(("tune", "by"), lambda: Measure.parse(content["by"], kinds))
-        return Tune({name: tuple(values) for name, values in tried.items()}, bool(shape), tuning, by)
+        return Tune(tried, bool(shape), tuning, by, how)
+
+    def search(self, content: Mapping[str, Any]) -> Search:
+        """Return how values are searched."""
+        how: How = content.get("search", "grid")
+        if how == "grid" and "samples" in content:
+            raise self.error(
+                ("tune", "samples"), 'samples are of search = "random" or "tpe"; a grid tries all', "samples"
+            )
+        if how != "grid" and "samples" not in content:
+            raise self.error(("tune", "search"), f'search = "{how}" needs samples, how many it tries', "search")
+        if how == "tpe" and "halving" in content:
+            raise self.error(
+                ("tune", "halving"), 'halving goes with search = "grid" and "random", not with "tpe"', "halving"
+            )
+        if "steps" in content and "halving" in content:
+            raise self.error(("tune", "halving"), "halving sets the steps itself: leave steps out of tune", "halving")
+        return Search(how, content.get("samples", 0), content.get("halving", 0))
+
+    def values(self, name: str, given: Any, how: Search) -> tuple[Any, ...] | Range:
+        """Return the values of a setting that are tried: those of a list, or a range."""
+        place: Place = ("tune", name)
+        if isinstance(given, list) and given:
+            return tuple(given)
+        if not isinstance(given, dict):
+            allowed = "a list of values to try" + (", or {from = ..., to = ...}" if how.how != "grid" else "")
+            raise self.error(place, f"{name} of tune must be {allowed}; got {shown(given)}", name)
+        self.fields(_Range, given, place)
+        if how.how == "grid":
+            raise self.error(place, f'{name} of tune is a range: it needs search = "random" or "tpe"', name)
+        low, high, log = given["from"], given["to"], given.get("log", False)
+        if not low < high:
+            raise self.error(place, f"{name} of tune must go from less to more; got {low} to {high}", name)
+        if log and low <= 0:
+            raise self.error(place, f"{name} of tune has no logarithm at {low}: log = true needs from > 0", name)
+        return Range(low, high, log)
 
     def tests(self, listed: list[Any]) -> tuple[Test, ...]:
         """Return the tests, the evaluation of training first."""

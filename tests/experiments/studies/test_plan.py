@@ -38,7 +38,7 @@ def test_bytes_and_parameters_are_made_equal(made: Any) -> None:
     for shape in delta.shapes:
         assert make_memory("gated_delta", 16, **shape).state_bytes == pytest.approx(1200, rel=0.06)
     assert len({str(shape) for shape in delta.shapes}) == len(delta.shapes)
-    choices = study.choices(delta)
+    choices = study.tuning(delta).choices
     assert [choice.settings["shape"] for choice in choices] == list(delta.shapes)
     assert all(choice.trials[0].config.expansion for choice in choices)
 

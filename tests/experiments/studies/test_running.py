@@ -101,7 +101,7 @@ def test_the_best_of_what_is_tuned_is_run(made: Any, machine: Machine, tmp_path:
     assert machine.ran[:8].count("gru, seed 8 (tuning)") == 2
     assert len(machine.ran) == 8 + 6
     assert "gated_delta: tuned to lr 0.002" in said
-    assert study.chosen(study.plans[0]) == {"lr": 2e-3}
+    assert study.tuning(study.plans[0]).chosen == {"lr": 2e-3}
     assert {one.facts["steps"] for of_seed in study.results().values() for one in of_seed.values()} == {160}
     (trial, *_) = study.trials(study.plans[0], {"lr": 2e-3})
     assert trial.config.learning.lr == 2e-3
@@ -111,6 +111,48 @@ def test_the_best_of_what_is_tuned_is_run(made: Any, machine: Machine, tmp_path:
     assert "Tuned on seeds 8, 9, by area(rho1, far, 2:7):" in page.read_text()
     assert "- gated_delta: lr 0.002 (lr at an edge of what was tried)" in page.read_text()
     assert check_report(page.parent) > 100
+
+
+def test_halving_trains_for_few_steps_first(made: Any, machine: Machine, tmp_path: Path) -> None:
+    study = made(
+        ("seeds = ", 'tune = {lr = {from = 1e-3, to = 4e-3}, search = "random", samples = 4, halving = 2, seeds = [8], '
+         'by = "return(far)"}\nseeds = '),
+    )  # fmt: skip
+    (delta, _) = study.plans
+    assert study.tuning_trials(delta) == 4 + 2
+    tuning = study.tuning(delta)
+    assert not tuning.ended
+    assert [choice.trials[0].config.steps for choice in tuning.choices] == [80] * 4
+    failed, said = told(study)
+    assert failed == 0
+    assert len(machine.ran) == 2 * (4 + 2) + 2 * 3
+    tuning = study.tuning(delta)
+    assert tuning.ended
+    assert [choice.trials[0].config.steps for choice in tuning.choices] == [80] * 4 + [160] * 2
+    chosen = tuning.choices[-2].settings  # results are made up: all of an arm are equal, and the first is taken
+    assert tuning.chosen == chosen
+    assert f"gated_delta: tuned to lr {chosen['lr']}" in said
+    assert {one.config.learning.lr for one in study.trials(delta, chosen)} == {chosen["lr"]}
+    machine.ran.clear()
+    assert "12 tuning trials finished" in told(study)[1]
+    assert not machine.ran
+    page = tmp_path / "report" / "README.md"
+    write_report(study, page.parent)
+    assert "Tuned on seeds 8, by return(far) (random, 4 candidates, halving by 2):" in page.read_text()
+    check_report(page.parent)
+
+
+def test_tpe_goes_on_round_by_round(made: Any, machine: Machine) -> None:
+    pytest.importorskip("optuna")
+    tune = 'tune = {lr = {from = 1e-3, to = 4e-3}, search = "tpe", samples = 10, seeds = [8], by = "return(far)"}\n'
+    study = made(("seeds = ", tune + "seeds = "))
+    machine.interrupts = {"gru, seed 8 (tuning)"}
+    with pytest.raises(KeyboardInterrupt, match="interrupted with 8 of 16 tuning trials finished"):
+        told(study)
+    machine.interrupts = set()
+    assert told(made(("seeds = ", tune + "seeds = ")))[0] == 0
+    assert len(machine.ran) == 2 * 10 + 2 * 3
+    assert study.tuning_trials(study.plans[0]) == 10
 
 
 def test_one_process_runs_a_study_at_a_time(made: Any, machine: Machine) -> None:

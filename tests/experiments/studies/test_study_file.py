@@ -67,6 +67,8 @@ def test_a_file_is_read_as_it_says(tmp_path: Path) -> None:
     assert (one.expect.sign, one.expect.margin, one.smallest, one.corrected) == (1, -0.02, 0.1, True)
 
 
+_RANGE = 'lr = {{from = {}, to = {}, log = true}}\nsearch = "random"\nsamples = 4'
+
 WRONG = [
     ('question = "Is it kept?"', "qestion = 1", "1: no entry 'qestion'; did you mean 'question'?"),
     ('question = "Is it kept?"', "", "1: question is missing"),
@@ -80,6 +82,21 @@ WRONG = [
     ("state_bytes = 16_900, ", "", "9: size needs state_bytes, parameters, or both"),
     ("seeds = [1000]", "seeds = [21]", "13: seed 21 is one of the study's: tuning has seeds of its own"),
     ("lr = [1e-3, 2e-3]", "lr = 1e-3", "12: lr of tune must be a list of values to try; got 0.001"),
+    ("lr = [1e-3, 2e-3]", 'lr = [1]\nsearch = "tpee"', "13: search must be one of grid, random, tpe, got 'tpee'"),
+    ("lr = [1e-3, 2e-3]", 'lr = [1]\nsearch = "tpe"', '13: search = "tpe" needs samples, how many it tries'),
+    ("lr = [1e-3, 2e-3]", "lr = [1]\nsamples = 4", '13: samples are of search = "random" or "tpe"; a grid tries all'),
+    ("lr = [1e-3, 2e-3]", "lr = {from = 1, to = 2}", '12: lr of tune is a range: it needs search = "random" or "tpe"'),
+    ("lr = [1e-3, 2e-3]", _RANGE.format(2, 1), "12: lr of tune must go from less to more; got 2 to 1"),
+    ("lr = [1e-3, 2e-3]", _RANGE.format(0, 1), "12: lr of tune has no logarithm at 0: log = true needs from > 0"),
+    ("lr = [1e-3, 2e-3]", _RANGE.format("true", 1), "12: from must be a number or an integer, got True"),
+    ("lr = [1e-3, 2e-3]", _RANGE.format("inf", "inf"), "12: from must be finite: from=inf"),
+    ("lr = [1e-3, 2e-3]", "lr = [1]\nhalving = 1", "13: halving must be "),
+    (
+        "lr = [1e-3, 2e-3]",
+        'lr = [1]\nsearch = "tpe"\nsamples = 4\nhalving = 2',
+        '15: halving goes with search = "grid" and "random", not with "tpe"',
+    ),
+    ("lr = [1e-3, 2e-3]", "steps = [1, 2]\nhalving = 2", "13: halving sets the steps itself: leave steps out of tune"),
     ("evaluation, 2:3", "evalution, 2:3", "14: no test 'evalution'; did you mean 'evaluation'? known: evaluation, far"),
     ('name = "far"', "", "16: name is missing"),
     ('by = "adaptation"', 'by = "adaption"', "22: no test by 'adaption'; did you mean 'adaptation'?"),
