@@ -37,7 +37,7 @@ class _Executor:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that trials take, from those that have ended.
+    """Seconds that trials take, training and tests, from those that have ended.
 
     Args:
         seconds: of each ended trial, by arm.
@@ -166,7 +166,8 @@ class _Progress:
         self.began = self.told = time.monotonic()
 
     def _timed(self, found: Found) -> None:
-        self.seconds.setdefault(found.arm, []).append(float(found.facts.get("seconds", 0.0)))
+        took = float(found.facts.get("seconds", 0.0)) + float(found.facts.get("tests_seconds", 0.0))
+        self.seconds.setdefault(found.arm, []).append(took)
 
     def ended(self, trial: Trial, found: Found) -> None:
         """Tell that a trial has ended."""

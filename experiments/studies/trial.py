@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -138,7 +139,8 @@ class Result:
 
     Args:
         rows: its measurements, columns by name.
-        facts: where they come from: steps, seconds, git and code hash, versions, device, command.
+        facts: where they come from: steps, seconds of training and of tests, git and code hash, versions, device,
+            command.
     """
 
     rows: dict[str, list[Any]]
@@ -181,17 +183,20 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
         if not train(asked, console, tables=False).finished:
             raise Interrupted(f"{trial.label} was interrupted")
     rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    began = time.perf_counter()
     for name, by, settings in trial.tests:
         console.print(f"test {name}", highlight=False)
         for column, values in _tested(trial, Test(name, by, settings)).items():
             rows[column] += values
+    testing = time.perf_counter() - began
     facts = run_facts(trial.run)
     origin = json.loads((trial.run / "config.json").read_text())["origin"]
     kept = ("git", "versions", "device", "threads", "machine")
     return Result(
         rows,
         {name: origin.get(name) for name in kept}
-        | {"steps": facts["steps"], "seconds": round(facts["seconds"], 2), "run": trial.name, "measured": git_hash()},
+        | {"steps": facts["steps"], "seconds": round(facts["seconds"], 2), "tests_seconds": round(testing, 2)}
+        | {"run": trial.name, "measured": git_hash()},
     )
 
 

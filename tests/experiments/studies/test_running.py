@@ -72,6 +72,12 @@ def test_trials_run_seed_by_seed_and_finished_ones_are_kept(made: Any, machine: 
     assert told(made())[1].count("6 of them finished before") == 1
 
 
+def test_the_time_left_counts_training_and_tests(made: Any, machine: Machine) -> None:
+    said = told(made(), workers=1)[1]
+    assert "1/6  gated_delta, seed 0: 160 steps in 4 s  30 s left" in said  # five trials of 4 and 2 seconds
+    assert "3/6  gated_delta, seed 1: 160 steps in 4 s  18 s left" in said
+
+
 def test_an_interrupted_study_says_how_it_goes_on(made: Any, machine: Machine) -> None:
     machine.interrupts = {"gru, seed 0"}
     with pytest.raises(KeyboardInterrupt, match="interrupted with 1 of 6 trials finished; the same command goes on"):
