@@ -21,6 +21,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
 from lifelong.agents.clear import Clear
 from lifelong.agents.consolidation import Consolidation
+from lifelong.agents.continual_backprop import ContinualBackprop
 from lifelong.agents.discounts import discounts
 from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
@@ -28,6 +29,7 @@ from lifelong.agents.image import pick_lives
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.recycling import Recycling
+from lifelong.agents.redo import Redo
 from lifelong.agents.regeneration import Regeneration
 from lifelong.agents.replay import entries, replay
 from lifelong.agents.return_scale import ReturnScale
@@ -138,15 +140,12 @@ class PPO:
         self.parameters = list(policy.parameters())
         self.regeneration: Regeneration | None = None
         resets = config.reset_at_boundary == "on"
-        if config.l2_init or config.shrink_perturb or config.redo_every or resets:
+        if config.l2_init or config.shrink_perturb or config.redo_every or config.continual_backprop or resets:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
         self.clear = Clear(policy, config, generator) if config.clear else None
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
-        self.recycling: Recycling | None = None
-        if config.redo_every and self.regeneration is not None:
-            layers = hidden_layers(policy)
-            self.recycling = Recycling(layers, self.regeneration, self.optimizer, config.redo_every, config.redo_tau)
+        self.recycling = self._recycling()
         self.consolidation: Consolidation | None = None
         self.task_changes = TaskChanges() if config.needs_task_changes else None
         if config.ewc:
@@ -155,6 +154,19 @@ class PPO:
         self._bf16 = config.precision == "bf16" and has_bf16(device)
         if config.precision == "bf16" and not self._bf16:
             warnings.warn(f"{device} has no instructions for bf16: products are float32", stacklevel=2)
+
+    def _recycling(self) -> Recycling | None:
+        """Return the method that recycles hidden units; None without one."""
+        config = self.config
+        if self.regeneration is None:
+            return None
+        layers = hidden_layers(self.policy)
+        if config.redo_every:
+            return Redo(layers, self.regeneration, self.optimizer, config.redo_every, config.redo_tau)
+        if config.continual_backprop:
+            rate = config.continual_backprop
+            return ContinualBackprop(layers, self.regeneration, self.optimizer, rate, config.maturity)
+        return None
 
     def close(self) -> None:
         """End what was begun for learning: nothing here."""

@@ -43,6 +43,9 @@ class PPOConfig:
         redo_every: recycle dormant hidden units (ReDo) after every so many updates: fresh weights come in, nothing goes
             out; 0 is never.
         redo_tau: activity, as a share of the mean of its layer, up to which a unit is dormant for that.
+        continual_backprop: share ρ of the mature hidden units that is recycled after every update, those of least use
+            (continual backprop); 0 is none.
+        maturity: updates that a unit is left in peace after it was made or recycled, for that.
         ewc: weight λ of online EWC's penalty, λ / 2 times the squared distance of the weights from those at the last
             change of task, each by its importance for the tasks until then; it must be told when the task changes
             (`boundary` flag or task_id, all lives at once); 0 is none.
@@ -75,6 +78,8 @@ class PPOConfig:
     shrink_perturb: Share = 0.0
     redo_every: Annotated[int, Within(0)] = 0
     redo_tau: Share = 0.025
+    continual_backprop: Share = 0.0
+    maturity: Annotated[int, Within(0)] = 50
     ewc: NotNegative = 0.0
     ewc_decay: Share = 1.0
     reset_at_boundary: Literal["on", "off"] = "off"
@@ -89,6 +94,11 @@ class PPOConfig:
             ValueError: if one is wrong, or two exclude each other.
         """
         check(self)
+        if self.redo_every and self.continual_backprop:
+            raise ValueError(
+                "redo_every and continual_backprop recycle units each in its way, one at a time: "
+                f"redo_every={self.redo_every}, continual_backprop={self.continual_backprop:g}"
+            )
         for name in ("ewc", "clear"):
             if getattr(self, name) and self.reset_at_boundary == "on":
                 raise ValueError(

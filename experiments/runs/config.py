@@ -74,6 +74,8 @@ _BEFORE: dict[str, Any] = {
     "shrink_perturb": 0.0,
     "redo_every": 0,
     "redo_tau": 0.025,
+    "continual_backprop": 0.0,
+    "maturity": 50,
     "ewc": 0.0,
     "ewc_decay": 1.0,
     "reset_at_boundary": "off",
@@ -112,6 +114,8 @@ class PPOOverrides:
     shrink_perturb: float | None = None
     redo_every: int | None = None
     redo_tau: float | None = None
+    continual_backprop: float | None = None
+    maturity: int | None = None
     ewc: float | None = None
     ewc_decay: float | None = None
     reset_at_boundary: Literal["on", "off"] | None = None

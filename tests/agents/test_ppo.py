@@ -250,13 +250,22 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(policy_for: Policies, r
     + [(name, nan, "be positive") for name in ("lr", "clip_epsilon", "advantage_floor", "max_grad_norm")]
     + [(name, v, r"lie in \[0, 1\]") for name in ("gamma", "life_gamma", "gae_lambda") for v in (-0.1, 1.1, nan)]
     + [(name, value, "not be negative") for name in ("entropy_coef", "value_coef", "target_kl") for value in (-1, nan)]
-    + [(name, v, r"lie in \[0, 1\]") for name in ("shrink_perturb", "redo_tau", "ewc_decay") for v in (-0.1, 1.1, nan)]
+    + [
+        (name, value, r"lie in \[0, 1\]")
+        for name in ("shrink_perturb", "redo_tau", "continual_backprop", "ewc_decay")
+        for value in (-0.1, 1.1, nan)
+    ]
     + [(name, value, "not be negative") for name in ("l2_init", "ewc") for value in (-1, nan)]
-    + [(name, -1, "not be negative") for name in ("tbptt", "redo_every")],
+    + [(name, -1, "not be negative") for name in ("tbptt", "redo_every", "maturity")],
 )
 def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must {rule}.*: {name}={value}"):
         PPOConfig(**{name: value})
+
+
+def test_units_are_recycled_in_one_way() -> None:
+    with pytest.raises(ValueError, match=r"one at a time: redo_every=3, continual_backprop=0\.01"):
+        PPOConfig(redo_every=3, continual_backprop=0.01)
 
 
 @pytest.mark.parametrize(("name", "value"), [("ewc", 2.0), ("clear", 3)])

@@ -1,4 +1,4 @@
-"""Dormant units get fresh weights in, none out, and no moments; all else stays."""
+"""Recycled units get fresh weights in, none out, and no moments; all else stays."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from lifelong.agents import PPO, ActorCritic, Agent, Backbone, Encoder, PPOConfi
 from lifelong.agents.dormant_units import HiddenLayer, activity, dormant, hidden_layers, unit_activities
 from lifelong.agents.parallel_ppo import ParallelPPO
 from lifelong.agents.ppo import Given, entries
-from lifelong.agents.recycling import Recycling
+from lifelong.agents.redo import Redo
 from lifelong.agents.regeneration import Regeneration
 from lifelong.envs import make_stream
 from lifelong.memory import make_memory
@@ -21,7 +21,7 @@ from lifelong.memory import make_memory
 X = torch.tensor([[1.0], [2.0], [-3.0]])
 
 
-def three_units() -> tuple[nn.Sequential, Recycling, torch.optim.Adam]:
+def three_units() -> tuple[nn.Sequential, Redo, torch.optim.Adam]:
     """Return a network whose second unit of three puts out nothing for X, after a step of Adam."""
     network = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1))
     with torch.no_grad():
@@ -34,7 +34,7 @@ def three_units() -> tuple[nn.Sequential, Recycling, torch.optim.Adam]:
     optimizer.step()
     with torch.no_grad():
         network[0].weight[1], network[0].bias[1], network[2].weight[0, 1] = 0.0, -1.0, 5.0
-    return network, Recycling([layer], regeneration, optimizer, every=2, tau=0.025), optimizer
+    return network, Redo([layer], regeneration, optimizer, every=2, tau=0.025), optimizer
 
 
 def test_a_dead_unit_is_drawn_anew_and_the_function_stays() -> None:
@@ -154,20 +154,22 @@ def test_a_channel_of_pixels_is_a_unit() -> None:
         assert max(image.conv[0].bias[2].abs(), image.conv[2].bias[5].abs()) < 1
 
 
-def test_acting_and_learning_go_on_with_the_new_weights() -> None:
+@pytest.mark.parametrize("method", [{"redo_every": 1, "redo_tau": 0.8}, {"continual_backprop": 0.3, "maturity": 0}])
+def test_acting_and_learning_go_on_with_the_new_weights(method: dict[str, Any]) -> None:
     env = make_stream("cued-recall", num_envs=4, cues=3)
     agent = Agent.for_spaces(env, "gated_delta", width=8, seed=0)
-    learner, rollout = PPO(agent, PPOConfig(redo_every=1, redo_tau=0.8)), Rollout(agent, env)
+    learner, rollout = PPO(agent, PPOConfig(**method)), Rollout(agent, env)
     told = [learner.learn(rollout.collect(8)) for _ in range(3)]
     assert told[0]["recycled_units"] > 0
     assert told[-1]["recycled_units"] > told[0]["recycled_units"]
     assert max(numbers["ratio_error"] for numbers in told) < 1e-4
 
 
-def test_several_processes_recycle_in_shared_memory() -> None:
+@pytest.mark.parametrize("method", [{"redo_every": 1, "redo_tau": 0.8}, {"continual_backprop": 0.3, "maturity": 0}])
+def test_several_processes_recycle_in_shared_memory(method: dict[str, Any]) -> None:
     env = make_stream("cued-recall", num_envs=4, cues=3)
     agent = Agent.for_spaces(env, "gated_delta", width=8, seed=0)
-    learner, rollout = ParallelPPO(agent, PPOConfig(redo_every=1, redo_tau=0.8), processes=2), Rollout(agent, env)
+    learner, rollout = ParallelPPO(agent, PPOConfig(**method), processes=2), Rollout(agent, env)
     places = [x.data_ptr() for x in agent.policy.parameters()]
     try:
         told = [learner.learn(rollout.collect(8)) for _ in range(2)]

@@ -118,9 +118,10 @@ def assert_same(found: Path, wanted: Path) -> None:
     if open_run(wanted).learning.normalize_reward == "on":
         parts.add("return_scale")
     learning = open_run(wanted).learning
-    if learning.l2_init or learning.redo_every or learning.reset_at_boundary == "on":
+    recycled = learning.redo_every or learning.continual_backprop
+    if learning.l2_init or recycled or learning.reset_at_boundary == "on":
         parts.add("initial")
-    if learning.redo_every:
+    if recycled:
         parts.add("recycling")
     if learning.ewc:
         parts.add("consolidation")
@@ -252,6 +253,7 @@ STORIES: dict[str, dict[str, Any]] = {
     "a working memory": {"stream": "gym:CartPole-v1", "stream_options": (), "working_memory": "gru"},
     "weights that are renewed": {"l2_init": 1e-2, "shrink_perturb": 1e-2},
     "units that are recycled": {"redo_every": 2, "redo_tau": 0.8},
+    "units of least use that are recycled": {"continual_backprop": 0.1, "maturity": 2},
     "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
     "weights that are consolidated": {**CYCLE, "boundary": "flag", "ewc": 10.0, "ewc_decay": 0.5},
     "weights that begin anew": {**CYCLE, "boundary": "task_id", "reset_at_boundary": "on"},
