@@ -15,12 +15,13 @@ that reveal the answer in the next episode, the last task is not asked: its answ
 
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
+from gymnasium.vector import VectorEnv
 from rich.console import Console
 from rich.table import Table
 
-from lifelong.agents import BatchedEnv
 from lifelong.envs import TaskStream
 from lifelong.envs.fitted import fit
 from lifelong.envs.noise import Noise
@@ -44,7 +45,7 @@ from lifelong.experiments.runs.summary import MEASURES
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.settings.interference import InterferenceConfig
 
-__all__ = ["InterferenceConfig", "command", "main"]
+__all__ = ["InterferenceConfig", "check_stream", "command", "main", "something_else"]
 
 _LIVES = 64
 
@@ -75,8 +76,8 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         make_env(trained, num_envs=config.lives, life_episodes=None, seed=evaluation_seed(config.seed))
         for _ in range(2)
     )
-    _check_stream(trained.stream, env)
-    something_else = _something_else(config, trained, env)
+    check_stream(trained.stream, env)
+    between = something_else(config, trained, env)
     agent = make_agent(trained, env)
     facts = load_policy(config.run, agent)
     before = config.before or training_horizon(trained, facts["mean_length"])
@@ -88,7 +89,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
             agent,
             env,
             copies,
-            something_else,
+            between,
             before=before,
             grid=grid,
             least_lag=2 if recalled else 1,
@@ -97,7 +98,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
             seed=config.seed,
             progress=lambda lived: progress.update(lived, {}),
         )
-    for stream in (env, copies):
+    for stream in (env, copies, between):
         stream.close()
     if not rows["life"].size:
         raise UserError(f"there is nothing to ask: no task was met within before={before} steps, but perhaps the last")
@@ -140,8 +141,12 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
     return curve
 
 
-def _check_stream(name: str, env: TaskStream) -> None:
+def check_stream(name: str, env: TaskStream) -> None:
     """Validate that what a memory retains of this stream can be asked for in copies.
+
+    Args:
+        name: of the stream.
+        env: that was made of it.
 
     Raises:
         UserError: if it cannot.
@@ -156,8 +161,13 @@ def _check_stream(name: str, env: TaskStream) -> None:
         raise UserError(f"lives of stream {name!r} cannot be copied: {env.unforkable}")
 
 
-def _something_else(config: InterferenceConfig, trained: TrainConfig, env: TaskStream) -> BatchedEnv:
+def something_else(config: InterferenceConfig, trained: TrainConfig, env: TaskStream) -> VectorEnv[Any, Any, Any]:
     """Return what comes between, in the agent's spaces.
+
+    Args:
+        config: of the measurement.
+        trained: settings of the agent's run.
+        env: where it lives.
 
     Raises:
         UserError: if there is no such stream, or its spaces do not fit.
@@ -176,6 +186,7 @@ def _something_else(config: InterferenceConfig, trained: TrainConfig, env: TaskS
     try:
         return fit(stream, *spaces)
     except ValueError as error:
+        stream.close()
         raise UserError(
             f"an agent of {trained.stream!r} cannot live in stream {config.by!r}: {error}; noise fits always"
         ) from error

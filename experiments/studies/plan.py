@@ -19,6 +19,7 @@ import torch
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.associative_recall.equal_size import DIALS, memory_settings
+from lifelong.experiments.interference import InterferenceConfig, check_stream, something_else
 from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.build import make_agent, one_memory
 from lifelong.experiments.runs.build_env import make_env
@@ -137,6 +138,9 @@ def _check_streams(file: StudyFile, config: TrainConfig) -> None:
             try:
                 if probe is not None:
                     check_probe(env, config.stream, probe.lags, probe.meetings)
+                if isinstance(asked, InterferenceConfig):
+                    check_stream(config.stream, env)
+                    something_else(replace(asked, lives=1), config, env).close()
             finally:
                 env.close()
         except UserError as error:

@@ -77,6 +77,16 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
         ),
         (
             'name = "far"',
+            'name = "left"\nby = "interference"\ndisturbed_by = "rooms"\n\n[[test]]\nname = "far"',
+            "6: test 'left': an agent of 'cued-recall' cannot live in stream 'rooms': ",
+        ),
+        (
+            'name = "far"',
+            'name = "left"\nby = "interference"\ndisturbed_by = "roomz"\n\n[[test]]\nname = "far"',
+            "6: test 'left': no stream 'roomz'; did you mean 'rooms'?",
+        ),
+        (
+            'name = "far"',
             'name = "whole"\nby = "training"\ntimes = 2\n\n[[test]]\nname = "far"',
             "9: a test by training measures the rows that it left and has no settings, got times",
         ),
