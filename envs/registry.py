@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lifelong.envs.stream import TaskStream
     from lifelong.envs.vector_env import VectorStream
 
-__all__ = ["IDS", "STREAMS", "known_streams", "make_single", "make_stream", "make_vector"]
+__all__ = ["IDS", "STREAMS", "find_stream", "known_streams", "make_single", "make_stream", "make_vector"]
 
 STREAMS = table(
     "lifelong.envs",
@@ -83,6 +83,9 @@ STREAMS = table(
 _TITLES = {"cartpole": "CartPole", "cw10": "CW10", "cw20": "CW20"}
 """Spelling of name parts in ids that are not simply capitalised."""
 
+_PLUG_INS = "lifelong.streams"
+"""Entry-point group."""
+
 IDS: dict[str, str] = {
     "".join(_TITLES.get(word, word.capitalize()) for word in name.split("-")): name
     for name in STREAMS
@@ -93,7 +96,19 @@ IDS: dict[str, str] = {
 
 def known_streams() -> dict[str, Entry]:
     """Return the built-in streams and those of installed plug-ins (entry-point group `lifelong.streams`)."""
-    return known(STREAMS, "lifelong.streams")
+    return known(STREAMS, _PLUG_INS)
+
+
+def find_stream(name: str) -> Entry:
+    """Return the entry of a stream.
+
+    Args:
+        name: a key of `known_streams()` (`-` and `_` are the same).
+
+    Raises:
+        KeyError: if no stream has that name; names the nearest.
+    """
+    return find("stream", name, STREAMS, ", or gym:<id of gymnasium>, or a .toml file", group=_PLUG_INS)
 
 
 def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options: Any) -> "TaskStream":
@@ -147,7 +162,7 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
             options["tasks"], drifts = drifting(env_id, drifts, env_kwargs or {}), None
         options = {"tasks": GymTask(env_id, kwargs=env_kwargs or {})} | options
     else:
-        entry = find("stream", name, known_streams(), ", or gym:<id of gymnasium>, or a .toml file")
+        entry = find_stream(name)
     factory = load("stream", entry.target)
     if "env_workers" in options and not _takes(factory, "env_workers"):
         workers = options.pop("env_workers")

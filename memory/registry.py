@@ -350,13 +350,16 @@ MEMORIES = table(
 )
 
 
+_PLUG_INS = "lifelong.memories"
+"""Entry-point group."""
+
 WRAPPERS = {"cached": "cached", "metaplastic": "meta_mamba2"}
 """Words before a colon and another memory's name, and the entry that takes that one as its `host`."""
 
 
 def known_memories() -> dict[str, Entry]:
     """Return the built-in memories and those of installed plug-ins (entry-point group `lifelong.memories`)."""
-    return known(MEMORIES, "lifelong.memories")
+    return known(MEMORIES, _PLUG_INS)
 
 
 def find_memory(name: str) -> Entry:
@@ -372,7 +375,7 @@ def find_memory(name: str) -> Entry:
     """
     word, colon, host = name.partition(":")
     if not colon:
-        return find("memory", name, known_memories(), ", or package.module:Class")
+        return find("memory", name, MEMORIES, ", or package.module:Class", group=_PLUG_INS)
     if word in WRAPPERS:
         entry, wrapped = MEMORIES[WRAPPERS[word]], find_memory(host)
         return entry._replace(summary=f"{word}: {wrapped.summary or host}", options={"host": host})

@@ -44,7 +44,7 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
     with as_user_error(RuntimeError):
         _begin_part(config, "memory")
         layers = [one_memory(config) for _ in range(config.layers)]
-        if config.memory.replace("-", "_") not in known_memories() and plug_in_memories(layers[0]):
+        if plug_in_memories(layers[0]) and config.memory.replace("-", "_") not in known_memories():
             check_memory(layers[0], long_life=1000)
         _begin_part(config, "working memory")
         working_memory = config.working_memory or "off"

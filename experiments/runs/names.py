@@ -2,12 +2,11 @@
 
 import re
 
-from lifelong.envs.registry import known_streams
+from lifelong.envs.registry import find_stream
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.envs.suites import check_registered
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.memory.registry import find_memory
-from lifelong.registry import find
 
 __all__ = ["check_memories", "check_stream"]
 
@@ -44,11 +43,15 @@ def check_stream(name: str) -> None:
     if _is_gymnasium_id(name):
         raise UserError(f"no stream {name!r}; did you mean 'gym:{name}'?")
     with as_user_error():
-        find("stream", name, known_streams(), ", or gym:<id of gymnasium>, or a .toml file")
+        find_stream(name)
 
 
 def _is_gymnasium_id(name: str) -> bool:
     """Return whether a name that is no stream's looks like an id of gymnasium: `[module:][namespace/]Name-v0`."""
-    if name.replace("_", "-") in known_streams():
+    if re.fullmatch(r"([\w.]+:)?([\w-]+/)?[\w:.-]+-v\d+", name) is None:
         return False
-    return re.fullmatch(r"([\w.]+:)?([\w-]+/)?[\w:.-]+-v\d+", name) is not None
+    try:
+        find_stream(name)
+    except KeyError:
+        return True
+    return False

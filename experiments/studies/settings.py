@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from lifelong.agents.ppo_config import PPOConfig
-from lifelong.envs import known_streams
+from lifelong.envs.registry import find_stream
 from lifelong.envs.stream_file import is_stream_file, read_stream_file
 from lifelong.experiments.adaptation import AdaptationConfig
 from lifelong.experiments.associative_recall.equal_size import memory_settings
@@ -22,7 +22,7 @@ from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.studies.formula import TRAINING
 from lifelong.experiments.studies.study_file import Arm, Place, StudyFile, Test
-from lifelong.registry import find, load, unknown
+from lifelong.registry import load, unknown
 from lifelong.schema import read_value, shown
 
 __all__ = ["TESTS", "check_test", "test_config", "train_config"]
@@ -157,11 +157,7 @@ def _stream_settings(stream: str) -> set[str]:
         with as_user_error():
             stream = read_stream_file(stream, trust=True).stream or "gym:"  # nothing else of it is used here
     with as_user_error():
-        target = (
-            "lifelong.envs.gym_stream:GymStream"
-            if stream.startswith("gym:")
-            else find("stream", stream, known_streams(), ", or gym:<id of gymnasium>, or a .toml file").target
-        )
+        target = "lifelong.envs.gym_stream:GymStream" if stream.startswith("gym:") else find_stream(stream).target
         names = set(inspect.signature(load("stream", target)).parameters)
     return (names | {"drifts", "drift_schedule"}) - {"self", "num_envs", "seed", "tasks", "env_workers"}
 

@@ -52,14 +52,15 @@ def table(package: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     return {name: entry._replace(target=f"{package}.{entry.target}") for name, entry in entries.items()}
 
 
-def known(built_in: dict[str, Entry], group: str) -> dict[str, Entry]:
+def known(built_in: Mapping[str, Entry], group: str) -> dict[str, Entry]:
     """Return the built-in entries and those of installed plug-ins.
 
     Args:
         built_in: entries by name; they win over a plug-in of the same name.
         group: entry-point group of the plug-ins.
     """
-    return {point.name: Entry(point.value, f"plug-in {point.value}") for point in entry_points(group=group)} | built_in
+    plug_ins = {point.name: Entry(point.value, f"plug-in {point.value}") for point in entry_points(group=group)}
+    return plug_ins | dict(built_in)
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
@@ -87,7 +88,13 @@ def _short(names: Iterable[str]) -> str:
 
 
 def find(
-    kind: str, name: str, entries: Mapping[str, Entry], otherwise: str = "", *, written: Callable[[str], str] = str
+    kind: str,
+    name: str,
+    entries: Mapping[str, Entry],
+    otherwise: str = "",
+    *,
+    group: str = "",
+    written: Callable[[str], str] = str,
 ) -> Entry:
     """Return the entry of a name, in which `-` and `_` are the same.
 
@@ -96,18 +103,26 @@ def find(
         name: of the entry.
         entries: by name.
         otherwise: what else would be understood, for the error: ", or package.module:Class".
+        group: entry-point group of plug-ins, which are read from disk where no entry has the name; empty if none.
         written: how a known name is listed in the error, such as with its settings.
 
     Raises:
         KeyError: if there is none; names the nearest and lists all.
     """
-    folded = {key.replace("_", "-"): entry for key, entry in entries.items()}
-    try:
-        return folded[name.replace("_", "-")]
-    except KeyError:
-        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
-        listed = _short(written(key) for key in sorted(entries))
-        raise KeyError(f"no {kind} {shown!r}{nearest(shown, entries)} known: {listed}{otherwise}") from None
+    found = _of_name(name, entries)
+    if found is None and group:
+        entries = known(entries, group)
+        found = _of_name(name, entries)
+    if found is not None:
+        return found
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    listed = _short(written(key) for key in sorted(entries))
+    raise KeyError(f"no {kind} {shown!r}{nearest(shown, entries)} known: {listed}{otherwise}")
+
+
+def _of_name(name: str, entries: Mapping[str, Entry]) -> Entry | None:
+    folded = name.replace("_", "-")
+    return next((entry for key, entry in entries.items() if key.replace("_", "-") == folded), None)
 
 
 def load(kind: str, target: str) -> Any:
