@@ -8,7 +8,7 @@ The whole is pure: it returns the new state of the memory and keeps none.
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from gymnasium import spaces
@@ -24,7 +24,10 @@ from lifelong.agents.history import has_history
 from lifelong.agents.squashed_normal import SquashedNormal
 from lifelong.mask_entry import at_path, mask_path
 
-__all__ = ["ACTION_STD", "ActionStd", "ActorCritic"]
+__all__ = ["ACTION_STD", "ActionStd", "ActorCritic", "Heads"]
+
+Heads = Literal["one", "task"]
+"""One map of the hidden vector to actions and value for all tasks, or one for each."""
 
 _LEAST_STD = 0.01
 """What standard deviations that depend on the state stay above."""
@@ -45,10 +48,12 @@ class ActorCritic(TensorDictModuleBase):
         action_std: what the standard deviation of actions in a Box (before tanh) depends on: the `state`, or nothing
             (`free`: one learned number for each).
         initial_std: what it is at first.
+        heads: maps of `hidden` to actions and value: `one` for all tasks, or one for each `task` that observations
+            tell. Heads of other tasks get no gradients.
 
     Raises:
-        ValueError: if there is no distribution over this action space, the widths differ, `action_std` is unknown, or
-            `initial_std` is not finite and above 0.01.
+        ValueError: if there is no distribution over this action space, the widths differ, `action_std` or `heads` is
+            unknown, `initial_std` is not finite and above 0.01, or observations do not tell the task that has a head.
     """
 
     in_keys = ("observation", "state", "start")
@@ -61,8 +66,11 @@ class ActorCritic(TensorDictModuleBase):
         action_space: spaces.Space[Any],
         action_std: ActionStd = "state",
         initial_std: float = 1.0,
+        heads: Heads = "one",
     ) -> None:
         super().__init__()
+        if heads not in get_args(Heads):
+            raise ValueError(f"heads must be one of {', '.join(get_args(Heads))}, got {heads!r}")
         if action_std not in ACTION_STD:
             raise ValueError(f"action_std must be one of {', '.join(ACTION_STD)}, got {action_std!r}")
         if not (initial_std > _LEAST_STD and math.isfinite(initial_std)):
@@ -72,9 +80,12 @@ class ActorCritic(TensorDictModuleBase):
         if backbone.working and not has_history(encoder.space):
             raise ValueError(f"a working memory needs the entry episode_start of observations, got {encoder.space}")
         self.encoder, self.backbone = encoder, backbone
+        self.tasks = _tasks(encoder.space) if heads == "task" else 0
+        """Tasks that have heads of their own; 0 if all share one."""
+        width = backbone.width * max(self.tasks, 1)
         self.head = ActionHead(action_space)
-        self.actor = actor_of(backbone.width, self.head, action_std, initial_std)
-        value = nn.Linear(backbone.width, 1)
+        self.actor = actor_of(width, self.head, action_std, initial_std)
+        value = nn.Linear(width, 1)
         nn.init.orthogonal_(value.weight, 0.1)
         nn.init.zeros_(value.bias)
         self.critic = TensorDictModule(value, in_keys=["hidden"], out_keys=["state_value"])
@@ -93,20 +104,33 @@ class ActorCritic(TensorDictModuleBase):
             start: [B] or [B, T] bool, true where a step is the first of a life; None: nowhere but where `state` says.
 
         Returns:
-            hidden: [B, D] or [B, T, D].
+            hidden: [B, D] or [B, T, D]; with a head for each of K tasks [..., K D], zero but at the present one.
             state: [B] after the last step.
         """
         x = self.encoder(observation)
         run = self.backbone.step if x.ndim == 2 else self.backbone
-        if not self.backbone.working:
-            return run(x, state, start)
-        return run(x, state, start, observation["episode_start",][..., 0] > 0)
+        anew = (observation["episode_start",][..., 0] > 0,) if self.backbone.working else ()
+        hidden, state = run(x, state, start, *anew)
+        return (self.of_task(hidden, observation["task",]) if self.tasks else hidden), state
+
+    def of_task(self, hidden: Tensor, task: Tensor) -> Tensor:
+        """Return what the heads of all tasks read, zero but for the present one.
+
+        Args:
+            hidden: [..., D].
+            task: [...] number of the present task.
+
+        Returns:
+            [..., K D].
+        """
+        here = nn.functional.one_hot(task.long(), self.tasks).to(hidden.dtype)
+        return (here[..., None] * hidden[..., None, :]).flatten(-2)
 
     def distribution(self, hidden: Tensor, mask: Tensor | None = None) -> Distribution:
         """Return the distribution over actions, batch [...].
 
         Args:
-            hidden: [..., D].
+            hidden: [..., D], as `trunk` returns it.
             mask: [..., n] bool, which choices are legal; None: all.
         """
         return self._over_actions(self._arguments(hidden), mask)
@@ -259,3 +283,15 @@ class ActorCritic(TensorDictModuleBase):
         tensordict["state_value"] = self.value(hidden)[..., None]
         tensordict["next", "state"] = state
         return tensordict
+
+
+def _tasks(space: spaces.Space[Any]) -> int:
+    """Return how many tasks observations tell apart.
+
+    Raises:
+        ValueError: if they do not tell the task.
+    """
+    task = space["task"] if isinstance(space, spaces.Dict) and "task" in space.spaces else None
+    if not isinstance(task, spaces.Discrete):
+        raise ValueError(f"heads of tasks need the entry task of observations (boundary=task_id), got {space}")
+    return int(task.n)

@@ -67,7 +67,8 @@ class BoundPolicy:
         self._one_choice = isinstance(policy.head.space, spaces.Discrete)
         bias, weight = (torch.cat([getattr(z, n).detach() for z in policy.output_maps]) for n in ("bias", "weight"))
         self._outputs = torch.zeros(B, len(bias))
-        self._heads = partial(torch.addmm, bias, hidden, weight.T, out=self._outputs)
+        self._hidden, self._of_heads = hidden, torch.zeros(B, weight.shape[1]) if policy.tasks else hidden
+        self._heads = partial(torch.addmm, bias, self._of_heads, weight.T, out=self._outputs)
 
     @property
     def state(self) -> TensorDict:
@@ -103,6 +104,8 @@ class BoundPolicy:
             np.logical_or(begins, self._episode_start[:, t, 0] > 0, out=self._anew.numpy())
         self._encode()
         self._layers()
+        if self.policy.tasks:
+            self._of_heads.copy_(self.policy.of_task(self._hidden, self._observations["task",][:, t]))
         self._heads()
         action, log_prob = self._draw(mask)
         if not t:

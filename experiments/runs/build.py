@@ -55,7 +55,12 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
         backbone = Backbone(layers, config.expansion, config.residual, working)
         _begin_part(config, "heads")
         agent = ActorCritic(
-            encoder, backbone, env.single_action_space, config.action_std or "state", config.initial_std or 1.0
+            encoder,
+            backbone,
+            env.single_action_space,
+            config.action_std or "state",
+            config.initial_std or 1.0,
+            config.heads,
         )
         return agent.to(device)
 

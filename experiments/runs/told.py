@@ -19,6 +19,10 @@ def check_told(config: TrainConfig, env: TaskStream) -> None:
         UserError: if not; says what is needed and what was given.
     """
     given, lives = config.learning.needs_task_changes, config.num_envs or 1
+    if config.heads == "task" and env.boundary != "task_id":
+        raise UserError(
+            f"heads=task needs to be told the task, which boundary=task_id does, got boundary={env.boundary}"
+        )
     if not given:
         return
     method = given.partition("=")[0]

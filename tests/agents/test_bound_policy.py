@@ -12,8 +12,9 @@ import torch
 from gymnasium import spaces
 from tensordict import TensorDict
 
-from lifelong.agents import PPO, ActorCritic, Agent, PPOConfig, Rollout, Segment, bound_policy
+from lifelong.agents import PPO, ActorCritic, Agent, Backbone, Encoder, PPOConfig, Rollout, Segment, bound_policy
 from lifelong.envs import GymStream, GymTask, make_stream
+from lifelong.memory import make_memory
 
 
 @pytest.fixture
@@ -74,6 +75,17 @@ def test_lives_are_the_same(memory: str, options: dict[str, Any], bindings: list
         return Agent.for_spaces(env, memory, width=16, layers=2, seed=0), env
 
     same_lives(make, bindings, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"deterministic": True}])
+def test_so_they_are_with_a_head_for_each_task(options: dict[str, Any], bindings: list[Any]) -> None:
+    def make() -> tuple[Any, Any]:
+        env = make_stream("rooms", num_envs=4, task="empty-5x5,lavagaps5", boundary="task_id", schedule="cyclic:1")
+        torch.manual_seed(0)
+        encoder, backbone = Encoder(env.single_observation_space, 16), Backbone([make_memory("gated_delta", 16)])
+        return ActorCritic(encoder, backbone, env.single_action_space, heads="task"), env
+
+    same_lives(make, bindings, lengths=(40, 40), **options)
 
 
 @pytest.mark.parametrize("residual", ["sum", "gated"])

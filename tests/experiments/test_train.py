@@ -257,6 +257,7 @@ STORIES: dict[str, dict[str, Any]] = {
     "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
     "weights that are consolidated": {**CYCLE, "boundary": "flag", "ewc": 10.0, "ewc_decay": 0.5},
     "weights that begin anew": {**CYCLE, "boundary": "task_id", "reset_at_boundary": "on"},
+    "a head for each task": {**CYCLE, "boundary": "task_id", "heads": "task"},
     "kept experience": {"clear": 3},
     "kept experience without a memory": {"clear": 3, "memory": "none"},
     "kept masks": {"stream": "gym:Locked-v0", "stream_options": (), "clear": 3},

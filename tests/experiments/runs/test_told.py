@@ -43,6 +43,10 @@ TOGETHER = (
             "reset_at_boundary needs to be told when the task changes, which boundary flag or task_id does: "
             "reset_at_boundary=on, boundary=none",
         ),
+        (
+            {"ewc": 0.0, "heads": "task"},
+            "heads=task needs to be told the task, which boundary=task_id does, got boundary=flag",
+        ),
         ({"schedule": "block:20"}, f"{TOGETHER}Block(episodes=20)"),
         ({"only_task": "lavagaps5"}, f"{TOGETHER}Order(tasks=(1,), episodes=1)"),
     ],
