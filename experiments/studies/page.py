@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["check_report", "judgements_table", "write_report"]
 
 PAGE, ROWS, TRIALS = "README.md", "rows.parquet", "trials.json"
+_INSIDE = 6  # arms whose names find room inside a figure
 _SHOWN = {
     "retention": "rho1",
     "adaptation": "new",
@@ -429,7 +430,7 @@ def _figures(evidence: _Evidence) -> Iterator[tuple[str, "Figure"]]:
         bins = _bins(evidence.rows, test.name, quantity)
         if not bins:
             continue
-        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(7.2, max(3.6, 0.22 * len(evidence.rows))), layout="constrained")
         axes = figure.subplots()
         at = [max(low, 0.5) for low, _ in bins]
         for number, (arm, of_seed) in enumerate(evidence.rows.items()):
@@ -445,7 +446,10 @@ def _figures(evidence: _Evidence) -> Iterator[tuple[str, "Figure"]]:
         axes.set_xlabel(_ALONG[test.by])
         axes.set_ylabel(_CURVES[quantity])
         axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(fontsize=8)
+        if len(evidence.rows) > _INSIDE:
+            axes.legend(fontsize=8, handlelength=3.5, loc="upper left", bbox_to_anchor=(1.0, 1.03))
+        else:
+            axes.legend(fontsize=8)
         yield test.name, figure
 
 
