@@ -27,7 +27,7 @@ from lifelong.mask_entry import at_path, mask_path
 __all__ = ["ACTION_STD", "ActionStd", "ActorCritic", "Heads"]
 
 Heads = Literal["one", "task"]
-"""One map of the hidden vector to actions and value for all tasks, or one for each."""
+"""Policy and value head: one of each for all tasks, or one of each per task (multi-head)."""
 
 _LEAST_STD = 0.01
 """What standard deviations that depend on the state stay above."""
@@ -48,8 +48,8 @@ class ActorCritic(TensorDictModuleBase):
         action_std: what the standard deviation of actions in a Box (before tanh) depends on: the `state`, or nothing
             (`free`: one learned number for each).
         initial_std: what it is at first.
-        heads: maps of `hidden` to actions and value: `one` for all tasks, or one for each `task` that observations
-            tell. Heads of other tasks get no gradients.
+        heads: policy and value head: `one` of each for all tasks, or one of each per `task` (multi-head), which
+            observations must tell. Heads of other tasks get no gradients.
 
     Raises:
         ValueError: if there is no distribution over this action space, the widths differ, `action_std` or `heads` is

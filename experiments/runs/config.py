@@ -209,7 +209,8 @@ class TrainConfig:
             bounds are not within [-1, 1] (auto), all (on), none (off).
         action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
         initial_std: what that deviation is at first, before tanh: small ones explore close to what is done already.
-        heads: maps to actions and value: `one` for all tasks, or one for each `task`, which boundary=task_id tells.
+        heads: policy and value head: `one` of each for all tasks, or one of each per `task` (multi-head), which
+            boundary=task_id tells.
         paired_weights: whether each part of the agent (encoder, memory, MLPs, heads) draws its initial weights from
             random numbers of its own, so that agents of one seed that differ in one part begin alike in the others.
         preset: name of the preset that gives what is not said: a stream's, or a family's of environments, such as
