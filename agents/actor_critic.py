@@ -16,11 +16,13 @@ from tensordict import TensorDict
 from tensordict.nn import TensorDictModule, TensorDictModuleBase
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.func import functional_call
 
 from lifelong.agents.action_heads import ACTION_STD, ActionHead, ActionStd, actor_of, masked
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.encoder import Encoder
 from lifelong.agents.history import has_history
+from lifelong.agents.packing import Packing
 from lifelong.agents.squashed_normal import SquashedNormal
 from lifelong.mask_entry import at_path, mask_path
 
@@ -28,6 +30,9 @@ __all__ = ["ACTION_STD", "ActionStd", "ActorCritic", "Heads"]
 
 Heads = Literal["one", "task"]
 """Policy and value head: one of each for all tasks, or one of each per task (multi-head)."""
+
+_SHARED = ("encoder.", "backbone.")
+"""What names of weights begin with that tasks may share."""
 
 _LEAST_STD = 0.01
 """What standard deviations that depend on the state stay above."""
@@ -50,10 +55,13 @@ class ActorCritic(TensorDictModuleBase):
         initial_std: what it is at first.
         heads: policy and value head: `one` of each for all tasks, or one of each per `task` (multi-head), which
             observations must tell. Heads of other tasks get no gradients.
+        packed: whether all other weights are shared among tasks too (PackNet); see `packing.py`. It needs heads of
+            tasks, and a memory without state.
 
     Raises:
         ValueError: if there is no distribution over this action space, the widths differ, `action_std` or `heads` is
-            unknown, `initial_std` is not finite and above 0.01, or observations do not tell the task that has a head.
+            unknown, `initial_std` is not finite and above 0.01, observations do not tell the task that has a head, or
+            weights cannot be shared.
     """
 
     in_keys = ("observation", "state", "start")
@@ -67,6 +75,8 @@ class ActorCritic(TensorDictModuleBase):
         action_std: ActionStd = "state",
         initial_std: float = 1.0,
         heads: Heads = "one",
+        *,
+        packed: bool = False,
     ) -> None:
         super().__init__()
         if heads not in get_args(Heads):
@@ -89,6 +99,27 @@ class ActorCritic(TensorDictModuleBase):
         nn.init.orthogonal_(value.weight, 0.1)
         nn.init.zeros_(value.bias)
         self.critic = TensorDictModule(value, in_keys=["hidden"], out_keys=["state_value"])
+        self.packing = self._packing() if packed else None
+        """Which tasks read which weights; None if all read all."""
+
+    def _packing(self) -> Packing:
+        """Return the owners of weights that tasks share.
+
+        Raises:
+            ValueError: if they cannot be shared.
+        """
+        if not self.tasks:
+            raise ValueError("weights that tasks share need heads of their own: heads must be task, got one")
+        if kept := list(self.backbone.initial_state(1).keys(True, True)):
+            raise ValueError(
+                "weights that tasks share need a memory without state, which one task would write and another read, "
+                f"such as none; this one has the state {kept[0]}"
+            )
+        parameters = dict(self.named_parameters())
+        shared = {name: x for name, x in parameters.items() if name.startswith(_SHARED)}
+        maps = [linear.weight for linear in self.output_maps]
+        heads = {name: x for name, x in parameters.items() if any(x is weight for weight in maps)}
+        return Packing(shared, heads, self.tasks)
 
     def trunk(
         self,
@@ -107,11 +138,32 @@ class ActorCritic(TensorDictModuleBase):
             hidden: [B, D] or [B, T, D]; with a head for each of K tasks [..., K D], zero but at the present one.
             state: [B] after the last step.
         """
+        if self.packing is not None:
+            return self._packed(self.packing, observation)
         x = self.encoder(observation)
         run = self.backbone.step if x.ndim == 2 else self.backbone
         anew = (observation["episode_start",][..., 0] > 0,) if self.backbone.working else ()
         hidden, state = run(x, state, start, *anew)
         return (self.of_task(hidden, observation["task",]) if self.tasks else hidden), state
+
+    def _packed(
+        self, packing: Packing, observation: TensorDict | Mapping[tuple[str, ...], Tensor]
+    ) -> tuple[Tensor, TensorDict]:
+        """Return what `trunk` does, each step by the weights that its task reads."""
+        task = observation["task",].long()
+        ranks, parameters = packing.rank[task], dict(self.named_parameters())
+        hidden: Tensor | None = None
+        for rank in ranks.unique().tolist():
+            weights = packing.read_by(rank, parameters)
+            encoder, backbone = (
+                {name.removeprefix(part): x for name, x in weights.items() if name.startswith(part)} for part in _SHARED
+            )
+            x = functional_call(self.encoder, encoder, (observation,))
+            y, _ = functional_call(self.backbone, backbone, (x if x.ndim == 3 else x[:, None],))
+            y = y.view(x.shape)
+            hidden = y if hidden is None else torch.where((ranks == rank)[..., None], y, hidden)
+        assert hidden is not None  # noqa: S101  there is at least one step
+        return self.of_task(hidden, task), self.backbone.initial_state(len(task))
 
     def of_task(self, hidden: Tensor, task: Tensor) -> Tensor:
         """Return what the heads of all tasks read, zero but for the present one.

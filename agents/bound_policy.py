@@ -29,9 +29,9 @@ Path = tuple[str, ...]
 
 
 def fits(policy: ActorCritic) -> bool:
-    """Return whether a policy can be bound: plain parts of float32 on the CPU, with compiled loops, and no hooks."""
+    """Return whether a policy can be bound: plain, of float32 on the CPU, with compiled loops and no hooks."""
     plain = type(policy) is ActorCritic and type(policy.encoder) is Encoder and type(policy.backbone) is Backbone
-    if not plain or vars(policy).keys() & {"trunk", "outputs", "act", "draw"}:
+    if not plain or policy.packing is not None or vars(policy).keys() & {"trunk", "outputs", "act", "draw"}:
         return False
     if any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules()):
         return False

@@ -26,6 +26,7 @@ from lifelong.agents.discounts import discounts
 from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
+from lifelong.agents.packnet import PackNet
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
 from lifelong.agents.recycling import Recycling
@@ -150,6 +151,7 @@ class PPO:
         self.task_changes = TaskChanges() if config.needs_task_changes else None
         if config.ewc:
             self.consolidation = Consolidation(dict(policy.named_parameters()), config.ewc, config.ewc_decay)
+        self.packnet = PackNet(policy, config, generator) if config.packnet else None
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
         if config.precision == "bf16" and not self._bf16:
@@ -295,14 +297,27 @@ class PPO:
                 total.addcmul_(gradient, gradient)
         return {name: total / chosen.sum() for name, total in found.items()}
 
-    def _observe_changes(self, segment: Segment, given: Given) -> None:
-        """Look for a boundary; where one begins, consolidate the weights, which acted in this segment."""
+    def _observe_changes(self, segment: Segment, given: Given) -> Tensor | None:
+        """Look for a boundary; where one begins, consolidate the weights, which acted in this segment.
+
+        Returns:
+            [B, T] which steps are of the task that ends; None if no boundary begins.
+        """
         if self.task_changes is None:
-            return
+            return None
         method = self.config.needs_task_changes.partition("=")[0]
         ending = self.task_changes.observe(told_changes(segment, method))
         if ending is not None and self.consolidation is not None:
             self.consolidation.consolidate(self.fisher(given, ending))
+        return ending
+
+    def _pack(self, segment: Segment, ending: Tensor | None) -> None:
+        """Give a task that ends its weights, and keep what the next one may need."""
+        if self.packnet is None:
+            return
+        if ending is not None and self.packnet.close(segment, ending):
+            self.optimizer.state.clear()
+        self.packnet.keep(segment)
 
     def _begin_anew(self) -> None:
         """Set weights and moments back, if a boundary has begun and that is asked for."""
@@ -329,7 +344,7 @@ class PPO:
             `value_scale` the root mean square of the value targets, `value_scale_raw` that times the divisor of
             rewards, `kept_ratio` the mean of min(1, ratio) of kept experience. Without an entropy bonus `entropy` is
             the mean of -log pi of the actions as they were drawn.
-            `recycled_units` and `boundaries` count all since learning began.
+            `recycled_units`, `packed_tasks` and `boundaries` count all since learning began.
 
         Raises:
             ValueError: if a method needs to be told when the task changes, and is not.
@@ -347,7 +362,7 @@ class PPO:
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
         given = Given(batch, observation, segment.state, lr_fraction)
-        self._observe_changes(segment, given)
+        ending = self._observe_changes(segment, given)
         for some in self.minibatches(steps.shape[0]):
             found = self.gradients(given, some, bound=bound)
             if acting is None:  # no step was made: these weights acted
@@ -360,6 +375,8 @@ class PPO:
                 self.regeneration.add_gradients()
             if self.consolidation is not None:
                 self.consolidation.add_gradients()
+            if self.packnet is not None:
+                self.packnet.fix_gradients()
             norm = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
             loss, length = torch.stack([found.total, norm]).tolist()
             if not math.isfinite(loss):
@@ -387,6 +404,7 @@ class PPO:
         if self.recycling is not None and self.recycling.due():
             self.recycling.recycle(self.activities(given))
         self._begin_anew()
+        self._pack(segment, ending)
         self.policy.encoder.update(steps["observation"])  # only now: the replay must see what acting saw
         target = batch["value_target"]
         explained = 1 - (target - steps["state_value"][..., 0]).var() / target.var().clamp_min(1e-8)
@@ -399,6 +417,8 @@ class PPO:
             means["recycled_units"] = float(self.recycling.recycled)
         if self.consolidation is not None:
             means["ewc_penalty"] = self.consolidation.penalty()
+        if self.packnet is not None:
+            means["packed_tasks"] = float(self.packnet.packing.learned)
         if self.task_changes is not None:
             means["boundaries"] = float(self.task_changes.boundaries)
         if self.return_scale is None:

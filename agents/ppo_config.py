@@ -56,6 +56,9 @@ class PPOConfig:
             new ones (CLEAR); 0 is none.
         cloning: weight with which the policy is held to the actions that were taken in kept segments; with half of it
             values are held to those of then.
+        packnet: passes over the last steps of a task that was learned for the first time, by which the share of the
+            weights that it keeps is trained once more (PackNet); it must be told which task it is (`boundary` task_id),
+            has heads of tasks, and a memory without state; 0 is none.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -85,6 +88,7 @@ class PPOConfig:
     reset_at_boundary: Literal["on", "off"] = "off"
     clear: Annotated[int, Within(0, 2**31)] = 0
     cloning: NotNegative = 0.01
+    packnet: Annotated[int, Within(0)] = 0
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -106,9 +110,19 @@ class PPOConfig:
                     f"{name}={getattr(self, name)}, reset_at_boundary=on"
                 )
 
+        changing = ("shrink_perturb", "redo_every", "continual_backprop")
+        anew = ["reset_at_boundary=on"] if self.reset_at_boundary == "on" else []
+        if self.packnet and (other := [f"{n}={getattr(self, n)}" for n in changing if getattr(self, n)] + anew):
+            raise ValueError(
+                f"packnet fixes the weights of a task, {other[0].partition('=')[0]} changes weights of all tasks: "
+                f"packnet={self.packnet}, {other[0]}"
+            )
+
     @property
     def needs_task_changes(self) -> str:
         """Setting that must be told when the task changes, as name=value; empty if there is none."""
         if self.ewc:
             return f"ewc={self.ewc:g}"
+        if self.packnet:
+            return f"packnet={self.packnet}"
         return "reset_at_boundary=on" if self.reset_at_boundary == "on" else ""

@@ -1,7 +1,10 @@
 """Normal distribution squashed by tanh into bounds.
 
     a = m + h tanh(x),    x ~ N(μ, σ²),    m = (high + low) / 2,    h = (high - low) / 2
-    log p(a) = Σ [ log N(x; μ, σ²) - log h - 2 (log 2 - x - softplus(-2 x)) ],    x = artanh((a - m) / h)
+    log p(a) = Σ [ log N(x; μ, σ²) - log h - 2 (log 2 - |x| - softplus(-2 |x|)) ],    x = artanh((a - m) / h)
+
+The last term, log(1 - tanh² x), is the same for x and -x. Without the bars it would be the difference of two numbers as
+large as x where x is negative, rounded accordingly.
 
 TorchRL's `TanhNormal` is the reference that the tests compare with. It is made of transforms that are built and checked
 anew for every step, which takes longer than the environment's step. As there, tanh stays 1e-6 away from ±1, so that
@@ -79,5 +82,6 @@ class SquashedNormal(Distribution):
     def _log_prob(self, x: Tensor) -> Tensor:
         z = (x - self.loc) / self.scale
         log_normal = -z.square() / 2 - self.scale.log() - _LOG_ROOT
-        log_slope = self._half.log() + 2 * (math.log(2) - x - functional.softplus(-2 * x))
+        size = x.abs()
+        log_slope = self._half.log() + 2 * (math.log(2) - size - functional.softplus(-2 * size))
         return (log_normal - log_slope).sum(-1)

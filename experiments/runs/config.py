@@ -81,6 +81,7 @@ _BEFORE: dict[str, Any] = {
     "reset_at_boundary": "off",
     "clear": 0,
     "cloning": 0.01,
+    "packnet": 0,
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
@@ -121,6 +122,7 @@ class PPOOverrides:
     reset_at_boundary: Literal["on", "off"] | None = None
     clear: int | None = None
     cloning: float | None = None
+    packnet: int | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:

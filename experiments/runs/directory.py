@@ -141,6 +141,8 @@ def capture(
         parts["recycling"] = learner.recycling.state_dict()
     if learner.consolidation is not None:
         parts["consolidation"] = learner.consolidation.state_dict()
+    if learner.packnet is not None:
+        parts["packnet"] = learner.packnet.state_dict()  # replaced, not written over
     if learner.task_changes is not None:
         parts["task_changes"] = learner.task_changes.state_dict()
     if learner.clear is not None:
@@ -203,6 +205,8 @@ def restore(
             learner.recycling.load_state_dict(parts.get("recycling", {}))
         if learner.consolidation is not None:
             learner.consolidation.load_state_dict(parts.get("consolidation", {}))
+        if learner.packnet is not None:
+            learner.packnet.load_state_dict(parts.get("packnet", {}))
         if learner.clear is not None:
             learner.clear.load_state_dict(parts.get("kept", {}))
         position = _position(parts, facts)

@@ -23,6 +23,11 @@ def check_told(config: TrainConfig, env: TaskStream) -> None:
         raise UserError(
             f"heads=task needs to be told the task, which boundary=task_id does, got boundary={env.boundary}"
         )
+    if config.learning.packnet and config.heads != "task":
+        raise UserError(
+            f"packnet needs a head for each task, which heads=task gives: packnet={config.learning.packnet}, "
+            f"heads={config.heads}"
+        )
     if not given:
         return
     method = given.partition("=")[0]

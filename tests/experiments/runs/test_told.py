@@ -47,6 +47,10 @@ TOGETHER = (
             {"ewc": 0.0, "heads": "task"},
             "heads=task needs to be told the task, which boundary=task_id does, got boundary=flag",
         ),
+        (
+            {"ewc": 0.0, "packnet": 5},
+            "packnet needs a head for each task, which heads=task gives: packnet=5, heads=one",
+        ),
         ({"schedule": "block:20"}, f"{TOGETHER}Block(episodes=20)"),
         ({"only_task": "lavagaps5"}, f"{TOGETHER}Order(tasks=(1,), episodes=1)"),
     ],
