@@ -47,6 +47,7 @@ __all__ = [
     "lives_of_minibatch",
     "options",
     "with_horizons",
+    "without_newer",
 ]
 
 FORMAT = 3
@@ -88,6 +89,7 @@ _BEFORE: dict[str, Any] = {
     "action_std": "state",
     "initial_std": 1.0,
     "actions": "drawn",
+    "heads": "one",
     "processes": 1,
 }
 """Settings that older runs do not name, as they were in them."""
@@ -447,6 +449,18 @@ class TrainConfig:
             raise UserError(str(error)) from error
         whole = len(ppo.set()) == len(_PPO)
         return cls(**read, ppo=ppo.over(PPOConfig()) if whole else ppo)
+
+
+def without_newer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings, as JSON, without those that older runs do not name where they are as in these.
+
+    So what was trained before there was a setting is the same as what is trained without using it.
+
+    Args:
+        settings: as `TrainConfig.to_json` gave them.
+    """
+    kept = {name: value for name, value in settings.items() if name not in _BEFORE or value != _BEFORE[name]}
+    return kept | {"ppo": without_newer(kept["ppo"])} if isinstance(kept.get("ppo"), Mapping) else kept
 
 
 def default_processes(config: TrainConfig) -> int:

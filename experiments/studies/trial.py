@@ -25,7 +25,7 @@ from rich.console import Console
 from lifelong.agents.durable import writing
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import code_hash, git_hash
-from lifelong.experiments.runs.config import TrainConfig
+from lifelong.experiments.runs.config import TrainConfig, without_newer
 from lifelong.experiments.runs.errors import UserError, known_errors
 from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.seeds import state_of
@@ -92,7 +92,7 @@ class Trial:
     def trained(self) -> str:
         """Hash of what is trained, by any code."""
         place = {"stream": Path(self.settings["stream"]).name} if is_stream_file(self.settings["stream"]) else {}
-        return _hash([self.settings | place, self.seed, self.content])
+        return _hash([without_newer(self.settings) | place, self.seed, self.content])
 
     @property
     def asked(self) -> str:

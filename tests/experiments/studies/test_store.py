@@ -35,6 +35,21 @@ def test_a_result_is_found_again(made: Any) -> None:
     assert store.get(replace(trial, seed=1), any_code=True) is None
 
 
+@pytest.mark.parametrize(("name", "before", "now"), [("packnet", 0, 5), ("normalize_reward", "off", "on")])
+def test_what_was_trained_before_a_setting_is_what_is_trained_without_it(
+    made: Any, name: str, before: Any, now: Any
+) -> None:
+    study = made()
+    trial = first_trial(study)
+    settings = {**trial.settings, "heads": "one", "ppo": {**trial.settings["ppo"], name: before}}
+    older = {**trial.settings, "ppo": {key: x for key, x in settings["ppo"].items() if key != name}}
+    del older["heads"]
+    found = study.store.add(replace(trial, settings=older, code="older"), result(trial, 0.5))
+    for entry, other in (("heads", "task"), ("ppo", {**settings["ppo"], name: now})):
+        assert study.store.get(replace(trial, settings=settings), any_code=True) == found
+        assert study.store.get(replace(trial, settings=settings | {entry: other}), any_code=True) is None
+
+
 def test_other_tests_do_not_train_again(made: Any) -> None:
     trial = first_trial(made())
     more = replace(trial, tests=[*trial.tests, ["near", "retention", {"times": 1}]])
