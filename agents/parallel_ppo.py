@@ -1,12 +1,4 @@
-"""PPO whose gradients are computed by several processes of one machine, each for a part of every minibatch's lives.
-
-    rank 0        collects, holds everything that a checkpoint holds, adds up gradients in the order of ranks, steps
-    other ranks   replay their lives with the same weights, which lie in shared memory, and write gradients there
-
-There is one set of weights, so all ranks have the same bits. Results are those of one process up to the order in which
-numbers are added, and the same bits again with as many processes. A helper that ends is an error of rank 0, after which
-a run goes on from the state before the segment.
-"""
+"""PPO with helpers on this machine: forks of this process, with weights, segments and gradients in shared memory."""
 
 import math
 import mmap
@@ -14,23 +6,20 @@ import os
 import signal
 import sys
 import tempfile
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.agent import Agent, policy_of
-from lifelong.agents.ppo import PPO, Given, Minibatch
+from lifelong.agents.helped_ppo import Answer, HelpedPPO, Helper, Part, answer, given_of, tensors_of
+from lifelong.agents.ppo import Given
 from lifelong.agents.ppo_config import PPOConfig
-from lifelong.agents.rollout import Segment
 
 __all__ = ["ParallelPPO"]
 
@@ -38,7 +27,7 @@ _LOOK = 5.0  # seconds between two looks at whether rank 0 still lives
 _LINE = 64  # bytes that the place of a tensor is a multiple of
 
 
-class ParallelPPO(PPO):
+class ParallelPPO(HelpedPPO):
     """PPO learner of one policy, with helpers that compute gradients.
 
     The helpers are forks of this process, made here, and ended by `close` or with this process. The policy's parameters
@@ -73,63 +62,16 @@ class ParallelPPO(PPO):
             parameter.data.share_memory_()
         self.processes = processes
         self._segment = _SharedTensors()
-        self._given: Given | None = None
-        self._helpers: list[_Helper] = []
+        self._forks: list[_Fork] = []
         for _ in range(processes - 1):
-            self._helpers.append(_Helper(self, self._segment, self._helpers))
+            self._forks.append(_Fork(self, self._segment, self._forks))
+        self._helpers = list(self._forks)
 
-    def close(self) -> None:
-        """End the helpers."""
-        while self._helpers:
-            self._helpers.pop().close()
-
-    def learn(self, segment: Segment, lr_fraction: float = 1.0) -> dict[str, float]:
-        """Update the policy on a segment; see `PPO.learn`."""
-        try:
-            return super().learn(segment, lr_fraction)
-        finally:
-            self._given = None  # of images it may be hundreds of megabytes
-
-    def gradients(self, given: Given, some: Tensor, weight: float = 1.0, bound: float = math.inf) -> Minibatch:
-        """Replay a minibatch in all processes and leave the gradients of its loss in the parameters' `grad`.
-
-        Args:
-            given: of the segment.
-            some: numbers of the minibatch's lives.
-            weight: factor of the loss.
-            bound: of `kl`; here there are gradients in any case.
-
-        Raises:
-            RuntimeError: if a helper failed, or has ended.
-        """
-        if given is not self._given:  # a new segment
-            places = self._segment.write(_tensors(given, policy_of(self.policy)))
-            for helper in self._helpers:
-                helper.send(_Segment(places, given.lr_fraction))
-            self._given = given
-        mine, *others = some.tensor_split(self.processes)
-        asked = [(helper, part) for helper, part in zip(self._helpers, others, strict=True) if len(part)]
-        for helper, part in asked:
-            helper.send(_Part(part.tolist(), weight * len(part) / len(some)))
-        try:
-            own = super().gradients(given, mine, weight * len(mine) / len(some))
-        except BaseException:
-            for helper, _ in asked:  # what they answer is not of the next question
-                with suppress(RuntimeError):
-                    helper.result()
-            raise
-        parts = [(len(mine), own.total.item(), own.means.tolist(), own.kl, own.ratio_error)]
-        for helper, part in asked:
-            parts.append((len(part), *helper.result()))
-            helper.add_gradients(self.parameters)
-        lives, totals, means, kls, errors = zip(*parts, strict=True)
-        return Minibatch(
-            total=torch.tensor(np.average(totals, weights=lives)),
-            means=torch.tensor(np.average(means, axis=0, weights=lives)),
-            kl=float(np.average(kls, weights=lives)),
-            ratio_error=max(errors),
-            distribution=own.distribution,
-        )
+    def share(self, given: Given) -> None:
+        """Copy a new segment to shared memory, and tell the helpers where it is."""
+        message = _Segment(self._segment.write(tensors_of(given, policy_of(self.policy))), given.lr_fraction)
+        for helper in self._forks:
+            helper.send(message)
 
 
 class _Place(NamedTuple):
@@ -146,13 +88,6 @@ class _Segment(NamedTuple):
 
     places: list[_Place]
     lr_fraction: float
-
-
-class _Part(NamedTuple):
-    """Message: the gradients of some lives, please."""
-
-    lives: list[int]
-    weight: float
 
 
 class _SharedTensors:
@@ -197,16 +132,7 @@ def _view(memory: Any, shape: tuple[int, ...], dtype: torch.dtype, offset: int, 
     return torch.frombuffer(memory, dtype=dtype, count=count, offset=offset).view(shape)
 
 
-def _tensors(given: Given, policy: ActorCritic) -> Iterable[tuple[tuple[str, ...], Tensor]]:
-    """Yield what a helper needs of a segment: batch, observations, state, and what observations are scaled by."""
-    yield from ((("batch", name), x) for name, x in given.batch.items())
-    yield from ((("observation", *path), x) for path, x in given.observation.items())
-    for path, x in given.state.items(True, True):
-        yield ("state", *(path if isinstance(path, tuple) else (path,))), x
-    yield from ((("buffer", name), x) for name, x in policy.named_buffers())
-
-
-class _Helper:
+class _Fork(Helper):
     """A fork of this process that computes gradients, as rank 0 sees it.
 
     Args:
@@ -215,7 +141,7 @@ class _Helper:
         others: helpers that were forked before, whose connections the fork must close.
     """
 
-    def __init__(self, learner: ParallelPPO, segment: _SharedTensors, others: list["_Helper"]) -> None:
+    def __init__(self, learner: ParallelPPO, segment: _SharedTensors, others: list["_Fork"]) -> None:
         self._gradients = [torch.zeros_like(parameter).share_memory_() for parameter in learner.parameters]
         self._connection, theirs = Pipe()
         rank_0 = os.getpid()
@@ -229,7 +155,7 @@ class _Helper:
                 os._exit(0)
         theirs.close()
 
-    def send(self, message: _Segment | _Part | None) -> None:
+    def send(self, message: _Segment | Part | None) -> None:
         """Send a message.
 
         Raises:
@@ -240,26 +166,21 @@ class _Helper:
         except OSError as error:
             raise self._ended() from error
 
-    def result(self) -> tuple[float, list[float], float, float]:
-        """Wait for the helper and return loss, means, divergence and error of the ratio of its lives.
+    def ask(self, part: Part) -> None:
+        """Ask for the gradients of some lives; see `Helper.ask`."""
+        self.send(part)
 
-        Raises:
-            RuntimeError: if it failed, or has ended.
-        """
+    def receive(self) -> Answer:
+        """Wait for the answer; see `Helper.receive`."""
         try:
-            failure, numbers = self._connection.recv()
+            found: Answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._ended() from error
-        if failure:
-            raise RuntimeError(f"a process that computes gradients failed: {failure}")
-        found: tuple[float, list[float], float, float] = numbers
         return found
 
-    def add_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
-        """Add the helper's gradients to those of this process."""
-        for parameter, gradient in zip(parameters, self._gradients, strict=True):
-            if parameter.grad is not None:
-                parameter.grad += gradient
+    def gradients(self) -> Sequence[Tensor]:
+        """Return the gradients that came with the answer: they lie in shared memory."""
+        return self._gradients
 
     def close(self) -> None:
         """Let the helper end."""
@@ -289,37 +210,17 @@ def _serve(
             while not connection.poll(_LOOK):
                 if os.getppid() != rank_0:
                     return
-            message: _Segment | _Part | None = connection.recv()
+            message: _Segment | Part | None = connection.recv()
         except (EOFError, OSError):
             return
         if message is None:
             return
-        try:
-            if isinstance(message, _Segment):
-                given = _given(segment.read(message.places), message.lr_fraction, policy_of(learner.policy))
-                continue
-            assert given is not None  # noqa: S101  segments come first
-            found = PPO.gradients(learner, given, torch.tensor(message.lives), message.weight)
-            for parameter, gradient in zip(learner.parameters, gradients, strict=True):
-                if parameter.grad is not None:
-                    gradient.copy_(parameter.grad)
-            connection.send(("", (found.total.item(), found.means.tolist(), found.kl, found.ratio_error)))
-        except Exception as error:  # noqa: BLE001  rank 0 says it
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{last.filename}:{last.lineno}"
-            connection.send((f"{type(error).__name__}: {error} ({where})", None))
-
-
-def _given(found: list[tuple[tuple[str, ...], Tensor]], lr_fraction: float, policy: ActorCritic) -> Given:
-    """Return a segment from its tensors; buffers of the policy are overwritten."""
-    parts: dict[str, dict[tuple[str, ...], Tensor]] = {"batch": {}, "observation": {}, "state": {}, "buffer": {}}
-    for key, x in found:
-        parts[key[0]][key[1:]] = x
-    buffers = dict(policy.named_buffers())
-    for (name,), x in parts["buffer"].items():
-        buffers[name].copy_(x)
-    batch = {name: x for (name,), x in parts["batch"].items()}
-    state: TensorDict = policy.backbone.initial_state(next(iter(batch.values())).shape[0])
-    for path, x in parts["state"].items():
-        state.set(path, x)
-    return Given(batch, parts["observation"], state, lr_fraction)
+        if isinstance(message, _Segment):
+            given = given_of(segment.read(message.places), message.lr_fraction, policy_of(learner.policy))
+            continue
+        assert given is not None  # noqa: S101  segments come first
+        found = answer(learner, given, message)
+        for parameter, gradient in zip(learner.parameters, gradients, strict=True):
+            if parameter.grad is not None:
+                gradient.copy_(parameter.grad)
+        connection.send(found)

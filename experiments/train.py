@@ -7,6 +7,7 @@
     lifelong train --resume runs/NAME                  go on with an interrupted run
     lifelong train --resume runs/NAME --new-episodes   the same, where an environment cannot be brought back
     lifelong train --resume runs/NAME --steps 2e6      go on with a finished one
+    torchrun --nproc-per-node 2 --no-python lifelong train    gradients by two ranks, on this machine or on several
     lifelong train --seeds 0..4                        five seeds, one after another, and the report of all
 
 Ends with the retention of the frozen agent in fresh lives, as a table.
@@ -27,9 +28,11 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
 from lifelong.experiments.runs.matrix import show_matrix
 from lifelong.experiments.runs.open_run import on_device, open_run
+from lifelong.experiments.runs.ranks import joined
 from lifelong.experiments.runs.seeds import of_seed, series_name, state_of
 from lifelong.experiments.runs.summary import Summary, show_summary
 from lifelong.experiments.runs.tensorboard import first_page
+from lifelong.experiments.runs.torchrun import ranks
 from lifelong.experiments.runs.trainer import Trainer
 from lifelong.experiments.runs.trusted import with_trust
 from lifelong.experiments.settings.train import Asked
@@ -66,11 +69,25 @@ class Outcome:
 
 
 def command(asked: Asked) -> None:
-    """Run the verb."""
-    if asked.seeds:
-        sys.stdout.write(train_seeds(asked.config, asked.seeds, Console(stderr=True), asked.again))
-    else:
-        main(asked.config, Console(stderr=True))
+    """Run the verb, or help rank 0 of `torchrun` to run it."""
+    config = _of_all_ranks(asked.config)
+    with joined() as trains:
+        if not trains:
+            return
+        if asked.seeds:
+            sys.stdout.write(train_seeds(config, asked.seeds, Console(stderr=True), asked.again))
+        else:
+            main(config, Console(stderr=True))
+
+
+def _of_all_ranks(config: TrainConfig) -> TrainConfig:
+    """Return a config whose processes are the ranks of `torchrun`, if it began several."""
+    size = ranks().size
+    if size > 1 and config.processes not in (None, size):
+        raise UserError(
+            f"processes must be the ranks that torchrun began, {size}, or not be given: processes={config.processes}"
+        )
+    return replace(config, processes=size) if size > 1 else config
 
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int], console: Console, again: str) -> str:

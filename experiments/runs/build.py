@@ -11,6 +11,7 @@ import torch
 
 from lifelong.agents import PPO, ActorCritic, Backbone, Encoder
 from lifelong.agents.clear import Clear
+from lifelong.agents.distributed_ppo import DistributedPPO, tell_all
 from lifelong.agents.leaves import leaves_of
 from lifelong.agents.parallel_ppo import ParallelPPO
 from lifelong.envs import TaskStream
@@ -19,6 +20,7 @@ from lifelong.experiments.runs.device import check_device
 from lifelong.experiments.runs.errors import as_user_error
 from lifelong.experiments.runs.machine_limits import check_bytes
 from lifelong.experiments.runs.plug_ins import plug_in_memories
+from lifelong.experiments.runs.torchrun import helped
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 from lifelong.memory.footprint import COPIES
 from lifelong.memory.memory import nothing_allocated
@@ -103,6 +105,8 @@ def one_memory(config: TrainConfig) -> Memory:
 def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
     """Return the learner of an agent, with as many processes as have lives; `close` ends them.
 
+    Where `torchrun` began several ranks, they are the processes.
+
     Raises:
         UserError: if several processes cannot be, on another device or system, or what is to be kept of experience
             finds no room.
@@ -113,6 +117,9 @@ def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
         needed = min(config.learning.clear, -(-steps // segment)) * Clear(agent, config.learning).bytes_of(segment)
         check_bytes(needed, {"clear": config.learning.clear, "segment": segment})
     with as_user_error():
+        if helped.get():
+            tell_all((config.to_json(), config.trust))
+            return DistributedPPO(agent, config.learning)
         return (
             ParallelPPO(agent, config.learning, processes=processes) if processes > 1 else PPO(agent, config.learning)
         )

@@ -32,6 +32,7 @@ from lifelong.experiments.runs.sizes import (
     Width,
     Workers,
 )
+from lifelong.experiments.runs.torchrun import ranks
 from lifelong.memory.registry import foreign_memories
 from lifelong.registry import unknown
 from lifelong.schema import SchemaError, Within, read_fields, shown
@@ -466,9 +467,13 @@ def without_newer(settings: Mapping[str, Any]) -> dict[str, Any]:
 def default_processes(config: TrainConfig) -> int:
     """Return how many processes learn where nothing is said: as many as there are cores, in a long training on the CPU.
 
+    Where `torchrun` began several ranks, it is as many as there are of them.
+
     Args:
         config: otherwise resolved.
     """
+    if (size := ranks().size) > 1:
+        return size
     if (config.steps or 0) < _LONG or config.device != "cpu" or not hasattr(os, "sched_getaffinity"):
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, lives_of_minibatch(config))

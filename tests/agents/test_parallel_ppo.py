@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lifelong.agents import PPO, Agent, PPOConfig, Rollout
-from lifelong.agents.parallel_ppo import ParallelPPO, _Part
+from lifelong.agents.helped_ppo import Part
+from lifelong.agents.parallel_ppo import ParallelPPO
 from lifelong.envs import TaskStream, make_stream
 
 CONFIG = PPOConfig(epochs=2, minibatches=3, lr=1e-3)
@@ -100,8 +101,8 @@ def test_a_minibatch_may_have_fewer_lives_than_there_are_processes() -> None:
 def test_a_process_that_ends_is_named(parallel: tuple[ParallelPPO, Rollout]) -> None:
     learner, rollout = parallel
     learner.learn(rollout.collect(8))
-    os.kill(learner._helpers[0].pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match=rf"process {learner._helpers[0].pid}, which computes gradients, has ended"):
+    os.kill(learner._forks[0].pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=rf"process {learner._forks[0].pid}, which computes gradients, has ended"):
         learner.learn(rollout.collect(8))
 
 
@@ -115,7 +116,7 @@ def test_what_fails_in_a_process_is_told_and_the_next_segment_is_learned(
         with pytest.raises(IndexError):
             learner.learn(segment)
     assert learner.learn(segment)["ratio_error"] <= 1e-5
-    learner._helpers[0].send(_Part([99], 1.0))
+    learner._helpers[0].ask(Part([99], 1.0))
     with pytest.raises(RuntimeError, match=r"a process that computes gradients failed: .*(parallel_ppo|ppo)\.py:\d+"):
         learner._helpers[0].result()
     assert learner.learn(rollout.collect(8))["ratio_error"] <= 1e-5
@@ -123,7 +124,7 @@ def test_what_fails_in_a_process_is_told_and_the_next_segment_is_learned(
 
 def test_helpers_end_with_the_learner_and_with_rank_0(parallel: tuple[ParallelPPO, Rollout]) -> None:
     learner, _ = parallel
-    pid = learner._helpers[0].pid
+    pid = learner._forks[0].pid
     learner.close()
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
@@ -131,7 +132,7 @@ def test_helpers_end_with_the_learner_and_with_rank_0(parallel: tuple[ParallelPP
     child = os.fork()
     if not child:  # a rank 0 that is killed
         other = ParallelPPO(learner.policy, processes=3)
-        os.write(write, " ".join(str(helper.pid) for helper in other._helpers).encode())
+        os.write(write, " ".join(str(helper.pid) for helper in other._forks).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(write)
