@@ -153,7 +153,8 @@ class ActorCritic(TensorDictModuleBase):
         task = observation["task",].long()
         ranks, parameters = packing.rank[task], dict(self.named_parameters())
         hidden: Tensor | None = None
-        for rank in ranks.unique().tolist():
+        present = range(-1, self.tasks) if torch.compiler.is_exporting() else ranks.unique().tolist()
+        for rank in present:
             weights = packing.read_by(rank, parameters)
             encoder, backbone = (
                 {name.removeprefix(part): x for name, x in weights.items() if name.startswith(part)} for part in _SHARED

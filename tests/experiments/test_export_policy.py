@@ -24,6 +24,16 @@ from lifelong.experiments.train import main as train
 from lifelong.memory import NoMemory
 
 Tiny = Callable[..., TrainConfig]
+PACKED: dict[str, Any] = {
+    "stream": "rooms",
+    "stream_options": ("task=empty-5x5,lavagaps5", "max_steps=4"),
+    "schedule": "cyclic:48 steps",
+    "life_episodes": 0,
+    "boundary": "task_id",
+    "heads": "task",
+    "memory": "none",
+    "packnet": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +42,8 @@ Tiny = Callable[..., TrainConfig]
         ({"memory": "gated_delta", "layers": 2}, {"logits"}),
         ({"memory": "gru", "stream": "gym:Pendulum-v1", "stream_options": (), "carry": "episode"}, {"loc", "scale"}),
         ({"memory": "none"}, {"logits"}),
+        ({"working_memory": "gru", "residual": "gated"}, {"logits"}),
+        (PACKED, {"logits"}),
     ],
 )
 def test_the_file_acts_as_the_agent(settings: dict[str, Any], parameters: set[str], tiny: Tiny, tmp_path: Path) -> None:
