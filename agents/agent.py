@@ -19,7 +19,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.action_spaces import as_actions, is_nested, no_action, previous_entry, validate_space
-from lifelong.agents.actor_critic import ActionStd, ActorCritic
+from lifelong.agents.actor_critic import ActionStd, ActorCritic, Heads
 from lifelong.agents.agent_state import AgentState
 from lifelong.agents.backbone import Backbone
 from lifelong.agents.carry import CARRY, Carry
@@ -88,6 +88,9 @@ class Agent(nn.Module):
         normalize_observation: Normalize = "auto",
         action_std: ActionStd = "state",
         initial_std: float = 1.0,
+        heads: Heads = "one",
+        *,
+        packed: bool = False,
     ) -> Self:
         """Return a new agent for the spaces of an environment.
 
@@ -104,6 +107,8 @@ class Agent(nn.Module):
             normalize_observation: which numbers of observations are normalised by what was observed; see `Scaling`.
             action_std: what the standard deviation of continuous actions depends on; see `ActorCritic`.
             initial_std: what it is at first.
+            heads: policy and value head: one of each for all tasks, or one of each per task; see `ActorCritic`.
+            packed: whether all other weights are shared among tasks, for PackNet; see `ActorCritic`.
 
         Raises:
             KeyError: if no memory has that name.
@@ -120,7 +125,7 @@ class Agent(nn.Module):
             working = [make_memory(working_memory, width) for _ in memories] if working_memory else []
             encoder = Encoder(observation_space, width, normalize_observation)
             backbone = Backbone(memories, residual=residual, working=working)
-            policy = ActorCritic(encoder, backbone, action_space, action_std, initial_std)
+            policy = ActorCritic(encoder, backbone, action_space, action_std, initial_std, heads, packed=packed)
         return cls(policy, observation_space, action_space, carry)
 
     def check_spaces(self, env: Any) -> None:

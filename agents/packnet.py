@@ -56,7 +56,7 @@ class PackNet:
         if policy.packing is None:
             raise ValueError(
                 f"packnet={config.packnet} needs a policy that shares its weights among tasks: "
-                "ActorCritic(..., heads='task', packed=True)"
+                "Agent.for_spaces(..., heads='task', packed=True)"
             )
         self.policy, self.packing, self.config, self.generator = policy, policy.packing, config, generator
         self.parameters = dict(policy.named_parameters())

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from lifelong.agents import PPO, ActorCritic, Backbone, Encoder, PPOConfig, Rollout
+from lifelong.agents import PPO, ActorCritic, Agent, PPOConfig, Rollout
 from lifelong.agents.packnet import PackNet
 from lifelong.agents.replay import entries
 from lifelong.envs import TaskStream, make_stream, parse_schedule
-from lifelong.memory import make_memory
 
 ROOMS: dict[str, Any] = {"task": "empty-5x5", "drifts": "plain/reversed_actions", "boundary": "task_id", "max_steps": 6}
 
@@ -19,9 +18,7 @@ def rooms(schedule: str, num_envs: int = 4, seed: int = 0) -> TaskStream:
 
 
 def policy(env: TaskStream, width: int = 16) -> ActorCritic:
-    torch.manual_seed(0)
-    encoder, backbone = Encoder(env.single_observation_space, width), Backbone([make_memory("none", width)])
-    return ActorCritic(encoder, backbone, env.single_action_space, heads="task", packed=True)
+    return Agent.for_spaces(env, "none", width=width, seed=0, heads="task", packed=True).policy
 
 
 def outputs(agent: ActorCritic, seen: Any) -> list[torch.Tensor]:
@@ -116,10 +113,11 @@ def test_its_state_is_restored_and_others_refused() -> None:
 
 def test_a_policy_that_does_not_share_is_refused() -> None:
     env = rooms("cyclic:64 steps")
-    torch.manual_seed(0)
-    encoder, backbone = Encoder(env.single_observation_space, 8), Backbone([make_memory("none", 8)])
-    with pytest.raises(ValueError, match=r"packnet=5 needs a policy .* ActorCritic\(\.\.\., heads='task', packed=True"):
-        PPO(ActorCritic(encoder, backbone, env.single_action_space, heads="task"), PPOConfig(packnet=5))
+    agent = Agent.for_spaces(env, "none", width=8, heads="task")
+    with pytest.raises(
+        ValueError, match=r"packnet=5 needs a policy .* Agent.for_spaces\(\.\.\., heads='task', packed=T"
+    ):
+        PPO(agent, PPOConfig(packnet=5))
 
 
 @pytest.mark.parametrize(
