@@ -71,10 +71,10 @@ def test_what_is_kept_is_trained_to_act_as_all_did() -> None:
     for passes in (1, 100):
         env = rooms("block:100000 steps", num_envs=16)
         agent = policy(env, width=32)
-        learner, rollout = PPO(agent, PPOConfig(lr=1e-2, packnet=passes)), Rollout(agent, env)
-        for _ in range(20):
-            segment = rollout.collect(64)
-            learner.learn(segment)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            agent.output_maps[0].weight.normal_(std=3.0)  # actions that depend on what is seen
+        learner, segment = PPO(agent, PPOConfig(lr=1e-2, packnet=passes)), Rollout(agent, env).collect(64)
         assert learner.packnet is not None
         seen = entries(segment.steps)
         with torch.no_grad():
@@ -86,8 +86,8 @@ def test_what_is_kept_is_trained_to_act_as_all_did() -> None:
         with torch.no_grad():
             now = agent.distribution(agent.trunk(seen)[0])
             divergence[passes] = float(torch.distributions.kl_divergence(was, now).mean())
-    assert divergence[100] < 0.3 * divergence[1]
-    assert divergence[100] < 0.01
+    assert divergence[1] > 0.3
+    assert divergence[100] < 0.2 * divergence[1]
 
 
 def test_its_state_is_restored_and_others_refused() -> None:
