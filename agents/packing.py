@@ -104,10 +104,11 @@ class Packing(nn.Module):
             raise ValueError(f"task {task} was given its weights, as number {rank}")
         rank = self.learned
         for name in self._places:
-            weight, owner = parameters[name].data.view(-1), self.owner(name).view(-1)
-            free = (owner == _FREE).nonzero()[:, 0]
-            kept = round(len(free) / (self.tasks - rank))
-            owner[free[weight[free].abs().topk(kept).indices]] = rank
-            weight[owner == _FREE] = 0.0
+            weight, owner = parameters[name].data, self.owner(name)
+            free = owner == _FREE
+            kept = weight.abs().masked_fill(~free, -1.0).flatten().topk(round(int(free.sum()) / (self.tasks - rank)))
+            given = torch.zeros_like(free).flatten().index_fill(0, kept.indices, value=True).view_as(free)
+            owner[given] = rank
+            weight.masked_fill_(owner == _FREE, 0.0)
         self.rank[task] = rank
         return rank
