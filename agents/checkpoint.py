@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lifelong.agents.durable import sync_folder, write_synced, writing
+from lifelong.agents.muon import Muon
 from lifelong.agents.regular_files import open_regular
 from lifelong.agents.saved_tensors import refuse_not_finite
 from lifelong.schema import SchemaError, Within, read_fields, shown
@@ -273,19 +274,22 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
             raise CheckpointError(f"the optimiser has state of {name!r}, the agent has no such parameter")
         state.setdefault(numbers[name], {})[entry] = tensor
     for number, entries in state.items():
-        _check_moments(names[number], entries, parameters[number])
+        by_muon = isinstance(optimizer, Muon) and id(parameters[number]) in optimizer.matrices
+        wanted = {"momentum_buffer"} if by_muon else {"step", "exp_avg", "exp_avg_sq"}
+        _check_moments(names[number], entries, parameters[number], wanted)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _check_moments(name: str, entries: Mapping[str, Tensor], parameter: Tensor) -> None:
-    """Validate the state of Adam for one parameter.
+def _check_moments(name: str, entries: Mapping[str, Tensor], parameter: Tensor, wanted: Set[str]) -> None:
+    """Validate the state of an optimiser for one parameter.
 
     Raises:
         CheckpointError: if an entry is missing or unknown, has another dtype or shape than the parameter, or is not
             finite; if squares or steps are negative.
     """
-    if entries.keys() != {"step", "exp_avg", "exp_avg_sq"}:
-        raise CheckpointError(f"the optimiser's state of {name} must be step, exp_avg, exp_avg_sq: {sorted(entries)}")
+    if entries.keys() != wanted:
+        entry_names = ", ".join(sorted(wanted, key=len))
+        raise CheckpointError(f"the optimiser's state of {name} must be {entry_names}: {sorted(entries)}")
     for entry, tensor in entries.items():
         dtype, shape = (torch.float32, []) if entry == "step" else (parameter.dtype, list(parameter.shape))
         if tensor.dtype != dtype or list(tensor.shape) != shape:
@@ -296,7 +300,7 @@ def _check_moments(name: str, entries: Mapping[str, Tensor], parameter: Tensor) 
             refuse_not_finite(f"the optimiser's {name}.{entry}", tensor)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
-        if entry != "exp_avg" and tensor.numel() and tensor.min().item() < 0:
+        if entry in ("step", "exp_avg_sq") and tensor.numel() and tensor.min().item() < 0:
             raise CheckpointError(f"the optimiser's {name}.{entry} must not be negative, got {tensor.min().item()}")
 
 

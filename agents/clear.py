@@ -37,6 +37,7 @@ from lifelong.agents.replay import entries, replay
 from lifelong.agents.reservoir import Reservoir
 from lifelong.agents.rollout import Segment
 from lifelong.agents.saved_tensors import check_saved
+from lifelong.agents.vtrace import following
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 from lifelong.memory.state_paths import by_path, nested, paths_of
 
@@ -198,9 +199,7 @@ class Clear:
         was, then = steps["value"] / divisor, steps["next_value"] / divisor
         with torch.no_grad():
             now = value[..., None]
-            unknown = after["truncated"].clone()
-            unknown[:, -1] = True
-            follows = torch.where(unknown, then, torch.cat([now[:, 1:], now[:, -1:]], 1))
+            follows = following(now, then, after["truncated"])
             rate, done, terminated = discounts(after, config.gamma, config.life_gamma)
             advantage, target = vtrace_advantage_estimate(
                 gamma=rate,

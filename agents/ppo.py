@@ -26,6 +26,7 @@ from lifelong.agents.discounts import discounts
 from lifelong.agents.dormant_units import hidden_layers, unit_activities
 from lifelong.agents.entropy import against_uniform
 from lifelong.agents.image import pick_lives
+from lifelong.agents.muon import Muon, hidden_matrices
 from lifelong.agents.packnet import PackNet
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.agents.ppo_loss import Losses, clipped_losses
@@ -36,6 +37,7 @@ from lifelong.agents.replay import entries, replay
 from lifelong.agents.return_scale import ReturnScale
 from lifelong.agents.rollout import Segment
 from lifelong.agents.task_changes import TaskChanges, told_changes
+from lifelong.agents.vtrace import following, vtrace_advantages
 from lifelong.kernels.bf16 import BF16Products, has_bf16
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 
@@ -145,7 +147,11 @@ class PPO:
             named = dict(policy.named_parameters())
             self.regeneration = Regeneration(named, config.l2_init, config.shrink_perturb, generator)
         self.clear = Clear(policy, config, generator) if config.clear else None
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
+        self.optimizer: torch.optim.Optimizer = (
+            Muon(self.parameters, hidden_matrices(policy), config.lr)
+            if config.optimizer == "muon"
+            else torch.optim.Adam(self.parameters, lr=config.lr, eps=1e-5, fused=True)
+        )
         self.recycling = self._recycling()
         self.consolidation: Consolidation | None = None
         self.task_changes = TaskChanges() if config.needs_task_changes else None
@@ -185,7 +191,26 @@ class PPO:
         scale = advantage.std(correction=0).clamp_min(config.advantage_floor)
         names = ("action", "action_log_prob", "action_mask", "start")
         read = {name: steps[name] for name in names if name in steps}
+        if config.vtrace == "on":
+            read |= self._for_vtrace(steps["next"])
         return read | {"advantage": ((advantage - advantage.mean()) / scale)[..., 0], "value_target": target[..., 0]}
+
+    def _for_vtrace(self, after: TensorDict) -> dict[str, Tensor]:
+        """Return what advantages are found from anew, [B, T] each."""
+        rate, done, terminated = discounts(after, self.config.gamma, self.config.life_gamma)
+        reward, then = after["reward"] / self.divisor, after["state_value"]
+        read = {"reward": reward, "rate": rate, "done": done, "terminated": terminated, "next_value": then}
+        return {name: x[..., 0] for name, x in (read | {"truncated": after["truncated"]}).items()}
+
+    @torch.no_grad()
+    def _by_vtrace(self, batch: Mapping[str, Tensor], log_ratio: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return advantages, normalised, and value targets [B, T] of some lives, by policy and values of now."""
+        follows = following(value, batch["next_value"], batch["truncated"])
+        reward, rate, done, terminated = (batch[name] for name in ("reward", "rate", "done", "terminated"))
+        gae_lambda = self.config.gae_lambda
+        advantage = vtrace_advantages(log_ratio, value, follows, reward, rate, done, terminated, gae_lambda)
+        scale = advantage.std(correction=0).clamp_min(self.config.advantage_floor)
+        return (advantage - advantage.mean()) / scale, value + advantage
 
     def losses(
         self, batch: Mapping[str, Tensor], observation: Mapping[tuple[str, ...], Tensor], state: TensorDict
@@ -207,12 +232,15 @@ class PPO:
         distribution = self.policy.distribution(hidden, batch.get("action_mask"))
         log_ratio = distribution.log_prob(batch["action"]) - batch["action_log_prob"]
         value, entropy = self.policy.value(hidden), config.entropy_coef > 0
+        advantage, target = batch["advantage"], batch["value_target"]
+        if config.vtrace == "on":
+            advantage, target = self._by_vtrace(batch, log_ratio, value)
         losses = clipped_losses(
             distribution,
             log_ratio,
-            batch["advantage"],
+            advantage,
             value,
-            batch["value_target"],
+            target,
             config.clip_epsilon,
             entropy=entropy,
         )

@@ -59,6 +59,9 @@ class PPOConfig:
         packnet: passes over the last steps of a task that was learned for the first time, by which the share of the
             weights that it keeps is trained once more (PackNet); it must be told which task it is (`boundary` task_id),
             has heads of tasks, and a memory without state; 0 is none.
+        optimizer: of the slow weights: `adam`, or `muon` for the matrices of hidden layers and Adam for all else.
+        vtrace: whether advantages are found anew in every minibatch, with the values and ratios of then (V-trace), in
+            place of once for the segment.
         precision: of the factors of matrix products while learning. With `bf16` they have 8 bits, sums and weights keep
             float32; that is faster from a width of about 256 on. Acting is in float32.
     """
@@ -89,6 +92,8 @@ class PPOConfig:
     clear: Annotated[int, Within(0, 2**31)] = 0
     cloning: NotNegative = 0.01
     packnet: Annotated[int, Within(0)] = 0
+    optimizer: Literal["adam", "muon"] = "adam"
+    vtrace: Literal["on", "off"] = "off"
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -112,6 +117,7 @@ class PPOConfig:
 
         changing = ("shrink_perturb", "redo_every", "continual_backprop")
         anew = ["reset_at_boundary=on"] if self.reset_at_boundary == "on" else []
+        anew += ["optimizer=muon"] if self.optimizer == "muon" else []  # a step of a matrix changes all of it
         if self.packnet and (other := [f"{n}={getattr(self, n)}" for n in changing if getattr(self, n)] + anew):
             raise ValueError(
                 f"packnet fixes the weights of a task, {other[0].partition('=')[0]} changes weights of all tasks: "

@@ -2,7 +2,7 @@
 
     w_in(u)  ← φ        fresh weights, as `Regeneration.fresh` draws them
     w_out(u) ← 0
-    m, v     ← 0        Adam's moments of both
+    m, v     ← 0        the optimiser's moments of both
 
 so that the network's output changes by no more than what the recycled units put out. Which units and when is the
 business of a method: `Redo` takes those that are dormant, `ContinualBackprop` those that are of least use. Biases are
@@ -28,7 +28,7 @@ class Recycling(ABC):
     Args:
         layers: hidden layers.
         regeneration: has their weights by name, and draws fresh ones.
-        optimizer: Adam, of these weights.
+        optimizer: of these weights.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Recycling(ABC):
                 x.unflatten(1, (layer.units, -1))[:, units] = 0.0
 
     def _with_moments(self, name: str) -> list[Tensor]:
-        """Return a parameter's values and Adam's moments, if it has made a step, to be changed in place."""
+        """Return a parameter's values and the optimiser's moments, if it has made a step, to be changed in place."""
         parameter = self.regeneration.parameters[name]
         state = self.optimizer.state.get(parameter, {})
-        return [parameter.data, *(state[entry] for entry in ("exp_avg", "exp_avg_sq") if entry in state)]
+        return [parameter.data, *(x for entry, x in state.items() if entry != "step")]

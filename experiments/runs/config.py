@@ -84,6 +84,8 @@ _BEFORE: dict[str, Any] = {
     "clear": 0,
     "cloning": 0.01,
     "packnet": 0,
+    "optimizer": "adam",
+    "vtrace": "off",
     "precision": "float32",
     "normalize_observation": "off",
     "working_memory": "off",
@@ -126,6 +128,8 @@ class PPOOverrides:
     clear: int | None = None
     cloning: float | None = None
     packnet: int | None = None
+    optimizer: Literal["adam", "muon"] | None = None
+    vtrace: Literal["on", "off"] | None = None
     precision: Literal["float32", "bf16"] | None = None
 
     def __post_init__(self) -> None:

@@ -259,6 +259,7 @@ STORIES: dict[str, dict[str, Any]] = {
     "units that are recycled by two processes": {"redo_every": 2, "redo_tau": 0.8, "processes": 2},
     "weights that are consolidated": {**CYCLE, "boundary": "flag", "ewc": 10.0, "ewc_decay": 0.5},
     "weights that begin anew": {**CYCLE, "boundary": "task_id", "reset_at_boundary": "on"},
+    "matrices by muon": {"optimizer": "muon", "vtrace": "on"},
     "weights of a task each": {**CYCLE, "boundary": "task_id", "heads": "task", "memory": "none", "packnet": 2},
     "a head for each task": {**CYCLE, "boundary": "task_id", "heads": "task"},
     "kept experience": {"clear": 3},
