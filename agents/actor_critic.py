@@ -25,6 +25,7 @@ from lifelong.agents.history import has_history
 from lifelong.agents.packing import Packing
 from lifelong.agents.squashed_normal import SquashedNormal
 from lifelong.mask_entry import at_path, mask_path
+from lifelong.memory.state_paths import by_path
 
 __all__ = ["ACTION_STD", "ActionStd", "ActorCritic", "Heads"]
 
@@ -109,11 +110,11 @@ class ActorCritic(TensorDictModuleBase):
             ValueError: if they cannot be shared.
         """
         if not self.tasks:
-            raise ValueError("weights that tasks share need heads of their own: heads must be task, got one")
-        if kept := list(self.backbone.initial_state(1).keys(True, True)):
+            raise ValueError("tasks that share weights (PackNet) need heads of their own: heads must be task, got one")
+        if kept := by_path(self.backbone.initial_state(1)):
             raise ValueError(
-                "weights that tasks share need a memory without state, which one task would write and another read, "
-                f"such as none; this one has the state {kept[0]}"
+                "tasks that share weights (PackNet) need a memory without state, which one would write and another "
+                f"read: such as none, this one has the state {next(iter(kept))}"
             )
         parameters = dict(self.named_parameters())
         shared = {name: x for name, x in parameters.items() if name.startswith(_SHARED)}
