@@ -63,7 +63,7 @@ def make_agent(config: TrainConfig, env: TaskStream) -> ActorCritic:
             config.action_std or "state",
             config.initial_std or 1.0,
             config.heads,
-            packed=bool(config.learning.packnet),
+            packed=bool(config.ppo.packnet),
         )
         return agent.to(device)
 
