@@ -262,10 +262,26 @@ def raises(error: BaseException) -> Callable[[], Any]:
     return fault
 
 
-@pytest.mark.parametrize("where", ["step", "reset", "constructor"])
+ERRORS = [
+    ValueError("odd"),
+    KeyError("x"),
+    SystemExit(3),
+    RecursionError(),
+    ImportError("lib", name="lib"),
+    TypeError(),
+]
+
+
 @pytest.mark.parametrize(
-    "error",
-    [ValueError("odd"), KeyError("x"), SystemExit(3), RecursionError(), ImportError("lib", name="lib"), TypeError()],
+    ("where", "error"),
+    [("step", error) for error in ERRORS]
+    + [(where, ERRORS[2]) for where in ("reset", "constructor")]
+    + [
+        pytest.param(where, error, marks=pytest.mark.slow)
+        for where in ("reset", "constructor")
+        for error in ERRORS
+        if error is not ERRORS[2]
+    ],
 )
 def test_what_an_environment_raises_comes_out_as_it_does_here(where: str, error: BaseException) -> None:
     said = []

@@ -70,11 +70,12 @@ def test_a_harm_changes_its_file(harm: damages.Callable[[Path, np.random.Generat
     assert not path.is_file() or path.is_symlink() or path.read_bytes() != before
 
 
-def test_an_environment_that_breaks_and_a_file_system_that_refuses_lose_nothing() -> None:
-    trials = main(ChaosConfig(("environments", "faults"), count=2, seed=1))
+@pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_an_environment_that_breaks_and_a_file_system_that_refuses_lose_nothing(count: int) -> None:
+    trials = main(ChaosConfig(("environments", "faults"), count=count, seed=1))
     assert [trial.said for trial in trials if not trial.good] == []
     met = [trial.campaign for trial in trials if trial.outcome == "one line, then the same bits"]
-    assert met.count("environments") == 2
+    assert met.count("environments") == count
 
 
 def test_a_change_of_the_file_system_can_fail(tmp_path: Path) -> None:
