@@ -18,13 +18,11 @@ loss. Equal shares of the weights: Wołczyk et al. 2021, "Continual World", arXi
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import create_empty_array
-from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.agents.actor_critic import ActorCritic
@@ -37,7 +35,8 @@ from lifelong.agents.saved_tensors import check_saved
 
 __all__ = ["PackNet"]
 
-_MASK = "action_mask"
+_MASK = "mask/"
+"""Name of the masks of actions; no entry's ends so."""
 
 
 class PackNet:
@@ -60,6 +59,7 @@ class PackNet:
             )
         self.policy, self.packing, self.config, self.generator = policy, policy.packing, config, generator
         self.parameters = dict(policy.named_parameters())
+        self._paths = {"/".join(path): path for path, _ in leaves_of(policy.encoder.space)}
         self.last: dict[str, Tensor] = {}
         """[N, ...] observations of the segment that was learned from last, by path, and masks of actions if any."""
 
@@ -117,15 +117,16 @@ class PackNet:
         return True
 
     def _seen(self, steps: Mapping[str, Tensor]) -> dict[tuple[str, ...], Tensor]:
-        return {tuple(name.split("/")): x for name, x in steps.items() if name != _MASK}
+        return {path: steps[name] for name, path in self._paths.items()}
 
     def _observed(self, segment: Segment) -> dict[str, Tensor]:
         """Return observations of all steps, [B T, ...], and a mask where actions may have one."""
-        seen = {"/".join(path): x.flatten(0, 1) for path, x in entries(segment.steps).items()}
+        observation = entries(segment.steps)
+        seen = {name: observation[path].flatten(0, 1) for name, path in self._paths.items()}
         if masks := self.policy.head.masks.size:
             steps = segment.steps
             everything = torch.ones(*steps.shape, masks, dtype=torch.bool, device=steps["start"].device)
-            seen[_MASK] = steps.get(_MASK, everything).flatten(0, 1)
+            seen[_MASK] = steps.get("action_mask", everything).flatten(0, 1)
         return seen
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -142,7 +143,8 @@ class PackNet:
             self.last = {}
             return
         space, device = self.policy.encoder.space, next(iter(self.parameters.values())).device
-        blank = {"/".join(path): x for path, x in entries(TensorDict({"observation": _nothing(space)}, [1])).items()}
+        nothing = as_tensors(create_empty_array(space, 1, fn=np.zeros), (1,))
+        blank = {name: nothing[path] for name, path in self._paths.items()}
         if masks := self.policy.head.masks.size:
             blank[_MASK] = torch.ones(1, masks, dtype=torch.bool)
         steps = len(next(iter(state.values())))
@@ -151,8 +153,3 @@ class PackNet:
             if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
                 check_categories(state["/".join(path)].numpy(force=True), leaf, path)
         self.last = {name: x.to(device, copy=True) for name, x in state.items()}
-
-
-def _nothing(space: spaces.Space[Any]) -> TensorDict:
-    """Return an observation [1] of zeros, for names, shapes and dtypes."""
-    return as_tensors(create_empty_array(space, 1, fn=np.zeros), (1,))

@@ -2,13 +2,19 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from tensordict import TensorDict
 
-from lifelong.agents import PPO, ActorCritic, Agent, PPOConfig, Rollout
+from lifelong.agents import PPO, ActorCritic, Agent, Backbone, Encoder, PPOConfig, Rollout
+from lifelong.agents.encoder import as_tensors
 from lifelong.agents.packnet import PackNet
 from lifelong.agents.replay import entries
+from lifelong.agents.rollout import Segment
 from lifelong.envs import TaskStream, make_stream, parse_schedule
+from lifelong.memory import make_memory
 
 ROOMS: dict[str, Any] = {"task": "empty-5x5", "drifts": "plain/reversed_actions", "boundary": "task_id", "max_steps": 6}
 
@@ -109,6 +115,35 @@ def test_its_state_is_restored_and_others_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             other.load_state_dict({**kept.state_dict(), "task": wrong})
+
+
+def test_entries_with_slashes_and_masks_are_kept() -> None:
+    observation = spaces.Dict({"leg/knee": spaces.Box(-1, 1, (2,), np.float32), "action_mask": spaces.MultiBinary(3)})
+    space = spaces.Dict({"observation": observation, "task": spaces.Discrete(2)})
+    policy = ActorCritic(
+        Encoder(space, 8), Backbone([make_memory("none", 8)]), spaces.Discrete(3), heads="task", packed=True
+    )
+    seen = as_tensors(
+        {
+            "observation": {"leg/knee": np.zeros((2, 3, 2), np.float32), "action_mask": np.ones((2, 3, 3), np.int8)},
+            "task": np.array([[0, 0, 1], [0, 0, 0]]),
+        },
+        (2, 3),
+    )
+    legal = torch.tensor([True, False, True]).expand(2, 3, 3)
+    steps = TensorDict(
+        {"observation": seen, "action_mask": legal, "start": torch.zeros(2, 3, dtype=torch.bool)}, [2, 3]
+    )
+    segment = Segment(steps, policy.backbone.initial_state(2), {})
+    packnet = PackNet(policy, PPOConfig(packnet=2))
+    assert packnet.close(segment, seen["task"] == 0)
+    assert packnet.packing.rank.tolist() == [0, -1]
+    packnet.keep(segment)
+    again = PackNet(policy, PPOConfig(packnet=2))
+    again.load_state_dict(packnet.state_dict())
+    assert again.last.keys() == {"observation/leg/knee", "observation/action_mask", "task", "mask/"}
+    assert again.last["mask/"].equal(legal.flatten(0, 1))
+    assert not packnet.close(segment, seen["task"] == 0)
 
 
 def test_a_policy_that_does_not_share_is_refused() -> None:
