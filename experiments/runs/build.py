@@ -20,7 +20,7 @@ from lifelong.experiments.runs.device import check_device
 from lifelong.experiments.runs.errors import as_user_error
 from lifelong.experiments.runs.machine_limits import check_bytes
 from lifelong.experiments.runs.plug_ins import plug_in_memories
-from lifelong.experiments.runs.torchrun import helped
+from lifelong.experiments.runs.torchrun import helped, ranks
 from lifelong.memory import Memory, check_memory, known_memories, make_memory
 from lifelong.memory.footprint import COPIES
 from lifelong.memory.memory import nothing_allocated
@@ -111,7 +111,8 @@ def make_learner(config: TrainConfig, agent: ActorCritic) -> PPO:
         UserError: if several processes cannot be, on another device or system, or what is to be kept of experience
             finds no room.
     """
-    processes = min(config.processes or 1, lives_of_minibatch(config))
+    alone = ranks().size > 1  # a script's own ranks, unless they help this one: each has a core of its own
+    processes = 1 if alone else min(config.processes or 1, lives_of_minibatch(config))
     if config.learning.clear:  # before there are helpers
         segment, steps = config.segment or 1, config.steps or 0
         needed = min(config.learning.clear, -(-steps // segment)) * Clear(agent, config.learning).bytes_of(segment)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.agents import Agent
+from lifelong.agents import PPO, Agent
 from lifelong.agents.checkpoint import load_checkpoint
 from lifelong.agents.distributed_ppo import DistributedPPO
 from lifelong.envs import make_stream
+from lifelong.experiments.runs.build import make_agent, make_learner
+from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.torchrun import ranks
@@ -136,6 +138,12 @@ def test_processes_are_the_ranks(tiny: Configs, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("WORLD_SIZE", count)
         with pytest.raises(UserError, match="RANK must be a number below WORLD_SIZE, as torchrun sets them"):
             ranks()
+
+
+def test_ranks_of_a_script_learn_each_alone(tiny: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = tiny(processes=2).resolved()
+    assert type(make_learner(config, make_agent(config, make_env(config)))) is PPO
 
 
 def test_a_learner_without_a_group_is_refused() -> None:
