@@ -42,7 +42,8 @@ class PPOConfig:
             as much; 0 is none.
         redo_every: recycle dormant hidden units (ReDo) after every so many updates: fresh weights come in, nothing goes
             out; 0 is never.
-        redo_tau: activity, as a share of the mean of its layer, up to which a unit is dormant for that.
+        redo_tau: activity, as a share of the mean of its layer, up to which a unit is dormant for that. The default is
+            the paper's, of ReLU units; gated ones do not fall silent, and need about .2.
         continual_backprop: share ρ of the mature hidden units that is recycled after every update, those of least use
             (continual backprop); 0 is none.
         maturity: updates that a unit is left in peace after it was made or recycled, for that.

@@ -1,11 +1,14 @@
 """Recycle dormant units (ReDo): after every N updates all hidden units u with s_u <= τ (see `dormant_units.py`).
 
-It is not told when a task changes. Products of a gated MLP have no upper bound: where a few units are far more active
-than the rest, even fresh ones lie below τ times the mean, and are recycled again and again.
+It is not told when a task changes. The paper's τ = .025 is of ReLU units, which fall silent. Products of a gated MLP do
+not: after a million steps of rooms the least active unit has .09 to .23 of its layer's mean, and 1 to 6 % of them have
+at most .2. They have no upper bound either: where a few units are far more active than the rest, even fresh ones lie
+below τ times the mean, and are recycled again and again.
 
 Source: Sokar et al. 2023, "The dormant neuron phenomenon in deep reinforcement learning", arXiv 2302.12902.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -42,6 +45,8 @@ class Redo(Recycling):
     ) -> None:
         super().__init__(layers, regeneration, optimizer)
         self.every, self.tau, self.updates = every, tau, 0
+        self.least = math.nan
+        """Least activity of a unit over its layer's mean when units were chosen last."""
 
     def due(self) -> bool:
         """Count an update and return whether units are to be recycled after it."""
@@ -50,6 +55,7 @@ class Redo(Recycling):
 
     def choose(self, activities: Sequence[Tensor]) -> list[Tensor]:
         """Return the numbers of the dormant units of each layer."""
+        self.least = min(float(active.min() / active.mean()) for active in activities)
         return [dormant(active, self.tau).nonzero()[:, 0] for active in activities]
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ from lifelong.agents import PPO, Segment
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.dormant_units import TAU, unit_activities
 from lifelong.agents.gradient_shares import gradient_norms
+from lifelong.agents.redo import Redo
 from lifelong.experiments.metrics.plasticity import (
     clipped_share,
     dormant_share,
@@ -141,6 +142,11 @@ class Health:
             said.append(
                 f"{100 * self._dormant:.0f} % of the policy's hidden units are dormant "
                 f"(at most {TAU} of their layer's mean activity)"
+            )
+        if isinstance(redo := self.learner.recycling, Redo) and not redo.recycled and redo.least > redo.tau:
+            said.append(
+                f"ReDo recycled no unit: the least active has {redo.least:.2g} of its layer's mean activity, "
+                f"redo_tau is {redo.tau:g}"
             )
         said += self.learning.out_of_bounds()
         return f"out of bounds: {'; '.join(said)}" if said else ""

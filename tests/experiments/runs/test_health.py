@@ -226,6 +226,15 @@ def test_a_state_that_grew_is_said(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) 
         assert not said(sizes, agent, segment, monkeypatch)
 
 
+@pytest.mark.parametrize(("tau", "recycles"), [(0.0, False), (0.9, True)])
+def test_a_method_that_does_nothing_is_said(
+    tau: float, recycles: bool, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(redo_every=2, redo_tau=tau), Console(width=300))
+    said = "ReDo recycled no unit: the least active has 0." in capsys.readouterr().out
+    assert said is not recycles
+
+
 def test_the_end_of_a_training_says_what_is_out_of_bounds(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
