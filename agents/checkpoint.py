@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,6 +253,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Sequence[str]) ->
     return {f"{names[i]}.{entry}": torch.as_tensor(x) for i, entries in state.items() for entry, x in entries.items()}
 
 
+_OF_ADAM, _OF_MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+"""Entries of an optimiser's state of one parameter."""
+
+
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], names: Sequence[str]) -> None:
     """Load the state that `optimizer_tensors` returned into an optimiser, whatever the order of its parameters.
 
@@ -275,21 +279,19 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         state.setdefault(numbers[name], {})[entry] = tensor
     for number, entries in state.items():
         by_muon = isinstance(optimizer, Muon) and id(parameters[number]) in optimizer.matrices
-        wanted = {"momentum_buffer"} if by_muon else {"step", "exp_avg", "exp_avg_sq"}
-        _check_moments(names[number], entries, parameters[number], wanted)
+        _check_moments(names[number], entries, parameters[number], _OF_MUON if by_muon else _OF_ADAM)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _check_moments(name: str, entries: Mapping[str, Tensor], parameter: Tensor, wanted: Set[str]) -> None:
+def _check_moments(name: str, entries: Mapping[str, Tensor], parameter: Tensor, wanted: Sequence[str]) -> None:
     """Validate the state of an optimiser for one parameter.
 
     Raises:
         CheckpointError: if an entry is missing or unknown, has another dtype or shape than the parameter, or is not
             finite; if squares or steps are negative.
     """
-    if entries.keys() != wanted:
-        entry_names = ", ".join(sorted(wanted, key=len))
-        raise CheckpointError(f"the optimiser's state of {name} must be {entry_names}: {sorted(entries)}")
+    if entries.keys() != set(wanted):
+        raise CheckpointError(f"the optimiser's state of {name} must be {', '.join(wanted)}: {sorted(entries)}")
     for entry, tensor in entries.items():
         dtype, shape = (torch.float32, []) if entry == "step" else (parameter.dtype, list(parameter.shape))
         if tensor.dtype != dtype or list(tensor.shape) != shape:

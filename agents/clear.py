@@ -31,12 +31,12 @@ from lifelong.agents.action_heads import entropy_of
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.discounts import discounts
 from lifelong.agents.encoder import as_tensors
-from lifelong.agents.leaves import check_categories, leaves_of
+from lifelong.agents.leaves import leaves_of
 from lifelong.agents.ppo_config import PPOConfig
-from lifelong.agents.replay import entries, replay
+from lifelong.agents.replay import entries, legal, replay
 from lifelong.agents.reservoir import Reservoir
 from lifelong.agents.rollout import Segment
-from lifelong.agents.saved_tensors import check_saved
+from lifelong.agents.saved_tensors import check_saved, check_saved_categories
 from lifelong.agents.vtrace import following
 from lifelong.memory.broken_mujoco import broken_mujoco_hidden
 from lifelong.memory.state_paths import by_path, nested, paths_of
@@ -98,8 +98,7 @@ class Clear:
         piece = {name: steps[name] for name in names} | {"next": after}
         piece |= {"value": steps["state_value"] * divisor, "next_value": steps["next", "state_value"] * divisor}
         if masks := self.policy.head.masks.size:
-            everything = torch.ones(*steps.shape, masks, dtype=torch.bool, device=steps["start"].device)
-            piece["action_mask"] = steps.get("action_mask", everything)
+            piece["action_mask"] = legal(steps, masks)
         return TensorDict({"steps": piece, "state": state}, steps.shape[:1])
 
     @torch.no_grad()
@@ -156,9 +155,7 @@ class Clear:
 
     def _check_categories(self, pieces: Mapping[str, Tensor]) -> None:
         """Validate observations that choose a row of a table, and actions that choose a logit."""
-        for path, leaf in leaves_of(self.policy.encoder.space):
-            if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
-                check_categories(pieces["/".join(("steps", "observation", *path))].numpy(force=True), leaf, path)
+        check_saved_categories(pieces, self.policy.encoder.space, "steps/observation/")
         sizes = torch.from_numpy(choice_sizes(self.policy.head.space))
         chosen = pieces["steps/action"].cpu()
         chosen = chosen[..., None] if self.policy.head.simple else chosen[..., : len(sizes)]

@@ -21,17 +21,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector.utils import create_empty_array
 from torch import Tensor, nn
 
 from lifelong.agents.actor_critic import ActorCritic
 from lifelong.agents.encoder import as_tensors
-from lifelong.agents.leaves import check_categories, leaves_of
+from lifelong.agents.leaves import leaves_of
 from lifelong.agents.ppo_config import PPOConfig
-from lifelong.agents.replay import entries
+from lifelong.agents.replay import entries, legal
 from lifelong.agents.rollout import Segment
-from lifelong.agents.saved_tensors import check_saved
+from lifelong.agents.saved_tensors import check_saved, check_saved_categories
 
 __all__ = ["PackNet"]
 
@@ -124,9 +123,7 @@ class PackNet:
         observation = entries(segment.steps)
         seen = {name: observation[path].flatten(0, 1) for name, path in self._paths.items()}
         if masks := self.policy.head.masks.size:
-            steps = segment.steps
-            everything = torch.ones(*steps.shape, masks, dtype=torch.bool, device=steps["start"].device)
-            seen[_MASK] = steps.get("action_mask", everything).flatten(0, 1)
+            seen[_MASK] = legal(segment.steps, masks).flatten(0, 1)
         return seen
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -149,7 +146,5 @@ class PackNet:
             blank[_MASK] = torch.ones(1, masks, dtype=torch.bool)
         steps = len(next(iter(state.values())))
         check_saved(state, {name: x.expand(steps, *x.shape[1:]) for name, x in blank.items()})
-        for path, leaf in leaves_of(space):
-            if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
-                check_categories(state["/".join(path)].numpy(force=True), leaf, path)
+        check_saved_categories(state, space)
         self.last = {name: x.to(device, copy=True) for name, x in state.items()}

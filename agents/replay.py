@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lifelong.agents.actor_critic import ActorCritic
 
-__all__ = ["entries", "replay"]
+__all__ = ["entries", "legal", "replay"]
 
 
 def replay(
@@ -43,3 +43,15 @@ def entries(steps: TensorDict) -> dict[tuple[str, ...], Tensor]:
     """Return the entries of a segment's observations, [B, T, ...] each, by path."""
     tree = steps["observation"]
     return {path if isinstance(path, tuple) else (path,): x for path, x in tree.items(True, True)}
+
+
+def legal(steps: TensorDict, masks: int) -> Tensor:
+    """Return which choices were legal in a segment's steps, [B, T, masks]: all, where nothing was masked.
+
+    Args:
+        steps: [B, T] as in `Segment`.
+        masks: choices of an action.
+    """
+    everything = torch.ones(*steps.shape, masks, dtype=torch.bool, device=steps["start"].device)
+    mask: Tensor = steps.get("action_mask", everything)
+    return mask

@@ -1,11 +1,15 @@
 """Validate tensors from files before anything compiled or fused sees them: names, dtype, shape, range."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
-__all__ = ["check_saved", "refuse_not_finite"]
+from lifelong.agents.leaves import check_categories, leaves_of
+
+__all__ = ["check_saved", "check_saved_categories", "refuse_not_finite"]
 
 _SHOWN = 3  # names in a message
 
@@ -39,6 +43,22 @@ def check_saved(
             if lowest < least or highest > most:
                 wrong = lowest if lowest < least else highest
                 raise ValueError(f"{name} must lie in {least} to {most}, got {wrong}")
+
+
+def check_saved_categories(found: Mapping[str, Tensor], space: spaces.Space[Any], prefix: str = "") -> None:
+    """Validate the categories of observations that were read from a file: each chooses a row of a table.
+
+    Args:
+        found: [..., *shape] of every entry, by its path with slashes between.
+        space: of one observation.
+        prefix: of all names.
+
+    Raises:
+        ValueError: if they are no integers, or not of the space.
+    """
+    for path, leaf in leaves_of(space):
+        if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
+            check_categories(found[prefix + "/".join(path)].numpy(force=True), leaf, path)
 
 
 def refuse_not_finite(name: str, tensor: Tensor) -> None:
