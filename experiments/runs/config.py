@@ -45,6 +45,7 @@ __all__ = [
     "PPOOverrides",
     "TrainConfig",
     "every",
+    "in_front",
     "lives_of_minibatch",
     "options",
     "with_horizons",
@@ -213,7 +214,7 @@ class TrainConfig:
         memory_options: more settings of the memory. A family's preset gives `horizons`, where they fit the memory and
             are not given.
         working_memory: name of a second memory in front of the first that starts anew with every episode, for what
-            counts within one; or `off`.
+            counts within one; or `off`. A preset's is left out before `none`, and before a memory of the same name.
         normalize_observation: whether numbers of observations are normalised by what was observed so far: floats whose
             bounds are not within [-1, 1] (auto), all (on), none (off).
         action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
@@ -379,6 +380,8 @@ class TrainConfig:
         new = isinstance(self.ppo, PPOOverrides) or open_.keys() & _SINCE_0_1  # not one that was resolved and saved
         if new:
             open_["memory_options"] = with_horizons(self.memory_options, horizons, self.memory, self.width)
+        if "working_memory" in open_:
+            open_["working_memory"] = in_front(open_["working_memory"], self.memory)
         resolved = replace(self, **open_)
         resolved = replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))
         return resolved if self.processes else replace(resolved, processes=default_processes(resolved))
@@ -543,6 +546,16 @@ def with_horizons(
     if horizons is None or not fits(memory, width, options(words)):
         return words
     return (f"horizons=[{horizons[0]:g},{horizons[1]:g}]", *words)
+
+
+def in_front(working_memory: str, memory: str) -> str:
+    """Return a preset's working memory for a memory: `off` before `none`, whose agent is to have none, and its like.
+
+    Args:
+        working_memory: of the preset.
+        memory: name of the memory that it stands in front of.
+    """
+    return "off" if memory in ("none", working_memory) else working_memory
 
 
 def options(words: tuple[str, ...]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lifelong.envs import make_stream
 from lifelong.envs.rng import evaluation_seed
 from lifelong.experiments.benchmarks.learning.evaluation import SLOTS, play
 from lifelong.experiments.runs.api import load_agent, train
-from lifelong.experiments.runs.config import TrainConfig, with_horizons
+from lifelong.experiments.runs.config import TrainConfig, in_front, with_horizons
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.presets import preset
@@ -74,6 +74,7 @@ def changed_since(settings: Mapping[str, Any]) -> list[str]:
     pairs |= {f.name: (getattr(config.learning, f.name), getattr(learning, f.name)) for f in fields(learning)}
     of_memory = with_horizons((), now["horizons"], config.memory, config.width)
     pairs["memory_options"] = config.memory_options, of_memory
+    pairs["working_memory"] = config.working_memory, in_front(now["working_memory"], config.memory)
     return [f"{name} {was} then and {value} now" for name, (was, value) in pairs.items() if was != value]
 
 

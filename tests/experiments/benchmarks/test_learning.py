@@ -105,6 +105,8 @@ def test_the_report_names_what_a_preset_has_changed_since(tmp_path: Path) -> Non
     delta = config_of("CartPole-v1", "gated_delta", 100, 0, tmp_path / "runs" / "x").resolved().to_json()
     assert changed_since(delta) == []
     assert changed_since(delta | {"memory_options": []}) == ["memory_options () then and ('horizons=[8,100000]',) now"]
+    none = config_of("Pendulum-v1", "none", 100, 0, tmp_path / "runs" / "x").resolved().to_json()
+    assert changed_since(none) == []  # what its preset puts in front of memories is left out
     then = same | {"segment": 77, "ppo": same["ppo"] | {"gamma": 0.5}}
     assert changed_since(then) == ["segment 77 then and 128 now", "gamma 0.5 then and 0.99 now"]
     write(tmp_path, result("CartPole-v1", "gru", 0, 1.0, 1.0, settings=then))

@@ -95,6 +95,25 @@ def test_what_is_said_wins() -> None:
     assert (config.preset, config.working_memory, config.num_envs) == ("popgym", "off", 3)
 
 
+@pytest.mark.parametrize(
+    ("memory", "said", "expected"),
+    [
+        ("gated_delta", None, "gru"),
+        ("gated_delta", "off", "off"),
+        ("none", None, "off"),  # an agent without memory has none
+        ("none", "gru", "gru"),  # but for who says so
+        ("gru", None, "off"),
+        ("gru", "gru", "gru"),
+        ("lstm", None, "gru"),
+    ],
+)
+@pytest.mark.parametrize("preset", ["popgym", "classic-control/continuous"])
+def test_working_memory_of_a_preset(preset: str, memory: str, said: str | None, expected: str) -> None:
+    config = TrainConfig("gym:CartPole-v1", memory, preset=preset, working_memory=said).resolved()
+    assert config.working_memory == expected
+    assert config.resolved() == config
+
+
 def test_an_unknown_preset_is_named_with_the_nearest() -> None:
     with pytest.raises(UserError, match="no preset 'mujuco'; did you mean 'mujoco'"):
         TrainConfig("gym:CartPole-v1", preset="mujuco").resolved()
