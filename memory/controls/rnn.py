@@ -1,4 +1,4 @@
-r"""Recurrent networks GRU and LSTM, by torch's kernels, with resets inside a sequence.
+r"""Recurrent networks GRU and LSTM, with resets inside a sequence.
 
 GRU:    r, z = sigmoid(W_r x + U_r h), sigmoid(W_z x + U_z h)
         h <- (1 - z) tanh(W_n x + r (U_n h)) + z h                  y = h        h_0 = 0
@@ -6,8 +6,9 @@ LSTM:   i, f, o = sigmoid(W x + U h), each with its own W and U;   g = tanh(W_g 
         c <- f c + i g,  h <- o tanh(c)                             y = h        h_0 = c_0 = 0
 
 (biases left out). `hidden` other than the width adds a linear map from h to y.
-A pass is cut at the steps where any life starts; each piece is one call of torch's fused kernel. Without starts inside
-that is one call, with a start at every step it is T.
+In float32 on the CPU a pass is one compiled loop (`kernels/gated_cells`), of an LSTM only if a life starts inside: as a
+whole torch runs an LSTM faster, and a GRU slower. Else a pass is cut at the steps where any life starts, and each piece
+is one call of torch's kernel: T calls with a start at every step.
 
 Shapes: B lives, T steps, D width, N hidden units; state h, and c of the LSTM, [B, N].
 Cost per step: 2 G N (D + N) floating-point operations with G = 3 (GRU) or 4 (LSTM), and 2 N D for the linear map.
@@ -21,8 +22,10 @@ from itertools import pairwise
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
+from torch.nn import functional
 
-from lifelong.kernels.backends import transformed
+from lifelong.kernels.backends import compiled, transformed
+from lifelong.kernels.gated_cells import gru, lstm
 from lifelong.memory.controls.cells import bound_cell, gru_cell, lstm_cell
 from lifelong.memory.memory import Memory
 
@@ -56,6 +59,8 @@ class Recurrent(Memory):
         if transformed():
             return self._cells(x, state, start)
         inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a single step needs no sync
+        if (inside or len(self.vectors) == 1) and compiled(x, *self.network.parameters()):
+            return self._loop(x, state, start)
         ys = []
         for first, end in pairwise([0, *(t + 1 for t in inside), x.shape[1]]):  # cut where some life starts
             state = self.restart(state, start[:, first])
@@ -65,6 +70,17 @@ class Recurrent(Memory):
             state = TensorDict({name: h[0] for name, h in zip(self.vectors, last, strict=True)}, [x.shape[0]])
             ys.append(y)
         return self.output(torch.cat(ys, 1)), state
+
+    def _loop(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
+        """Compute `forward` in one compiled loop."""
+        w_ih, w_hh, b_ih, b_hh = self.network.parameters()
+        if len(self.vectors) == 1:
+            hs = gru(functional.linear(x, w_ih, b_ih), w_hh, b_hh, state["h"], start)
+            after = {"h": hs[:, -1]}
+        else:
+            hs, c = lstm(functional.linear(x, w_ih, b_ih + b_hh), w_hh, state["h"], state["c"], start)
+            after = {"h": hs[:, -1], "c": c}
+        return self.output(hs), TensorDict(after, [len(x)])
 
     def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
         """Bind a step to torch's cell; see `Memory.bind`."""
