@@ -380,7 +380,7 @@ class TrainConfig:
         new = isinstance(self.ppo, PPOOverrides) or open_.keys() & _SINCE_0_1  # not one that was resolved and saved
         if new:
             open_["memory_options"] = with_horizons(self.memory_options, horizons, self.memory, self.width)
-        if "working_memory" in open_:
+        if "working_memory" in open_ and "working_memory" not in rest:  # of the preset, not of a stream file
             open_["working_memory"] = in_front(open_["working_memory"], self.memory)
         resolved = replace(self, **open_)
         resolved = replace(resolved, ppo=self.ppo if isinstance(self.ppo, PPOConfig) else self.ppo.over(ppo))

@@ -114,6 +114,14 @@ def test_working_memory_of_a_preset(preset: str, memory: str, said: str | None, 
     assert config.resolved() == config
 
 
+def test_working_memory_of_a_stream_file_stands_before_any_memory(tmp_path: Path) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text('[train]\nworking_memory = "gru"\n[[tasks]]\nenv = "CartPole-v1"\n')
+    assert TrainConfig(str(path), "none").resolved().working_memory == "gru"
+    path.write_text('[train]\npreset = "popgym"\n[[tasks]]\nenv = "CartPole-v1"\n')
+    assert TrainConfig(str(path), "none").resolved().working_memory == "off"
+
+
 def test_an_unknown_preset_is_named_with_the_nearest() -> None:
     with pytest.raises(UserError, match="no preset 'mujuco'; did you mean 'mujoco'"):
         TrainConfig("gym:CartPole-v1", preset="mujuco").resolved()
