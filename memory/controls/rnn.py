@@ -5,10 +5,8 @@ GRU:    r, z = sigmoid(W_r x + U_r h), sigmoid(W_z x + U_z h)
 LSTM:   i, f, o = sigmoid(W x + U h), each with its own W and U;   g = tanh(W_g x + U_g h)
         c <- f c + i g,  h <- o tanh(c)                             y = h        h_0 = c_0 = 0
 
-(biases left out). `hidden` other than the width adds a linear map from h to y.
-In float32 on the CPU a pass is one compiled loop (`kernels/gated_cells`), of an LSTM only if a life starts inside: as a
-whole torch runs an LSTM faster, and a GRU slower. Else a pass is cut at the steps where any life starts, and each piece
-is one call of torch's kernel: T calls with a start at every step.
+(biases left out). `hidden` other than the width adds a linear map from h to y. A pass in float32 on the CPU is a
+compiled loop (`kernels/gated_cells`), of an LSTM if a life starts inside; else torch's kernel, cut where a life starts.
 
 Shapes: B lives, T steps, D width, N hidden units; state h, and c of the LSTM, [B, N].
 Cost per step: 2 G N (D + N) floating-point operations with G = 3 (GRU) or 4 (LSTM), and 2 N D for the linear map.
@@ -26,7 +24,7 @@ from torch.nn import functional
 
 from lifelong.kernels.backends import compiled, transformed
 from lifelong.kernels.gated_cells import gru, lstm
-from lifelong.memory.controls.cells import bound_cell, gru_cell, lstm_cell
+from lifelong.memory.controls.cells import bound_cell
 from lifelong.memory.memory import Memory
 
 __all__ = ["GRU", "LSTM"]
@@ -57,7 +55,7 @@ class Recurrent(Memory):
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         if transformed():
-            return self._cells(x, state, start)
+            return self._loop(x, state, start)
         inside = [] if x.shape[1] == 1 else start[:, 1:].any(0).nonzero()[:, 0].tolist()  # a single step needs no sync
         if (inside or len(self.vectors) == 1) and compiled(x, *self.network.parameters()):
             return self._loop(x, state, start)
@@ -72,15 +70,14 @@ class Recurrent(Memory):
         return self.output(torch.cat(ys, 1)), state
 
     def _loop(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Compute `forward` in one compiled loop."""
+        """Compute `forward` in one compiled loop, or step by step in operations that torch.func can transform."""
         w_ih, w_hh, b_ih, b_hh = self.network.parameters()
         if len(self.vectors) == 1:
-            hs = gru(functional.linear(x, w_ih, b_ih), w_hh, b_hh, state["h"], start)
-            after = {"h": hs[:, -1]}
+            hs, cells = gru(functional.linear(x, w_ih, b_ih), w_hh, b_hh, state["h"], start), {}
         else:
             hs, c = lstm(functional.linear(x, w_ih, b_ih + b_hh), w_hh, state["h"], state["c"], start)
-            after = {"h": hs[:, -1], "c": c}
-        return self.output(hs), TensorDict(after, [len(x)])
+            cells = {"c": c}
+        return self.output(hs), TensorDict({"h": hs[:, -1], **cells}, [len(x)])
 
     def bind(self, x: Tensor, y: Tensor, state: TensorDict, start: Tensor) -> Callable[[], TensorDict]:
         """Bind a step to torch's cell; see `Memory.bind`."""
@@ -88,17 +85,6 @@ class Recurrent(Memory):
             return super().bind(x, y, state, start)
         vectors = {name: state[name].clone() for name in self.vectors}
         return bound_cell(x, y, vectors, start, list(self.network.parameters()), self.output)
-
-    def _cells(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
-        """Compute `forward` step by step in operations that torch.func can transform."""
-        cell = gru_cell if len(self.vectors) == 1 else lstm_cell
-        ys = []
-        for t in range(x.shape[1]):
-            state = self.restart(state, start[:, t])
-            last = cell(x[:, t], *(state[name] for name in self.vectors), *self.network.parameters())
-            state = TensorDict(dict(zip(self.vectors, last, strict=True)), [x.shape[0]])
-            ys.append(last[0])
-        return self.output(torch.stack(ys, 1)), state
 
     @property
     def step_flops(self) -> int:
