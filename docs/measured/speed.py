@@ -20,6 +20,10 @@ CASES: dict[str, dict[str, Any]] = {
     "cued-recall, 128 lives": {"stream": "cued-recall"},
     "cued-recall, 16 lives": {"stream": "cued-recall", "num_envs": 16},
     "rooms, 64 lives, width 128": {"stream": "rooms", "num_envs": 64, "width": 128},
+    "cued-recall, 128 lives, gru": {"stream": "cued-recall", "memory": "gru"},
+    "rooms, 64 lives, width 128, gru": {"stream": "rooms", "memory": "gru", "num_envs": 64, "width": 128},
+    "CartPole, 16 lives, gru": {"stream": "gym:CartPole-v1", "memory": "gru"},
+    "CartPole, 16 lives, lstm": {"stream": "gym:CartPole-v1", "memory": "lstm"},
 }
 ROUNDS = 12
 
