@@ -263,24 +263,22 @@ def _product(out: Array, x: Array, weight: Array, count: int) -> None:
 
 @jit
 def _sigmoid(x: Any) -> Any:
-    """Return 1 / (1 + exp(-x)), as `fused/cpu.py` does; NaN for NaN."""
-    y = min(max(-x, np.float32(-87)), np.float32(87))
-    n = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
-    r = y - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
-    p = np.float32(1 / 720)
-    p = p * r + np.float32(1 / 120)
-    p = p * r + np.float32(1 / 24)
-    p = p * r + np.float32(1 / 6)
-    p = p * r + np.float32(1 / 2)
-    p = (p * r + np.float32(1)) * r + np.float32(1)
-    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return np.float32(1) / (np.float32(1) + p * power) if x == x else x
+    """Return sigmoid(x) = 1 / (2 + e) with e = exp(-x) - 1; NaN for NaN."""
+    e = _expm1(min(max(-x, np.float32(-87)), np.float32(87)))
+    return np.float32(1) / (np.float32(2) + e) if x == x else x
 
 
 @jit
 def _tanh(x: Any) -> Any:
-    """Return tanh(x) = -e / (2 + e) with e = exp(-2 x) - 1 for x >= 0, as `inner_loop/loops.py` has it; NaN for NaN."""
-    y = max(np.float32(-2) * abs(x), np.float32(-87))
+    """Return tanh(x) = -e / (2 + e) with e = exp(-2 x) - 1 for x >= 0; NaN for NaN."""
+    e = _expm1(max(np.float32(-2) * abs(x), np.float32(-87)))
+    size = -e / (np.float32(2) + e)
+    return (size if x > np.float32(0) else -size) if x == x else x
+
+
+@jit
+def _expm1(y: Any) -> Any:
+    """Return exp(y) - 1 for |y| <= 87, as `inner_loop/loops.py` does: no loop may call one of another file."""
     n = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
     r = y - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
     p = np.float32(1 / 5040)
@@ -291,6 +289,4 @@ def _tanh(x: Any) -> Any:
     p = p * r + np.float32(1 / 2)
     p = (p * r + np.float32(1)) * r
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    e = power * p + (power - np.float32(1))
-    size = -e / (np.float32(2) + e)
-    return (size if x > np.float32(0) else -size) if x == x else x
+    return power * p + (power - np.float32(1))

@@ -65,11 +65,7 @@ def test_gates_may_be_all_but_closed_and_far_beyond(op, size):
 @pytest.mark.parametrize("op", GATES)
 def test_an_old_life_is_not_seen_even_where_it_is_not_a_number(op):
     given = draw(op, T=4, start=torch.tensor([[False, False, True, False]] * 3))
-    spoilt = (
-        given
-        | {"given": given["given"].clone()}
-        | {n: torch.full((3, 5), torch.nan) for n in given.keys() & {"h", "c"}}
-    )
+    spoilt = {name: torch.full_like(x, torch.nan) if name in ("h", "c") else x.clone() for name, x in given.items()}
     spoilt["given"][:, :2] = torch.nan
     form = getattr(cpu, op)
     wanted, got = (form(**x) if op == "gru" else form(**x)[0] for x in (given, spoilt))
