@@ -14,6 +14,7 @@ from lifelong.experiments.runs.build import make_agent, make_learner
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.studies.plan import Plan, unequal
+from lifelong.experiments.studies.search import Effort
 from lifelong.experiments.studies.study import Study
 
 __all__ = ["overview", "training_seconds"]
@@ -34,14 +35,14 @@ def overview(study: Study, console: Console, *, measure: bool = True) -> str:
     """
     plans = study.plans
     seconds = {plan.arm.name: _seconds(study, plan, console, measure) for plan in plans}
-    tuning = {plan.arm.name: study.tuning_trials(plan) for plan in plans}
+    tuning = {plan.arm.name: study.tuning_effort(plan) for plan in plans}
     heading = ("arm", "memory", "options", "state, bytes", "parameters", "FLOPs of a step, memory", "of the agent",
                "steps", "trials", "of tuning", "hours")  # fmt: skip
     lines, hours = [], 0.0
     for plan in plans:
-        trials = len(study.file.seeds) + tuning[plan.arm.name]
+        trainings = len(study.file.seeds) + tuning[plan.arm.name].trainings
         took = seconds[plan.arm.name]
-        hours += trials * (took or 0.0) / 3600
+        hours += trainings * (took or 0.0) / 3600
         lines.append((
             plan.arm.name,
             plan.config.memory,
@@ -52,19 +53,19 @@ def overview(study: Study, console: Console, *, measure: bool = True) -> str:
             f"{plan.agent_flops:,}",
             f"{plan.config.steps:,}",
             f"{len(study.file.seeds)}",
-            f"{tuning[plan.arm.name]}",
-            "-" if took is None else f"{trials * took / 3600:.2f}",
+            f"{tuning[plan.arm.name].candidates}",
+            "-" if took is None else f"{trainings * took / 3600:.2f}",
         ))  # fmt: skip
     table = markdown_table(Table(heading, tuple(lines), "", text_columns=3))
     return "\n".join([study.file.question, "", table, "", *_sentences(study, plans, tuning, hours)]) + "\n"
 
 
-def _sentences(study: Study, plans: list[Plan], tuning: dict[str, int], hours: float) -> Iterator[str]:
+def _sentences(study: Study, plans: list[Plan], tuning: dict[str, Effort], hours: float) -> Iterator[str]:
     file = study.file
     size = file.size
     yield from (f"- {said}" for said in unequal(plans, size.tolerance if size else 0.0))
     tests = ", ".join(f"{test.name} ({test.by})" for test in file.tests)
-    final, before = len(plans) * len(file.seeds), sum(tuning.values())
+    final, before = len(plans) * len(file.seeds), sum(one.candidates for one in tuning.values())
     yield f"- {final + before} trials: {final} and {before} of tuning; tests of each: {tests}"
     comparisons = sum(len(one.contrast.comparisons) for one in file.hypotheses)
     yield f"- {len(file.hypotheses)} hypotheses, {comparisons} comparisons"

@@ -16,7 +16,7 @@ import numpy as np
 from lifelong.experiments.runs.errors import UserError
 from lifelong.schema import Within
 
-__all__ = ["Candidate", "How", "Range", "Rounds", "Search", "count", "search"]
+__all__ = ["Candidate", "Effort", "How", "Range", "Rounds", "Search", "effort", "search"]
 
 How = Literal["grid", "random", "tpe"]
 _TOGETHER = 8
@@ -114,15 +114,29 @@ def search(how: Search, space: Mapping[str, Sequence[Any] | Range]) -> Rounds:
     return _halved(found, how.halving)
 
 
-def count(rounds: Rounds) -> int:
-    """Return how many candidates a search tries."""
-    total, tried = 0, next(rounds)
+@dataclass(frozen=True)
+class Effort:
+    """What a search costs.
+
+    Args:
+        candidates: that are tried.
+        trainings: of all steps that they amount to; halving trains most of them for few.
+    """
+
+    candidates: int
+    trainings: float
+
+
+def effort(rounds: Rounds) -> Effort:
+    """Return what a search costs, whatever the scores."""
+    shares: list[float] = []
+    tried = next(rounds)
     while True:
-        total += len(tried)
+        shares += [candidate.share for candidate in tried]
         try:
             tried = rounds.send([0.0] * len(tried))
         except StopIteration:
-            return total
+            return Effort(len(shares), sum(shares))
 
 
 def _grid(space: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from lifelong.experiments.studies.judgement import Judgement, judge
 from lifelong.experiments.studies.measurements import Measurements, measured
 from lifelong.experiments.studies.plan import Plan, equal_parameters, plan_arms, with_shape
 from lifelong.experiments.studies.registration import Registration, check_seeds, read_registration, standing
-from lifelong.experiments.studies.search import Candidate, Range, Rounds, count, search
+from lifelong.experiments.studies.search import Candidate, Effort, Range, Rounds, effort, search
 from lifelong.experiments.studies.settings import train_config
 from lifelong.experiments.studies.store import Found, Store
 from lifelong.experiments.studies.study_file import StudyFile, read_study_file
@@ -133,10 +133,13 @@ class Study:
             except StopIteration as end:
                 return Tuning(tuple(choices), True, end.value)
 
-    def tuning_trials(self, plan: Plan) -> int:
-        """Return how many trials the tuning of an arm has when it is through."""
+    def tuning_effort(self, plan: Plan) -> Effort:
+        """Return what the tuning of an arm costs, over all of its seeds."""
         rounds = self._search(plan)
-        return 0 if rounds is None or self.file.tune is None else count(rounds) * len(self.file.tune.seeds)
+        if rounds is None or self.file.tune is None:
+            return Effort(0, 0.0)
+        one, seeds = effort(rounds), len(self.file.tune.seeds)
+        return Effort(one.candidates * seeds, one.trainings * seeds)
 
     def _search(self, plan: Plan) -> Rounds | None:
         """Return the rounds of an arm's tuning; None if there is nothing to choose."""

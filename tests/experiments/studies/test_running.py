@@ -20,6 +20,7 @@ from lifelong.experiments.studies.measurements import measured
 from lifelong.experiments.studies.page import check_report, write_report
 from lifelong.experiments.studies.processes import Failed, lived, log_of, run_in_processes
 from lifelong.experiments.studies.running import duration, run_study
+from lifelong.experiments.studies.search import Effort
 from lifelong.experiments.studies.trial import Interrupted, Trial, run_trial
 
 from .conftest import result
@@ -125,7 +126,7 @@ def test_halving_trains_for_few_steps_first(made: Any, machine: Machine, tmp_pat
          'by = "return(far)"}\nseeds = '),
     )  # fmt: skip
     (delta, _) = study.plans
-    assert study.tuning_trials(delta) == 4 + 2
+    assert study.tuning_effort(delta) == Effort(4 + 2, 4 / 2 + 2)
     tuning = study.tuning(delta)
     assert not tuning.ended
     assert [choice.trials[0].config.steps for choice in tuning.choices] == [80] * 4
@@ -158,7 +159,7 @@ def test_tpe_goes_on_round_by_round(made: Any, machine: Machine) -> None:
     machine.interrupts = set()
     assert told(made(("seeds = ", tune + "seeds = ")))[0] == 0
     assert len(machine.ran) == 2 * 10 + 2 * 3
-    assert study.tuning_trials(study.plans[0]) == 10
+    assert study.tuning_effort(study.plans[0]) == Effort(10, 10)
 
 
 def test_one_process_runs_a_study_at_a_time(made: Any, machine: Machine) -> None:

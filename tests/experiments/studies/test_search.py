@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lifelong.experiments.runs.errors import UserError
-from lifelong.experiments.studies.search import Candidate, Range, Rounds, Search, count, search
+from lifelong.experiments.studies.search import Candidate, Range, Rounds, Search, effort, search
 
 RATE = Range(1e-4, 1e-1, log=True)
 
@@ -114,16 +114,18 @@ def test_what_has_no_score_is_never_chosen(how: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "space", "tries"),
+    ("how", "space", "tries", "trainings"),
     [
-        (Search(), {"a": (1, 2), "b": (1, 2, 3)}, 6),
-        (Search("random", 9, 3), {"lr": RATE}, 12),
-        (Search("random", 20, 3), {"lr": RATE}, 30),
-        (Search("random", 7), {"lr": RATE}, 7),
+        (Search(), {"a": (1, 2), "b": (1, 2, 3)}, 6, 6),
+        (Search("random", 9, 3), {"lr": RATE}, 12, 9 / 3 + 3),
+        (Search("random", 20, 3), {"lr": RATE}, 30, 20 / 9 + 7 / 3 + 3),
+        (Search("random", 7), {"lr": RATE}, 7, 7),
     ],
 )
-def test_how_many_it_tries_is_known_before(how: Search, space: Any, tries: int) -> None:
-    assert count(search(how, space)) == tries
+def test_what_it_costs_is_known_before(how: Search, space: Any, tries: int, trainings: float) -> None:
+    cost = effort(search(how, space))
+    assert cost.candidates == tries
+    assert cost.trainings == pytest.approx(trainings)
 
 
 def test_a_missing_optuna_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
