@@ -119,7 +119,11 @@ FACTS = {
     "not_palimpsa": Facts("exact", "", PALIMPSA),
     "meta_mamba2": Facts("exact", "", PALIMPSA),
     "metaplastic_linear_attention": Facts("variant", "another host"),
-    "kalman_delta": Facts("ours", "a Kalman filter's recursion"),
+    "kalman_delta": Facts(
+        "variant",
+        "the gain is exact for a precision kept diagonal and shared by all rows, forgetting is towards the prior; "
+        "akin to 2605.31163, 2602.10743 and 2511.21016 too",
+    ),
     "ttt_linear": Facts("variant", NORMALISED + ", no rotary keys", "test-time-training/ttt-lm-pytorch"),
     "ttt_mlp": Facts("variant", NORMALISED + ", SiLU, no rotary keys", "test-time-training/ttt-lm-pytorch"),
     "titans": Facts("variant", NORMALISED + ", fades to the learned weights"),

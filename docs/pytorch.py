@@ -32,7 +32,8 @@ SEGMENT = 20
 HEAD = """# Memories in PyTorch
 
 Written by `docs/pytorch.py`, which runs every cell; a test for each cell compares it with this page. {green:,} of the
-{all:,} cells are green.
+{all:,} cells are green. Before every column was a clause of the contract, of the 72 memories of then autocast and half
+precision had none, `torch.func` 4, `torch.export` 70; the other columns were not counted.
 
 | column | what runs, and equals the plain module in float32 |
 | --- | --- |

@@ -1,11 +1,13 @@
 """Registry of streams: built-in table, plug-ins, and `make_stream`. Streams, and MiniGrid, are imported lazily."""
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 import numpy as np
 
 from lifelong.registry import Entry, check_settings, find, known, load, table
+from lifelong.schema import annotations_of, described, fits, shown
 
 if TYPE_CHECKING:
     from lifelong.envs.single_env import Single
@@ -179,6 +181,7 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
         also=("drifts", "drift_schedule", "life_hazard", "env_kwargs"),
         hidden="num_envs",
     )
+    _check_types(name, factory, options)
     try:
         stream = factory(num_envs=num_envs, **options)
     except TypeError as error:
@@ -190,6 +193,19 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
         stream.drift(kinds_of(drifts), drift_schedule)
     stream.bind_schedule()
     return stream
+
+
+def _check_types(name: str, factory: Any, options: Mapping[str, Any]) -> None:
+    """Validate options against the annotations of a factory; of words it says itself what it takes.
+
+    Raises:
+        TypeError: if one has another type than its parameter.
+    """
+    allowed = annotations_of(factory)
+    for option, value in options.items():
+        annotation = allowed.get(option, Any)
+        if get_origin(annotation) is not Literal and not fits(value, annotation):
+            raise TypeError(f"stream {name!r}: {option} must be {described(annotation)}, got {shown(value)}")
 
 
 def _takes(factory: Any, setting: str) -> bool:

@@ -4,11 +4,10 @@ Types are checked for every memory, plug-ins too, where the annotation is one of
 memories of this package: positive, and at most `MOST`. What else a range must be, the constructor says.
 """
 
-import inspect
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
-from lifelong.schema import described, fits, shown
+from lifelong.schema import annotations_of, described, fits, shown
 
 __all__ = ["MOST", "check_options"]
 
@@ -35,7 +34,7 @@ def check_options(name: str, factory: Any, options: Mapping[str, Any], *, sizes:
         TypeError: if one has another type than its parameter; names the option, what is allowed, and the value.
         ValueError: if it is not finite, no word that is allowed, or no size.
     """
-    allowed = _annotations(factory)
+    allowed = annotations_of(factory)
     for option, value in options.items():
         annotation = allowed.get(option, Any)
         where = f"memory {name!r}: {option} must be"
@@ -51,12 +50,3 @@ def check_options(name: str, factory: Any, options: Mapping[str, Any], *, sizes:
             most = LOOPS.get(option, MOST)
             if value > most:
                 raise ValueError(f"{where} at most {most:,}: {option}={value}")
-
-
-def _annotations(factory: Any) -> dict[str, Any]:
-    """Return the annotation of each parameter; none where they cannot be resolved."""
-    called = factory.__init__ if inspect.isclass(factory) else factory
-    try:
-        return get_type_hints(called)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker imports
-        return {}

@@ -409,8 +409,11 @@ def load_memory(name: str) -> Callable[..., "Memory"]:
         ImportError: if `package.module:Class` cannot be found.
         TypeError: if it is no class of memories.
     """
+    import torch
+
     target = find_memory(name).target
-    made: Callable[..., Memory] = load("memory", target)
+    with torch.device("cpu"):  # packages that are imported now read tensors of their own, which cannot be on `meta`
+        made: Callable[..., Memory] = load("memory", target)
     if not any(target == entry.target for entry in MEMORIES.values()):
         base: type[Memory] = load("memory", "lifelong.memory.memory:Memory")
         if not (inspect.isclass(made) and issubclass(made, base)):

@@ -64,7 +64,8 @@ PRESETS: dict[str, tuple[Sizes, tuple[float, ...]]] = {  # and learning rates
     ),
     "published": (  # arXiv:2602.09075; its longer setting is --length 1024 --pairs 256 --batch 64
         Sizes(length=512, pairs=(128,), keys=4095, values=4096, width=128, state_bytes=38_912, parameters=0,
-              steps=46_900, batch=128, num_heads=8, key_dim=16, value_dim=32, conv_size=4, horizons=(1e3, 1e5)),
+              steps=46_900, batch=128, num_heads=8, key_dim=16, value_dim=32, conv_size=4, horizons=(1e3, 1e5),
+              equal="shape"),
         (1e-3, 2.15e-3, 4.64e-3, 1e-2),
     ),
 }  # fmt: skip

@@ -52,7 +52,7 @@ def as_user_error(*others: type[Exception], prefix: str = "") -> Iterator[None]:
 
     Args:
         *others: more exceptions that come of the input there.
-        prefix: before the message.
+        prefix: before the message, unless it begins so.
     """
     wrong: tuple[type[Exception], ...] = (ImportError, TypeError, ValueError, OverflowError, MemoryError, *others)
     try:
@@ -62,7 +62,8 @@ def as_user_error(*others: type[Exception], prefix: str = "") -> Iterator[None]:
     except KeyError as error:  # as text it would be quoted
         raise UserError(error.args[0]) from error
     except wrong as error:
-        raise UserError(f"{prefix}{error}") from error
+        said = str(error)
+        raise UserError(said if said.startswith(prefix.rstrip(": ")) else f"{prefix}{said}") from error
 
 
 def check_fields(settings: Any) -> None:

@@ -7,10 +7,11 @@ that was made, `read_fields` reads one from a table of a file, where a list is a
 an unknown entry is answered with the nearest.
 """
 
+import inspect
 import math
 import numbers
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,18 @@ from typing import (
 
 from lifelong.registry import closest, unknown
 
-__all__ = ["Place", "SchemaError", "Within", "check", "described", "fits", "read_fields", "read_value", "shown"]
+__all__ = [
+    "Place",
+    "SchemaError",
+    "Within",
+    "annotations_of",
+    "check",
+    "described",
+    "fits",
+    "read_fields",
+    "read_value",
+    "shown",
+]
 
 Place = tuple[str | int, ...]
 """Path of an entry in a file: keys, and indices in lists."""
@@ -103,6 +115,15 @@ def fits(value: Any, annotation: Any) -> bool:
     return True
 
 
+def annotations_of(factory: Any) -> dict[str, Any]:
+    """Return the annotation of each parameter of a class or function; none where they cannot be resolved."""
+    called = factory.__init__ if inspect.isclass(factory) else factory
+    try:
+        return get_type_hints(called)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker imports
+        return {}
+
+
 def check(settings: Any) -> None:
     """Validate the fields of a dataclass by their annotations.
 
@@ -164,8 +185,8 @@ def described(annotation: Any, *, of_file: bool = False) -> str:
     if words := _words(bare):
         return f"one of {', '.join(map(str, words))}"
     origin, args = get_origin(bare), get_args(bare)
-    if origin in (tuple, list):
-        count = "" if origin is list or args[-1] is ... else f"{len(args)} "
+    if origin in (tuple, list, Sequence):
+        count = "" if origin is not tuple or args[-1] is ... else f"{len(args)} "
         kinds = {int: "integers", float: "numbers", str: "texts", dict: "tables"}
         inner = _bare(args[0])[0]
         return f"a list of {count}{kinds.get(inner, 'numbers')}" if inner in kinds else "a list"
@@ -251,6 +272,8 @@ def _of_type(value: Any, kind: Any, *, of_file: bool) -> Any:
         return Path(_text(value)) if of_file else _fitting(value, isinstance(value, Path))
     if origin in (tuple, list):
         return _several(value, args, tuple if origin is tuple else list, of_file=of_file)
+    if origin is Sequence:
+        return _fitting(value, isinstance(value, Sequence))
     if origin in (dict, Mapping) or kind is dict:
         _fitting(value, isinstance(value, Mapping) and all(isinstance(key, str) for key in value))
         inner = args[1] if args else Any
@@ -260,7 +283,8 @@ def _of_type(value: Any, kind: Any, *, of_file: bool) -> Any:
         found = read_fields(kind, value)
         return found if is_typeddict(kind) else kind(**found)
     plain = types.NoneType if kind is None else kind
-    return _fitting(value, isinstance(value, plain)) if isinstance(plain, type) and origin is None else value
+    told = isinstance(plain, type) and origin is None and not getattr(plain, "_is_protocol", False)
+    return _fitting(value, isinstance(value, plain)) if told else value
 
 
 def _several(value: Any, args: tuple[Any, ...], made: type, *, of_file: bool) -> Any:

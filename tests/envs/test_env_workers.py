@@ -541,9 +541,12 @@ def test_pictures_come_from_there() -> None:
 
 
 def test_numbers_of_processes_that_cannot_be_are_told() -> None:
-    for env_workers in (-1, 3, 1.0, True):
+    for env_workers in (-1, 3):
         wanted = f"up to num_envs, a process for each life: env_workers={env_workers}, num_envs=2"
         with pytest.raises(ValueError, match=re.escape(wanted)):
+            make_stream("gym:CartPole-v1", 2, env_workers=env_workers)
+    for env_workers in (1.0, True):
+        with pytest.raises(TypeError, match=f"env_workers must be an integer, got {env_workers}$"):
             make_stream("gym:CartPole-v1", 2, env_workers=env_workers)
     with pytest.raises(
         ValueError,

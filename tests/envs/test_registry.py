@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -116,6 +117,22 @@ def test_wrong_options_are_named() -> None:
         make_stream("cued-recall", schedule="often")
     with pytest.raises(ValueError, match="CartPool-v1"):
         make_stream("gym:CartPool-v1")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("cued-recall", {"cues": "foo"}, "cues must be an integer, got 'foo'"),
+        ("cued-recall", {"life_episodes": 2.5}, "life_episodes must be an integer or None (null), got 2.5"),
+        ("cued-recall", {"sealed": 1}, "sealed must be true or false, got 1"),
+        ("reversal", {"hazard": "often"}, "hazard must be a number, got 'often'"),
+        ("rooms", {"task": 3}, "task must be a text or a list of texts, got 3"),
+        ("gym:CartPole-v1", {"tasks": 3}, "tasks must be "),
+    ],
+)
+def test_an_option_of_another_type_is_named(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=f"^stream '{name}': {re.escape(said)}"):
+        make_stream(name, **options)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,15 @@ def test_equal_shapes_are_equal_and_what_has_none_gets_the_bytes():
     assert wide.state_bytes <= sizes.state_bytes
 
 
+def test_the_published_preset_has_the_published_shape_of_both():
+    sizes = RecallConfig(preset="published").sizes()
+    for name in ("palimpsa", "not_palimpsa"):
+        backbone, size = build(name, sizes)
+        assert {dial: size.options[dial] for dial in ("num_heads", "key_dim", "value_dim", "conv_size")} == {
+            "num_heads": 8, "key_dim": 16, "value_dim": 32, "conv_size": 4}  # fmt: skip
+        assert not list(backbone.mlps.parameters())
+
+
 def test_what_cannot_be_made_leaves_no_folder_behind(tmp_path):
     config = RecallConfig(**TINY, memories=("lact",), output=tmp_path / "runs")
     with pytest.raises(UserError, match="memory 'lact' has at least"):

@@ -1,6 +1,8 @@
 """The contract of every registered memory."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -61,6 +63,12 @@ def test_it_is_made_on_the_meta_device_and_filled_from_a_state_dict(name):
     x, start = torch.randn(B, 5, D), torch.rand(B, 5) < 0.3
     got, want = made(x, made.initial_state(B), start)[0], memory(x, memory.initial_state(B), start)[0]
     assert torch.equal(got, want)
+
+
+def test_the_first_memory_of_a_process_is_made_on_the_meta_device():
+    imports = f"import sys; sys.path[:0] = {sys.path!r}\nimport torch\nfrom lifelong.memory import make_memory\n"
+    code = imports + "with torch.device('meta'): make_memory('gated_delta', 8)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", sorted(MEMORIES))
