@@ -54,7 +54,8 @@ class Scaling(nn.Module):
         parts = [_edges(leaf) for leaf in leaves.values()] or [(np.zeros(0), np.zeros(0))]
         low, high = (torch.as_tensor(np.concatenate(edge), dtype=torch.float32) for edge in zip(*parts, strict=True))
         if normalize == "on" and not any(_chosen(path, leaf, normalize).any() for path, leaf in leaves.items()):
-            raise ValueError("normalize must be auto or off where an observation holds no numbers, got 'on'")
+            said = "normalize_observation must be auto or off where an observation holds no numbers, got 'on'"
+            raise ValueError(said)
         normalised = _joined([_chosen(path, leaf, normalize) for path, leaf in leaves.items()])
         is_reward = [np.full(_size(leaf), path[0] == "previous_reward") for path, leaf in leaves.items()]
         reward = _joined(is_reward) & (normalize != "off")

@@ -39,6 +39,7 @@ from lifelong.experiments.settings.train import Asked
 
 __all__ = ["Outcome", "command", "main", "train_seeds"]
 
+_NO_FLOOR = 1e-6  # of advantages: nothing but a division by 0 is kept off
 _ELSEWHERE = ("device", "threads", "processes", "env_workers", "steps", "on_log_error")
 """Settings with which a run may go on that it did not begin with."""
 
@@ -176,11 +177,16 @@ def _settings(config: TrainConfig) -> str:
     ppo = config.learning
     working = "" if config.working_memory == "off" else f" behind {config.working_memory} within episodes"
     settings = f" ({' '.join(config.memory_options)})" if config.memory_options else ""
+    bounds = (f", divergence at most {ppo.target_kl:g}" if ppo.target_kl else "") + (
+        f", advantages divided by {ppo.advantage_floor:g} at least" if ppo.advantage_floor > _NO_FLOOR else ""
+    )
+    spread = ", one spread of actions" if config.action_std == "free" else ""
+    spread += f", {config.initial_std:g} at first" if config.initial_std != 1 else ""
     return (
         f"preset {config.preset}: {config.memory}{settings}{working}, {config.num_envs} lives, "
-        f"segments of {config.segment}, lr {ppo.lr:g}, {ppo.epochs} passes in {ppo.minibatches} minibatches, entropy "
-        f"{ppo.entropy_coef:g}, gamma {ppo.gamma:g}, rewards normalised {ppo.normalize_reward}, observations "
-        f"{config.normalize_observation}"
+        f"segments of {config.segment}, lr {ppo.lr:g}, {ppo.epochs} passes in {ppo.minibatches} minibatches{bounds}, "
+        f"entropy {ppo.entropy_coef:g}{spread}, gamma {ppo.gamma:g}, rewards normalised {ppo.normalize_reward}, "
+        f"observations {config.normalize_observation}"
     )
 
 

@@ -38,11 +38,12 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "retention": ("return", "known", "index"),
     "adaptation": (),
     "interference": (),
-    TRAINING: ("final_average", "forgetting", "backward", "forward"),
+    TRAINING: ("final_average", "forgetting", "backward", "forward", "recovery", "savings"),
 }
 """Single numbers by kind of test: mean return, P(success) of tasks met before, memory index; of the performance matrix
 the mean score of all tasks at the end, that of each at its best less that at the end, and backward and forward transfer
-where tasks are evaluated at boundaries."""
+where tasks are evaluated at boundaries; the median of the episodes until a life has recovered from a change of task,
+and the part of them that the last visit to a task saves of its first."""
 
 _TERM = re.compile(r"(\w+)\(([^()]*)\)")
 _NAME = r"[\w./:@=+-]+"

@@ -28,7 +28,7 @@ from lifelong.experiments.metrics.matrix import learnt_at, performance_matrix, t
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve
 from lifelong.experiments.metrics.rows import Rows, bin_edges
-from lifelong.experiments.metrics.visits import visit_scores
+from lifelong.experiments.metrics.visits import median_episodes_to_recover, savings_of_last_visit, visit_scores
 from lifelong.experiments.retention import RetentionConfig, main as retention
 from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build_env import make_env
@@ -180,6 +180,10 @@ def _of_visits(rows: Rows) -> Iterator[Row]:
     found = visit_scores(rows)
     for visit, count, score in zip(found.visit, found.episodes, found.score, strict=True):
         yield "visit", int(visit), int(visit), int(count), float(score), _NAN, _NAN
+    count = len(rows["life"])
+    recovery = median_episodes_to_recover(rows)
+    yield "recovery", -1, -1, count, recovery if math.isfinite(recovery) else _NAN, _NAN, _NAN
+    yield "savings", -1, -1, count, savings_of_last_visit(rows), _NAN, _NAN
 
 
 def _of_matrix(rows: Rows, learnt: Mapping[int, Sequence[int]]) -> Iterator[Row]:

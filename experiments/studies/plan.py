@@ -7,6 +7,7 @@ behind the memories (`expansion`).
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,6 +21,7 @@ from lifelong.agents.actor_critic import ActorCritic
 from lifelong.envs import TaskStream
 from lifelong.experiments.associative_recall.equal_size import DIALS, memory_settings
 from lifelong.experiments.interference import InterferenceConfig, check_stream, something_else
+from lifelong.experiments.metrics.rows import bin_edges
 from lifelong.experiments.retention import RetentionConfig
 from lifelong.experiments.runs.build import make_agent, one_memory
 from lifelong.experiments.runs.build_env import make_env
@@ -31,7 +33,7 @@ from lifelong.experiments.runs.told import check_told
 from lifelong.experiments.studies.formula import TRAINING
 from lifelong.experiments.studies.search import Range
 from lifelong.experiments.studies.settings import check_test, test_config, train_config
-from lifelong.experiments.studies.study_file import Arm, Size, StudyFile
+from lifelong.experiments.studies.study_file import EVALUATION, Arm, Size, StudyFile, Test
 from lifelong.memory import make_memory
 from lifelong.memory.memory import nothing_allocated
 
@@ -145,6 +147,34 @@ def _check_streams(file: StudyFile, config: TrainConfig) -> None:
                 env.close()
         except UserError as error:
             raise file.error(test.place, f"test {test.name!r}: {error}", test.name) from error
+        if isinstance(asked, RetentionConfig):
+            _check_lags(file, test, asked, config.life_episodes or 0)
+
+
+def _check_lags(file: StudyFile, test: Test, asked: RetentionConfig, life_episodes: int) -> None:
+    """Validate that a test by retention has the lags that hypotheses ask of it.
+
+    Raises:
+        UserError: if it has none of them, or its lives are too short for some; with the line.
+    """
+    times = 1.0 if test.name == EVALUATION else asked.times
+    longest = life_episodes * times - 1 if life_episodes and not asked.probe and asked.steps is None else math.inf
+    bins = [(2**k, 2**k) if asked.probe else bin_edges(k) for k in range(31)]
+    bins = [(lag, lag) for lag in asked.lags] or bins
+    for number, hypothesis in enumerate(file.hypotheses):
+        for term in hypothesis.measure.terms:
+            if term.test != test.name or term.lags is None:
+                continue
+            first, last = term.lags
+            inside = [edges for edges in bins if first <= edges[0] and edges[1] <= last]
+            wrong = ""
+            if not inside:
+                has = ", ".join(map(str, asked.lags)) or ("1, 2, 4, ..." if asked.probe else "1, 2-3, 4-7, ...")
+                wrong = f"test {test.name!r} has no lags within {first}:{last}: it has {has}"
+            elif inside[-1][0] > longest:
+                wrong = f"lives of test {test.name!r} have {longest + 1:.0f} episodes, too few for lags {first}:{last}"
+            if wrong:
+                raise file.error(("hypothesis", number, "measure"), wrong)
 
 
 def _placed(file: StudyFile, arm: Arm, error: UserError) -> UserError:

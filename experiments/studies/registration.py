@@ -101,8 +101,8 @@ def check_seeds(file: StudyFile, registration: Registration | None) -> None:
     if missing := sorted(set(registration.seeds) - set(file.seeds)):
         raise file.error(
             ("seeds",),
-            f"{len(file.seeds)} seeds, {len(registration.seeds)} were registered ({', '.join(map(str, missing))} are "
-            "missing): a registered study is run with all of them",
+            f"{len(file.seeds)} seeds, {len(registration.seeds)} were registered; missing are "
+            f"{', '.join(map(str, missing))}: a registered study is run with all of them",
         )
 
 

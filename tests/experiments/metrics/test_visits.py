@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lifelong.experiments.metrics.visits import visit_scores
+from lifelong.experiments.metrics.visits import median_episodes_to_recover, savings_of_last_visit, visit_scores
 
 
 def rows(*episodes: tuple[int, int, int, float]) -> dict[str, np.ndarray]:
@@ -31,3 +31,38 @@ def test_known_scales_come_first() -> None:
     assert visit_scores(some).scale == "success"
     assert visit_scores(some).score.tolist() == [0.25]
     assert visit_scores(some | {"normalised": np.array([0.5, 0.1])}).score.tolist() == [pytest.approx(0.2)]
+
+
+def lived(*visits: tuple[int, int, list[float]], lives: int = 1) -> dict[str, np.ndarray]:
+    """Return rows of lives that are all alike, of (task, visit from 0, scores), last episode first."""
+    episodes = [(task, visit, score) for task, visit, scores in visits for score in scores]
+    columns = [(life, number, *episode) for life in range(lives) for number, episode in enumerate(episodes)][::-1]
+    life, episode, task, visit, score = map(np.array, zip(*columns, strict=True))
+    nothing = np.full(len(life), np.nan)
+    return {"life": life, "episode": episode, "task": task, "visit": visit, "return": score,
+            "normalised": nothing, "success": nothing}  # fmt: skip
+
+
+def test_recovery_counts_the_episodes_until_nine_tenths_are_there_again() -> None:
+    ten = [1.0] * 10
+    assert median_episodes_to_recover(lived((0, 0, ten), (1, 0, ten))) == 0  # it knows the new one as well
+    assert median_episodes_to_recover(lived((0, 0, ten), (1, 0, [0.0] * 5 + ten))) == 5
+    assert median_episodes_to_recover(lived((0, 0, ten), (1, 0, [0.5] * 30), lives=3)) == np.inf
+    changes = lived((0, 0, ten), (1, 0, [0.0] * 2 + ten), (0, 1, [0.0] * 4 + ten), (1, 1, [0.0] * 9 + ten))
+    assert median_episodes_to_recover(changes) == 4  # of 2, 4, 9
+    low = [-100.0] * 8
+    assert median_episodes_to_recover(lived((0, 0, low), (1, 0, [-200.0] * 3 + [-109.0] * 8))) == 3
+    assert np.isnan(median_episodes_to_recover(lived((0, 0, ten))))
+
+
+def test_savings_are_the_part_of_the_episodes_that_a_later_visit_does_not_need() -> None:
+    first = (0, 0, [0.0] * 20 + [1.0] * 8)
+    other = (1, 0, [0.3] * 9)
+    assert savings_of_last_visit(lived(first, other, (0, 1, [0.0] * 5 + [1.0] * 8))) == pytest.approx(0.75)
+    assert (
+        savings_of_last_visit(lived(first, other, (0, 1, [0.0] * 5 + [1.0] * 8), (2, 0, [0.3]), (0, 2, [1.0] * 9))) == 1
+    )
+    assert savings_of_last_visit(lived(first, other, (0, 1, [0.0] * 30 + [1.0] * 8))) == pytest.approx(-0.5)
+    assert np.isnan(savings_of_last_visit(lived(first, other)))
+    assert np.isnan(savings_of_last_visit(lived((0, 0, [1.0] * 9), other, (0, 1, [1.0] * 9))))
+    assert np.isnan(savings_of_last_visit(lived(first, other, (0, 1, [0.0] * 30))))

@@ -95,6 +95,10 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
         ("times = 2", "probe = true\ncues = 8\nlags = [1]", "6: test 'far': lags must be at least 2, got 1"),
         ("times = 2", "probe = true\nschedule = 'novelty'", "6: test 'far': "),
         ("times = 2", "cues = 0", "6: test 'far': "),
+        ("far, 2:7", "far, 5:6", "14: test 'far' has no lags within 5:6: it has 1, 2-3, 4-7, ..."),
+        ("far, 2:7", "far, 2:31", "14: lives of test 'far' have 16 episodes, too few for lags 2:31"),
+        ("far, 2:7", "evaluation, 2:15", "14: lives of test 'evaluation' have 8 episodes, too few for lags 2:15"),
+        ("times = 2", "probe = true\ncues = 16\nlags = [8, 9]", "16: test 'far' has no lags within 2:7: it has 8, 9"),
         (
             "seeds = ",
             "size = {state_bytes = 10}\nseeds = ",

@@ -112,7 +112,7 @@ def test_fewer_seeds_than_registered_are_refused(made: Any) -> None:
     study = made()
     found, _ = register(study.file, study.folder, 0)
     fewer = made(('seeds = "0..2"', 'seeds = "0..1"'))
-    with pytest.raises(UserError, match=r"kept\.toml:3: 2 seeds, 3 were registered \(2 are missing\)"):
+    with pytest.raises(UserError, match=r"kept\.toml:3: 2 seeds, 3 were registered; missing are 2: "):
         check_seeds(fewer.file, found)
     check_seeds(made(('seeds = "0..2"', 'seeds = "0..5"')).file, found)
     (study.folder / "registered.json").write_text(json.dumps({"study": "kept"}))
