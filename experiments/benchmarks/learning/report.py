@@ -1,7 +1,7 @@
 """Report of `lifelong bench learning`: tables and learning curves, from the results of trials alone."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ class Line:
         curve_steps: [bins] at which the parts of training end.
         curve: [seeds, bins] mean return; NaN where no episode ended.
         changed: settings of some seeds that are otherwise in the preset of now.
+        preset: that it was trained with; empty of another library's.
+        memory: what the preset gave its memory, in words; empty if nothing.
     """
 
     agent: str
@@ -68,6 +70,8 @@ class Line:
     curve_steps: NDArray[np.float64]
     curve: NDArray[np.float64]
     changed: tuple[str, ...] = ()
+    preset: str = ""
+    memory: str = ""
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -116,6 +120,8 @@ def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
             curve_steps=np.array(group[0]["curve"]["steps"], np.float64),
             curve=np.array([one["curve"]["returns"] for one in group], np.float64),  # None becomes NaN
             changed=() if agent in OTHERS else _changed(group),
+            preset=group[0].get("settings", {}).get("preset", "") if agent not in OTHERS else "",
+            memory="" if agent in OTHERS else _memory(group[0].get("settings", {})),
         )
         found.setdefault(task, []).append(line)
     return found
@@ -123,6 +129,14 @@ def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
 
 def _changed(group: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(change for one in group for change in changed_since(one.get("settings", {}))))
+
+
+def _memory(settings: Mapping[str, Any]) -> str:
+    """Return what an agent has beside its memory's name: options, and a memory in front of it."""
+    given = ", ".join(settings.get("memory_options", ()))
+    front = settings.get("working_memory", "off")
+    behind = "" if front == "off" else f"stands behind a `{front}` that begins anew with every episode"
+    return " and ".join(part for part in (f"has {given}" if given else "", behind) if part)
 
 
 def _means(values: Iterable[Any]) -> NDArray[np.float64]:
@@ -169,11 +183,14 @@ def _section(task: str, lines: Sequence[Line]) -> str:
     sources = [
         f"`{line.agent}`: {published(TASKS[task], line.agent).source}." for line in lines if line.agent in OTHERS
     ]
+    presets = sorted({line.preset for line in lines if line.preset})
+    ours = [f"Ours: preset {', '.join(presets)}."] if presets else []
+    ours += [f"`{line.agent}` {line.memory}." for line in lines if line.memory]
     since = [f"`{line.agent}` was trained with {', '.join(line.changed)}." for line in lines if line.changed]
     few = sorted({line.drawn.size for line in lines if line.drawn.size < _FEW})
     numbers = f"{' or '.join(map(str, few))} seed{'' if few == [1] else 's'}"
     warning = [f"Some agents have only {numbers}: their intervals are too narrow."] if few else []
-    return f"## {task}\n\n{' '.join([steps, *sources, *since, *warning])}\n\n{table}"
+    return f"## {task}\n\n{' '.join([steps, *ours, *sources, *since, *warning])}\n\n{table}"
 
 
 def _with_interval(scores: NDArray[np.float64]) -> str:

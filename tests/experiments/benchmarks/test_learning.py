@@ -1,6 +1,7 @@
 """Learning is compared in the same episodes, resumed trial by trial, and reported from the results alone."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,23 @@ def test_the_report_names_what_a_preset_has_changed_since(tmp_path: Path) -> Non
     write(tmp_path, result("CartPole-v1", "gru", 1, 1.0, 1.0, settings=same))
     said = "`gru` was trained with segment 77 then and 128 now, gamma 0.5 then and 0.99 now."
     assert said in write_report(tmp_path)
+
+
+def test_the_report_says_what_a_preset_gave_a_memory(tmp_path: Path) -> None:
+    for task in ("CartPole-v1", "Pendulum-v1"):
+        for agent in ("gated_delta", "none"):
+            config = config_of(task, agent, 100, 0, tmp_path / "runs" / "x").resolved().to_json()
+            write(tmp_path, result(task, agent, 0, 1.0, 1.0, settings=config))
+    page = write_report(tmp_path)
+    assert "Ours: preset classic-control. `gated_delta` has horizons=[8,100000]. Some" in page
+    behind = "`gated_delta` stands behind a `gru` that begins anew with every episode. Some"
+    assert f"Ours: preset classic-control/continuous. {behind}" in page
+
+
+def test_the_published_page_is_what_its_trials_say(tmp_path: Path) -> None:
+    published = Path(__file__).parents[3] / "docs/results/learning"
+    shutil.copytree(published / "trials", tmp_path / "trials")
+    assert write_report(tmp_path) == (published / PAGE).read_text()
 
 
 def test_a_curve_without_a_common_part_is_drawn_where_all_seeds_are_known(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ def report(made: Any, filled: Any, tmp_path: Path) -> Path:
     return tmp_path / "report"
 
 
+PUBLISHED = Path(__file__).parents[3] / "docs/results"
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in PUBLISHED.glob("*/rows.parquet")))
+def test_a_published_page_is_what_its_rows_say(name: str) -> None:
+    assert check_report(PUBLISHED / name) > 100
+
+
 def test_a_page_holds_prediction_beside_outcome(report: Path) -> None:
     page = (report / "README.md").read_text()
     assert "Registered on " in page
