@@ -14,11 +14,14 @@ A study file is described in `studies/study_file.py` and docs/studies.md; `exper
 import html
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from lifelong.agents.durable import writing
+from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.names import check_stream
 from lifelong.experiments.settings.study import (
     Asked,
     CheckConfig,
@@ -27,6 +30,7 @@ from lifelong.experiments.settings.study import (
     ReportConfig,
     RunConfig,
 )
+from lifelong.experiments.studies.study_file import read_study_file
 
 __all__ = ["command"]
 
@@ -38,6 +42,8 @@ def command(asked: Asked) -> None:
         UserError: if something in the study is wrong.
         SystemExit: with code 1 if a trial failed, or a page differs from its rows.
     """
+    if asked.config.file.is_file():
+        _check_words(asked.config.file, asked.config.trust)
     parts: dict[str, Callable[[Any], None]] = {
         "check": _check,
         "register": _register,
@@ -46,6 +52,15 @@ def command(asked: Asked) -> None:
         "report": _report,
     }
     parts[asked.part](asked.config)
+
+
+def _check_words(path: Path, trust: bool) -> None:
+    """Validate what can be without anything slow: entries, names of memories and of the stream, measures, contrasts."""
+    file = read_study_file(path, trust=trust)
+    try:
+        check_stream(file.stream)
+    except UserError as error:
+        raise file.error(("stream",), str(error), file.stream) from error
 
 
 def _check(config: CheckConfig) -> None:

@@ -113,6 +113,22 @@ def test_help_of_every_verb_imports_nothing_slow(tmp_path: Path) -> None:
         assert f"usage: lifelong {' '.join(words[:-1])}" in out
 
 
+def test_a_wrong_word_of_a_study_is_answered_before_anything_slow_is_imported(tmp_path: Path) -> None:
+    begin = 'question = "Is it kept?"\nseeds = "0..2"\n'
+    files = {
+        'arms = ["gru", "gated_delt"]\n': "3: no memory 'gated_delt'; did you mean 'gated_delta'?",
+        'arms = ["gru"]\nstreem = "doors"\n': "4: no entry 'streem'; did you mean 'stream'?",
+        'arms = ["gru"]\nstream = "dors"\n': "4: no stream 'dors'; did you mean 'doors'?",
+    }
+    for number, text in enumerate(files):
+        (tmp_path / f"{number}.toml").write_text(begin + text)
+    commands = [["study", part, f"{number}.toml"] for part in ("check", "run") for number in range(len(files))]
+    for words, (code, _, said, imported) in zip(commands, answers(commands, SLOW, tmp_path), strict=True):
+        reason = list(files.values())[int(words[2][0])]
+        assert (code, imported) == (2, []), words
+        assert f"{words[2]}:{reason}" in said
+
+
 @pytest.mark.parametrize(
     ("cases", "slow"),
     [
