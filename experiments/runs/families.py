@@ -90,8 +90,8 @@ FAMILIES: dict[str, Family] = {
     "minigrid": Family(
         "views of a grid, rare rewards: MiniGrid and BabyAI",
         ("minigrid",),
-        # most segments hold no reward, as those of `rooms`: DoorKey-6x6 after 1 M steps, `none`, seed 1, is .97 with the
-        # floor and 0 without, gated_delta, seed 0, .97 and .97; MemoryS9, `gru`, seed 0, .48 and .44 (guessing: .49)
+        # most segments hold no reward, as those of `rooms`: DoorKey-6x6 after 1 M steps, `none`, seed 1, is .97 with
+        # the floor and 0 without, gated_delta, seed 0, .97 and .97; MemoryS9, `gru`, seed 0, .48, .44 (guessing: .49)
         {"lr": 1e-3, "epochs": 4, "advantage_floor": 0.05},
         {"life_hazard": 0.02},  # episodes are short, as POPGym's
     ),
