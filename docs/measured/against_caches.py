@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from lifelong.experiments.metrics.aggregate import holm
 from lifelong.experiments.metrics.paired import compare, verdict
 
 ROWS = Path(__file__).parents[1] / "results/horizon/rows.parquet"
@@ -32,13 +33,6 @@ def kept(table: dict[str, np.ndarray], arm: str, first: int, last: int) -> np.nd
     chosen &= (table["first"] >= first) & (table["last"] <= last)
     seeds = np.unique(table["seed"][chosen])
     return np.array([table["value"][chosen & (table["seed"] == seed)].mean() for seed in seeds])
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return p values corrected for their number by Holm's method."""
-    order = np.argsort(p)
-    corrected = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
-    return np.minimum(1.0, corrected[np.argsort(order)])
 
 
 def lines() -> list[str]:

@@ -1,4 +1,4 @@
-"""Print the table of growth.md: what a step of training costs as lives, width and layers grow, and bytes of state.
+"""Print what a step of training costs, and the bytes of state, as lives, width and layers grow.
 
     python -P docs/measured/growth.py               gated_delta, gru and window
     python -P docs/measured/growth.py mesa          another memory

@@ -111,6 +111,7 @@ def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
         groups.setdefault((result["task"], result["agent"]), []).append(result)
     found: dict[str, list[Line]] = {}
     for (task, agent), group in groups.items():
+        ours = {} if agent in OTHERS else group[0].get("settings", {})
         line = Line(
             agent,
             drawn=_means(one["drawn"] for one in group),
@@ -120,8 +121,8 @@ def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
             curve_steps=np.array(group[0]["curve"]["steps"], np.float64),
             curve=np.array([one["curve"]["returns"] for one in group], np.float64),  # None becomes NaN
             changed=() if agent in OTHERS else _changed(group),
-            preset=group[0].get("settings", {}).get("preset", "") if agent not in OTHERS else "",
-            memory="" if agent in OTHERS else _memory(group[0].get("settings", {})),
+            preset=ours.get("preset", ""),
+            memory=_memory(ours),
         )
         found.setdefault(task, []).append(line)
     return found
