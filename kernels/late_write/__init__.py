@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lifelong.kernels.backends import loops_only
+from lifelong.kernels.backends import loops_only, pick
 from lifelong.kernels.inner_loop.network import Layers
 
 from .chunk import late_write as chunk
@@ -42,6 +42,9 @@ def late_write(
     )  # fmt: skip
     # with momentum the plain loop runs Newton-Schulz at every step, `chunk` only where a period ends
     form = reference if (q.shape[1] == 1 and momentum is None) or loops_only() else chunk
+    plain = network == "mlp" and momentum is None
+    if plain and not loops_only() and pick("auto", q, k, v, rate, weights, fast, gathered) == "cpu":
+        from .cpu import late_write as form  # numba is imported at the first use
     return form(
         q, k, v, rate, weights, fast, gathered, momentum, phase, start, layers, period,
         batch=batch, network=network, keep=keep, stride=stride, bound=bound,

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lifelong.kernels.backends import loops_only
+from lifelong.kernels.backends import loops_only, pick
 
 from .chunk import self_modifying as chunk
 from .reference import check, self_modifying as reference
@@ -30,4 +30,6 @@ def self_modifying(
     """
     check(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)
     form = reference if loops_only() else chunk
+    if not loops_only() and pick("auto", q, x, z, matrix, frozen, fast, rate_bias, fade_bias) == "cpu":
+        from .cpu import self_modifying as form  # numba is imported at the first use
     return form(q, x, z, matrix, frozen, fast, rate_bias, fade_bias, phase, start, batch)

@@ -19,8 +19,8 @@ itself does not run away. The decay is initialised for lives, not sentences: `ho
 steps.
 
 Shapes: B lives, T steps, D width, H heads, K = D / H, R = 3 K + 2 rows of M, L levels, N hidden units, P = 2 N K
-weights of a level; state frozen and fast [B, H, R, K] and levels [B, H, L, P] as offsets from what is learned, gathered
-[B, H, L, P], age [B, 1] int64, steps since the start modulo the longest P_l, and the convolution's window.
+weights of a level; state frozen and fast [B, H, R, K] and level_l [B, H, P] as offsets from what is learned, gathered_l
+[B, H, P], age [B, 1] int64, steps since the start modulo the longest P_l, and the convolution's window.
 Cost per step: 16 H R K and 8 H L P floating-point operations besides the projections; 8 H (R K + L P) + 8 bytes of
 state.
 Source: arXiv:2512.24695, from a transcription of its equations. Values are read from a projection of their own; linear
@@ -89,27 +89,27 @@ class Hope(Memory):
 
     def initial_state(self, batch: int) -> TensorDict:
         """Return zero offsets from the slow weights, zero gradients and an empty window."""
-        shapes = {"frozen": self.matrix, "fast": self.matrix, "levels": self.networks, "gathered": self.networks}
-        state = {name: self.zeros(batch, *like.shape) for name, like in shapes.items()}
+        state = {name: self.zeros(batch, *self.matrix.shape) for name in ("frozen", "fast")}
+        for n, level in enumerate(self.networks.unbind(1)):
+            state |= {name: self.zeros(batch, *level.shape) for name in (f"level_{n}", f"gathered_{n}")}
         state["age"] = self.zeros(batch, 1, dtype=torch.int64)
         return TensorDict({**state, "window": self.zeros(batch, *self.project.window_shape)}, [batch])
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
         q, keys, values, window = self.project(x, state["window"], start)
-        age, now, written = state["age"], state["age"], []
+        age, now = state["age"], state["age"]
         matrix = self.matrix, state["frozen"], state["fast"], self.rate_bias, self.fade_bias
         o, v, frozen, fast, _ = self_modifying(q, keys, values, *matrix, age, start, self.batch)
+        learned = {"frozen": frozen, "fast": fast}
         for n, period in enumerate(self.periods):
+            names = f"level_{n}", f"gathered_{n}"
             at, rate = unit_length(o), (self.level_bias[:, n].sigmoid() / period).expand(*start.shape, -1)
-            before = self.networks[:, n], state["levels"][:, :, n], state["gathered"][:, :, n], None, age
+            before = self.networks[:, n], *(state[name] for name in names), None, age
             y, *after, _, now = late_write(
                 at, at, v - o, rate, *before, start, self.layers, period, batch=self.batch, bound=self.bound
             )
-            o = o + y
-            written.append(after)
-        levels, gathered = (torch.stack(parts, 2) for parts in zip(*written, strict=True))
-        learned = {"frozen": frozen, "fast": fast, "levels": levels, "gathered": gathered}
+            o, learned = o + y, learned | dict(zip(names, after, strict=True))
         return self.output(o, x), TensorDict({**learned, "age": now, "window": window}, [x.shape[0]])
 
     @property

@@ -49,12 +49,13 @@ def test_each_level_waits_for_its_own_period():
     memory = Hope(8, batch=2, periods=(2, 8))
     state, moved = memory.initial_state(1), []
     for _ in range(8):
-        before = state["levels"]
+        before = state
         _, state = memory.step(torch.randn(1, 8), state, torch.tensor([False]))
-        moved.append((state["levels"] != before).flatten(3).any(-1)[0, 0].tolist())
+        moved.append([not torch.equal(state[level], before[level]) for level in ("level_0", "level_1")])
     assert [fast for fast, _ in moved] == [False, True] * 4
     assert [slow for _, slow in moved] == [False] * 7 + [True]
-    assert not state["gathered"].any()
+    assert not state["gathered_0"].any()
+    assert not state["gathered_1"].any()
 
 
 @pytest.mark.parametrize("periods", [(), (12,), (16, 24)])
