@@ -17,6 +17,7 @@ __all__ = ["backward", "forward"]
 L3, HUBER = 1, 2  # losses; 0 is l2
 L4, SOFTMAX = 1, 2  # parametrisations; 0 is the identity
 FACTS = 5
+KAPPA, ETA, SIGN, RHO, A_, C_, M_, PACES = range(8)  # columns of `paces`, and how many
 EPS, TINY, NORM_EPS = 1e-4, 1e-12, 1e-2  # as in `parametrisation.py` and `network.py`
 
 
@@ -32,8 +33,14 @@ def forward(first: int, last: int, arrays: Arrays) -> None:
     columns, units, most = shape[-1, 3] + shape[-1, 1], shape[-1, 4] + shape[-1, 0], past + batch
     X, Z, D, G = _table(q, most, columns), _table(q, most, units), _table(q, most, units), _table(q, most, units)
     facts, now, reach, row_of = _table(q, most, FACTS), _table(q, 1, P), _table(q, 1, len(shape)), _table(q, 1, columns)
-    XQ, ZQ, spare, share = _table(q, 1, columns), _table(q, 1, units), _table(q, 4, units), np.empty(most, q.dtype)
-    one = q.dtype.type(1)
+    XQ, ZQ, spare, share = (
+        _table(q, batch, columns),
+        _table(q, batch, units),
+        _table(q, 4, units),
+        _table(q, batch, most),
+    )
+    paces, run, pull = _table(q, batch, PACES), _table(q, batch, most), _table(q, batch, most)
+    held, one, softmax = _table(q, 4 * batch, units), q.dtype.type(1), options[0, 1] == SOFTMAX
     for row in range(first, last):
         b, h = row // H, row % H
         i, t, mark, first_pair = phase[b, 0], 0, 0, 0
@@ -58,17 +65,26 @@ def forward(first: int, last: int, arrays: Arrays) -> None:
             )  # fmt: skip
             for s in range(n):
                 p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
-                _shares(share, p, trust, b * (T + past) + t, h, max(oldest, s), s + past + 1, past + 1)
+                _shares(share, s, p, trust, b * (T + past) + t, h, max(oldest, s), s + past + 1, past + 1)
                 rho = scale[h, i + s] if scale.size else one
-                at = (b * T + t + s) * H + h
-                _copy(XQ, 0, q, at)
+                _copy(XQ, s, q, (b * T + t + s) * H + h)
                 if shape[0, 1] > q.shape[1]:
-                    _bias(XQ, 0, shape, 0)
-                _step(
-                    fast, momentum, row, frozen, row, weights, h, kappa, eta, sign, rho, share,
-                    max(oldest, s), s + past + 1, X, D, XQ, ZQ, 0, reach, row_of, shape, options,
+                    _bias(XQ, s, shape, 0)
+                if softmax:
+                    _step(
+                        fast, momentum, row, frozen, row, weights, h, kappa, eta, sign, rho, share,
+                        max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, reach, row_of, shape, options,
+                    )  # fmt: skip
+                else:
+                    _grow(paces, run, pull, share, s, kappa, eta, sign, rho, max(oldest, s), s + past + 1, oldest)
+            if not softmax:
+                _readings(
+                    fast, momentum, row, frozen, row, now, n, paces, pull, oldest, past, X, D, XQ, ZQ, held, reach,
+                    shape,
                 )  # fmt: skip
-                _read(y, at, ZQ, 0, shape[-1, 4], gamma, beta, h)
+                _change(fast, momentum, row, paces, run, pull, n, oldest, past, X, D, shape)
+            for s in range(n):
+                _read(y, (b * T + t + s) * H + h, ZQ, s, shape[-1, 4], gamma, beta, h)
             i += n
             if i == batch:
                 rho = scale[h, batch - 1] if scale.size else one
@@ -91,14 +107,18 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
     of_steps, batch, past = options[0, 2], options[0, 4], options[0, 5]
     L, columns, units = len(shape), shape[-1, 3] + shape[-1, 1], shape[-1, 4] + shape[-1, 0]
     most, moving = past + batch, momentum.size > 0
-    X, gX, gx = _table(q, most, columns), _table(q, most, columns), _table(q, 1, columns)
+    X, gX, gx = _table(q, most, columns), _table(q, most, columns), _table(q, batch, columns)
     Z, D, G, gd = _table(q, most, units), _table(q, most, units), _table(q, most, units), _table(q, most, units)
-    gz, spare = _table(q, 1, units), _table(q, 8, units)
+    gz, spare = _table(q, batch, units), _table(q, 8, units)
     facts, now, gnow = _table(q, most, FACTS), _table(q, 1, P), _table(q, 1, P)
     reach, greach, row_of, grow = _table(q, 1, L), _table(q, 1, L), _table(q, 1, columns), _table(q, 1, columns)
-    XQ, ZQ, share = _table(q, batch, columns), _table(q, batch, units), np.empty(most, q.dtype)
-    F, Ds, Ms = _table(q, 1, P), _table(q, batch + 1, P), _table(q, batch + 1 if moving else 0, P)
-    gshare, sums, one = np.empty(most, q.dtype), np.empty(4, q.dtype), q.dtype.type(1)
+    XQ, ZQ, share = _table(q, batch, columns), _table(q, batch, units), _table(q, batch, most)
+    softmax, one = options[0, 1] == SOFTMAX, q.dtype.type(1)
+    kept_states = batch + 1 if softmax else 2
+    F, Ds, Ms = _table(q, 1, P), _table(q, kept_states, P), _table(q, kept_states if moving else 0, P)
+    paces, run, pull = _table(q, batch, PACES), _table(q, batch, most), _table(q, batch, most)
+    gpaces, grun, gpull = _table(q, batch, PACES), _table(q, batch, most), _table(q, batch, most)
+    held, gshare, sums = _table(q, 4 * batch, units), _table(q, batch, most), _table(q, batch, 4)
     pieces = np.empty(
         (T, 5), np.int64
     )  # first step, steps, phase, first pair of the life, mark or -1 (state) or -2 (start)
@@ -143,24 +163,34 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
             )  # fmt: skip
             for s in range(n):
                 p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
-                _shares(share, p, trust, b * (T + past) + t, h, max(oldest, s), s + past + 1, past + 1)
+                _shares(share, s, p, trust, b * (T + past) + t, h, max(oldest, s), s + past + 1, past + 1)
                 rho = scale[h, i + s] if scale.size else one
                 _copy(XQ, s, q, (b * T + t + s) * H + h)
                 if shape[0, 1] > q.shape[1]:
                     _bias(XQ, s, shape, 0)
-                _copy(Ds, s + 1, Ds, s)
-                _copy(Ms, s + 1, Ms, s)
-                _step(
-                    Ds, Ms, s + 1, F, 0, weights, h, kappa, eta, sign, rho, share,
-                    max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, reach, row_of, shape, options,
-                )  # fmt: skip
+                if softmax:
+                    _copy(Ds, s + 1, Ds, s)
+                    _copy(Ms, s + 1, Ms, s)
+                    _step(
+                        Ds, Ms, s + 1, F, 0, weights, h, kappa, eta, sign, rho, share,
+                        max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, reach, row_of, shape, options,
+                    )  # fmt: skip
+                else:
+                    _grow(paces, run, pull, share, s, kappa, eta, sign, rho, max(oldest, s), s + past + 1, oldest)
+            if not softmax:
+                _readings(Ds, Ms, 0, F, 0, now, n, paces, pull, oldest, past, X, D, XQ, ZQ, held, reach, shape)
+                if scale.size and i + n == batch:  # F after the piece reads D after it
+                    _copy(Ds, 1, Ds, 0)
+                    _copy(Ms, 1, Ms, 0)
+                    _change(Ds, Ms, 1, paces, run, pull, n, oldest, past, X, D, shape)
+            end = n if softmax else 1
 
             # what followed the piece has read E of its last step, where the mini-batch ended
             if i + n == batch:
                 rho, along = scale[h, batch - 1] if scale.size else one, q.dtype.type(0)
                 for j in range(P):
                     both = gF[row, j] + gD[row, j]
-                    along += both * (Ds[n, j] - F[0, j])
+                    along += both * (Ds[end, j] - F[0, j])
                     gD[row, j], gF[row, j] = rho * both, (one - rho) * both
                 if scale.size:
                     dscale[row, batch - 1] += along
@@ -171,30 +201,44 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                 _fill(gX, j, 0)
 
             for s in range(n - 1, -1, -1):
-                p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
-                young, old = s + past + 1, max(oldest, s)
-                _shares(share, p, trust, b * (T + past) + t, h, old, young, past + 1)
-                rho, at = scale[h, i + s] if scale.size else one, (b * T + t + s) * H + h
-                _unread(gz, ZQ, s, dy, at, shape[-1, 4], gamma, dgamma, dbeta, h, row, spare)
-                for j in range(old, young):
-                    gshare[j] = 0
-                _unstep(
-                    gF, gD, gM, row, Ds, s, Ms, F, weights, h, dweights, kappa, eta, sign, rho, share, gshare,
-                    old, young, X, D, gX, gd, XQ, ZQ, gz, gx, reach, greach, row_of, grow, sums, shape, options,
+                at = (b * T + t + s) * H + h
+                _unread(gz, 0 if softmax else s, ZQ, s, dy, at, shape[-1, 4], gamma, dgamma, dbeta, h, row, spare)
+                if softmax:
+                    p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
+                    rho = scale[h, i + s] if scale.size else one
+                    _fill(gshare, s, 0)
+                    _unstep(
+                        gF, gD, gM, row, Ds, s, Ms, F, weights, h, dweights, kappa, eta, sign, rho, share, gshare,
+                        max(oldest, s), s + past + 1, X, D, gX, gd, XQ, ZQ, gz, gx, reach, row_of, grow, sums, shape,
+                        options,
+                    )  # fmt: skip
+                    for c in range(dq.shape[1]):
+                        dq[at, c] = gx[0, c]
+            if not softmax:
+                _unchange(
+                    gD, gM, row, Ds, Ms, paces, run, pull, gpaces, grun, gpull, n, oldest, past, X, D, gX, gd, shape
+                )
+                _unreadings(
+                    gF, gD, gM, row, Ds, Ms, F, now, dweights, n, paces, pull, gpaces, gpull, oldest, past, X, D, gX,
+                    gd, XQ, ZQ, held, gz, gx, reach, greach, shape,
                 )  # fmt: skip
-                for c in range(dq.shape[1]):
-                    dq[at, c] = gx[0, c]
+                for s in range(n):
+                    for c in range(dq.shape[1]):
+                        dq[(b * T + t + s) * H + h, c] = gx[s, c]
+                _ungrow(paces, run, pull, share, gpaces, grun, gpull, gshare, sums, n, oldest, past)
+            for s in range(n - 1, -1, -1):
+                p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
                 if scale.size:
-                    dscale[row, i + s] += sums[3]
+                    dscale[row, i + s] += sums[s, 3]
                 along = q.dtype.type(0)  # of p
-                for j in range(old, young):
+                for j in range(max(oldest, s), s + past + 1):
                     if trust.size:
                         w = one / q.dtype.type(past + 1)
-                        along += gshare[j] * w * trust[b * (T + past) + t + j, h]
-                        dtrust[b * (T + past) + t + j, h] += p * gshare[j] * w
+                        along += gshare[s, j] * w * trust[b * (T + past) + t + j, h]
+                        dtrust[b * (T + past) + t + j, h] += p * gshare[s, j] * w
                     else:
-                        along += gshare[j]
-                _unpace(rate, drag, drate, dkept, ddrag, b * T + t + s, h, of_steps, along, sums)
+                        along += gshare[s, j]
+                _unpace(rate, drag, drate, dkept, ddrag, b * T + t + s, h, of_steps, along, sums, s)
 
             for j in range(oldest, past + n):
                 _undescend(
@@ -262,23 +306,23 @@ def _paces(rate: Array, kept: Array, drag: Array, at: int, h: int, of_steps: int
 @jit
 def _unpace(
     rate: Array, drag: Array, drate: Array, dkept: Array, ddrag: Array, at: int, h: int, of_steps: int, gp: float,
-    sums: Array,
+    sums: Array, s: int,
 ) -> None:  # fmt: skip
-    """Add the gradients of rate, decay and drag; `sums` are those of s, kappa and eta, and of rho."""
+    """Add the gradients of rate, decay and drag; `sums[s]` are those of s, kappa and eta, and of rho."""
     one, theta = rate.dtype.type(1), rate[at, h]
     eta = drag[at, h] if drag.size else rate.dtype.type(0)
     if dkept.size:
-        dkept[at, h] = sums[1]
-    drate[at, h] = -gp * (one - eta) if of_steps else -sums[0]
+        dkept[at, h] = sums[s, 1]
+    drate[at, h] = -gp * (one - eta) if of_steps else -sums[s, 0]
     if drag.size:
-        ddrag[at, h] = sums[2] + (gp * theta if of_steps else -gp)
+        ddrag[at, h] = sums[s, 2] + (gp * theta if of_steps else -gp)
 
 
 @jit
-def _shares(share: Array, p: float, trust: Array, pair: int, h: int, old: int, young: int, window: int) -> None:
+def _shares(share: Array, s: int, p: float, trust: Array, pair: int, h: int, old: int, young: int, window: int) -> None:
     """Write p w_j of the pairs from `old` to before `young`."""
     for j in range(old, young):
-        share[j] = p * trust[pair + j, h] / share.dtype.type(window) if trust.size else p
+        share[s, j] = p * trust[pair + j, h] / share.dtype.type(window) if trust.size else p
 
 
 @jit
@@ -369,7 +413,7 @@ def _step(
     XQ: Array, ZQ: Array, s: int, reach: Array, w: Array, shape: Array, options: Array,
 ) -> None:  # fmt: skip
     """Bring row m of D and M to after a step, and write the outputs of all layers at XQ[s] into ZQ[s]."""
-    one, kind = D.dtype.type(1), options[0, 1]
+    one = D.dtype.type(1)
     for layer in range(len(shape)):
         R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
         for r in range(R):
@@ -378,7 +422,7 @@ def _step(
                 for c in range(C):
                     M[m, at + c] *= eta
                 for j in range(old, young):
-                    by = share[j] * d[j, z0 + r]
+                    by = share[s, j] * d[j, z0 + r]
                     for c in range(C):
                         M[m, at + c] += by * X[j, x0 + c]
                 for c in range(C):
@@ -387,20 +431,37 @@ def _step(
                 for c in range(C):
                     D[m, at + c] *= kappa
                 for j in range(old, young):
-                    by = sign * share[j] * d[j, z0 + r]
+                    by = sign * share[s, j] * d[j, z0 + r]
                     for c in range(C):
                         D[m, at + c] += by * X[j, x0 + c]
-            _weights_row(w, A, h, F, f, D, m, rho, at, C, reach[0, layer], kind)
+            _weights_row(w, A, h, F, f, D, m, rho, at, C, reach[0, layer], options[0, 1])
             total = one - one
             for c in range(C):
                 total += w[0, c] * XQ[s, x0 + c]
             ZQ[s, z0 + r] = total
-        if layer + 1 < len(shape):
-            for r in range(R):
-                z = ZQ[s, z0 + r]
-                XQ[s, shape[layer + 1, 3] + r] = z * _sigmoid(z, one)
-            if shape[layer + 1, 1] > R:
-                XQ[s, shape[layer + 1, 3] + R] = one
+        _bend(XQ, ZQ, s, layer, shape)
+
+
+@jit
+def _bend(XQ: Array, ZQ: Array, s: int, layer: int, shape: Array) -> None:
+    """Write the inputs of the layer above."""
+    if layer + 1 < len(shape):
+        R, z0, x0, one = shape[layer, 0], shape[layer, 4], shape[layer + 1, 3], ZQ.dtype.type(1)
+        for r in range(R):
+            XQ[s, x0 + r] = ZQ[s, z0 + r] * _sigmoid(ZQ[s, z0 + r], one)
+        if shape[layer + 1, 1] > R:
+            XQ[s, x0 + R] = one
+
+
+@jit
+def _unbend(gz: Array, g: int, gx: Array, ZQ: Array, s: int, layer: int, shape: Array) -> None:
+    """Write the gradients of the outputs of the layer below from those of this one's inputs."""
+    if layer:
+        below, x0, one = shape[layer - 1, 4], shape[layer, 3], ZQ.dtype.type(1)
+        for r in range(shape[layer - 1, 0]):
+            z = ZQ[s, below + r]
+            sigma = _sigmoid(z, one)
+            gz[g, below + r] = gx[g, x0 + r] * sigma * (one + z * (one - sigma))
 
 
 @jit
@@ -412,75 +473,289 @@ def _bias(x: Array, row: int, shape: Array, layer: int) -> None:
 def _unstep(
     gF: Array, gD: Array, gM: Array, row: int, D: Array, s: int, M: Array, F: Array, A: Array, h: int, dA: Array,
     kappa: float, eta: float, sign: float, rho: Any, share: Array, gshare: Array, old: int, young: int,
-    X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, reach: Array, greach: Array,
+    X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, reach: Array,
     w: Array, gw: Array, sums: Array, shape: Array, options: Array,
 ) -> None:  # fmt: skip
-    """Undo `_step` from state s to s + 1, with the gradient of the last layer's outputs in `gz`."""
-    one, zero, kind, whole = D.dtype.type(1), D.dtype.type(0), options[0, 1], rho == 1
+    """Undo `_step` from state s to s + 1, with the gradient of the last layer's outputs in gz[0]."""
+    one, zero = D.dtype.type(1), D.dtype.type(0)
     gs = gkappa = geta = grho = zero
     for layer in range(len(shape) - 1, -1, -1):
         R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
         for c in range(C):
             gx[0, x0 + c] = 0
         for r in range(R):
-            at, g = place + r * C, gz[0, z0 + r]
-            _weights_row(w, A, h, F, 0, D, s + 1, rho, at, C, reach[0, layer], kind)
-            along = zero
+            at, g, along = place + r * C, gz[0, z0 + r], zero
+            _weights_row(w, A, h, F, 0, D, s + 1, rho, at, C, reach[0, layer], options[0, 1])
             for c in range(C):
                 gx[0, x0 + c] += g * w[0, c]
-                gw[0, c] = g * XQ[s, x0 + c]
-            if kind == L4:
-                for c in range(C):
-                    along += gw[0, c] * w[0, c]
-                    gw[0, c] *= reach[0, layer]
-                greach[0, layer] += along / reach[0, layer]
-            elif kind == SOFTMAX:
-                for c in range(C):
-                    along += gw[0, c] * (w[0, c] + one)
-                along /= D.dtype.type(C)
-                for c in range(C):
-                    gw[0, c] = (w[0, c] + one) * (gw[0, c] - along)
-            if whole:
-                for c in range(C):
-                    dA[row, at + c] += gw[0, c]
-                    grho += gw[0, c] * (D[s + 1, at + c] - F[0, at + c])
-                    gD[row, at + c] += gw[0, c]
-            else:
-                for c in range(C):
-                    dA[row, at + c] += gw[0, c]
-                    gF[row, at + c] += (one - rho) * gw[0, c]
-                    grho += gw[0, c] * (D[s + 1, at + c] - F[0, at + c])
-                    gD[row, at + c] += rho * gw[0, c]
+                along += g * XQ[s, x0 + c] * (w[0, c] + one)
+            along /= D.dtype.type(C)
+            for c in range(C):
+                e = (w[0, c] + one) * (g * XQ[s, x0 + c] - along)
+                dA[row, at + c] += e
+                gF[row, at + c] += (one - rho) * e
+                grho += e * (D[s + 1, at + c] - F[0, at + c])
+                gD[row, at + c] += rho * e
             # D and M of this row
             if M.size:
                 for c in range(C):
                     g = gD[row, at + c]
-                    gw[0, c] = gM[row, at + c] + sign * g
+                    e = gM[row, at + c] + sign * g
                     gs += g * M[s + 1, at + c]
                     gkappa += g * D[s, at + c]
-                    geta += gw[0, c] * M[s, at + c]
-                    gD[row, at + c] = kappa * g
-                    gM[row, at + c] = eta * gw[0, c]
+                    geta += e * M[s, at + c]
+                    gD[row, at + c], gM[row, at + c], gw[0, c] = kappa * g, eta * e, e
             else:
                 for c in range(C):
                     g = gD[row, at + c]
-                    gw[0, c] = sign * g
                     gkappa += g * D[s, at + c]
-                    gD[row, at + c] = kappa * g
+                    gD[row, at + c], gw[0, c] = kappa * g, sign * g
             for j in range(old, young):
-                along, by = zero, share[j] * d[j, z0 + r]
+                along, by = zero, share[s, j] * d[j, z0 + r]
                 for c in range(C):
                     along += gw[0, c] * X[j, x0 + c]
                     gX[j, x0 + c] += by * gw[0, c]
-                gd[j, z0 + r] += share[j] * along
-                gshare[j] += d[j, z0 + r] * along
-        if layer:
-            below = shape[layer - 1, 4]
-            for r in range(shape[layer - 1, 0]):
-                z = ZQ[s, below + r]
-                sigma = _sigmoid(z, one)
-                gz[0, below + r] = gx[0, x0 + r] * sigma * (one + z * (one - sigma))
-    sums[0], sums[1], sums[2], sums[3] = gs, gkappa, geta, grho
+                gd[j, z0 + r] += share[s, j] * along
+                gshare[s, j] += d[j, z0 + r] * along
+        _unbend(gz, 0, gx, ZQ, s, layer, shape)
+    sums[s, 0], sums[s, 1], sums[s, 2], sums[s, 3] = gs, gkappa, geta, grho
+
+
+# Where the weights are linear in the gradients d_j x_j^T, those of single steps are never made: after step s of a piece
+#     D_s = a D + c M + sum_j pull[s, j] d_j x_j^T,   M_s = m M + sum_j run[s, j] d_j x_j^T
+# with D and M from before the piece; paces[s] are kappa, eta, the sign s, rho, a, c and m.
+
+
+@jit
+def _grow(
+    paces: Array, run: Array, pull: Array, share: Array, s: int, kappa: float, eta: float, sign: float, rho: Any,
+    old: int, young: int, oldest: int,
+) -> None:  # fmt: skip
+    """Write the coefficients after step s."""
+    one, zero = paces.dtype.type(1), paces.dtype.type(0)
+    a, c, m = one, zero, one
+    if s:
+        a, c, m = paces[s - 1, A_], paces[s - 1, C_], paces[s - 1, M_]
+    m *= eta
+    paces[s, KAPPA], paces[s, ETA], paces[s, SIGN], paces[s, RHO] = kappa, eta, sign, rho
+    paces[s, A_], paces[s, C_], paces[s, M_] = kappa * a, kappa * c + sign * m, m
+    for j in range(oldest, young):
+        moving, pulled = zero, zero
+        if s and j + 1 < young:
+            moving, pulled = eta * run[s - 1, j], kappa * pull[s - 1, j]
+        if j >= old:
+            moving += share[s, j]
+        run[s, j], pull[s, j] = moving, pulled + sign * moving
+
+
+@jit
+def _ungrow(
+    paces: Array, run: Array, pull: Array, share: Array, gpaces: Array, grun: Array, gpull: Array, gshare: Array,
+    sums: Array, n: int, oldest: int, past: int,
+) -> None:  # fmt: skip
+    """Bring the gradients of the coefficients to those of the shares and, in `sums`, of s, kappa, eta and rho."""
+    zero, one = paces.dtype.type(0), paces.dtype.type(1)
+    for s in range(n - 1, -1, -1):
+        kappa, eta, sign, young = paces[s, KAPPA], paces[s, ETA], paces[s, SIGN], s + past + 1
+        ga, gc, gm = gpaces[s, A_], gpaces[s, C_], gpaces[s, M_]
+        a, c, m = one, zero, one
+        if s:
+            a, c, m = paces[s - 1, A_], paces[s - 1, C_], paces[s - 1, M_]
+        gm += sign * gc
+        gs, gkappa, geta = gc * paces[s, M_], ga * a + gc * c, gm * m
+        if s:
+            gpaces[s - 1, A_] += kappa * ga
+            gpaces[s - 1, C_] += kappa * gc
+            gpaces[s - 1, M_] += eta * gm
+        for j in range(oldest, young):
+            gmoving = grun[s, j] + sign * gpull[s, j]
+            gs += gpull[s, j] * run[s, j]
+            gshare[s, j] = gmoving
+            if s and j + 1 < young:
+                gkappa += gpull[s, j] * pull[s - 1, j]
+                geta += gmoving * run[s - 1, j]
+                gpull[s - 1, j] += kappa * gpull[s, j]
+                grun[s - 1, j] += eta * gmoving
+        sums[s, 0], sums[s, 1], sums[s, 2], sums[s, 3] = gs, gkappa, geta, gpaces[s, RHO]
+
+
+@jit
+def _readings(
+    D: Array, M: Array, row: int, F: Array, f: int, now: Array, n: int, paces: Array, pull: Array, oldest: int,
+    past: int, X: Array, d: Array, XQ: Array, ZQ: Array, held: Array, reach: Array, shape: Array,
+) -> None:  # fmt: skip
+    """Write the outputs ZQ of all layers at the queries XQ.
+
+    held[4 s] to held[4 s + 3] are what D, M, F and D_s - F say there, before `reach`.
+    """
+    zero = D.dtype.type(0)
+    for layer in range(len(shape)):
+        R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
+        for r in range(R):
+            at = place + r * C
+            for s in range(n):
+                own, was, still, moving = zero, zero, zero, zero
+                for c in range(C):
+                    x = XQ[s, x0 + c]
+                    own += now[0, at + c] * x
+                    was += D[row, at + c] * x
+                    still += F[f, at + c] * x
+                if M.size:
+                    for c in range(C):
+                        moving += M[row, at + c] * XQ[s, x0 + c]
+                ZQ[s, z0 + r], held[4 * s, z0 + r], held[4 * s + 1, z0 + r] = own, was, moving
+                held[4 * s + 2, z0 + r] = still
+                held[4 * s + 3, z0 + r] = paces[s, A_] * was - still + paces[s, C_] * moving
+        for s in range(n):
+            for j in range(oldest, s + past + 1):
+                by = zero
+                for c in range(C):
+                    by += X[j, x0 + c] * XQ[s, x0 + c]
+                by *= pull[s, j]
+                for r in range(R):
+                    held[4 * s + 3, z0 + r] += by * d[j, z0 + r]
+            by = paces[s, RHO] * reach[0, layer]
+            for r in range(R):
+                ZQ[s, z0 + r] += by * held[4 * s + 3, z0 + r]
+            _bend(XQ, ZQ, s, layer, shape)
+
+
+@jit
+def _unreadings(
+    gF: Array, gD: Array, gM: Array, row: int, D: Array, M: Array, F: Array, now: Array, dA: Array, n: int,
+    paces: Array, pull: Array, gpaces: Array, gpull: Array, oldest: int, past: int, X: Array, d: Array, gX: Array,
+    gd: Array, XQ: Array, ZQ: Array, held: Array, gz: Array, gx: Array, reach: Array, greach: Array, shape: Array,
+) -> None:  # fmt: skip
+    """Undo `_readings`, with the gradients of the last layer's outputs in `gz`; those of the queries come in `gx`."""
+    one, zero = D.dtype.type(1), D.dtype.type(0)
+    for layer in range(len(shape) - 1, -1, -1):
+        R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
+        unit = reach[0, layer]
+        for s in range(n):
+            a, moved, rho, by = paces[s, A_], paces[s, C_], paces[s, RHO], unit * paces[s, RHO]
+            for c in range(C):
+                gx[s, x0 + c] = 0
+            ga, gc, grho, gunit = zero, zero, zero, zero
+            for r in range(R):
+                g = gz[s, z0 + r]
+                ga += g * held[4 * s, z0 + r]
+                gc += g * held[4 * s + 1, z0 + r]
+                grho += g * held[4 * s + 3, z0 + r]
+                gunit += g * ZQ[s, z0 + r]
+            gpaces[s, A_] += by * ga
+            gpaces[s, C_] += by * gc
+            gpaces[s, RHO] += unit * grho
+            greach[0, layer] += gunit / unit
+            for j in range(oldest, s + past + 1):
+                along, across = zero, zero
+                for c in range(C):
+                    along += X[j, x0 + c] * XQ[s, x0 + c]
+                for r in range(R):
+                    across += gz[s, z0 + r] * d[j, z0 + r]
+                gpull[s, j] += by * along * across
+                there = by * pull[s, j]
+                for r in range(R):
+                    gd[j, z0 + r] += there * along * gz[s, z0 + r]
+                for c in range(C):
+                    gX[j, x0 + c] += there * across * XQ[s, x0 + c]
+                    gx[s, x0 + c] += there * across * X[j, x0 + c]
+        for r in range(R):
+            at = place + r * C
+            for s in range(n):
+                a, moved, rho = paces[s, A_], paces[s, C_], paces[s, RHO]
+                g = gz[s, z0 + r]
+                by = unit * g
+                to_d, to_f, to_m = by * rho * a, by * (one - rho), by * rho * moved
+                back_f = by * rho
+                for c in range(C):
+                    x = XQ[s, x0 + c]
+                    gx[s, x0 + c] += g * now[0, at + c] + to_d * D[0, at + c] - back_f * F[0, at + c]
+                    dA[row, at + c] += by * x
+                    gD[row, at + c] += to_d * x
+                if M.size:
+                    for c in range(C):
+                        gx[s, x0 + c] += to_m * M[0, at + c]
+                        gM[row, at + c] += to_m * XQ[s, x0 + c]
+                if rho != one:
+                    for c in range(C):
+                        gF[row, at + c] += to_f * XQ[s, x0 + c]
+        for s in range(n):
+            _unbend(gz, s, gx, ZQ, s, layer, shape)
+
+
+@jit
+def _change(
+    D: Array, M: Array, row: int, paces: Array, run: Array, pull: Array, n: int, oldest: int, past: int, X: Array,
+    d: Array, shape: Array,
+) -> None:  # fmt: skip
+    """Bring D and M to after the piece."""
+    last = n - 1
+    a, moved, keep = paces[last, A_], paces[last, C_], paces[last, M_]
+    for layer in range(len(shape)):
+        R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
+        for r in range(R):
+            at = place + r * C
+            if M.size:
+                for c in range(C):
+                    moving = M[row, at + c]
+                    D[row, at + c] = a * D[row, at + c] + moved * moving
+                    M[row, at + c] = keep * moving
+                for j in range(oldest, past + n):
+                    by, ran = pull[last, j] * d[j, z0 + r], run[last, j] * d[j, z0 + r]
+                    for c in range(C):
+                        D[row, at + c] += by * X[j, x0 + c]
+                        M[row, at + c] += ran * X[j, x0 + c]
+            else:
+                for c in range(C):
+                    D[row, at + c] *= a
+                for j in range(oldest, past + n):
+                    by = pull[last, j] * d[j, z0 + r]
+                    for c in range(C):
+                        D[row, at + c] += by * X[j, x0 + c]
+
+
+@jit
+def _unchange(
+    gD: Array, gM: Array, row: int, D: Array, M: Array, paces: Array, run: Array, pull: Array, gpaces: Array,
+    grun: Array, gpull: Array, n: int, oldest: int, past: int, X: Array, d: Array, gX: Array, gd: Array, shape: Array,
+) -> None:  # fmt: skip
+    """Undo `_change`; the gradients of the coefficients begin here."""
+    zero, last = D.dtype.type(0), n - 1
+    for s in range(n):
+        _fill(gpaces, s, 0)
+        _fill(grun, s, 0)
+        _fill(gpull, s, 0)
+    a, moved, keep = paces[last, A_], paces[last, C_], paces[last, M_]
+    ga, gc, gm = zero, zero, zero
+    for layer in range(len(shape)):
+        R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
+        for r in range(R):
+            at = place + r * C
+            for j in range(oldest, past + n):
+                along, ran = zero, zero
+                by, too = pull[last, j] * d[j, z0 + r], run[last, j] * d[j, z0 + r]
+                for c in range(C):
+                    along += gD[row, at + c] * X[j, x0 + c]
+                    gX[j, x0 + c] += by * gD[row, at + c]
+                if M.size:
+                    for c in range(C):
+                        ran += gM[row, at + c] * X[j, x0 + c]
+                        gX[j, x0 + c] += too * gM[row, at + c]
+                gd[j, z0 + r] += pull[last, j] * along + run[last, j] * ran
+                gpull[last, j] += d[j, z0 + r] * along
+                grun[last, j] += d[j, z0 + r] * ran
+            if M.size:
+                for c in range(C):
+                    g, e = gD[row, at + c], gM[row, at + c]
+                    ga += g * D[0, at + c]
+                    gc += g * M[0, at + c]
+                    gm += e * M[0, at + c]
+                    gD[row, at + c], gM[row, at + c] = a * g, moved * g + keep * e
+            else:
+                for c in range(C):
+                    ga += gD[row, at + c] * D[0, at + c]
+                    gD[row, at + c] *= a
+    gpaces[last, A_], gpaces[last, C_], gpaces[last, M_] = ga, gc, gm
 
 
 @jit
@@ -514,14 +789,14 @@ def _read(y: Array, at: int, z: Array, row: int, z0: int, gamma: Array, beta: Ar
 
 @jit
 def _unread(
-    gz: Array, z: Array, row: int, dy: Array, at: int, z0: int, gamma: Array, dgamma: Array, dbeta: Array, h: int,
-    to: int, spare: Array,
+    gz: Array, s: int, z: Array, row: int, dy: Array, at: int, z0: int, gamma: Array, dgamma: Array, dbeta: Array,
+    h: int, to: int, spare: Array,
 ) -> None:  # fmt: skip
-    """Write the gradient of z, and add those of the norm."""
+    """Write the gradient of z into row s, and add those of the norm."""
     V = np.uint64(dy.shape[1])
     if not gamma.size:
         for r in range(V):
-            gz[0, z0 + r] = dy[at, r]
+            gz[s, z0 + r] = dy[at, r]
         return
     inverse = _unit(z, row, z0, V, spare, 0)
     mean, along = dy.dtype.type(0), dy.dtype.type(0)
@@ -533,7 +808,7 @@ def _unread(
         along += g * spare[0, r]
     mean, along = mean / dy.dtype.type(V), along / dy.dtype.type(V)
     for r in range(V):
-        gz[0, z0 + r] = inverse * (dy[at, r] * gamma[h, r] - mean - spare[0, r] * along)
+        gz[s, z0 + r] = inverse * (dy[at, r] * gamma[h, r] - mean - spare[0, r] * along)
 
 
 @jit
