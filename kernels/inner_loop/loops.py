@@ -272,7 +272,11 @@ def _copy(to: Array, row: int, x: Array, at: int) -> None:
 
 
 @jit
-def _sigmoid(z: Any, one: Any) -> Any:
+def _sigmoid(z: Any, like: Array) -> Any:
+    """Return 1 / (1 + exp(-z)); `like` has the same type."""
+    one = like.dtype.type(1)
+    if like.itemsize == 4:
+        return one / (one + one + _expm1(min(-z, np.float32(87))))
     return one / (one + np.exp(-z))
 
 
@@ -448,7 +452,7 @@ def _bend(XQ: Array, ZQ: Array, s: int, layer: int, shape: Array) -> None:
     if layer + 1 < len(shape):
         R, z0, x0, one = shape[layer, 0], shape[layer, 4], shape[layer + 1, 3], ZQ.dtype.type(1)
         for r in range(R):
-            XQ[s, x0 + r] = ZQ[s, z0 + r] * _sigmoid(ZQ[s, z0 + r], one)
+            XQ[s, x0 + r] = ZQ[s, z0 + r] * _sigmoid(ZQ[s, z0 + r], ZQ)
         if shape[layer + 1, 1] > R:
             XQ[s, x0 + R] = one
 
@@ -460,7 +464,7 @@ def _unbend(gz: Array, g: int, gx: Array, ZQ: Array, s: int, layer: int, shape: 
         below, x0, one = shape[layer - 1, 4], shape[layer, 3], ZQ.dtype.type(1)
         for r in range(shape[layer - 1, 0]):
             z = ZQ[s, below + r]
-            sigma = _sigmoid(z, one)
+            sigma = _sigmoid(z, ZQ)
             gz[g, below + r] = gx[g, x0 + r] * sigma * (one + z * (one - sigma))
 
 
@@ -844,7 +848,7 @@ def _descend(
             Z[j, z0 + r] = total
         if layer + 1 < L:
             for r in range(R):
-                X[j, shape[layer + 1, 3] + r] = Z[j, z0 + r] * _sigmoid(Z[j, z0 + r], one)
+                X[j, shape[layer + 1, 3] + r] = Z[j, z0 + r] * _sigmoid(Z[j, z0 + r], Z)
             if shape[layer + 1, 1] > R:
                 _bias(X, j, shape, layer + 1)
 
@@ -925,7 +929,7 @@ def _back(G: Array, j: int, Z: Array, X: Array, now: Array, shape: Array, layer:
         for c in range(R):
             G[j, z0 + c] += by * now[0, place + r * C + c]
     for c in range(R):
-        sigma = _sigmoid(Z[j, z0 + c], one)
+        sigma = _sigmoid(Z[j, z0 + c], Z)
         G[j, z0 + c] *= sigma * (one + Z[j, z0 + c] - X[j, shape[layer + 1, 3] + c])
 
 
@@ -968,7 +972,7 @@ def _undescend(
             for c in range(R):
                 spare[3, c] += by * now[0, place + r * C + c]
         for c in range(R):
-            sigma = _sigmoid(Z[j, below + c], one)
+            sigma = _sigmoid(Z[j, below + c], Z)
             spare[4, c] = gd[j, below + c] * sigma * (one + Z[j, below + c] * (one - sigma))
             spare[5, below + c] = gd[j, below + c] * spare[3, c]
         for r in range(shape[layer + 1, 0]):
@@ -1061,7 +1065,7 @@ def _undescend(
             below = shape[layer - 1, 4]
             for r in range(shape[layer - 1, 0]):
                 z = Z[j, below + r]
-                sigma = _sigmoid(z, one)
+                sigma = _sigmoid(z, Z)
                 slope = sigma * (one - sigma)
                 bent = slope * (two + z * (one - two * sigma))  # silu''
                 gd[j, below + r] = gX[j, x0 + r] * sigma * (one + z * (one - sigma)) + spare[5, below + r] * bent

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lifelong.kernels.segments import life_start_steps
 
-__all__ = ["Schedule", "schedule"]
+__all__ = ["Schedule", "nowhere", "schedule"]
 
 MiniBatch = Callable[[int, list[Tensor]], tuple[Tensor, list[Tensor]]]
 """From the number of a mini-batch and the state before it to its outputs [B, H, C, ...] and the state after it."""
@@ -70,7 +70,8 @@ class Schedule(NamedTuple):
         after, ys = list(state), []
         for n in range(self.batches):
             fresh = self.fresh[:, n]
-            after = [z.masked_fill(fresh.view(-1, *[1] * (z.ndim - 1)), 0.0) for z in after]
+            if not nowhere(fresh):
+                after = [z.masked_fill(fresh.view(-1, *[1] * (z.ndim - 1)), 0.0) for z in after]
             y, after = mini_batch(n, after)
             ys.append(y)
         return self.gather(torch.stack(ys, 1).movedim(2, 3).flatten(1, 2)), after
@@ -96,6 +97,14 @@ def schedule(phase: Tensor, start: Tensor, batch: int, *, whole: bool = False) -
     there = _lay_out(torch.ones_like(start), place, count, slots)
     full = phase == 0 if short else there[:, :, -1]
     return Schedule(place, count, slots, age, phase, there, _lay_out(start, place, count, slots)[:, :, 0], full)
+
+
+def nowhere(mask: Tensor) -> bool:
+    """Return whether a mask is known to be false everywhere, without waiting for a GPU or breaking a traced graph.
+
+    A state that nothing changes need not be copied.
+    """
+    return mask.device.type == "cpu" and not torch.compiler.is_compiling() and not mask.any()
 
 
 def _lives(place: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lifelong.kernels.inner_loop.network import Layers, split
-from lifelong.kernels.inner_loop.schedule import schedule
+from lifelong.kernels.inner_loop.schedule import nowhere, schedule
 
 from .reference import Network, read, weight_change, written
 
@@ -41,12 +41,15 @@ def late_write(
         now, done = split(weights + fast, layers), over[:, n]
         y = read(now, Q[:, n], network)
         gathered = gathered + weight_change(now, X[:, n], V[:, n], rates[:, n], network, bound)
+        if nowhere(done):
+            return y, [fast, gathered, *moving]
         if keep is None or stride is None:
             fast = torch.where(done, fast + gathered, fast)
         elif done.any():  # Newton-Schulz costs more than the synchronisation
-            push = gathered + keep[:, None] * moving[0]
-            fast = torch.where(done, written(weights, fast, push, stride, layers), fast)
-            moving = [torch.where(done, push, moving[0])]
+            lives = done[:, 0, 0].nonzero()[:, 0]
+            push = gathered[lives] + keep[:, None] * moving[0][lives]
+            fast = fast.index_copy(0, lives, written(weights, fast[lives], push, stride, layers))
+            moving = [moving[0].index_copy(0, lives, push)]
         return y, [fast, gathered.masked_fill(done, 0.0), *moving]
 
     y, after = plan.run(mini_batch, [fast, gathered] if momentum is None else [fast, gathered, momentum])

@@ -219,9 +219,35 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
 
 
 @jit
+def _sigmoid(z: Any, like: Array) -> Any:
+    """Return 1 / (1 + exp(-z)); `like` has the same type."""
+    one = like.dtype.type(1)
+    if like.itemsize == 4:
+        return one / (one + one + _expm1(min(-z, np.float32(87))))
+    return one / (one + np.exp(-z))
+
+
+@jit
+def _expm1(x: Any) -> Any:
+    """Return exp(x) - 1 in single precision: 2^n (1 + p) - 1 = 2^n p + 2^n - 1, p = expm1(r), |r| < log(2) / 2."""
+    y = max(x, np.float32(-87))
+    n = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
+    r = y - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)  # log(2) in two parts: no digits are lost
+    p = np.float32(1 / 5040)
+    p = p * r + np.float32(1 / 720)
+    p = p * r + np.float32(1 / 120)
+    p = p * r + np.float32(1 / 24)
+    p = p * r + np.float32(1 / 6)
+    p = p * r + np.float32(1 / 2)
+    p = (p * r + np.float32(1)) * r
+    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return power * p + (power - np.float32(1))
+
+
+@jit
 def _through(X: Array, Z: Array, S: Array, now: Array, q: Array, k: Array, at: int, shape: Array) -> None:
     """Write inputs, outputs and their sigmoids of all layers, at query and key."""
-    L, one, zero = len(shape), q.dtype.type(1), q.dtype.type(0)
+    L, zero = len(shape), q.dtype.type(0)
     for c in range(q.shape[1]):
         X[0, c], X[1, c] = q[at, c], k[at, c]
     for layer in range(L):
@@ -235,7 +261,7 @@ def _through(X: Array, Z: Array, S: Array, now: Array, q: Array, k: Array, at: i
         if layer + 1 < L:
             for n in range(2):
                 for r in range(R):
-                    S[n, z0 + r] = one / (one + np.exp(-Z[n, z0 + r]))
+                    S[n, z0 + r] = _sigmoid(Z[n, z0 + r], Z)
                     X[n, shape[layer + 1, 3] + r] = Z[n, z0 + r] * S[n, z0 + r]
 
 

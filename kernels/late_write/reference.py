@@ -136,9 +136,13 @@ def weight_change(
 
 def written(weights: Tensor, fast: Tensor, push: Tensor, stride: Tensor, layers: Layers) -> Tensor:
     """Return the offsets [B, H, P] after a step along `push` [B, H, P]; rows keep their length in A."""
+    firsts, pushes = split(weights, layers), split(push, layers)
+    flat = [by if by.shape[-2] <= by.shape[-1] else by.mT for by in pushes]
+    alike = len({by.shape for by in flat}) == 1  # then one product does for all
+    along = orthogonal(torch.stack(flat)).unbind() if alike else [orthogonal(by) for by in flat]
     offsets = []
-    for first, old, by in zip(*(split(z, layers) for z in (weights, weights + fast, push)), strict=True):
-        new = old + stride[:, None, None] * orthogonal(by)
+    for first, old, by, to in zip(firsts, split(weights + fast, layers), pushes, along, strict=True):
+        new = old + stride[:, None, None] * (to if to.shape == by.shape else to.mT)
         length = (first.square().sum(-1, keepdim=True) / (new.square().sum(-1, keepdim=True) + TINY)).sqrt()
         offsets.append((length * new - first).flatten(-2))
     return torch.cat(offsets, -1)
