@@ -11,6 +11,7 @@ Source: Muon, https://kellerjordan.github.io/posts/muon/, with a coefficient for
 arXiv:2505.23884.
 """
 
+import torch
 from torch import Tensor
 
 __all__ = ["STEPS", "orthogonal", "orthogonal_flops"]
@@ -30,9 +31,11 @@ def orthogonal(G: Tensor) -> Tensor:
     flat = G.shape[-2] <= G.shape[-1]
     X = G if flat else G.mT
     X = X * (X.square().sum((-2, -1), keepdim=True) + TINY).rsqrt()
+    shape, X = X.shape, X.reshape(-1, *X.shape[-2:])
     for a, b, c in STEPS:
         A = X @ X.mT
-        X = a * X + (b * A + c * (A @ A)) @ X
+        X = torch.baddbmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)
+    X = X.view(shape)
     return X if flat else X.mT
 
 

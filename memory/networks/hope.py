@@ -105,7 +105,7 @@ class Hope(Memory):
         for n, period in enumerate(self.periods):
             names = f"level_{n}", f"gathered_{n}"
             at, rate = unit_length(o), (self.level_bias[:, n].sigmoid() / period).expand(*start.shape, -1)
-            before = self.networks[:, n], *(state[name] for name in names), None, age
+            before = self.networks[:, n], state[names[0]], state[names[1]], None, age
             y, *after, _, now = late_write(
                 at, at, v - o, rate, *before, start, self.layers, period, batch=self.batch, bound=self.bound
             )
