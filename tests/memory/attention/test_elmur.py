@@ -2,16 +2,16 @@ import pytest
 import torch
 from torch import nn
 
-from lifelong.memory import ELMUR, check_memory
+from lifelong.memory import ELMUR, Memory, check_memory
 
 
 class Mean(nn.Module):
     """Stub of attention: the mean of the entries seen, in place of x plus it."""
 
     def forward(self, x, entries, distance):
-        self.distances = distance[0].tolist()
+        self.distances = distance[0, -1].tolist()
         seen = (distance >= 0).double()[..., None]
-        return (entries * seen).sum(1) / seen.sum(1)
+        return (entries[:, None] * seen).sum(2) / seen.sum(2)
 
 
 def stripped(**settings):
@@ -48,7 +48,8 @@ def test_segments_read_all_slots_and_rewrite_one():
 
 def test_distances_are_those_since_the_last_write():
     memory = stripped(slots=3, segment=2)
-    lived(memory, 1.0, 1.0, 1.0, 1.0, 1.0)
+    _, state = lived(memory, 1.0, 1.0, 1.0, 1.0)
+    memory.step(torch.ones(1, 1).double(), state, torch.tensor([False]))
     assert memory.attend[0].distances == [0, -1]  # the first step of segment 3 sees itself
     assert memory.attend[1].distances == [4 - 1, 4 - 3, 4 + 1]  # slots written in steps 1 and 3, the last never
     assert memory.attend[2].distances == [4 + 1, 5 + 1]  # which is the one to be written
@@ -76,3 +77,15 @@ def test_the_contract_holds_when_slots_are_rewritten():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ELMUR(8, **settings)
+
+
+def test_a_pass_says_what_its_steps_say():
+    torch.manual_seed(0)
+    memory = ELMUR(8, slots=3, segment=4).double()
+    x, start = torch.randn(5, 23, 8).double(), torch.rand(5, 23) < 0.1
+    state = memory.initial_state(5)
+    state = memory(x[:, :2], state, start[:, :2])[1]  # phases differ where lives began
+    torch.testing.assert_close(memory(x, state, start)[0], Memory.forward(memory, x, state, start)[0])
+    after, wanted = memory(x, state, start)[1], Memory.forward(memory, x, state, start)[1]
+    for name, value in after.items():
+        torch.testing.assert_close(value, wanted[name])
