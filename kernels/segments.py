@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["decay_between", "life_start_steps", "masked_exp", "pad_time", "visible"]
+from lifelong.kernels.backends import transformed
+
+__all__ = ["decay_between", "life_start_steps", "masked_exp", "nowhere", "pad_time", "visible"]
+
+
+def nowhere(mask: Tensor) -> bool:
+    """Return whether a mask is known to be false everywhere, without waiting for a GPU or breaking a traced graph.
+
+    A state that nothing changes need not be copied.
+    """
+    known = mask.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed()
+    return known and not mask.any()
 
 
 def pad_time(x: Tensor, chunk: int, value: float = 0.0) -> Tensor:

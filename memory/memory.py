@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lifelong.kernels.in_place import in_place
+from lifelong.kernels.segments import nowhere
 from lifelong.kernels.writes import recorded
 from lifelong.memory.attribution import Attribution, attribute
 
@@ -151,6 +152,8 @@ class Memory(nn.Module):
         """
         if start.dtype is not torch.bool:
             start = start != 0
+        if nowhere(start):
+            return state
         return self.initial_state(start.shape[0]).where(start, state)
 
     @torch.no_grad()

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lifelong.kernels.segments import life_start_steps
+from lifelong.kernels.segments import life_start_steps, nowhere
 
-__all__ = ["Schedule", "nowhere", "schedule"]
+__all__ = ["Schedule", "schedule"]
 
 MiniBatch = Callable[[int, list[Tensor]], tuple[Tensor, list[Tensor]]]
 """From the number of a mini-batch and the state before it to its outputs [B, H, C, ...] and the state after it."""
@@ -97,14 +97,6 @@ def schedule(phase: Tensor, start: Tensor, batch: int, *, whole: bool = False) -
     there = _lay_out(torch.ones_like(start), place, count, slots)
     full = phase == 0 if short else there[:, :, -1]
     return Schedule(place, count, slots, age, phase, there, _lay_out(start, place, count, slots)[:, :, 0], full)
-
-
-def nowhere(mask: Tensor) -> bool:
-    """Return whether a mask is known to be false everywhere, without waiting for a GPU or breaking a traced graph.
-
-    A state that nothing changes need not be copied.
-    """
-    return mask.device.type == "cpu" and not torch.compiler.is_compiling() and not mask.any()
 
 
 def _lives(place: Tensor) -> Tensor:

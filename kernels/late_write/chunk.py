@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from lifelong.kernels.inner_loop.network import Layers, split
-from lifelong.kernels.inner_loop.schedule import nowhere, schedule
+from lifelong.kernels.inner_loop.schedule import schedule
+from lifelong.kernels.segments import nowhere
 
 from .reference import Network, read, weight_change, written
 

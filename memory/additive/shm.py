@@ -10,8 +10,7 @@ The row of a life's step n, from 0, is r = floor(R frac(n (sqrt(5) - 1) / 2)), w
 and learning agree; n is state. The product is near 1 in the mean and not for every entry: with inputs that never change
 some entries can still grow without end. They are held within 10^12.
 
-Shapes: B lives, T steps, D width, N rows and columns, R rows of theta; state S [B, N, N], count [B, 1] int64. The
-factors of a step need the whole matrix, and a pass is a loop over its steps.
+Shapes: B lives, T steps, D width, N rows and columns, R rows of theta; state S [B, N, N], count [B, 1] int64.
 Cost per step: 8 N N floating-point operations besides the projections, and N N tanh; 4 N N + 8 bytes of state.
 Source: arXiv:2410.10132. Its row is drawn at random (by the published code, always the first). W x is added to the
 reading there; the residual sum is the backbone's here. The bound is ours.
@@ -21,13 +20,13 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from lifelong.kernels.hadamard import hadamard
+from lifelong.kernels.segments import life_start_steps
 from lifelong.memory.layer import linear_flops, require_positive
 from lifelong.memory.memory import COUNTED, Memory
 
 __all__ = ["SHM"]
 
-LARGEST = 1e12
-"""Bound of the matrix's entries."""
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -64,15 +63,11 @@ class SHM(Memory):
         k, q, v, c, eta = self.project(self.norm(x)).split([N, N, N, N, 1], -1)
         k, q = (z.relu() / (1e-5 + z.relu().sum(-1, keepdim=True)) for z in (k, q))
         v = eta.sigmoid() * v
-        S, count, ys = state["S"], state["count"][:, 0], []
-        for t in range(x.shape[1]):
-            S, count = S.masked_fill(start[:, t, None, None], 0.0), count.masked_fill(start[:, t], 0)
-            row = (self.rows * (GOLDEN * count.double()).frac()).long()  # [B]
-            factor = 1 + (self.theta[row][:, :, None] * c[:, t, None, :]).tanh()
-            S = (S * factor + v[:, t, :, None] * k[:, t, None, :]).clamp(-LARGEST, LARGEST)
-            ys.append((S @ q[:, t, :, None])[..., 0])
-            count = count + 1
-        return self.output(torch.stack(ys, 1)), TensorDict({"S": S, "count": count[:, None]}, [x.shape[0]])
+        steps = torch.arange(x.shape[1], device=x.device)
+        lived = steps - life_start_steps(state["count"], start)  # [B, T], steps of the life before each
+        row = (self.rows * (GOLDEN * lived.double()).frac()).long()
+        y, S = hadamard(q, k, v, self.theta[row], c, state["S"], start)
+        return self.output(y), TensorDict({"S": S, "count": lived[:, -1:] + 1}, [x.shape[0]])
 
     @property
     def step_flops(self) -> int:

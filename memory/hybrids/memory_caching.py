@@ -26,6 +26,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifelong.kernels.segments import nowhere
 from lifelong.memory.hybrids.pair import inner_memory
 from lifelong.memory.layer import require_positive
 from lifelong.memory.memory import COUNTED, Memory, inner_bounds
@@ -92,27 +93,25 @@ class MemoryCaching(Memory):
             means["means"] = torch.where(ends[..., None], seen[:, -1:], state["means"])
             means["sum"] = total.masked_fill(count % C == C - 1, 0.0)
         scores = scores.masked_fill(functional.pad(slot >= count // C, (0, 1), value=False), -torch.inf)
-        best = scores[:, :N].topk(k - 1).indices if k <= N else slot.expand(B, N)
-        scores = torch.cat([scores.gather(1, best), scores[:, N:]], 1)  # [B, k + 1], the present state last
+        cached = chosen = state["cached"]
+        if k <= N:
+            best = scores[:, :N].topk(k - 1).indices
+            scores = torch.cat([scores.gather(1, best), scores[:, N:]], 1)  # [B, k + 1], the present state last
+            chosen = cached.apply(lambda leaf: leaf.gather(1, _like(best, leaf).expand(-1, -1, *leaf.shape[2:])))
         weight = scores.exp() if self.gate is None else scores.softmax(1)
-
-        def read(present: Tensor, cached: Tensor) -> Tensor:
-            chosen = cached.gather(1, _like(best, cached).expand(-1, -1, *cached.shape[2:]))
-            return torch.cat([chosen, present[:, None]], 1).flatten(0, 1)
-
-        states = host.apply(read, state["cached"], batch_size=[B * k])
+        states = host.apply(lambda z, kept: torch.cat([kept, z[:, None]], 1).flatten(0, 1), chosen, batch_size=[B * k])
         y, after = self.host.step(x.repeat_interleave(k, 0), states, start.new_zeros(B * k))
         host = after.apply(lambda leaf: leaf.unflatten(0, (B, k))[:, -1].clone(), batch_size=[B])
-        cached = state["cached"].apply(lambda old, new: torch.where(_like(ends, old), new[:, None], old), host)
+        if not nowhere(ends):
+            cached = cached.apply(lambda old, new: torch.where(_like(ends, old), new[:, None], old), host)
         y = torch.einsum("bk,bkd->bd", weight, y.unflatten(0, (B, k)))
         return y, TensorDict({"host": host, "cached": cached, "count": count + 1, **means}, [B])
 
     @property
     def step_flops(self) -> int:
         """Steps of the host, the gate, and the sum of outputs."""
-        reads, D = self.read + 1, self.width
-        gate = 0 if self.gate is None else 2 * D**2 + 2 * (self.slots + 1) * D
-        return reads * (self.host.step_flops + 2 * D) + gate
+        D, gated = self.width, self.gate is not None
+        return (self.read + 1) * (self.host.step_flops + 2 * D) + gated * 2 * D * (D + self.slots + 1)
 
 
 def _like(x: Tensor, leaf: Tensor) -> Tensor:
