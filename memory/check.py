@@ -25,7 +25,8 @@ __all__ = ["CLAUSES", "MemoryContractError", "check_memory"]
 B: Final = 3
 STRETCH: Final = 1000
 """Steps of a long life that go through `forward` at once."""
-
+LATE: Final = 512
+"""Steps within which all of the state must show in the output."""
 
 CALLS: Final = ("initial_state", "step", "forward", "restart")
 """Methods of a memory whose own exceptions are filed under the call."""
@@ -272,7 +273,10 @@ def nothing_crosses_a_start(trial: Trial) -> None:
 
 
 def gradients_reach_everything(trial: Trial) -> None:
-    """Check that gradients flow from y to x, parameters and initial state, and from the next state to x."""
+    """Check that gradients flow from y to x, parameters and initial state, and from the next state to x.
+
+    What waits in the state for the end of a period may show in y as late as after `LATE` steps.
+    """
     memory = deepcopy(trial.wide)
     with torch.no_grad():
         for p in memory.parameters():  # zero parameters would block gradients of those behind them
@@ -283,7 +287,15 @@ def gradients_reach_everything(trial: Trial) -> None:
     state = lived.apply(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()))
     x, start = _inputs(memory, trial.steps)
     x.requires_grad_()
-    sources = {"x": x} | {f"the state's {name!r}": leaf for name, leaf in _leaves(state).items() if name in moving}
+    states = {f"the state's {name!r}": leaf for name, leaf in _leaves(state).items() if name in moving}
+    y, waiting = memory(x, state, start)[0], {}
+    if states and y.requires_grad:
+        grads = torch.autograd.grad(y.square().sum(), list(states.values()), materialize_grads=True)
+        waiting = {name: leaf for (name, leaf), grad in zip(states.items(), grads, strict=True) if not grad.any()}
+    if waiting:
+        later, never = _inputs(memory, LATE)
+        _reached("y of forward", memory(later, state, never)[0], waiting)
+    sources = {"x": x} | {name: leaf for name, leaf in states.items() if name not in waiting}
     sources |= {f"parameter {name!r}": p for name, p in memory.named_parameters() if p.requires_grad}
     for way, live in (("forward", memory.forward), ("step", lambda *given: _stepped(memory, *given))):
         y, after = live(x, state, start)
