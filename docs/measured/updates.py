@@ -1,6 +1,6 @@
 """Print the table of updates.md: CPU time of one update of each memory, over that of gated_delta.
 
-python -P docs/measured/updates.py                      the memories that took more than 3 times gated_delta's
+python -P docs/measured/updates.py                      the memories that take or took more than 3 times gated_delta's
 python -P docs/measured/updates.py softmax titans       some
 
 An update collects a segment and learns from it, at the shapes of the preset of `cued-recall`. Each update of a memory
@@ -21,8 +21,8 @@ from lifelong.experiments.runs.presets import PRESETS
 from lifelong.memory import make_memory
 
 SLOW = (
-    "recurrent_delta", "heavy_hitter", "table", "slstm", "ttt_mlp", "srwm", "moneta", "titans", "mesa", "yaad",
-    "log_linear", "titans_mag", "titans_mal", "lact", "titans_mac", "atlas", "hope", "lola", "memora", "softmax",
+    "yaad", "moneta", "ttt_mlp", "titans", "lola", "mom", "log_linear", "titans_mag", "titans_mal", "softmax", "hola",
+    "mesa", "titans_mac", "atlas", "shm", "memora", "lact", "hope", "elmur", "cached",
 )  # fmt: skip
 WIDTH = 64
 TURNS = 3

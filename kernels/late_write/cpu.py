@@ -302,7 +302,7 @@ def _square(x: Array, row: int, first: Any, size: Any) -> Any:
 
 @jit
 def _unwrite(
-    gG: Array, row: int, X: Array, U: Array, gX: Array, gz: Array, facts: Array, theta: float, shape: Array
+    gG: Array, row: int, X: Array, U: Array, gX: Array, gz: Array, facts: Array, theta: Any, shape: Array
 ) -> Any:
     """Write the gradients of d and x from that of G - theta share d x^T; return that of theta."""
     zero, share, gtheta = X.dtype.type(0), facts[0], X.dtype.type(0)
