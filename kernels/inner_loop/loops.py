@@ -32,7 +32,7 @@ def forward(first: int, last: int, arrays: Arrays) -> None:
     of_steps, batch, past = options[0, 2], options[0, 4], options[0, 5]
     columns, units, most = shape[-1, 3] + shape[-1, 1], shape[-1, 4] + shape[-1, 0], past + batch
     X, Z, D, G = _table(q, most, columns), _table(q, most, units), _table(q, most, units), _table(q, most, units)
-    facts, now, reach, row_of = _table(q, most, FACTS), _table(q, 1, P), _table(q, 1, len(shape)), _table(q, 1, columns)
+    facts, now, reach = _table(q, most, FACTS), _table(q, 1, P), _table(q, 1, len(shape))
     XQ, ZQ, spare, share = (
         _table(q, batch, columns),
         _table(q, batch, units),
@@ -41,6 +41,7 @@ def forward(first: int, last: int, arrays: Arrays) -> None:
     )
     paces, run, pull = _table(q, batch, PACES), _table(q, batch, most), _table(q, batch, most)
     held, one, softmax = _table(q, 4 * batch, units), q.dtype.type(1), options[0, 1] == SOFTMAX
+    raised, means = _table(q, 1 if softmax else 0, P), _table(q, 1, units)
     for row in range(first, last):
         b, h = row // H, row % H
         i, t, mark, first_pair = phase[b, 0], 0, 0, 0
@@ -73,7 +74,7 @@ def forward(first: int, last: int, arrays: Arrays) -> None:
                 if softmax:
                     _step(
                         fast, momentum, row, frozen, row, weights, h, kappa, eta, sign, rho, share,
-                        max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, reach, row_of, shape, options,
+                        max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, raised, means, 0, shape,
                     )  # fmt: skip
                 else:
                     _grow(paces, run, pull, share, s, kappa, eta, sign, rho, max(oldest, s), s + past + 1, oldest)
@@ -111,13 +112,14 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
     Z, D, G, gd = _table(q, most, units), _table(q, most, units), _table(q, most, units), _table(q, most, units)
     gz, spare = _table(q, batch, units), _table(q, 8, units)
     facts, now, gnow = _table(q, most, FACTS), _table(q, 1, P), _table(q, 1, P)
-    reach, greach, row_of, grow = _table(q, 1, L), _table(q, 1, L), _table(q, 1, columns), _table(q, 1, columns)
+    reach, greach, grow = _table(q, 1, L), _table(q, 1, L), _table(q, 1, columns)
     XQ, ZQ, share = _table(q, batch, columns), _table(q, batch, units), _table(q, batch, most)
     softmax, one = options[0, 1] == SOFTMAX, q.dtype.type(1)
     kept_states = batch + 1 if softmax else 2
     F, Ds, Ms = _table(q, 1, P), _table(q, kept_states, P), _table(q, kept_states if moving else 0, P)
     paces, run, pull = _table(q, batch, PACES), _table(q, batch, most), _table(q, batch, most)
     gpaces, grun, gpull = _table(q, batch, PACES), _table(q, batch, most), _table(q, batch, most)
+    raised, means = _table(q, batch if softmax else 0, P), _table(q, batch, units)
     held, gshare, sums = _table(q, 4 * batch, units), _table(q, batch, most), _table(q, batch, 4)
     pieces = np.empty(
         (T, 5), np.int64
@@ -173,7 +175,7 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                     _copy(Ms, s + 1, Ms, s)
                     _step(
                         Ds, Ms, s + 1, F, 0, weights, h, kappa, eta, sign, rho, share,
-                        max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, reach, row_of, shape, options,
+                        max(oldest, s), s + past + 1, X, D, XQ, ZQ, s, raised, means, s, shape,
                     )  # fmt: skip
                 else:
                     _grow(paces, run, pull, share, s, kappa, eta, sign, rho, max(oldest, s), s + past + 1, oldest)
@@ -209,8 +211,7 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                     _fill(gshare, s, 0)
                     _unstep(
                         gF, gD, gM, row, Ds, s, Ms, F, weights, h, dweights, kappa, eta, sign, rho, share, gshare,
-                        max(oldest, s), s + past + 1, X, D, gX, gd, XQ, ZQ, gz, gx, reach, row_of, grow, sums, shape,
-                        options,
+                        max(oldest, s), s + past + 1, X, D, gX, gd, XQ, ZQ, gz, gx, raised, means, grow, sums, shape,
                     )  # fmt: skip
                     for c in range(dq.shape[1]):
                         dq[at, c] = gx[0, c]
@@ -330,13 +331,10 @@ def _shares(share: Array, s: int, p: float, trust: Array, pair: int, h: int, old
 
 
 @jit
-def _weights_row(
-    out: Array, A: Array, h: int, F: Array, f: int, D: Array, d: int, rho: Any, place: int, size: int, reach: Any,
-    kind: int,
-) -> None:  # fmt: skip
-    """Write a row of W(A + (1 - rho) F + rho D)."""
+def _weights_row(out: Array, A: Array, h: int, F: Array, f: int, place: int, size: int, reach: Any, kind: int) -> None:
+    """Write a row of W(A + F)."""
     for c in range(size):
-        out[0, c] = reach * (A[h, place + c] + F[f, place + c] + rho * (D[d, place + c] - F[f, place + c]))
+        out[0, c] = reach * (A[h, place + c] + F[f, place + c])
     if kind == SOFTMAX:
         largest = out[0, 0]
         for c in range(1, size):
@@ -373,7 +371,7 @@ def _effective(
                 total += square * square
             reach[0, layer] = one / np.sqrt(total)
         for r in range(R):
-            _weights_row(row, A, h, F, f, F, f, one, place + r * C, C, reach[0, layer], kind)
+            _weights_row(row, A, h, F, f, place + r * C, C, reach[0, layer], kind)
             for c in range(C):
                 now[0, place + r * C + c] = row[0, c]
 
@@ -414,14 +412,21 @@ def _ineffective(
 def _step(
     D: Array, M: Array, m: int, F: Array, f: int, A: Array, h: int,
     kappa: float, eta: float, sign: float, rho: Any, share: Array, old: int, young: int, X: Array, d: Array,
-    XQ: Array, ZQ: Array, s: int, reach: Array, w: Array, shape: Array, options: Array,
+    XQ: Array, ZQ: Array, s: int, raised: Array, means: Array, kept: int, shape: Array,
 ) -> None:  # fmt: skip
-    """Bring row m of D and M to after a step, and write the outputs of all layers at XQ[s] into ZQ[s]."""
-    one = D.dtype.type(1)
+    """Bring row m of D and M to after a step, and write the outputs of all layers at XQ[s] into ZQ[s].
+
+    Of the parametrisation softmax, which with e = exp(w - max w) - 1 is (e - mean e) / (1 + mean e): row `kept` of
+    `raised` holds e, that of `means` the mean.
+    """
+    one, size = D.dtype.type(1), D.dtype.type
     for layer in range(len(shape)):
         R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
+        asked = one - one
+        for c in range(C):
+            asked += XQ[s, x0 + c]
         for r in range(R):
-            at = place + r * C
+            at, largest = place + r * C, size(-np.inf)
             if M.size:
                 for c in range(C):
                     M[m, at + c] *= eta
@@ -438,11 +443,26 @@ def _step(
                     by = sign * share[s, j] * d[j, z0 + r]
                     for c in range(C):
                         D[m, at + c] += by * X[j, x0 + c]
-            _weights_row(w, A, h, F, f, D, m, rho, at, C, reach[0, layer], options[0, 1])
-            total = one - one
             for c in range(C):
-                total += w[0, c] * XQ[s, x0 + c]
-            ZQ[s, z0 + r] = total
+                e = A[h, at + c] + F[f, at + c] + rho * (D[m, at + c] - F[f, at + c])
+                raised[kept, at + c] = e
+                largest = max(largest, e)
+            mean, total = one - one, one - one
+            if raised.itemsize == 4:
+                for c in range(C):
+                    e = _expm1(raised[kept, at + c] - largest)
+                    raised[kept, at + c] = e
+                    mean += e
+                    total += e * XQ[s, x0 + c]
+            else:
+                for c in range(C):
+                    e = np.expm1(raised[kept, at + c] - largest)
+                    raised[kept, at + c] = e
+                    mean += e
+                    total += e * XQ[s, x0 + c]
+            mean /= size(C)
+            means[kept, z0 + r] = mean
+            ZQ[s, z0 + r] = (total - mean * asked) / (one + mean)
         _bend(XQ, ZQ, s, layer, shape)
 
 
@@ -477,8 +497,8 @@ def _bias(x: Array, row: int, shape: Array, layer: int) -> None:
 def _unstep(
     gF: Array, gD: Array, gM: Array, row: int, D: Array, s: int, M: Array, F: Array, A: Array, h: int, dA: Array,
     kappa: float, eta: float, sign: float, rho: Any, share: Array, gshare: Array, old: int, young: int,
-    X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, reach: Array,
-    w: Array, gw: Array, sums: Array, shape: Array, options: Array,
+    X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, raised: Array, means: Array,
+    gw: Array, sums: Array, shape: Array,
 ) -> None:  # fmt: skip
     """Undo `_step` from state s to s + 1, with the gradient of the last layer's outputs in gz[0]."""
     one, zero = D.dtype.type(1), D.dtype.type(0)
@@ -489,13 +509,14 @@ def _unstep(
             gx[0, x0 + c] = 0
         for r in range(R):
             at, g, along = place + r * C, gz[0, z0 + r], zero
-            _weights_row(w, A, h, F, 0, D, s + 1, rho, at, C, reach[0, layer], options[0, 1])
+            mean = means[s, z0 + r]
+            g /= one + mean
             for c in range(C):
-                gx[0, x0 + c] += g * w[0, c]
-                along += g * XQ[s, x0 + c] * (w[0, c] + one)
-            along /= D.dtype.type(C)
+                gx[0, x0 + c] += g * (raised[s, at + c] - mean)
+                along += XQ[s, x0 + c] * (raised[s, at + c] + one)
+            along /= D.dtype.type(C) * (one + mean)
             for c in range(C):
-                e = (w[0, c] + one) * (g * XQ[s, x0 + c] - along)
+                e = g * (raised[s, at + c] + one) * (XQ[s, x0 + c] - along)
                 dA[row, at + c] += e
                 gF[row, at + c] += (one - rho) * e
                 grho += e * (D[s + 1, at + c] - F[0, at + c])
