@@ -35,6 +35,8 @@ part of PyTorch: [pytorch.md](pytorch.md).
   **variant**: it differs from that in what is named, and the loop has the difference too. **ours**: no paper has it.
   The loops are by another hand, from published forms of the equations, not always from the paper itself; where that
   form is the memory's own, a loop checks the code more than the definition.
+  Seven are also compared with other libraries' layers with the same weights:
+  [beside published layers](measured/published-layers.md).
   What surrounds a recursion (projections, convolution, norms, how gates are parametrised, initial values, a constant
   factor before a norm) is this package's own, as *Source* in each file says.
 
