@@ -60,7 +60,12 @@ def test_acting_and_learning_compute_the_same_function(name: str, policy_for: Po
     policy = policy_for(env, name)
     segment = lived(policy, env)
     assert segment.steps["start"][:, 1:].any()
-    most = 3e-6 if name == "mamba3" else 1e-6  # a pass turns the state once, steps turn it every time
+    with torch.no_grad():
+        features = policy.trunk(entries(segment.steps), segment.state, segment.steps["start"])[0]
+        largest = policy.distribution(features).logits.abs().max().item()
+    # a pass of mamba3 turns the state once, steps turn it every time; others may differ by three roundings of a logit
+    most = 3e-6 if name == "mamba3" else max(1e-6, 3 * float(np.spacing(np.float32(largest))))
+    assert largest < 8  # so that three roundings are 1.5e-6
     assert PPO(policy, PPOConfig(minibatches=1)).learn(segment)["ratio_error"] <= most
 
 
