@@ -22,7 +22,10 @@ def test_memories_declare_what_they_do(name):
     counted = count_step(memory)
     assert 0.65 <= memory.step_flops / counted.flops <= 1.1
     parameters = sum(p.numel() * p.element_size() for p in memory.parameters())
-    assert 2 * memory.state_bytes + parameters == pytest.approx(counted.bytes, rel=0.01)
+    idle = 0
+    if name == "lact":  # its momentum is read where a chunk of 16 steps ends, so in one of the 16 that are counted
+        idle = 4 * memory.initial_state(1)["momentum"].numel() * 15 // 16
+    assert 2 * memory.state_bytes + parameters - idle == pytest.approx(counted.bytes, rel=0.01)
 
 
 def test_a_product_is_counted_by_hand():
