@@ -144,7 +144,7 @@ class Memory(nn.Module):
         return run
 
     def restart(self, state: TensorDict, start: Tensor) -> TensorDict:
-        """Return `state` with the lives where `start` is true reset to the initial state.
+        """Return `state` with the lives where `start` is true reset to the initial state; `state` itself if none is.
 
         Args:
             state: [B] any state.
