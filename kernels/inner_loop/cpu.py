@@ -30,7 +30,7 @@ from lifelong.kernels.jit import Arrays, rows, spread
 from lifelong.kernels.segments import life_start_steps
 
 from .loops import backward, forward
-from .network import Layers
+from .network import Layers, places
 from .rules import Rules
 
 __all__ = ["inner_loop"]
@@ -73,13 +73,9 @@ def inner_loop(
 
 def _settings(layers: Layers, batch: int, rules: Rules, pairs: int, steps: int) -> Arrays:
     """Return rows, columns and places of every layer, [L, 5], and the other constants of the loop, [1, 7]."""
-    shape, weight, column, row = [], 0, 0, 0
-    for R, C in layers:
-        shape.append((R, C, weight, column, row))
-        weight, column, row = weight + R * C, column + C, row + R
     of_steps, windows = rules.momentum_of == "steps", rules.trust is not None
     words = [LOSSES[rules.loss], LINKS[rules.parametrisation], of_steps, rules.bound, batch, pairs - steps, windows]
-    return np.array(shape, np.uint64), np.array([words], np.int64)  # numba checks signed places for their sign
+    return places(layers), np.array([words], np.int64)
 
 
 class _InnerLoop(torch.autograd.Function):

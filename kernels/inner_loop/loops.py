@@ -204,7 +204,7 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
 
             for s in range(n - 1, -1, -1):
                 at = (b * T + t + s) * H + h
-                _unread(gz, 0 if softmax else s, ZQ, s, dy, at, shape[-1, 4], gamma, dgamma, dbeta, h, row, spare)
+                _unread(gz, ZQ, s, dy, at, shape[-1, 4], gamma, dgamma, dbeta, h, row, spare)
                 if softmax:
                     p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
                     rho = scale[h, i + s] if scale.size else one
@@ -213,8 +213,6 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                         gF, gD, gM, row, Ds, s, Ms, F, weights, h, dweights, kappa, eta, sign, rho, share, gshare,
                         max(oldest, s), s + past + 1, X, D, gX, gd, XQ, ZQ, gz, gx, raised, means, grow, sums, shape,
                     )  # fmt: skip
-                    for c in range(dq.shape[1]):
-                        dq[at, c] = gx[0, c]
             if not softmax:
                 _unchange(
                     gD, gM, row, Ds, Ms, paces, run, pull, gpaces, grun, gpull, n, oldest, past, X, D, gX, gd, shape
@@ -223,12 +221,11 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                     gF, gD, gM, row, Ds, Ms, F, now, dweights, n, paces, pull, gpaces, gpull, oldest, past, X, D, gX,
                     gd, XQ, ZQ, held, gz, gx, reach, greach, shape,
                 )  # fmt: skip
-                for s in range(n):
-                    for c in range(dq.shape[1]):
-                        dq[(b * T + t + s) * H + h, c] = gx[s, c]
                 _ungrow(paces, run, pull, share, gpaces, grun, gpull, gshare, sums, n, oldest, past)
             for s in range(n - 1, -1, -1):
                 p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
+                for c in range(dq.shape[1]):
+                    dq[(b * T + t + s) * H + h, c] = gx[s, c]
                 if scale.size:
                     dscale[row, i + s] += sums[s, 3]
                 along = q.dtype.type(0)  # of p
@@ -478,14 +475,14 @@ def _bend(XQ: Array, ZQ: Array, s: int, layer: int, shape: Array) -> None:
 
 
 @jit
-def _unbend(gz: Array, g: int, gx: Array, ZQ: Array, s: int, layer: int, shape: Array) -> None:
+def _unbend(gz: Array, gx: Array, ZQ: Array, s: int, layer: int, shape: Array) -> None:
     """Write the gradients of the outputs of the layer below from those of this one's inputs."""
     if layer:
         below, x0, one = shape[layer - 1, 4], shape[layer, 3], ZQ.dtype.type(1)
         for r in range(shape[layer - 1, 0]):
             z = ZQ[s, below + r]
             sigma = _sigmoid(z, ZQ)
-            gz[g, below + r] = gx[g, x0 + r] * sigma * (one + z * (one - sigma))
+            gz[s, below + r] = gx[s, x0 + r] * sigma * (one + z * (one - sigma))
 
 
 @jit
@@ -500,19 +497,19 @@ def _unstep(
     X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, raised: Array, means: Array,
     gw: Array, sums: Array, shape: Array,
 ) -> None:  # fmt: skip
-    """Undo `_step` from state s to s + 1, with the gradient of the last layer's outputs in gz[0]."""
+    """Undo `_step` from state s to s + 1, with the gradient of the last layer's outputs in gz[s]."""
     one, zero = D.dtype.type(1), D.dtype.type(0)
     gs = gkappa = geta = grho = zero
     for layer in range(len(shape) - 1, -1, -1):
         R, C, place, x0, z0 = shape[layer, 0], shape[layer, 1], shape[layer, 2], shape[layer, 3], shape[layer, 4]
         for c in range(C):
-            gx[0, x0 + c] = 0
+            gx[s, x0 + c] = 0
         for r in range(R):
-            at, g, along = place + r * C, gz[0, z0 + r], zero
+            at, g, along = place + r * C, gz[s, z0 + r], zero
             mean = means[s, z0 + r]
             g /= one + mean
             for c in range(C):
-                gx[0, x0 + c] += g * (raised[s, at + c] - mean)
+                gx[s, x0 + c] += g * (raised[s, at + c] - mean)
                 along += XQ[s, x0 + c] * (raised[s, at + c] + one)
             along /= D.dtype.type(C) * (one + mean)
             for c in range(C):
@@ -542,7 +539,7 @@ def _unstep(
                     gX[j, x0 + c] += by * gw[0, c]
                 gd[j, z0 + r] += share[s, j] * along
                 gshare[s, j] += d[j, z0 + r] * along
-        _unbend(gz, 0, gx, ZQ, s, layer, shape)
+        _unbend(gz, gx, ZQ, s, layer, shape)
     sums[s, 0], sums[s, 1], sums[s, 2], sums[s, 3] = gs, gkappa, geta, grho
 
 
@@ -705,7 +702,7 @@ def _unreadings(
                     for c in range(C):
                         gF[row, at + c] += to_f * XQ[s, x0 + c]
         for s in range(n):
-            _unbend(gz, s, gx, ZQ, s, layer, shape)
+            _unbend(gz, gx, ZQ, s, layer, shape)
 
 
 @jit
@@ -814,7 +811,7 @@ def _read(y: Array, at: int, z: Array, row: int, z0: int, gamma: Array, beta: Ar
 
 @jit
 def _unread(
-    gz: Array, s: int, z: Array, row: int, dy: Array, at: int, z0: int, gamma: Array, dgamma: Array, dbeta: Array,
+    gz: Array, z: Array, s: int, dy: Array, at: int, z0: int, gamma: Array, dgamma: Array, dbeta: Array,
     h: int, to: int, spare: Array,
 ) -> None:  # fmt: skip
     """Write the gradient of z into row s, and add those of the norm."""
@@ -823,7 +820,7 @@ def _unread(
         for r in range(V):
             gz[s, z0 + r] = dy[at, r]
         return
-    inverse = _unit(z, row, z0, V, spare, 0)
+    inverse = _unit(z, s, z0, V, spare, 0)
     mean, along = dy.dtype.type(0), dy.dtype.type(0)
     for r in range(V):
         dgamma[to, r] += dy[at, r] * spare[0, r]

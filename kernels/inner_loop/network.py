@@ -23,13 +23,14 @@ Shapes: S steps, N_i units; weights [..., N_i, N_{i-1} (+ 1)], x [..., S, K], v 
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Layers", "Loss", "Norm", "descent", "extend", "normalised", "read", "size", "split"]
+__all__ = ["Layers", "Loss", "Norm", "descent", "extend", "normalised", "places", "read", "size", "split"]
 
 Layers = Sequence[tuple[int, int]]
 """Rows and columns of every W_i, first to last."""
@@ -50,6 +51,18 @@ def split(flat: Tensor, layers: Layers) -> list[Tensor]:
     """Cut [..., P] into the matrices [..., rows, columns] of the layers."""
     parts: Sequence[Tensor] = flat.split([rows * columns for rows, columns in layers], -1)
     return [part.unflatten(-1, shape) for part, shape in zip(parts, layers, strict=True)]
+
+
+def places(layers: Layers) -> np.ndarray[Any, Any]:
+    """Return [L, 5] uint64: rows and columns of every layer, and where its weights, columns and rows begin among all.
+
+    Places are unsigned, since numba checks the sign of others.
+    """
+    table, weight, column, row = [], 0, 0, 0
+    for R, C in layers:
+        table.append((R, C, weight, column, row))
+        weight, column, row = weight + R * C, column + C, row + R
+    return np.array(table, np.uint64)
 
 
 def extend(x: Tensor, columns: int) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lifelong.kernels.differentiable_once import differentiable_once
 from lifelong.kernels.in_place import next_state, own_state
-from lifelong.kernels.inner_loop.network import Layers
+from lifelong.kernels.inner_loop.network import Layers, places
 from lifelong.kernels.jit import Array, Arrays, jit, rows, spread
 from lifelong.kernels.segments import life_start_steps
 
@@ -66,11 +66,7 @@ def late_write(
 
 def _settings(layers: Layers, period: int, bound: bool) -> Arrays:
     """Return rows, columns and places of every layer, [L, 5], and the other constants of the loop, [1, 2]."""
-    shape, weight, column, row = [], 0, 0, 0
-    for R, C in layers:
-        shape.append((R, C, weight, column, row))
-        weight, column, row = weight + R * C, column + C, row + R
-    return np.array(shape, np.uint64), np.array([[period, bound]], np.int64)  # numba checks signed places' signs
+    return places(layers), np.array([[period, bound]], np.int64)
 
 
 class _LateWrite(torch.autograd.Function):
