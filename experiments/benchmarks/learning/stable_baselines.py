@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
+from math import log
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
+from lifelong.agents.scaling import Normalize, Scaling
 from lifelong.experiments.benchmarks.learning.evaluation import SLOTS, play
 from lifelong.experiments.benchmarks.learning.tasks import LearningTask
 from lifelong.experiments.benchmarks.learning.zoo import IMAGE, Published
@@ -29,7 +31,7 @@ def published(task: LearningTask, agent: str) -> Published:
         return task.recurrent if recurrent else task.ppo
     ours = TrainConfig(f"gym:{task.env_id}").resolved()
     learning, batch = ours.learning, (ours.num_envs or 1) * (ours.segment or 1)
-    network: dict[str, Any] = {"net_arch": [ours.width]}
+    network: dict[str, Any] = {"net_arch": [ours.width], "log_std_init": log(ours.initial_std)}
     if recurrent:
         network |= {"lstm_hidden_size": ours.width, "shared_lstm": True, "enable_critic_lstm": False}
     settings = {
@@ -44,7 +46,7 @@ def published(task: LearningTask, agent: str) -> Published:
         "ent_coef": learning.entropy_coef,
         "vf_coef": learning.value_coef,
         "max_grad_norm": learning.max_grad_norm,
-        "normalize": {"norm_obs": False, "norm_reward": learning.normalize_reward == "on"},
+        "normalize": {"norm_obs": ours.normalize_observation, "norm_reward": learning.normalize_reward == "on"},
         "policy_kwargs": network,
     }
     if task.published == "MiniGrid":
@@ -69,6 +71,11 @@ def make_env(env_id: str, wrapper: str | None = None) -> gymnasium.Env[Any, Any]
     if not isinstance(space, spaces.Box | spaces.Discrete) or len(space.shape or ()) > 1:
         env = gymnasium.wrappers.FlattenObservation(env)
     return env
+
+
+def normalises(space: spaces.Space[Any], normalize: Normalize) -> bool:
+    """Return whether our agents normalise numbers of a Box, or of a Discrete, which has none."""
+    return isinstance(space, spaces.Box) and Scaling({("observation",): space}, normalize).running
 
 
 class StableBaselinesAgent:
@@ -96,7 +103,10 @@ class StableBaselinesAgent:
         env: Any = DummyVecEnv([lambda: Monitor(self.make())] * number)
         if normalize:
             of_env = {"gamma": rest["gamma"]} if "gamma" in rest else {}
-            env = VecNormalize(env, **of_env, **(normalize if isinstance(normalize, Mapping) else {}))
+            if isinstance(normalize, Mapping):
+                normalize = normalize | {"norm_obs": normalises(env.observation_space, normalize["norm_obs"])}
+                of_env |= normalize
+            env = VecNormalize(env, **of_env)
         recurrent = agent.startswith("sb3-recurrent-ppo")
         kind = load("agent", "sb3_contrib:RecurrentPPO" if recurrent else "stable_baselines3:PPO")
         policy = "MlpLstmPolicy" if recurrent else "MlpPolicy"
@@ -111,7 +121,7 @@ class StableBaselinesAgent:
 
         self.model.learn(steps, callback=note)
         self.steps: int = self.model.num_timesteps
-        self.settings = {**found.settings, "source": found.source}
+        self.settings = {**found.settings, "normalize": normalize, "source": found.source}
         self.ends, self.returns = np.array(ends, np.int64), np.array(returns, np.float64)
 
     def evaluate(self, *, greedy: bool) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from lifelong.experiments.benchmarks.learning.evaluation import BINS, EPISODES, 
 from lifelong.experiments.benchmarks.learning.others import OTHERS
 from lifelong.experiments.benchmarks.learning.ours import changed_since, config_of
 from lifelong.experiments.benchmarks.learning.report import CURVES, PAGE, _held, write_report
-from lifelong.experiments.benchmarks.learning.stable_baselines import make_env, published
+from lifelong.experiments.benchmarks.learning.stable_baselines import make_env, normalises, published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.benchmarks.learning.trial import Trial
 from lifelong.experiments.runs.errors import UserError
@@ -240,6 +240,21 @@ def test_an_agent_of_another_library_is_trained_and_evaluated(agent: str, tmp_pa
     pytest.importorskip("sb3_contrib")
     found = check_trial("CartPoleNoVel-v1", agent, tmp_path)
     assert found["settings"]["source"] == published(TASKS["CartPoleNoVel-v1"], agent).source
+
+
+def test_with_our_settings_others_observations_are_normalised_where_ours_are() -> None:
+    wide, unit = spaces.Box(-5, 5, (3,)), spaces.Box(-1, 1, (3,))
+    assert [normalises(space, "auto") for space in (wide, unit, spaces.Discrete(4))] == [True, False, False]
+    assert not normalises(wide, "off")
+    assert not normalises(spaces.Box(0, 255, (3,), np.uint8), "auto")
+
+
+def test_what_our_agents_were_trained_with_is_what_others_with_our_settings_are(tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    found = check_trial("CartPoleNoVel-v1", "sb3-ppo/ours", tmp_path)
+    assert found["settings"]["normalize"] == {"norm_obs": True, "norm_reward": True}
+    ours = published(TASKS["Hopper-v5"], "sb3-ppo/ours").settings
+    assert ours["policy_kwargs"]["log_std_init"] == pytest.approx(np.log(0.4))
 
 
 @pytest.mark.parametrize("agent", ["sb3-ppo", "sb3-recurrent-ppo"])
