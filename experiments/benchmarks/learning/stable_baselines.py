@@ -31,7 +31,7 @@ def published(task: LearningTask, agent: str) -> Published:
         return task.recurrent if recurrent else task.ppo
     ours = TrainConfig(f"gym:{task.env_id}").resolved()
     learning, batch = ours.learning, (ours.num_envs or 1) * (ours.segment or 1)
-    network: dict[str, Any] = {"net_arch": [ours.width], "log_std_init": log(ours.initial_std)}
+    network: dict[str, Any] = {"net_arch": [ours.width], "log_std_init": log(ours.initial_std or 1.0)}
     if recurrent:
         network |= {"lstm_hidden_size": ours.width, "shared_lstm": True, "enable_critic_lstm": False}
     settings = {
@@ -104,7 +104,7 @@ class StableBaselinesAgent:
         if normalize:
             of_env = {"gamma": rest["gamma"]} if "gamma" in rest else {}
             if isinstance(normalize, Mapping):
-                normalize = normalize | {"norm_obs": normalises(env.observation_space, normalize["norm_obs"])}
+                normalize = {**normalize, "norm_obs": normalises(env.observation_space, normalize["norm_obs"])}
                 of_env |= normalize
             env = VecNormalize(env, **of_env)
         recurrent = agent.startswith("sb3-recurrent-ppo")
