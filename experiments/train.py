@@ -28,6 +28,7 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
 from lifelong.experiments.runs.matrix import show_matrix
 from lifelong.experiments.runs.open_run import on_device, open_run
+from lifelong.experiments.runs.processor import without_avx2
 from lifelong.experiments.runs.ranks import joined
 from lifelong.experiments.runs.seeds import of_seed, series_name, state_of
 from lifelong.experiments.runs.summary import Summary, show_summary
@@ -152,6 +153,8 @@ def main(config: TrainConfig, console: Console | None = None, *, tables: bool = 
     config = _interrupted_run(config) if resumed else config.resolved()
     compiling = Compiling(lambda line: console.print(line, soft_wrap=True))
     with compiling, Trainer(config, resumed, console, new_episodes=new_episodes, clock=compiling.clock) as trainer:
+        if slower := without_avx2():
+            console.print(slower, soft_wrap=True)
         if not resumed and config.preset in FAMILIES:
             console.print(_settings(config), soft_wrap=True, markup=False, highlight=False)
         finished = trainer.train()
