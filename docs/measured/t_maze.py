@@ -6,8 +6,8 @@
     python docs/measured/t_maze.py measure runs/*-[0-4]     # writes t_maze.json into each run
     python docs/measured/t_maze.py table runs/*-[0-4]
 
-Agents are frozen, act greedily, and begin new lives; each answers in its first episode. A corridor is not asked of an
-agent that takes the right arm in fewer than 3 of 4 mazes of a tenth of its length.
+Agents are frozen, act greedily, and begin new lives; each answers in its first episode. Corridors of 10^5 steps and
+more are not asked of an agent that takes the right arm in fewer than 3 of 4 mazes of a tenth of their length.
 """
 
 import json

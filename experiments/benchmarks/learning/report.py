@@ -36,7 +36,8 @@ ones: 20 environments, the first 5 complete episodes of each, once with drawn an
 sums of rewards, neither discounted nor normalised (where a task scales rewards, in those of the original). A seed's
 score is the mean of its 100 episodes; the table has the interquartile mean over seeds with its 95 % bootstrap interval
 (expanded percentiles, `experiments/metrics/bootstrap.py`), and the least seed's. Seconds are of training, the mean over
-seeds; trials ran side by side, so CPU seconds compare better.
+seeds, with the least and most where these are a factor of two apart; trials ran side by side, so CPU seconds compare
+better, on one machine and with one commit.
 
 Our agents are named by their memory, and use the preset of `gym:` streams; `/episode` behind it empties the memory at
 every episode's end. They read previous action, previous reward and the start of an episode beside the observation, and
@@ -174,8 +175,8 @@ def _section(task: str, lines: Sequence[Line]) -> str:
             _number(line.drawn.min()),
             _with_interval(line.greedy),
             _number(line.greedy.min()),
-            f"{line.seconds.mean():,.0f}",
-            f"{line.cpu_seconds.mean():,.0f}",
+            _of_trials(line.seconds),
+            _of_trials(line.cpu_seconds),
         )
         for line in lines
     ]
@@ -205,6 +206,12 @@ def _with_interval(scores: NDArray[np.float64]) -> str:
 def _number(value: float) -> str:
     """Return a number with three digits at least, and no more behind the point than it needs."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _of_trials(seconds: NDArray[np.float64]) -> str:
+    """Return the mean, and least and most if the mean of them would say nothing."""
+    least, most = seconds.min(), seconds.max()
+    return f"{seconds.mean():,.0f}" + (f" ({least:,.0f} to {most:,.0f})" if most > 2 * least else "")
 
 
 def _origin(results: Sequence[dict[str, Any]]) -> str:

@@ -84,7 +84,7 @@ def test_the_report_is_a_function_of_the_results(tmp_path: Path, capsys: pytest.
     words = ["bench", "learning", "--report-only", "--output", str(tmp_path), "--runs", str(tmp_path / "runs")]
     assert cli.main(words) == 0
     page, figure = (tmp_path / PAGE).read_text(), (tmp_path / CURVES).read_bytes()
-    assert "| `sb3-ppo` | 5 | -80.0 [-80.0, -80.0] | -80.0 | -89.0 [-89.0, -89.0] | -89.0 | 4 | 4 |\n" in page
+    assert "| `sb3-ppo` | 5 | -80.0 [-80.0, -80.0] | -80.0 | -89.0 [-89.0, -89.0] | -89.0 | 4 | 4 (2 to 6) |\n" in page
     assert "| `gru` | 4 | 101.0 [" in page  # the middle half of four is two
     assert "| `none/episode` | 1 | 9.250 | 9.250 | 10.0 | 10.0 | 4 | 2 |\n" in page
     assert page.index("## CartPole-v1") < page.index("## Acrobot-v1")
@@ -125,6 +125,15 @@ def test_the_report_says_what_a_preset_gave_a_memory(tmp_path: Path) -> None:
     assert "Ours: preset classic-control. `gated_delta` has horizons=[8,100000]. Some" in page
     behind = "`gated_delta` stands behind a `gru` that begins anew with every episode. Some"
     assert f"Ours: preset classic-control/continuous. {behind}" in page
+
+
+def test_the_report_shows_least_and_most_seconds_where_their_mean_says_nothing(tmp_path: Path) -> None:
+    for agent, seconds in (("gru", (80, 640, 90)), ("none", (10, 20, 15))):
+        for seed, cpu in enumerate(seconds):
+            write(tmp_path, result("CartPole-v1", agent, seed, 1.0, 1.0, cpu_seconds=cpu, seconds=5))
+    page = write_report(tmp_path)
+    assert "| 5 | 270 (80 to 640) |" in page
+    assert "| 5 | 15 |" in page  # a factor of two at most
 
 
 def test_the_published_page_is_what_its_trials_say(tmp_path: Path) -> None:
