@@ -110,8 +110,11 @@ def save_checkpoint(folder: Path, parts: dict[str, dict[str, Tensor]], facts: di
         keep: checkpoints to keep, this one among them; older ones are removed.
 
     Raises:
+        ValueError: if `keep` is not positive.
         WriteError: if it cannot be written; those that were there stay.
     """
+    if keep < 1:
+        raise ValueError(f"keep must be positive: keep={keep}")
     with writing(folder):
         _save(folder, parts, facts, keep)
 

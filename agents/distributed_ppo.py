@@ -44,8 +44,8 @@ class DistributedPPO(HelpedPPO):
         rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
         if rank or ranks < 2:
             raise ValueError(f"this must be rank 0 of a group of two or more, got rank {rank} of {ranks}")
-        if any(parameter.device.type != "cpu" for parameter in self.parameters):
-            raise ValueError("the policy must be on the CPU where other ranks learn with it")
+        if other := [parameter.device for parameter in self.parameters if parameter.device.type != "cpu"]:
+            raise ValueError(f"the policy must be on the CPU where other ranks learn with it, got {other[0]}")
         self._ranks = [_Rank(rank, self) for rank in range(1, ranks)]
         self._helpers = list(self._ranks)
 

@@ -121,6 +121,18 @@ class Minibatch(NamedTuple):
     ratio_error: float
     distribution: Distribution
 
+    def diagnostics(self, gradient_norm: float) -> dict[str, float]:
+        """Return what is reported of a minibatch whose gradient had this norm."""
+        policy_loss, value_loss, entropy, clip_fraction = self.means.tolist()
+        return {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "kl": self.kl,
+            "clip_fraction": clip_fraction,
+            "gradient_norm": gradient_norm,
+        }
+
 
 class PPO:
     """PPO learner of one policy.
@@ -396,6 +408,8 @@ class PPO:
             if acting is None:  # no step was made: these weights acted
                 acting, ratio_error = found.distribution, found.ratio_error
             if found.kl > bound:
+                if not report:  # nothing is learned: the losses are those of the weights as they are
+                    report = {name: [number] for name, number in found.diagnostics(0.0).items()}
                 break
             if self.clear is not None and len(self.clear.kept):
                 report.setdefault("kept_ratio", []).append(self._add_gradients_of_kept(len(some), lr_fraction))
@@ -412,16 +426,7 @@ class PPO:
             if not math.isfinite(length):
                 raise FloatingPointError(f"gradient must be finite, its norm is {length}")
             self.optimizer.step()
-            policy_loss, value_loss, mean_entropy, clip_fraction = found.means.tolist()
-            diagnostics = {
-                "policy_loss": policy_loss,
-                "value_loss": value_loss,
-                "entropy": mean_entropy,
-                "kl": found.kl,
-                "clip_fraction": clip_fraction,
-                "gradient_norm": length,
-            }
-            for name, number in diagnostics.items():
+            for name, number in found.diagnostics(length).items():
                 report.setdefault(name, []).append(number)
         if self.regeneration is not None:
             self.regeneration.mix()

@@ -168,6 +168,9 @@ class Rollout:
 
         Args:
             length: T, environment steps of every life.
+
+        Raises:
+            ValueError: if it is not positive.
         """
         while True:
             yield self.collect(length)
@@ -178,7 +181,12 @@ class Rollout:
 
         Args:
             length: T, environment steps of every life.
+
+        Raises:
+            ValueError: if it is not positive.
         """
+        if length < 1:
+            raise ValueError(f"length must be positive: length={length}")
         num_envs, device = self.env.num_envs, self.start.device
         reward = np.empty((length, num_envs), np.float32)
         terminated, truncated, memory_ends = (np.empty((length, num_envs), np.bool_) for _ in range(3))

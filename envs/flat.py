@@ -92,4 +92,4 @@ def _parts(space: gymnasium.Space[Any], path: tuple[str, ...] = ()) -> list[tupl
         if numbers > _MOST:
             raise ValueError(f"flat observations of {name} would have {numbers} numbers, at most {_MOST}: {space}")
         return [(path, _Categories(space))]
-    raise ValueError(f"flat observations of {name} are not possible: {space}")
+    raise ValueError(f"flat observations of {name} need a Box, MultiBinary, Discrete, MultiDiscrete or Dict: {space}")

@@ -121,7 +121,9 @@ class GymStream(TaskStream):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be rgb_array or None, got {render_mode!r}")
         self.render_mode = render_mode
-        listed = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
+        listed: list[Any] = [tasks] if isinstance(tasks, str | GymTask) else list(tasks)
+        if other := [task for task in listed if not isinstance(task, str | GymTask)]:
+            raise TypeError(f"tasks must be ids of gymnasium or GymTasks: got {other[0]!r}")
         self._recipes = [GymTask(task) if isinstance(task, str) else task for task in listed]
         if not self._recipes:
             raise ValueError("a stream needs at least one task")

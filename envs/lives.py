@@ -1,5 +1,6 @@
 """Counters, tasks and episode rows of a batch of lives."""
 
+import numbers
 from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
@@ -117,12 +118,15 @@ class Lives:
         mean 1 / life_hazard and do not depend on the batch. Set it before the first reset.
 
         Raises:
+            TypeError: if it is set to anything but a number or None.
             ValueError: if it is set to a number outside (0, 1], or the stream has `life_episodes`.
         """
         return self._life_hazard
 
     @life_hazard.setter
     def life_hazard(self, hazard: float | None) -> None:
+        if hazard is not None and (isinstance(hazard, bool) or not isinstance(hazard, numbers.Real)):
+            raise TypeError(f"life_hazard must be a number or None: life_hazard={hazard!r}")
         if hazard is not None and not 0 < hazard <= 1:
             raise ValueError(f"life_hazard must lie above 0 and be at most 1: life_hazard={hazard}")
         if hazard is not None and self.life_episodes is not None:

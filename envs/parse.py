@@ -146,9 +146,12 @@ def kinds_of(texts: str | Sequence[str]) -> list[tuple[str, tuple["Drift", ...]]
         texts: as `parse_drifts` takes them, or all in one with strokes between.
 
     Raises:
+        TypeError: if they are not texts.
         ValueError: as `parse_drifts`, or if a text comes twice.
     """
     listed = texts.split("/") if isinstance(texts, str) else texts
+    if not isinstance(listed, list | tuple) or not all(isinstance(text, str) for text in listed):
+        raise TypeError(f"drifts must be a text or a list of texts: drifts={texts!r}")
     kinds = [(text.strip(), parse_drifts(text)) for text in listed]
     names = [name for name, _ in kinds]
     if twice := [name for name in names if names.count(name) > 1]:

@@ -144,6 +144,8 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
     for key in ("schedule", "drift_schedule"):
         if isinstance(options.get(key), str):
             options[key] = parse_schedule(options[key])
+        if options.get(key) is not None and not hasattr(options[key], "next"):
+            raise TypeError(f"{key} must be a schedule or its text, such as cyclic:4: {key}={options[key]!r}")
     if is_stream_file(name):
         found = read_stream_file(name, trust=trust)
         if found.stream:
@@ -151,6 +153,8 @@ def make_stream(name: str, num_envs: int = 1, *, trust: bool = False, **options:
         name, options = "gym:", found.options | options
     drifts, drift_schedule = options.pop("drifts", None), options.pop("drift_schedule", None)
     life_hazard, env_kwargs = options.pop("life_hazard", None), options.pop("env_kwargs", None)
+    if env_kwargs is not None and not isinstance(env_kwargs, Mapping):
+        raise TypeError(f"env_kwargs must be names with values: env_kwargs={env_kwargs!r}")
     if env_kwargs and (not name.startswith("gym:") or "tasks" in options):
         raise ValueError(
             "env_kwargs are for gym:<id> alone; other streams have stream_options, and tasks of a file kwargs: "

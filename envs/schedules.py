@@ -7,6 +7,8 @@ rising strengths of a drift, `Sweep` and `Walk` make a gradual change, regular o
 Schedules that name tasks, count steps or contain other schedules: `composed_schedules.py`.
 """
 
+import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,8 +72,10 @@ def check_positive(name: str, value: int) -> None:
     """Validate a count.
 
     Raises:
-        ValueError: if it is below 1.
+        ValueError: if it is no whole number, or below 1.
     """
+    if not isinstance(value, numbers.Integral):
+        raise ValueError(f"{name} must be a whole number: {name}={value}")
     if value < 1:
         raise ValueError(f"{name} must be positive: {name}={value}")
 
@@ -143,7 +147,14 @@ class Redrawn:
 
 @dataclass(frozen=True, slots=True)
 class RandomHazard:
-    """After every episode the task changes with probability `hazard`, to any other one."""
+    """After every episode the task changes with probability `hazard`, to any other one.
+
+    Args:
+        hazard: in [0, 1].
+
+    Raises:
+        ValueError: if it is not.
+    """
 
     hazard: float
 
@@ -166,6 +177,14 @@ class Interleaved:
 
     At least `gap` episodes of other tasks stand between two of one task, as there are others. With `grow` a
     life begins with two tasks and may meet one more every `grow` episodes: easy first, in every life.
+
+    Args:
+        zipf: exponent of the weights; 0 is uniform.
+        gap: episodes of other tasks between two of one task, if there are others.
+        grow: episodes until a life may meet one more task, starting with two; 0 for all at once.
+
+    Raises:
+        ValueError: if the exponent is not finite, or a count negative.
     """
 
     zipf: float = 0.0
@@ -174,6 +193,8 @@ class Interleaved:
 
     def __post_init__(self) -> None:
         """Validate the settings."""
+        if not math.isfinite(self.zipf):
+            raise ValueError(f"zipf must be finite: zipf={self.zipf}")
         for name, number in (("gap", self.gap), ("grow", self.grow)):
             if number < 0:
                 raise ValueError(f"{name} must not be negative: {name}={number}")

@@ -52,7 +52,7 @@ def main(config: CapacityConfig) -> str:
     if config.output:
         with writing(config.output):
             config.output.parent.mkdir(parents=True, exist_ok=True)
-            config.output.write_text(table)
+            config.output.write_text(table, encoding="utf-8")
         sys.stderr.write(f"wrote {config.output}\n")
     return table
 

@@ -1,9 +1,11 @@
 """Measure a stream's reference policies, from chance to the oracle.
 
-    lifelong certify                              all streams whose requirements are installed lifelong certify reversal
-    one of them, in its certified settings lifelong certify reversal --stream-options hazard=0.1 lifelong certify
-    reversal --check             compare new lives with the stored certificate; exit code 1 if they differ lifelong
-    certify reversal --store             write the certificate that comes with the package
+    lifelong certify                              all streams whose requirements are installed
+    lifelong certify reversal                     one of them, in its certified settings
+    lifelong certify reversal --stream-options hazard=0.1
+    lifelong certify reversal --check             compare new lives with the stored certificate; exit code 1 if they
+                                                  differ
+    lifelong certify reversal --store             write the certificate that comes with the package
 
 Prints a table for each: mean return of an episode with half a 95 % interval over lives; the expected return in closed
 form where there is one; and the difference. `within` is the best policy without memory across episodes, `cross` the
@@ -12,12 +14,12 @@ best with it; without a gap between them the stream is a control.
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from lifelong.agents.durable import writing
 from lifelong.envs import STREAMS, make_stream
 from lifelong.envs.extras import install_line, is_installed
 from lifelong.envs.references.certificate import FIRST, PLANS, Certificate, Plan, certify, load, store
+from lifelong.experiments.runs.code_version import package_version
 from lifelong.experiments.runs.config import options
 from lifelong.experiments.runs.errors import UserError, as_user_error
 from lifelong.experiments.settings.certify import CertifyConfig
@@ -128,7 +130,7 @@ def _certified(name: str, plan: Plan, config: CertifyConfig) -> Certificate:
         stream = make_stream(name, config.lives or plan.lives, trust=config.trust, seed=seed, **plan.settings)
         episodes = config.episodes or plan.episodes or stream.life_episodes or _ENDLESS
         try:
-            return certify(name, stream, episodes, plan.settings, _version())
+            return certify(name, stream, episodes, plan.settings, package_version("lifelong-rl"))
         finally:
             stream.close()
 
@@ -155,10 +157,3 @@ def _compared(kept: Certificate, fresh: Certificate) -> tuple[str, bool]:
         listed = ", ".join(f"{name} by {by:+.4f}, allowed {allowed:.4f}" for name, (by, allowed) in off.items())
         return f"\n**differs** from the stored certificate: {listed}\n", False
     return "\nagrees with the stored certificate\n", True
-
-
-def _version() -> str:
-    try:
-        return version("lifelong-rl")
-    except PackageNotFoundError:  # a bare clone
-        return "unknown"

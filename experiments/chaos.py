@@ -56,7 +56,7 @@ def command(config: ChaosConfig) -> None:
     text = table(trials)
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
-        config.output.write_text(text)
+        config.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     bad = [trial for trial in trials if not trial.good]
     for trial in bad[:_TOLD]:

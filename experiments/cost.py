@@ -91,7 +91,7 @@ def main(config: CostConfig) -> str:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             written = [folder / "cost.md"]
-            written[0].write_text(table)
+            written[0].write_text(table, encoding="utf-8")
             for task in dict.fromkeys(task for cost in costs for task in cost.recall):
                 written.append(folder / f"cost-{task}.png")
                 _plot([cost for cost in costs if task in cost.recall], task, written[-1])
@@ -118,11 +118,13 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 def _of_recall(folder: Path, config: CostConfig) -> list[Measured]:
     """Return the memories of a measurement at their sizes, with their mean area over seeds by task."""
     try:
-        sizes = Sizes.from_json((folder / "config.json").read_text())
-        text = (folder / "areas.json").read_text()
+        sizes = Sizes.from_json((folder / "config.json").read_text(encoding="utf-8"))
+        text = (folder / "areas.json").read_text(encoding="utf-8")
         areas: dict[str, dict[str, float]] = read_value("areas.json", parse_json(text), dict[str, dict[str, float]])
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} has no finished measurement of lifelong recall: {error}") from error
+    if not areas:
+        raise UserError(f"{folder} has no finished measurement of lifelong recall: {folder / 'areas.json'} is empty")
     names = config.memories or tuple(dict.fromkeys(name for by_name in areas.values() for name in by_name))
     if unknown := [name for name in names if not any(name in by_name for by_name in areas.values())]:
         raise UserError(f"{folder} has not measured {unknown[0]!r}; it has {', '.join(next(iter(areas.values())))}")

@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from lifelong.agents import save_state
+from lifelong.agents.durable import writing
 from lifelong.experiments.runs.api import load_agent, load_life
 from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.directory import restore
@@ -101,7 +102,7 @@ def _of_new_run(config: ForkConfig, trained: TrainConfig, lives: int) -> TrainCo
 def _write_down(config: ForkConfig, folder: Path, steps: int, chosen: int, lives: int) -> None:
     """Write into `config.json` of the new run where its lives come from, and the schedule of its learning rate."""
     path = folder / "config.json"
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     content["forked"] = {"run": str(config.run), "step": steps, "slots": list(config.slots)}
     if pieces := read_config(config.run).get("learning_rate"):
         own = [[start * chosen // lives, share, end * chosen // lives] for start, share, end in pieces]
@@ -120,6 +121,8 @@ def _write_file(config: ForkConfig, lives: int, console: Console) -> Path:
     slots = config.slots or tuple(range(lives))
     with as_user_error():
         state = load_life(config.run, agent, slots, trust=config.trust)
+    with writing(config.to):
+        config.to.parent.mkdir(parents=True, exist_ok=True)
     save_state(config.to, state)
     console.print(f"wrote {config.to}: {len(slots)} of {lives} lives", soft_wrap=True, markup=False, highlight=False)
     console.print(f"go on with: state = load_state({str(config.to)!r}, agent)", soft_wrap=True, markup=False)

@@ -40,7 +40,7 @@ from lifelong.experiments.associative_recall.sequences import Task
 from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, Sizes
 from lifelong.experiments.associative_recall.trial import Run, build, train
 from lifelong.experiments.runs.device import check_device
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, told
 from lifelong.experiments.settings.recall import RecallConfig
 from lifelong.experiments.studies.plan import Shape, shapes_near, spread
 
@@ -190,7 +190,7 @@ def _begin(folder: Path, sizes: Sizes) -> None:
     if not path.exists():
         with writing(path):
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(sizes.to_json())
+            path.write_text(sizes.to_json(), encoding="utf-8")
 
 
 def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
@@ -199,7 +199,7 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
     if not path.exists():
         return finished
     try:
-        found = Sizes.from_json(path.read_text())
+        found = Sizes.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds no runs of lifelong recall: {path} cannot be read: {error}") from error
     for field in fields(Sizes):
@@ -208,14 +208,16 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
             raise UserError(
                 f"{folder} has runs with {field.name}={there}, not {wanted}: take that, or another --output"
             )
-    text = runs.read_text() if runs.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
+    try:
+        text = runs.read_text(encoding="utf-8") if runs.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
+        for row in map(json.loads, whole.splitlines()):
+            finished[Run(row["task"], row["memory"], row["lr"], row["seed"], row.get("shape", ""))] = row
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{runs} holds no runs of lifelong recall: line {len(finished) + 1}: {told(error)}") from error
     if whole != text:
         with writing(runs):
-            runs.write_text(whole)
-    for line in whole.splitlines():
-        row = json.loads(line)
-        finished[Run(row["task"], row["memory"], row["lr"], row["seed"], row.get("shape", ""))] = row
+            runs.write_text(whole, encoding="utf-8")
     return finished
 
 

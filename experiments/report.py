@@ -98,7 +98,7 @@ def check(config: ReportConfig) -> None:
     runs, missing = _opened(folders, trust=config.trust)
     page_path, text_path = _outputs(config.output, folders)
     blocks = report_blocks(group_runs(runs, config.report), missing, page_path.parent)
-    tell_check(lambda page: check_page(page, markdown(blocks, page_path.name), "rows"), text_path)
+    tell_check(lambda page: check_page(page, markdown(blocks, page_path.name)), text_path)
 
 
 def _opened(folders: Sequence[Path], *, trust: bool) -> tuple[list[Run], list[str]]:
@@ -124,7 +124,7 @@ def _outputs(output: Path | None, folders: Sequence[Path]) -> tuple[Path, Path]:
     """Return the paths of the page and of its Markdown."""
     if output is None:
         alone = folders[0] / "report" if len(folders) == 1 else None
-        output = (alone or Path(commonpath([folder.parent for folder in folders]))) / "report"
+        output = (alone or Path(commonpath([folder.resolve().parent for folder in folders]))) / "report"
     elif output.is_dir():
         output = output / "report"
     if output.suffix in (".html", ".md"):

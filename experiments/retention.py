@@ -138,7 +138,7 @@ def main(config: RetentionConfig, console: Console | None = None) -> Summary:
         summary = replace(summary, curve=curve, first=curve)
     files = _write(config.run, name, lived, summary, env, facts["steps"])
     if sources is not None:
-        files.add(SOURCES).write_text(json.dumps(sources.to_json(), indent=1) + "\n")
+        files.add(SOURCES).write_text(json.dumps(sources.to_json(), indent=1) + "\n", encoding="utf-8")
     kind = "probe" if config.probe else "frozen"
     title = f"{config.run.name} {kind}, {lived.more}, carry={trained.carry}, {config.actions} actions"
     show_summary(summary, title, console)
@@ -236,7 +236,7 @@ def _write(run: Path, name: str, lived: _Lived, summary: Summary, env: TaskStrea
             log.append(lived.rows, trained_steps)
     if summary.curve.measured:
         with writing(files.folder):
-            files.add(".json").write_text(summary.curve.to_json() + "\n")
+            files.add(".json").write_text(summary.curve.to_json() + "\n", encoding="utf-8")
         title = f"{run.name}, {lived.length}, {summary.actions} actions"
         curves = {title: summary.curve}
         if summary.first.measured and summary.first.rho != summary.curve.rho:

@@ -70,10 +70,15 @@ def check_memory(memory: Memory, *, steps: int = 20, long_life: int = 10_000, se
 
     Raises:
         MemoryContractError: if a clause is violated, or the memory's own code raises, which is then the cause.
-        ValueError: if `steps` is below 4.
+        TypeError: if it is no memory.
+        ValueError: if `steps` is below 4, or `long_life` below 1.
     """
+    if not isinstance(memory, Memory):
+        raise TypeError(f"memory must be a lifelong.memory.Memory, got {type(memory).__name__}")
     if steps < 4:
         raise ValueError(f"steps must be at least 4: steps={steps}")
+    if long_life < 1:
+        raise ValueError(f"long_life must be positive: long_life={long_life}")
     devices = {p.device for p in memory.parameters() if p.device.type == "cuda"}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are too small for more threads

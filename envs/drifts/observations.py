@@ -90,7 +90,7 @@ class RotatedObservations(Screen):
         """Return the change; see `Screen`."""
         space, name = _part(observation_space, self.entry)
         if isinstance(space, spaces.Discrete):
-            raise ValueError(f"{space} cannot be turned")
+            raise ValueError(f"{space} cannot be turned; a Box can")
         if len(space.shape) > 1:
             if self.degrees % 90 or (space.shape[0] != space.shape[1] and self.degrees % 180):
                 raise ValueError(f"a view {list(space.shape)} cannot be turned by degrees={self.degrees}")
@@ -145,7 +145,9 @@ class _OfMiniGrid(Screen):
         image = space.spaces.get("image") if isinstance(space, spaces.Dict) else None
         size = getattr(made, "agent_view_size", 0)
         if not isinstance(made, kind) or image is None or image.shape != (size, size, 3):
-            raise ValueError("it does not show MiniGrid's cells")
+            raise ValueError(
+                f"it does not show MiniGrid's cells, an image [{size}, {size}, 3] for each view, but {image}"
+            )
         return super().begin(env, seed)
 
 
@@ -296,8 +298,8 @@ def _minigrid(space: spaces.Space[Any]) -> Any:
     image = space.spaces.get("image") if isinstance(space, spaces.Dict) else None
     shape = image.shape if isinstance(image, _VECTORS) else ()
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
-        raise ValueError("it does not show MiniGrid's cells")
+        raise ValueError(f"it does not show MiniGrid's cells, an image [size, size, 3], but {space}")
     sizes = [len(table) for table in (known.OBJECT_TO_IDX, known.COLOR_TO_IDX, known.STATE_TO_IDX)]
     if isinstance(image, spaces.MultiDiscrete) and (image.nvec != sizes).any():
-        raise ValueError("it does not show MiniGrid's cells")
+        raise ValueError(f"it does not show MiniGrid's cells, which have {sizes} values, but {image}")
     return known

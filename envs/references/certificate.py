@@ -233,7 +233,7 @@ def load(name: str) -> list[Certificate]:
         FileNotFoundError: if there are none.
         ValueError: if another version wrote them.
     """
-    content = json.loads((_STORED / f"{name}.json").read_text())
+    content = json.loads((_STORED / f"{name}.json").read_text(encoding="utf-8"))
     if content["format"] != FORMAT:
         raise ValueError(f"certificate of {name!r} has format {content['format']}, this version reads {FORMAT}")
     return [
@@ -251,7 +251,7 @@ def store(certificates: list[Certificate], folder: Path | None = None) -> Path:
     """
     path = (folder or _STORED) / f"{certificates[0].stream}.json"
     content = {"format": FORMAT, "certificates": [asdict(certificate) for certificate in certificates]}
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
 
 

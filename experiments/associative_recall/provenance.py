@@ -11,7 +11,6 @@ import json
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from lifelong.agents.backbone import Backbone
+from lifelong.experiments.runs.code_version import package_version
 from lifelong.memory.registry import known_memories
 
 __all__ = ["changes", "code", "provenance"]
@@ -40,7 +40,7 @@ def provenance(name: str, backbone: Backbone, options: Mapping[str, Any]) -> dic
     entry = known_memories().get(name)
     settings = {**(entry.options if entry else {}), **options}
     made = {"memory": code(_modules(backbone.memories)), "trial": code(_TRIAL), "options": json.dumps(settings)}
-    return made | {"python": platform.python_version()} | {package: _version(package) for package in _PACKAGES}
+    return made | {"python": platform.python_version()} | {package: package_version(package) for package in _PACKAGES}
 
 
 def changes(name: str, before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
@@ -113,7 +113,7 @@ def _file(module: str) -> Path | None:
 def _imports(module: str, path: Path) -> Iterator[str]:
     """Yield the imported names of a file that may be modules, imports inside functions included."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -125,15 +125,8 @@ def _imports(module: str, path: Path) -> Iterator[str]:
 
 def _bare(path: Path) -> str:
     """Return the syntax tree of a file as text, without docstrings."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = node.body[1:] if ast.get_docstring(node) else node.body
     return ast.dump(tree)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

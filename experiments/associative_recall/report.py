@@ -117,9 +117,9 @@ def write_report(lines: Sequence[Line], settings: str, folder: Path) -> str:
         _plot(ranked, folder / f"recall-{task}.png")
         _events(ranked, folder)
     text = "\n".join(part for part in parts if part)
-    (folder / "table.md").write_text(text)
+    (folder / "table.md").write_text(text, encoding="utf-8")
     areas = {task: {line.memory: line.area.mean() for line in lines if line.task == task} for task in tasks}
-    (folder / "areas.json").write_text(json.dumps(areas, indent=1) + "\n")
+    (folder / "areas.json").write_text(json.dumps(areas, indent=1) + "\n", encoding="utf-8")
     return text
 
 

@@ -69,7 +69,7 @@ def _of_another(path: Path, rng: Rng) -> None:
 def _value(path: Path, rng: Rng) -> None:
     """Change, add or remove a value of a JSON file; another file gets a flipped bit."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         _flip(path, rng)
         return
@@ -89,7 +89,7 @@ def _value(path: Path, rng: Rng) -> None:
         inner["odd"] = 1
     else:
         inner[key] = _ODD[int(rng.integers(len(_ODD)))]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 HARMS: tuple[Callable[[Path, Rng], None], ...] = (

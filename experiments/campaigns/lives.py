@@ -122,7 +122,7 @@ def _left(run: Path) -> _Left:
     events.Reload()
     tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(_OF_THE_CLOCK)]
     points = {tag: np.array([(event.step, event.value) for event in events.Scalars(tag)]) for tag in tags}
-    text = (run / "scalars.csv").read_text() if (run / "scalars.csv").is_file() else ""
+    text = (run / "scalars.csv").read_text(encoding="utf-8") if (run / "scalars.csv").is_file() else ""
     return _Left(
         read_episodes(run), tensors, points, [line for line in text.splitlines() if not line.startswith(_OF_THE_CLOCK)]
     )

@@ -60,7 +60,7 @@ def write(sources: Sequence[Source], output: Path) -> Written:
     for source, blocks, config in found:
         folder = output / ("single" if source.alone else "cl") / source.name
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         lines = _lines(source, blocks, config)
         table = pa.table({name: [line[name] for line in lines] for name in lines[0]})
         pa_csv.write_csv(table, folder / "progress.tsv", pa_csv.WriteOptions(delimiter="\t", quoting_style="none"))

@@ -54,7 +54,7 @@ def write(sources: Sequence[Source], output: Path) -> Written:
     for source, found in zip(sources, blocks, strict=True):
         _write(source, found, steps, output / source.name)
     path = output / "experiment.json"
-    path.write_text(json.dumps(_experiment(sources, blocks[0], steps), indent=1) + "\n")
+    path.write_text(json.dumps(_experiment(sources, blocks[0], steps), indent=1) + "\n", encoding="utf-8")
     return Written((*(output / source.name for source in sources), path))
 
 

@@ -87,7 +87,7 @@ def _write(source: Source, blocks: Blocks, folder: Path) -> None:
         ("logger_info", {"metrics_columns": list(known), "log_format_version": "1.1"}),
         ("scenario_info", about),
     ):
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     began = datetime.fromtimestamp((source.folder / "config.json").stat().st_mtime).strftime("%Y%m%dT%H%M%S.%f")
     names = task_names(source.tasks)
     experiences = 0

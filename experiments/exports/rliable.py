@@ -68,7 +68,7 @@ def write(sources: Sequence[Source], output: Path) -> Written:
     output.mkdir(parents=True, exist_ok=True)
     paths = output / "scores.npz", output / "scores.json"
     np.savez(paths[0], **arrays)  # type: ignore[arg-type]
-    paths[1].write_text(json.dumps(about, indent=1) + "\n")
+    paths[1].write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     fewest = min(len(runs) for runs in found.values())
     note = f"seeds of a method: {fewest}; an interval says little below {_FEW}, so show the points beside it"
     return Written(paths, (note,) if fewest < _FEW else ())

@@ -112,7 +112,7 @@ def open_source(folder: Path, *, trust: bool = False) -> Source:
         UserError: if the folder holds no run.
     """
     config = open_run(folder, trust).resolved()
-    content = json.loads((folder / "config.json").read_text())
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return Source(folder, config, content.get("origin") or {})
 
 

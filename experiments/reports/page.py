@@ -24,7 +24,7 @@ def page(blocks: Iterable[Block], title: str) -> str:
         title: of the window.
     """
     blocks = list(blocks)
-    style = resources.files("lifelong.experiments.reports").joinpath("page.css").read_text()
+    style = resources.files("lifelong.experiments.reports").joinpath("page.css").read_text(encoding="utf-8")
     sections = [block.text for block in blocks if isinstance(block, Heading) and block.level == 2]
     body: list[str] = []
     headings = 0

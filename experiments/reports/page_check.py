@@ -12,13 +12,12 @@ __all__ = ["check_page", "tell_check"]
 _NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
 
 
-def check_page(page: Path, anew: str, what: str) -> int:
+def check_page(page: Path, anew: str) -> int:
     """Compare every number of a page with those of the page made anew, and return how many there are.
 
     Args:
         page: Markdown, as it was written.
-        anew: the same page, made anew from `what`.
-        what: its source, for messages, such as `rows`.
+        anew: the same page, made anew from the rows.
 
     Raises:
         UserError: if the page cannot be read.
@@ -28,16 +27,18 @@ def check_page(page: Path, anew: str, what: str) -> int:
         there = page.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UserError(f"{page.parent} holds no report: cannot read {page}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{page.parent} holds no report: {page} is no text: {error}") from error
     lines, numbers = anew.splitlines(), 0
     for number, (line, wanted) in enumerate(zip(there, lines, strict=False), 1):
         found, expected = _NUMBER.findall(line), _NUMBER.findall(wanted)
         if found != expected:
             differ = next((pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]), None)
-            said = f"{differ[0]}, the {what} say {differ[1]}" if differ else f"{line!r}, the {what} say {wanted!r}"
+            said = f"{differ[0]}, the rows say {differ[1]}" if differ else f"{line!r}, the rows say {wanted!r}"
             raise ValueError(f"{page}:{number}: {said}")
         numbers += len(found)
     if len(there) != len(lines):
-        raise ValueError(f"{page} has {len(there)} lines, from the {what} come {len(lines)}")
+        raise ValueError(f"{page} has {len(there)} lines, from the rows come {len(lines)}")
     return numbers
 
 

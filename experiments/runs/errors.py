@@ -17,11 +17,17 @@ __all__ = [
     "check_fields",
     "check_output",
     "known_errors",
+    "told",
 ]
 
 
 class UserError(ValueError):
     """Something the user gave does not fit; says what it is and what is allowed."""
+
+
+def told(error: Exception) -> str:
+    """Return an error's kind and message, without the data that the `repr` of a UnicodeDecodeError shows."""
+    return f"{type(error).__name__}: {error}"
 
 
 class TrainingError(RuntimeError):

@@ -33,7 +33,7 @@ def go_on(folder: Path, config: TrainConfig, steps: int, *, console: Console) ->
         UserError: if it has more steps than it shall have.
     """
     path = folder / "config.json"
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if steps and (sentence := other_versions(content.get("origin") or {})):
         said = f"{folder} was begun with {sentence}: it goes on, but not to the same bits"
         console.print(said, soft_wrap=True, markup=False, highlight=False)

@@ -69,7 +69,7 @@ class LearningRate:
         """
         path = folder / "config.json"
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
             pieces = tuple(Piece(int(s), float(f), int(S)) for s, f, S in content.get("learning_rate", ()))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{path} has no pieces of the learning rate that can be read: {error}") from error

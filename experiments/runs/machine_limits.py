@@ -30,7 +30,7 @@ def available_memory() -> int:
     from lifelong.memory.footprint import main_memory  # not above: torch
 
     try:
-        limit = int(_CGROUP.read_text())
+        limit = int(_CGROUP.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no such file, or "max"
         return main_memory()
     return min(limit, main_memory())

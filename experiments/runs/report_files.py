@@ -82,7 +82,7 @@ class ReportFiles:
     def write_json(self, content: Mapping[str, Any]) -> None:
         """Write the JSON file; numbers that are not known (NaN) become null, what JSON has no word for text."""
         with writing(self.folder):
-            self.add(".json").write_text(json.dumps(_plain(content), indent=1) + "\n")
+            self.add(".json").write_text(json.dumps(_plain(content), indent=1) + "\n", encoding="utf-8")
 
     def show(self, console: Console) -> None:
         """Print a line for each file."""

@@ -51,7 +51,7 @@ def state_of(config: TrainConfig) -> Literal["new", "interrupted", "finished"]:
         raise UserError(
             f"run {folder} exists with other settings ({', '.join(differ)}): pass --overwrite, or another --name"
         )
-    if changed_since(json.loads((folder / "config.json").read_text()).get("origin") or {}):
+    if changed_since(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("origin") or {}):
         raise UserError(
             f"run {folder} was trained by other code, and seeds of one agent need the same: pass --overwrite to train "
             "all seeds anew, or train those that are missing with --seed and see what `lifelong report` says of all"

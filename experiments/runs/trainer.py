@@ -450,7 +450,7 @@ class Trainer:
             path = self.folder / "crash.json"
             report = error.report if isinstance(error, StreamError) else {"traceback": format_exception(error)}
             try:
-                path.write_text(json.dumps({"error": str(error), **report}, indent=1) + "\n")
+                path.write_text(json.dumps({"error": str(error), **report}, indent=1) + "\n", encoding="utf-8")
             except OSError as failed:
                 yield f"cannot write {path}: {failed.strerror}"
             else:

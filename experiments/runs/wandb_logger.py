@@ -40,11 +40,11 @@ class WandbLogger:
         name = Path(folder) / "wandb-id"
         if purge_step is None or not name.is_file():
             with writing(name):
-                name.write_text(uuid4().hex[:8] + "\n")
+                name.write_text(uuid4().hex[:8] + "\n", encoding="utf-8")
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lifelong"),
             name=Path(folder).resolve().name,
-            id=name.read_text().strip(),
+            id=name.read_text(encoding="utf-8").strip(),
             resume="allow",
             dir=str(folder),
             config=None if config is None else dict(config),

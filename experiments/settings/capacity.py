@@ -56,8 +56,11 @@ class CapacityConfig:
         """Validate numbers and names."""
         check_fields(self)
         check_output(self.output)
-        if min(self.pairs, default=0) < 1:
-            raise UserError(f"pairs must be positive: pairs={min(self.pairs, default=0)}")
+        for name in ("keys", "pairs"):
+            if not getattr(self, name):
+                raise UserError(f"{name} must not be empty")
+        if min(self.pairs) < 1:
+            raise UserError(f"pairs must be positive: pairs={min(self.pairs)}")
         if self.repeats < 2:
             raise UserError(f"repeats must be 2 or more: repeats={self.repeats}")
         if self.width < LOAD:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from lifelong.experiments.reports.figure_formats import FORMATS
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_ends_of_lives, check_fields, check_output
 from lifelong.experiments.runs.help_page import Heading
@@ -63,6 +64,8 @@ class ShowConfig:
         check_fields(self)
         check_ends_of_lives(self)
         check_output(self.output)
+        if self.output and self.output.suffix.lower() not in FORMATS:
+            raise UserError(f"output must end in {', '.join(FORMATS)}: output={self.output}")
 
 
 def read(words: list[str]) -> ShowConfig:

@@ -25,7 +25,7 @@ from lifelong.experiments.reports.figures import save_figure
 from lifelong.experiments.reports.markdown import markdown_table
 from lifelong.experiments.reports.page_check import check_page
 from lifelong.experiments.reports.seeds import over_seeds
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, told
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 from lifelong.experiments.studies.formula import CURVES, NUMBERS, TRAINING
 from lifelong.experiments.studies.judgement import FEW, Judgement, judge
@@ -113,7 +113,7 @@ def write_report(study: Study, output: Path, *, partial: bool = False) -> list[P
             old.unlink(missing_ok=True)
     written = [output / f"{study.file.name}.toml"]
     if written[0].resolve() != study.file.path.resolve():
-        written[0].write_text(study.file.text)
+        written[0].write_text(study.file.text, encoding="utf-8")
     if study.registration is not None:
         written.append(output / REGISTERED)
         shutil.copyfile(study.folder / REGISTERED, written[-1])
@@ -134,14 +134,14 @@ def write_report(study: Study, output: Path, *, partial: bool = False) -> list[P
         for seed, one in sorted(of_seed.items())
     ]
     _write_rows(output / ROWS, rows)
-    (output / TRIALS).write_text(_json({"arms": arms, "trials": trials}))
+    (output / TRIALS).write_text(_json({"arms": arms, "trials": trials}), encoding="utf-8")
     written += [output / ROWS, output / TRIALS]
     evidence = _read(output)
     for test, figure in _figures(evidence):
         written.append(output / f"{test}.svg")
         save_figure(figure, written[-1])
     written.append(output / PAGE)
-    written[-1].write_text(_page(evidence))
+    written[-1].write_text(_page(evidence), encoding="utf-8")
     return written
 
 
@@ -152,13 +152,18 @@ def check_report(folder: Path) -> int:
         folder: of the report.
 
     Raises:
-        UserError: if a file of the report is missing.
+        UserError: if a file of the report is missing, or is none of a report.
         ValueError: if a number of the page differs from what the rows say; names the line.
     """
     page = folder / PAGE
     if not page.is_file():
         raise UserError(f"{folder} is no report of a study: cannot read {page}: no such file")
-    return check_page(page, _page(_read(folder)), "rows")
+    evidence = _read(folder)
+    try:
+        anew = _page(evidence)
+    except (KeyError, TypeError, AttributeError) as error:  # what the facts of arms and trials lack
+        raise UserError(f"{folder / TRIALS} is of no report of a study: {told(error)}") from error
+    return check_page(page, anew)
 
 
 def judgements_table(judgements: Sequence[Judgement], exploratory: str) -> Table:
@@ -196,10 +201,10 @@ def _read(folder: Path) -> _Evidence:
     # nothing that the study names is imported here
     file, registration = read_study_file(files[0], trust=True), read_registration(folder)
     try:
-        content = json.loads((folder / TRIALS).read_text())
+        content = json.loads((folder / TRIALS).read_text(encoding="utf-8"))
         arms, trials = dict(content["arms"]), list(content["trials"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / TRIALS} cannot be read: {error!r}") from error
+        raise UserError(f"{folder / TRIALS} cannot be read: {told(error)}") from error
     table = read_rows(folder / ROWS)
     registered = ""
     if registration is not None:

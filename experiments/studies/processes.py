@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lifelong.agents.durable import writing
+from lifelong.experiments.runs.errors import UserError, told
 from lifelong.experiments.studies.trial import Result, Trial
 
 __all__ = ["Failed", "lived", "log_of", "run_in_processes"]
@@ -71,7 +72,7 @@ def run_in_processes(
 def lived(trial: Trial) -> int:
     """Return the environment steps that a running trial has trained for, as far as its log tells."""
     try:
-        text = log_of(trial).read_text(errors="replace")
+        text = log_of(trial).read_text(errors="replace", encoding="utf-8")
     except OSError:
         return 0
     told = re.findall(r"^([\d,]+) of [\d,]+ steps", text, re.MULTILINE)
@@ -111,10 +112,14 @@ def _run(trial: Trial, running: dict[Trial, "subprocess.Popen[bytes]"], ending: 
         if ending.is_set() or code == _INTERRUPTED:
             return Failed("interrupted")
         if code or not trial.result.exists():
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            last = log.read_text(errors="replace", encoding="utf-8").strip().splitlines()[-1:]
             ended = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             return Failed(f"{ended}: {last[0]}" if last else ended)
-    return Result(**json.loads(trial.result.read_text()))
+    try:
+        return Result(**json.loads(trial.result.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        said = f"{trial.result} is no result of a trial: {told(error)}; remove it to have it tried again"
+        raise UserError(said) from error
 
 
 def _end(running: dict[Trial, "subprocess.Popen[bytes]"]) -> None:

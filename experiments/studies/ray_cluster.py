@@ -60,7 +60,7 @@ def run_trial_json(text: str) -> str:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     trial = Trial(**json.loads(text))
     if trial.result.exists():
-        return trial.result.read_text()
+        return trial.result.read_text(encoding="utf-8")
     log = log_of(trial)
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)

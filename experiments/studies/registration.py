@@ -81,7 +81,7 @@ def read_registration(folder: Path) -> Registration | None:
     """
     path = folder / REGISTERED
     try:
-        found = Registration(**read_fields(Registration, parse_json(path.read_text())))
+        found = Registration(**read_fields(Registration, parse_json(path.read_text(encoding="utf-8"))))
         parse_toml(found.file)
     except FileNotFoundError:
         return None

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lifelong.agents.durable import writing
 from lifelong.agents.regular_files import check_regular
-from lifelong.experiments.runs.errors import UserError, as_user_error
+from lifelong.experiments.runs.errors import UserError, as_user_error, told
 from lifelong.experiments.studies.measurements import COLUMNS
 from lifelong.experiments.studies.trial import Result, Trial
 
@@ -71,16 +71,16 @@ class Store:
         self.index = self.folder / "index.jsonl"
         self._found: dict[str, Found] = {}
         self._begun = False
-        text = self.index.read_text() if self.index.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
-        if not whole:
-            return
         try:
+            text = self.index.read_text(encoding="utf-8") if self.index.exists() else ""
+            whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
+            if not whole:
+                return
             head, *lines = map(json.loads, whole.splitlines())
             there, of, version = str(head["study"]), str(head["stream"]), int(head["format"])
             self._found = {line["key"]: Found(**line) for line in lines if line.pop("finished", None)}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.index} is no index of a study: {error!r}") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.index} is no index of a study: {told(error)}") from error
         if version > _FORMAT:
             raise UserError(
                 f"{self.index} has format {version}, this version reads up to {_FORMAT}: upgrade lifelong-rl"
@@ -93,7 +93,7 @@ class Store:
         self._begun = True
         if whole != text:
             with writing(self.index):
-                self.index.write_text(whole)
+                self.index.write_text(whole, encoding="utf-8")
 
     def __len__(self) -> int:
         return len(self._found)

@@ -190,7 +190,7 @@ def run_trial(trial: Trial, console: Console | None = None) -> Result:
             rows[column] += values
     testing = time.perf_counter() - began
     facts = run_facts(trial.run)
-    origin = json.loads((trial.run / "config.json").read_text())["origin"]
+    origin = json.loads((trial.run / "config.json").read_text(encoding="utf-8"))["origin"]
     kept = ("git", "versions", "device", "threads", "machine")
     return Result(
         rows,
@@ -205,7 +205,7 @@ def write_json(path: Path, content: Any) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(content) + "\n")
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
         temporary.replace(path)
 
 
@@ -213,7 +213,7 @@ def _tested(trial: Trial, test: Test) -> dict[str, list[Any]]:
     """Return the measurements of a test, from its file if it was done before."""
     path = trial.run / "study" / f"{test.name}-{_hash([test.by, test.settings, trial.code])[:16]}.json"
     if path.exists():
-        found: dict[str, list[Any]] = json.loads(path.read_text())
+        found: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
         return found
     if test.name == EVALUATION:
         found = measure_evaluation(test.name, trial.run, trust=trial.trust)

@@ -48,7 +48,7 @@ def main(config: BenchConfig, guests: Guests | None = None) -> str:
         parts.append("Load average after: " + " ".join(f"{x:.2f}" for x in os.getloadavg()))
     report = "\n\n".join(parts) + "\n"
     if config.output is not None:
-        config.output.write_text(report)
+        config.output.write_text(report, encoding="utf-8")
     return report
 
 

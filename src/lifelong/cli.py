@@ -69,9 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     verb, *rest = words
     verb = _ALIASES.get(verb, verb)
     if verb == "--version":
-        from importlib.metadata import version
+        from lifelong.experiments.runs.code_version import package_version  # not above: it takes time
 
-        sys.stdout.write(f"lifelong-rl {version('lifelong-rl')}\n")
+        sys.stdout.write(f"lifelong-rl {package_version('lifelong-rl')}\n")
         return 0
     if verb not in VERBS:
         return _fail(f"no verb {verb!r}{nearest(verb, VERBS)} known: {', '.join(VERBS)}")

@@ -60,6 +60,13 @@ def test_a_new_checkpoint_replaces_the_old_one(checkpoint: Path) -> None:
     assert [path.name for path in checkpoint.parent.iterdir()] == ["last"]
 
 
+@pytest.mark.parametrize("keep", [0, -1])
+def test_no_checkpoint_is_removed_for_a_wrong_number_to_keep(keep: int, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=f"keep must be positive: keep={keep}"):
+        save_checkpoint(checkpoint, PARTS, {"steps": 8}, keep=keep)
+    assert_whole(checkpoint)
+
+
 def test_a_checkpoint_is_safetensors_and_json_and_nothing_else(checkpoint: Path) -> None:
     kinds = {path.suffix for path in checkpoint.iterdir()}
     assert kinds == {".safetensors", ".json"}

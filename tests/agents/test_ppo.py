@@ -222,6 +222,21 @@ def test_learning_ends_where_the_policy_has_moved_far_enough(
     assert next(iter(learner.optimizer.state.values()))["step"] == updates
 
 
+def test_where_the_policy_has_moved_before_the_first_step_nothing_is_learned(
+    policy_for: Policies, recall: Streams
+) -> None:
+    env = recall(4)
+    policy = policy_for(env)
+    segment = lived(policy, env)
+    PPO(policy, PPOConfig(lr=1e-2, epochs=3)).learn(segment)  # another policy than the one that acted
+    before = {name: p.clone() for name, p in policy.state_dict().items()}
+    report = PPO(policy, PPOConfig(target_kl=1e-9)).learn(segment)
+    assert report["kl"] > 1e-9
+    assert report["gradient_norm"] == 0.0
+    assert 0 < report["entropy"] <= np.log(4)
+    assert all(p.equal(before[name]) for name, p in policy.actor.state_dict(prefix="actor.").items())
+
+
 def test_divergence_is_that_of_two_coins() -> None:
     old, new = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
     drawn = torch.tensor([0, 1])  # each as often as the old one draws it

@@ -218,6 +218,17 @@ def test_an_unknown_carry_is_refused(policy_for: Callable[..., ActorCritic], rec
         Rollout(policy_for(recall()), recall(), "forever")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("length", [0, -1])
+def test_a_segment_has_a_step_at_least(
+    length: int, policy_for: Callable[..., ActorCritic], recall: Callable[..., CuedRecall]
+) -> None:
+    rollout = Rollout(policy_for(recall()), recall())
+    with pytest.raises(ValueError, match=f"length must be positive: length={length}"):
+        rollout.collect(length)
+    with pytest.raises(ValueError, match=f"length must be positive: length={length}"):
+        next(rollout.segments(length))
+
+
 @pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Box(-1, 1, (3, 4))])
 def test_a_greedy_rollout_takes_the_mode_and_draws_nothing(space: spaces.Space[Any], policy_for: Any) -> None:
     class Canvas(Clockwork):

@@ -136,6 +136,24 @@ def test_an_option_of_another_type_is_named(name: str, options: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("cued-recall", {"schedule": 5}, "schedule must be a schedule or its text, such as cyclic:4: schedule=5"),
+        ("gym:CartPole-v1", {"drifts": "none/mask", "drift_schedule": 5}, "drift_schedule must be a schedule or"),
+        ("gym:CartPole-v1", {"drifts": [1, 2]}, "drifts must be a text or a list of texts: drifts=[1, 2]"),
+        ("reversal", {"drifts": 3}, "drifts must be a text or a list of texts: drifts=3"),
+        ("gym:", {"tasks": [1, 2]}, "tasks must be ids of gymnasium or GymTasks: got 1"),
+        ("gym:CartPole-v1", {"env_kwargs": 5}, "env_kwargs must be names with values: env_kwargs=5"),
+        ("reversal", {"life_hazard": "often"}, "life_hazard must be a number or None: life_hazard='often'"),
+        ("reversal", {"life_hazard": True}, "life_hazard must be a number or None: life_hazard=True"),
+    ],
+)
+def test_an_option_that_no_annotation_tells_is_named_too(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(said)):
+        make_stream(name, **options)
+
+
+@pytest.mark.parametrize(
     ("target", "error", "message"),
     [
         ("lifelong.envs.streams.cued_recall:CuedRecall", None, ""),

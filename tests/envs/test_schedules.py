@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -240,7 +241,17 @@ def test_what_is_no_schedule_is_refused_with_what_is(text: str, message: str) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    [lambda: Block(0), lambda: Cyclic(-1), lambda: Redrawn(0), lambda: SpacedLags(0), lambda: RandomHazard(-0.1)],
+    [
+        lambda: Block(0),
+        lambda: Block(2.5),  # type: ignore[arg-type]
+        lambda: Cyclic(-1),
+        lambda: Cyclic(math.nan),  # type: ignore[arg-type]
+        lambda: Redrawn(0),
+        lambda: SpacedLags(0),
+        lambda: RandomHazard(-0.1),
+        lambda: Interleaved(zipf=math.nan),
+        lambda: Interleaved(zipf=math.inf),
+    ],
 )
 def test_numbers_that_make_no_schedule_are_refused(wrong: Callable[[], Schedule]) -> None:
     with pytest.raises(ValueError, match="must"):

@@ -90,6 +90,11 @@ watch odd                                       | watch needs --output FILE.gif
 watch odd --output o.avi                        | a film is a .gif or an .mp4
 watch odd --output o.gif --episodes 0           | episodes must be positive
 watch odd --output file/o.gif                   | file is no folder
+stream show cued-recall --output t.foo          | output must end in .pdf, .svg, .png: output=t.foo
+stream show cued-recall --output timeline       | output must end in .pdf, .svg, .png: output=timeline
+bench training --worlds                         | worlds must not be empty
+capacity --pairs                                | pairs must not be empty
+capacity --keys                                 | keys must not be empty
 capacity --width 3                              | width must be at least 4
 capacity --width {huge}                         | width must be at most
 capacity --repeats {huge}                       | repeats must be at most

@@ -67,6 +67,9 @@ def test_recall_is_drawn_against_the_cost_of_the_sizes_it_was_measured_at(tmp_pa
     assert (folder / "cost-rewrite.png").stat().st_size > 10_000
     with pytest.raises(UserError, match="has not measured 'lstm'; it has none, gru"):
         main(CostConfig(memories=("lstm",), recall=(folder,)))
+    (folder / "areas.json").write_text("{}")
+    with pytest.raises(UserError, match=r"areas\.json is empty"):
+        main(CostConfig(memories=("lstm",), recall=(folder,)))
 
 
 def test_wrong_settings_are_refused(tmp_path):

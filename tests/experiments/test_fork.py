@@ -68,7 +68,7 @@ def test_chosen_lives_come_with_their_memory_and_what_they_have_met(tiny):
 
 def test_a_file_holds_the_lives_for_another_process(tiny, capsys):
     old = train.main(tiny(num_envs=4)).folder
-    file = old.with_name("life.safetensors")
+    file = old.parent / "not" / "there" / "life.safetensors"
     assert cli.main(["fork", str(old), str(file), "--slots", "2", "2", "0"]) == 0
     assert "3 of 4 lives" in capsys.readouterr().err
     state = load_state(file, load_agent(old))

@@ -57,6 +57,13 @@ def test_an_interrupted_comparison_goes_on_and_a_finished_one_trains_nothing(tmp
 
     monkeypatch.setattr("lifelong.experiments.recall.train", None)
     assert main(config) == table
+    whole = kept.read_bytes()
+    for damage, line in ((b"\xff\n", 1), (b"{\n", 9), (b"[1]\n", 9), (b"{}\n", 9)):
+        kept.write_bytes(whole + damage)
+        with pytest.raises(UserError, match=rf"holds no runs of lifelong recall: line {line}: \w+Error: .{{,90}}$"):
+            main(config)
+        assert kept.read_bytes() == whole + damage
+    kept.write_bytes(whole)
     with pytest.raises(UserError, match="has runs with batch=4, not 5"):
         main(RecallConfig(**TINY | {"batch": 5}, output=tmp_path / "runs"))
 
@@ -179,7 +186,9 @@ def test_what_was_changed_since_is_run_anew_and_the_rest_is_not(leaky, monkeypat
     assert trained == [memory] * 2
     assert (ask(), trained) == ([], [])
 
-    monkeypatch.setattr("lifelong.experiments.associative_recall.provenance._version", lambda package: f"{package} 9")
+    monkeypatch.setattr(
+        "lifelong.experiments.associative_recall.provenance.package_version", lambda package: f"{package} 9"
+    )
     (torch_was,) = {line.split(" changed from ")[1].split(" to ")[0] for line in ask() if "torch" in line}
     assert torch_was == torch.__version__
     assert trained == ["none", memory] * 2

@@ -320,3 +320,7 @@ def test_neither_the_memory_nor_the_random_state_is_touched():
 def test_too_few_steps_to_cut_are_refused():
     with pytest.raises(ValueError, match="steps must be at least 4: steps=3"):
         check_memory(Leaky(), steps=3)
+    with pytest.raises(ValueError, match="long_life must be positive: long_life=0"):
+        check_memory(Leaky(), long_life=0)
+    with pytest.raises(TypeError, match=r"memory must be a lifelong\.memory\.Memory, got Linear"):
+        check_memory(torch.nn.Linear(2, 2))

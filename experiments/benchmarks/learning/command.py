@@ -141,7 +141,7 @@ def _run_process(trial: Trial) -> str:
         )
     if ended.returncode == 0 and trial.path.exists():
         return ""
-    last = trial.log.read_text(errors="replace").strip().splitlines()[-1:]
+    last = trial.log.read_text(errors="replace", encoding="utf-8").strip().splitlines()[-1:]
     return last[0] if last else f"exit code {ended.returncode}"
 
 

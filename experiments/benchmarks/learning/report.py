@@ -16,7 +16,7 @@ from lifelong.experiments.benchmarks.learning.stable_baselines import published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.metrics.aggregate import interquartile_mean
 from lifelong.experiments.metrics.bootstrap import stratified_interval
-from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.errors import UserError, told
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 
 __all__ = ["CURVES", "PAGE", "Line", "lines_of", "read_result", "read_results", "write_report"]
@@ -82,13 +82,13 @@ def read_result(path: Path) -> dict[str, Any]:
         UserError: if it is none.
     """
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         if missing := _KEYS - result.keys():
             raise KeyError(*sorted(missing))
         if result["task"] not in TASKS:
             raise ValueError(f"no task {result['task']!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no result of a trial: {error!r}; remove it to have it tried again") from error
+        raise UserError(f"{path} is no result of a trial: {told(error)}; remove it to have it tried again") from error
     return dict(result)
 
 
@@ -159,7 +159,7 @@ def write_report(folder: Path) -> str:
         [_HEAD, f"![Learning curves]({CURVES})\n", *(_section(*item) for item in lines.items()), _origin(results)]
     )
     with writing(folder / PAGE):
-        (folder / PAGE).write_text(page)
+        (folder / PAGE).write_text(page, encoding="utf-8")
         _draw(lines, folder / CURVES)
     return page
 

@@ -95,7 +95,7 @@ def run(trial: Trial) -> None:
     with writing(trial.path):
         trial.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = trial.path.with_suffix(".tmp")
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(trial.path)
 
 

@@ -52,8 +52,9 @@ class BenchConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_fields(self)
-        if not self.memories:
-            raise UserError("memories must not be empty")
+        for name in ("memories", "worlds", "resets"):
+            if not getattr(self, name):
+                raise UserError(f"{name} must not be empty")
         if "many" in self.resets and not self.env.startswith(("MiniGrid-", "BabyAI-")):
             raise UserError(f"resets=many sets max_steps of MiniGrid's ids: pass --resets few with env={self.env}")
 

@@ -101,8 +101,17 @@ def test_an_exploratory_study_says_so_in_every_table(made: Any, filled: Any, tmp
 def test_a_folder_that_is_no_report_is_refused(tmp_path: Path, report: Path) -> None:
     with pytest.raises(UserError, match="is no report of a study"):
         check_report(tmp_path)
+    trials = (report / "trials.json").read_bytes()
     (report / "trials.json").write_text(json.dumps({}))
     with pytest.raises(UserError, match=r"trials\.json cannot be read: KeyError"):
+        check_report(report)
+    (report / "trials.json").write_text(json.dumps({"arms": {}, "trials": [{"seed": 1}]}))
+    with pytest.raises(UserError, match=r"trials\.json is of no report of a study: KeyError: 'code'"):
+        check_report(report)
+    page = (report / "README.md").read_bytes()
+    (report / "trials.json").write_bytes(trials)
+    (report / "README.md").write_bytes(page + b"\xff")
+    with pytest.raises(UserError, match=r"README\.md is no text: "):
         check_report(report)
     (report / "kept.toml").unlink()
     with pytest.raises(UserError, match="it needs one study file, it has 0"):

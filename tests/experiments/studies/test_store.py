@@ -79,9 +79,10 @@ def test_results_of_another_study_are_refused(made: Any) -> None:
     index.write_text(index.read_text().replace('"format": 1', '"format": 9'))
     with pytest.raises(UserError, match="has format 9, this version reads up to 1"):
         Store(study.folder, "kept", "cued-recall")
-    index.write_text("no index\n")
-    with pytest.raises(UserError, match=r"index\.jsonl is no index of a study"):
-        Store(study.folder, "kept", "cued-recall")
+    for damaged in (b"no index\n", b"\xff\n"):
+        index.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"index\.jsonl is no index of a study"):
+            Store(study.folder, "kept", "cued-recall")
 
 
 def test_a_registration_comes_before_the_first_trial(made: Any) -> None:
