@@ -112,7 +112,7 @@ class Agent(nn.Module):
 
         Raises:
             KeyError: if no memory has that name.
-            TypeError: if the memory does not take these options.
+            TypeError: if the memory does not take these options, or `env` has no spaces.
             ValueError: if a size is not positive, or a space is not supported.
         """
         if layers < 1:
@@ -150,6 +150,9 @@ class Agent(nn.Module):
 
         Args:
             batch: B, lives side by side; 1 for one environment.
+
+        Raises:
+            ValueError: if it is not positive.
         """
         if batch < 1:
             raise ValueError(f"batch must be positive: batch={batch}")

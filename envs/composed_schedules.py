@@ -83,7 +83,15 @@ class InSteps:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Hold each task of another schedule for `episodes` episodes, which count as one."""
+    """Hold each task of another schedule for `episodes` episodes, which count as one.
+
+    Args:
+        schedule: that is held.
+        episodes: for which a task stays.
+
+    Raises:
+        ValueError: if that number is not positive.
+    """
 
     schedule: Schedule
     episodes: int

@@ -14,13 +14,13 @@ __all__ = ["readable", "with_cells"]
 def readable(env: gymnasium.Env[Any, Any], env_id: str, *, minigrid: bool = False) -> spaces.Space[Any]:
     """Return the observed part of an environment's observation space.
 
+    Entries of a Dict that hold no number are left out, if others do: bodies without actuators have such.
+
     Args:
         env: with all its wrappers.
         env_id: for messages.
         minigrid: whether it is MiniGrid's or BabyAI's: its images of cells are categories, see `minigrid/cells.py`, and
             a mission that never varies is left out.
-
-    Entries of a Dict that hold no number are left out, if others do: bodies without actuators have such.
 
     Raises:
         ValueError: if an entry cannot be read; names it, the reason and what to do.

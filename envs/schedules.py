@@ -240,6 +240,12 @@ class Novelty:
     """With probability `novelty` the lowest task never met, as there is one; else one that was, all alike.
 
     A life begins with the first task, and meets what it knows again and again beside what is new.
+
+    Args:
+        novelty: in [0, 1].
+
+    Raises:
+        ValueError: if it is not.
     """
 
     novelty: float = 0.1
@@ -289,6 +295,13 @@ class Walk:
     step at task x of N goes up with probability 1/2 + pull (1/2 - x / (N - 1)): what is far from the middle comes back,
     in (N - 1) / (2 rate pull) episodes, as in an Ornstein-Uhlenbeck process. With a pull of 1 that is Ehrenfest's urn:
     in the long run x is binomial.
+
+    Args:
+        rate: probability of a change, in [0, 1].
+        pull: how strongly what is far from the middle comes back, in [0, 1].
+
+    Raises:
+        ValueError: if one is not in [0, 1].
     """
 
     rate: float
@@ -316,6 +329,12 @@ class SpacedLags:
     They are the second half; random tasks of the first half fill the time between. The lags are exact while there is
     room for all: about 2 longest / log2(2 longest)^2 tasks, 33 for 1024; beyond that a task may be late by some
     episodes.
+
+    Args:
+        longest: lag, episodes.
+
+    Raises:
+        ValueError: if it is not positive.
     """
 
     longest: int = 1024

@@ -200,7 +200,11 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         return checksums(self._observe(), self.num_envs)
 
     def position(self) -> dict[str, NDArray[Any]]:
-        """Return the position of the stream; see `resume`."""
+        """Return the position of the stream; see `resume`.
+
+        Raises:
+            ResetNeeded: before the first reset.
+        """
         if self.vector_steps < 0:
             raise gymnasium.error.ResetNeeded("position before the first reset")
         return self._counted() | self._drift.position() | {_CHECKSUM: self._checksums()}
@@ -354,6 +358,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
             then to `renew` before the next step, as `step` does.
 
         Raises:
+            ResetNeeded: before the first reset.
             ValueError: if the actions are not of the action space; the stream is then unchanged.
         """
         if self.vector_steps < 0:

@@ -77,7 +77,7 @@ def main(config: ChaosConfig, console: Console | None = None) -> list[Trial]:
     torch.set_num_threads(1)  # forks have no other threads
     found: list[Trial] = []
     with tempfile.TemporaryDirectory(dir=_made(config.folder)) as folder:
-        for name in dict.fromkeys(config.campaigns):
+        for name in dict.fromkeys(config.campaigns or _CAMPAIGNS):
             began = time.monotonic()
             numbers = config.trials or range(config.count or COUNTS[name])
             trials = list(_CAMPAIGNS[name](Path(folder), numbers, config.seed))

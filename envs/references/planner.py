@@ -117,7 +117,7 @@ def _search(
 
 
 @jit
-def _trace(last: int, cost: Any, parent: Any, by: Any) -> Any:
+def _trace(last: int, parent: Any, by: Any) -> Any:
     """Return the actions to a state from its search's start, and that start."""
     count, state = 0, last
     while parent[state] >= 0:
@@ -137,7 +137,7 @@ def _way(row: Any, start: int, ahead: Any, ending: int, key_is_there: bool) -> A
     starts, zero = np.array([start]), np.zeros(1, np.int64)
     last, reached = _search(starts, zero, 1, row, ahead, ending, -1, key_is_there, cost, parent, by, queue)
     if last >= 0:
-        return _trace(last, cost, parent, by)[0]
+        return _trace(last, parent, by)[0]
     best = np.empty(0, np.int64)
     if ending != BALL_ENDS:
         return best
@@ -166,8 +166,8 @@ def _way(row: Any, start: int, ahead: Any, ending: int, key_is_there: bool) -> A
         )
         if last >= 0 and cost_2[last] < shortest:
             shortest = cost_2[last]
-            after, first = _trace(last, cost_2, parent_2, by_2)
-            before = _trace(_dropped_from(first, cost, cost_2[first] - 1), cost, parent, by)[0]
+            after, first = _trace(last, parent_2, by_2)
+            before = _trace(_dropped_from(first, cost, cost_2[first] - 1), parent, by)[0]
             best = np.concatenate((before, np.array([DROP]), after))
     return best
 

@@ -20,6 +20,9 @@ def recovery_time(scores: NDArray[Any], target: float, window: int = 1) -> int |
         target: e.g. 0.9 of the end of the visit before.
         window: w.
 
+    Raises:
+        ValueError: if the window is not positive.
+
     Source: New et al. 2022, "Lifelong learning metrics", arXiv 2201.08278 (performance recovery).
     """
     if window < 1:
@@ -57,6 +60,9 @@ def savings(first: float, again: float) -> float:
     Args:
         first: N_1, episodes to the criterion in the first visit.
         again: N_v, in the later visit.
+
+    Raises:
+        ValueError: if the first visit took no time.
 
     Source: Ebbinghaus 1885, "Über das Gedächtnis" (savings).
     """

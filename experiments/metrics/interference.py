@@ -24,7 +24,7 @@ from scipy import special
 from lifelong.experiments.metrics.proportions import effective_count, wilson_interval
 from lifelong.experiments.metrics.rows import Rows
 
-__all__ = ["InterferenceCurve", "interference_curve", "paired_interval"]
+__all__ = ["InterferenceCurve", "interference_curve"]
 
 Floats = NDArray[np.float64]
 
@@ -131,28 +131,22 @@ def interference_curve(
     )
 
 
-def paired_interval(difference: Floats, weight: Floats, pairs: float, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of d = Σ_l d_l / Σ_l w_l, of pairs in lives.
+def _margin(difference: Floats, weight: Floats, pairs: float) -> float:
+    """Return half the 95 % interval of d = Σ_l d_l / Σ_l w_l, of pairs in lives.
 
-        d ± t_{L-1} sqrt(L / (L - 1) · Σ_l (d_l - d w_l)²) / Σ_l w_l
+        t_{L-1} sqrt(L / (L - 1) · Σ_l (d_l - d w_l)²) / Σ_l w_l
 
-    Where all pairs agree no variance is seen, and it is Tango's score interval of n pairs without a discordant one,
-    ± z² / (n + z²), for scores of 0 or 1.
+    Where all pairs agree no variance is seen, and it is that of Tango's score interval of n pairs without a discordant
+    one, z² / (n + z²), for scores of 0 or 1.
 
     Args:
         difference: [lives] d, sums of differences.
         weight: [lives] w, sums of what they are divided by.
         pairs: n.
-        level: of confidence.
 
     Source: Cochran 1977, Sampling Techniques (ratio estimator); Tango 1998, Statistics in Medicine 17, 891.
     """
-    d, margin = float(difference.sum() / weight.sum()), _margin(difference, weight, pairs, level)
-    return d - margin, d + margin
-
-
-def _margin(difference: Floats, weight: Floats, pairs: float, level: float = 0.95) -> float:
-    lives, total, tail = difference.size, float(weight.sum()), 0.5 + level / 2
+    lives, total, tail = difference.size, float(weight.sum()), 0.975
     if lives < 2 or not total > 0:
         return float("nan")
     if not difference.any():

@@ -54,7 +54,9 @@ def evaluate(
     trust: bool = False,
     console: Console | None = None,
 ) -> Summary:
-    """Measure the retention of a run's frozen agent in fresh lives; the same as `lifelong retention`.
+    """Measure the retention of a run's frozen agent in fresh lives, as `lifelong retention RUN` does.
+
+    Probes, sources, other settings of the stream and devices are the command's alone.
 
     Args:
         run: directory of the run; the curve is written to its `report` folder.

@@ -332,8 +332,6 @@ class TrainConfig:
         check_fields(self)
         check_ends_of_lives(self)
         logger_names(self.log)
-        if self.on_log_error not in ("stop", "continue"):
-            raise UserError(f"on_log_error must be stop or continue: on_log_error={self.on_log_error}")
         if ":" not in self.stream and not is_stream_file(self.stream):
             object.__setattr__(self, "stream", self.stream.replace("_", "-"))
         if self.evaluate_every not in ("auto", "boundary", "off"):
@@ -516,7 +514,7 @@ def every(text: str) -> tuple[float, int]:
 def _steps(name: str, text: str) -> int:
     """Return the steps of a setting that could also be a word."""
     try:
-        steps = parse_integer(str(text))
+        steps = parse_integer(text)
     except ValueError:
         steps = 0
     if steps < 1:

@@ -239,7 +239,16 @@ def restore(
 
 
 def load_policy(folder: Path, policy: torch.nn.Module) -> dict[str, Any]:
-    """Load the weights of a run's checkpoint into a policy and return the checkpoint's facts."""
+    """Load the weights of a run's checkpoint into a policy and return the checkpoint's facts.
+
+    Args:
+        folder: of the run.
+        policy: of the run's shapes; its weights are replaced.
+
+    Raises:
+        CheckpointError: if there is no whole checkpoint, or it is of another policy.
+        UserError: if its facts are of a newer version, or make no sense.
+    """
     parts, facts = load_checkpoint(folder / LAST)
     checked = check_facts(facts, folder)
     check_parts(parts, ("policy",), folder)
@@ -270,7 +279,16 @@ def load_lives(folder: Path, policy: ActorCritic, env: TaskStream) -> tuple[Tens
 
 
 def check_parts(parts: Mapping[str, Any], names: Sequence[str], folder: Path) -> None:
-    """Validate that a checkpoint has the parts that are asked of it."""
+    """Validate that a checkpoint has the parts that are asked of it.
+
+    Args:
+        parts: of the checkpoint, by name.
+        names: of those that it needs.
+        folder: of the run, for the message.
+
+    Raises:
+        CheckpointError: if one is missing.
+    """
     for name in names:
         if name not in parts:
             raise CheckpointError(f"the checkpoint of {folder} has no {name}.safetensors in its manifest")

@@ -210,7 +210,7 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                     rho = scale[h, i + s] if scale.size else one
                     _fill(gshare, s, 0)
                     _unstep(
-                        gF, gD, gM, row, Ds, s, Ms, F, weights, h, dweights, kappa, eta, sign, rho, share, gshare,
+                        gF, gD, gM, row, Ds, s, Ms, F, dweights, kappa, eta, sign, rho, share, gshare,
                         max(oldest, s), s + past + 1, X, D, gX, gd, XQ, ZQ, gz, gx, raised, means, grow, sums, shape,
                     )  # fmt: skip
             if not softmax:
@@ -221,7 +221,7 @@ def backward(first: int, last: int, arrays: Arrays) -> None:
                     gF, gD, gM, row, Ds, Ms, F, now, dweights, n, paces, pull, gpaces, gpull, oldest, past, X, D, gX,
                     gd, XQ, ZQ, held, gz, gx, reach, greach, shape,
                 )  # fmt: skip
-                _ungrow(paces, run, pull, share, gpaces, grun, gpull, gshare, sums, n, oldest, past)
+                _ungrow(paces, run, pull, gpaces, grun, gpull, gshare, sums, n, oldest, past)
             for s in range(n - 1, -1, -1):
                 p, sign, kappa, eta = _paces(rate, kept, drag, b * T + t + s, h, of_steps)
                 for c in range(dq.shape[1]):
@@ -492,7 +492,7 @@ def _bias(x: Array, row: int, shape: Array, layer: int) -> None:
 
 @jit
 def _unstep(
-    gF: Array, gD: Array, gM: Array, row: int, D: Array, s: int, M: Array, F: Array, A: Array, h: int, dA: Array,
+    gF: Array, gD: Array, gM: Array, row: int, D: Array, s: int, M: Array, F: Array, dA: Array,
     kappa: float, eta: float, sign: float, rho: Any, share: Array, gshare: Array, old: int, young: int,
     X: Array, d: Array, gX: Array, gd: Array, XQ: Array, ZQ: Array, gz: Array, gx: Array, raised: Array, means: Array,
     gw: Array, sums: Array, shape: Array,
@@ -572,7 +572,7 @@ def _grow(
 
 @jit
 def _ungrow(
-    paces: Array, run: Array, pull: Array, share: Array, gpaces: Array, grun: Array, gpull: Array, gshare: Array,
+    paces: Array, run: Array, pull: Array, gpaces: Array, grun: Array, gpull: Array, gshare: Array,
     sums: Array, n: int, oldest: int, past: int,
 ) -> None:  # fmt: skip
     """Bring the gradients of the coefficients to those of the shares and, in `sums`, of s, kappa, eta and rho."""
@@ -894,7 +894,7 @@ def _descend(
         for r in range(V):
             G[j, z0 + r] = spare[1, r]
     for layer in range(L - 2, -1, -1):
-        _back(G, j, Z, X, now, shape, layer, spare)
+        _back(G, j, Z, X, now, shape, layer)
 
     # the bound
     total, share, gain, end = zero, one, one, v.dtype.type(TINY)
@@ -936,7 +936,7 @@ def _slope(spare: Array, V: int, loss: int, limit: float) -> None:
 
 
 @jit
-def _back(G: Array, j: int, Z: Array, X: Array, now: Array, shape: Array, layer: int, spare: Array) -> None:
+def _back(G: Array, j: int, Z: Array, X: Array, now: Array, shape: Array, layer: int) -> None:
     """Write d_l = (W^T d_{l+1}) silu'(z_l)."""
     R, z0, one = shape[layer, 0], shape[layer, 4], G.dtype.type(1)
     C, place, above = shape[layer + 1, 1], shape[layer + 1, 2], shape[layer + 1, 4]

@@ -247,11 +247,11 @@ def _backward(first: int, last: int, arrays: Arrays) -> None:
                         galpha += g * Ds[j * R + r, c]
                         gD[s0 + r, c] = alpha * g
                 # the targets, then values, keys and rates
-                _unshort(gu, 0, U, j, 0, K)
-                _unshort(gu, 0, U, j, K, 2 * K)
-                _unshort(gu, 0, U, j, 2 * K, 2 * K + 1)
-                _unshort(gu, 0, U, j, 2 * K + 1, 2 * K + 2)
-                _unshort(gu, 0, U, j, 2 * K + 2, R)
+                _unshort(gu, U, j, 0, K)
+                _unshort(gu, U, j, K, 2 * K)
+                _unshort(gu, U, j, 2 * K, 2 * K + 1)
+                _unshort(gu, U, j, 2 * K + 1, 2 * K + 2)
+                _unshort(gu, U, j, 2 * K + 2, R)
                 for r in range(R):
                     by = gu[0, r]
                     for c in range(K):
@@ -353,12 +353,12 @@ def _add_short(to: Array, u: Array, j: int, first: int, last: int) -> None:
 
 
 @jit
-def _unshort(g: Array, row: int, u: Array, j: int, first: int, last: int) -> None:
+def _unshort(g: Array, u: Array, j: int, first: int, last: int) -> None:
     """Bring the gradient of u / sqrt(1 + |u|^2) to that of u, of one part."""
     square, along = u.dtype.type(1), u.dtype.type(0)
     for r in range(first, last):
         square += u[j, r] * u[j, r]
-        along += u[j, r] * g[row, r]
+        along += u[j, r] * g[0, r]
     by = u.dtype.type(1) / np.sqrt(square)
     for r in range(first, last):
-        g[row, r] = by * (g[row, r] - by * by * along * u[j, r])
+        g[0, r] = by * (g[0, r] - by * by * along * u[j, r])

@@ -99,7 +99,14 @@ class MinGRU(MinimalRecurrent):
 
 
 class MinLSTM(MinimalRecurrent):
-    """minLSTM: a forget and an input gate, brought to a sum of one; see `MinGRU` for the arguments."""
+    """minLSTM: a forget and an input gate, brought to a sum of one.
+
+    Args:
+        width: D, width of inputs and outputs.
+        hidden: N, units of state; None for the width.
+        positive: whether candidates are mapped to above 0.
+        horizons: initial steps until a write has faded to 1/e, of the first and of the last unit.
+    """
 
     def __init__(
         self, width: int, hidden: int | None = None, positive: bool = False, horizons: tuple[float, float] = (2, 1e3)

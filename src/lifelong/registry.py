@@ -107,7 +107,7 @@ def find(
         written: how a known name is listed in the error, such as with its settings.
 
     Raises:
-        KeyError: if there is none; names the nearest and lists all.
+        KeyError: if there is none; names the nearest and lists those that are known, the first of many.
     """
     found = _of_name(name, entries)
     if found is None and group:

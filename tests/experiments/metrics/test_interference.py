@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lifelong.experiments.metrics.interference import interference_curve, paired_interval
+from lifelong.experiments.metrics.interference import _margin, interference_curve
 
 Rows = dict[str, NDArray[Any]]
 STEPS = (0, 16, 64, 256)
@@ -76,12 +76,10 @@ def test_the_index_has_references_row_by_row() -> None:
 
 
 def test_pairs_without_a_difference_have_the_score_interval() -> None:
-    low, high = paired_interval(np.zeros(10), np.full(10, 5.0), 50)
-    assert high == -low == pytest.approx(1.96**2 / (50 + 1.96**2), abs=1e-4)
+    assert _margin(np.zeros(10), np.full(10, 5.0), 50) == pytest.approx(1.96**2 / (50 + 1.96**2), abs=1e-4)
     d = np.array([1.0, 0.0, 2.0, 1.0])
-    low, high = paired_interval(d, np.full(4, 4.0), 16)
-    assert (low + high) / 2 == pytest.approx(0.25)
-    assert (high - low) / 2 == pytest.approx(3.18245 * d.std(ddof=1) / 2 / 4, abs=1e-4)  # t with three degrees
+    three_degrees = 3.18245 * d.std(ddof=1) / 2 / 4
+    assert _margin(d, np.full(4, 4.0), 16) == pytest.approx(three_degrees, abs=1e-4)
 
 
 def test_questions_must_be_the_same_for_each_n() -> None:
