@@ -7,8 +7,7 @@ minLSTM:  f, i = sigmoid(W_f x), sigmoid(W_i x)
 
 (biases left out). c = W_c x, or with `positive` g(W_c x): g(a) = a + 1/2 above 0, sigmoid(a) below. Because no gate
 waits for the state, a pass is one linear scan. `hidden` other than the width adds a linear map from h to y.
-The gates are initialised for lives: the units' `horizons` are log-spaced; those of the minLSTM by opposite biases of f
-and i.
+The gates are initialised for lives: `horizons` are log-spaced; those of the minLSTM by opposite biases of f and i.
 
 Shapes: B lives, T steps, D width, N hidden units; state h [B, N].
 Cost per step: 2 G N D + 8 N floating-point operations with G = 2 (minGRU) or 3 (minLSTM), and 2 N D for the linear map;
