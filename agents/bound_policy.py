@@ -40,7 +40,7 @@ def fits(policy: ActorCritic) -> bool:
 
 
 class BoundPolicy:
-    """One segment of a policy's steps, and the record of what it saw and did.
+    """One segment of a policy's steps, and the record of observations and actions.
 
     Args:
         policy: that `fits`; its weights must not change meanwhile.

@@ -64,7 +64,7 @@ class _Segment(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """Message: the gradients of some lives with these weights, please."""
+    """Request: the gradients of some lives with these weights."""
 
     part: Part
     weights: Tensor

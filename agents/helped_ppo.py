@@ -31,7 +31,7 @@ Key = tuple[str, ...]
 
 
 class Part(NamedTuple):
-    """Message: the gradients of some lives, please."""
+    """Request: the gradients of some lives."""
 
     lives: list[int]
     weight: float

@@ -163,7 +163,7 @@ class GymStream(TaskStream):
         self._obs = {path: np.zeros((num_envs, *leaf.shape), leaf.dtype) for path, leaf in _leaves(obs_space)}
         self._first = {path: leaf.start for path, leaf in _leaves(obs_space) if hasattr(leaf, "start")}
         self._floats = {path: kept for path, kept in self._obs.items() if np.issubdtype(kept.dtype, np.inexact)}
-        self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_unborn] * num_envs
+        self._steps: list[Callable[[Any], tuple[Any, Any, bool, bool, dict[str, Any]]]] = [_not_started] * num_envs
         row = row_like(act_space)
         self._taken = ActionLog(num_envs, row if is_nested(act_space) else as_actions(act_space, row))
         self._states = KeptStates([KeptState()] * num_envs)  # from which episodes are replayed
@@ -591,7 +591,7 @@ class GymStream(TaskStream):
             raise self._crash(slot, error, step) from error
         if over != self._over[slot] or gained != self.base_return[slot]:
             ended = ", and its episode is over" if over and not self._over[slot] else ""
-            raise self._other_world(slot, f"has the return {gained}, was {self.base_return[slot]}{ended}")
+            raise self._other_env(slot, f"has the return {gained}, was {self.base_return[slot]}{ended}")
 
     def _given_again(self, slot: int) -> Iterator[Any]:
         """Yield the actions of a slot's episode, as the environment takes them."""
@@ -602,7 +602,7 @@ class GymStream(TaskStream):
                 self._ahead("step", [(slot, (move,)) for move in moves])
             yield from moves
 
-    def _other_world(self, slot: int, difference: str) -> StreamError:
+    def _other_env(self, slot: int, difference: str) -> StreamError:
         recipe, taken = self._recipes[self.base_task[slot]], self._taken.of(slot)
         state = f", its state after {step:,} steps" if (step := self._states.of[slot].step) else ""
         task = f" of task {recipe.name!r}" if recipe.name != recipe.env_id else ""
@@ -621,7 +621,7 @@ class GymStream(TaskStream):
         return vars(self) | {
             "_envs": {},
             "_far": None,
-            "_steps": [_unborn] * self.num_envs,
+            "_steps": [_not_started] * self.num_envs,
             "_resumed": seen,
             "_shown": shown,
         }
@@ -645,7 +645,7 @@ class GymStream(TaskStream):
         self._states = states
         for slot in range(self.num_envs):
             self._replay(slot)
-        self._refuse_other_world(shown)
+        self._refuse_other_env(shown)
 
 
 def drifting(
@@ -755,7 +755,7 @@ def is_minigrid(env: gymnasium.Env[Any, Any]) -> bool:
     return minigrid is not None and isinstance(env.unwrapped, minigrid.MiniGridEnv)
 
 
-def _unborn(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+def _not_started(action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
     raise gymnasium.error.ResetNeeded("step before the first reset")
 
 

@@ -276,7 +276,7 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         else:
             self._restore(position)
             if _CHECKSUM in position:
-                self._refuse_other_world(position[_CHECKSUM])
+                self._refuse_other_env(position[_CHECKSUM])
         return self.observe()
 
     def _check_kept(self, position: dict[str, NDArray[Any]]) -> None:
@@ -285,14 +285,14 @@ class TaskStream(Lives, VectorEnv[Any, Any, Any]):
         own = {name: entry for name, entry in self.position().items() if name not in known}
         check_entries(position, own, self.position_bounds)
 
-    def _refuse_other_world(self, wanted: NDArray[np.int64]) -> None:
+    def _refuse_other_env(self, wanted: NDArray[np.int64]) -> None:
         """Raise a `StreamError` for the first slot whose observation has another checksum than `wanted` [B]."""
         found = self._checksums()
         for slot in np.flatnonzero(found != wanted)[:1].tolist():
             shown, was = spelled(int(found[slot])), spelled(int(wanted[slot]))
-            raise self._other_world(slot, f"shows another observation (checksum {shown}, was {was})")
+            raise self._other_env(slot, f"shows another observation (checksum {shown}, was {was})")
 
-    def _other_world(self, slot: int, difference: str) -> StreamError:
+    def _other_env(self, slot: int, difference: str) -> StreamError:
         """Return the error of a slot that was resumed into another world."""
         return StreamError(
             f"task {self.tasks[self.task[slot]].name!r}, slot {slot}, step {self.life_step[slot]} of life "

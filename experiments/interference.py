@@ -43,11 +43,9 @@ from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
 from lifelong.experiments.runs.summary import MEASURES
 from lifelong.experiments.runs.tensorboard import RunWriter
-from lifelong.experiments.settings.interference import InterferenceConfig
+from lifelong.experiments.settings.interference import LIVES, InterferenceConfig
 
 __all__ = ["InterferenceConfig", "check_stream", "command", "main", "something_else"]
-
-_LIVES = 64
 
 
 def command(config: InterferenceConfig) -> None:
@@ -110,7 +108,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         schedule=schedule,
         options=(*config.by_options, *config.stream_options, *([f"before={before}"] if config.before else [])),
         seed=config.seed,
-        lives=None if config.lives == _LIVES else config.lives,
+        lives=None if config.lives == LIVES else config.lives,
     )
     files = ReportFiles(config.run, name, (".json", ".png"))
     files.added(files.rows)

@@ -33,7 +33,7 @@ def sources_blocks(runs: Sequence[Run]) -> list[Block]:
                 lines += _lines(run, path)
             except (OSError, ValueError) as error:
                 faults.append(f"{run.name}: {path.name} cannot be read: {error}")
-    blocks: list[Block] = [Heading("Who wrote what is read", 3)] if lines or faults else []
+    blocks: list[Block] = [Heading("Sources of what the memory reads", 3)] if lines or faults else []
     blocks += [Table(_HEADING, tuple(lines), _CAPTION, text_columns=3)] if lines else []
     return blocks + ([Bullets(tuple(faults), warning=True)] if faults else [])
 

@@ -91,7 +91,7 @@ def find_sources(
     """Run a frozen policy in new lives, and attribute what it reads where it meets tasks again.
 
     Args:
-        policy: who acts; left as it is.
+        policy: to evaluate; not changed.
         env: where, of endless lives; it is reset.
         steps: T, environment steps of every life.
         carry: what ends the memory.

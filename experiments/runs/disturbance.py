@@ -49,7 +49,7 @@ def probe_after(
     """Ask about tasks met before, after n steps of something else, and return the rows.
 
     Args:
-        policy: who acts; left as it is.
+        policy: to evaluate; not changed.
         env: where the lives are lived; it is reset.
         copies: a stream of its own, made as `env`, reset once.
         something_else: what comes between; as many lives, in the same spaces. Its first step begins no life.

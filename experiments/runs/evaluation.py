@@ -70,7 +70,7 @@ def live_frozen(
     """Run a frozen policy in new lives and return the rows of their episodes.
 
     Args:
-        policy: who acts; left as it is.
+        policy: to evaluate; not changed.
         env: where; it is reset.
         steps: environment steps of every life; with `episodes` the most.
         episodes: of every endless life that count; lives end when all have them. If `steps` come first, as many count
@@ -108,7 +108,7 @@ def evaluate_frozen(policy: ActorCritic, config: TrainConfig, mean_length: float
     than 30 % of the steps of training. Of endless lives the first episodes count, as many of each.
 
     Args:
-        policy: who acts; left as it is.
+        policy: to evaluate; not changed.
         config: resolved.
         mean_length: steps of an episode in training.
     """

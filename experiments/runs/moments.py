@@ -61,7 +61,7 @@ def moments(policy: ActorCritic, env: TaskStream, carry: Carry, actions: Actions
     """Yield the moments of a new life for ever: one for each step, one more where an episode ends.
 
     Args:
-        policy: who acts; left as it is.
+        policy: to evaluate; not changed.
         env: of one life; it is reset.
         carry: what ends the memory.
         actions: how the policy acts.

@@ -110,7 +110,7 @@ def ask_at_lags(
     lives are those that `live_frozen` runs with the same seed.
 
     Args:
-        policy: who acts; left as it is.
+        policy: to evaluate; not changed.
         env: where; it is reset.
         copies: a stream of its own, made as `env`; with several lives, a question each.
         lags: in episodes, at least 1.

@@ -31,7 +31,7 @@ class Sources:
     """Find the earlier steps that contribute most to what is read, in the last layer where that is a sum of writes.
 
     Args:
-        policy: who lives; left as it is.
+        policy: to evaluate; not changed.
     """
 
     def __init__(self, policy: ActorCritic) -> None:

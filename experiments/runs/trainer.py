@@ -188,12 +188,12 @@ class Trainer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         broken = isinstance(error, StreamError) and bool(error.report)  # how is kept
-        unborn = self.new is not None and (self.new.waits or not self.rollout.steps)
+        not_started = self.new is not None and (self.new.waits or not self.rollout.steps)
         try:
             with ExitStack() as stack:  # each is closed even if another cannot be
                 if error is not None:  # what ended training is said, not what could not be closed then
                     stack.enter_context(suppress(Exception))
-                if self.new is not None and error is not None and unborn and not broken:
+                if self.new is not None and error is not None and not_started and not broken:
                     stack.callback(self.new.discard)  # nothing was lived: as if it had never begun
                 else:
                     stack.callback(self._lock.release if self.new is None else self.new.leave)

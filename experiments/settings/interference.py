@@ -14,9 +14,10 @@ from lifelong.experiments.runs.names import check_stream
 from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads
 
-__all__ = ["InterferenceConfig", "read"]
+__all__ = ["LIVES", "InterferenceConfig", "read"]
 
-_LIVES = 64
+LIVES = 64
+"""Number of lives in parallel, if not given."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class InterferenceConfig:
     by_options: tuple[str, ...] = ()
     most: Count = 4096
     before: Count | None = None
-    lives: Lives = _LIVES
+    lives: Lives = LIVES
     carry: Carry | None = None
     actions: Actions = "drawn"
     schedule: str | None = None

@@ -100,7 +100,7 @@ def test_retention_writes_the_shares_and_the_report_shows_them(
     assert sum(found.shares[kind][0] for kind in KINDS) == pytest.approx(1, abs=1e-5)
     assert cli.main(["report", str(run)]) == 0
     text = (run / "report" / "report.md").read_text()
-    assert "### Who wrote what is read" in text
+    assert "### Sources of what the memory reads" in text
     assert f"| {found.lags[0]} | {found.episodes[0]} | {found.shares['last'][0]:.3f} |" in text
     path.write_text("{}")
     assert cli.main(["report", str(run)]) == 0
