@@ -1,5 +1,6 @@
 """The programs of the pages in docs/, in order, in a folder of their own; and the links between the pages."""
 
+import importlib
 import re
 import sys
 import tomllib
@@ -31,6 +32,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("guess", "leaky_memory"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
+
+
+def test_measures_of_ones_own_scores(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(blocks("measures.md"))
+    assert capsys.readouterr().out.startswith("0.70 -0.25 0.15\n[0.4 0.1]\n[[nan 0.1 0. ]")
+    named = re.findall(r"`(\w+)\.(\w+)`", (DOCS / "measures.md").read_text())
+    assert len(named) > 30
+    for module, function in named:
+        assert callable(getattr(importlib.import_module(f"lifelong.experiments.metrics.{module}"), function))
 
 
 def test_a_task_sequence_and_its_figure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
