@@ -112,9 +112,7 @@ def _write_down(config: ForkConfig, folder: Path, steps: int, chosen: int, lives
 
 def _write_file(config: ForkConfig, lives: int, console: Console) -> Path:
     """Write the lives' states into a file."""
-    check_output(config.to)
-    if config.to.exists() and not config.overwrite:
-        raise UserError(f"{config.to} exists: pass --overwrite to replace it, or another name")
+    check_output(config.to, overwrite=config.overwrite)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty memories: these are not
         agent = load_agent(config.run, config.device or "cpu", trust=config.trust)

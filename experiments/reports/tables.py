@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.rows import bin_edges, bin_label
 from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.groups import Part
@@ -96,11 +97,11 @@ def seeds_table(part: Part) -> Table:
             cells = [agent.name, f"{one.run.config.seed}", one.run.name]
             for curve in part.curves:
                 cells += [
-                    _cell(part.area(curve)(one)),
+                    number_text(part.area(curve)(one)),
                     curve.of(one).half_life_label.removesuffix(" (longest lag lived)"),
                 ]
             summary = one.summary
-            cells += map(_cell, (summary.known, summary.index, summary.mean_return, summary.greedy_return))
+            cells += map(number_text, (summary.known, summary.index, summary.mean_return, summary.greedy_return))
             cells.append(f"{summary.episodes:,}")
             lines.append(cells)
     kept = [column for column in range(len(heading)) if column < 3 or any(line[column] != "-" for line in lines)]
@@ -175,7 +176,3 @@ def _spread(one: OverSeeds) -> str:
 
 def _at(values: Sequence[float], k: int, otherwise: float) -> float:
     return values[k] if k < len(values) else otherwise
-
-
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"

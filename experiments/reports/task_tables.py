@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from lifelong.experiments.metrics.curve import number_text
 from lifelong.experiments.metrics.gain import TaskGain
 from lifelong.experiments.metrics.rows import bin_label
 from lifelong.experiments.reports.document import Table
@@ -74,7 +75,9 @@ def matrix_table(matrices: Mapping[str, Sequence[Matrix]]) -> Table:
             scores = [one.R[:, one.tasks.index(task)] for one in found if task in one.tasks]
             best, final = (over_seeds([float(of(column)) for column in scores]) for of in (np.nanmax, _last))
             lost = over_seeds([float(np.nanmax(column) - column[-1]) for column in scores])
-            lines.append((agent, task, _cell(best.mean), _cell(final.mean), _cell(lost.mean), lost.listed()))
+            lines.append(
+                (agent, task, number_text(best.mean), number_text(final.mean), number_text(lost.mean), lost.listed())
+            )
         finals = over_seeds([float(one.R[-1].mean()) for one in found], _most(found))
         lost = over_seeds([float((np.nanmax(one.R, 0) - one.R[-1]).mean()) for one in found])
         lines.append((agent, "mean of all tasks", "", finals.label(), lost.label(), lost.listed()))
@@ -94,7 +97,7 @@ def _task_cells(gains: Sequence[TaskGain], seeds: int, bins: Iterable[int]) -> l
     missing = [math.nan] * (seeds - len(gains))
 
     def mean(points: Sequence[float]) -> str:
-        return _cell(over_seeds([*points, *missing]).mean)
+        return number_text(over_seeds([*points, *missing]).mean)
 
     returned = [
         counted(
@@ -106,7 +109,7 @@ def _task_cells(gains: Sequence[TaskGain], seeds: int, bins: Iterable[int]) -> l
     lost = over_seeds([gain.forgetting for gain in gains] + missing)
     naive, proficient = mean([gain.first for gain in gains]), mean([gain.last for gain in gains])
     episodes = f"{sum(gain.episodes for gain in gains):,}"
-    return [episodes, naive, proficient, *returned, _cell(lost.mean), lost.listed()]
+    return [episodes, naive, proficient, *returned, number_text(lost.mean), lost.listed()]
 
 
 def _most(matrices: Sequence[Matrix]) -> float:
@@ -116,7 +119,3 @@ def _most(matrices: Sequence[Matrix]) -> float:
 
 def _last(column: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
     return float(column[-1])
-
-
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"

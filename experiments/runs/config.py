@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import tyro
 
+from lifelong.agents.carry import Carry
 from lifelong.agents.ppo_config import PPOConfig
 from lifelong.envs.gym_task import GymTask
 from lifelong.envs.parse import parse_integer
@@ -283,7 +284,7 @@ class TrainConfig:
     stream_options: tuple[str, ...] = ()
     env_kwargs: tuple[str, ...] = ()
 
-    carry: Annotated[Literal["lifetime", "task", "episode"], Heading("the memory and the agent")] = "lifetime"
+    carry: Annotated[Carry, Heading("the memory and the agent")] = "lifetime"
     width: Width = 64
     layers: Layers = 1
     expansion: Annotated[float, Within(above=0, most=1024)] = 1.0

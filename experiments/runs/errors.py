@@ -101,18 +101,21 @@ def check_ends_of_lives(settings: Any) -> None:
         )
 
 
-def check_output(path: Path | None, *, folder: bool = False) -> None:
+def check_output(path: Path | None, *, folder: bool = False, overwrite: bool = True) -> None:
     """Validate a path that will be written to.
 
     Args:
         path: of a file; None is none.
         folder: whether it is a folder instead.
+        overwrite: whether a file that is there may be replaced.
 
     Raises:
-        UserError: if something in its way is no folder, or a folder stands in its place.
+        UserError: if something in its way is no folder, a folder stands in its place, or it must not be replaced.
     """
     if path is None:
         return
+    if not overwrite and path.is_file():
+        raise UserError(f"{path} exists: pass --overwrite to replace it, or another name")
     if not folder and path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder")
     for place in [path, *path.parents] if folder else path.parents:

@@ -18,20 +18,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         UserError: if it is none, a seed is named twice, or there are more than a thousand.
     """
     found: list[int] = []
+    given = text if len(text) <= 60 else shown(text)
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\s*(\d{1,18})\s*)?", part)
         if match is None:
-            raise UserError(f"{_FORM}: seeds={text if len(text) <= 60 else shown(text)}")
+            raise UserError(f"{_FORM}: seeds={given}")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise UserError(
-                f"{_FORM}, from the least to the greatest: seeds={text if len(text) <= 60 else shown(text)}"
-            )
+            raise UserError(f"{_FORM}, from the least to the greatest: seeds={given}")
         if last - first >= _MOST or len(found) >= _MOST:
-            raise UserError(f"seeds may be at most {_MOST:,}: seeds={text if len(text) <= 60 else shown(text)}")
+            raise UserError(f"seeds may be at most {_MOST:,}: seeds={given}")
         found += range(first, last + 1)
     if twice := [seed for seed in found if found.count(seed) > 1]:
-        raise UserError(
-            f"seeds must differ, {twice[0]} is named twice: seeds={text if len(text) <= 60 else shown(text)}"
-        )
+        raise UserError(f"seeds must differ, {twice[0]} is named twice: seeds={given}")
     return tuple(found)

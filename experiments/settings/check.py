@@ -1,10 +1,11 @@
 """Settings of `lifelong check`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from lifelong.agents.carry import Carry
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.names import check_memories, check_stream
@@ -36,7 +37,7 @@ class CheckConfig:
 
     memory: str
     env: Annotated[str, tyro.conf.arg(metavar="STREAM")]
-    carry: Literal["lifetime", "task", "episode"] = "lifetime"
+    carry: Carry = "lifetime"
     memory_options: tuple[str, ...] = ()
     stream_options: tuple[str, ...] = ()
     env_kwargs: tuple[str, ...] = ()

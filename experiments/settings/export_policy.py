@@ -44,11 +44,9 @@ class ExportPolicyConfig:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_fields(self)
-        check_output(self.output)
+        check_output(self.output, overwrite=self.overwrite)
         if self.output.suffix != _SUFFIXES[self.format]:
             raise UserError(f"output must end with {_SUFFIXES[self.format]} for {self.format}: output={self.output}")
-        if self.output.exists() and not self.overwrite:
-            raise UserError(f"{self.output} exists: pass --overwrite to replace it")
         packages = ("onnx", "onnxscript", "onnxruntime") if self.format == "onnx" else ()
         if missing := [name for name in packages if find_spec(name) is None]:
             raise UserError(f"format onnx needs {', '.join(missing)}: {install_line('onnx')}")

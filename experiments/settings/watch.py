@@ -56,10 +56,8 @@ class WatchConfig:
         if self.window:
             check_window()
         if self.output is not None:
-            check_output(self.output)
+            check_output(self.output, overwrite=self.overwrite)
             check_movie(self.output)
-            if self.output.exists() and not self.overwrite:
-                raise UserError(f"{self.output} exists: pass --overwrite to replace it")
 
 
 def read(words: list[str]) -> WatchConfig:
