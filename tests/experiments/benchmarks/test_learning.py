@@ -262,6 +262,10 @@ def test_what_our_agents_were_trained_with_is_what_others_with_our_settings_are(
     pytest.importorskip("stable_baselines3")
     found = check_trial("CartPoleNoVel-v1", "sb3-ppo/ours", tmp_path)
     assert found["settings"]["normalize"] == {"norm_obs": True, "norm_reward": True}
+
+
+def test_others_with_our_settings_begin_exploring_as_ours_do() -> None:
+    pytest.importorskip("mujoco")
     ours = published(TASKS["Hopper-v5"], "sb3-ppo/ours").settings
     assert ours["policy_kwargs"]["log_std_init"] == pytest.approx(np.log(0.4))
 
