@@ -40,7 +40,7 @@ from lifelong.experiments.associative_recall.sequences import Task
 from lifelong.experiments.associative_recall.sizes import PRESETS, TUNING_SEED, Sizes
 from lifelong.experiments.associative_recall.trial import Run, build, train
 from lifelong.experiments.runs.device import check_device
-from lifelong.experiments.runs.errors import UserError, told
+from lifelong.experiments.runs.errors import UserError, error_text
 from lifelong.experiments.settings.recall import RecallConfig
 from lifelong.experiments.studies.plan import Shape, shapes_near, spread
 
@@ -214,7 +214,8 @@ def _open(folder: Path, sizes: Sizes) -> dict[Run, Any]:
         for row in map(json.loads, whole.splitlines()):
             finished[Run(row["task"], row["memory"], row["lr"], row["seed"], row.get("shape", ""))] = row
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{runs} holds no runs of lifelong recall: line {len(finished) + 1}: {told(error)}") from error
+        said = f"{runs} holds no runs of lifelong recall: line {len(finished) + 1}: {error_text(error)}"
+        raise UserError(said) from error
     if whole != text:
         with writing(runs):
             runs.write_text(whole, encoding="utf-8")

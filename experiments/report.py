@@ -124,7 +124,10 @@ def _outputs(output: Path | None, folders: Sequence[Path]) -> tuple[Path, Path]:
     """Return the paths of the page and of its Markdown."""
     if output is None:
         alone = folders[0] / "report" if len(folders) == 1 else None
-        output = (alone or Path(commonpath([folder.resolve().parent for folder in folders]))) / "report"
+        parents = [folder.parent for folder in folders]
+        if any(parent.is_absolute() for parent in parents):  # relative and absolute ones have no common path
+            parents = [parent.absolute() for parent in parents]
+        output = (alone or Path(commonpath(parents))) / "report"
     elif output.is_dir():
         output = output / "report"
     if output.suffix in (".html", ".md"):

@@ -26,7 +26,7 @@ from lifelong.experiments.runs.config import PPOOverrides, TrainConfig
 from lifelong.experiments.runs.episodes import read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.families import FAMILIES
-from lifelong.experiments.runs.going_on import CHANGES
+from lifelong.experiments.runs.going_on import MAY_CHANGE
 from lifelong.experiments.runs.matrix import show_matrix
 from lifelong.experiments.runs.open_run import on_device, open_run
 from lifelong.experiments.runs.processor import without_avx2
@@ -42,7 +42,7 @@ from lifelong.experiments.settings.train import Asked
 __all__ = ["Outcome", "command", "main", "train_seeds"]
 
 _NO_FLOOR = 1e-6  # of advantages: nothing but a division by 0 is kept off
-_ELSEWHERE = (*CHANGES, "on_log_error")
+_ELSEWHERE = (*MAY_CHANGE, "on_log_error")
 """Settings with which a run may go on that it did not begin with."""
 
 

@@ -26,13 +26,12 @@ LIVES = 64
 HEAD = ("stream", "seed", "episodes", "the same before the first other one", "mean return", "frozen, new lives")
 
 
-def train(checkout: Path, runs: Path, stream: str, seed: int) -> Path:
-    """Train with a checkout's code, unless that was done; return the run."""
+def train(checkout: Path, runs: Path, stream: str, seed: int, *more: str) -> Path:
+    """Train with a checkout's code and more words, unless that was done; return the run."""
     run = runs / f"{stream}-{seed}"
     if not (run / "episodes").exists():
-        one = [] if "before" in runs.name else ["--processes", "1"]  # there was no other number
         words = ["train", stream, "--seed", seed, "--steps", STEPS, "--evaluation-lives", LIVES,
-                 "--evaluate-every", "off", "--runs", runs, "--name", run.name, "--threads", "1", *one]  # fmt: skip
+                 "--evaluate-every", "off", "--runs", runs, "--name", run.name, "--threads", "1", *more]  # fmt: skip
         environ = os.environ | {"PYTHONPATH": str(checkout.resolve() / "src"), "PYTHONSAFEPATH": "1"}
         code = "from lifelong.cli import main; main()"
         subprocess.run([sys.executable, "-P", "-c", code, *map(str, words)], env=environ, check=True)  # noqa: S603  ours
@@ -64,10 +63,9 @@ def main(before: Path, after: Path, runs: Path) -> None:
     sys.stdout.write(f"| {' | '.join(HEAD)} |\n| --- | ---: | ---: | ---: | --- | --- |\n")
     for stream in STREAMS:
         for seed in SEEDS:
-            pair = [
-                train(checkout, runs / name, stream, seed) for checkout, name in ((before, "before"), (after, "after"))
-            ]
-            sys.stdout.write(line(stream, seed, *pair) + "\n")
+            old = train(before, runs / "before", stream, seed)
+            new = train(after, runs / "after", stream, seed, "--processes", "1")  # before, there was no other number
+            sys.stdout.write(line(stream, seed, old, new) + "\n")
             sys.stdout.flush()
 
 

@@ -16,8 +16,8 @@ __all__ = [
     "check_ends_of_lives",
     "check_fields",
     "check_output",
+    "error_text",
     "known_errors",
-    "told",
 ]
 
 
@@ -25,7 +25,7 @@ class UserError(ValueError):
     """Something the user gave does not fit; says what it is and what is allowed."""
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return an error's kind and message, without the data that the `repr` of a UnicodeDecodeError shows."""
     return f"{type(error).__name__}: {error}"
 

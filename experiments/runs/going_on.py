@@ -13,10 +13,10 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.learning_rate import LearningRate
 from lifelong.experiments.runs.new_run import replace_file
 
-__all__ = ["CHANGES", "go_on", "other_versions"]
+__all__ = ["MAY_CHANGE", "go_on", "other_versions"]
 
 _SAID = ("lifelong-rl", "torch", "numpy", "gymnasium")
-CHANGES = {"device": "cpu", "threads": 1, "processes": 1, "env_workers": 0, "steps": None}
+MAY_CHANGE = {"device": "cpu", "threads": 1, "processes": 1, "env_workers": 0, "steps": None}
 """Settings with which a run may go on that it did not begin with, and what they are where a config is silent."""
 
 
@@ -38,8 +38,8 @@ def go_on(folder: Path, config: TrainConfig, steps: int, *, console: Console) ->
         said = f"{folder} was begun with {sentence}: it goes on, but not to the same bits"
         console.print(said, soft_wrap=True, markup=False, highlight=False)
     before, now = content["config"], config.to_json()
-    was = CHANGES | {name: before[name] for name in CHANGES if before.get(name) is not None}
-    changed = {name: (was[name], now[name]) for name in CHANGES if was[name] != now[name]}
+    was = MAY_CHANGE | {name: before[name] for name in MAY_CHANGE if before.get(name) is not None}
+    changed = {name: (was[name], now[name]) for name in MAY_CHANGE if was[name] != now[name]}
     whole = int(before.get("steps") or config.steps or 0)
     learning_rate = LearningRate.of_run(folder, whole, config.final_lr_fraction)
     if not changed:

@@ -25,7 +25,7 @@ from lifelong.experiments.reports.figures import save_figure
 from lifelong.experiments.reports.markdown import markdown_table
 from lifelong.experiments.reports.page_check import check_page
 from lifelong.experiments.reports.seeds import over_seeds
-from lifelong.experiments.runs.errors import UserError, told
+from lifelong.experiments.runs.errors import UserError, error_text
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 from lifelong.experiments.studies.formula import CURVES, NUMBERS, TRAINING
 from lifelong.experiments.studies.judgement import FEW, Judgement, judge
@@ -162,7 +162,7 @@ def check_report(folder: Path) -> int:
     try:
         anew = _page(evidence)
     except (KeyError, TypeError, AttributeError) as error:  # what the facts of arms and trials lack
-        raise UserError(f"{folder / TRIALS} is of no report of a study: {told(error)}") from error
+        raise UserError(f"{folder / TRIALS} is of no report of a study: {error_text(error)}") from error
     return check_page(page, anew)
 
 
@@ -204,7 +204,7 @@ def _read(folder: Path) -> _Evidence:
         content = json.loads((folder / TRIALS).read_text(encoding="utf-8"))
         arms, trials = dict(content["arms"]), list(content["trials"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / TRIALS} cannot be read: {told(error)}") from error
+        raise UserError(f"{folder / TRIALS} cannot be read: {error_text(error)}") from error
     table = read_rows(folder / ROWS)
     registered = ""
     if registration is not None:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lifelong.agents.durable import writing
-from lifelong.experiments.runs.errors import UserError, told
+from lifelong.experiments.runs.errors import UserError, error_text
 from lifelong.experiments.studies.trial import Result, Trial
 
 __all__ = ["Failed", "lived", "log_of", "run_in_processes"]
@@ -118,7 +118,7 @@ def _run(trial: Trial, running: dict[Trial, "subprocess.Popen[bytes]"], ending: 
     try:
         return Result(**json.loads(trial.result.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        said = f"{trial.result} is no result of a trial: {told(error)}; remove it to have it tried again"
+        said = f"{trial.result} is no result of a trial: {error_text(error)}; remove it to have it tried again"
         raise UserError(said) from error
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lifelong.agents.durable import writing
 from lifelong.agents.regular_files import check_regular
-from lifelong.experiments.runs.errors import UserError, as_user_error, told
+from lifelong.experiments.runs.errors import UserError, as_user_error, error_text
 from lifelong.experiments.studies.measurements import COLUMNS
 from lifelong.experiments.studies.trial import Result, Trial
 
@@ -80,7 +80,7 @@ class Store:
             there, of, version = str(head["study"]), str(head["stream"]), int(head["format"])
             self._found = {line["key"]: Found(**line) for line in lines if line.pop("finished", None)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.index} is no index of a study: {told(error)}") from error
+            raise UserError(f"{self.index} is no index of a study: {error_text(error)}") from error
         if version > _FORMAT:
             raise UserError(
                 f"{self.index} has format {version}, this version reads up to {_FORMAT}: upgrade lifelong-rl"

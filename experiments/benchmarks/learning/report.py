@@ -16,7 +16,7 @@ from lifelong.experiments.benchmarks.learning.stable_baselines import published
 from lifelong.experiments.benchmarks.learning.tasks import TASKS
 from lifelong.experiments.metrics.aggregate import interquartile_mean
 from lifelong.experiments.metrics.bootstrap import stratified_interval
-from lifelong.experiments.runs.errors import UserError, told
+from lifelong.experiments.runs.errors import UserError, error_text
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 
 __all__ = ["CURVES", "PAGE", "Line", "lines_of", "read_result", "read_results", "write_report"]
@@ -88,7 +88,8 @@ def read_result(path: Path) -> dict[str, Any]:
         if result["task"] not in TASKS:
             raise ValueError(f"no task {result['task']!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no result of a trial: {told(error)}; remove it to have it tried again") from error
+        said = f"{path} is no result of a trial: {error_text(error)}; remove it to have it tried again"
+        raise UserError(said) from error
     return dict(result)
 
 

@@ -99,6 +99,13 @@ def test_the_order_and_the_place_of_the_words_do_not_matter(agents: Path, monkey
     assert report(Path(agents.name)) == whole
 
 
+def test_runs_may_be_named_by_relative_and_absolute_paths(agents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *_ = sorted(agents.glob("*-*"))
+    monkeypatch.chdir(agents.parent)
+    assert cli.main(["report", str(first.relative_to(agents.parent)), str(second)]) == 0
+    assert (agents / "report.md").is_file()
+
+
 def test_one_run_has_intervals_over_lives_and_says_so(write_run: Write) -> None:
     folder = write_run(rows=recall_rows(40.0))
     head, text, _ = report(folder)
