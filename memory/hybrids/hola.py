@@ -11,8 +11,7 @@ norms of its own, with learned weights, so that its softmax is sharp. q, k, v = 
 log alpha = -softplus(W x + b); the reading goes through an RMS norm per head, a SiLU gate and a linear map.
 
 Gradients flow through pairs that are kept and read, not through the choice. So the score is an integer, in 4096ths, and
-acting and learning, whose last bits differ, almost always keep the same pairs. A pass cuts time into blocks; in a
-block, a pair is kept at t if fewer than w beat it.
+acting and learning, whose last bits differ, almost always keep the same pairs (see `kernels/largest_writes`).
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, w cache, n = w + T; state S [B, H, V, K],
 k [B, w, H, K], v [B, w, H, V], score [B, w, H] int64 (-1: empty) and the convolution's window.
@@ -27,14 +26,14 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from lifelong.kernels.fast_weight import fast_weight
+from lifelong.kernels.largest_writes import largest_writes
 from lifelong.memory.delta.base import DeltaRule
 from lifelong.memory.layer import RMSNorm, require_positive
 from lifelong.memory.memory import COUNTED
 
 __all__ = ["HOLA"]
 
-BLOCK = 64
-"""Steps whose pairs are compared with each other at once."""
+CACHE = ("k", "v", "score")
 UNIT = 4096
 """Score of a change of S by 1."""
 
@@ -81,37 +80,11 @@ class HOLA(DeltaRule):
         y, S = fast_weight(*twice, state["S"], first, decay=decay, rate=rate)
         said, y = y.unflatten(1, (-1, 2)).unbind(2)
         score = (UNIT * beta * (v - said).square().sum(-1).sqrt()).detach().round().long()
-        pairs, recalled = [state["k"], state["v"], state["score"]], []
-        for now in zip(*(z.split(BLOCK, 1) for z in (q, k, v, score, start)), strict=True):
-            seen, *pairs = self._recall(*now, *pairs)
-            recalled.append(seen)
-        y = y + self.share.sigmoid()[:, None] * torch.cat(recalled, 1)
-        rest = dict(zip(("k", "v", "score"), pairs, strict=True))
+        sharp = self.norm_k.weight * self.norm_q(q) / self.key_dim**0.5
+        recalled, *pairs = largest_writes(sharp, k, v, score, self.sink, *(state[name] for name in CACHE), start)
+        y = y + self.share.sigmoid()[:, None] * recalled
+        rest = dict(zip(CACHE, pairs, strict=True))
         return self.output(y, x), TensorDict({"S": S, **rest, "window": window}, [x.shape[0]])
-
-    def _recall(self, q: Tensor, k: Tensor, v: Tensor, score: Tensor, start: Tensor, *kept: Tensor) -> list[Tensor]:
-        """Read and write the cache over a block of steps; return the readings [B, T, H, V] and the cache."""
-        T, w = q.shape[1], self.cache
-        k, v, score = (torch.cat(pair, 1) for pair in zip(kept, (k, v, score), strict=True))  # [B, n, H, ...]
-        lives = torch.cat([torch.zeros_like(score[:, :w, 0]), start.cumsum(1)], 1)  # [B, n]
-        places = torch.arange(w + T, device=q.device)
-        s, now = score.transpose(1, 2), places[w:, None]
-        beats = (s[..., None] > s[..., None, :]) | ((s[..., None] == s[..., None, :]) & (places[:, None] < places))
-        beats = beats & (lives[:, None, :, None] == lives[:, None, None])  # [B, H, n, n]
-        beaten = beats[:, :, :w].sum(2, keepdim=True) + beats[:, :, w:].cumsum(2)  # [B, H, T, n], by steps so far
-        ours = (lives[:, w:, None] == lives[:, None]) & (places <= now)
-        keep = (beaten < w) & ours[:, None] & (s >= 0)[..., None, :]
-        scores = torch.einsum("bthk,bnhk->bhtn", self.norm_q(q), self.norm_k(k)) / self.key_dim**0.5
-        scores = scores.masked_fill(~(keep | (places == now)), -torch.inf)
-        sink = self.sink[:, None, None].expand(*scores.shape[:3], 1)
-        weight = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
-        y = torch.einsum("bhtn,bnhv->bthv", weight, v)
-        last = keep[:, :, -1].transpose(1, 2)  # [B, n, H]
-        order = last.long().argsort(dim=1, descending=True, stable=True)[:, :w]
-        last, score = last.gather(1, order), score.gather(1, order)
-        k, v = (z.gather(1, order[..., None].expand(-1, -1, -1, z.shape[-1])) for z in (k, v))
-        k, v = (z.masked_fill(~last[..., None], 0.0) for z in (k, v))
-        return [y, k, v, score.masked_fill(~last, -1)]
 
 
 def _in_turn(a: Tensor, b: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ r"""LoLA: a window, a cache of the pairs that linear attention recalls worst, an
 
 Every head has its own cache. q, k, v = SiLU(conv(W x)), q and k of unit length; phi(x) = softmax(A x, -A x), positive;
 z is one more row of S. The sharpness g, a bias b per age inside the window (0 in the cache), A, and the weight m of the
-linear branch are learned per head; m begins where an average pair weighs the same in both. Errors are recomputed at
-each eviction. Gradients flow through entries kept, read and summed, not through the eviction. The sums never fade: over
-a long life they outweigh the window unless the slow weights learn a small m.
+linear branch are learned per head; m begins where an average pair weighs the same in both. Gradients flow through
+entries kept, read and summed, not through the eviction. The sums never fade: over a long life they outweigh the window
+unless the slow weights learn a small m.
 
 Shapes: B lives, T steps, D width, H heads, K key dim, V value dim, W window, L cache, F = 2 K features; state
 k [B, L + W - 1, H, K], v [B, L + W - 1, H, V] (cache first), S [B, H, V + 1, F], count [B, 1] int64 (steps lived, at
@@ -27,6 +27,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifelong.kernels.backends import pick
 from lifelong.kernels.evicting_cache import evicting_cache
 from lifelong.kernels.segments import life_start_steps
 from lifelong.kernels.sliding_window import Band
@@ -34,6 +35,8 @@ from lifelong.memory.attention.cached import SHARPNESS, CachedAttention
 from lifelong.memory.layer import linear_flops, require_positive
 
 __all__ = ["LoLA"]
+
+HELD = ("k", "v", "S", "count")  # the state but for the convolution's window
 
 
 class LoLA(CachedAttention):
@@ -53,15 +56,9 @@ class LoLA(CachedAttention):
     """
 
     def __init__(
-        self,
-        width: int,
-        num_heads: int | None = None,
-        window: int = 16,
-        cache: int = 16,
-        key_dim: int | None = None,
-        value_dim: int | None = None,
-        conv_size: int = 2,
-    ) -> None:
+        self, width: int, num_heads: int | None = None, window: int = 16, cache: int = 16, key_dim: int | None = None,
+        value_dim: int | None = None, conv_size: int = 2,
+    ) -> None:  # fmt: skip
         if window < 2:
             raise ValueError(f"window must be at least 2, the present and one step before it: window={window}")
         require_positive(cache=cache)
@@ -75,32 +72,36 @@ class LoLA(CachedAttention):
     def initial_state(self, batch: int) -> TensorDict:
         """Return empty caches, empty sums and an empty window."""
         (H, V, K), state = self.shape, super().initial_state(batch)
-        state["S"] = self.zeros(batch, H, V + 1, 2 * K)
-        return state
+        return state.set("S", self.zeros(batch, H, V + 1, 2 * K))
 
     def forward(self, x: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, TensorDict]:
         """Write and read T times; see `Memory.forward`."""
-        (B, T), (_, V, K), W, L = start.shape, self.shape, self.window, self.cache
-        band = Band(state["count"].clamp(max=W - 1), start, W)
         q, k, v, window = self.project(x, state["window"], start)
-        k, v = torch.cat([state["k"][:, L:], k], 1), torch.cat([state["v"][:, L:], v], 1)  # [B, W - 1 + T, H, K or V]
-        lived = torch.arange(T, device=x.device) - life_start_steps(state["count"], start) + 1  # [B, T]
+        acting = start.shape[1] == 1 and not torch.is_grad_enabled() and pick("auto", q, state["k"]) == "cpu"
+        y, *after = (self._step if acting else self._pass)(q, k, v, state, start)
+        return self.output(y, x), TensorDict({**dict(zip(HELD, after, strict=True)), "window": window}, [x.shape[0]])
 
-        kept = self._pairs(state["k"][:, :L], state["v"][:, :L])
+    def _step(self, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, ...]:
+        """Compute one step without gradients, compiled; return the reading [B, 1, H, V] and the state."""
+        from lifelong.kernels.evicting_cache.cpu_step import evicting_cache_step  # numba is imported at the first use
+
+        weights = self.bias, self.features, self.sharpness, self.linear_bias
+        return evicting_cache_step(q, k, v, *weights, *(state[name] for name in HELD), start)
+
+    def _pass(self, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, ...]:
+        """Compute T steps; return the readings [B, T, H, V] and the state."""
+        T, (_, V, K), W, L = start.shape[1], self.shape, self.window, self.cache
+        band = Band(state["count"].clamp(max=W - 1), start, W)
+        k, v = torch.cat([state["k"][:, L:], k], 1), torch.cat([state["v"][:, L:], v], 1)  # [B, W - 1 + T, H, K or V]
+        lived = torch.arange(T, device=q.device) - life_start_steps(state["count"], start) + 1  # [B, T]
         leaving = torch.where((lived >= W)[..., None, None], self._pairs(k[:, :T], v[:, :T]), 0.0)
+        kept = self._pairs(state["k"][:, :L], state["v"][:, :L])
         given = self.phi(q), leaving, lived - W, kept, state["S"], start, self.sharpness, self.linear_bias
         scores, values, kept, S = evicting_cache(q, *given)
-
         recent = band.scores(self.sharpness[:, None] * q, k) + self.bias[:, band.age.clamp(0, W - 1)]
         y = band.mix(recent, v, (scores[..., None], values[:, :, None]))  # one entry for all of it
-        after = {
-            "k": torch.cat([kept[..., :K], band.keep(k)], 1),
-            "v": torch.cat([kept[..., K : K + V], band.keep(v)], 1),
-            "S": S,
-            "count": lived[:, -1:].clamp(max=W + L),
-            "window": window,
-        }
-        return self.output(y, x), TensorDict(after, [B])
+        k, v = torch.cat([kept[..., :K], band.keep(k)], 1), torch.cat([kept[..., K : K + V], band.keep(v)], 1)
+        return y, k, v, S, lived[:, -1:].clamp(max=W + L)
 
     def phi(self, k: Tensor) -> Tensor:
         """Return the features [..., H, F] of keys or queries [..., H, K]."""
@@ -115,6 +116,5 @@ class LoLA(CachedAttention):
     def step_flops(self) -> int:
         """Projections, window, cache, errors and sums of one step of one life."""
         H, V, K = self.shape
-        linear = 2 * K**2 + 4 * K * (V + 1)  # features, and the matrix read or written at them
-        recurrence = 2 * (self.window + self.cache) * (K + V) + (self.cache + 3) * linear
-        return linear_flops(self) + H * recurrence
+        linear = (self.cache + 3) * (2 * K**2 + 4 * K * (V + 1))  # features, and the matrix read or written at them
+        return linear_flops(self) + H * (2 * (self.window + self.cache) * (K + V) + linear)

@@ -51,17 +51,6 @@ def test_a_sink_takes_its_share(bare):
     torch.testing.assert_close(y.item(), 8 / 4 / 2)
 
 
-def test_blocks_make_no_difference(monkeypatch):
-    torch.manual_seed(0)
-    memory = HOLA(8, num_heads=2, cache=5, horizons=(5, 50)).double()
-    x, start = torch.randn(2, 70, 8).double(), torch.rand(2, 70) < 0.05
-    want = memory(x, memory.initial_state(2), start)
-    monkeypatch.setattr("lifelong.memory.hybrids.hola.BLOCK", 7)
-    got = memory(x, memory.initial_state(2), start)
-    torch.testing.assert_close(got[0], want[0], rtol=1e-12, atol=1e-12)
-    assert got[1]["score"].equal(want[1]["score"])
-
-
 def test_the_contract_holds_with_a_full_cache():
     torch.manual_seed(0)
     check_memory(HOLA(8, num_heads=2, cache=3), long_life=500)

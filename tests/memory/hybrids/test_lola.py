@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lifelong.kernels.in_place import in_place
 from lifelong.memory import LoLA, Window, check_memory
 
 FIRST, SECOND = [2.0, 0.0], [0.0, 3.0]  # two keys, brought to length 1
@@ -76,6 +77,26 @@ def test_at_birth_the_sums_weigh_an_average_pair_as_the_softmax_does():
     exact = (10 * (q * k).sum(-1)).exp().mean()
     linear = memory.linear_bias.exp() * (memory.phi(q) * memory.phi(k)).sum(-1).mean()
     assert 0.7 < (linear / exact).item() < 1.4
+
+
+@pytest.mark.parametrize("start", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize(("window", "cache"), [(2, 1), (3, 4), (16, 16)])
+@torch.no_grad()
+def test_compiled_steps_say_what_a_pass_says_of_every_step_and_state(window, cache, start):
+    torch.manual_seed(0)
+    for dtype, near in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
+        memory = LoLA(16, num_heads=2, window=window, cache=cache).to(dtype)
+        nn.init.normal_(memory.bias)
+        nn.init.normal_(memory.linear_bias)
+        x, starts = torch.randn(4, 90, 16, dtype=dtype), torch.rand(4, 90) < start
+        wanted, after = memory(x, memory.initial_state(4), starts)
+        state = memory.initial_state(4)
+        with in_place():
+            for t in range(90):
+                y, state = memory.step(x[:, t], state, starts[:, t])
+                torch.testing.assert_close(y, wanted[:, t], rtol=0, atol=near)
+        for name in ("k", "v", "S", "count", "window"):
+            torch.testing.assert_close(state[name], after[name], rtol=0, atol=10 * near)
 
 
 def test_small_caches_keep_the_contract():
