@@ -25,7 +25,7 @@ def ridge_solve(
     """Compute `reference.ridge_solve` with the iterations of all steps in one compiled loop; float32 or float64."""
     given = (z.detach().contiguous() for z in (k, write, decay.detach().exp(), state, start, ridge))
     arrays, (B, T, H, K) = rows(q.dtype, *given), q.shape
-    settings = np.array([[least, iterations, torch.finfo(q.dtype).tiny]], arrays[0].dtype)
+    settings = np.array([[least, iterations, torch.finfo(q.dtype).tiny, torch.finfo(q.dtype).eps]], arrays[0].dtype)
 
     def compiled(q: Tensor) -> Tensor:
         q, r = q.detach().contiguous(), q.new_empty(q.shape)
@@ -59,23 +59,26 @@ def _solve_all(first: int, last: int, arrays: Arrays) -> None:
                 w = write[at, i]
                 for j in range(K):
                     S[i, j] = a * S[i, j] + w * k[at, j]
-            _solve(S, ridge, h, q, at, r, work, settings[0, 0], settings[0, 2], iterations)
+            _solve(S, ridge, h, q, at, r, work, settings, iterations)
 
 
 @jit
 def _solve(
-    S: Array, ridge: Array, h: int, q: Array, at: int, r: Array, work: Array, least: float, tiny: float,
-    iterations: int,
-) -> None:  # fmt: skip
-    """Write r of (S + diag(lambda)) r = q; rows of `work` are the residual, the direction p, and S p + lambda p."""
+    S: Array, ridge: Array, h: int, q: Array, at: int, r: Array, work: Array, settings: Array, iterations: int
+) -> None:
+    """Write r of (S + diag(lambda)) r = q; rows of `work` are the residual, the direction p, and S p + lambda p.
+
+    It ends early where the residual is below one rounding of q: what is left is less than rounding S p errs.
+    """
     K, zero = S.shape[0], S.dtype.type(0)
-    square = zero
+    square, least, tiny = zero, settings[0, 0], settings[0, 2]
     for i in range(K):
         r[at, i] = 0
         work[0, i] = work[1, i] = q[at, i]
         square += q[at, i] * q[at, i]
+    done = square * settings[0, 3] * settings[0, 3]
     for _ in range(iterations):
-        if square == 0:
+        if square <= done:
             break
         curved, length = zero, zero
         for i in range(K):

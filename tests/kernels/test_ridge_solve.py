@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from lifelong.kernels.ridge_solve import ridge_solve
 
@@ -44,6 +45,20 @@ def test_the_system_is_solved(T):
         )
         A = S + torch.diag_embed(inputs["ridge"])
         torch.testing.assert_close((A @ r[:, t, ..., None])[..., 0], inputs["q"][:, t])
+
+
+@pytest.mark.parametrize("iterations", [30, 60])
+@pytest.mark.parametrize("lived", [10, 1_000, 10_000])
+@torch.no_grad()
+def test_where_the_compiled_loop_stops_nothing_is_left_to_gain(forms, lived, iterations):
+    k = functional.normalize(torch.randn(8, lived, 16), dim=-1) * torch.linspace(0.05, 1, 16)
+    S, q = torch.einsum("btk,btj->bkj", k, k)[:, None], functional.normalize(torch.randn(8, 1, 1, 16), dim=-1)
+    none = {name: torch.zeros(8, 1, 1, 16) for name in ("k", "write")} | {"decay": torch.zeros(8, 1, 1)}
+    given = {"q": q, **none, "state": S, "start": torch.zeros(8, 1).bool(), "ridge": torch.full((1, 16), 0.25)}
+    exact = torch.linalg.solve(S.double() + 0.25 * torch.eye(16), q[:, 0, ..., None].double())[..., 0]
+    of = {name: form(**given, least=0.25, iterations=iterations)[:, 0] for name, form in forms("ridge_solve").items()}
+    apart = {name: ((r - exact).norm() / exact.norm()).item() for name, r in of.items()}
+    assert apart["cpu"] <= 1.5 * apart["reference"] + 1e-7
 
 
 def test_what_does_not_fit_is_named():
