@@ -25,7 +25,7 @@ from lifelong.experiments.reports.figures import save_figure
 from lifelong.experiments.reports.markdown import markdown_table
 from lifelong.experiments.reports.page_check import check_page
 from lifelong.experiments.reports.seeds import over_seeds
-from lifelong.experiments.runs.errors import UserError, error_text
+from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.tensorboard import COLOURS, STYLES
 from lifelong.experiments.studies.formula import CURVES, NUMBERS, TRAINING
 from lifelong.experiments.studies.judgement import FEW, Judgement, judge
@@ -35,6 +35,7 @@ from lifelong.experiments.studies.search import Range
 from lifelong.experiments.studies.store import read_rows, write_rows
 from lifelong.experiments.studies.study import Study
 from lifelong.experiments.studies.study_file import StudyFile, Test, read_study_file
+from lifelong.experiments.studies.trials_file import ArmSizes, TrialFacts, read_trials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,8 +88,8 @@ class _Evidence:
     exploratory: str
     registered: str
     rows: Rows
-    arms: dict[str, dict[str, Any]]
-    trials: list[dict[str, Any]]
+    arms: dict[str, ArmSizes]
+    trials: list[TrialFacts]
 
 
 def write_report(study: Study, output: Path, *, partial: bool = False) -> list[Path]:
@@ -159,11 +160,7 @@ def check_report(folder: Path) -> int:
     if not page.is_file():
         raise UserError(f"{folder} is no report of a study: cannot read {page}: no such file")
     evidence = _read(folder)
-    try:
-        anew = _page(evidence)
-    except (KeyError, TypeError, AttributeError) as error:  # what the facts of arms and trials lack
-        raise UserError(f"{folder / TRIALS} is of no report of a study: {error_text(error)}") from error
-    return check_page(page, anew)
+    return check_page(page, _page(evidence))
 
 
 def judgements_table(judgements: Sequence[Judgement], exploratory: str) -> Table:
@@ -200,11 +197,7 @@ def _read(folder: Path) -> _Evidence:
         raise UserError(f"{folder} is no report of a study: it needs one study file, it has {len(files)}")
     # nothing that the study names is imported here
     file, registration = read_study_file(files[0], trust=True), read_registration(folder)
-    try:
-        content = json.loads((folder / TRIALS).read_text(encoding="utf-8"))
-        arms, trials = dict(content["arms"]), list(content["trials"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / TRIALS} cannot be read: {error_text(error)}") from error
+    arms, trials = read_trials(folder / TRIALS, [arm.name for arm in file.arms])
     table = read_rows(folder / ROWS)
     registered = ""
     if registration is not None:
@@ -242,7 +235,7 @@ def _sections(evidence: _Evidence) -> Iterator[str]:
         yield evidence.registered
     if exploratory:
         yield f"**{exploratory[0].upper()}{exploratory[1:]}.** Its p values are descriptions, not tests."
-    versions = {str(trial["code"]) for trial in evidence.trials}
+    versions = {trial["code"] for trial in evidence.trials}
     if len(versions) > 1:
         yield f"**Its trials are of {len(versions)} versions of the code.**"
     judgements = judge(file, evidence.rows, exploratory)
@@ -284,12 +277,16 @@ def _arms(evidence: _Evidence) -> Table:
                "steps", "trials", "seconds of training")  # fmt: skip
     lines = []
     for arm, sizes in evidence.arms.items():
-        mine = [float(trial["seconds"]) for trial in evidence.trials if trial["arm"] == arm]
+        mine = [trial["seconds"] for trial in evidence.trials if trial["arm"] == arm]
         lines.append((
             arm,
-            str(sizes["memory"]),
+            sizes["memory"],
             " ".join([*sizes["memory_options"], f"expansion={sizes['expansion']:g}"]),
-            *(f"{sizes[name]:,}" for name in ("state_bytes", "parameters", "memory_flops", "agent_flops", "steps")),
+            f"{sizes['state_bytes']:,}",
+            f"{sizes['parameters']:,}",
+            f"{sizes['memory_flops']:,}",
+            f"{sizes['agent_flops']:,}",
+            f"{sizes['steps']:,}",
             f"{len(mine)}",
             f"{np.mean(mine):,.0f}" if mine else "-",
         ))  # fmt: skip
@@ -311,7 +308,7 @@ def _tuned(evidence: _Evidence) -> Iterator[str]:
         yield f"Tuned on seeds {seeds}, by {tune.by.text}{how}:\n\n" + "\n".join(lines)
 
 
-def _edge(evidence: _Evidence, sizes: Mapping[str, Any]) -> str:
+def _edge(evidence: _Evidence, sizes: ArmSizes) -> str:
     """Return which settings lie at an edge of what was tried, in words."""
     tried = evidence.file.tune.settings if evidence.file.tune else {}
     edges = [
@@ -414,7 +411,7 @@ def _origin(evidence: _Evidence) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def _versions(trial: Mapping[str, Any]) -> str:
+def _versions(trial: TrialFacts) -> str:
     return ", ".join(f"{name} {version}" for name, version in (trial.get("versions") or {}).items())
 
 

@@ -103,10 +103,7 @@ def test_a_folder_that_is_no_report_is_refused(tmp_path: Path, report: Path) -> 
         check_report(tmp_path)
     trials = (report / "trials.json").read_bytes()
     (report / "trials.json").write_text(json.dumps({}))
-    with pytest.raises(UserError, match=r"trials\.json cannot be read: KeyError"):
-        check_report(report)
-    (report / "trials.json").write_text(json.dumps({"arms": {}, "trials": [{"seed": 1}]}))
-    with pytest.raises(UserError, match=r"trials\.json is of no report of a study: KeyError: 'code'"):
+    with pytest.raises(UserError, match=r"trials\.json is of no report of a study: it must have `arms` and `trials`"):
         check_report(report)
     page = (report / "README.md").read_bytes()
     (report / "trials.json").write_bytes(trials)
@@ -115,6 +112,33 @@ def test_a_folder_that_is_no_report_is_refused(tmp_path: Path, report: Path) -> 
         check_report(report)
     (report / "kept.toml").unlink()
     with pytest.raises(UserError, match="it needs one study file, it has 0"):
+        check_report(report)
+
+
+def test_a_damaged_trials_json_is_named_with_its_entry(report: Path) -> None:
+    path = report / "trials.json"
+    whole = path.read_text()
+
+    def damaged(change: Any) -> str:
+        content = json.loads(whole)
+        change(content)
+        path.write_text(json.dumps(content))
+        with pytest.raises(UserError) as caught:
+            check_report(report)
+        return str(caught.value).removeprefix(f"{path}")
+
+    assert damaged(lambda x: x["arms"].pop("gru")) == " is of arms gated_delta; the study has gated_delta, gru"
+    assert damaged(lambda x: x["arms"]["gru"].pop("tuned")) == ", arm gru: tuned is missing"
+    assert damaged(lambda x: x["arms"]["gru"].update(steps="many")).startswith(", arm gru: steps must be an integer")
+    assert damaged(lambda x: x["trials"][0].pop("code")) == ", trial 1: code is missing"
+    assert damaged(lambda x: x["trials"][2].update(seconds=[1])).startswith(", trial 3: seconds must be a number")
+    assert (
+        damaged(lambda x: x["trials"][1].update(arm="lstm"))
+        == ", trial 2: no arm 'lstm'; the study has gated_delta, gru"
+    )
+    assert damaged(lambda x: x.update(trials={})).endswith("`arms` must be a table, and `trials` a list")
+    path.write_text(whole[:-9])
+    with pytest.raises(UserError, match=r"trials\.json cannot be read: JSONDecodeError"):
         check_report(report)
 
 
