@@ -81,7 +81,8 @@ class HOLA(DeltaRule):
         said, y = y.unflatten(1, (-1, 2)).unbind(2)
         score = (UNIT * beta * (v - said).square().sum(-1).sqrt()).detach().round().long()
         sharp = self.norm_k.weight * self.norm_q(q) / self.key_dim**0.5
-        recalled, *pairs = largest_writes(sharp, k, v, score, self.sink, *(state[name] for name in CACHE), start)
+        before = state["k"], state["v"], state["score"]
+        recalled, *pairs = largest_writes(sharp, k, v, score, self.sink, *before, start)
         y = y + self.share.sigmoid()[:, None] * recalled
         rest = dict(zip(CACHE, pairs, strict=True))
         return self.output(y, x), TensorDict({"S": S, **rest, "window": window}, [x.shape[0]])

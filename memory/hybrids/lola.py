@@ -86,7 +86,7 @@ class LoLA(CachedAttention):
         from lifelong.kernels.evicting_cache.cpu_step import evicting_cache_step  # numba is imported at the first use
 
         weights = self.bias, self.features, self.sharpness, self.linear_bias
-        return evicting_cache_step(q, k, v, *weights, *(state[name] for name in HELD), start)
+        return evicting_cache_step(q, k, v, *weights, state["k"], state["v"], state["S"], state["count"], start)
 
     def _pass(self, q: Tensor, k: Tensor, v: Tensor, state: TensorDict, start: Tensor) -> tuple[Tensor, ...]:
         """Compute T steps; return the readings [B, T, H, V] and the state."""
