@@ -2,6 +2,7 @@
 
     measure  = "area(rho1, far, 64:8192)"          mean of rho1 over the lag bins of the test `far` from 64 to 8192
     measure  = "return(near) - return(far)"        terms are added and subtracted, with spaces around the sign
+    measure  = "-forgetting(whole)"                a minus in front turns one round
     contrast = "gated_delta - gru"                 names of arms, with spaces around the minus
     contrast = "[delta_net, gla] - best(window, heavy_hitter)"     each of the first against the best of the second
     contrast = "gated_delta"                       against 0
@@ -103,8 +104,9 @@ class Measure:
 
 def _summands(text: str) -> tuple[list[int], list[str]]:
     """Return the signs and the texts of what is added."""
-    words = re.split(r"\s+([+-])\s+(?![^(]*\))", text.strip())
-    signs = [1] + [1 if word == "+" else -1 for word in words[1::2]]
+    text = text.strip()
+    words = re.split(r"\s+([+-])\s+(?![^(]*\))", text.removeprefix("-").lstrip())
+    signs = [-1 if text.startswith("-") else 1] + [1 if word == "+" else -1 for word in words[1::2]]
     return signs, words[::2]
 
 
@@ -201,6 +203,8 @@ class Contrast:
         for pair in pairs:
             if pair.right is not None and set(pair.left.arms) & set(pair.right.arms):
                 raise ValueError(f"an arm cannot be compared with itself: {pair.label}")
+        if len(set(pairs)) < len(pairs):
+            raise ValueError(f"a contrast makes each comparison once; got {text!r}")
         return cls(text, tuple(pairs))
 
 
@@ -214,7 +218,10 @@ def _sides(text: str, arms: Collection[str]) -> Iterator[Side]:
     if grouped and not listed:
         if grouped[1] not in ("best", "mean"):
             raise ValueError(f"arms are joined by best(...) or mean(...), got {grouped[1]}(...)")
-        yield Side(tuple(_arms(grouped[2], arms)), "best" if grouped[1] == "best" else "mean")
+        joined = tuple(_arms(grouped[2], arms))
+        if len(set(joined)) < len(joined):
+            raise ValueError(f"{grouped[1]}(...) names each arm once; got {text!r}")
+        yield Side(joined, "best" if grouped[1] == "best" else "mean")
         return
     for arm in _arms(listed[1] if listed else text, arms):
         yield Side((arm,))
@@ -253,4 +260,6 @@ class Expectation:
         match = re.fullmatch(r"\s*(>=?|<=?)\s*([+-]?\d*\.?\d+(?:[eE][+-]?\d+)?)\s*", text)
         if match is None:
             raise ValueError(f'expect is a sign and a number, such as "> 0", or ">= -0.02" for no worse; got {text!r}')
+        if not math.isfinite(float(match[2])):
+            raise ValueError(f"the margin of expect must be finite, got {text!r}")
         return cls(text.strip(), 1 if match[1][0] == ">" else -1, float(match[2]))

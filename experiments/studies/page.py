@@ -108,20 +108,13 @@ def write_report(study: Study, output: Path, *, partial: bool = False) -> list[P
     rows = study.rows()
     if not any(rows.values()):
         raise UserError(f"study {study.file.name!r} has no results: lifelong study run {study.file.path}")
+    _check_folder(study, output)
     output.mkdir(parents=True, exist_ok=True)
-    for old in (*output.glob("*.toml"), output / REGISTERED):
-        if old.resolve() != study.file.path.resolve():
-            old.unlink(missing_ok=True)
-    written = [output / f"{study.file.name}.toml"]
-    if written[0].resolve() != study.file.path.resolve():
-        written[0].write_text(study.file.text, encoding="utf-8")
-    if study.registration is not None:
-        written.append(output / REGISTERED)
-        shutil.copyfile(study.folder / REGISTERED, written[-1])
     arms = {}
-    for plan in study.plans:
+    for untuned in study.plans:
+        chosen = study.tuning(untuned, any_code=True).chosen or {}
+        plan = study.tuned(untuned, chosen)
         sizes = {name: getattr(plan, name) for name in ("state_bytes", "parameters", "memory_flops", "agent_flops")}
-        chosen = study.tuning(plan, any_code=True).chosen or {}
         arms[plan.arm.name] = sizes | {
             "steps": plan.config.steps,
             "memory": plan.config.memory,
@@ -136,7 +129,13 @@ def write_report(study: Study, output: Path, *, partial: bool = False) -> list[P
     ]
     _write_rows(output / ROWS, rows)
     (output / TRIALS).write_text(_json({"arms": arms, "trials": trials}), encoding="utf-8")
-    written += [output / ROWS, output / TRIALS]
+    written = [output / ROWS, output / TRIALS, output / f"{study.file.name}.toml"]
+    if written[-1].resolve() != study.file.path.resolve():
+        written[-1].write_text(study.file.text, encoding="utf-8")
+    (output / REGISTERED).unlink(missing_ok=True)
+    if study.registration is not None:
+        written.append(output / REGISTERED)
+        shutil.copyfile(study.folder / REGISTERED, written[-1])
     evidence = _read(output)
     for test, figure in _figures(evidence):
         written.append(output / f"{test}.svg")
@@ -144,6 +143,25 @@ def write_report(study: Study, output: Path, *, partial: bool = False) -> list[P
     written.append(output / PAGE)
     written[-1].write_text(_page(evidence), encoding="utf-8")
     return written
+
+
+def _check_folder(study: Study, output: Path) -> None:
+    """Refuse a folder in which a report would write over something else.
+
+    Raises:
+        UserError: if it is the study's own, or has files that are none of a report of this study.
+    """
+    if output.resolve() == study.folder.resolve():
+        raise UserError(f"{output} is the study's own folder: --to needs another, such as {study.folder / 'report'}")
+    there = sorted(output.iterdir()) if output.is_dir() else []
+    others = [path for path in there if path.resolve() != study.file.path.resolve()]
+    if others and not ((output / ROWS).is_file() and (output / TRIALS).is_file()):
+        raise UserError(
+            f"{output} is no report of a study, and not empty (it has {others[0].name}): --to needs a new folder, an "
+            "empty one, or one that a report wrote"
+        )
+    if tables := [path.name for path in others if path.suffix == ".toml" and path.stem != study.file.name]:
+        raise UserError(f"{output} has a report of another study, {tables[0]}, not of {study.file.name!r}")
 
 
 def check_report(folder: Path) -> int:
@@ -209,7 +227,7 @@ def _read(folder: Path) -> _Evidence:
         for seed in sorted({int(seed) for seed in seed_of[arm_of == arm]}):
             mine = np.flatnonzero((arm_of == arm) & (seed_of == seed))
             rows[arm][seed] = {name: [table[name][k] for k in mine] for name in COLUMNS}
-    return _Evidence(file, standing(file, registration), registered, rows, arms, trials)
+    return _Evidence(file, standing(file, registration, rows), registered, rows, arms, trials)
 
 
 def _write_rows(path: Path, rows: Rows) -> None:

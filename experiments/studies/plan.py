@@ -30,14 +30,25 @@ from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.plug_ins import plug_in_memories
 from lifelong.experiments.runs.probes import check_probe
 from lifelong.experiments.runs.told import check_told
-from lifelong.experiments.studies.formula import TRAINING
+from lifelong.experiments.studies.formula import TRAINING, Measure
 from lifelong.experiments.studies.search import Range
 from lifelong.experiments.studies.settings import check_test, test_config, train_config
-from lifelong.experiments.studies.study_file import EVALUATION, Arm, Size, StudyFile, Test
+from lifelong.experiments.studies.study_file import EVALUATION, Arm, Place, Size, StudyFile, Test
 from lifelong.memory import make_memory
 from lifelong.memory.memory import nothing_allocated
 
-__all__ = ["Plan", "Shape", "equal_parameters", "plan_arms", "shapes_near", "spread", "unequal", "with_shape"]
+__all__ = [
+    "Plan",
+    "Shape",
+    "equal_parameters",
+    "plan_arms",
+    "shapes_near",
+    "spread",
+    "unequal",
+    "with_settings",
+    "with_shape",
+    "with_sizes",
+]
 
 _GRID = {"num_heads": (1, 2, 4, 8), "value_dim": (8, 16, 32, 64), "key_dim": (8, 16, 32, 64)}
 """Values of dials that are turned beside the first."""
@@ -96,14 +107,105 @@ def plan_arms(file: StudyFile) -> list[Plan]:
             check_test(file, test, config.stream)
     for changes in _tuned(file):
         for arm in file.arms:
+            if both := set(changes) & _said(arm):
+                name = both.pop()
+                raise file.error(
+                    arm.place, f"arm {arm.name!r} sets {name}, which tune tries in every arm: one of the two", name
+                )
             train_config(file, arm, changes)
-    return [_plan(file, arm) for arm in file.arms]
+    _check_ranges(file)
+    plans = [_plan(file, arm) for arm in file.arms]
+    _check_tuned_sizes(file, plans)
+    return plans
+
+
+def _said(arm: Arm) -> set[str]:
+    """Return the names that an arm sets, those within its tables of options too."""
+    return {name for key, value in arm.settings.items() for name in (value if isinstance(value, dict) else (key,))}
 
 
 def _tuned(file: StudyFile) -> Iterator[dict[str, Any]]:
     """Yield values of tuning, one at a time: all of a list, the ends of a range."""
     for name, values in (file.tune.settings if file.tune else {}).items():
         yield from ({name: value} for value in ((values.low, values.high) if isinstance(values, Range) else values))
+
+
+def _check_ranges(file: StudyFile) -> None:
+    """Refuse a range of numbers for a setting that takes integers alone, which its ends may be.
+
+    Raises:
+        UserError: with the line.
+    """
+    for name, values in (file.tune.settings if file.tune else {}).items():
+        if isinstance(values, Range) and not values.whole:
+            try:
+                train_config(file, file.arms[0], {name: values.at(0.37)})
+            except UserError as error:
+                message = (
+                    f"{name} has no values between {values.low} and {values.high}: two integers make a range of such"
+                )
+                raise file.error(("tune", name), message, name) from error
+
+
+def _check_tuned_sizes(file: StudyFile, plans: Sequence[Plan]) -> None:
+    """Refuse settings of tuning that change the sizes which the study makes equal.
+
+    Raises:
+        UserError: with the line.
+    """
+    if file.size is None:
+        return
+    for changes in _tuned(file):
+        (name,) = changes
+        for plan in plans:
+            config = with_settings(file, plan, changes)
+            if plan.arm.size == "any" or _shaped(config) == _shaped(plan.config):
+                continue
+            sized, size = with_sizes(replace(plan, config=config)), file.size
+            wrong = [("parameters", sized.parameters, size.parameters)]
+            wrong += [("bytes of state", sized.state_bytes, size.state_bytes)] if plan.arm.size == "equal" else []
+            for what, has, wanted in wrong:
+                if wanted is not None and abs(has - wanted) > size.tolerance * wanted:
+                    raise file.error(
+                        ("tune", name),
+                        f"with {name}={changes[name]} arm {plan.arm.name!r} has {has:,} {what}, where `size` asks for "
+                        f'{wanted:,}: shape = "grid" tries shapes of equal bytes, size = "any" in the arm leaves them',
+                        name,
+                    )
+
+
+def _shaped(config: TrainConfig) -> tuple[Any, ...]:
+    """Return the settings that sizes follow from."""
+    names = ("memory", "memory_options", "width", "layers", "expansion", "working_memory", "residual", "heads",
+             "stream_options", "env_kwargs", "boundary", "action_std")  # fmt: skip
+    return tuple(getattr(config, name) for name in names)
+
+
+def with_settings(file: StudyFile, plan: Plan, changes: Mapping[str, Any]) -> TrainConfig:
+    """Return the config of a plan with other settings; what made its sizes equal stays, unless it is one of them.
+
+    Args:
+        file: of the study.
+        plan: of the arm.
+        changes: settings, by name.
+
+    Raises:
+        UserError: if one is unknown, or has a wrong type or value; with the line.
+    """
+    tuned = train_config(file, plan.arm, changes).resolved()
+    chosen = {name: value for name, value in options(tuned.memory_options).items() if name in changes}
+    expansion = tuned.expansion if "expansion" in changes else plan.config.expansion
+    sized = replace(tuned, memory_options=plan.config.memory_options, expansion=expansion)
+    return with_shape(sized, chosen) if chosen else sized
+
+
+def with_sizes(plan: Plan) -> Plan:
+    """Return a plan with the sizes that its config has."""
+    env = make_env(plan.config, num_envs=1)
+    try:
+        return _measured(plan.arm, plan.config, env, plan.shapes)
+    finally:
+        env.close()
 
 
 def _plan(file: StudyFile, arm: Arm) -> Plan:
@@ -114,7 +216,10 @@ def _plan(file: StudyFile, arm: Arm) -> Plan:
         raise _placed(file, arm, error) from error
     try:
         check_told(config, env)
+        if not config.evaluation_lives:
+            raise UserError("evaluation_lives must be positive: every trial ends with the test `evaluation`, got 0")
         _check_streams(file, config)
+        _check_training(file, config)
         return _sized(file, arm, config, env)
     except UserError as error:
         raise _placed(file, arm, error) from error
@@ -149,6 +254,45 @@ def _check_streams(file: StudyFile, config: TrainConfig) -> None:
             raise file.error(test.place, f"test {test.name!r}: {error}", test.name) from error
         if isinstance(asked, RetentionConfig):
             _check_lags(file, test, asked, config.life_episodes or 0)
+        if isinstance(asked, InterferenceConfig):
+            _check_most(file, test, asked.most)
+
+
+def _check_most(file: StudyFile, test: Test, most: int) -> None:
+    """Validate that a test by interference goes on for the steps that hypotheses ask of it.
+
+    Raises:
+        UserError: if it has none of them; with the line.
+    """
+    for place, measure in _measures(file):
+        for term in measure.terms:
+            if term.test == test.name and term.lags is not None and term.lags[0] > most:
+                first, last = term.lags
+                raise file.error(
+                    place, f"test {test.name!r} ends after {most:,} steps, before {first}:{last}: most = ..."
+                )
+
+
+def _check_training(file: StudyFile, config: TrainConfig) -> None:
+    """Validate that a training leaves what hypotheses ask of it: evaluations on every task.
+
+    Raises:
+        UserError: with the line.
+    """
+    matrix = ("final_average", "forgetting", "backward", "forward")
+    trained = {test.name for test in file.tests if test.by == TRAINING}
+    for place, measure in _measures(file):
+        for term in measure.terms:
+            if term.test in trained and term.quantity in matrix and config.evaluate_every == "off":
+                raise file.error(place, f"{term.quantity}({term.test}) needs evaluations: evaluate_every is off")
+
+
+def _measures(file: StudyFile) -> Iterator[tuple[Place, Measure]]:
+    """Yield every measure of a study and where it stands."""
+    if file.tune is not None:
+        yield ("tune", "by"), file.tune.by
+    for number, hypothesis in enumerate(file.hypotheses):
+        yield ("hypothesis", number, "measure"), hypothesis.measure
 
 
 def _check_lags(file: StudyFile, test: Test, asked: RetentionConfig, life_episodes: int) -> None:
@@ -161,8 +305,8 @@ def _check_lags(file: StudyFile, test: Test, asked: RetentionConfig, life_episod
     longest = life_episodes * times - 1 if life_episodes and not asked.probe and asked.steps is None else math.inf
     bins = [(2**k, 2**k) if asked.probe else bin_edges(k) for k in range(31)]
     bins = [(lag, lag) for lag in asked.lags] or bins
-    for number, hypothesis in enumerate(file.hypotheses):
-        for term in hypothesis.measure.terms:
+    for place, measure in _measures(file):
+        for term in measure.terms:
             if term.test != test.name or term.lags is None:
                 continue
             first, last = term.lags
@@ -174,7 +318,7 @@ def _check_lags(file: StudyFile, test: Test, asked: RetentionConfig, life_episod
             elif inside[-1][0] > longest:
                 wrong = f"lives of test {test.name!r} have {longest + 1:.0f} episodes, too few for lags {first}:{last}"
             if wrong:
-                raise file.error(("hypothesis", number, "measure"), wrong)
+                raise file.error(place, wrong)
 
 
 def _placed(file: StudyFile, arm: Arm, error: UserError) -> UserError:
@@ -193,6 +337,11 @@ def _sized(file: StudyFile, arm: Arm, config: TrainConfig, env: TaskStream) -> P
         shapes = tuple(shape.options for shape in found) if file.tune is not None and file.tune.shape else ()
     if arm.size != "any" and size.parameters is not None:
         config = _with_parameters(config, env, size)
+    return _measured(arm, config, env, shapes)
+
+
+def _measured(arm: Arm, config: TrainConfig, env: TaskStream, shapes: tuple[dict[str, Any], ...]) -> Plan:
+    """Return the plan of a config, with its sizes."""
     agent = _agent(config, env)
     memories = sum(p.numel() for memory in agent.backbone.memories for p in memory.parameters())
     parameters = sum(p.numel() for p in agent.parameters())
@@ -237,8 +386,18 @@ def unequal(plans: Sequence[Plan], tolerance: float) -> list[str]:
     steps = {plan.arm.name: plan.config.steps for plan in plans}
     if len(set(steps.values())) > 1:
         said.append("unequal in steps: " + ", ".join(f"{count:,} ({arm})" for arm, count in steps.items()))
-    if len({plan.config.stream for plan in plans}) > 1:
-        said.append("arms live in different streams: their lives are not paired")
+    lives = (
+        "stream",
+        "stream_options",
+        "env_kwargs",
+        "schedule",
+        "feedback",
+        "num_envs",
+        "life_episodes",
+        "life_hazard",
+    )
+    if others := [name for name in lives if len({getattr(plan.config, name) for plan in plans}) > 1]:
+        said.append(f"arms differ in {', '.join(others)}: their lives are not paired")
     if len({(plan.config.expansion, plan.config.width, plan.config.layers) for plan in plans}) > 1:
         said.append("MLPs have different widths: only encoder and heads begin with the same weights")
     return said

@@ -4,6 +4,8 @@
 itself. A study whose file has changed since, or that was registered after its first trial, or never, is *exploratory*.
 """
 
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +59,10 @@ def register(file: StudyFile, folder: Path, trials: int) -> tuple[Registration, 
         UserError: if trials have begun, and the file is not the one that was registered.
     """
     before = read_registration(folder)
+    if before is not None and before.study != file.name:
+        raise UserError(
+            f"{folder / REGISTERED} is of the study {before.study!r}, not of {file.name!r}: take another --output"
+        )
     if before is not None and before.sha256 == file.sha256:
         return before, False
     if trials:
@@ -69,6 +75,8 @@ def register(file: StudyFile, folder: Path, trials: int) -> tuple[Registration, 
     found = Registration(file.name, date, git_hash(), code_hash(), file.sha256, file.seeds, file.text)
     with writing(folder / REGISTERED):
         folder.mkdir(parents=True, exist_ok=True)
+        if before is not None:  # it stays, under its date
+            (folder / REGISTERED).replace(folder / f"registered-{re.sub(r'[^0-9]', '', before.date[:19])}.json")
         write_json(folder / REGISTERED, asdict(found))
     return found, True
 
@@ -106,12 +114,21 @@ def check_seeds(file: StudyFile, registration: Registration | None) -> None:
         )
 
 
-def standing(file: StudyFile, registration: Registration | None) -> str:
-    """Return why a study is exploratory, as a sentence; empty if it is as it was registered."""
+def standing(file: StudyFile, registration: Registration | None, seeds: Mapping[str, Collection[int]]) -> str:
+    """Return why a study is exploratory, as a sentence; empty if it is as it was registered.
+
+    Args:
+        file: of the study.
+        registration: of it; None without one.
+        seeds: that have results, by arm; none at all before the first.
+    """
     if registration is None:
         return "exploratory: it was not registered"
     if registration.sha256 == file.sha256:
-        return ""
+        there = min((len(set(registration.seeds) & set(seeds.get(arm.name, ()))) for arm in file.arms), default=0)
+        if not any(seeds.values()) or there == len(registration.seeds):
+            return ""
+        return f"exploratory: of {len(registration.seeds)} seeds that were registered {there} have all arms so far"
     changed = _changed(registration.file, file.text)
     return f"exploratory: its file was changed after its registration on {registration.date[:10]}" + (
         f" ({', '.join(changed)})" if changed else ""

@@ -39,7 +39,7 @@ _DISTURBANCE = {"disturbed_by": "by", "disturbed_by_options": "by_options"}
 
 _OF_THE_STUDY = {"seed", "name", "runs", "resume", "overwrite", "new_episodes", "trust", "ppo"}
 """Settings of training that a study gives itself."""
-_OF_THE_TRIAL = {"run", "threads", "env_workers", "device", "trust"}
+_OF_THE_TRIAL = {"run", "seed", "threads", "env_workers", "device", "trust"}
 """Settings of a test that a trial gives itself."""
 _PPO = {field.name for field in fields(PPOConfig)}
 
@@ -99,7 +99,7 @@ def test_config(test: Test, run: Path, seed: int, stream: str) -> TestConfig:
     Args:
         test: of the study.
         run: directory of the run.
-        seed: of the lives, unless the test gives one.
+        seed: of the lives.
         stream: of the run.
 
     Raises:

@@ -4,7 +4,8 @@
     <study>/results/<key>.parquet    its measurements
 
 Only the process that runs the study writes here. A line is written after its rows, so that what the index names is
-there; a line that a killed process left incomplete is dropped.
+there; a line that a killed process left incomplete is dropped. A result whose file is missing counts as none: its trial
+is run again, or its result is read again where its run still has it.
 """
 
 import json
@@ -75,10 +76,14 @@ class Store:
             text = self.index.read_text(encoding="utf-8") if self.index.exists() else ""
             whole = text[: text.rfind("\n") + 1]  # the last line may be incomplete
             if not whole:
+                if text:  # not even the head was written
+                    with writing(self.index):
+                        self.index.unlink()
                 return
             head, *lines = map(json.loads, whole.splitlines())
             there, of, version = str(head["study"]), str(head["stream"]), int(head["format"])
-            self._found = {line["key"]: Found(**line) for line in lines if line.pop("finished", None)}
+            found = [Found(**line) for line in lines if line.pop("finished", None)]
+            self._found = {one.key: one for one in found if (self.folder / f"{one.key}.parquet").exists()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.index} is no index of a study: {error_text(error)}") from error
         if version > _FORMAT:

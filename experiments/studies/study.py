@@ -1,6 +1,6 @@
 """A study: its file, plans, trials, results, and judgements."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,18 @@ from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.studies.judgement import Judgement, judge
 from lifelong.experiments.studies.measurements import Measurements, measured
-from lifelong.experiments.studies.plan import Plan, equal_parameters, plan_arms, with_shape
+from lifelong.experiments.studies.plan import (
+    Plan,
+    equal_parameters,
+    plan_arms,
+    with_settings,
+    with_shape,
+    with_sizes,
+)
 from lifelong.experiments.studies.registration import Registration, check_seeds, read_registration, standing
 from lifelong.experiments.studies.search import Candidate, Effort, Range, Rounds, effort, search
-from lifelong.experiments.studies.settings import train_config
 from lifelong.experiments.studies.store import Found, Store
-from lifelong.experiments.studies.study_file import StudyFile, read_study_file
+from lifelong.experiments.studies.study_file import StudyFile, Tune, read_study_file
 from lifelong.experiments.studies.trial import Trial, code_version, content_hash
 
 __all__ = ["Choice", "Study", "Tuning"]
@@ -98,7 +104,7 @@ class Study:
     @property
     def standing(self) -> str:
         """Why it is exploratory; empty if it is as registered."""
-        return standing(self.file, self.registration)
+        return standing(self.file, self.registration, self.results())
 
     @property
     def begun(self) -> int:
@@ -118,7 +124,7 @@ class Study:
         """
         rounds = self._search(plan)
         if rounds is None:
-            return Tuning((), True, {})
+            return Tuning((), True, {} if self.file.tune is None else _only(_space(self.file.tune, plan)))
         choices: list[Choice] = []
         candidates = next(rounds)
         while True:
@@ -146,10 +152,8 @@ class Study:
         tune = self.file.tune
         if tune is None:
             return None
-        space = dict(tune.settings) | ({"shape": plan.shapes} if plan.shapes else {})
-        if all(not isinstance(values, Range) and len(values) == 1 for values in space.values()):
-            return None
-        return search(tune.search, space)
+        space = _space(tune, plan)
+        return None if _only(space) is not None else search(tune.search, space)
 
     def _choice(self, plan: Plan, candidate: Candidate) -> Choice:
         tune = self.file.tune
@@ -230,13 +234,19 @@ class Study:
                 "there"
             )
 
+    def tuned(self, plan: Plan, chosen: Mapping[str, Any]) -> Plan:
+        """Return the plan of an arm with what tuning has chosen, and the sizes that it then has.
+
+        Args:
+            plan: of the arm.
+            chosen: by tuning; nothing without.
+        """
+        return with_sizes(self._changed(plan, chosen)) if chosen else plan
+
     def _changed(self, plan: Plan, chosen: Mapping[str, Any]) -> Plan:
-        """Return the plan of an arm with settings that tuning tries."""
+        """Return the plan of an arm with settings that tuning tries; its sizes are still those of the plan."""
         changes = {name: value for name, value in chosen.items() if name != "shape"}
-        config = plan.config
-        if changes:  # the shape and MLPs of the plan stay
-            tuned = train_config(self.file, plan.arm, changes).resolved()
-            config = replace(tuned, memory_options=config.memory_options, expansion=config.expansion)
+        config = with_settings(self.file, plan, changes) if changes else plan.config
         if "shape" in chosen:
             config = with_shape(config, chosen["shape"])
             config = equal_parameters(config, self.file.size if plan.arm.size != "any" else None)
@@ -260,3 +270,15 @@ class Study:
             code_version(),
             trust=self.file.trust,
         )
+
+
+def _space(tune: Tune, plan: Plan) -> dict[str, Sequence[Any] | Range]:
+    """Return the values that tuning tries in an arm, by setting."""
+    return dict(tune.settings) | ({"shape": plan.shapes} if plan.shapes else {})
+
+
+def _only(space: Mapping[str, Sequence[Any] | Range]) -> dict[str, Any] | None:
+    """Return the one candidate of a space, without the shape, which is the plan's; None if there are more."""
+    if any(isinstance(values, Range) or len(values) > 1 for values in space.values()):
+        return None
+    return {name: values[0] for name, values in space.items() if name != "shape" and not isinstance(values, Range)}

@@ -32,6 +32,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Required, TypedDict
 
@@ -54,6 +55,8 @@ EVALUATION = "evaluation"
 _NO_CODE = ("name", "device", "schedule", "drifts", "drift_schedule", "seeds", "by")
 """Settings whose texts have colons and lead to no code of others."""
 _NAME = r"[\w./:@=+-]+"
+_LONGEST = 100  # characters of a name that files have
+_LESS_IS_BETTER = ("forgetting", "recovery", "loss")
 
 HowEqual = Literal["equal", "parameters", "any"]
 
@@ -274,11 +277,14 @@ class _Reader:
 
     def read(self) -> StudyFile:
         """Check and return the contents."""
+        self.refuse_dates(self.table.content, ())
         top = self.fields(_Entries, self.table.content, ())
         name = top.get("name", self.path.stem)
-        if not re.fullmatch(r"[\w.-]+", name):
-            raise self.error(("name",), f"name must be letters, digits, -, _ and .: {name!r}")
+        if not _is_name(name):
+            raise self.error(("name",), f"name must be at most {_LONGEST} letters, digits, -, _ and .: {shown(name)}")
         stream, train = top.get("stream", "cued-recall"), top.get("train", {})
+        if "stream" in train:
+            raise self.error(("train", "stream"), "stream stands at the top of the file, or in an arm", "stream")
         if not self.trust:
             self.refuse_foreign(top)
         seeds = self.seeds(top["seeds"], ("seeds",))
@@ -305,6 +311,16 @@ class _Reader:
             self.table,
             self.trust,
         )
+
+    def refuse_dates(self, content: Any, place: Place) -> None:
+        """Refuse dates and times, which no setting has."""
+        if isinstance(content, date | time):  # a datetime is a date
+            raise self.error(place, f"a date or time is no value of a study, got {content}", str(content))
+        parts = (
+            content.items() if isinstance(content, dict) else enumerate(content if isinstance(content, list) else ())
+        )
+        for key, value in parts:
+            self.refuse_dates(value, (*place, key))
 
     def refuse_foreign(self, top: Mapping[str, Any]) -> None:
         """Refuse what leads to code that is neither registered nor of an installed package."""
@@ -380,6 +396,12 @@ class _Reader:
         if not tried and not shape:
             raise self.error(("tune",), 'tune tries nothing: give a setting a list of values, or shape = "grid"')
         by = self.parsed(("tune", "by"), lambda: Measure.parse(content["by"], kinds))
+        if all(term.sign > 0 and term.quantity in _LESS_IS_BETTER for term in by.terms):
+            raise self.error(
+                ("tune", "by"),
+                f"the greatest is chosen, and of {by.text} less is better: -{by.text} turns it round",
+                "by",
+            )
         return Tune(tried, bool(shape), tuning, by, how)
 
     def search(self, content: Mapping[str, Any]) -> Search:
@@ -403,6 +425,8 @@ class _Reader:
         """Return the values of a setting that are tried: those of a list, or a range."""
         place: Place = ("tune", name)
         if isinstance(given, list) and given:
+            if any(value in given[:number] for number, value in enumerate(given)):
+                raise self.error(place, f"{name} of tune has a value twice: {shown(given)}", name)
             return tuple(given)
         if not isinstance(given, dict):
             allowed = "a list of values to try" + (", or {from = ..., to = ...}" if how.how != "grid" else "")
@@ -424,8 +448,10 @@ class _Reader:
             place: Place = ("test", number)
             self.some(_Test, content, place)
             name, by = content["name"], content.get("by", "retention")
-            if not re.fullmatch(r"[\w.-]+", name):
-                raise self.error(place, f"a test needs a name of letters, digits, -, _ and .; got {shown(name)}")
+            if not _is_name(name):
+                raise self.error(
+                    place, f"a test needs a name of at most {_LONGEST} letters, digits, -, _ and .; got {shown(name)}"
+                )
             if name in [test.name for test in found]:
                 raise self.error((*place, "name"), f"two tests are named {name!r}")
             if by not in CURVES:
@@ -453,6 +479,14 @@ class _Reader:
         contrast = self.parsed((*place, "contrast"), lambda: Contrast.parse(said["contrast"], arms))
         measure = self.parsed((*place, "measure"), lambda: Measure.parse(said["measure"], kinds))
         expect = self.parsed((*place, "expect"), lambda: Expectation.parse(said["expect"]))
+        sides = [side for pair in contrast.comparisons for side in (pair.left, pair.right) if side is not None]
+        grouped = [side.label for side in sides if len(side.arms) > 1 and side.by == "best"]
+        if expect.sign < 0 and grouped:
+            message = (
+                f"{grouped[0]} is the arm with the greatest mean, and to be less than that is little: with < compare "
+                "with each, [A, B], or turn the measure round, -forgetting(x)"
+            )
+            raise self.error((*place, "expect"), message)
         if smallest is not None and expect.sign * (smallest - expect.margin) < 0:
             side = "above" if expect.sign > 0 else "below"
             message = (
@@ -509,3 +543,8 @@ def _error(path: Path, table: Table, place: Place, message: str, word: str) -> U
         below = table.text.splitlines()[first - 1 : last - 1]
         first = next((first + number for number, line in enumerate(below) if found.search(line)), first)
     return UserError(f"{path}:{first}: {clipped(message)}")
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a text can name a file in any folder."""
+    return re.fullmatch(r"[\w.-]+", text) is not None and text.strip(".") != "" and len(text) <= _LONGEST

@@ -85,7 +85,7 @@ def filled() -> Callable[[Study], Study]:
     def fill(study: Study) -> Study:
         for plan in study.plans:
             level = 0.9 if plan.arm.name == "gated_delta" else 0.5
-            for trial in study.trials(plan, {}):
+            for trial in study.trials(plan, study.tuning(plan).chosen or {}):
                 study.store.add(trial, result(trial, level))
         return study
 

@@ -115,6 +115,51 @@ def test_a_folder_that_is_no_report_is_refused(tmp_path: Path, report: Path) -> 
         check_report(report)
 
 
+def test_a_report_writes_over_nothing_else(made: Any, filled: Any, tmp_path: Path) -> None:
+    study = made()
+    register(study.file, study.folder, 0)
+    study = filled(study)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "pyproject.toml").write_text("x = 1")
+    with pytest.raises(UserError, match=r"home is no report of a study, and not empty \(it has pyproject\.toml\)"):
+        write_report(study, home)
+    assert [path.name for path in home.iterdir()] == ["pyproject.toml"]
+    with pytest.raises(UserError, match="is the study's own folder: --to needs another, such as "):
+        write_report(study, study.folder)
+    assert study.registration is not None
+    write_report(study, tmp_path / "report")
+    write_report(study, tmp_path / "report")  # its own
+    other = made(name="lost")
+    other.folder = tmp_path / "other"
+    with pytest.raises(UserError, match=r"has a report of another study, kept\.toml, not of 'lost'"):
+        write_report(filled(other), tmp_path / "report")
+    assert check_report(tmp_path / "report") > 100
+
+
+def test_a_look_before_all_seeds_are_there_is_exploratory(made: Any, filled: Any, tmp_path: Path) -> None:
+    study = filled(made())
+    more = made(('seeds = "0..2"', 'seeds = "0..3"'))
+    register(more.file, more.folder, 0)
+    write_report(more, tmp_path / "report", partial=True)
+    page = (tmp_path / "report" / "README.md").read_text()
+    assert "**Exploratory: of 4 seeds that were registered 3 have all arms so far.**" in page
+    assert "**Predictions and outcomes (exploratory)**" in page
+    assert study.folder == more.folder
+
+
+def test_the_page_has_the_sizes_of_what_tuning_chose(made: Any, filled: Any, tmp_path: Path) -> None:
+    tune = 'tune = {expansion = [2.0], seeds = [9], by = "return(far)"}\nseeds = '
+    write_report(filled(made(("seeds = ", tune))), tmp_path / "report")
+    arm = json.loads((tmp_path / "report" / "trials.json").read_text())["arms"]["gru"]
+    untuned = made(name="plain")
+    untuned.folder = tmp_path / "untuned"
+    write_report(filled(untuned), tmp_path / "plain")
+    plain = json.loads((tmp_path / "plain" / "trials.json").read_text())["arms"]["gru"]
+    assert (arm["expansion"], arm["tuned"], plain["expansion"]) == (2.0, {"expansion": "2.0"}, 1.0)
+    assert arm["parameters"] > plain["parameters"]
+
+
 def test_a_damaged_trials_json_is_named_with_its_entry(report: Path) -> None:
     path = report / "trials.json"
     whole = path.read_text()

@@ -110,6 +110,37 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
             "tune = {lrr = [1], seeds = [9], by = 'return(far)'}\nseeds = ",
             "3: no setting 'lrr'; did you mean 'lr'?",
         ),
+        (
+            "seeds = ",
+            "tune = {lr = [1e-3, 2e-3], seeds = [9], by = 'area(rho1, far, 5:6)'}\nseeds = ",
+            "3: test 'far' has no lags within 5:6: it has 1, 2-3, 4-7, ...",
+        ),
+        (
+            '"gru"]',
+            '{name = "gru", memory = "gru", lr = 1e-4}]\ntune = {lr = [1e-3, 2e-3], seeds = [9], by = "return(far)"}',
+            "4: arm 'gru' sets lr, which tune tries in every arm: one of the two",
+        ),
+        (
+            "seeds = ",
+            'tune = {segment = {from = 8.0, to = 16.0}, search = "random", samples = 3, seeds = [9], '
+            'by = "return(far)"}\nseeds = ',
+            "3: segment has no values between 8.0 and 16.0: two integers make a range of such",
+        ),
+        (
+            "seeds = ",
+            "size = {parameters = 6000, tolerance = 0.02}\n"
+            'tune = {expansion = [8.0, 9.0], seeds = [9], by = "return(far)"}\nseeds = ',
+            "4: with expansion=8.0 arm 'gated_delta' has ",
+        ),
+        ("evaluation_lives = 4", "evaluation_lives = 0", "4: arm 'gated_delta': evaluation_lives must be positive"),
+        (
+            'name = "far"\ntimes = 2\n\n[[hypothesis]]\nid = "H1"\nsays = "the delta rule keeps more"\n'
+            'contrast = "gated_delta - gru"\nmeasure = "area(rho1, far, 2:7)"',
+            'name = "far"\nby = "interference"\nmost = 64\n\n[[hypothesis]]\nid = "H1"\nsays = "more"\n'
+            'contrast = "gated_delta - gru"\nmeasure = "area(left, far, 65:256)"',
+            "15: test 'far' ends after 64 steps, before 65:256: most = ...",
+        ),
+        ("times = 2", "times = 2\nseed = 7", "9: seed is the study's own and cannot be set here"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(made: Any, old: str, new: str, said: str) -> None:
@@ -118,6 +149,46 @@ def test_what_is_wrong_is_told_with_its_line(made: Any, old: str, new: str, said
         _ = made((old, new)).plans
     assert str(raised.value).startswith(f"{path}:{said}")
     assert "\n" not in str(raised.value)
+
+
+def test_numbers_of_the_matrix_need_evaluations(made: Any) -> None:
+    changes = [
+        ('name = "far"\ntimes = 2', 'name = "whole"\nby = "training"'),
+        ("area(rho1, far, 2:7)", "forgetting(whole)"),
+    ]
+    assert made(*changes).plans
+    off = made(*changes, ("evaluation_lives = 4", 'evaluation_lives = 4, evaluate_every = "off"'))
+    with pytest.raises(UserError, match=r"kept\.toml:14: forgetting\(whole\) needs evaluations: evaluate_every is off"):
+        _ = off.plans
+
+
+def test_what_is_tuned_is_what_is_trained(made: Any) -> None:
+    tune = 'tune = {key_dim = [4, 8], expansion = [1, 2], seeds = [9], by = "area(rho1, far, 2:7)"}\nseeds = '
+    study = made(("seeds = ", tune), ('"gru"', '{name = "gru", memory = "gla"}'))
+    choices = study.tuning(study.plans[0]).choices
+    trained = [(one.trials[0].settings["memory_options"], one.trials[0].settings["expansion"]) for one in choices]
+    assert trained == [(("key_dim=4",), 1), (("key_dim=4",), 2), (("key_dim=8",), 1), (("key_dim=8",), 2)]
+    assert len({one.trials[0].run for one in choices}) == 4
+    small, large = (study.tuned(study.plans[0], one.settings) for one in (choices[0], choices[3]))
+    for plan in (small, large):
+        env = make_env(plan.config, num_envs=1)
+        agent = make_agent(plan.config, env)
+        assert plan.parameters == sum(p.numel() for p in agent.parameters())
+        assert plan.state_bytes == agent.backbone.state_bytes
+    assert small.state_bytes < study.plans[0].state_bytes
+
+
+def test_one_value_of_tuning_is_what_every_arm_has(made: Any) -> None:
+    study = made(("seeds = ", 'tune = {lr = [7e-4], seeds = [9], by = "area(rho1, far, 2:7)"}\nseeds = '))
+    for plan in study.plans:
+        tuning = study.tuning(plan)
+        assert (tuning.ended, tuning.chosen, tuning.choices) == (True, {"lr": 7e-4}, ())
+        assert study.trials(plan, tuning.chosen)[0].settings["ppo"]["lr"] == 7e-4
+
+
+def test_arms_of_other_lives_are_told(made: Any) -> None:
+    study = made(('"gru"]', '{name = "gru", cues = 5, num_envs = 8}]'))
+    assert "arms differ in stream_options, num_envs: their lives are not paired" in unequal(study.plans, 0.0)
 
 
 def test_a_budget_that_no_shape_meets_names_the_nearest(made: Any) -> None:

@@ -69,6 +69,28 @@ def test_a_line_that_was_cut_off_is_dropped(made: Any) -> None:
     assert store.index.read_text().endswith("}\n")
 
 
+def test_an_index_whose_head_was_cut_off_begins_anew(made: Any) -> None:
+    study = made()
+    trial = first_trial(study)
+    study.store.folder.mkdir(parents=True)
+    study.store.index.write_text('{"study": "ke')
+    store = Store(study.folder, "kept", "cued-recall")
+    assert len(store) == 0
+    store.add(trial, result(trial, 0.5))
+    assert len(Store(study.folder, "kept", "cued-recall")) == 1
+
+
+def test_a_result_whose_rows_are_lost_counts_as_none(made: Any) -> None:
+    study = made()
+    trial = first_trial(study)
+    found = study.store.add(trial, result(trial, 0.5))
+    (study.store.folder / f"{found.key}.parquet").unlink()
+    store = Store(study.folder, "kept", "cued-recall")
+    assert store.get(trial, any_code=True) is None
+    store.add(trial, result(trial, 0.5))
+    assert Store(study.folder, "kept", "cued-recall").get(trial) is not None
+
+
 def test_results_of_another_study_are_refused(made: Any) -> None:
     study = made()
     trial = first_trial(study)
@@ -87,19 +109,31 @@ def test_results_of_another_study_are_refused(made: Any) -> None:
 
 def test_a_registration_comes_before_the_first_trial(made: Any) -> None:
     study = made()
-    assert standing(study.file, None) == "exploratory: it was not registered"
+    assert standing(study.file, None, {}) == "exploratory: it was not registered"
     found, new = register(study.file, study.folder, 0)
     assert new
     assert found.sha256 == study.file.sha256
-    assert standing(study.file, read_registration(study.folder)) == ""
+    whole = {"gated_delta": (0, 1, 2), "gru": (0, 1, 2)}
+    for seeds in ({}, whole):
+        assert standing(study.file, read_registration(study.folder), seeds) == ""
+    assert standing(study.file, found, whole | {"gru": (0, 2)}) == (
+        "exploratory: of 3 seeds that were registered 2 have all arms so far"
+    )
     assert register(study.file, study.folder, 3) == (found, False)  # the same file
     changed = made(('expect = "> 0"', 'expect = "> 0.1"'))
-    assert standing(changed.file, found) == (
+    assert standing(changed.file, found, whole) == (
         f"exploratory: its file was changed after its registration on {found.date[:10]} (hypothesis)"
     )
     with pytest.raises(UserError, match="was registered as another file, and 3 of its trials have begun"):
         register(changed.file, changed.folder, 3)
     assert register(changed.file, changed.folder, 0)[1]  # nothing was run
+    (before,) = study.folder.glob("registered-*.json")
+    assert json.loads(before.read_text())["sha256"] == found.sha256
+    other = made(name="lost")
+    with pytest.raises(
+        UserError, match=r"registered\.json is of the study 'kept', not of 'lost': take another --output"
+    ):
+        register(other.file, other.folder, 0)
 
 
 def test_a_study_that_has_begun_cannot_be_registered(made: Any) -> None:

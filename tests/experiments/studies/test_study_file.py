@@ -111,6 +111,33 @@ WRONG = [
     ("smallest = 0.1", "smallest = -0.1", "30: the smallest effect of interest must lie above the margin -0.02"),
     ("smallest = 0.1", 'correct = "bonferroni"', "30: correct must be one of holm, none, got 'bonferroni'"),
     ("seeds = [1000]", "seeds = [1000", "14: no TOML: "),
+    ("cues = 4", "cues = 1979-05-27", "2: a date or time is no value of a study, got 1979-05-27"),
+    ("times = 4", "answers = [07:32:00]", "18: a date or time is no value of a study, got 07:32:00"),
+    ("cues = 4", 'stream = "doors"', "2: stream stands at the top of the file, or in an arm"),
+    (
+        'question = "Is it kept?"',
+        'question = "?"\nname = ".."',
+        "2: name must be at most 100 letters, digits, -, _ and .",
+    ),
+    (
+        'name = "far"',
+        f'name = "{"f" * 101}"',
+        "16: a test needs a name of at most 100 letters, digits, -, _ and .; got",
+    ),
+    ("lr = [1e-3, 2e-3]", "lr = [1e-3, 0.001]", "12: lr of tune has a value twice: "),
+    ("[gated_delta, gru]", "[gru, gru]", "27: a contrast makes each comparison once; got '[gru, gru] - "),
+    ("[gated_delta, gru]", "best(gru, gru)", "27: best(...) names each arm once; got 'best(gru, gru)'"),
+    ('">= -0.02"', '"> 1e999"', "29: the margin of expect must be finite, got '> 1e999'"),
+    (
+        'contrast = "[gated_delta, gru] - gated_delta/episode"\nmeasure = "area(rho1, far, 2:15)"\nexpect = ">= -0.02"',
+        'contrast = "best(gated_delta, gru)"\nmeasure = "area(rho1, far, 2:15)"\nexpect = "< 1"',
+        "29: best(gated_delta, gru) is the arm with the greatest mean, and to be less than that is little",
+    ),
+    (
+        'by = "area(rho1, evaluation, 2:3)"\n',
+        'by = "forgetting(whole)"\n[[test]]\nname = "whole"\nby = "training"\n',
+        "14: the greatest is chosen, and of forgetting(whole) less is better: -forgetting(whole) turns it round",
+    ),
 ]
 
 
@@ -133,6 +160,12 @@ def test_measures_are_added() -> None:
         (1, "return", None), (-1, "rho", (1, 3)), (1, "index", None),
     ]  # fmt: skip
     assert found.value(lambda term: {"return": 5.0, "rho": 2.0, "index": 1.0}[term.quantity]) == 4.0
+
+
+def test_a_minus_in_front_turns_a_measure_round() -> None:
+    found = Measure.parse("-forgetting(whole) + return(near)", {"near": "retention", "whole": "training"})
+    assert [(term.sign, term.quantity) for term in found.terms] == [(-1, "forgetting"), (1, "return")]
+    assert found.value(lambda term: {"forgetting": 5.0, "return": 2.0}[term.quantity]) == -3.0
 
 
 def test_contrasts_have_sides() -> None:
