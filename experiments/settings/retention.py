@@ -11,7 +11,8 @@ from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.arguments import parse
 from lifelong.experiments.runs.errors import UserError, check_fields
 from lifelong.experiments.runs.open_run import open_run
-from lifelong.experiments.runs.sizes import Count, Lives, Positive, Seed, Threads, Workers
+from lifelong.experiments.runs.sizes import Count, Lives, Seed, Threads, Workers
+from lifelong.schema import Within
 
 __all__ = ["RetentionConfig", "read"]
 
@@ -45,7 +46,7 @@ class RetentionConfig:
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     steps: Count | None = None
-    times: Positive = 16.0
+    times: Annotated[float, Within(above=0, most=1_000_000)] = 16.0
     lives: Lives | None = None
     carry: Carry | None = None
     actions: Actions = "drawn"

@@ -217,6 +217,8 @@ def _read(folder: Path) -> _Evidence:
     file, registration = read_study_file(files[0], trust=True), read_registration(folder)
     arms, trials = read_trials(folder / TRIALS, [arm.name for arm in file.arms])
     table = read_rows(folder / ROWS)
+    if missing := [name for name in ("arm", "seed", *COLUMNS) if name not in table]:
+        raise UserError(f"{folder / ROWS} has no rows of a study: it lacks {', '.join(missing)}")
     registered = ""
     if registration is not None:
         commit = f" at commit {registration.git[:12]}" if registration.git else ""

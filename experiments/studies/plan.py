@@ -54,6 +54,7 @@ _GRID = {"num_heads": (1, 2, 4, 8), "value_dim": (8, 16, 32, 64), "key_dim": (8,
 """Values of dials that are turned beside the first."""
 _SHAPES = 4  # that are tried by tuning
 _LARGEST = 2**14  # value of a dial
+_MOST_EXPANSION = 1024  # as `TrainConfig` has it
 _PROBES = 4  # values tried where one is none for this memory
 
 
@@ -566,9 +567,11 @@ def _with_parameters(config: TrainConfig, env: TaskStream, size: Size) -> TrainC
     least = _count(_agent(replace(config, expansion=1 / config.width), env))
     step = _count(_agent(replace(config, expansion=2 / config.width), env)) - least
     channels = max(1, 1 + round((size.parameters - least) / step))
+    widest = _MOST_EXPANSION * config.width
+    channels = min(channels, widest)
     met = least + (channels - 1) * step
     if abs(met - size.parameters) > size.tolerance * size.parameters:
-        what = "at least" if met > size.parameters else "nearest"
+        what = "at least" if met > size.parameters else "at most" if channels == widest else "nearest"
         raise UserError(
             f"the agent cannot have {size.parameters:,} parameters within {size.tolerance:.3g}: it has {what} {met:,} "
             f'(with {config.memory} {" ".join(config.memory_options)}); size = "any" in the arm leaves them as they are'

@@ -185,6 +185,10 @@ def test_a_damaged_trials_json_is_named_with_its_entry(report: Path) -> None:
     path.write_text(whole[:-9])
     with pytest.raises(UserError, match=r"trials\.json cannot be read: JSONDecodeError"):
         check_report(report)
+    path.write_text(whole)
+    pq.write_table(pa.table({"arm": ["gru"], "x": [1]}), report / "rows.parquet")
+    with pytest.raises(UserError, match=r"rows\.parquet has no rows of a study: it lacks seed, test, quantity, "):
+        check_report(report)
 
 
 def test_without_results_there_is_nothing_to_report(made: Any, tmp_path: Path) -> None:

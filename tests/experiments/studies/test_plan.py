@@ -107,6 +107,11 @@ def test_shapes_around_a_size_are_its_neighbours() -> None:
         ("seeds = ", "size = {parameters = 10}\nseeds = ", "5: arm 'gated_delta': the agent cannot have 10 parameters"),
         (
             "seeds = ",
+            "size = {parameters = 999_999_999_999}\nseeds = ",
+            "5: arm 'gated_delta': the agent cannot have 999,999,999,999 parameters within 0.02: it has at most 8",
+        ),
+        (
+            "seeds = ",
             "tune = {lrr = [1], seeds = [9], by = 'return(far)'}\nseeds = ",
             "3: no setting 'lrr'; did you mean 'lr'?",
         ),
