@@ -155,8 +155,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["train", "--resume", "runs/none"], "runs/none is no run: cannot read runs/none/config.json: No such file"),
         (["retention", "runs/none"], "runs/none is no run"),
         (["retention"], "missing: RUN (see lifelong retention --help)"),
-        (["retention", "runs/none", "--times", "-1"], "times must be positive: times=-1.0"),
-        (["retention", "runs/none", "--times", "nan"], "times must be positive: times=nan"),
+        (["retention", "runs/none", "--times", "-1"], "times must lie above 0 and be at most 1e+06: times=-1.0"),
+        (["retention", "runs/none", "--times", "nan"], "times must lie above 0 and be at most 1e+06: times=nan"),
     ],
 )
 def test_a_wrong_word_is_answered_in_one_line(words: list[str], reason: str, refused: Refused) -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -172,9 +173,18 @@ def test_probes_can_be_asked_greedily(learnt: Outcome) -> None:
     assert names == {"probe-2-4-cues-8-lives16", "probe-2-4-greedy-cues-8-lives16"}
 
 
-@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("times", -1.0), ("times", float("nan")), ("lives", 0)])
-def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"{name} must be positive: {name}={value}"):
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("steps", 0, "be positive"),
+        ("times", -1.0, "lie above 0 and be at most 1e+06"),
+        ("times", float("nan"), "lie above 0 and be at most 1e+06"),
+        ("times", 1e30, "lie above 0 and be at most 1e+06"),
+        ("lives", 0, "be positive"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(name: str, value: float, must: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{name} must {must}: {name}={value}")):
         RetentionConfig(Path("x"), **{name: value})  # type: ignore[arg-type]
 
 
