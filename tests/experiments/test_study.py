@@ -19,7 +19,7 @@ SMOKE = Path(__file__).resolve().parents[2] / "experiments" / "studies" / "smoke
 TINY = """\
 question = "Is it kept?"
 train = {cues = 3, size = 4, num_envs = 4, steps = 160, life_episodes = 8, segment = 8, width = 16, \
-evaluation_lives = 0}
+evaluation_lives = 2}
 seeds = "0..2"
 arms = ["none", "gru"]
 """
