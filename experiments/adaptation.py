@@ -34,6 +34,7 @@ from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
+from lifelong.experiments.runs.summary import chance_of
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.settings.adaptation import AdaptationConfig
 
@@ -98,7 +99,7 @@ def main(config: AdaptationConfig, console: Console | None = None) -> dict[Axis,
     if not rows:
         raise UserError(f"no episode ended within steps={steps}")
     axes: tuple[Axis, ...] = ("meetings", "steps")
-    chance = env.tasks[0].references.random
+    chance = chance_of(env)
     curves: dict[Axis, RewriteCurve] = {axis: rewrite_curve(rows, axis, chance) for axis in axes}
     usual = lives == (trained.evaluation_lives or trained.num_envs)
     name = report_name(

@@ -41,7 +41,7 @@ from lifelong.experiments.runs.machine_limits import check_threads
 from lifelong.experiments.runs.open_run import open_run_as
 from lifelong.experiments.runs.progress import Progress
 from lifelong.experiments.runs.report_files import ReportFiles, report_name
-from lifelong.experiments.runs.summary import MEASURES
+from lifelong.experiments.runs.summary import MEASURES, chance_of
 from lifelong.experiments.runs.tensorboard import RunWriter
 from lifelong.experiments.settings.interference import LIVES, InterferenceConfig
 
@@ -100,7 +100,7 @@ def main(config: InterferenceConfig, console: Console | None = None) -> Interfer
         stream.close()
     if not rows["life"].size:
         raise UserError(f"there is nothing to ask: no task was met within before={before} steps, but perhaps the last")
-    curve = interference_curve(rows, "recall" if recalled else "index", env.tasks[0].references.random)
+    curve = interference_curve(rows, "recall" if recalled else "index", chance_of(env))
     name = report_name(
         f"interference-{config.by}-{config.most}",
         actions=config.actions,

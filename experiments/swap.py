@@ -9,6 +9,7 @@ host. The optimiser's state of a weight is kept with it. Lives begin anew, as on
 another. The old run stays unchanged.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from lifelong.experiments.runs.config import PPOOverrides, TrainConfig, with_hor
 from lifelong.experiments.runs.directory import check_parts, load_policy_tensors, parameter_names
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.facts import check_facts
+from lifelong.experiments.runs.new_run import replace_file
 from lifelong.experiments.runs.open_run import LAST, on_device, open_run
 from lifelong.experiments.runs.presets import preset
 from lifelong.experiments.runs.trainer import Trainer
@@ -104,6 +106,10 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
             moved |= {f"{name}.{entry}": value for name in names if report.kept.get(name) == old}
         restore_optimizer(training.learner.optimizer, moved, names)
         training.checkpoint()
+    path = changed.run / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["swapped"] = {"run": str(config.run), "step": facts["steps"], "memory": trained.memory}
+    replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
     console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}{with_trust(changed)}", soft_wrap=True)

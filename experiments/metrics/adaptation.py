@@ -39,7 +39,7 @@ def median_recovery(times: list[int | None], lengths: list[int]) -> float:
 
     Args:
         times: of the visits; None is censored.
-        lengths: of the visits, at which a time that is None was censored.
+        lengths: the largest times that could have been seen in them, at which None was censored.
 
     Source: Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452.
     """

@@ -24,7 +24,8 @@ def forward_transfer_auc(rows: Rows, reference: Rows, task: int, *, stretches: i
     Of several seeds, join the runs (`join_runs`): the ratio is of the means over seeds. Average it over tasks.
 
     Args:
-        rows: of a run in training: `step`, `task`, `visit`, `success`, and `normalised` where success is not known.
+        rows: of a run in training: `step`, `life`, `task`, `visit`, `success`, and `normalised` where success is not
+            known.
         reference: the same of the run that trained this task only, with as many lives.
         task: its number.
         stretches: equal parts of the steps, in each of which success is a mean over episodes.
@@ -82,10 +83,21 @@ def _score(rows: Rows, mine: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _block(rows: Rows, task: int) -> tuple[int, int]:
-    """Return the steps between which a task is trained for the first time: from the last episode before it."""
-    first = (rows["task"] == task) & (rows["visit"] == 0)
+    """Return the steps between which a task is trained for the first time: from the last episode before it.
+
+    Visits are counted in each life: first visits of lives that begin after one has left the task are later ones.
+    """
+    step, life, its = rows["step"], rows["life"], rows["task"] == task
+    first = its & (rows["visit"] == 0)
     if not first.any():
         raise ValueError(f"there are no rows of a first visit to task {task}")
-    begun = rows["step"][first].min()
-    before = rows["step"][(rows["task"] != task) & (rows["step"] < begun)]
-    return int(before.max()) if before.size else 0, int(rows["step"][first].max())
+    begun = step[first].min()
+    lives, of = np.unique(life, return_inverse=True)
+    born, entered = (np.full(lives.size, np.iinfo(np.int64).max) for _ in range(2))
+    np.minimum.at(born, of, step)
+    np.minimum.at(entered, of[first], step[first])
+    left = step[~its & (step > entered[of])]
+    if left.size:
+        first &= born[of] <= left.min()
+    before = step[~its & (step < begun)]
+    return int(before.max()) if before.size else 0, int(step[first].max())

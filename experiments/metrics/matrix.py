@@ -23,7 +23,6 @@ __all__ = [
     "forward_transfer",
     "intransigence",
     "isolated_forgetting",
-    "learnt_at",
     "performance_matrix",
     "transfer_at_boundaries",
     "zero_shot_transfer",
@@ -100,30 +99,14 @@ def forward_transfer(R: Matrix, start: NDArray[Any], blocks: NDArray[Any] | None
     return _mean(R[np.asarray(blocks)[later] - 1, later] - np.asarray(start)[later])
 
 
-def learnt_at(rows: Rows, chunk: int) -> dict[int, tuple[int, int]]:
-    """Return when each task was learnt: the end of the first stretch that it had most steps of, the begin of the last.
-
-    So an evaluation in the stretch of a change of task, or at its edges, came after the one and before the other.
-
-    Args:
-        rows: of training: `step`, `task`, `length`.
-        chunk: environment steps of a stretch.
-    """
-    tasks, j = np.unique(rows["task"], return_inverse=True)
-    stretches, k = np.unique((rows["step"] - 1) // chunk, return_inverse=True)
-    count = np.bincount(k * tasks.size + j, rows["length"], minlength=stretches.size * tasks.size)
-    most = tasks[count.reshape(stretches.size, tasks.size).argmax(1)] if stretches.size else tasks[:0]
-    its = {int(task): stretches[most == task] * chunk for task in np.unique(most)}
-    return {task: (int(begins[0]) + chunk, int(begins[-1]) + 1) for task, begins in its.items()}
-
-
 def transfer_at_boundaries(
     steps: NDArray[np.int64], tasks: NDArray[np.int64], R: Matrix, learnt: Mapping[int, Sequence[int]]
 ) -> dict[str, float]:
     """Return `backward` and `forward` transfer of tasks that were evaluated whenever the task changed.
 
-    Tasks that were not learnt do not count. Forward transfer needs the untrained agent's scores; what is of no task is
-    left out.
+    Tasks that were not learnt do not count, nor those whose evaluation was left out: that after a task's last block,
+    before the next is learnt, of backward transfer; that before its first, of forward transfer. Forward transfer needs
+    the untrained agent's scores; what is of no task is left out.
 
     Args:
         steps: [K] of training; the first may be 0, the untrained agent.
@@ -139,9 +122,16 @@ def transfer_at_boundaries(
     first, last = np.array([learnt[task] for task in tasks[chosen].tolist()]).T
     after, start = R[baseline:, chosen], R[0, chosen]
     begins, ends = (np.searchsorted(blocks, at, side="right") for at in (first, last))
-    found = {"backward": backward_transfer(after, np.minimum(ends, blocks.size - 1))}
+    ends = np.minimum(ends, blocks.size - 1)
+    late = np.array([bool(((last > one) & (last < blocks[end])).any()) for one, end in zip(last, ends, strict=True)])
+    found = {"backward": backward_transfer(after[:, ~late], ends[~late])} if not late.all() else {}
     if baseline:
-        found["forward"] = forward_transfer(after, start, begins)
+        before = [blocks[max(begin - 1, 0)] for begin in begins]
+        early = np.array([bool(((first > e) & (first < one)).any()) for one, e in zip(first, before, strict=True)])
+        early &= begins > 0
+        found |= (
+            {"forward": forward_transfer(after[:, ~early], start[~early], begins[~early])} if not early.all() else {}
+        )
     return {name: value for name, value in found.items() if not np.isnan(value)}
 
 

@@ -77,14 +77,16 @@ def median_episodes_to_recover(rows: Rows) -> float:
         rows: `life`, `episode`, `task`, `return`, `normalised`, `success`, of lives in training.
 
     Returns:
-        Kaplan-Meier's median: a visit that ends before counts as longer than it was. NaN if no task changes.
+        Kaplan-Meier's median: a visit of n episodes in which none of the n - w + 1 means is enough takes longer than
+        n - w. NaN if no task changes, or no visit after a change has w episodes.
     """
-    times, lengths = [], []
+    times, seen = [], []
     for _, visits in _lives(rows):
         for (_, before), (_, after) in pairwise(visits):
-            times.append(recovery_time(after, _target(before), WINDOW))
-            lengths.append(after.size)
-    return median_recovery(times, lengths) if times else float("nan")
+            if after.size >= WINDOW:
+                times.append(recovery_time(after, _target(before), WINDOW))
+                seen.append(after.size - WINDOW)
+    return median_recovery(times, seen) if times else float("nan")
 
 
 def savings_of_last_visit(rows: Rows) -> float:
@@ -94,24 +96,24 @@ def savings_of_last_visit(rows: Rows) -> float:
         rows: as of `median_episodes_to_recover`.
 
     Returns:
-        At most 1; negative if the last visit takes longer. NaN if no task is visited twice, or fewer than half of the
-        visits reach what the first ended with, or the first needs no episode.
+        At most 1; negative if the last visit takes longer. NaN if no task is visited twice for w episodes or more, or
+        fewer than half of the visits reach what the first ended with, or the first needs no episode.
     """
-    first, last, first_lengths, last_lengths = [], [], [], []
+    first, last, first_seen, last_seen = [], [], [], []
     for _, visits in _lives(rows):
         of_task: dict[int, list[NDArray[np.float64]]] = {}
         for task, score in visits:
             of_task.setdefault(task, []).append(score)
         for one in of_task.values():
-            if len(one) > 1:
+            if len(one) > 1 and min(one[0].size, one[-1].size) >= WINDOW:
                 target = _target(one[0])
                 first.append(recovery_time(one[0], target, WINDOW))
                 last.append(recovery_time(one[-1], target, WINDOW))
-                first_lengths.append(one[0].size)
-                last_lengths.append(one[-1].size)
+                first_seen.append(one[0].size - WINDOW)
+                last_seen.append(one[-1].size - WINDOW)
     if not first:
         return float("nan")
-    before, again = median_recovery(first, first_lengths), median_recovery(last, last_lengths)
+    before, again = median_recovery(first, first_seen), median_recovery(last, last_seen)
     return savings(before, again) if 0 < before < np.inf and again < np.inf else float("nan")
 
 

@@ -44,7 +44,7 @@ def comparisons_table(part: Part) -> Table | None:
             pairs = _pairs(first, second, value)
             if len(pairs) < _LEAST:
                 continue
-            difference = over_seeds([float(a - b) for a, b in pairs])
+            difference = over_seeds([float(a - b) for a, b in pairs], groups=False)
             better = probability_of_improvement(pairs[:, :1], pairs[:, 1:])
             lines.append([first.name, second.name, name, f"{len(pairs)}", difference.label(), f"{better:.2f}"])
             p.append(_p_value(pairs[:, 0] - pairs[:, 1]))
@@ -54,7 +54,8 @@ def comparisons_table(part: Part) -> Table | None:
     caption = (
         "Comparison of agents: mean of the first less the second over the seeds that both have, with its 95 % interval "
         "over these pairs; P(improvement) is that a seed of the first is better than one of the second "
-        "(arXiv 2108.13264); p is of the paired t test, adjusted by Holm over the lines of this table."
+        "(arXiv 2108.13264); p is of the paired t test, of the sign test where all differences are equal, adjusted by "
+        "Holm over the lines of this table."
     )
     heading = ("first", "second", "measure", "seeds", "first less second", "P(improvement)", "p (Holm)")
     return Table(heading, tuple(cells), caption, text_columns=3)
@@ -68,8 +69,8 @@ def _pairs(first: Agent, second: Agent, value: Callable[[Measured], float]) -> S
 
 
 def _p_value(difference: Scores) -> float:
-    """Return the two-sided p value of a mean of 0; where all differences are equal, 1 if they are 0, else 0."""
-    if np.ptp(difference) == 0.0:
-        return 1.0 if difference[0] == 0.0 else 0.0
+    """Return the two-sided p value of a mean of 0; where all n differences are equal, of the sign test, 2^(1 - n)."""
+    if np.ptp(difference) <= 1e-12 * float(np.abs(difference).max()):
+        return 1.0 if float(difference.mean()) == 0.0 else 2.0 ** (1 - difference.size)
     t = float(difference.mean()) / (float(difference.std(ddof=1)) / math.sqrt(difference.size))
     return float(2.0 * special.stdtr(difference.size - 1, -abs(t)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lifelong.envs import TaskStream
@@ -12,8 +13,9 @@ from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.gain import scores
 from lifelong.experiments.metrics.matrix import performance_matrix
 from lifelong.experiments.metrics.practice_and_load import Surface
+from lifelong.experiments.metrics.rows import Rows
 from lifelong.experiments.reports.run import Run, RunError, read_rows
-from lifelong.experiments.runs.episodes import FROZEN, Mode
+from lifelong.experiments.runs.episodes import FROZEN, Mode, read_episodes
 from lifelong.experiments.runs.summary import Summary, summarise
 from lifelong.experiments.runs.surface import surface_of
 
@@ -127,6 +129,10 @@ def measure(run: Run, part: str, env: TaskStream) -> Measured:
     rows, notes = read_rows(folder, mode, expected)
     if rows["task"].max() >= len(env.tasks):
         raise RunError(f"its rows name task {rows['task'].max()}, its stream has {len(env.tasks)} tasks now")
+    if part in (EVALUATED, EVALUATED_GREEDY):
+        _check_evaluated(run, rows)
+    elif part != TRAINED:
+        _check_names(folder, mode, env)
     summary = summarise(rows, env, "greedy" if mode == "greedy" or "greedy" in part.split("-") else "drawn")
     if part == EVALUATED and _has_greedy(folder):
         try:
@@ -139,6 +145,38 @@ def measure(run: Run, part: str, env: TaskStream) -> Measured:
         nothing = RetentionCurve(summary.curve.measure, (), (), (), (), (), reason=reason)
         summary = replace(summary, first=nothing)
     return Measured(run, part, summary, surface_of(rows, env), notes)
+
+
+def _check_evaluated(run: Run, rows: Rows) -> None:
+    """Refuse rows of an agent that went on to learn: of a run that was given more steps, not evaluated since.
+
+    Raises:
+        RunError: with both steps.
+    """
+    then = int(rows["train_step"].max())
+    if run.facts and then >= 0 and then != run.steps:
+        raise RunError(
+            f"evaluated after {then:,} of its {run.steps:,} steps: lifelong train --resume {run.folder} evaluates it"
+        )
+
+
+def _check_names(folder: Path, mode: Mode, env: TaskStream) -> None:
+    """Refuse rows of a report whose tasks are not those of training, which it may have lived in another stream.
+
+    Raises:
+        RunError: with the first task that is another.
+    """
+    try:
+        found = read_episodes(folder, [mode], ["task", "task_name"])
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise RunError(f"its rows cannot be read: {error}") from error
+    numbers, first = np.unique(found["task"], return_index=True)
+    for number, name in zip(numbers.tolist(), found["task_name"][first].tolist(), strict=True):
+        if name not in ("", f"task {number}", env.tasks[number].name):  # the second where nobody named it
+            raise RunError(
+                f"its task {number} is {name!r}, that of training {env.tasks[number].name!r}: it was lived in another "
+                f"stream, and its own page has its numbers ({folder})"
+            )
 
 
 def measure_matrix(run: Run, env: TaskStream) -> Matrix | None:

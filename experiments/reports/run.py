@@ -34,6 +34,9 @@ _OF_THE_STREAM = (
 )  # fmt: skip
 
 
+_DESCENT = ("forked", "swapped")  # entries of config.json that say what a run's agent was before
+
+
 class RunError(ValueError):
     """Part of a run cannot be used; says what and why."""
 
@@ -50,6 +53,7 @@ class Run:
         stream: settings of the stream by name; a stream file is named as the user wrote it, with its content's hash.
         facts: of the checkpoint; empty without one.
         notes: what is to be said of it.
+        descent: the run and step that it was forked or swapped from, in words; empty of one that began anew.
     """
 
     folder: Path
@@ -59,6 +63,7 @@ class Run:
     stream: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    descent: str = ""
 
     @property
     def name(self) -> str:
@@ -88,6 +93,8 @@ class Run:
         kept = {name: v for name, v in settings.items() if name not in (*_OF_NO_AGENT, *_OF_THE_STREAM)}
         if self.facts:
             kept["steps"] = self.steps if self.finished else f"{self.steps:,} of {self.config.steps:,}"
+        if self.descent:
+            kept["from"] = self.descent
         return kept | ppo
 
 
@@ -125,7 +132,8 @@ def read_run(folder: Path, *, trust: bool = False) -> Run:
     notes += [f"a table of its training is damaged: {name}" for name in _damaged(folder)]
     if (folder / "crash.json").exists() and not run.finished:
         notes.append("its environment broke; crash.json says how")
-    return Run(run.folder, config, run.origin, run.sha256, stream, facts, tuple(notes))
+    descent = next((f"{Path(of['run']).name} at {of['step']:,}" for of in map(content.get, _DESCENT) if of), "")
+    return replace(run, notes=tuple(notes), descent=descent)
 
 
 def read_rows(folder: Path, mode: Mode, expected: int | None = None) -> tuple[Rows, tuple[str, ...]]:

@@ -27,6 +27,7 @@ __all__ = ["FEW", "OverSeeds", "over_seeds"]
 FEW = 10
 """Seeds below which the points are shown."""
 _LEAST = 3  # for an interval
+_BEYOND = 0.5  # of 0 and 1, where normalised scores still lie
 _NAN = float("nan")
 
 
@@ -66,12 +67,13 @@ class OverSeeds:
         return " ".join("-" if math.isnan(point) else f"{point:.{digits}f}" for point in self.points)
 
 
-def over_seeds(points: Sequence[float], most: float = math.inf) -> OverSeeds:
+def over_seeds(points: Sequence[float], most: float = math.inf, *, groups: bool = True) -> OverSeeds:
     """Return what may be said of a number over seeds.
 
     Args:
         points: of each seed; NaN where it has none.
         most: largest value there can be, where an interval is cut.
+        groups: whether they are scores, which may fall in two groups; not of differences.
     """
     values = np.asarray(points, np.float64)
     given = tuple(map(float, values))
@@ -83,7 +85,7 @@ def over_seeds(points: Sequence[float], most: float = math.inf) -> OverSeeds:
     if values.size < _LEAST:
         said = "one seed: no interval" if values.size == 1 else f"{values.size} seeds: too few for an interval"
         return OverSeeds(given, mean, reason=said)
-    if off := _took_off(values):
+    if groups and (off := _took_off(values)):
         iqm = float(interquartile_mean(values))
         said = f"{off} of {values.size} seeds took off, the others stayed behind: no interval; IQM {iqm:.3f}"
         return OverSeeds(given, mean, reason=said)
@@ -98,8 +100,11 @@ def over_seeds(points: Sequence[float], most: float = math.inf) -> OverSeeds:
 def _took_off(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> int:
     """Return how many of the values are above a gap that parts them in two groups; 0 if nothing does.
 
-    A gap parts them if it is at least 0.3 wide and more than half of the way from the least to the greatest.
+    A gap parts them if it is at least 0.3 wide and more than half of the way from the least to the greatest, of scores
+    from 0, nothing, to 1, all: of returns nobody knows what is wide.
     """
+    if values.min() < -_BEYOND or values.max() > 1 + _BEYOND:
+        return 0
     ordered = np.sort(values)
     gaps = np.diff(ordered)
     widest = int(gaps.argmax())

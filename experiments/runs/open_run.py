@@ -36,12 +36,19 @@ class _Forked(TypedDict):
     slots: list[Annotated[int, Within(0)]]
 
 
+class _Swapped(TypedDict):
+    run: str
+    step: Annotated[int, Within(0)]
+    memory: str
+
+
 class _Config(TypedDict, total=False):
     format: Required[Annotated[int, Within(1)]]
     config: Required[dict[str, Any]]
     origin: dict[str, Any] | None
     changes: list[dict[str, Any]]
     forked: _Forked
+    swapped: _Swapped
     learning_rate: list[tuple[Annotated[int, Within(0)], Annotated[float, Within(0.0, 1.0)], Annotated[int, Within(0)]]]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lifelong.envs.stream_file import is_stream_file
 from lifelong.experiments.runs.code_version import changed_since
 from lifelong.experiments.runs.config import TrainConfig
-from lifelong.experiments.runs.episodes import FROZEN
+from lifelong.experiments.runs.episodes import FROZEN, read_episodes
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.open_run import open_run
@@ -65,8 +65,10 @@ def _is_finished(config: TrainConfig, folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     mode = FROZEN["greedy" if config.actions == "greedy" else "drawn"]  # with both, drawn ones are written last
-    evaluated = not config.evaluation_lives or any((folder / "episodes").glob(f"{mode}-*.parquet"))
-    return bool(steps >= (config.steps or 0)) and evaluated
+    if steps < (config.steps or 0) or not config.evaluation_lives:
+        return bool(steps >= (config.steps or 0))
+    then = read_episodes(folder, [mode], ["train_step"])["train_step"]
+    return bool(then.size and then.max() in (-1, steps))  # with more steps, the agent is evaluated anew
 
 
 def _other_stream(asked: TrainConfig, found: TrainConfig) -> list[str]:

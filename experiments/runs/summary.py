@@ -20,6 +20,7 @@ from lifelong.experiments.runs.task_table import show_tasks
 __all__ = [
     "MEASURES",
     "Summary",
+    "chance_of",
     "first_exposure",
     "recent_scalars",
     "retention_of",
@@ -80,6 +81,12 @@ class Summary:
     greedy_return: float = math.nan
 
 
+def chance_of(env: TaskStream) -> float:
+    """Return the random policy's mean return in the first task that knows it, as tasks with drifts do not; else NaN."""
+    known = (task.references.random for task in env.tasks)
+    return next((random for random in known if not math.isnan(random)), math.nan)
+
+
 def retention_of(
     rows: Rows, env: TaskStream, *, where: NDArray[np.bool_] | None = None, exact: bool = False
 ) -> RetentionCurve:
@@ -97,8 +104,7 @@ def retention_of(
         return RetentionCurve(env.retention, (), (), (), (), (), reason="no episode has ended")
     references = [task.references for task in env.tasks]
     if env.retention == "recall":
-        chance = next((scores.random for scores in references if not math.isnan(scores.random)), math.nan)
-        return recall_curve(rows, chance, where=where, exact=exact)  # tasks with drifts have no references
+        return recall_curve(rows, chance_of(env), where=where, exact=exact)
     if env.retention == "index":
         random, oracle = min(r.random for r in references), max(r.oracle for r in references)
         return index_curve(rows, random=random, oracle=oracle, where=where, exact=exact)

@@ -24,7 +24,7 @@ from lifelong.experiments.adaptation import AdaptationConfig, main as adaptation
 from lifelong.experiments.interference import InterferenceConfig, main as interference
 from lifelong.experiments.metrics.curve import RetentionCurve
 from lifelong.experiments.metrics.interference import InterferenceCurve
-from lifelong.experiments.metrics.matrix import learnt_at, performance_matrix, transfer_at_boundaries
+from lifelong.experiments.metrics.matrix import performance_matrix, transfer_at_boundaries
 from lifelong.experiments.metrics.proportions import Shares
 from lifelong.experiments.metrics.rewrite import RewriteCurve
 from lifelong.experiments.metrics.rows import Rows, bin_edges
@@ -34,6 +34,7 @@ from lifelong.experiments.runs.actions import Actions
 from lifelong.experiments.runs.build_env import make_env
 from lifelong.experiments.runs.episodes import FROZEN, read_episodes
 from lifelong.experiments.runs.errors import UserError
+from lifelong.experiments.runs.facts import run_facts
 from lifelong.experiments.runs.matrix import matrix_scalars
 from lifelong.experiments.runs.open_run import open_run
 from lifelong.experiments.runs.summary import Summary, summarise
@@ -85,7 +86,8 @@ def measure_training(test: str, run: Path, *, trust: bool = False) -> dict[str, 
     config = open_run(run, trust).resolved()
     lived, evaluated = read_episodes(run, ["train"]), read_episodes(run, [config.evaluate_mode])
     at_boundaries = config.evaluate_every in ("auto", "boundary")
-    learnt = learnt_at(lived, (config.segment or 1) * (config.num_envs or 1)) if at_boundaries else {}
+    found = run_facts(run).get("learnt", {}) if at_boundaries else {}
+    learnt = {int(task): steps for task, steps in found.items()}
     return _columns(test, [*_of_visits(lived), *_of_matrix(evaluated, learnt)])
 
 

@@ -80,12 +80,13 @@ def _trials(config: BenchConfig) -> list[Trial]:
         Trial(task, agent, seed, config.steps or TASKS[task].steps, *where)
         for seed, task, agent in product(seeds, names, dict.fromkeys(config.agents))
     ]
-    for trial in trials:
-        steps = read_result(trial.path)["asked_steps"] if trial.path.exists() else trial.steps
-        if steps != trial.steps:
+    asked = {trial.task: trial.steps for trial in trials}
+    for path in sorted((config.output / "trials").glob("*.json")):  # other agents and seeds of these tasks too
+        there = read_result(path)
+        steps, wanted = there["asked_steps"], asked.get(there["task"])
+        if wanted is not None and steps != wanted:
             raise UserError(
-                f"{trial.path} is of steps={steps}, asked are steps={trial.steps}: take --steps {steps}, or another "
-                "--output"
+                f"{path} is of steps={steps}, asked are steps={wanted}: take --steps {steps}, or another --output"
             )
     return trials
 

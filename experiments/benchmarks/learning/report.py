@@ -107,10 +107,19 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def lines_of(results: Iterable[dict[str, Any]]) -> dict[str, list[Line]]:
-    """Return the results of every agent by task."""
+    """Return the results of every agent by task.
+
+    Raises:
+        UserError: if results of a task are of different steps; names two.
+    """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    asked: dict[str, dict[str, Any]] = {}
     for result in results:
         groups.setdefault((result["task"], result["agent"]), []).append(result)
+        first = asked.setdefault(result["task"], result)
+        if result["asked_steps"] != first["asked_steps"]:
+            one, other = (f"{x['agent']} seed {x['seed']} of {x['asked_steps']:,} steps" for x in (first, result))
+            raise UserError(f"results of {result['task']} are not comparable: {one}, {other}; give each an --output")
     found: dict[str, list[Line]] = {}
     for (task, agent), group in groups.items():
         ours = {} if agent in OTHERS else group[0].get("settings", {})

@@ -91,3 +91,15 @@ def test_what_does_not_fit_is_refused() -> None:
         area_under_success(RUN, 1, 0, 100)
     with pytest.raises(ValueError, match="forward transfer needs a success of every episode, or reference scores"):
         area_under_success({**RUN, "success": np.full(9, NAN)}, 1, 100, 300)
+
+
+def test_first_visits_of_lives_that_begin_later_are_no_first_training() -> None:
+    # two lives: tasks 0, 1, 0 and 1 in blocks of 1,000 steps; from the third on lives 2 and 3, whose visits begin at 0
+    def block(number: int, task: int, success: float, life: int) -> list[tuple[int, int, int, float, int]]:
+        return [(1000 * number + at, task, 0, success, life) for at in range(50, 1001, 50)]
+
+    parts = [*block(0, 0, 1.0, 0), *block(1, 1, 0.5, 1), *block(2, 0, 1.0, 2), *block(3, 1, 1.0, 3)]
+    parts += [(2000, 0, 0, 1.0, 1)]  # life 1 has left the task
+    run = table(*[part[:4] for part in parts]) | {"life": np.array([part[4] for part in parts])}
+    alone = table(*[(at, 1, 0, 0.5) for at in range(50, 2001, 50)])
+    assert forward_transfer_auc(run, alone, 1) == pytest.approx(0.0)

@@ -16,7 +16,6 @@ from lifelong.experiments.metrics.matrix import (
     forward_transfer,
     intransigence,
     isolated_forgetting,
-    learnt_at,
     performance_matrix,
     transfer_at_boundaries,
     zero_shot_transfer,
@@ -83,15 +82,18 @@ def test_transfer_of_blocks_that_come_again() -> None:
     assert math.isnan(forward_transfer(again, np.array([0.2, 0.05]), np.array([0, 0])))
 
 
-def test_when_tasks_were_learnt_is_read_from_rows() -> None:
-    # stretches of 10 steps: task 4 in the first two, 7 in the third (4 ends one episode there), 4 again in the sixth
-    rows = {
-        "step": np.array([5, 10, 20, 21, 30, 60]),
-        "task": np.array([4, 4, 4, 4, 7, 4]),
-        "length": np.array([5, 5, 10, 1, 9, 10]),
-    }
-    assert learnt_at(rows, 10) == {4: (10, 51), 7: (30, 21)}
-    assert learnt_at({name: column[:0] for name, column in rows.items()}, 10) == {}
+def test_a_boundary_whose_evaluation_was_left_out_counts_for_nobody() -> None:
+    # tasks 0, 1 and 2 in blocks of 100 steps, each known at the end of its own block only, and .2 before
+    learnt = {0: (1, 99), 1: (101, 199), 2: (201, 299)}
+    R = np.array([[0.0, 0.0, 0.0], [1.0, 0.2, 0.2], [0.0, 1.0, 0.2], [0.0, 0.0, 1.0]])
+    steps, tasks = np.array([0, 100, 200, 300]), np.arange(3)
+    whole = {"backward": pytest.approx(-1.0), "forward": pytest.approx(0.2)}
+    assert transfer_at_boundaries(steps, tasks, R, learnt) == whole
+    without_first = transfer_at_boundaries(np.delete(steps, 1), tasks, np.delete(R, 1, 0), learnt)
+    assert without_first == {"backward": pytest.approx(-1.0), "forward": pytest.approx(0.2)}  # of task 1, of task 2
+    without_second = transfer_at_boundaries(np.delete(steps, 2), tasks, np.delete(R, 2, 0), learnt)
+    assert without_second == {"backward": pytest.approx(-1.0), "forward": pytest.approx(0.2)}  # of task 0, of task 1
+    assert "backward" not in transfer_at_boundaries(steps[[0, 3]], tasks, R[[0, 3]], learnt)
 
 
 def test_transfer_at_boundaries_by_hand() -> None:

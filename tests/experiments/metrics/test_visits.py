@@ -55,6 +55,18 @@ def test_recovery_counts_the_episodes_until_nine_tenths_are_there_again() -> Non
     assert np.isnan(median_episodes_to_recover(lived((0, 0, ten))))
 
 
+def test_visits_too_short_to_tell_do_not_count_as_failures() -> None:
+    ten, five = [1.0] * 10, [1.0] * 5
+    assert np.isnan(median_episodes_to_recover(lived((0, 0, ten), (1, 0, five))))  # no mean of 8 was ever seen
+    assert median_episodes_to_recover(lived((0, 0, ten), (1, 0, five), (0, 1, [0.0] * 2 + ten))) == 2
+    # ten lives need six episodes; six of them end after nine, in which two means of 8 could be seen
+    parts = [lived((0, 0, [1.0] * 20), (1, 0, [0.0] * 6 + [1.0] * n), lives=m) for n, m in ((3, 6), (20, 4))]
+    parts[1]["life"] = parts[1]["life"] + 6
+    together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    assert median_episodes_to_recover(together) == 6
+    assert np.isnan(savings_of_last_visit(lived((0, 0, [0.0] * 20 + ten), (1, 0, ten), (0, 1, five))))
+
+
 def test_savings_are_the_part_of_the_episodes_that_a_later_visit_does_not_need() -> None:
     first = (0, 0, [0.0] * 20 + [1.0] * 8)
     other = (1, 0, [0.3] * 9)

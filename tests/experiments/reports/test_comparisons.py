@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lifelong.experiments.reports.comparisons import comparisons_table
+from lifelong.experiments.reports.comparisons import _p_value, comparisons_table
 from lifelong.experiments.reports.groups import group_runs
 from lifelong.experiments.reports.run import read_run
 
@@ -55,3 +55,9 @@ def test_two_seeds_in_common_are_not_compared(write_run: Write) -> None:
         write_run(f"gru-{seed}", seed=seed, rows=recall_rows(60.0, seed=seed), memory="gru")
         folder = write_run(f"none-{seed}", seed=seed + 1, rows=recall_rows(0.0, seed=seed), memory="none").parent
     assert compared(folder) == []
+
+
+def test_differences_that_are_all_equal_have_the_p_of_the_sign_test() -> None:
+    assert _p_value(np.array([0.25, 0.25, 0.25])) == 0.25
+    assert _p_value(np.array([0.9 - 0.7, 0.5 - 0.3, 0.2])) == 0.25  # but for rounding
+    assert _p_value(np.zeros(4)) == 1.0

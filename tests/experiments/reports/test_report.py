@@ -357,6 +357,32 @@ def test_a_report_of_retention_is_shown_on_demand(write_run: Write) -> None:
         main(ReportConfig((str(folder.parent),), report="frozen-1"))
 
 
+def test_an_evaluation_of_fewer_steps_is_not_of_this_agent(write_run: Write) -> None:
+    folder = write_run("extended", rows=recall_rows(40.0), steps=8192)  # its rows were written after 1,000 steps
+    write_run("whole", rows=recall_rows(40.0), seed=1)
+    text = report(folder.parent)[1]
+    assert "extended: left out of frozen agents in fresh lives: evaluated after 1,000 of its 8,192 steps: " in text
+
+
+def test_a_report_of_another_stream_is_not_measured_with_the_names_of_training(write_run: Write) -> None:
+    folder = write_run("a", rows=recall_rows(40.0))
+    with EpisodeLog(folder / "report" / "frozen-64", "frozen", tasks=["x", "y", "z", "w"]) as log:
+        log.append(recall_rows(40.0), 1000)
+    text = "".join(report(folder.parent, report="frozen-64")[:2])
+    assert "its task 0 is 'x', that of training 'cue 0': it was lived in another stream" in text
+
+
+def test_a_run_with_another_memory_than_it_began_with_is_another_agent(write_run: Write) -> None:
+    swapped = write_run("swapped", rows=recall_rows(40.0))
+    path = swapped / "config.json"
+    before = {"run": "runs/first", "step": 512, "memory": "gla"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"swapped": before}))
+    write_run("scratch", rows=recall_rows(40.0), seed=1)
+    head = report(swapped.parent)[0]
+    assert "gru from=first at 512" in head
+    assert "gru from=None" in head
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

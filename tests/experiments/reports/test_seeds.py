@@ -41,6 +41,18 @@ def test_a_few_seeds_have_a_t_interval_cut_at_the_most_there_can_be() -> None:
     assert cut.listed() == "0.962 0.983 0.996"
 
 
+@pytest.mark.parametrize(
+    "points", [[480.0, 481.0, 500.0], [-150.0, -151.0, -160.0], [203.1, 204.9, 209.0], [480.0, 485.0, 488.0, 500.0]]
+)
+def test_of_returns_nobody_knows_which_gap_parts_them(points: list[float]) -> None:
+    assert over_seeds(points).kind == "t"
+
+
+def test_differences_do_not_fall_in_groups() -> None:
+    assert over_seeds([0.0, 0.8, 0.9]).kind == ""
+    assert over_seeds([0.0, 0.8, 0.9], groups=False).kind == "t"
+
+
 def test_a_cut_never_leaves_a_seed_out() -> None:
     assert over_seeds([0.9, 1.05, 1.0], 1.0).high == 1.05
 
