@@ -54,8 +54,9 @@ class ActorCritic(TensorDictModuleBase):
         action_std: what the standard deviation of actions in a Box (before tanh) depends on: the `state`, or nothing
             (`free`: one learned number for each).
         initial_std: what it is at first.
-        heads: policy and value head: `one` of each for all tasks, or one of each per `task` (multi-head), which
-            observations must tell. Heads of other tasks get no gradients.
+        heads: policy and value head: `one` of each for all tasks, or weights of its own in each per `task` (multi-head;
+            biases, and deviations that depend on nothing, are those of all tasks), which observations must tell. Heads
+            of other tasks get no gradients.
         packed: whether all other weights are shared among tasks too (PackNet); see `packing.py`. It needs heads of
             tasks, and a memory without state.
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -124,7 +125,7 @@ class BoundPolicy:
         self._places = []
         for path, keys, array in _leaves(observation):
             shape = (len(array), self.length, *array.shape[1:])
-            record = np.empty(shape, narrow(array).dtype)
+            record = np.empty(shape, narrow(_as_declared(array, self.policy.encoder.space, keys)).dtype)
             self._observations[path] = torch.from_numpy(record)
             self._places.append((path, keys, record, self._entries.get(path)))
         working = self.policy.backbone.working
@@ -164,6 +165,20 @@ def record_masks(steps: TensorDict, masks: list[Tensor | None]) -> None:
     if given is not None:
         everything = torch.ones_like(given)
         steps["action_mask"] = torch.stack([everything if mask is None else mask for mask in masks], 1)
+
+
+def _as_declared(array: NDArray[Any], space: Any, keys: tuple[Any, ...]) -> NDArray[Any]:
+    """Return an entry of an observation as its space has it: whole numbers of a space of floats are floats too.
+
+    Args:
+        array: [B, ...] of the entry.
+        space: of the observation.
+        keys: that lead to the entry.
+    """
+    for key in keys:
+        space = space[key]
+    floats = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+    return array.astype(space.dtype) if floats and array.dtype.kind in "iub" else array
 
 
 def _leaves(tree: Any, path: Path = (), keys: tuple[Any, ...] = ()) -> Iterator[tuple[Path, tuple[Any, ...], Any]]:

@@ -42,6 +42,7 @@ class DistributedPPO(HelpedPPO):
     ) -> None:
         super().__init__(policy, config, generator)
         rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+        self._check_vtrace()
         if rank or ranks < 2:
             raise ValueError(f"this must be rank 0 of a group of two or more, got rank {rank} of {ranks}")
         if other := [parameter.device for parameter in self.parameters if parameter.device.type != "cpu"]:

@@ -31,10 +31,11 @@ Key = tuple[str, ...]
 
 
 class Part(NamedTuple):
-    """Request: the gradients of some lives."""
+    """Request: the gradients of some lives, and the seed of what is drawn for their entropy; -1 where nothing is."""
 
     lives: list[int]
     weight: float
+    seed: int = -1
 
 
 class Answer(NamedTuple):
@@ -89,6 +90,21 @@ class HelpedPPO(PPO):
     _helpers: list[Helper]
     _given: Given | None = None
 
+    @property
+    def _draws(self) -> bool:
+        """Whether entropies are those of a draw: of numbers, where there is an entropy bonus."""
+        numbers = self.policy.head.numbers
+        return self.config.entropy_coef > 0 and bool(numbers.squashed.size + numbers.free.size)
+
+    def _check_vtrace(self) -> None:
+        """Refuse V-trace, whose advantages are normalised over a minibatch, which no process sees whole.
+
+        Raises:
+            ValueError: if it is asked for.
+        """
+        if self.config.vtrace == "on":
+            raise ValueError("processes must be 1 with vtrace=on, whose advantages are normalised over all lives")
+
     def share(self, given: Given) -> None:
         """Hand a new segment to the helpers."""
         raise NotImplementedError
@@ -122,8 +138,10 @@ class HelpedPPO(PPO):
             self._given = given
         mine, *others = some.tensor_split(1 + len(self._helpers))
         asked = [(helper, part) for helper, part in zip(self._helpers, others, strict=True) if len(part)]
-        for helper, part in asked:
-            helper.ask(Part(part.tolist(), weight * len(part) / len(some)))
+        # of rank 0's random numbers, which a checkpoint holds: a run that is resumed draws the same
+        seeds = [int(torch.randint(2**31, ())) if self._draws else -1 for _ in asked]
+        for (helper, part), seed in zip(asked, seeds, strict=True):
+            helper.ask(Part(part.tolist(), weight * len(part) / len(some), seed))
         try:
             own = super().gradients(given, mine, weight * len(mine) / len(some))
         except BaseException:
@@ -132,8 +150,13 @@ class HelpedPPO(PPO):
                     helper.result()
             raise
         parts = [(len(mine), own.total.item(), own.means.tolist(), own.kl, own.ratio_error)]
-        for helper, part in asked:
-            parts.append((len(part), *helper.result()))
+        answers = [_caught(helper) for helper, _ in asked]  # all of them: none is left for the next question
+        for found in answers:
+            if isinstance(found, RuntimeError):
+                raise found
+        for (helper, part), found in zip(asked, answers, strict=True):
+            assert not isinstance(found, RuntimeError)  # noqa: S101  raised above
+            parts.append((len(part), *found))
             for parameter, gradient in zip(self.parameters, helper.gradients(), strict=True):
                 if parameter.grad is not None:
                     parameter.grad += gradient
@@ -147,6 +170,14 @@ class HelpedPPO(PPO):
         )
 
 
+def _caught(helper: Helper) -> tuple[float, list[float], float, float] | RuntimeError:
+    """Return what a helper found, or the error that it ended in."""
+    try:
+        return helper.result()
+    except RuntimeError as error:
+        return error
+
+
 def answer(learner: PPO, given: Given, part: Part) -> Answer:
     """Compute the gradients of some lives, in a helper, and leave them in the parameters' `grad`.
 
@@ -156,6 +187,8 @@ def answer(learner: PPO, given: Given, part: Part) -> Answer:
         part: that was asked for.
     """
     try:
+        if part.seed >= 0:
+            torch.manual_seed(part.seed)
         found = PPO.gradients(learner, given, torch.tensor(part.lives), part.weight)
     except Exception as error:  # noqa: BLE001  rank 0 says it
         last = traceback.extract_tb(error.__traceback__)[-1]

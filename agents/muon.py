@@ -57,13 +57,20 @@ class Muon(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` returned."""
         super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            if "step" in state:  # Adam's, which its fused kernel reads where the parameter is
+                state["step"] = state["step"].to(parameter.device, torch.float32)
         self._share()
 
 
 def hidden_matrices(policy: nn.Module) -> list[nn.Parameter]:
-    """Return the matrices of a policy whose inputs and outputs are both hidden.
+    """Return the matrices of a policy whose inputs and outputs are both hidden: the weights of its linear layers.
+
+    Filters, decays and biases may have two axes too; orthogonalised, all of them would become equally long.
 
     Args:
         policy: with `encoder` and `backbone`.
     """
-    return [x for name, x in policy.named_parameters() if x.ndim == 2 and name.startswith(_HIDDEN)]
+    linear = [(name, layer) for name, layer in policy.named_modules() if isinstance(layer, nn.Linear)]
+    matrices: dict[int, nn.Parameter] = {id(x): x for x in policy.parameters()}
+    return [matrices[id(layer.weight)] for name, layer in linear if f"{name}.".startswith(_HIDDEN)]

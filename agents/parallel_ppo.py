@@ -40,7 +40,8 @@ class ParallelPPO(HelpedPPO):
         processes: N, this one among them.
 
     Raises:
-        ValueError: if `processes` is below 2, the policy is not on the CPU, or this system has no `fork`.
+        ValueError: if `processes` is below 2, the policy is not on the CPU, this system has no `fork`, or V-trace is
+            asked for.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ParallelPPO(HelpedPPO):
             raise ValueError(f"processes must be 2 or more here, got {processes}; with one it is PPO")
         if not hasattr(os, "fork"):
             raise ValueError(f"processes must be 1 on {sys.platform}, which cannot fork, got {processes}")
+        self._check_vtrace()
         if any(parameter.device.type != "cpu" for parameter in self.parameters):
             raise ValueError(f"processes must be 1 where the policy is not on the CPU, got {processes}")
         for parameter in self.parameters:

@@ -170,6 +170,7 @@ class PPO:
         if config.ewc:
             self.consolidation = Consolidation(dict(policy.named_parameters()), config.ewc, config.ewc_decay)
         self.packnet = PackNet(policy, config, generator) if config.packnet else None
+        self._waits: tuple[Segment, Tensor] | None = None  # a task's end that PackNet has not answered
         device = self.parameters[0].device
         self._bf16 = config.precision == "bf16" and has_bf16(device)
         if config.precision == "bf16" and not self._bf16:
@@ -358,6 +359,14 @@ class PPO:
         if ending is not None and self.packnet.close(segment, ending):
             self.optimizer.state.clear()
         self.packnet.keep(segment)
+        self._waits = None
+
+    def _pack_what_waits(self) -> None:
+        """Give a task its weights that ended in a segment whose update was refused."""
+        if self.packnet is not None and self._waits is not None:
+            if self.packnet.close(*self._waits):
+                self.optimizer.state.clear()
+            self._waits = None
 
     def _begin_anew(self) -> None:
         """Set weights and moments back, if a boundary has begun and that is asked for."""
@@ -402,7 +411,10 @@ class PPO:
         ratio_error, acting = 0.0, None
         bound = config.target_kl or math.inf
         given = Given(batch, observation, segment.state, lr_fraction)
+        self._pack_what_waits()
         ending = self._observe_changes(segment, given)
+        if self.packnet is not None and ending is not None:
+            self._waits = segment, ending
         for some in self.minibatches(steps.shape[0]):
             found = self.gradients(given, some, bound=bound)
             if acting is None:  # no step was made: these weights acted

@@ -61,7 +61,8 @@ def clipped_losses(
         clip_epsilon: ε.
         entropy: whether the entropy is needed; else it is 0, and no random numbers are drawn for it.
     """
-    clipped = log_ratio.clamp(math.log1p(-clip_epsilon), math.log1p(clip_epsilon))
+    least = math.log1p(-clip_epsilon) if clip_epsilon < 1 else -math.inf  # r is positive anyway
+    clipped = log_ratio.clamp(least, math.log1p(clip_epsilon))
     gain = torch.minimum(log_ratio.exp() * advantage, clipped.exp() * advantage)
     return Losses(
         policy=-gain.mean(),

@@ -56,12 +56,18 @@ class TaskChanges:
             [B, T] which steps are of the task that ends, in lives that were not behind; None if no boundary begins.
 
         Raises:
-            ValueError: if there are other numbers of lives than before.
+            ValueError: if there are other numbers of lives than before, or a life changes more than once: only one
+                boundary is answered in an update.
         """
         changed = change.any(1)
         behind = torch.zeros_like(changed) if self.behind is None else self.behind.to(change.device)
         if len(behind) != len(changed):
             raise ValueError(f"segments must have as many lives as those before, {len(behind)}, got {len(changed)}")
+        if (most := int(change.sum(1).max())) > 1:
+            raise ValueError(
+                f"a life changed task {most} times in a segment of {change.shape[1]} steps: an update answers one "
+                "change, so segments must be shorter than the stay at a task"
+            )
         begins = bool((changed & ~behind).any())
         self.behind = ~changed if begins else behind & ~changed
         if not begins:

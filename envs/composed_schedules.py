@@ -8,7 +8,17 @@ import numpy as np
 from lifelong.envs.schedules import Block, Cyclic, Draw, History, Ints, Schedule, Sweep, check_positive
 from lifelong.registry import nearest
 
-__all__ = ["Held", "InSteps", "Order", "Paired", "bind_tasks", "changes_together", "counts_steps", "find_task"]
+__all__ = [
+    "Held",
+    "InSteps",
+    "Order",
+    "Paired",
+    "bind_tasks",
+    "changes_together",
+    "counts_steps",
+    "find_task",
+    "shortest_stay",
+]
 
 _OTHER = 2**32  # numbers from here on are drawn for the second of two schedules
 _MOST_NAMES = 40  # that an error lists
@@ -185,6 +195,22 @@ def changes_together(schedule: Schedule) -> bool:
         parts = [part for part in (schedule.tasks, schedule.kinds) if not _is_constant(part)]
         return bool(parts) and all(changes_together(part) for part in parts)
     return isinstance(schedule, InSteps) and not _is_constant(schedule.schedule)
+
+
+def shortest_stay(schedule: Schedule, tasks: int) -> int | None:
+    """Return the fewest steps, of all lives together, between two changes; None unless steps of all are counted.
+
+    Args:
+        schedule: of a stream.
+        tasks: how many it has.
+    """
+    if isinstance(schedule, Paired):
+        stays = [shortest_stay(part, tasks) for part in (schedule.tasks, schedule.kinds) if not _is_constant(part)]
+        return min((stay for stay in stays if stay is not None), default=None)
+    inner = schedule.schedule if isinstance(schedule, InSteps) else None
+    if isinstance(inner, Sweep):
+        return inner.episodes // max(tasks - 1, 1)
+    return inner.episodes if isinstance(inner, Block | Cyclic | Order) else None
 
 
 def _is_constant(schedule: Schedule) -> bool:

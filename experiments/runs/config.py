@@ -220,8 +220,8 @@ class TrainConfig:
             bounds are not within [-1, 1] (auto), all (on), none (off).
         action_std: what the standard deviation of continuous actions depends on: the `state`, or nothing (`free`).
         initial_std: what that deviation is at first, before tanh: small ones explore close to what is done already.
-        heads: policy and value head: `one` of each for all tasks, or one of each per `task` (multi-head), which
-            boundary=task_id tells.
+        heads: policy and value head: `one` of each for all tasks, or weights of its own in each per `task` (multi-head;
+            biases, and deviations that depend on nothing, are those of all tasks), which boundary=task_id tells.
         paired_weights: whether each part of the agent (encoder, memory, MLPs, heads) draws its initial weights from
             random numbers of its own, so that agents of one seed that differ in one part begin alike in the others.
         preset: name of the preset that gives what is not said: a stream's, or a family's of environments, such as
@@ -481,6 +481,8 @@ def default_processes(config: TrainConfig) -> int:
     if (size := ranks().size) > 1:
         return size
     if (config.steps or 0) < _LONG or config.device != "cpu" or not hasattr(os, "sched_getaffinity"):
+        return 1
+    if config.learning.vtrace == "on":  # no process sees the lives whose advantages are normalised together
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES, lives_of_minibatch(config))
 

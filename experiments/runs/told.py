@@ -1,7 +1,7 @@
 """What a method of learning needs to be told of tasks, and whether it is."""
 
 from lifelong.envs import TaskStream
-from lifelong.envs.composed_schedules import changes_together
+from lifelong.envs.composed_schedules import changes_together, shortest_stay
 from lifelong.experiments.runs.config import TrainConfig
 from lifelong.experiments.runs.errors import UserError
 
@@ -43,4 +43,10 @@ def check_told(config: TrainConfig, env: TaskStream) -> None:
         raise UserError(
             f"{method} needs changes of task that all lives have in common, such as those of schedule block:50000 "
             f"steps, or one life: {given}, num_envs={lives}, schedule={env.schedule}"
+        )
+    stay, update = shortest_stay(env.schedule, len(env.tasks)), lives * (config.segment or 1)
+    if stay is not None and stay < update:
+        raise UserError(
+            f"{method} answers one change of task in an update, of num_envs * segment = {update:,} steps: a task must "
+            f"stay for as many, got {stay:,}: {given}, schedule={env.schedule}"
         )

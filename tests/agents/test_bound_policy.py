@@ -214,3 +214,14 @@ def test_what_others_may_have_changed_is_not_bound(policy_for: Any, recall: Any,
         learner = PPO(policy, PPOConfig(minibatches=1, epochs=1))
         assert learner.learn(acts(policy))["ratio_error"] <= 1e-5
     assert len(bindings) == 1
+
+
+def test_whole_numbers_of_a_space_of_floats_are_recorded_as_floats() -> None:
+    space = spaces.Dict(
+        {"x": spaces.Box(-1, 1, (2,)), "image": spaces.Box(0, 255, (2,), np.uint8), "n": spaces.Discrete(3)}
+    )
+    whole = np.zeros((4, 2), np.int64)
+    assert bound_policy._as_declared(whole, space, ("x",)).dtype == np.float32
+    assert bound_policy._as_declared(whole.astype(np.uint8), space, ("image",)).dtype == np.uint8
+    assert bound_policy._as_declared(whole[:, 0], space, ("n",)).dtype == np.int64
+    assert bound_policy._as_declared(whole, spaces.Box(-1, 1, (2,)), ()).dtype == np.float32

@@ -40,6 +40,28 @@ def test_all_else_is_adams() -> None:
     assert all(mine.equal(theirs) for mine, theirs in zip((vector, table), others, strict=True))
 
 
+def test_filters_biases_and_decays_are_adams() -> None:
+    policy = Agent.for_spaces(make_stream("cued-recall", 2), "gated_delta", width=16, seed=0).policy
+    chosen = {id(x) for x in hidden_matrices(policy)}
+    names = {name for name, x in policy.named_parameters() if id(x) in chosen}
+    assert {name for name in names if name.endswith("project.linear.weight")}
+    others = {name for name, x in policy.named_parameters() if x.ndim == 2 and id(x) not in chosen}
+    assert {name.rpartition(".")[2] for name in others if name.startswith("backbone.")} == {"conv"}
+
+
+def test_adams_counts_are_where_its_kernel_reads_them() -> None:
+    matrix, vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+    muon = Muon([vector, matrix], [matrix], lr=0.01)
+    matrix.grad, vector.grad = torch.ones(2, 2), torch.ones(2)
+    muon.step()
+    saved = muon.state_dict()
+    for state in saved["state"].values():
+        if "step" in state:
+            state["step"] = state["step"].double()
+    muon.load_state_dict(saved)
+    assert {state["step"].dtype for state in muon.state.values() if "step" in state} == {torch.float32}
+
+
 def test_the_rate_of_a_segment_is_that_of_both() -> None:
     matrix, vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
     muon = Muon([vector, matrix], [matrix], lr=0.01)

@@ -33,6 +33,28 @@ def outputs(agent: ActorCritic, seen: Any) -> list[torch.Tensor]:
     return [*parameters.values(), value]
 
 
+def test_a_task_is_packed_though_the_update_in_which_it_ended_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = rooms("block:64 steps")
+    agent = policy(env)
+    learner, rollout = PPO(agent, PPOConfig(lr=1e-2, packnet=1)), Rollout(agent, env)
+    assert learner.task_changes is not None
+    usual = learner.gradients
+    refused = False
+    for _ in range(6):
+        segment = rollout.collect(8)
+        ends = bool(segment.steps["next", "task_change"].any())
+        if ends and not refused:
+            monkeypatch.setattr(learner, "gradients", lambda *_, **__: (_ for _ in ()).throw(FloatingPointError("no")))
+            with pytest.raises(FloatingPointError):
+                learner.learn(segment)
+            monkeypatch.setattr(learner, "gradients", usual)
+            refused = True
+            continue
+        told = learner.learn(segment)
+    assert refused
+    assert (told["boundaries"], told["packed_tasks"]) == (1, 1)
+
+
 def test_a_task_that_was_learned_stays_the_same_bits_while_others_are_learned() -> None:
     env = rooms("cyclic:64 steps")
     agent = policy(env)

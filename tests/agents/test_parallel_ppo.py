@@ -11,6 +11,8 @@ import torch
 from lifelong.agents import PPO, Agent, PPOConfig, Rollout
 from lifelong.agents.helped_ppo import Part
 from lifelong.agents.parallel_ppo import ParallelPPO
+from lifelong.agents.ppo import Given
+from lifelong.agents.replay import entries
 from lifelong.envs import TaskStream, make_stream
 
 CONFIG = PPOConfig(epochs=2, minibatches=3, lr=1e-3)
@@ -147,3 +149,58 @@ def test_what_cannot_be_is_refused() -> None:
         ParallelPPO(agent, processes=1)
     with pytest.raises(ValueError, match="processes must be 1 where the policy is not on the CPU, got 2"):
         ParallelPPO(agent.policy.to("meta"), processes=2)
+
+
+def test_what_other_helpers_answered_is_not_taken_for_the_next_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_stream("cued-recall", 6)
+    agent = Agent.for_spaces(env, "gru", width=8, seed=0)
+    learner, rollout = ParallelPPO(agent, PPOConfig(minibatches=1), processes=3), Rollout(agent, env)
+    alone = PPO(agent, PPOConfig(minibatches=1))
+    try:
+        first, second = (rollout.collect(16) for _ in range(2))
+        given = [Given(learner.batch(one.steps), entries(one.steps), one.state, 1.0) for one in (first, second)]
+        everyone = torch.arange(6)
+        helper = learner._helpers[0]
+        receive = helper.receive
+        monkeypatch.setattr(helper, "receive", lambda: receive()._replace(failure="it broke"))
+        with pytest.raises(RuntimeError, match="it broke"):
+            learner.gradients(given[0], everyone)
+        monkeypatch.setattr(helper, "receive", receive)
+        for one in (given[1], given[0]):
+            learner.gradients(one, everyone)
+            got = [x.grad.clone() for x in learner.parameters if x.grad is not None]
+            alone.gradients(one, everyone)
+            want = [x.grad for x in alone.parameters if x.grad is not None]
+            for ours, theirs in zip(got, want, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    finally:
+        learner.close()
+
+
+def test_noise_of_the_entropy_comes_from_what_a_checkpoint_holds() -> None:
+    env = make_stream("gym:Pendulum-v1", 4)
+    agent = Agent.for_spaces(env, "none", width=8, seed=0)
+    segment = Rollout(agent, env).collect(16)
+    before = {name: x.clone() for name, x in agent.policy.state_dict().items()}
+    found = []
+    for _ in range(2):  # a new learner, as of a run that is resumed
+        agent.policy.load_state_dict(before)
+        torch.manual_seed(7)
+        learner = ParallelPPO(agent, PPOConfig(minibatches=2, entropy_coef=0.01), processes=2)
+        try:
+            if found:
+                learner.gradients(
+                    Given(learner.batch(segment.steps), entries(segment.steps), segment.state, 1.0), torch.arange(4)
+                )
+                torch.manual_seed(7)
+            learner.learn(segment)
+        finally:
+            learner.close()
+        found.append({name: x.clone() for name, x in agent.policy.state_dict().items()})
+    assert all(found[0][name].equal(x) for name, x in found[1].items())
+
+
+def test_advantages_of_vtrace_need_all_lives_of_a_minibatch() -> None:
+    agent = Agent.for_spaces(make_stream("cued-recall", 4), "none", width=8, seed=0)
+    with pytest.raises(ValueError, match="processes must be 1 with vtrace=on"):
+        ParallelPPO(agent, PPOConfig(vtrace="on"), processes=2)

@@ -100,3 +100,11 @@ def test_an_entropy_without_a_formula_is_that_of_a_draw() -> None:
     stretch = torch.trapezoid(weight * (2 * math.log(2) - 2 * z.abs() - 2 * torch.log1p(torch.exp(-2 * z.abs()))), z)
     want = 2 * (0.5 * math.log(2 * math.pi * math.e) + math.log(2.5) + stretch.item())
     assert entropies.mean().item() == pytest.approx(want, abs=0.03)
+
+
+def test_a_clip_of_one_or_more_bounds_the_ratio_above_alone() -> None:
+    normal = torch.distributions.Normal(torch.zeros(3), 1.0)
+    log_ratio, advantage = torch.tensor([-5.0, 0.0, 2.0]), torch.tensor([-1.0, 1.0, 1.0])
+    found = clipped_losses(normal, log_ratio, advantage, torch.zeros(3), torch.zeros(3), 1.5, entropy=False)
+    want = -(-math.exp(-5.0) + 1.0 + 2.5) / 3
+    assert found.policy.item() == pytest.approx(want)

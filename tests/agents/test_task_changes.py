@@ -30,6 +30,11 @@ def test_steps_up_to_the_first_change_are_of_the_task_that_ends() -> None:
     assert [found.due(), found.due()] == [True, False]
 
 
+def test_a_life_that_changes_twice_in_a_segment_is_refused() -> None:
+    with pytest.raises(ValueError, match="a life changed task 2 times in a segment of 4 steps: an update answers one"):
+        TaskChanges().observe(changes("....", "x.x."))
+
+
 def test_lives_that_follow_later_make_no_second_boundary() -> None:
     found = TaskChanges()
     assert marks(found.observe(changes("x...", "....", "...."))) == ["o...", "oooo", "oooo"]

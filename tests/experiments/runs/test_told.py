@@ -52,6 +52,11 @@ TOGETHER = (
             "packnet needs a head for each task, which heads=task gives: packnet=5, heads=one",
         ),
         ({"schedule": "block:20"}, f"{TOGETHER}Block(episodes=20)"),
+        (
+            {"schedule": "cyclic:31 steps", "segment": 8},
+            "ewc answers one change of task in an update, of num_envs * segment = 32 steps: a task must stay for as "
+            "many, got 31: ewc=10, schedule=Cyclic(steps=31), counted in environment steps of all lives together",
+        ),
         ({"only_task": "lavagaps5"}, f"{TOGETHER}Order(tasks=(1,), episodes=1)"),
     ],
 )
@@ -71,9 +76,17 @@ def test_who_is_told_learns(changes: dict[str, Any], tiny: Tiny) -> None:
 STUDY = """
 question = "Does it keep what it learned?"
 stream = "rooms"
-train = {memory = "none", schedule = "block:96 steps", life_episodes = 0, steps = 192, task = "empty-5x5,lavagaps5"}
 seeds = "0..2"
 arms = ["none", {name = "ewc", ewc = 10.0}]
+
+[train]
+memory = "none"
+schedule = "block:96 steps"
+life_episodes = 0
+steps = 192
+num_envs = 4
+segment = 8
+task = "empty-5x5,lavagaps5"
 
 [[test]]
 name = "whole"
@@ -84,7 +97,7 @@ by = "training"
 def test_a_study_says_it_before_anything_is_trained(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
-    with pytest.raises(UserError, match=r"study\.toml:6: arm 'ewc': ewc needs to be told when the task changes"):
+    with pytest.raises(UserError, match=r"study\.toml:5: arm 'ewc': ewc needs to be told when the task changes"):
         plan_arms(read_study_file(path))
-    path.write_text(STUDY.replace("life_episodes", 'boundary = "flag", life_episodes'))
+    path.write_text(STUDY.replace("life_episodes", 'boundary = "flag"\nlife_episodes'))
     assert len(plan_arms(read_study_file(path))) == 2
