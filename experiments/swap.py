@@ -5,8 +5,8 @@
     lifelong swap runs/NAME --memory metaplastic:mamba2      its own memory, with an importance for every fast weight
 
 A weight fits if the new agent has one of the same name and shape; under `metaplastic` a memory's weights go to its
-host. The optimiser's state of a weight is kept with it. Lives begin anew, as one memory's state means nothing to
-another. The old run stays unchanged.
+host. The optimiser's state of a weight is kept with it, and so is what L2 Init and online EWC know of it. Lives begin
+anew, as one memory's state means nothing to another. The old run stays unchanged.
 """
 
 import json
@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from lifelong.agents import load_checkpoint
+from lifelong.agents import PPO, load_checkpoint
 from lifelong.agents.checkpoint import restore_optimizer, with_names
 from lifelong.experiments.runs.build import make_agent
 from lifelong.experiments.runs.config import PPOOverrides, TrainConfig, with_horizons
@@ -105,6 +105,7 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
             old, _, entry = key.rpartition(".")
             moved |= {f"{name}.{entry}": value for name in names if report.kept.get(name) == old}
         restore_optimizer(training.learner.optimizer, moved, names)
+        _carry_over(training.learner, parts, report.kept)
         training.checkpoint()
     path = changed.run / "config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -135,6 +136,36 @@ def transplant(agent: nn.Module, weights: Mapping[str, Tensor]) -> Transplant:
             own[name].copy_(weights[source])
     used = set(kept.values())
     return Transplant(kept, _without(own, kept), _without(weights, used))
+
+
+def _carry_over(learner: PPO, parts: Mapping[str, Mapping[str, Tensor]], kept: Mapping[str, str]) -> None:
+    """Give a learner what another knew of the weights that are kept: their beginnings, importances, and rewards' scale.
+
+    Args:
+        learner: of the new agent.
+        parts: of the trained one's checkpoint.
+        kept: new names of weights -> old ones.
+    """
+    if learner.return_scale is not None and "return_scale" in parts:  # the value head is kept, in units of this scale
+        own = learner.return_scale.state_dict()
+        learner.return_scale.load_state_dict(own | {"moments": parts["return_scale"]["moments"]})
+    if learner.regeneration is not None:
+        own = learner.regeneration.state_dict()
+        learner.regeneration.load_state_dict(own | _of_kept(own, parts.get("initial", {}), kept))
+    if learner.consolidation is not None:
+        own = learner.consolidation.state_dict()
+        learner.consolidation.load_state_dict(own | _of_kept(own, parts.get("consolidation", {}), kept))
+
+
+def _of_kept(own: Iterable[str], saved: Mapping[str, Tensor], kept: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the saved tensors of weights that are kept, by their new names; `fisher.` or the like may come first."""
+    found = {}
+    for key in own:
+        for name in (key, key.partition(".")[2]):
+            source = f"{key.removesuffix(name)}{kept[name]}" if name in kept else ""
+            if source in saved:
+                found[key] = saved[source]
+    return found
 
 
 def _without(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:

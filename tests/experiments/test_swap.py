@@ -33,6 +33,24 @@ def test_what_fits_is_kept_with_what_the_optimiser_knows_of_it(tiny):
     assert len(moments(after)) > 20
 
 
+def test_what_learning_knows_of_kept_weights_is_kept(tiny):
+    settings = {
+        "stream": "rooms", "stream_options": ("task=empty-5x5,lavagaps5", "max_steps=4"), "schedule": "block:96 steps",
+        "life_episodes": 0, "boundary": "flag", "l2_init": 1e-3, "ewc": 10.0, "normalize_reward": "on",
+    }  # fmt: skip
+    old = train.main(tiny(memory="gated_delta", **settings)).folder
+    report = swap.main(SwapConfig(old, memory="gru", name="new"))
+    before, after = weights(old), weights(old.with_name("new"))
+    assert after["return_scale"]["moments"].equal(before["return_scale"]["moments"])
+    assert sum(x.sum() for name, x in before["consolidation"].items() if name.startswith("fisher.")) > 0
+    for name, source in report.kept.items():
+        if source in before["initial"]:
+            assert after["initial"][name].equal(before["initial"][source])
+            for what in ("fisher", "anchor"):
+                assert after["consolidation"][f"{what}.{name}"].equal(before["consolidation"][f"{what}.{source}"])
+    assert train.main(train.TrainConfig(resume=old.with_name("new"))).finished
+
+
 def test_a_new_memory_has_the_horizons_of_the_preset(tiny):
     settings = {"stream": "gym:CartPole-v1", "stream_options": (), "width": 64, "steps": 160}
     old = train.main(tiny(memory="gru", **settings)).folder
