@@ -274,7 +274,8 @@ class Study:
 
 def _space(tune: Tune, plan: Plan) -> dict[str, Sequence[Any] | Range]:
     """Return the values that tuning tries in an arm, by setting."""
-    return dict(tune.settings) | ({"shape": plan.shapes} if plan.shapes else {})
+    space: dict[str, Sequence[Any] | Range] = dict(tune.settings)
+    return space | ({"shape": plan.shapes} if plan.shapes else {})
 
 
 def _only(space: Mapping[str, Sequence[Any] | Range]) -> dict[str, Any] | None:
