@@ -194,7 +194,8 @@ def with_settings(file: StudyFile, plan: Plan, changes: Mapping[str, Any]) -> Tr
         UserError: if one is unknown, or has a wrong type or value; with the line.
     """
     tuned = train_config(file, plan.arm, changes).resolved()
-    chosen = {name: value for name, value in options(tuned.memory_options).items() if name in changes}
+    names = {*changes, *options(tuned.memory_options)} if "memory_options" in changes else set(changes)
+    chosen = {name: value for name, value in options(tuned.memory_options).items() if name in names}
     expansion = tuned.expansion if "expansion" in changes else plan.config.expansion
     sized = replace(tuned, memory_options=plan.config.memory_options, expansion=expansion)
     return with_shape(sized, chosen) if chosen else sized
