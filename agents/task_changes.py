@@ -45,6 +45,17 @@ class TaskChanges:
         """[B] lives that have not changed task since the last boundary began; None before the first segment."""
         self.boundaries, self.answered = 0, 0
         """Boundaries so far, and those of them that a learner has answered."""
+        self._moved: Tensor | None = None
+
+    def moved(self, lives: Tensor) -> None:
+        """Take into account which lives changed task between segments, where unfinished episodes were dropped.
+
+        The step that follows is taken for the last one of the old task.
+
+        Args:
+            lives: [B] bool.
+        """
+        self._moved = lives
 
     def observe(self, change: Tensor) -> Tensor | None:
         """Take a segment's changes into account.
@@ -59,6 +70,10 @@ class TaskChanges:
             ValueError: if there are other numbers of lives than before, or a life changes more than once: only one
                 boundary is answered in an update.
         """
+        if self._moved is not None:
+            change = change.clone()
+            change[:, 0] |= self._moved.to(change.device)
+            self._moved = None
         changed = change.any(1)
         behind = torch.zeros_like(changed) if self.behind is None else self.behind.to(change.device)
         if len(behind) != len(changed):

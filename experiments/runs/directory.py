@@ -230,6 +230,8 @@ def restore(
     if new_episodes:
         lengths = position["episode_length"]
         facts["abandoned"] = [int(np.count_nonzero(lengths)), int(lengths.sum())]
+        if learner.task_changes is not None:
+            learner.task_changes.moved(torch.from_numpy(position["task"] != env.task))
     rollout.steps = steps
     with _of_checkpoint(folder):
         torch.set_rng_state(parts["random"]["torch"])

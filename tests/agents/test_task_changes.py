@@ -30,6 +30,16 @@ def test_steps_up_to_the_first_change_are_of_the_task_that_ends() -> None:
     assert [found.due(), found.due()] == [True, False]
 
 
+def test_a_change_between_segments_is_the_first_steps() -> None:
+    found = TaskChanges()
+    found.moved(torch.tensor([True, False]))
+    assert marks(found.observe(changes("....", "...."))) == ["o...", "oooo"]
+    assert found.behind is not None
+    assert found.behind.tolist() == [False, True]
+    assert found.observe(changes("....", "..x.")) is None  # the other follows
+    assert found.boundaries == 1
+
+
 def test_a_life_that_changes_twice_in_a_segment_is_refused() -> None:
     with pytest.raises(ValueError, match="a life changed task 2 times in a segment of 4 steps: an update answers one"):
         TaskChanges().observe(changes("....", "x.x."))
