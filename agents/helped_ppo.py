@@ -13,7 +13,6 @@ import math
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -146,8 +145,7 @@ class HelpedPPO(PPO):
             own = super().gradients(given, mine, weight * len(mine) / len(some))
         except BaseException:
             for helper, _ in asked:  # what they answer is not of the next question
-                with suppress(RuntimeError):
-                    helper.result()
+                _caught(helper)
             raise
         parts = [(len(mine), own.total.item(), own.means.tolist(), own.kl, own.ratio_error)]
         answers = [_caught(helper) for helper, _ in asked]  # all of them: none is left for the next question

@@ -11,7 +11,6 @@ on to the same bits as the old one would. Its rows and curves begin where it doe
 lives. The old run stays unchanged.
 """
 
-import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from lifelong.experiments.runs.config import TrainConfig, options
 from lifelong.experiments.runs.directory import restore
 from lifelong.experiments.runs.errors import UserError, as_user_error, check_output
 from lifelong.experiments.runs.lives import last_empty_memory
-from lifelong.experiments.runs.new_run import replace_file
+from lifelong.experiments.runs.new_run import add_entries
 from lifelong.experiments.runs.open_run import on_device, open_run, read_config
 from lifelong.experiments.runs.trainer import Trainer
 from lifelong.experiments.runs.trusted import with_trust
@@ -101,13 +100,11 @@ def _of_new_run(config: ForkConfig, trained: TrainConfig, lives: int) -> TrainCo
 
 def _write_down(config: ForkConfig, folder: Path, steps: int, chosen: int, lives: int) -> None:
     """Write into `config.json` of the new run where its lives come from, and the schedule of its learning rate."""
-    path = folder / "config.json"
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    content["forked"] = {"run": str(config.run), "step": steps, "slots": list(config.slots)}
+    entries: dict[str, Any] = {"forked": {"run": str(config.run), "step": steps, "slots": list(config.slots)}}
     if pieces := read_config(config.run).get("learning_rate"):
         own = [[start * chosen // lives, share, end * chosen // lives] for start, share, end in pieces]
-        content["learning_rate"] = own
-    replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
+        entries["learning_rate"] = own
+    add_entries(folder, **entries)
 
 
 def _write_file(config: ForkConfig, lives: int, console: Console) -> Path:

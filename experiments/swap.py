@@ -9,7 +9,6 @@ host. The optimiser's state of a weight is kept with it, and so is what L2 Init 
 anew, as one memory's state means nothing to another. The old run stays unchanged.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -24,7 +23,7 @@ from lifelong.experiments.runs.config import PPOOverrides, TrainConfig, with_hor
 from lifelong.experiments.runs.directory import check_parts, load_policy_tensors, parameter_names
 from lifelong.experiments.runs.errors import UserError
 from lifelong.experiments.runs.facts import check_facts
-from lifelong.experiments.runs.new_run import replace_file
+from lifelong.experiments.runs.new_run import add_entries
 from lifelong.experiments.runs.open_run import LAST, on_device, open_run
 from lifelong.experiments.runs.presets import preset
 from lifelong.experiments.runs.trainer import Trainer
@@ -107,10 +106,8 @@ def main(config: SwapConfig, console: Console | None = None) -> Transplant:
         restore_optimizer(training.learner.optimizer, moved, names)
         _carry_over(training.learner, parts, report.kept)
         training.checkpoint()
-    path = changed.run / "config.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["swapped"] = {"run": str(config.run), "step": facts["steps"], "memory": trained.memory}
-    replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
+    was = {"run": str(config.run), "step": facts["steps"], "memory": trained.memory}
+    add_entries(changed.run, swapped=was)
     console.print(str(report), markup=False, highlight=False)
     console.print(f"wrote {changed.run}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"go on with: lifelong train --resume {changed.run}{with_trust(changed)}", soft_wrap=True)

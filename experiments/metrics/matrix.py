@@ -124,14 +124,12 @@ def transfer_at_boundaries(
     begins, ends = (np.searchsorted(blocks, at, side="right") for at in (first, last))
     ends = np.minimum(ends, blocks.size - 1)
     late = np.array([bool(((last > one) & (last < blocks[end])).any()) for one, end in zip(last, ends, strict=True)])
-    found = {"backward": backward_transfer(after[:, ~late], ends[~late])} if not late.all() else {}
+    found = {"backward": backward_transfer(after[:, ~late], ends[~late])}
     if baseline:
         before = [blocks[max(begin - 1, 0)] for begin in begins]
         early = np.array([bool(((first > e) & (first < one)).any()) for one, e in zip(first, before, strict=True)])
         early &= begins > 0
-        found |= (
-            {"forward": forward_transfer(after[:, ~early], start[~early], begins[~early])} if not early.all() else {}
-        )
+        found["forward"] = forward_transfer(after[:, ~early], start[~early], begins[~early])
     return {name: value for name, value in found.items() if not np.isnan(value)}
 
 

@@ -29,7 +29,7 @@ from scipy import stats
 
 from lifelong.experiments.metrics.bootstrap import percentile_interval
 
-__all__ = ["LEVEL", "Compared", "Verdict", "compare", "verdict"]
+__all__ = ["LEVEL", "Compared", "Verdict", "compare", "p_of_mean", "verdict"]
 
 Floats = NDArray[np.float64]
 Verdict = Literal["supported", "refuted", "not told apart"]
@@ -98,8 +98,8 @@ def compare(
     points = a[a.mean(1).argmax()] - b[b.mean(1).argmax()]
     low, high, kind = _interval(a, b, points, resamples, seed)
     pairs = a[:, None] - b[None]  # [left arms, right arms, seeds]
-    above = _p(pairs, margin) if seeds >= _LEAST else np.ones(pairs.shape[:2])
-    below = _p(-pairs, -least) if seeds >= _LEAST else np.ones(pairs.shape[:2])
+    above = p_of_mean(pairs, margin) if seeds >= _LEAST else np.ones(pairs.shape[:2])
+    below = p_of_mean(-pairs, -least) if seeds >= _LEAST else np.ones(pairs.shape[:2])
     p_above = min(1.0, a.shape[0] * float(above.max(1).min()))  # one of the left exceeds all of the right
     p_below = min(1.0, b.shape[0] * float(below.max(0).min()))  # one of the right exceeds all of the left
     return Compared(tuple(points.tolist()), float(points.mean()), low, high, kind, p_above, p_below)
@@ -117,8 +117,13 @@ def verdict(p_above: float, p_below: float) -> Verdict:
     return "supported" if p_above < LEVEL else "not told apart"
 
 
-def _p(differences: Floats, margin: float) -> Floats:
-    """Return [...] p of "the mean is above the margin", doubled, of differences [..., seeds]."""
+def p_of_mean(differences: Floats, margin: float) -> Floats:
+    """Return [...] p of "the mean is above the margin", doubled: of the t test, of the sign test where all are equal.
+
+    Args:
+        differences: [..., seeds].
+        margin: of the mean.
+    """
     n = differences.shape[-1]
     mean, spread = differences.mean(-1) - margin, differences.std(-1, ddof=1)
     same = spread <= 1e-12 * np.maximum(np.abs(differences).max(-1), 1e-300)

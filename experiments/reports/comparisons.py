@@ -6,9 +6,9 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from lifelong.experiments.metrics.aggregate import holm, probability_of_improvement
+from lifelong.experiments.metrics.paired import p_of_mean
 from lifelong.experiments.reports.document import Table
 from lifelong.experiments.reports.groups import Agent, Part
 from lifelong.experiments.reports.measure import Measured
@@ -70,7 +70,4 @@ def _pairs(first: Agent, second: Agent, value: Callable[[Measured], float]) -> S
 
 def _p_value(difference: Scores) -> float:
     """Return the two-sided p value of a mean of 0; where all n differences are equal, of the sign test, 2^(1 - n)."""
-    if np.ptp(difference) <= 1e-12 * float(np.abs(difference).max()):
-        return 1.0 if float(difference.mean()) == 0.0 else 2.0 ** (1 - difference.size)
-    t = float(difference.mean()) / (float(difference.std(ddof=1)) / math.sqrt(difference.size))
-    return float(2.0 * special.stdtr(difference.size - 1, -abs(t)))
+    return float(min(p_of_mean(difference, 0.0), p_of_mean(-difference, 0.0)))

@@ -6,6 +6,7 @@ A run gets its name when its config is on the disk: wherever a process is killed
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from lifelong.experiments.runs.errors import UserError, check_output
 from lifelong.experiments.runs.lock import LOCK, RunLock
 from lifelong.experiments.runs.replacing import finish_replacing, place_of_new, place_of_replaced
 
-__all__ = ["NewRun", "replace_file"]
+__all__ = ["NewRun", "add_entries", "replace_file"]
 
 
 class NewRun:
@@ -114,6 +115,13 @@ class NewRun:
         if self._old is not None:
             self._old.release()
             self._old = None
+
+
+def add_entries(folder: Path, **entries: Any) -> None:
+    """Write entries into the `config.json` of a run, in place of those of these names."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | entries
+    replace_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def replace_file(path: Path, data: bytes) -> None:

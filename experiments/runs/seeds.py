@@ -65,8 +65,9 @@ def _is_finished(config: TrainConfig, folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     mode = FROZEN["greedy" if config.actions == "greedy" else "drawn"]  # with both, drawn ones are written last
-    if steps < (config.steps or 0) or not config.evaluation_lives:
-        return bool(steps >= (config.steps or 0))
+    lived = bool(steps >= (config.steps or 0))
+    if not lived or not config.evaluation_lives:
+        return lived
     then = read_episodes(folder, [mode], ["train_step"])["train_step"]
     return bool(then.size and then.max() in (-1, steps))  # with more steps, the agent is evaluated anew
 

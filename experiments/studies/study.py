@@ -216,7 +216,7 @@ class Study:
         rows = self.rows()
         if not partial:
             self.check_complete(rows)
-        return judge(self.file, rows, self.standing)
+        return judge(self.file, rows, standing(self.file, self.registration, rows))
 
     def check_complete(self, rows: Mapping[str, Mapping[int, Any]]) -> None:
         """Validate that all trials have results.
